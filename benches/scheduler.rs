@@ -1,0 +1,399 @@
+//! What a runtime itself costs: scheduling, waking, joining, and the way in from another thread.
+//!
+//! No row does I/O or waits for time, so nothing but the runtime's own work is in the figures. Rows are generic functions
+//! over `support::peers`, the same code for each peer; each measurement is a process of its own, and all rows but `xthread`
+//! give processor time of the whole process (wall time is in the JSON, as `metric.wall`). Everything runs inside a spawned
+//! task. A run is one warm-up and three repeats, of which the middle one counts.
+//!
+//! - `callback_chain`: a callback that schedules its successor, 1 M hops; ns a hop. callsoon: `call_soon`. tokio and smol
+//!   have no callbacks, so each hop is `spawn_local` of a block without awaits, never joined. The state is one `Rc`.
+//! - `callback_batch`: 10 k callbacks (or such tasks) scheduled by one task, then run; ns each, scheduling included.
+//! - `spawn_join`: a task that returns a number, spawned and awaited, one after the other; ns a pair.
+//! - `yield`: one task that yields 1 M times with nothing else ready; ns a yield. tokio looks at its I/O driver each time
+//!   when nothing else is ready, so it has the second row too. `yield_100`: 100 tasks that yield in turn, 1 M in all.
+//! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which is
+//!   two wakes and two polls.
+//! - `xthread`: `xthread_wake` is the time from another thread's post to its closure's first instruction on a loop that
+//!   has had 200 µs to fall asleep, median µs of the run; the two threads are pinned to different cores. `xthread_wake_spin` is the same with `Builder::spin`, which peers
+//!   do not have. `xthread_posts` is 1 M closures of 8 bytes from one thread, ns of wall time from the first post until the
+//!   last closure has run, divided by 1 M. A peer has two doors: spawn from outside (tokio `Handle::spawn`; smol the
+//!   thread-safe `Executor`), or a channel of boxed closures with a task that runs them (tokio `mpsc`; async-channel). Both
+//!   are measured in the same process, the faster one is the peer's figure, the JSON has both.
+//! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and lists
+//!   of the runtime included, spawned 1,000 at a time so that no queue grows to hold them all. `idle_task_bytes` counts what
+//!   was asked of the allocator, `idle_task_rss` what the kernel had to back, rounding and alignment and all.
+
+#![allow(unsafe_code)] // clock_gettime, alarm, the counting allocator
+
+mod support;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use support::cpu::{measure, pin};
+use support::gate::Gate;
+use support::live_bytes::{self, LiveBytes};
+use support::one_slot::OneSlot;
+use support::options::Options;
+use support::peers::callsoon_peer::{Callsoon, CallsoonDoor, SpinningDoor};
+use support::peers::smol_peer::{Smol, SmolChannel, SmolSpawn};
+use support::peers::tokio_peer::{Tokio, TokioChannel, TokioSpawn};
+use support::peers::{self, Door, Peer};
+use support::rounds::{Bench, Failure, in_child};
+use support::table::{Figure, percentile};
+
+#[global_allocator]
+static ALLOCATOR: LiveBytes = LiveBytes;
+
+fn main() -> ExitCode {
+    let rows = vec![
+        "callback_chain",
+        "callback_batch",
+        "spawn_join",
+        "yield",
+        "yield_100",
+        "ping_pong",
+        "xthread",
+        "idle_task",
+    ];
+    Bench {
+        name: "scheduler",
+        peers: peers::NAMES,
+        rows,
+    }
+    .main(Options::from_env(), child, in_child)
+}
+
+/// `--child ROW PEER`.
+fn child(order: &[String], options: &Options) -> Result<(), Failure> {
+    let [row, peer] = order else {
+        return Err("a child wants ROW PEER".into());
+    };
+    if row == "xthread" {
+        pin(LOOP_CPU);
+    }
+    let figures = match (row.as_str(), peer.as_str()) {
+        ("xthread", "callsoon") => callsoon_xthread(options),
+        ("xthread", "tokio") => faster(
+            xthread::<TokioSpawn>(options),
+            "spawn",
+            xthread::<TokioChannel>(options),
+            "channel",
+        ),
+        ("xthread", "smol") => faster(
+            xthread::<SmolSpawn>(options),
+            "spawn",
+            xthread::<SmolChannel>(options),
+            "channel",
+        ),
+        (row, "callsoon") => local::<Callsoon>(row, options)?,
+        (row, "tokio") => local::<Tokio>(row, options)?,
+        (row, "smol") => local::<Smol>(row, options)?,
+        (_, peer) => return Err(format!("no peer {peer}").into()),
+    };
+    figures.iter().for_each(|figure| println!("{figure}"));
+    Ok(())
+}
+
+/// One row that stays on its thread.
+fn local<P: Peer>(row: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
+    let ops = options.pick(1_000_000, 200_000);
+    Ok(match row {
+        "callback_chain" => P::run(|peer| callback_chain(peer, ops)),
+        "callback_batch" => P::run(|peer| callback_batch(peer, ops)),
+        "spawn_join" => P::run(|peer| spawn_join(peer, ops)),
+        "yield" => P::run(|peer| yielding(peer, ops)),
+        "yield_100" => P::run(|peer| yielding_100(peer, ops)),
+        "ping_pong" => P::run(|peer| ping_pong(peer, ops)),
+        "idle_task" => P::run(idle_task)?,
+        _ => return Err(format!("no row {row}").into()),
+    })
+}
+
+/// What a chain's hops share.
+struct Chain<P> {
+    peer: P,
+    left: Cell<u64>,
+    done: Gate,
+}
+
+/// One hop: schedules the next one, or opens the gate.
+fn hop<P: Peer>(chain: Rc<Chain<P>>) {
+    match chain.left.get() {
+        0 => chain.done.open(),
+        left => {
+            chain.left.set(left - 1);
+            let next = Rc::clone(&chain);
+            chain.peer.call_soon(move || hop(next));
+        }
+    }
+}
+
+async fn callback_chain<P: Peer>(peer: P, hops: u64) -> Vec<Figure> {
+    measure("callback_chain", hops, async || {
+        let done = Gate::default();
+        hop(Rc::new(Chain {
+            peer: peer.clone(),
+            left: Cell::new(hops),
+            done: done.clone(),
+        }));
+        done.pass().await;
+    })
+    .await
+}
+
+/// Callbacks in one batch.
+const BATCH: u64 = 10_000;
+
+/// What a batch's callbacks share.
+struct Batch {
+    ran: Cell<u64>,
+    done: Gate,
+}
+
+async fn callback_batch<P: Peer>(peer: P, callbacks: u64) -> Vec<Figure> {
+    measure("callback_batch", callbacks, async || {
+        let batch = Rc::new(Batch {
+            ran: Cell::new(0),
+            done: Gate::default(),
+        });
+        for _ in 0..callbacks / BATCH {
+            batch.ran.set(0);
+            for _ in 0..BATCH {
+                let batch = Rc::clone(&batch);
+                peer.call_soon(move || {
+                    batch.ran.set(batch.ran.get() + 1);
+                    if batch.ran.get() == BATCH {
+                        batch.done.open();
+                    }
+                });
+            }
+            batch.done.pass().await;
+        }
+    })
+    .await
+}
+
+async fn spawn_join<P: Peer>(peer: P, tasks: u64) -> Vec<Figure> {
+    measure("spawn_join", tasks, async || {
+        for number in 0..tasks {
+            let joined = peer.spawn(async move { black_box(number) }).await;
+            assert_eq!(joined, number);
+        }
+    })
+    .await
+}
+
+/// Tasks of `yield_100`.
+const YIELDERS: u64 = 100;
+
+async fn yielding_100<P: Peer>(peer: P, yields: u64) -> Vec<Figure> {
+    measure("yield_100", yields, async || {
+        let tasks: Vec<_> = (0..YIELDERS)
+            .map(|_| peer.spawn(yields_of::<P>(yields / YIELDERS)))
+            .collect();
+        for task in tasks {
+            task.await;
+        }
+    })
+    .await
+}
+
+async fn yields_of<P: Peer>(yields: u64) {
+    for _ in 0..yields {
+        P::yield_now().await;
+    }
+}
+
+async fn yielding<P: Peer>(_peer: P, yields: u64) -> Vec<Figure> {
+    measure("yield", yields, async || yields_of::<P>(yields).await).await
+}
+
+async fn ping_pong<P: Peer>(peer: P, trips: u64) -> Vec<Figure> {
+    measure("ping_pong", trips, async || {
+        let (ball, back) = (OneSlot::new(), OneSlot::new());
+        let (ball_there, back_there) = (ball.clone(), back.clone());
+        let there = peer.spawn(async move {
+            for _ in 0..trips {
+                let number: u64 = ball_there.receive().await;
+                back_there.send(number + 1);
+            }
+        });
+        let here = peer.spawn(async move {
+            let mut number = 0;
+            for _ in 0..trips {
+                ball.send(number);
+                number = back.receive().await;
+            }
+            number
+        });
+        there.await;
+        assert_eq!(here.await, trips);
+    })
+    .await
+}
+
+/// A future of 100 bytes that waits for ever.
+struct Idle(#[expect(dead_code, reason = "it only takes room")] [u8; 100]);
+
+impl Future for Idle {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+/// Idle tasks: not a power of two, so that no peer's doubling list happens to be exactly full.
+const IDLE: u64 = 100_000;
+/// Tasks spawned between two yields.
+const AT_ONCE: u64 = 1_000;
+
+async fn idle_task<P: Peer>(peer: P) -> Result<Vec<Figure>, Failure> {
+    // The first tasks touch memory that the process has already; what comes after is new.
+    spawn_idle(&peer, AT_ONCE).await;
+    let resident = live_bytes::resident()?;
+    live_bytes::start_counting();
+    spawn_idle(&peer, IDLE).await;
+    let live = live_bytes::live();
+    let resident = live_bytes::resident()? - resident;
+    let per_task = |bytes: i64| bytes as f64 / IDLE as f64;
+    Ok(vec![
+        Figure::new("idle_task_bytes", per_task(live), "bytes"),
+        Figure::new("idle_task_rss", per_task(resident), "bytes"),
+    ])
+}
+
+async fn spawn_idle<P: Peer>(peer: &P, tasks: u64) {
+    for _ in 0..tasks / AT_ONCE {
+        for _ in 0..AT_ONCE {
+            peer.detach(Idle([0; 100]));
+        }
+        // Twice, for a peer that lets newly spawned tasks wait a turn.
+        P::yield_now().await;
+        P::yield_now().await;
+    }
+}
+
+/// Where the loop of a cross-thread row runs: the first of the cores that this process may use.
+const LOOP_CPU: usize = 0;
+/// Where its poster runs.
+const POSTER_CPU: usize = 1;
+/// How long the other thread leaves the loop alone before each post.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Both cross-thread figures through one door.
+fn xthread<D: Door>(options: &Options) -> [Figure; 2] {
+    let posts = options.pick(1_000_000, 200_000);
+    let wakes = options.pick(1_000, 200);
+    [
+        Figure::new(
+            "xthread_wake",
+            D::run(|door| wake_micros(door, wakes)),
+            "us",
+        ),
+        Figure::new(
+            "xthread_posts",
+            D::run(|door| post_nanos(door, posts)),
+            "ns",
+        ),
+    ]
+}
+
+fn callsoon_xthread(options: &Options) -> Vec<Figure> {
+    let mut figures = xthread::<CallsoonDoor>(options).to_vec();
+    let wakes = options.pick(1_000, 200);
+    let spinning = SpinningDoor::run(|door| wake_micros(door, wakes));
+    figures.insert(1, Figure::new("xthread_wake_spin", spinning, "us"));
+    figures
+}
+
+/// The lower figure of each pair is the peer's; all four stay as details.
+fn faster(one: [Figure; 2], one_name: &str, other: [Figure; 2], other_name: &str) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (one, other) in one.into_iter().zip(other) {
+        figures.push(if one.value() <= other.value() {
+            one.clone()
+        } else {
+            other.clone()
+        });
+        figures.push(one.detail(one_name));
+        figures.push(other.detail(other_name));
+    }
+    figures
+}
+
+/// Posts to an idle loop, one after the other; the median time until the closure runs, in µs.
+///
+/// The poster spins until it is answered, on another core than the loop's, as a thread that has other work to do would go
+/// on running. Left to itself the kernel now and then puts both on one core, where a post is a mere context switch.
+async fn wake_micros<D: Door>(door: D, wakes: usize) -> f64 {
+    let done = Gate::default();
+    let opener = done.clone();
+    let poster = std::thread::spawn(move || {
+        pin(POSTER_CPU);
+        let mut micros = Vec::with_capacity(wakes);
+        for _ in 0..wakes {
+            std::thread::sleep(PAUSE);
+            ANSWER.store(0, Release);
+            let posted = Instant::now();
+            door.post(move || ANSWER.store(posted.elapsed().as_nanos() as u64, Release));
+            while ANSWER.load(Acquire) == 0 {
+                std::hint::spin_loop();
+            }
+            micros.push(ANSWER.load(Relaxed) as f64 / 1e3);
+        }
+        door.post(move || opener.open());
+        micros
+    });
+    done.pass().await;
+    percentile(&mut poster.join().expect("the poster does not panic"), 50)
+}
+
+/// How long the last post took, in ns; 0 until it has run.
+static ANSWER: AtomicU64 = AtomicU64::new(0);
+
+/// Closures that have run. A static, so that a posted closure is one word and captures nothing that has to be counted.
+static RAN: AtomicU64 = AtomicU64::new(0);
+
+/// Posts `posts` closures in a row, twice; ns of wall time each, of the second time.
+async fn post_nanos<D: Door>(door: D, posts: u64) -> f64 {
+    let (door, _warm_up) = post_all(door, posts).await;
+    let (_, took) = post_all(door, posts).await;
+    took.as_nanos() as f64 / posts as f64
+}
+
+/// From the first post until the last closure has run.
+async fn post_all<D: Door>(door: D, posts: u64) -> (D, Duration) {
+    RAN.store(0, Relaxed);
+    let done = Gate::default();
+    let opener = done.clone();
+    let poster = std::thread::spawn(move || {
+        pin(POSTER_CPU);
+        let began = Instant::now();
+        for number in 1..posts {
+            door.post(move || {
+                // Only the loop's thread writes it, so this need not be one indivisible step.
+                RAN.store(RAN.load(Relaxed) + u64::from(number > 0), Relaxed);
+            });
+        }
+        door.post(move || {
+            RAN.store(RAN.load(Relaxed) + 1, Relaxed);
+            opener.open();
+        });
+        (door, began)
+    });
+    done.pass().await;
+    let ended = Instant::now();
+    assert_eq!(RAN.load(Relaxed), posts);
+    let (door, began) = poster.join().expect("the poster does not panic");
+    (door, ended - began)
+}

@@ -1,0 +1,32 @@
+//! callsoon's server: `net::TcpListener`, one task a connection.
+
+use std::io;
+
+use callsoon::net::{TcpListener, TcpStream};
+
+use crate::support::rounds::Failure;
+
+pub(crate) fn serve() -> Result<(), Failure> {
+    callsoon::run(async {
+        let listener = TcpListener::bind(super::ANYWHERE).await?;
+        super::announce(listener.local_addr()?);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            callsoon::create_task(async move {
+                // A connection that fails ends; the load generator notices.
+                let _ = echo(&stream).await;
+            });
+        }
+    })?
+}
+
+async fn echo(stream: &TcpStream) -> io::Result<()> {
+    let mut buffer = [0; super::BUFFER];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}

@@ -1,0 +1,37 @@
+//! smol's server: `Async<TcpListener>` under `async_io::block_on`, one `LocalExecutor` task a connection.
+
+use std::io;
+use std::net::{TcpListener, TcpStream};
+
+use async_executor::LocalExecutor;
+use async_io::Async;
+use futures_lite::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::rounds::Failure;
+
+pub(crate) fn serve() -> Result<(), Failure> {
+    let executor = LocalExecutor::new();
+    async_io::block_on(executor.run(async {
+        let listener = Async::<TcpListener>::bind(super::ANYWHERE)?;
+        super::announce(listener.get_ref().local_addr()?);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let connection = executor.spawn(async move {
+                // A connection that fails ends; the load generator notices.
+                let _ = echo(stream).await;
+            });
+            connection.detach();
+        }
+    }))
+}
+
+async fn echo(mut stream: Async<TcpStream>) -> io::Result<()> {
+    let mut buffer = [0; super::BUFFER];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}

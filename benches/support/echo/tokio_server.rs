@@ -1,0 +1,37 @@
+//! tokio's server: a `current_thread` runtime with a `LocalSet`, one `spawn_local` a connection.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::support::rounds::Failure;
+
+pub(crate) fn serve() -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind(super::ANYWHERE).await?;
+        super::announce(listener.local_addr()?);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            drop(spawn_local(async move {
+                // A connection that fails ends; the load generator notices.
+                let _ = echo(stream).await;
+            }));
+        }
+    })
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = [0; super::BUFFER];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}

@@ -1,0 +1,25 @@
+//! What the three benches share: the harness that measures and prints, and the peers that do the work.
+//!
+//! - `options`: the command line, for the parent and for its children
+//! - `child`: a process of this same binary with a deadline, never left behind
+//! - `rounds`: rows × peers × rounds in alternating order, failures kept apart from figures
+//! - `table`: figures, medians, the printed table, the JSON lines
+//! - `cpu`: wall clock and processor time of this process
+//! - `random`: a small generator, so that every peer sees the same deadlines
+//! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
+//! - `live_bytes`: the allocator that counts live bytes when asked to
+//! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
+
+// Each bench uses its part of this.
+#![allow(dead_code)]
+
+pub(crate) mod child;
+pub(crate) mod cpu;
+pub(crate) mod gate;
+pub(crate) mod live_bytes;
+pub(crate) mod one_slot;
+pub(crate) mod options;
+pub(crate) mod peers;
+pub(crate) mod random;
+pub(crate) mod rounds;
+pub(crate) mod table;

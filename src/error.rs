@@ -1,0 +1,399 @@
+//! Errors that cross modules.
+//!
+//! Each type stands for one way in which one family of operations ends, says it in one plain sentence, and gives back
+//! what the caller had lent. Nothing here knows the loop; every module may use it.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The mark of a cancelled task or future: who asked, and with which words.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let mut task = event_loop.create_task(std::future::pending::<()>());
+/// task.cancel_with("shutting down");
+/// let error = event_loop.run_until_complete(&mut task).unwrap().unwrap_err();
+/// assert_eq!(error.cancelled().unwrap().message(), Some("shutting down"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Cancelled {
+    /// Shared and boxed, so that a result which can be cancelled grows by one word only.
+    request: Arc<Request>,
+}
+
+struct Request {
+    message: Option<Cow<'static, str>>,
+    location: Option<&'static Location<'static>>,
+}
+
+impl Cancelled {
+    pub(crate) fn new(
+        message: Option<Cow<'static, str>>,
+        location: Option<&'static Location<'static>>,
+    ) -> Self {
+        Self {
+            request: Arc::new(Request { message, location }),
+        }
+    }
+
+    /// The message given to `cancel_with`, if there was one.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.cancel();
+    /// assert_eq!(future.result().unwrap().unwrap_err().cancelled().unwrap().message(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn message(&self) -> Option<&str> {
+        self.request.message.as_deref()
+    }
+
+    /// Where `cancel` was called; `None` when the loop itself ended the task, at close.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.cancel();
+    /// let cancelled = future.result().unwrap().unwrap_err().cancelled().cloned().unwrap();
+    /// assert!(cancelled.location().unwrap().line() > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.request.location
+    }
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancelled")
+            .field("message", &self.message())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message() {
+            Some(message) => write!(f, "cancelled: {message}"),
+            None => f.write_str("cancelled"),
+        }
+    }
+}
+
+impl Error for Cancelled {}
+
+/// A panic that was caught at the loop's boundary, with its payload.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// # std::panic::set_hook(Box::new(|_| ()));
+/// let task = event_loop.create_task(async { panic!("out of cheese") });
+/// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
+/// assert_eq!(error.panicked().unwrap().message(), "out of cheese");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Panicked {
+    /// Boxed once more: a task's result should not pay two words for a case that is rare.
+    payload: Box<Box<dyn Any + Send>>,
+}
+
+impl Panicked {
+    pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        Self {
+            payload: Box::new(payload),
+        }
+    }
+
+    /// The panic's text, or a placeholder where the payload was not a string.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// let task = event_loop.create_task(async { std::panic::panic_any(7) });
+    /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
+    /// assert_eq!(error.panicked().unwrap().message(), "a panic whose payload is not a string");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn message(&self) -> &str {
+        panic_message(&**self.payload)
+    }
+
+    /// The payload itself, for `std::panic::resume_unwind`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// let task = event_loop.create_task(async { std::panic::panic_any(7) });
+    /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
+    /// let callsoon::TaskError::Panicked(panicked) = error else { unreachable!() };
+    /// assert_eq!(panicked.into_payload().downcast_ref(), Some(&7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        *self.payload
+    }
+}
+
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panicked").field(&self.message()).finish()
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message())
+    }
+}
+
+impl Error for Panicked {}
+
+/// The text of a panic payload.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic whose payload is not a string"
+    }
+}
+
+/// Why awaiting a [`Task`](crate::Task) gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task was cancelled, or its loop was closed before it ended.
+    Cancelled(Cancelled),
+    /// The task's future panicked.
+    Panicked(Panicked),
+    /// The task belongs to another loop than the one that awaits it.
+    OtherLoop,
+    /// A task awaits its own handle, which could never end.
+    AwaitsItself,
+    /// The result has been taken before.
+    Taken,
+}
+
+impl TaskError {
+    /// The cancellation, if it was one.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// task.cancel();
+    /// assert!(event_loop.run_until_complete(task).unwrap().unwrap_err().cancelled().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            _ => None,
+        }
+    }
+
+    /// The panic, if it was one.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// task.cancel();
+    /// assert!(event_loop.run_until_complete(task).unwrap().unwrap_err().panicked().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn panicked(&self) -> Option<&Panicked> {
+        match self {
+            Self::Panicked(panicked) => Some(panicked),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled(cancelled) => write!(f, "the task was {cancelled}"),
+            Self::Panicked(panicked) => write!(f, "the task {panicked}"),
+            Self::OtherLoop => f.write_str("the task is attached to a different loop"),
+            Self::AwaitsItself => f.write_str("the task awaits itself"),
+            Self::Taken => f.write_str("the task's result has been taken before"),
+        }
+    }
+}
+
+impl Error for TaskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            Self::Panicked(panicked) => Some(panicked),
+            _ => None,
+        }
+    }
+}
+
+/// Why awaiting a [`Future`](crate::Future) gave no value.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FutureError {
+    /// The future was cancelled.
+    Cancelled(Cancelled),
+    /// `set_exception` ended it with this error, which all who await share.
+    Exception(Rc<dyn Error>),
+    /// The future belongs to another loop than the one that awaits it.
+    OtherLoop,
+    /// The value has been moved out by `take`.
+    Taken,
+}
+
+impl FutureError {
+    /// The cancellation, if it was one.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<u8>();
+    /// future.cancel_with("no longer needed");
+    /// let error = event_loop.run_until_complete(&future).unwrap().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().message(), Some("no longer needed"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> Option<&Cancelled> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FutureError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled(cancelled) => write!(f, "the future was {cancelled}"),
+            Self::Exception(error) => error.fmt(f),
+            Self::OtherLoop => f.write_str("the future is attached to a different loop"),
+            Self::Taken => f.write_str("the future's value has been taken before"),
+        }
+    }
+}
+
+impl Error for FutureError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            Self::Exception(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// An operation that the future's or task's state does not allow; carries back what was given.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let future = event_loop.create_future();
+/// future.set_result("first").unwrap();
+/// assert_eq!(future.set_result("second").unwrap_err().0, "second");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InvalidState<T = ()>(
+    /// What the caller gave, unchanged.
+    pub T,
+);
+
+impl<T> fmt::Debug for InvalidState<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InvalidState")
+    }
+}
+
+impl<T> fmt::Display for InvalidState<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid state: a result is read only when it is there, and set only once")
+    }
+}
+
+impl<T> Error for InvalidState<T> {}
+
+/// The loop is closed: it will never run anything again.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let remote = event_loop.remote();
+/// event_loop.close().unwrap();
+/// assert_eq!(remote.call_soon_threadsafe(|| ()).unwrap_err(), callsoon::LoopClosed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoopClosed;
+
+impl fmt::Display for LoopClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop is closed")
+    }
+}
+
+impl Error for LoopClosed {}
+
+impl From<LoopClosed> for io::Error {
+    fn from(closed: LoopClosed) -> Self {
+        Self::new(io::ErrorKind::NotConnected, closed)
+    }
+}
+
+/// Why a run of the loop gave no value.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The loop is closed.
+    Closed,
+    /// A loop is already running in this thread: this one or another.
+    Nested,
+    /// `stop` was called before the future completed. Pass the future by `&mut` to go on with it in a later run.
+    Stopped,
+    /// The main task was cancelled.
+    Cancelled(Cancelled),
+    /// The operating system refused to create the loop's resources, or to wait for events.
+    Io(io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => LoopClosed.fmt(f),
+            Self::Nested => f.write_str("a loop is already running in this thread"),
+            Self::Stopped => f.write_str("the event loop was stopped before the future completed"),
+            Self::Cancelled(cancelled) => write!(f, "the main task was {cancelled}"),
+            Self::Io(error) => write!(f, "the event loop cannot wait for events: {error}"),
+        }
+    }
+}
+
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Cancelled(cancelled) => Some(cancelled),
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<LoopClosed> for RunError {
+    fn from(_: LoopClosed) -> Self {
+        Self::Closed
+    }
+}

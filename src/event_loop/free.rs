@@ -1,0 +1,147 @@
+//! The free functions: the running loop's methods without naming it, as asyncio's module has them.
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::event_loop::handle::TaskBuilder;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::handle::Task;
+use crate::kernel::task::reference::TaskRef;
+use crate::kernel::task::waker::{current, with_current};
+
+/// The loop that this thread is running.
+///
+/// # Panics
+/// Outside a running loop. [`try_get_running_loop`] gives `None` there.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// event_loop.call_soon(|| callsoon::get_running_loop().stop());
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn get_running_loop() -> LoopHandle {
+    match try_get_running_loop() {
+        Some(handle) => handle,
+        None => panic!("no running event loop: this call belongs inside a task or callback of one"),
+    }
+}
+
+/// The loop that this thread is running, if there is one.
+///
+/// ```
+/// assert!(callsoon::try_get_running_loop().is_none());
+/// ```
+pub fn try_get_running_loop() -> Option<LoopHandle> {
+    current().map(|state| LoopHandle { state })
+}
+
+/// Makes a task on the running loop. See [`LoopHandle::create_task`].
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// callsoon::run(async {
+///     let task = callsoon::create_task(async { 1 + 1 });
+///     assert_eq!(task.await.unwrap(), 2);
+/// }).unwrap();
+/// ```
+#[track_caller]
+#[inline]
+pub fn create_task<F: Future + 'static>(future: F) -> Task<F::Output> {
+    get_running_loop().spawn(future, None, Location::caller())
+}
+
+/// Makes a task with a name on the running loop.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// callsoon::run(async {
+///     let task = callsoon::task_builder().name("beacon").spawn(async {});
+///     assert_eq!(task.name(), "beacon");
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn task_builder() -> TaskBuilder {
+    get_running_loop().task_builder()
+}
+
+/// The task whose step is under way; `None` in callbacks.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// callsoon::run(async { assert_eq!(callsoon::current_task().unwrap().name(), "Task-1") }).unwrap();
+/// ```
+#[track_caller]
+pub fn current_task() -> Option<TaskRef> {
+    get_running_loop().current_task()
+}
+
+/// All unfinished tasks of the running loop, in the order of their creation.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// callsoon::run(async { assert_eq!(callsoon::all_tasks().len(), 1) }).unwrap();
+/// ```
+#[track_caller]
+pub fn all_tasks() -> Vec<TaskRef> {
+    get_running_loop().all_tasks()
+}
+
+/// Lets everything else that is ready run first: gives up exactly one turn of the loop.
+///
+/// # Panics
+/// When awaited outside a running loop.
+///
+/// # Cancellation
+/// Dropping it has no effect.
+///
+/// ```
+/// callsoon::run(async {
+///     let task = callsoon::create_task(async { println!("the task runs") });
+///     callsoon::yield_now().await;
+///     assert!(task.done());
+/// }).unwrap();
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { turn: None }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct YieldNow {
+    /// The turn in which it was first polled. It waits for another turn, not for another poll: a poll may be spurious.
+    turn: Option<u64>,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(now) = with_current(|state| state.turn_number.get()) else {
+            outside()
+        };
+        if *self.turn.get_or_insert(now) != now {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cold]
+fn outside() -> ! {
+    panic!("yield_now: no running event loop")
+}

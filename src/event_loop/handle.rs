@@ -1,0 +1,432 @@
+//! What can be asked of a loop on its own thread.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::event_loop::remote::RemoteHandle;
+use crate::kernel::callback::{Handle, TimerHandle};
+use crate::kernel::future::Future as LoopFuture;
+use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
+use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::task::handle::Task;
+use crate::kernel::task::key::Key;
+use crate::kernel::task::reference::TaskRef;
+
+impl LoopHandle {
+    /// Queues a callback; it runs in the next turn, after everything that was queued before it.
+    ///
+    /// It never runs inside this call, and it runs once. Its panic goes to the exception handler. The handle can cancel
+    /// it; ignoring the handle costs and cancels nothing.
+    ///
+    /// # Panics
+    /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let order = std::rc::Rc::new(std::cell::RefCell::new(vec![]));
+    /// for n in 0..3 {
+    ///     let order = order.clone();
+    ///     event_loop.call_soon(move || order.borrow_mut().push(n));
+    /// }
+    /// event_loop.stop();
+    /// event_loop.run_forever().unwrap();
+    /// assert_eq!(*order.borrow(), [0, 1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn call_soon(&self, callback: impl FnOnce() + 'static) -> Handle {
+        self.queue_call(callback, Location::caller())
+    }
+
+    /// Queues a callback for `delay` from now. Never early; a delay too long for the clock never ends.
+    ///
+    /// # Panics
+    /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.call_later(Duration::from_millis(2), move || handle.stop());
+    /// event_loop.call_later(Duration::MAX, || unreachable!());
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerHandle {
+        let state = &self.state;
+        if delay.is_zero() {
+            // Due already: the next turn has to look.
+            state.looks.forced.set(true);
+        }
+        self.queue_timer(state.clock.after(delay), callback, Location::caller())
+    }
+
+    /// Queues a callback for `when`, on the clock of [`time`](Self::time). Timers run in the order of their deadlines;
+    /// of equal ones, in the order of their creation. One in the past runs in the next turn.
+    ///
+    /// # Panics
+    /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// let timer = event_loop.call_at(event_loop.time() + Duration::from_millis(2), move || handle.stop());
+    /// event_loop.run_forever().unwrap();
+    /// assert!(event_loop.time() >= timer.when());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn call_at(&self, when: Instant, callback: impl FnOnce() + 'static) -> TimerHandle {
+        self.queue_timer(self.state.clock.raw(when), callback, Location::caller())
+    }
+
+    /// The time on the loop's clock. On the monotonic clock it is live, not that of the turn's beginning.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let start = event_loop.time();
+    /// assert!(event_loop.time() >= start);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn time(&self) -> Instant {
+        self.state.clock.instant(self.state.clock.now())
+    }
+
+    /// Ends the run after the current turn: what is queued already runs, what that schedules waits for the next run.
+    /// Before a run it makes that run one turn long.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.stop();
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stop(&self) {
+        self.state.stopping.set(true);
+    }
+
+    /// Whether the loop is inside `run_forever`, `run_until_complete` or `turn`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert!(!event_loop.is_running());
+    /// assert!(event_loop.run_until_complete(async { callsoon::get_running_loop().is_running() }).unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_running(&self) -> bool {
+        self.state.phase.get() == Phase::Running
+    }
+
+    /// Whether the loop has been closed, or is being closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// drop(event_loop);
+    /// assert!(handle.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    /// Whether something is queued that the next turn will run without waiting.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert!(!event_loop.has_ready());
+    /// event_loop.call_soon(|| ());
+    /// assert!(event_loop.has_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn has_ready(&self) -> bool {
+        self.state.inbox.has_mail() || self.state.queues(|queues| !queues.ready.is_empty())
+    }
+
+    /// Makes a task of a future; its first step is queued, like a callback.
+    ///
+    /// The loop owns the task from here on: it runs to its end whether or not the returned handle is kept.
+    ///
+    /// # Panics
+    /// If the loop is closed; while it is closing, or the thread unwinds, the future is dropped instead and the task is
+    /// cancelled.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let local = std::rc::Rc::new(21);
+    /// let task = event_loop.create_task(async move { *local * 2 });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn create_task<F: Future + 'static>(&self, future: F) -> Task<F::Output> {
+        self.spawn(future, None, Location::caller())
+    }
+
+    /// Makes a task with a name.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.task_builder().name("resolver").spawn(async {});
+    /// assert_eq!(task.name(), "resolver");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn task_builder(&self) -> TaskBuilder {
+        TaskBuilder {
+            handle: self.clone(),
+            name: None,
+        }
+    }
+
+    /// A future of this loop, whose result somebody will set.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<u32>();
+    /// assert!(!future.done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn create_future<T>(&self) -> LoopFuture<T> {
+        LoopFuture::new(self, Location::caller())
+    }
+
+    /// The task whose step is under way; `None` in callbacks and outside runs.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert!(event_loop.current_task().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn current_task(&self) -> Option<TaskRef> {
+        let key = self.state.current_task.get();
+        if key == Key::NONE {
+            return None;
+        }
+        self.reference(key)
+    }
+
+    fn reference(&self, key: Key) -> Option<TaskRef> {
+        Some(TaskRef {
+            task: self.state.task(key)?,
+            state: Rc::clone(&self.state),
+            key,
+        })
+    }
+
+    /// All unfinished tasks, in the order of their creation, that of `run_until_complete` among them.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.create_task(async {}).detach();
+    /// event_loop.create_task(async {}).detach();
+    /// let names: Vec<_> = event_loop.all_tasks().iter().map(|task| task.name()).collect();
+    /// assert_eq!(names, ["Task-1", "Task-2"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn all_tasks(&self) -> Vec<TaskRef> {
+        let state = &self.state;
+        let mut all = state.queues(|queues| queues.tasks.all(state.id));
+        let root = state.root.task.borrow().clone();
+        all.extend(root.map(|root| (state.root_key(), root)));
+        all.sort_by_key(|(_, task)| task.header().serial);
+        all.retain(|(_, task)| !task.header().state.is_done());
+        all.into_iter()
+            .map(|(key, task)| TaskRef {
+                task,
+                state: Rc::clone(state),
+                key,
+            })
+            .collect()
+    }
+
+    /// The loop's door for other threads.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let remote = event_loop.remote();
+    /// std::thread::spawn(move || remote.call_soon_threadsafe(|| callsoon::get_running_loop().stop()));
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remote(&self) -> RemoteHandle {
+        RemoteHandle::new(&self.state)
+    }
+
+    /// Whether debug mode is on.
+    ///
+    /// ```
+    /// assert!(!callsoon::EventLoop::builder().debug(false).build()?.debug());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn debug(&self) -> bool {
+        self.state.debug.get()
+    }
+
+    /// Switches debug mode. Callbacks that are queued already are not measured.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_debug(true);
+    /// assert!(event_loop.debug());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_debug(&self, debug: bool) {
+        self.state.debug.set(debug);
+    }
+
+    /// From which duration on debug mode warns of a callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert_eq!(event_loop.slow_callback_duration().as_millis(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn slow_callback_duration(&self) -> Duration {
+        self.state.slow_callback_duration.get()
+    }
+
+    /// Sets the duration from which on debug mode warns of a callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_slow_callback_duration(std::time::Duration::from_millis(1));
+    /// assert_eq!(event_loop.slow_callback_duration().as_millis(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_slow_callback_duration(&self, duration: Duration) {
+        self.state.slow_callback_duration.set(duration);
+    }
+
+    /// Who is told of failures that nobody else can hear of: panics in callbacks and destructors, results that nobody
+    /// retrieved. A handler that panics is survived: the default one is told instead, of both.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|_, context| eprintln!("log: {context}"));
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("disk is slow"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_exception_handler(
+        &self,
+        handler: impl Fn(&LoopHandle, &ExceptionContext) + 'static,
+    ) {
+        let weak: Weak<LoopState> = Rc::downgrade(&self.state);
+        let former = self.state.replace_handler(Some(Rc::new(move |context| {
+            if let Some(state) = weak.upgrade() {
+                handler(&LoopHandle { state }, context);
+            }
+        })));
+        drop(former);
+    }
+
+    /// Goes back to the default handler: a `tracing` error, or a line on stderr where nobody subscribed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|_, _| unreachable!());
+    /// event_loop.reset_exception_handler();
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("to the default handler"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_exception_handler(&self) {
+        drop(self.state.replace_handler(None));
+    }
+
+    /// Tells the exception handler.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("out of paper"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call_exception_handler(&self, context: &ExceptionContext) {
+        self.state.report(context);
+    }
+
+    /// What happens to a report where no handler is set; a handler may call it too.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|event_loop, context| event_loop.default_exception_handler(context));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn default_exception_handler(&self, context: &ExceptionContext) {
+        default_handler(context);
+    }
+}
+
+impl fmt::Debug for LoopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopHandle")
+            .field("running", &self.is_running())
+            .field("closed", &self.is_closed())
+            .field("debug", &self.debug())
+            .finish()
+    }
+}
+
+/// Makes a task that has more than a future.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// event_loop.run_until_complete(async {
+///     let task = callsoon::task_builder().name("worker").spawn(async { callsoon::current_task().unwrap().name() });
+///     assert_eq!(task.await.unwrap(), "worker");
+/// }).unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder makes nothing until `spawn()`"]
+pub struct TaskBuilder {
+    handle: LoopHandle,
+    name: Option<Rc<str>>,
+}
+
+impl TaskBuilder {
+    /// Names the task; without a name it is `Task-<n>`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.task_builder().name(format!("client {}", 7)).spawn(async {});
+    /// assert_eq!(task.name(), "client 7");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        let name: String = name.into();
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes the task. See [`LoopHandle::create_task`].
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.task_builder().spawn(async { 1 });
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn<F: Future + 'static>(self, future: F) -> Task<F::Output> {
+        self.handle.spawn(future, self.name, Location::caller())
+    }
+}
+
+impl fmt::Debug for TaskBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,358 @@
+//! The owner of a loop, which alone runs and closes it.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::ops::Deref;
+use std::panic::{Location, resume_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use crate::error::RunError;
+use crate::event_loop::builder::Builder;
+use crate::kernel::close::close;
+use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
+use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
+use crate::kernel::task::waker::{Entered, enter, with_current};
+use crate::kernel::turn::{Wait, announce_end, turn};
+
+/// An event loop: one thread, one FIFO queue.
+///
+/// It derefs to [`LoopHandle`], which has everything but running and closing. Dropping it closes it.
+///
+/// ```
+/// use callsoon::EventLoop;
+/// let event_loop = EventLoop::new()?;
+/// event_loop.call_soon(|| println!("first"));
+/// let answer = event_loop.run_until_complete(async {
+///     callsoon::sleep(std::time::Duration::from_millis(1)).await;
+///     42
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on the thread that made it:
+///
+/// ```compile_fail,E0277
+/// let event_loop = callsoon::EventLoop::new().unwrap();
+/// std::thread::spawn(move || event_loop.run_forever());
+/// ```
+pub struct EventLoop {
+    handle: LoopHandle,
+}
+
+/// `run_forever` has no main future.
+struct NoRoot;
+
+impl Root for NoRoot {
+    fn step(&mut self, _: &mut Context<'_>) -> Step {
+        Step::Refused
+    }
+}
+
+/// A run under way: the loop is the thread's current one and in phase `Running`. Its drop ends both, also when a panic
+/// unwinds through the run.
+struct Running {
+    state: Rc<LoopState>,
+    _entered: Entered,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.state.phase.set(Phase::Idle);
+    }
+}
+
+impl EventLoop {
+    /// A loop with the default settings.
+    ///
+    /// # Errors
+    /// What the system says where it has no descriptors or memory left.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Sets up a loop with other settings.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::builder().capacity(100).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(crate) fn from_state(state: Rc<LoopState>) -> Self {
+        Self {
+            handle: LoopHandle { state },
+        }
+    }
+
+    /// A handle that may be cloned and kept by tasks and callbacks.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// handle.stop();
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn handle(&self) -> LoopHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until `future` is ready and gives its value.
+    ///
+    /// The future need not be `'static`, and may be lent: `run_until_complete(&mut task)`. The batch of callbacks in
+    /// which it becomes ready is finished first. Other tasks stay as they are, for the next run.
+    ///
+    /// # Errors
+    /// [`RunError::Stopped`] where `stop` came first: the future is dropped, unless it was lent.
+    /// [`RunError::Cancelled`] where the main task was cancelled. [`RunError::Nested`] inside a running loop,
+    /// [`RunError::Closed`] after `close`, [`RunError::Io`] where the system refuses to wait.
+    ///
+    /// # Panics
+    /// A panic of the future itself resumes here, after its turn; the loop can be run again.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let text = String::from("borrowed");
+    /// let length = event_loop.run_until_complete(async { text.len() }).unwrap();
+    /// assert_eq!(length, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn run_until_complete<F: IntoFuture>(&self, future: F) -> Result<F::Output, RunError> {
+        let location = Location::caller();
+        let run = self.begin()?;
+        let future = pin!(Some(future.into_future()));
+        let header = self.install_root(location);
+        let mut root = RootFuture {
+            header,
+            future,
+            outcome: None,
+        };
+        let ended = self.drive(&mut root);
+        self.remove_root(&mut root);
+        drop(run);
+        match root.outcome.take() {
+            Some(Outcome::Value(value)) => Ok(value),
+            Some(Outcome::Cancelled(cancelled)) => Err(RunError::Cancelled(cancelled)),
+            Some(Outcome::Panicked(payload)) => resume_unwind(payload),
+            None => Err(ended.err().map_or(RunError::Stopped, RunError::Io)),
+        }
+    }
+
+    /// Makes the root known to wakers and queues its first step.
+    fn install_root(&self, location: &'static Location<'static>) -> Rc<RootHeader> {
+        let state = &self.handle.state;
+        let (serial, generation) = state.queues(|queues| {
+            let serial = queues.tasks.next_serial();
+            (serial, queues.tasks.generation(serial))
+        });
+        let header = Rc::new(RootHeader(Header::new(serial, location)));
+        state.root.generation.set(generation);
+        state.root.scheduled.set(false);
+        let former = state.root.task.replace(Some(header.clone()));
+        drop(former);
+        state.schedule(state.root_key());
+        header
+    }
+
+    /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing.
+    fn remove_root<F: Future>(&self, root: &mut RootFuture<'_, F>) {
+        let state = &self.handle.state;
+        let former = state.root.task.take();
+        if root.outcome.is_none() {
+            // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
+            state.shielded(
+                "Exception in the destructor of an unfinished main task",
+                || root.future.set(None),
+            );
+            root.header.0.state.finish_cancelled();
+            announce_end(state, root.header.header());
+        }
+        drop(former);
+    }
+
+    /// Runs until [`stop`](LoopHandle::stop) is called.
+    ///
+    /// Called before, `stop` lets one turn happen: events are looked for without waiting and what is ready runs.
+    ///
+    /// # Errors
+    /// [`RunError::Nested`] inside a running loop, [`RunError::Closed`] after `close`, [`RunError::Io`] where the system
+    /// refuses to wait.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let handle = event_loop.handle();
+    /// event_loop.call_soon(move || handle.stop());
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_forever(&self) -> Result<(), RunError> {
+        let _run = self.begin()?;
+        self.drive(&mut NoRoot).map_err(RunError::Io)
+    }
+
+    /// One turn, for a loop that is driven by another (a GUI's, libuv's): waits at most `timeout` for something to do,
+    /// for ever where it is `None`, then runs what is ready once.
+    ///
+    /// From the first call until the next `run_*` the loop is a guest: [`as_raw_fd`](std::os::fd::AsRawFd) becomes
+    /// readable when a turn has something to do, be it a timer, I/O, a post from another thread, or a callback queued
+    /// between turns. Right after a turn that left work behind it may not be; ask
+    /// [`has_ready`](LoopHandle::has_ready).
+    ///
+    /// # Errors
+    /// [`RunError::Nested`] inside a running loop, [`RunError::Closed`] after `close`, [`RunError::Io`] where the system
+    /// refuses to wait.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { callsoon::yield_now().await });
+    /// while !task.done() {
+    ///     event_loop.turn(Some(Duration::ZERO)).unwrap();
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn turn(&self, timeout: Option<Duration>) -> Result<(), RunError> {
+        let run = self.begin()?;
+        let state = &run.state;
+        state.inbox.awake();
+        state.looks.forced.set(true);
+        let wait = timeout.map_or(Wait::Forever, |timeout| {
+            Wait::Until(state.clock.after(timeout))
+        });
+        let result = turn(state, &mut NoRoot, wait);
+        state.stopping.set(false);
+        state.guest.set(true);
+        let guest = self.prepare_to_be_woken();
+        drop(run);
+        result.and(guest).map_err(RunError::Io)
+    }
+
+    /// Sees to it that the poll descriptor becomes readable for whatever comes before the next guest turn.
+    fn prepare_to_be_woken(&self) -> io::Result<()> {
+        let state = &self.handle.state;
+        state.guest_rung.set(false);
+        let next = state.timers(|timers| timers.next_deadline());
+        if let Some(deadline) = next.filter(|_| !state.clock.is_virtual()) {
+            state.reactor(|reactor| reactor.arm(deadline, state.clock.now()))??;
+        }
+        if !state.inbox.fall_asleep() {
+            // Mail came during the turn, when nobody rings.
+            let bell = state.reactor(|reactor| reactor.bell())?;
+            crate::kernel::inbox::Alarm::ring(&*bell)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a run, unless the loop is closed or the thread runs a loop already.
+    fn begin(&self) -> Result<Running, RunError> {
+        let state = &self.handle.state;
+        if with_current(|_| ()).is_some() {
+            return Err(RunError::Nested);
+        }
+        if state.is_closed() {
+            return Err(RunError::Closed);
+        }
+        let entered = enter(state);
+        state.phase.set(Phase::Running);
+        state.run_number.set(state.run_number.get().wrapping_add(1));
+        Ok(Running {
+            state: Rc::clone(state),
+            _entered: entered,
+        })
+    }
+
+    /// THE loop: turns, until one of them was the last.
+    fn drive(&self, root: &mut dyn Root) -> io::Result<()> {
+        let state = &*self.handle.state;
+        state.looks.forced.set(true);
+        if state.guest.replace(false) {
+            state.inbox.awake();
+        }
+        loop {
+            turn(state, root, Wait::Forever)?;
+            if state.stopping.replace(false) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes the loop for ever: pending tasks end as cancelled, callbacks and timers are dropped unrun, descriptors are
+    /// closed. A second call does nothing.
+    ///
+    /// Destructors that run now may call anything; new work is refused without a panic. A destructor's panic goes to the
+    /// exception handler and the others run all the same.
+    ///
+    /// # Errors
+    /// [`RunError::Nested`] while the loop is running.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.close().unwrap();
+    /// assert!(event_loop.is_closed());
+    /// assert!(matches!(event_loop.run_forever(), Err(callsoon::RunError::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(&self) -> Result<(), RunError> {
+        if self.handle.state.phase.get() == Phase::Running {
+            return Err(RunError::Nested);
+        }
+        close(&self.handle.state);
+        Ok(())
+    }
+}
+
+impl Deref for EventLoop {
+    type Target = LoopHandle;
+
+    fn deref(&self) -> &LoopHandle {
+        &self.handle
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        if self.handle.state.debug.get() && !std::thread::panicking() {
+            let pending = self.handle.state.queues(|queues| queues.tasks.len());
+            if pending > 0 {
+                tracing::warn!(target: "callsoon", pending, "an event loop is dropped with tasks pending");
+            }
+        }
+        // A running loop cannot be dropped: its run borrows the owner.
+        close(&self.handle.state);
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for EventLoop {
+    /// The descriptor that becomes readable when a guest turn has something to do; -1 once closed.
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.handle
+            .state
+            .reactor(|reactor| reactor.poll_fd())
+            .unwrap_or(-1)
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("running", &self.is_running())
+            .field("closed", &self.is_closed())
+            .field("debug", &self.debug())
+            .finish()
+    }
+}

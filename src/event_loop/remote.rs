@@ -1,0 +1,165 @@
+//! The loop seen from other threads.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::error::LoopClosed;
+use crate::kernel::callback::guard_posted;
+use crate::kernel::inbox::Inbox;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::waker::with_current;
+
+/// A loop, for every thread: clone it, send it, share it.
+///
+/// It outlives the loop harmlessly: after close, posting is an error and the closure comes to its end in the caller.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let remote = event_loop.remote();
+/// let worker = std::thread::spawn(move || {
+///     remote.call_soon_threadsafe(|| callsoon::get_running_loop().stop()).unwrap();
+/// });
+/// event_loop.run_forever().unwrap();
+/// worker.join().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct RemoteHandle {
+    inbox: &'static Inbox,
+    /// The inbox outlives its loop and gets another one; closures are for this one only.
+    epoch: u64,
+}
+
+impl RemoteHandle {
+    pub(crate) fn new(state: &LoopState) -> Self {
+        Self {
+            inbox: state.inbox,
+            epoch: state.epoch,
+        }
+    }
+
+    /// Queues a callback from any thread and wakes the loop if it sleeps.
+    ///
+    /// Callbacks of one thread run in their order; those of several in the order of their arrival. A closure that
+    /// captures up to 16 bytes costs no allocation.
+    ///
+    /// # Errors
+    /// [`LoopClosed`] after close; the closure has been dropped, here.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let remote = event_loop.remote();
+    /// remote.call_soon_threadsafe(|| callsoon::get_running_loop().stop())?;
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Only what may change threads can be posted:
+    ///
+    /// ```compile_fail,E0277
+    /// let event_loop = callsoon::EventLoop::new().unwrap();
+    /// let local = std::rc::Rc::new(());
+    /// event_loop.remote().call_soon_threadsafe(move || drop(local));
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn call_soon_threadsafe(
+        &self,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<ThreadsafeHandle, LoopClosed> {
+        let posted = self
+            .inbox
+            .post(self.epoch, guard_posted(callback, Location::caller()));
+        match posted {
+            Ok(sequence) => {
+                self.join_line_at_home();
+                Ok(ThreadsafeHandle {
+                    inbox: self.inbox,
+                    epoch: self.epoch,
+                    sequence,
+                })
+            }
+            Err(refused) => {
+                drop(refused);
+                Err(LoopClosed)
+            }
+        }
+    }
+
+    /// Posted by the loop's own thread, a callback takes its place in the queue at once, so that it stays in order with
+    /// what `call_soon` queues before and after it.
+    fn join_line_at_home(&self) {
+        with_current(|state| {
+            if state.epoch == self.epoch {
+                state.drain_inbox();
+            }
+        });
+    }
+
+    /// Whether the loop has been closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let remote = event_loop.remote();
+    /// assert!(!remote.is_closed());
+    /// drop(event_loop);
+    /// assert!(remote.is_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        !self.inbox.is_open(self.epoch)
+    }
+}
+
+impl fmt::Debug for RemoteHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteHandle")
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+/// A callback that another thread queued.
+///
+/// Dropping it does nothing: the callback runs.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let posted = event_loop.remote().call_soon_threadsafe(|| unreachable!())?;
+/// assert!(posted.cancel());
+/// event_loop.stop();
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ThreadsafeHandle {
+    inbox: &'static Inbox,
+    epoch: u64,
+    /// The number of the closure among all that this inbox has taken in.
+    sequence: u64,
+}
+
+impl ThreadsafeHandle {
+    /// Takes the callback back, from any thread: `true` says that it will never run, `false` that it has run, is running,
+    /// or was cancelled before. It never waits for a callback that is running.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let posted = event_loop.remote().call_soon_threadsafe(|| ())?;
+    /// event_loop.stop();
+    /// event_loop.run_forever().unwrap();
+    /// assert!(!posted.cancel());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.inbox.cancel(self.epoch, self.sequence)
+    }
+}
+
+impl fmt::Debug for ThreadsafeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadsafeHandle")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}

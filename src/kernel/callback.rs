@@ -1,0 +1,307 @@
+//! Callbacks: what `call_soon`, `call_later` and `call_at` queue, and the handles that take it back.
+//!
+//! A callback is wrapped once, when it is queued, in a closure that catches its panic and knows where it was queued. In
+//! debug mode another wrapper is taken, one that also measures; so the wrapper of everyday measures nothing.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::error::Panicked;
+use crate::kernel::clock::NEVER;
+use crate::kernel::inline_fn::{InlineFn, SendFn};
+use crate::kernel::loop_state::{LoopHandle, LoopState, TimerPayload};
+use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::waker::{current, with_current};
+use crate::kernel::timers::TimerKey;
+
+type Place = &'static Location<'static>;
+
+/// Runs a callback and survives its panic.
+#[inline]
+fn guarded<F: FnOnce()>(callback: F, location: Place) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+        report_panic(Panicked::new(payload), location);
+    }
+}
+
+#[cold]
+fn report_panic(panicked: Panicked, location: Place) {
+    let context = ExceptionContext {
+        message: "Exception in callback".to_owned(),
+        panic: Some(panicked),
+        location: Some(location),
+        ..ExceptionContext::default()
+    };
+    // Callbacks run inside turns, where there is a current loop.
+    if let Some(state) = current() {
+        state.report(&context);
+    }
+}
+
+/// A posted callback, guarded as those of the loop's own thread are.
+#[inline]
+pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
+    SendFn::new(move || guarded(callback, location))
+}
+
+/// Debug mode's `guarded`: warns of a callback that takes long.
+fn timed<F: FnOnce()>(callback: F, location: Place) {
+    let start = Instant::now();
+    guarded(callback, location);
+    let took = start.elapsed();
+    let limit = with_current(|state| state.slow_callback_duration.get());
+    if limit.is_some_and(|limit| took >= limit) {
+        warn_slow("callback", location, took);
+    }
+}
+
+/// Says that one callback or one step of a task held up all others.
+#[cold]
+pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
+    tracing::warn!(target: "callsoon", took = took.as_secs_f64(), %location, "a slow {what} held up the loop");
+}
+
+/// Whether a call that cannot fail must swallow its failure: a panic now would be one while another unwinds, or would
+/// come out of a destructor that runs because the loop is being closed.
+pub(crate) fn must_not_panic(state: &LoopState) -> bool {
+    use crate::kernel::loop_state::Phase;
+    state.phase.get() == Phase::Closing || std::thread::panicking()
+}
+
+/// What every call without an error in its signature does on a closed loop.
+#[cold]
+#[track_caller]
+pub(crate) fn refuse(state: &LoopState, call: &str) {
+    if !must_not_panic(state) {
+        panic!("{call}: the event loop is closed");
+    }
+}
+
+impl LoopHandle {
+    #[inline]
+    pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
+        let state = &self.state;
+        let boxed: Box<dyn FnOnce()> = if state.debug.get() {
+            Box::new(move || timed(callback, location))
+        } else {
+            Box::new(move || guarded(callback, location))
+        };
+        match state.push_call(boxed) {
+            Ok(sequence) => Handle::new(self, Some(sequence), location),
+            Err(refused) => {
+                refuse(state, "call_soon");
+                state.shielded("Exception in the destructor of a refused callback", || {
+                    drop(refused)
+                });
+                Handle::new(self, None, location)
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn queue_timer<F: FnOnce() + 'static>(
+        &self,
+        deadline: u64,
+        callback: F,
+        place: Place,
+    ) -> TimerHandle {
+        let state = &self.state;
+        let call = if state.debug.get() {
+            InlineFn::new(move || timed(callback, place))
+        } else {
+            InlineFn::new(move || guarded(callback, place))
+        };
+        let key = match state.arm_timer(deadline, TimerPayload::Call(call)) {
+            Ok(key) => Some(key),
+            Err(refused) => {
+                refuse(state, "call_at");
+                state.shielded("Exception in the destructor of a refused callback", || {
+                    drop(refused)
+                });
+                None
+            }
+        };
+        TimerHandle {
+            state: Rc::clone(state),
+            key: Cell::new(key),
+            deadline,
+            location: place,
+            cancelled: Cell::new(key.is_none()),
+        }
+    }
+}
+
+/// A callback that `call_soon` queued.
+///
+/// Dropping it does nothing: the callback runs. It is not `Send`.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let handle = event_loop.call_soon(|| unreachable!());
+/// handle.cancel();
+/// assert!(handle.cancelled());
+/// event_loop.stop();
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Handle {
+    state: Rc<LoopState>,
+    /// Where the callback stands in the queue.
+    sequence: u64,
+    location: Place,
+    cancelled: Cell<bool>,
+}
+
+impl Handle {
+    #[inline]
+    fn new(handle: &LoopHandle, sequence: Option<u64>, location: Place) -> Self {
+        Self {
+            state: Rc::clone(&handle.state),
+            sequence: sequence.unwrap_or(u64::MAX),
+            location,
+            cancelled: Cell::new(sequence.is_none()),
+        }
+    }
+
+    /// Drops the callback now, unless it has run or runs; afterwards it never runs. Calling it again changes nothing.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let kept = std::rc::Rc::new(());
+    /// let captured = kept.clone();
+    /// event_loop.call_soon(move || drop(captured)).cancel();
+    /// assert_eq!(std::rc::Rc::strong_count(&kept), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancel(&self) {
+        self.cancelled.set(true);
+        let callback = self
+            .state
+            .queues(|queues| queues.ready.cancel(self.sequence));
+        drop(callback);
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert!(!event_loop.call_soon(|| ()).cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("cancelled", &self.cancelled())
+            .field("created_at", &format_args!("{}", self.location))
+            .finish()
+    }
+}
+
+/// A callback that `call_later` or `call_at` queued.
+///
+/// Dropping it does nothing: the callback runs at its time. Handles order by their deadlines. It is not `Send`.
+///
+/// ```
+/// use std::time::Duration;
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let handle = event_loop.call_later(Duration::from_secs(3600), || unreachable!());
+/// handle.cancel();
+/// assert!(handle.cancelled());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TimerHandle {
+    state: Rc<LoopState>,
+    /// The timer; `None` once cancelled.
+    key: Cell<Option<TimerKey>>,
+    deadline: u64,
+    location: Place,
+    cancelled: Cell<bool>,
+}
+
+impl TimerHandle {
+    /// Drops the callback now, unless it has run or runs; afterwards it never runs, also when it is due already and
+    /// waits for its turn. Calling it again changes nothing.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let first = event_loop.call_later(std::time::Duration::ZERO, || unreachable!());
+    /// event_loop.call_soon(move || first.cancel());
+    /// event_loop.run_until_complete(callsoon::sleep(std::time::Duration::from_millis(1))).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn cancel(&self) {
+        self.cancelled.set(true);
+        if let Some(key) = self.key.take() {
+            let payload = self.state.timers(|timers| timers.cancel(key));
+            drop(payload);
+        }
+    }
+
+    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert!(!event_loop.call_later(std::time::Duration::ZERO, || ()).cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never
+    /// fires.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let when = event_loop.time() + std::time::Duration::from_secs(5);
+    /// assert_eq!(event_loop.call_at(when, || ()).when(), when);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn when(&self) -> Instant {
+        self.state.clock.instant(self.deadline)
+    }
+}
+
+impl PartialEq for TimerHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.deadline == other.deadline
+    }
+}
+
+impl Eq for TimerHandle {}
+
+impl PartialOrd for TimerHandle {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TimerHandle {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.deadline.cmp(&other.deadline)
+    }
+}
+
+impl fmt::Debug for TimerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TimerHandle");
+        debug.field("cancelled", &self.cancelled());
+        if self.deadline == NEVER {
+            debug.field("when", &"never");
+        } else {
+            debug.field("when", &self.when());
+        }
+        debug
+            .field("created_at", &format_args!("{}", self.location))
+            .finish()
+    }
+}

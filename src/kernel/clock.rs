@@ -1,0 +1,122 @@
+//! What time it is for the loop.
+//!
+//! The kernel counts in nanoseconds of the monotonic clock (`u64`, 584 years), users in [`Instant`]. This module maps
+//! one to the other. The raw clock is read *after* the `Instant` that it is paired with, so that the gap between the two
+//! readings makes a mapped deadline late by nanoseconds, never early. Under [`Clock::Virtual`] the same numbers are
+//! moved by hand: an idle loop jumps to its next deadline.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::sys::clock::raw_now;
+
+/// Which clock a loop lives by; given to [`Builder::clock`](crate::Builder::clock).
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// let event_loop = callsoon::EventLoop::builder().clock(callsoon::Clock::Virtual).build()?;
+/// let real = Instant::now();
+/// event_loop.run_until_complete(callsoon::sleep(Duration::from_secs(3600))).unwrap();
+/// assert!(real.elapsed() < Duration::from_secs(60));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The system's monotonic clock.
+    #[default]
+    Monotonic,
+    /// A clock that stands still while work is ready and jumps to the next deadline when none is: for tests.
+    Virtual,
+}
+
+/// Where a virtual clock starts, in raw nanoseconds: fixed, so that each run gives the same trace, and 13 days in, so
+/// that deadlines of the past have a place.
+const VIRTUAL_START: u64 = 1 << 50;
+
+/// The deadline that never comes.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// One loop's clock.
+pub(crate) struct LoopClock {
+    /// The pair of readings that maps the two scales.
+    base: Instant,
+    /// The raw reading that belongs to `base`.
+    base_raw: u64,
+    /// The virtual time; `None` when the clock is the system's.
+    moved_by_hand: Option<Cell<u64>>,
+}
+
+impl LoopClock {
+    pub(crate) fn new(kind: Clock) -> Self {
+        let base = Instant::now();
+        match kind {
+            Clock::Monotonic => Self {
+                base,
+                base_raw: raw_now(),
+                moved_by_hand: None,
+            },
+            Clock::Virtual => Self {
+                base,
+                base_raw: VIRTUAL_START,
+                moved_by_hand: Some(Cell::new(VIRTUAL_START)),
+            },
+        }
+    }
+
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.moved_by_hand.is_some()
+    }
+
+    /// The time now, in raw nanoseconds.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        match &self.moved_by_hand {
+            None => raw_now(),
+            Some(now) => now.get(),
+        }
+    }
+
+    /// Moves a virtual clock forward to `now`; a real one moves by itself.
+    pub(crate) fn advance_to(&self, now: u64) {
+        if let Some(moved) = &self.moved_by_hand {
+            moved.set(moved.get().max(now));
+        }
+    }
+
+    /// The deadline that lies `delay` after now; [`NEVER`] when that is past the end of the scale.
+    #[inline]
+    pub(crate) fn after(&self, delay: Duration) -> u64 {
+        match u64::try_from(delay.as_nanos()) {
+            Ok(nanos) => self.now().saturating_add(nanos),
+            Err(_) => NEVER,
+        }
+    }
+
+    /// The raw nanoseconds of `instant`: saturated at both ends of the scale.
+    #[inline]
+    pub(crate) fn raw(&self, instant: Instant) -> u64 {
+        match instant.checked_duration_since(self.base) {
+            Some(later) => match u64::try_from(later.as_nanos()) {
+                Ok(nanos) => self.base_raw.saturating_add(nanos),
+                Err(_) => NEVER,
+            },
+            None => {
+                let earlier = self.base.saturating_duration_since(instant).as_nanos();
+                self.base_raw
+                    .saturating_sub(u64::try_from(earlier).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// The instant of a raw reading. One that `Instant` cannot hold becomes the base, which no deadline ever asks for:
+    /// 584 years fit on every system that the crate supports.
+    pub(crate) fn instant(&self, raw: u64) -> Instant {
+        let mapped = match raw.checked_sub(self.base_raw) {
+            Some(later) => self.base.checked_add(Duration::from_nanos(later)),
+            None => self
+                .base
+                .checked_sub(Duration::from_nanos(self.base_raw - raw)),
+        };
+        mapped.unwrap_or(self.base)
+    }
+}

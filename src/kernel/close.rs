@@ -1,0 +1,76 @@
+//! The end of a loop: everything it still holds is dropped, once, on its own thread.
+//!
+//! Destructors are foreign code and may do anything: panic, wake, spawn, post, drop handles. While the loop is closing
+//! all new work is refused, so what is left only shrinks and the passes end; each thing is dropped by itself with
+//! nothing borrowed, and a panic becomes a report. The descriptors go last.
+
+use std::rc::Rc;
+
+use crate::kernel::loop_state::{LoopState, Phase};
+use crate::kernel::ready::Ready;
+use crate::kernel::registry;
+use crate::kernel::task::cell::Step;
+use crate::kernel::task::waker::enter;
+
+/// What a report says of a panic that a destructor raised here.
+const IN_CLOSE: &str = "Exception in a destructor while the loop was closing";
+
+/// Closes the loop; a second call does nothing.
+pub(crate) fn close(state: &Rc<LoopState>) {
+    if state.is_closed() {
+        return;
+    }
+    state.phase.set(Phase::Closing);
+    let entered = enter(state);
+    for posted in state.inbox.close() {
+        state.shielded(IN_CLOSE, || drop(posted));
+    }
+    end_tasks(state);
+    while let Some(entry) = state.pop() {
+        if let Ready::Call(callback) = entry {
+            state.shielded(IN_CLOSE, || drop(callback));
+        }
+    }
+    for payload in state.timers(|timers| timers.drain()) {
+        state.shielded(IN_CLOSE, || drop(payload));
+    }
+    let mut woken = Vec::new();
+    let _ = state.reactor(|reactor| reactor.clear(&mut woken));
+    for waker in woken {
+        state.shielded(IN_CLOSE, || drop(waker));
+    }
+    let locals = std::mem::take(&mut *state.locals.borrow_mut());
+    for local in locals {
+        state.shielded(IN_CLOSE, || drop(local));
+    }
+    let handler = state.replace_handler(None);
+    state.shielded(IN_CLOSE, || drop(handler));
+    drop(state.take_reactor());
+    state.phase.set(Phase::Closed);
+    registry::release(state.id);
+    drop(entered);
+}
+
+/// Ends all tasks, in the order of their creation.
+fn end_tasks(state: &Rc<LoopState>) {
+    for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
+        if let Step::Done(mishap) = task.kill() {
+            state.report_mishap(mishap, &*task);
+        }
+        // Somebody outside this loop may await it. Its callbacks would be queued on this loop, which never runs them:
+        // they hold the task, so dropping them ends a cycle.
+        let owed = task
+            .header()
+            .peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)));
+        let (waiter, callbacks) = owed.unwrap_or_default();
+        if let Some(waiter) = waiter {
+            state.shielded(IN_CLOSE, || waiter.wake());
+        }
+        for callback in callbacks {
+            state.shielded(IN_CLOSE, || drop(callback));
+        }
+        let removed = state.queues(|queues| queues.tasks.remove(key));
+        drop(removed);
+        state.shielded(IN_CLOSE, || drop(task));
+    }
+}

@@ -1,0 +1,532 @@
+//! `Future`: a result that somebody will set, and that any number may await.
+//!
+//! Awaiters and done callbacks stand in one line, in the order in which they came; setting the result queues them all
+//! in that order and runs none of them. The result stays in the future, so awaiting clones it; `take` moves it out.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::fmt;
+use std::future::IntoFuture;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{Cancelled, FutureError, InvalidState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::reference::CallbackId;
+use crate::kernel::task::waker::{key_of, wake_key, with_current};
+use crate::kernel::waiters::{WaiterId, Waiters};
+
+enum Stage<T> {
+    Pending,
+    Done(Result<T, FutureError>),
+    Taken,
+}
+
+/// Queues a done callback, for the future that it is given.
+type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
+
+/// Who is told when the result is there.
+enum Listener<T> {
+    Awaiter(Waker),
+    Callback(CallbackId, QueueCallback<T>),
+}
+
+struct Shared<T> {
+    state: Rc<LoopState>,
+    /// Where the future was created.
+    location: &'static Location<'static>,
+    stage: RefCell<Stage<T>>,
+    /// In order of arrival; empty once the result is there.
+    listeners: RefCell<Waiters<Listener<T>>>,
+    /// Somebody has seen the result, or nobody needs to: an error that nobody sees is reported.
+    retrieved: Cell<bool>,
+}
+
+/// A result that is not there yet: asyncio's `Future`.
+///
+/// Clones share the result. Awaiting gives a clone of the value; a value that cannot be cloned is moved out by
+/// [`take`](Self::take), or shared by an `Rc`. The future belongs to the loop that made it; awaiting it in another loop
+/// gives [`FutureError::OtherLoop`]. Dropping the last handle of a future that ended in an error nobody looked at
+/// reports it to the exception handler.
+///
+/// Inside an `impl Future` block write `callsoon::Future<T>`, and never import it: the name would hide the trait's.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let future = event_loop.create_future();
+/// let setter = future.clone();
+/// event_loop.call_soon(move || setter.set_result("slow answer").unwrap());
+/// assert_eq!(event_loop.run_until_complete(future).unwrap().unwrap(), "slow answer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let event_loop = callsoon::EventLoop::new().unwrap();
+/// let future = event_loop.create_future::<u8>();
+/// std::thread::spawn(move || future.set_result(1));
+/// ```
+#[must_use = "a future nobody awaits or sets does nothing"]
+pub struct Future<T> {
+    shared: Rc<Shared<T>>,
+    /// This handle's place in line, while it is awaited.
+    waiting: Option<WaiterId>,
+}
+
+/// Unpinned, since a handle holds nothing in place.
+impl<T> Unpin for Future<T> {}
+
+impl<T> Clone for Future<T> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Rc::clone(&self.shared),
+            waiting: None,
+        }
+    }
+}
+
+impl<T> Future<T> {
+    pub(crate) fn new(handle: &LoopHandle, location: &'static Location<'static>) -> Self {
+        let shared = Shared {
+            state: Rc::clone(&handle.state),
+            location,
+            stage: RefCell::new(Stage::Pending),
+            listeners: RefCell::new(Waiters::new()),
+            retrieved: Cell::new(false),
+        };
+        Self {
+            shared: Rc::new(shared),
+            waiting: None,
+        }
+    }
+
+    /// Whether there is a result, an error or a cancellation.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future();
+    /// assert!(!future.done());
+    /// future.set_result(()).unwrap();
+    /// assert!(future.done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn done(&self) -> bool {
+        !matches!(*self.shared.stage.borrow(), Stage::Pending)
+    }
+
+    /// Whether the future was cancelled.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.cancel();
+    /// assert!(future.cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        matches!(
+            *self.shared.stage.borrow(),
+            Stage::Done(Err(FutureError::Cancelled(_)))
+        )
+    }
+
+    /// Gives the future its value.
+    ///
+    /// # Errors
+    /// [`InvalidState`] with the value where the future is done already.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future();
+    /// future.set_result(1).unwrap();
+    /// assert_eq!(future.set_result(2).unwrap_err().0, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_result(&self, value: T) -> Result<(), InvalidState<T>> {
+        if self.done() {
+            return Err(InvalidState(value));
+        }
+        self.finish(Ok(value));
+        Ok(())
+    }
+
+    /// Ends the future in an error, which all who await it share.
+    ///
+    /// # Errors
+    /// [`InvalidState`] with the error where the future is done already.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.set_exception("no route").unwrap();
+    /// let error = event_loop.run_until_complete(future).unwrap().unwrap_err();
+    /// assert_eq!(error.to_string(), "no route");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_exception(
+        &self,
+        error: impl Into<Box<dyn Error>>,
+    ) -> Result<(), InvalidState<Box<dyn Error>>> {
+        let error = error.into();
+        if self.done() {
+            return Err(InvalidState(error));
+        }
+        self.finish(Err(FutureError::Exception(Rc::from(error))));
+        Ok(())
+    }
+
+    /// Cancels the future; `false` where it is done already.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// assert!(future.cancel());
+    /// assert!(!future.cancel());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.end_cancelled(None, Location::caller())
+    }
+
+    /// [`cancel`](Self::cancel) with a message for those who await.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.cancel_with("host is gone");
+    /// let error = event_loop.run_until_complete(future).unwrap().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().message(), Some("host is gone"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
+        self.end_cancelled(Some(message.into()), Location::caller())
+    }
+
+    fn end_cancelled(
+        &self,
+        message: Option<Cow<'static, str>>,
+        location: &'static Location<'static>,
+    ) -> bool {
+        if self.done() {
+            return false;
+        }
+        self.finish(Err(FutureError::Cancelled(Cancelled::new(
+            message,
+            Some(location),
+        ))));
+        true
+    }
+
+    /// Stores the result, then queues all listeners in their order.
+    fn finish(&self, result: Result<T, FutureError>) {
+        *self.shared.stage.borrow_mut() = Stage::Done(result);
+        let mut listeners = Vec::new();
+        self.shared.listeners.borrow_mut().take_all(&mut listeners);
+        for listener in listeners {
+            match listener {
+                Listener::Awaiter(waker) => self.shared.wake(waker),
+                Listener::Callback(_, queue) => self.queue(queue),
+            }
+        }
+    }
+
+    fn queue(&self, queue: QueueCallback<T>) {
+        let state = &self.shared.state;
+        if state.is_closed() {
+            // The loop will never run it. Its captures go here, where nothing of the future is borrowed.
+            state.shielded("Exception in the destructor of a done callback", || {
+                drop(queue)
+            });
+        } else {
+            queue(self);
+        }
+    }
+
+    /// The error that ended the future; `Ok(None)` where it has a value.
+    ///
+    /// # Errors
+    /// [`InvalidState`] while there is no result.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// assert!(future.exception().is_err());
+    /// future.set_exception("broken").unwrap();
+    /// assert_eq!(future.exception().unwrap().unwrap().to_string(), "broken");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn exception(&self) -> Result<Option<FutureError>, InvalidState> {
+        let exception = match &*self.shared.stage.borrow() {
+            Stage::Pending => return Err(InvalidState(())),
+            Stage::Done(Ok(_)) => None,
+            Stage::Done(Err(error)) => Some(error.clone()),
+            Stage::Taken => Some(FutureError::Taken),
+        };
+        self.shared.retrieved.set(true);
+        Ok(exception)
+    }
+
+    /// Moves the value out, if there is a result. Whoever looks later finds [`FutureError::Taken`]; an error stays.
+    ///
+    /// # Errors
+    /// [`InvalidState`] while there is no result.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// struct Unique;
+    /// let future = event_loop.create_future();
+    /// future.set_result(Unique).unwrap();
+    /// let Unique = future.try_take().unwrap().unwrap();
+    /// assert!(future.try_take().unwrap().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_take(&self) -> Result<Result<T, FutureError>, InvalidState> {
+        let mut stage = self.shared.stage.borrow_mut();
+        self.shared.retrieved.set(true);
+        match std::mem::replace(&mut *stage, Stage::Taken) {
+            Stage::Pending => {
+                *stage = Stage::Pending;
+                self.shared.retrieved.set(false);
+                Err(InvalidState(()))
+            }
+            Stage::Done(Ok(value)) => Ok(Ok(value)),
+            Stage::Done(Err(error)) => {
+                *stage = Stage::Done(Err(error.clone()));
+                Ok(Err(error))
+            }
+            Stage::Taken => Ok(Err(FutureError::Taken)),
+        }
+    }
+
+    /// Waits for the result and moves it out.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it takes nothing.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// struct Unique;
+    /// let future = event_loop.create_future();
+    /// let setter = future.clone();
+    /// event_loop.call_soon(move || drop(setter.set_result(Unique)));
+    /// let Unique = event_loop.run_until_complete(future.take()).unwrap().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn take(self) -> Result<T, FutureError> {
+        let mut this = self;
+        std::future::poll_fn(move |context| match this.wait(context)? {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => Poll::Ready(this.try_take().unwrap_or(Err(FutureError::Taken))),
+        })
+        .await
+    }
+
+    /// `Ready` once there is a result; until then this handle stands in line with the context's waker.
+    fn wait(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
+        if self.done() {
+            return Ok(Poll::Ready(()));
+        }
+        let home = match key_of(context.waker()) {
+            Some(key) => key.loop_id() == self.shared.state.id,
+            None => with_current(|state| state.id == self.shared.state.id).unwrap_or(true),
+        };
+        if !home {
+            return Err(FutureError::OtherLoop);
+        }
+        // Cloning a foreign waker is foreign code, which may set the result.
+        let awaiter = Listener::Awaiter(context.waker().clone());
+        if self.done() {
+            return Ok(Poll::Ready(()));
+        }
+        let replaced = {
+            let mut listeners = self.shared.listeners.borrow_mut();
+            match self.waiting.and_then(|id| listeners.get_mut(id)) {
+                Some(place) => Some(std::mem::replace(place, awaiter)),
+                None => {
+                    self.waiting = Some(listeners.join(awaiter));
+                    None
+                }
+            }
+        };
+        drop(replaced);
+        Ok(Poll::Pending)
+    }
+}
+
+impl<T: 'static> Future<T> {
+    /// Calls `callback` through the queue once the future is done; at once, through the queue too, where it is.
+    /// Callbacks and awaiters are served in the order in which they came.
+    ///
+    /// # Panics
+    /// If the loop is closed and the future done.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future();
+    /// future.add_done_callback(|future| assert_eq!(future.result().unwrap().unwrap(), 3));
+    /// future.set_result(3).unwrap();
+    /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
+        let location = Location::caller();
+        let id = CallbackId::next(&self.shared.state);
+        let queue = move |future: &Self| {
+            let future = future.clone();
+            let handle = LoopHandle {
+                state: Rc::clone(&future.shared.state),
+            };
+            handle.queue_call(move || callback(&future), location);
+        };
+        if self.done() {
+            queue(self);
+        } else {
+            self.shared
+                .listeners
+                .borrow_mut()
+                .join(Listener::Callback(id, Box::new(queue)));
+        }
+        id
+    }
+
+    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// let id = future.add_done_callback(|_| unreachable!());
+    /// assert!(future.remove_done_callback(id));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        let is_it = |listener: &Listener<T>| matches!(listener, Listener::Callback(present, ..) if *present == id);
+        let removed = self.shared.listeners.borrow_mut().remove_first(is_it);
+        removed.is_some()
+    }
+}
+
+impl<T: Clone> Future<T> {
+    /// A clone of the result.
+    ///
+    /// # Errors
+    /// [`InvalidState`] while there is no result.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future();
+    /// assert!(future.result().is_err());
+    /// future.set_result("here").unwrap();
+    /// assert_eq!(future.result().unwrap().unwrap(), "here");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn result(&self) -> Result<Result<T, FutureError>, InvalidState> {
+        // Cloning is foreign code; the value is kept still by moving it out for the time that it takes.
+        let stage = std::mem::replace(&mut *self.shared.stage.borrow_mut(), Stage::Taken);
+        let restore = Restore {
+            shared: &self.shared,
+            stage: Some(stage),
+        };
+        match restore.stage.as_ref() {
+            None | Some(Stage::Pending) => Err(InvalidState(())),
+            Some(Stage::Taken) => Ok(Err(FutureError::Taken)),
+            Some(Stage::Done(result)) => {
+                self.shared.retrieved.set(true);
+                Ok(result.clone())
+            }
+        }
+    }
+}
+
+/// Puts a stage back that was moved out for a foreign `clone`, also when that panics.
+struct Restore<'a, T> {
+    shared: &'a Shared<T>,
+    stage: Option<Stage<T>>,
+}
+
+impl<T> Drop for Restore<'_, T> {
+    fn drop(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            let replaced = std::mem::replace(&mut *self.shared.stage.borrow_mut(), stage);
+            drop(replaced);
+        }
+    }
+}
+
+impl<T: Clone> std::future::Future for Future<T> {
+    type Output = Result<T, FutureError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.wait(context) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(())) => Poll::Ready(self.result().unwrap_or(Err(FutureError::Taken))),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl<T: Clone> IntoFuture for &Future<T> {
+    type Output = Result<T, FutureError>;
+    type IntoFuture = Future<T>;
+
+    fn into_future(self) -> Future<T> {
+        self.clone()
+    }
+}
+
+impl<T> Shared<T> {
+    /// Ours is queued by key; a foreign waker's panic must not keep the others from being woken.
+    fn wake(&self, waker: Waker) {
+        match key_of(&waker) {
+            Some(key) => wake_key(key),
+            None => self.state.shielded("Exception in a waker", || waker.wake()),
+        }
+    }
+}
+
+impl<T> Drop for Future<T> {
+    fn drop(&mut self) {
+        if let Some(id) = self.waiting {
+            let left = self.shared.listeners.borrow_mut().leave(id);
+            drop(left);
+        }
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        if self.retrieved.get() {
+            return;
+        }
+        if let Stage::Done(Err(FutureError::Exception(error))) = self.stage.get_mut() {
+            self.state.report(&ExceptionContext {
+                message: "Future exception was never retrieved".to_owned(),
+                exception: Some(Rc::clone(error)),
+                location: Some(self.location),
+                ..ExceptionContext::default()
+            });
+        }
+    }
+}
+
+impl<T> fmt::Debug for Future<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &*self.shared.stage.borrow() {
+            Stage::Pending => "pending",
+            Stage::Done(Err(FutureError::Cancelled(_))) => "cancelled",
+            Stage::Done(Err(_)) => "failed",
+            Stage::Done(Ok(_)) | Stage::Taken => "finished",
+        };
+        f.debug_struct("Future")
+            .field("state", &format_args!("{stage}"))
+            .field("created_at", &format_args!("{}", self.shared.location))
+            .finish()
+    }
+}

@@ -1,0 +1,153 @@
+//! Closures without a box. What a posted closure costs is not the lock but an allocation on one thread that is freed
+//! on another, and most closures capture a handle and a number. So a closure of up to 24 bytes is stored in place,
+//! behind a table of two functions that know its type; a larger or over-aligned one is boxed, and the *box* is what
+//! is stored. Either way the value is 32 bytes, and so is its `Option`.
+//!
+//! The unsafe code rests on one sentence: from `store` until `call` or `drop`, whichever comes first and only one of
+//! them does, `words` holds a valid value of exactly the type that `table` was made for.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
+
+/// Three words: an `Arc`, a key and a number, or an `Arc` and a slice. With the table that makes 32 bytes, two
+/// closures to a cache line.
+type Words = [MaybeUninit<u64>; 3];
+
+/// A `FnOnce()` whose type is erased and which lives in this value when it is small.
+pub(crate) struct InlineFn {
+    /// The closure, or the box that holds it; every other byte is uninitialised. Only `table` knows which type it is.
+    words: Words,
+    /// The two functions made for the type in `words`. A reference is never null, which is where `Option` puts its
+    /// `None`.
+    table: &'static Table,
+    /// Without this the type would be `Send` and `Sync` like its words, whatever the closure captures.
+    erased: PhantomData<Box<dyn FnOnce()>>,
+}
+
+/// What is left of a closure's type. Both functions want a pointer to a valid value of that type, aligned for it, and
+/// leave the memory behind it uninitialised, also when they unwind: the caller touches it no more.
+struct Table {
+    /// Moves the closure out and runs it.
+    call: unsafe fn(*mut Words),
+    /// Drops the closure where it is.
+    drop: unsafe fn(*mut Words),
+}
+
+impl InlineFn {
+    /// Stores `f` in place if it fits, boxed if it does not.
+    pub(crate) fn new<F: FnOnce() + 'static>(f: F) -> Self {
+        if const { fits::<F>() } {
+            // SAFETY: `store` asks that `F` fits, and this branch is taken only when it does.
+            unsafe { Self::store(f) }
+        } else {
+            // SAFETY: a box of a sized type is one pointer: 8 bytes, aligned to 8, which fits (asserted below).
+            unsafe { Self::store(Box::new(f)) }
+        }
+    }
+
+    /// Moves `f` into the words.
+    ///
+    /// # Safety
+    /// `fits::<F>()` holds.
+    unsafe fn store<F: FnOnce() + 'static>(f: F) -> Self {
+        debug_assert!(fits::<F>());
+        let mut words: Words = [MaybeUninit::uninit(); 3];
+        // SAFETY: the caller promises that `F` is no larger and no stricter in alignment than `words`, so the pointer
+        // is aligned for `F` and the write stays inside the array, to which this function alone has access.
+        // `MaybeUninit` drops nothing, so nothing that was there is lost.
+        unsafe { (&raw mut words).cast::<F>().write(f) };
+        // `'static` closures alone get in, so the erased type has no lifetime that the value could outlive.
+        let table = const {
+            &Table {
+                call: call_at::<F>,
+                drop: drop_at::<F>,
+            }
+        };
+        Self {
+            words,
+            table,
+            erased: PhantomData,
+        }
+    }
+
+    /// Runs the closure. A panic in it reaches the caller; what the closure captured is dropped once, by the closure.
+    pub(crate) fn call(self) {
+        // From here on nobody but the closure itself may drop the captured values, also when it unwinds.
+        let mut this = ManuallyDrop::new(self);
+        let call = this.table.call;
+        // SAFETY: `this` owned a closure that was neither called nor dropped (both consume the value), and the words
+        // are valid, aligned and of the table's type by the module's invariant; moving the value moved all bytes of
+        // the words, pointers included, since `MaybeUninit<u64>` has no padding. `call` leaves the words
+        // uninitialised, and `ManuallyDrop` keeps our `Drop` from reading them again.
+        unsafe { call(&raw mut this.words) }
+    }
+}
+
+impl Drop for InlineFn {
+    fn drop(&mut self) {
+        // SAFETY: `call` never lets this destructor run, so the closure is still in the words, valid and aligned as
+        // above. A value's destructor runs once, also when the captured value's destructor unwinds through it, and
+        // the fields that the compiler drops afterwards have no destructors; so nobody reads the words again.
+        unsafe { (self.table.drop)(&raw mut self.words) }
+    }
+}
+
+/// Whether `F` may live in the words. A const, so that the other branch costs nothing.
+const fn fits<F>() -> bool {
+    size_of::<F>() <= size_of::<Words>() && align_of::<F>() <= align_of::<Words>()
+}
+
+/// # Safety
+/// `at` points to a valid `F`, aligned for it, that nobody reads or drops afterwards.
+unsafe fn call_at<F: FnOnce()>(at: *mut Words) {
+    // SAFETY: validity and alignment are the caller's promise. The read makes a second copy of the value, and the
+    // caller's promise to forget the first makes this one the owner: it is dropped once, by the call, whether that
+    // returns or unwinds.
+    let f = unsafe { at.cast::<F>().read() };
+    f();
+}
+
+/// # Safety
+/// `at` points to a valid `F`, aligned for it, that nobody reads or drops afterwards.
+unsafe fn drop_at<F>(at: *mut Words) {
+    // SAFETY: validity, alignment and being the last access are the caller's promises.
+    unsafe { at.cast::<F>().drop_in_place() }
+}
+
+/// An [`InlineFn`] that may be called or dropped on another thread than the one that made it.
+pub(crate) struct SendFn(InlineFn);
+
+impl SendFn {
+    /// Stores `f` in place if it fits, boxed if it does not.
+    pub(crate) fn new<F: FnOnce() + Send + 'static>(f: F) -> Self {
+        Self(InlineFn::new(f))
+    }
+
+    /// Runs the closure; see [`InlineFn::call`].
+    pub(crate) fn call(self) {
+        self.0.call();
+    }
+}
+
+// SAFETY: the field is private and `new` is the only constructor, so the words hold an `F: Send` or a `Box<F>`, which
+// is then `Send` too; using that value, calling it and dropping it on another thread is what `F: Send` allows. The
+// table is shared, immutable, and holds functions only. `InlineFn` itself stays `!Send`, for closures that come in by
+// its own constructor. `Sync` is not claimed.
+unsafe impl Send for SendFn {}
+
+const _: () = {
+    assert!(size_of::<InlineFn>() == 32 && size_of::<Option<InlineFn>>() == 32);
+    assert!(size_of::<SendFn>() == 32 && size_of::<Option<SendFn>>() == 32);
+    assert!(fits::<Box<u8>>());
+
+    // Were `InlineFn` to become `Send`, both impls would apply and the path below would be ambiguous.
+    trait AmbiguousIfSend<Marker> {
+        const CHECKED: () = ();
+    }
+    struct Never;
+    impl<T> AmbiguousIfSend<()> for T {}
+    impl<T: Send> AmbiguousIfSend<Never> for T {}
+    <InlineFn as AmbiguousIfSend<_>>::CHECKED
+};

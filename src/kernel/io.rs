@@ -1,0 +1,181 @@
+//! A source that the loop watches, and operations on it that wait for readiness.
+//!
+//! [`Io`] is the one owner of a watched descriptor: its drop deregisters, then the field closes. An operation tries its
+//! system call while the cached readiness says that it is worth it, and stands in line otherwise; dropping the operation
+//! leaves the line. A task that has completed many operations in one poll is made to yield, however ready its sources.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use mio::Interest;
+use mio::event::Source;
+
+use crate::error::LoopClosed;
+use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::reactor::SourceKey;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::waiters::WaiterId;
+
+/// A watched source.
+pub(crate) struct Io<S: Source> {
+    state: Rc<LoopState>,
+    key: SourceKey,
+    source: S,
+}
+
+impl<S: Source> Io<S> {
+    /// Registers `source`; on failure it is closed and nothing is left behind.
+    pub(crate) fn new(
+        handle: &LoopHandle,
+        mut source: S,
+        interest: Interest,
+        readiness: Readiness,
+    ) -> io::Result<Self> {
+        let state = Rc::clone(&handle.state);
+        let key = state.reactor(|reactor| reactor.register(&mut source, interest, readiness))??;
+        Ok(Self { state, key, source })
+    }
+
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(crate) fn handle(&self) -> LoopHandle {
+        LoopHandle {
+            state: Rc::clone(&self.state),
+        }
+    }
+
+    /// Borrows the cached readiness. `f` must not run foreign code.
+    fn readiness<R>(&self, f: impl FnOnce(&mut Readiness) -> R) -> Result<R, LoopClosed> {
+        self.state
+            .reactor(|reactor| reactor.readiness(self.key).map(f))?
+            .ok_or(LoopClosed)
+    }
+
+    /// One attempt without waiting; `WouldBlock` where the cached readiness says that it is not worth it.
+    pub(crate) fn attempt<R>(
+        &self,
+        direction: Direction,
+        op: impl FnOnce(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if !self.readiness(|readiness| readiness.is_ready(direction))? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = op(&self.source);
+        if let Err(error) = &result
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.readiness(|readiness| readiness.blocked(direction))?;
+        }
+        result
+    }
+
+    /// Runs `op` as soon as the direction is ready, and again until it does not block. `drained` says whether a success
+    /// was a short read.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line; `op` has then not succeeded, so nothing is lost.
+    pub(crate) fn operate<'a, R, Op, Short>(
+        &'a self,
+        direction: Direction,
+        op: Op,
+        short: Short,
+    ) -> Operation<'a, S, Op, Short>
+    where
+        Op: FnMut(&S) -> io::Result<R> + Unpin,
+        Short: Fn(&R) -> bool + Unpin,
+    {
+        Operation {
+            io: self,
+            direction,
+            waiting: None,
+            op,
+            short,
+        }
+    }
+}
+
+impl<S: Source> Drop for Io<S> {
+    fn drop(&mut self) {
+        let mut woken = Vec::new();
+        // On a closed loop there is no poller any more that could know the source.
+        let _ = self
+            .state
+            .reactor(|reactor| reactor.deregister(&mut self.source, self.key, &mut woken));
+        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
+        for waker in woken {
+            self.state.shielded("Exception in a waker", || waker.wake());
+        }
+    }
+}
+
+/// See [`Io::operate`].
+#[must_use]
+pub(crate) struct Operation<'a, S: Source, Op, Short> {
+    io: &'a Io<S>,
+    direction: Direction,
+    /// The place in line, while there is one.
+    waiting: Option<WaiterId>,
+    op: Op,
+    short: Short,
+}
+
+impl<S: Source, R, Op, Short> Future for Operation<'_, S, Op, Short>
+where
+    Op: FnMut(&S) -> io::Result<R> + Unpin,
+    Short: Fn(&R) -> bool + Unpin,
+{
+    type Output = io::Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = &mut *self;
+        let state = &this.io.state;
+        if state.budget.get() == 0 {
+            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
+            state.budget.set(BUDGET);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while this
+            .io
+            .readiness(|readiness| readiness.is_ready(this.direction))?
+        {
+            match (this.op)(&this.io.source) {
+                Ok(value) => {
+                    state.budget.set(state.budget.get() - 1);
+                    if (this.short)(&value) {
+                        this.io.readiness(Readiness::short_read)?;
+                    }
+                    return Poll::Ready(Ok(value));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    this.io
+                        .readiness(|readiness| readiness.blocked(this.direction))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        let waker = context.waker().clone();
+        let replaced = this
+            .io
+            .readiness(|readiness| readiness.wait(this.direction, &mut this.waiting, waker))?;
+        drop(replaced);
+        Poll::Pending
+    }
+}
+
+impl<S: Source, Op, Short> Drop for Operation<'_, S, Op, Short> {
+    fn drop(&mut self) {
+        if let Some(id) = self.waiting {
+            let left = self
+                .io
+                .readiness(|readiness| readiness.leave(self.direction, id));
+            drop(left);
+        }
+    }
+}

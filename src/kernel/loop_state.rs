@@ -1,0 +1,413 @@
+//! The parts of one loop, held together.
+//!
+//! Cells for what is one word, a `RefCell` for each structure that is more. Nobody holds a borrow across foreign code,
+//! so none of the borrows can fail: the methods here borrow, move what is wanted out, and end the borrow before they
+//! return. What must be dropped is returned to the caller.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use crate::error::{LoopClosed, Panicked};
+use crate::kernel::clock::{Clock, LoopClock};
+use crate::kernel::inbox::{Alarm, Delivery, Inbox};
+use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::reactor::Reactor;
+use crate::kernel::ready::{Ready, ReadyQueue};
+use crate::kernel::registry;
+use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::task::cell::{Mishap, Run};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::slots::Slots;
+use crate::kernel::timers::{TimerKey, Timers};
+
+/// How many I/O operations a task may complete in one poll before it has to let others run: tokio's figure, and small
+/// enough that a hundred busy sockets still get their turn within a millisecond.
+pub(crate) const BUDGET: u32 = 128;
+
+/// What the builder decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) clock: Clock,
+    pub(crate) debug: bool,
+    /// The most entries between two readings of the clock; 1 = look for events in every turn.
+    pub(crate) event_interval: u32,
+    /// How far apart deadlines may be and still share a wake-up.
+    pub(crate) timer_slack: Duration,
+    /// How long to poll busily before sleeping.
+    pub(crate) spin: Duration,
+    /// For how many tasks, timers and sources room is made at once.
+    pub(crate) capacity: usize,
+    pub(crate) slow_callback_duration: Duration,
+}
+
+/// What the loop is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Between runs.
+    Idle,
+    /// Inside `run_forever`, `run_until_complete` or `turn`.
+    Running,
+    /// Everything is being dropped; new work is refused without a panic.
+    Closing,
+    /// For ever.
+    Closed,
+}
+
+/// What a timer does when it fires.
+pub(crate) enum TimerPayload {
+    /// Wakes a task of this loop, or of another.
+    Wake(Key),
+    /// Runs a callback.
+    Call(InlineFn),
+}
+
+/// The two structures that nearly every operation touches together, under one borrow.
+pub(crate) struct Queues {
+    pub(crate) ready: ReadyQueue,
+    pub(crate) tasks: Slots,
+}
+
+/// What the turn remembers about its looks for events.
+pub(crate) struct Looks {
+    /// When the last look took place.
+    pub(crate) last: Cell<u64>,
+    /// When the clock was last read between looks.
+    pub(crate) clock_read: Cell<u64>,
+    /// Entries run since the clock was last read.
+    pub(crate) entries: Cell<u32>,
+    /// How many entries may run before the clock is read again.
+    pub(crate) interval: Cell<u32>,
+    /// How many looks there have been.
+    pub(crate) count: Cell<u64>,
+    /// The next turn must look, whatever the clock says.
+    pub(crate) forced: Cell<bool>,
+}
+
+/// The future of `run_until_complete` in the eyes of wakers.
+pub(crate) struct RootSlot {
+    /// The generation of the current run's root; wakers of earlier runs carry another.
+    pub(crate) generation: Cell<u16>,
+    /// Whether the ready queue holds the root's token.
+    pub(crate) scheduled: Cell<bool>,
+    /// The root as a task, while there is one.
+    pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
+}
+
+type Handler = Rc<dyn Fn(&ExceptionContext)>;
+
+/// One loop.
+pub(crate) struct LoopState {
+    /// In every key of this loop's wakers.
+    pub(crate) id: u16,
+    /// Tells this loop from others that had or will have the same id.
+    pub(crate) epoch: u64,
+    /// The other threads' door.
+    pub(crate) inbox: &'static Inbox,
+    pub(crate) clock: LoopClock,
+    pub(crate) settings: Settings,
+    pub(crate) phase: Cell<Phase>,
+    /// Debug mode; starts as the builder said.
+    pub(crate) debug: Cell<bool>,
+    pub(crate) slow_callback_duration: Cell<Duration>,
+    queues: RefCell<Queues>,
+    timers: RefCell<Timers<TimerPayload>>,
+    /// `None` once closed.
+    reactor: RefCell<Option<Reactor>>,
+    pub(crate) root: RootSlot,
+    /// The task whose poll is under way; [`Key::NONE`] in callbacks and outside runs.
+    pub(crate) current_task: Cell<Key>,
+    /// Counts turns; `yield_now` waits for it to change.
+    pub(crate) turn_number: Cell<u64>,
+    /// Counts runs; the entry that ends a run carries its number.
+    pub(crate) run_number: Cell<u32>,
+    /// Counts done callbacks: the next one's id.
+    pub(crate) callbacks: Cell<u64>,
+    /// I/O operations that the current poll may still complete.
+    pub(crate) budget: Cell<u32>,
+    /// The run ends after the current turn.
+    pub(crate) stopping: Cell<bool>,
+    pub(crate) looks: Looks,
+    /// Another loop drives this one by `turn`: between turns the inbox rings for every entry.
+    pub(crate) guest: Cell<bool>,
+    /// The bell was rung since the last guest turn.
+    pub(crate) guest_rung: Cell<bool>,
+    /// How many jobs outside the loop forbid a virtual clock to jump.
+    pub(crate) inhibited: Cell<usize>,
+    handler: RefCell<Option<Handler>>,
+    /// One value for each `LoopLocal` that was used, by its number.
+    pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
+    /// Buffers that turns reuse.
+    pub(crate) woken: Cell<Vec<Waker>>,
+    pub(crate) due: Cell<Vec<TimerKey>>,
+}
+
+impl LoopState {
+    pub(crate) fn new(settings: Settings) -> io::Result<Rc<Self>> {
+        let reactor = Reactor::new(settings.capacity)?;
+        let Some(claim) = registry::claim() else {
+            return Err(io::Error::other(
+                "65,535 event loops exist already in this process",
+            ));
+        };
+        claim.inbox.open(claim.epoch, reactor.bell());
+        let clock = LoopClock::new(settings.clock);
+        let now = clock.now();
+        // A large odd number, so that loops made one after another start far apart.
+        let generation = (claim.epoch as u16).wrapping_mul(40_503);
+        Ok(Rc::new(Self {
+            id: claim.id,
+            epoch: claim.epoch,
+            inbox: claim.inbox,
+            phase: Cell::new(Phase::Idle),
+            debug: Cell::new(settings.debug),
+            slow_callback_duration: Cell::new(settings.slow_callback_duration),
+            queues: RefCell::new(Queues {
+                ready: ReadyQueue::with_capacity(settings.capacity),
+                tasks: Slots::new(generation, settings.capacity),
+            }),
+            timers: RefCell::new(Timers::with_capacity(
+                now,
+                settings.capacity,
+                u32::from(generation),
+            )),
+            reactor: RefCell::new(Some(reactor)),
+            root: RootSlot {
+                generation: Cell::new(generation),
+                scheduled: Cell::new(false),
+                task: RefCell::new(None),
+            },
+            current_task: Cell::new(Key::NONE),
+            turn_number: Cell::new(0),
+            run_number: Cell::new(0),
+            callbacks: Cell::new(0),
+            budget: Cell::new(BUDGET),
+            stopping: Cell::new(false),
+            looks: Looks {
+                last: Cell::new(now),
+                clock_read: Cell::new(now),
+                entries: Cell::new(0),
+                interval: Cell::new(1),
+                count: Cell::new(0),
+                forced: Cell::new(false),
+            },
+            guest: Cell::new(false),
+            guest_rung: Cell::new(false),
+            inhibited: Cell::new(0),
+            handler: RefCell::new(None),
+            locals: RefCell::new(Vec::new()),
+            woken: Cell::new(Vec::new()),
+            due: Cell::new(Vec::new()),
+            clock,
+            settings,
+        }))
+    }
+
+    /// Borrows the ready queue and the tasks. `f` must not run foreign code.
+    #[inline]
+    pub(crate) fn queues<R>(&self, f: impl FnOnce(&mut Queues) -> R) -> R {
+        f(&mut self.queues.borrow_mut())
+    }
+
+    /// Borrows the timers. `f` must not run foreign code.
+    #[inline]
+    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<TimerPayload>) -> R) -> R {
+        f(&mut self.timers.borrow_mut())
+    }
+
+    /// Borrows the reactor. `f` must not run foreign code.
+    #[inline]
+    pub(crate) fn reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Result<R, LoopClosed> {
+        self.reactor.borrow_mut().as_mut().map(f).ok_or(LoopClosed)
+    }
+
+    /// Gives up the reactor, at close.
+    pub(crate) fn take_reactor(&self) -> Option<Reactor> {
+        self.reactor.borrow_mut().take()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase.get(), Phase::Closing | Phase::Closed)
+    }
+
+    /// Whether new work may come in. Between runs it also moves what other threads and wakers have left at the door to
+    /// the queue first, so that entries stand in the order of their arrival, and tells the loop that drives us.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<(), LoopClosed> {
+        if self.phase.get() == Phase::Running {
+            Ok(())
+        } else {
+            self.admit_between_runs()
+        }
+    }
+
+    #[cold]
+    fn admit_between_runs(&self) -> Result<(), LoopClosed> {
+        if self.is_closed() {
+            return Err(LoopClosed);
+        }
+        if self.inbox.has_mail() {
+            self.drain_inbox();
+        }
+        if self.guest.get() && !self.guest_rung.replace(true) {
+            let bell = self.reactor(|reactor| reactor.bell())?;
+            if let Err(error) = bell.ring() {
+                tracing::error!(target: "callsoon", %error, "the loop that drives this one cannot be woken");
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what other threads sent into the queue.
+    pub(crate) fn drain_inbox(&self) {
+        self.inbox.drain(|delivery| match delivery {
+            Delivery::Wake(key) => self.schedule(Key::from_bits(key)),
+            Delivery::Call => self.queues(|queues| queues.ready.push_posted()),
+        });
+    }
+
+    /// Queues a callback and gives its sequence number, or gives it back when the loop is closed.
+    #[inline]
+    pub(crate) fn push_call(&self, call: Box<dyn FnOnce()>) -> Result<u64, Box<dyn FnOnce()>> {
+        if self.admit().is_err() {
+            return Err(call);
+        }
+        Ok(self.queues(|queues| queues.ready.push_call(call)))
+    }
+
+    /// Queues the task of a key of this loop, unless it is queued already or gone.
+    #[inline]
+    pub(crate) fn schedule(&self, key: Key) {
+        if key.slot() == ROOT_SLOT {
+            return self.schedule_root(key.generation());
+        }
+        self.queues(|queues| {
+            if queues.tasks.schedule(key.slot(), key.generation()) {
+                queues.ready.push_task(key.slot(), key.generation());
+            }
+        });
+    }
+
+    fn schedule_root(&self, generation: u16) {
+        if self.root.generation.get() == generation
+            && self.root.task.borrow().is_some()
+            && !self.root.scheduled.replace(true)
+        {
+            self.queues(|queues| queues.ready.push_root(generation));
+        }
+    }
+
+    /// The head of the line.
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Ready> {
+        self.queues(|queues| queues.ready.pop())
+    }
+
+    /// Arms a timer, or gives its payload back when the loop is closed.
+    #[inline]
+    pub(crate) fn arm_timer(
+        &self,
+        deadline: u64,
+        payload: TimerPayload,
+    ) -> Result<TimerKey, TimerPayload> {
+        if self.admit().is_err() {
+            return Err(payload);
+        }
+        if deadline <= self.looks.last.get() {
+            // It is due: it fires in the next turn, which would otherwise be free not to look.
+            self.looks.forced.set(true);
+        }
+        Ok(self.timers(|timers| timers.insert(deadline, payload)))
+    }
+
+    /// The task of a key of this loop, while it is unfinished.
+    pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn Run>> {
+        if key.slot() == ROOT_SLOT {
+            if key.generation() != self.root.generation.get() {
+                return None;
+            }
+            return self.root.task.borrow().clone();
+        }
+        self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
+    }
+
+    /// The key of the root's current run.
+    pub(crate) fn root_key(&self) -> Key {
+        Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
+    }
+
+    /// Puts the exception handler in place and gives the former one back, to be dropped with no borrow held.
+    pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
+        std::mem::replace(&mut *self.handler.borrow_mut(), handler)
+    }
+
+    /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
+    #[cold]
+    pub(crate) fn report(&self, context: &ExceptionContext) {
+        let handler = self.handler.borrow().clone();
+        if let Some(handler) = handler {
+            if catch_unwind(AssertUnwindSafe(|| handler(context))).is_ok() {
+                return;
+            }
+            let failed = ExceptionContext::new(
+                "Exception in the exception handler, which was told of the following",
+            );
+            default_handler(&failed);
+        }
+        // A tracing subscriber is foreign code too.
+        let _ = catch_unwind(AssertUnwindSafe(|| default_handler(context)));
+    }
+
+    /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
+    pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+            self.report(&ExceptionContext {
+                message: message.to_owned(),
+                panic: Some(Panicked::new(payload)),
+                ..ExceptionContext::default()
+            });
+        }
+    }
+
+    /// Reports a destructor that panicked while its task ended.
+    pub(crate) fn report_mishap(&self, mishap: Mishap, task: &dyn Run) {
+        let Some(payload) = mishap else { return };
+        self.report(&ExceptionContext {
+            message: "Exception in a destructor while its task ended".to_owned(),
+            panic: Some(Panicked::new(*payload)),
+            exception: None,
+            task: Some(task.header().name()),
+            location: Some(task.header().location),
+        });
+    }
+}
+
+/// A loop, for code on its thread: clone it freely.
+///
+/// Everything but running and closing is done through it; those belong to the owner, [`EventLoop`](crate::EventLoop).
+/// It keeps the loop's memory alive, never the loop itself: after the owner has closed it, every call fails as its docs
+/// say.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let handle = event_loop.handle();
+/// handle.call_soon(move || callsoon::get_running_loop().stop());
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on its thread, which the compiler checks:
+///
+/// ```compile_fail,E0277
+/// let event_loop = callsoon::EventLoop::new().unwrap();
+/// let handle = event_loop.handle();
+/// std::thread::spawn(move || handle.stop());
+/// ```
+#[derive(Clone)]
+pub struct LoopHandle {
+    pub(crate) state: Rc<LoopState>,
+}

@@ -1,0 +1,232 @@
+//! mio behind a slab of sources.
+//!
+//! A source's token carries slot and generation, so an event of an earlier tenant of the slot, or of a reused
+//! descriptor, finds nobody. Waiting ends by an event, by the wake-up descriptor of the inbox, or by the alarm, which is
+//! armed lazily: only when the new deadline comes before the armed one, or the armed one has passed. A tick that turns
+//! out stale costs one idle turn; in exchange a timer that is armed and cancelled costs no system call at all.
+//!
+//! The reactor never wakes anybody itself. `wait` fills a list of wakers, its caller ends the borrow and wakes them.
+
+use std::io;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::kernel::clock::NEVER;
+use crate::kernel::inbox;
+use crate::kernel::readiness::Readiness;
+use crate::sys::timerfd;
+
+/// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
+const INBOX: Token = Token(usize::MAX);
+
+/// The alarm's token, likewise.
+const ALARM: Token = Token(usize::MAX - 1);
+
+/// How many events one system call may report: as many as fit in a few pages, so that a thousand busy connections are
+/// served by one call.
+const EVENTS: usize = 1024;
+
+/// Which source: a slot, and which of its tenants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SourceKey {
+    index: u32,
+    generation: u32,
+}
+
+impl SourceKey {
+    fn token(self) -> Token {
+        Token((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
+    }
+
+    fn from_token(token: Token) -> Self {
+        Self {
+            index: token.0 as u32,
+            generation: (token.0 as u64 >> 32) as u32,
+        }
+    }
+}
+
+struct Entry {
+    /// Tells this tenant of the slot from earlier ones.
+    generation: u32,
+    readiness: Readiness,
+}
+
+/// Sources, alarm and the system's poller.
+pub(crate) struct Reactor {
+    sources: Slab<Entry>,
+    /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
+    generation: u32,
+    /// The deadline that the alarm is armed for; [`NEVER`] while it is not.
+    armed: u64,
+    events: Events,
+    /// Rung by other threads while the loop sleeps. Shared with the inbox.
+    bell: Arc<Bell>,
+    /// `None` where the system has no timer descriptors.
+    alarm: Option<timerfd::Alarm>,
+    poll: Poll,
+}
+
+/// mio's waker as the inbox's alarm.
+pub(crate) struct Bell(mio::Waker);
+
+impl inbox::Alarm for Bell {
+    fn ring(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+impl Reactor {
+    pub(crate) fn new(capacity: usize) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(Bell(mio::Waker::new(poll.registry(), INBOX)?));
+        let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
+        Ok(Self {
+            sources: Slab::with_capacity(capacity),
+            generation: 0,
+            armed: NEVER,
+            events: Events::with_capacity(EVENTS),
+            bell,
+            alarm,
+            poll,
+        })
+    }
+
+    pub(crate) fn bell(&self) -> Arc<Bell> {
+        Arc::clone(&self.bell)
+    }
+
+    /// Registers a source for both directions and reserves its entry.
+    pub(crate) fn register(
+        &mut self,
+        source: &mut impl Source,
+        interest: Interest,
+        readiness: Readiness,
+    ) -> io::Result<SourceKey> {
+        self.generation = if self.generation >= u32::MAX - 1 {
+            1
+        } else {
+            self.generation + 1
+        };
+        let entry = self.sources.vacant_entry();
+        let key = SourceKey {
+            index: entry.key() as u32,
+            generation: self.generation,
+        };
+        self.poll
+            .registry()
+            .register(source, key.token(), interest)?;
+        entry.insert(Entry {
+            generation: key.generation,
+            readiness,
+        });
+        Ok(key)
+    }
+
+    /// Takes a source out of the poller and frees its entry. The waiters come back, to be woken with no borrow held.
+    pub(crate) fn deregister(
+        &mut self,
+        source: &mut impl Source,
+        key: SourceKey,
+        woken: &mut Vec<Waker>,
+    ) {
+        // A failure means that the descriptor is not in the set any more, which is what is wanted.
+        let _ = self.poll.registry().deregister(source);
+        if self.readiness(key).is_some() {
+            self.sources
+                .remove(key.index as usize)
+                .readiness
+                .take_waiters(woken);
+        }
+    }
+
+    /// The readiness of a source, while it is registered.
+    pub(crate) fn readiness(&mut self, key: SourceKey) -> Option<&mut Readiness> {
+        let entry = self.sources.get_mut(key.index as usize)?;
+        (entry.generation == key.generation).then_some(&mut entry.readiness)
+    }
+
+    /// How many sources are registered.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Looks for events without waiting.
+    pub(crate) fn look(&mut self, woken: &mut Vec<Waker>) -> io::Result<()> {
+        self.poll(Some(Duration::ZERO), woken)
+    }
+
+    /// Waits for an event, the bell, or `deadline`. `now` is the time on the same scale.
+    pub(crate) fn wait(
+        &mut self,
+        deadline: u64,
+        now: u64,
+        woken: &mut Vec<Waker>,
+    ) -> io::Result<()> {
+        self.arm(deadline, now)?;
+        let timeout = match self.alarm {
+            Some(_) => None,
+            None if deadline == NEVER => None,
+            None => Some(whole_milliseconds(deadline.saturating_sub(now))),
+        };
+        self.poll(timeout, woken)
+    }
+
+    /// Sees to it that the poller becomes readable at `deadline`, where there is a timer descriptor.
+    pub(crate) fn arm(&mut self, deadline: u64, now: u64) -> io::Result<()> {
+        let Some(alarm) = &self.alarm else {
+            return Ok(());
+        };
+        if deadline != NEVER && (deadline < self.armed || self.armed <= now) {
+            alarm.arm(deadline)?;
+            self.armed = deadline;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Waker>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            // A signal arrived: the turn goes on and computes its wait anew.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in &self.events {
+            let token = event.token();
+            if token == INBOX || token == ALARM {
+                continue;
+            }
+            let key = SourceKey::from_token(token);
+            if let Some(entry) = self.sources.get_mut(key.index as usize)
+                && entry.generation == key.generation
+            {
+                entry.readiness.note(event, woken);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets all sources; their waiters are to be dropped with no borrow held.
+    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>) {
+        for mut entry in self.sources.drain() {
+            entry.readiness.take_waiters(woken);
+        }
+    }
+
+    /// The poller's descriptor, which is readable when a turn has something to do.
+    #[cfg(unix)]
+    pub(crate) fn poll_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.poll)
+    }
+}
+
+/// Rounded up, so that no timer is early, and to at most a day, which every system's poll can express.
+fn whole_milliseconds(nanos: u64) -> Duration {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    Duration::from_millis(nanos.div_ceil(1_000_000).min(DAY))
+}

@@ -1,0 +1,97 @@
+//! From a loop's id to its inbox, for every loop in the process. A waker is a number that says "loop 7, task 12": it
+//! holds nothing alive, may outlive its loop, and may be used on any thread. So the way from the id to the inbox has
+//! to be valid for ever and cost next to nothing. Inboxes are therefore never freed: they are found by two loads in a
+//! table that only grows, and an inbox is used again together with its id, by a loop with another epoch.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, OnceLock};
+
+use super::inbox::{Inbox, held};
+
+/// Bucket `b` holds the ids from 2^b to 2^(b+1) − 1, so sixteen hold every id but 0. Id 0 has no bucket, is never
+/// handed out, and a key made of zeros therefore leads nowhere.
+static BUCKETS: [OnceLock<Box<[Inbox]>>; 16] = [const { OnceLock::new() }; 16];
+
+/// Who has which id. Taken when a loop is made and when it is closed, never on the way of a wake.
+static LEDGER: Mutex<Ledger> = Mutex::new(Ledger {
+    unused: Some(1),
+    free: VecDeque::new(),
+    epoch: 0,
+});
+
+/// Freed ids that wait before the first of them is used again. A stale waker then meets a stranger only after 63
+/// further loops, and ten thousand loops made one after another still live in 64 inboxes.
+const RESTING: usize = 64;
+
+struct Ledger {
+    /// The lowest id that was never handed out; `None` once there is none.
+    unused: Option<u16>,
+    /// Ids whose loops have closed, the longest ago first.
+    free: VecDeque<u16>,
+    /// The epoch of the latest claim. In 64 bits it does not come round.
+    epoch: u64,
+}
+
+/// An id that belongs to one loop until it is released.
+pub(crate) struct Claim {
+    /// Not 0, and no other live loop's.
+    pub(crate) id: u16,
+    /// This claim's own, greater than that of every claim before it, at least 1.
+    pub(crate) epoch: u64,
+    /// The inbox that `find(id)` gives. It is closed; the claimant opens it with the epoch, and closes it before the
+    /// release.
+    pub(crate) inbox: &'static Inbox,
+}
+
+/// An id for a new loop, or `None` while 65,535 loops live.
+pub(crate) fn claim() -> Option<Claim> {
+    let mut ledger = held(LEDGER.lock());
+    let id = ledger.next_id()?;
+    ledger.epoch += 1;
+    let (bucket, place) = position(id)?;
+    // Filling a bucket only allocates, and under the lock of the ledger it is done once.
+    let inboxes =
+        BUCKETS[bucket].get_or_init(|| (0..1 << bucket).map(|_| Inbox::vacant()).collect());
+    Some(Claim {
+        id,
+        epoch: ledger.epoch,
+        inbox: &inboxes[place],
+    })
+}
+
+/// Gives an id back. Its inbox is closed by then: whoever claims the id next opens it.
+pub(crate) fn release(id: u16) {
+    let mut ledger = held(LEDGER.lock());
+    debug_assert!(
+        id != 0 && ledger.unused.is_none_or(|unused| id < unused),
+        "id {id} was never claimed"
+    );
+    debug_assert!(!ledger.free.contains(&id), "id {id} was released before");
+    ledger.free.push_back(id);
+}
+
+/// The inbox of an id that was claimed once; whether a loop lives there now, and which, the inbox knows.
+pub(crate) fn find(id: u16) -> Option<&'static Inbox> {
+    let (bucket, place) = position(id)?;
+    BUCKETS[bucket].get()?.get(place)
+}
+
+/// The bucket of an id and the place in it; `None` for id 0.
+fn position(id: u16) -> Option<(usize, usize)> {
+    let bucket = id.checked_ilog2()?;
+    Some((bucket as usize, usize::from(id) - (1 << bucket)))
+}
+
+impl Ledger {
+    /// The id that was freed the longest ago if enough of them wait, else a new one; without a new one, any that
+    /// waits.
+    fn next_id(&mut self) -> Option<u16> {
+        match self.unused {
+            Some(id) if self.free.len() < RESTING => {
+                self.unused = id.checked_add(1);
+                Some(id)
+            }
+            _ => self.free.pop_front(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the exception handler is told, and the handler of last resort.
+//!
+//! A report is plain data: the failing thing may be gone by the time the handler looks.
+
+use std::error::Error;
+use std::fmt;
+use std::io::Write as _;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::error::Panicked;
+
+/// What went wrong, for [`LoopHandle::set_exception_handler`](crate::LoopHandle::set_exception_handler).
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// # std::panic::set_hook(Box::new(|_| ()));
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let seen = Rc::new(RefCell::new(Vec::new()));
+/// let log = Rc::clone(&seen);
+/// event_loop.set_exception_handler(move |_, context| log.borrow_mut().push(context.message.clone()));
+/// event_loop.call_soon(|| panic!("oops"));
+/// event_loop.stop();
+/// event_loop.run_forever().unwrap();
+/// assert_eq!(*seen.borrow(), ["Exception in callback"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ExceptionContext {
+    /// One line that says what happened.
+    pub message: String,
+    /// The panic, if it was one.
+    pub panic: Option<Panicked>,
+    /// The error, if it was one.
+    pub exception: Option<Rc<dyn Error>>,
+    /// The name of the task that failed.
+    pub task: Option<String>,
+    /// Where the failing task, future or callback was created.
+    pub location: Option<&'static Location<'static>>,
+}
+
+impl ExceptionContext {
+    /// A report that says `message` and nothing else yet.
+    ///
+    /// ```
+    /// let context = callsoon::ExceptionContext::new("the cache is cold");
+    /// assert_eq!(context.to_string(), "the cache is cold");
+    /// ```
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for ExceptionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(task) = &self.task {
+            write!(f, "; task: {task}")?;
+        }
+        if let Some(location) = self.location {
+            write!(f, "; created at {location}")?;
+        }
+        if let Some(panic) = &self.panic {
+            write!(f, "; {panic}")?;
+        }
+        if let Some(exception) = &self.exception {
+            write!(f, "; exception: {exception}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What a loop without a handler does: one `tracing` error, and a line on stderr where nobody has ever subscribed.
+pub(crate) fn default_handler(context: &ExceptionContext) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(target: "callsoon", "{context}");
+    } else {
+        // A closed stderr must not turn one failure into two.
+        let _ = writeln!(std::io::stderr(), "callsoon: {context}");
+    }
+}

@@ -1,0 +1,350 @@
+//! The handle of a task: awaits its result, asks it to end, and never kills it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::{InvalidState, TaskError};
+use crate::kernel::callback::refuse;
+use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::cell::{Header, Join, Run, Step, TaskCell};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
+use crate::kernel::task::waker::{key_of, wake_key, with_current};
+
+/// A task that the loop runs; await it for its result.
+///
+/// The loop owns the task. Dropping the handle lets it run on, also when the handle was polled before: so a `select!`
+/// that loses interest harms nothing. What ends a task early is [`cancel`](Self::cancel) alone.
+///
+/// Awaiting gives the future's value, or a [`TaskError`] that says how the task ended without one. A panic that nobody
+/// ever reads is reported to the exception handler when the handle goes.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let task = event_loop.create_task(async { 6 * 7 });
+/// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let event_loop = callsoon::EventLoop::new().unwrap();
+/// let task = event_loop.create_task(async {});
+/// std::thread::spawn(move || task.cancel());
+/// ```
+#[must_use = "a task runs on without its handle: await it, keep it, or say `detach()`"]
+pub struct Task<T> {
+    cell: Rc<dyn Join<T>>,
+    state: Rc<LoopState>,
+    key: Key,
+}
+
+/// Unpinned, since a handle holds nothing in place.
+impl<T> Unpin for Task<T> {}
+
+impl LoopHandle {
+    /// Makes a task of a future and queues its first step. On a closed loop the future is dropped.
+    #[inline]
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        name: Option<Rc<str>>,
+        place: &'static Location<'static>,
+    ) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let state = &self.state;
+        if state.admit().is_err() {
+            return self.refuse_spawn(future, place);
+        }
+        let serial = state.queues(|queues| queues.tasks.next_serial());
+        let header = Header::new(serial, place);
+        if name.is_some() {
+            header.with_extra(|extra| extra.name = name);
+        }
+        let cell = Rc::new(TaskCell::new(future, header));
+        let task: Rc<dyn Run> = cell.clone();
+        let key = state.queues(|queues| {
+            let key = queues.tasks.insert(state.id, serial, task);
+            queues.ready.push_task(key.slot(), key.generation());
+            key
+        });
+        Task {
+            cell,
+            state: Rc::clone(state),
+            key,
+        }
+    }
+
+    /// A task that was never started, where panicking is not allowed; else the panic that says why.
+    #[cold]
+    fn refuse_spawn<F>(&self, future: F, location: &'static Location<'static>) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let state = &self.state;
+        refuse(state, "create_task");
+        let cell = Rc::new(TaskCell::new(future, Header::new(0, location)));
+        if let Step::Done(mishap) = cell.kill() {
+            state.report_mishap(mishap, &*cell);
+        }
+        Task {
+            cell,
+            state: Rc::clone(state),
+            key: Key::NONE,
+        }
+    }
+}
+
+impl<T: 'static> Task<T> {
+    /// The task without its result's type.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// assert_eq!(task.as_ref().id(), task.id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it makes a new value, which AsRef cannot"
+    )]
+    pub fn as_ref(&self) -> TaskRef {
+        TaskRef {
+            task: Rc::clone(&self.cell).into_run(),
+            state: Rc::clone(&self.state),
+            key: self.key,
+        }
+    }
+
+    /// Asks the task to end; `false` where it has ended already. See [`TaskRef::cancel`].
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(std::future::pending::<()>());
+    /// assert!(task.cancel() && task.cancel(), "true for every request before the end");
+    /// assert!(event_loop.run_until_complete(&mut task).unwrap().is_err());
+    /// assert!(!task.cancel());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.as_ref().request(None)
+    }
+
+    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// task.cancel_with("no more");
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap_err().to_string(), "the task was cancelled: no more");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
+        self.as_ref().request(Some(message.into()))
+    }
+
+    /// Lets the task run on with nobody to read its result. The same as dropping the handle, said aloud.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.create_task(async { callsoon::get_running_loop().stop() }).detach();
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn detach(self) {}
+
+    /// Whether the task has ended, by a value, a panic or a cancellation.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(async {});
+    /// assert!(!task.done());
+    /// event_loop.run_until_complete(&mut task).unwrap().unwrap();
+    /// assert!(task.done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn done(&self) -> bool {
+        self.cell.header().state.is_done()
+    }
+
+    /// Whether the task has ended as cancelled.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(async {});
+    /// task.cancel();
+    /// event_loop.run_until_complete(&mut task).unwrap().unwrap_err();
+    /// assert!(task.cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        self.cell.header().state.is_cancelled()
+    }
+
+    /// Moves the result out without awaiting.
+    ///
+    /// # Errors
+    /// [`InvalidState`] while the task is unfinished. A result that was taken before is [`TaskError::Taken`].
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(async { 5 });
+    /// assert!(task.result().is_err());
+    /// event_loop.run_until_complete(async { callsoon::yield_now().await }).unwrap();
+    /// assert_eq!(task.result().unwrap().unwrap(), 5);
+    /// assert!(matches!(task.result(), Ok(Err(callsoon::TaskError::Taken))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn result(&mut self) -> Result<Result<T, TaskError>, InvalidState> {
+        self.cell.take().ok_or(InvalidState(()))
+    }
+
+    /// The task's id.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { callsoon::current_task().unwrap().id() });
+    /// let id = task.id();
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), id);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn id(&self) -> TaskId {
+        self.as_ref().id()
+    }
+
+    /// The name that the builder gave, or `Task-<n>`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// assert_eq!(event_loop.create_task(async {}).name(), "Task-1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(&self) -> String {
+        self.cell.header().name()
+    }
+
+    /// Calls `callback` through the queue once the task has ended. See [`TaskRef::add_done_callback`].
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// task.add_done_callback(|_| callsoon::get_running_loop().stop());
+    /// event_loop.run_forever().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
+        self.as_ref().add_done_callback(callback)
+    }
+
+    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// let id = task.add_done_callback(|_| unreachable!());
+    /// assert!(task.remove_done_callback(id));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        self.as_ref().remove_done_callback(id)
+    }
+
+    /// Notes who awaits the task. A waker of ours is one word in the header; a foreign one is kept whole.
+    fn wait(&self, waker: &Waker) -> Poll<Result<T, TaskError>> {
+        let header = self.cell.header();
+        let (awaiting, home) = match key_of(waker) {
+            Some(key) => {
+                header.waiter.set(key);
+                (key, key.loop_id() == self.state.id)
+            }
+            None => {
+                // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at again.
+                let waker = waker.clone();
+                let replaced = header.with_extra(|extra| extra.waiter.replace(waker));
+                drop(replaced);
+                if let Some(output) = self.cell.take() {
+                    return Poll::Ready(output);
+                }
+                let here =
+                    with_current(|state| (state.current_task.get(), state.id == self.state.id));
+                here.unwrap_or((Key::NONE, true))
+            }
+        };
+        if !home {
+            return Poll::Ready(Err(TaskError::OtherLoop));
+        }
+        if awaiting == self.key && awaiting.slot() != ROOT_SLOT {
+            return Poll::Ready(Err(TaskError::AwaitsItself));
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: 'static> Future for Task<T> {
+    type Output = Result<T, TaskError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.cell.take() {
+            Some(output) => Poll::Ready(output),
+            None => self.wait(context.waker()),
+        }
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        let header = self.cell.header();
+        header.state.abandon();
+        if !header.state.is_done() {
+            return;
+        }
+        if let Some(panicked) = self.cell.take_panic() {
+            self.state.report(&never_retrieved(header, panicked));
+        }
+    }
+}
+
+/// The report about a panic that nobody read.
+#[cold]
+pub(crate) fn never_retrieved(
+    header: &Header,
+    panicked: crate::error::Panicked,
+) -> ExceptionContext {
+    ExceptionContext {
+        message: "Task exception was never retrieved".to_owned(),
+        panic: Some(panicked),
+        exception: None,
+        task: Some(header.name()),
+        location: Some(header.location),
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_task(self.cell.header(), f)
+    }
+}
+
+/// Wakes whoever awaits the task through a key.
+pub(crate) fn wake_waiter(header: &Header) {
+    let waiter = header.waiter.replace(Key::NONE);
+    if waiter != Key::NONE {
+        wake_key(waiter);
+    }
+}

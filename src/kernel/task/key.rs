@@ -1,0 +1,68 @@
+//! A task's name in one word, which is all that a waker carries.
+//!
+//! `loop id 16 | generation 16 | slot 32`. The generation tells a slot's tenants apart: it comes from a counter of the
+//! loop, taken when a task is inserted, so a key of an earlier tenant does not fit. A key that fits by accident, after
+//! 65,536 insertions, costs one spurious poll, which Rust's contract allows; a live task's own key always fits.
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "callsoon packs a task's key into a waker's data pointer, which has to be 64 bits wide"
+);
+
+/// The slot that names the future of `run_until_complete`, which lives in its caller's frame and not in the slab.
+pub(crate) const ROOT_SLOT: u32 = u32::MAX;
+
+/// Which task of which loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key(u64);
+
+impl Key {
+    /// No task: loop ids start at 1.
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline]
+    pub(crate) fn new(loop_id: u16, generation: u16, slot: u32) -> Self {
+        Self(u64::from(loop_id) << 48 | u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn loop_id(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    #[inline]
+    pub(crate) fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_gives_back_its_three_parts() {
+        let key = Key::new(0xfedc, 0x1234, 0x89ab_cdef);
+        assert_eq!(
+            (key.loop_id(), key.generation(), key.slot()),
+            (0xfedc, 0x1234, 0x89ab_cdef)
+        );
+        assert_eq!(Key::from_bits(key.bits()), key);
+        assert_ne!(Key::new(1, 0, 0), Key::NONE);
+    }
+}

@@ -1,0 +1,284 @@
+//! A task without its result's type: what `current_task` and `all_tasks` give.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::kernel::callback::refuse;
+use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::task::cell::Run;
+use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::wake_key;
+
+/// Tells the tasks of one loop apart, as long as it has created fewer than 2³² of them.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let (a, b) = (event_loop.create_task(async {}), event_loop.create_task(async {}));
+/// assert_ne!(a.id(), b.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TaskId(u64);
+
+/// Names a done callback, so that it can be removed again.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let task = event_loop.create_task(async {});
+/// let id = task.add_done_callback(|_| unreachable!());
+/// assert!(task.remove_done_callback(id));
+/// assert!(!task.remove_done_callback(id));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct CallbackId(pub(crate) u64);
+
+impl CallbackId {
+    /// A number that no other callback of the loop has.
+    pub(crate) fn next(state: &LoopState) -> Self {
+        let id = state.callbacks.get();
+        state.callbacks.set(id + 1);
+        Self(id)
+    }
+}
+
+/// Some task, known by name and state but not by the type of its result.
+///
+/// It keeps the task's memory but not the task: dropping it never cancels anything.
+///
+/// ```
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let name = event_loop.run_until_complete(async { callsoon::current_task().unwrap().name() }).unwrap();
+/// assert_eq!(name, "Task-1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TaskRef {
+    pub(crate) task: Rc<dyn Run>,
+    pub(crate) state: Rc<LoopState>,
+    pub(crate) key: Key,
+}
+
+impl TaskRef {
+    /// The task's id.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// assert_eq!(event_loop.all_tasks()[0].id(), task.id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn id(&self) -> TaskId {
+        TaskId(u64::from(self.state.id) << 32 | u64::from(self.task.header().serial))
+    }
+
+    /// The name that the builder gave, or `Task-<n>`.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.task_builder().name("janitor").spawn(async {});
+    /// assert_eq!(event_loop.all_tasks()[0].name(), "janitor");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(&self) -> String {
+        self.task.header().name()
+    }
+
+    /// Renames the task.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { callsoon::current_task().unwrap().set_name("second act") });
+    /// event_loop.all_tasks()[0].set_name("first act");
+    /// assert_eq!(task.name(), "first act");
+    /// event_loop.run_until_complete(task).unwrap().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_name(&self, name: impl Into<String>) {
+        let name: String = name.into();
+        self.task
+            .header()
+            .with_extra(|extra| extra.name = Some(name.into()));
+    }
+
+    /// Where the task was created.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// assert!(event_loop.all_tasks()[0].location().file().ends_with(".rs"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn location(&self) -> &'static Location<'static> {
+        self.task.header().location
+    }
+
+    /// Whether the task has ended, by a value, a panic or a cancellation.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// let reference = event_loop.all_tasks().remove(0);
+    /// assert!(!reference.done());
+    /// event_loop.run_until_complete(task).unwrap().unwrap();
+    /// assert!(reference.done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn done(&self) -> bool {
+        self.task.header().state.is_done()
+    }
+
+    /// Whether the task has ended as cancelled.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// let reference = event_loop.all_tasks().remove(0);
+    /// reference.cancel();
+    /// assert!(!reference.cancelled(), "a request takes a turn of the loop");
+    /// event_loop.run_until_complete(task).unwrap().unwrap_err();
+    /// assert!(reference.cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        self.task.header().state.is_cancelled()
+    }
+
+    /// Asks the task to end; `false` where it has ended already.
+    ///
+    /// The request acts when the task next runs: its future is dropped and the task ends as cancelled. A task that was
+    /// never polled never runs.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// assert!(event_loop.all_tasks()[0].cancel());
+    /// assert!(event_loop.run_until_complete(task).unwrap().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel(&self) -> bool {
+        self.request(None)
+    }
+
+    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// event_loop.all_tasks()[0].cancel_with("too late");
+    /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().message(), Some("too late"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
+        self.request(Some(message.into()))
+    }
+
+    #[track_caller]
+    pub(crate) fn request(&self, message: Option<Cow<'static, str>>) -> bool {
+        let requested = self
+            .task
+            .header()
+            .request_cancel(message, Some(Location::caller()));
+        if requested {
+            wake_key(self.key);
+        }
+        requested
+    }
+
+    /// Calls `callback` through the queue once the task has ended; at once, through the queue too, where it has.
+    /// Callbacks run in the order in which they were added.
+    ///
+    /// # Panics
+    /// If the loop is closed.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// let seen = std::rc::Rc::new(std::cell::Cell::new(false));
+    /// let flag = seen.clone();
+    /// event_loop.all_tasks()[0].add_done_callback(move |task| flag.set(task.done()));
+    /// event_loop.run_until_complete(async { task.await.unwrap(); callsoon::yield_now().await }).unwrap();
+    /// assert!(seen.get());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
+        let header = self.task.header();
+        let task = self.clone();
+        let handle = LoopHandle {
+            state: Rc::clone(&self.state),
+        };
+        let id = CallbackId::next(&self.state);
+        if header.state.is_done() {
+            handle.queue_call(move || callback(&task), Location::caller());
+            return id;
+        }
+        if self.state.is_closed() {
+            refuse(&self.state, "add_done_callback");
+            return id;
+        }
+        let location = Location::caller();
+        let queue = move || drop(handle.queue_call(move || callback(&task), location));
+        header.with_extra(|extra| extra.callbacks.push((id.0, Box::new(queue))));
+        id
+    }
+
+    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async {});
+    /// let reference = event_loop.all_tasks().remove(0);
+    /// let id = reference.add_done_callback(|_| unreachable!());
+    /// assert!(reference.remove_done_callback(id));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        let removed = self.task.header().peek_extra(|extra| {
+            let position = extra
+                .callbacks
+                .iter()
+                .position(|(present, _)| *present == id.0)?;
+            Some(extra.callbacks.remove(position))
+        });
+        removed.flatten().is_some()
+    }
+}
+
+impl PartialEq for TaskRef {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.task, &other.task)
+    }
+}
+
+impl Eq for TaskRef {}
+
+impl fmt::Debug for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_task(self.task.header(), f)
+    }
+}
+
+/// How a task shows itself: name, state, birthplace.
+pub(crate) fn fmt_task(
+    header: &crate::kernel::task::cell::Header,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let state = match &header.state {
+        state if state.is_cancelled() => "cancelled",
+        state if state.is_done() => "finished",
+        state if state.is_requested() => "cancelling",
+        state if state.is_running() => "running",
+        _ => "pending",
+    };
+    f.debug_struct("Task")
+        .field("name", &header.name())
+        .field("state", &format_args!("{state}"))
+        .field("created_at", &format_args!("{}", header.location))
+        .finish()
+}

@@ -1,0 +1,107 @@
+//! The future of `run_until_complete` as a task.
+//!
+//! It need not be `'static`, so the loop cannot own it: it stays pinned in its caller's frame and the turn gets it as an
+//! argument. What the loop does own is its header: name, flags and callbacks, so that the main task appears in
+//! `all_tasks`, can be cancelled, and has a key for its wakers.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::error::{Cancelled, Panicked};
+use crate::kernel::task::cell::{Header, Mishap, Run, Step};
+use crate::kernel::task::state::Begin;
+
+/// The header alone. The loop cannot poll or kill through it.
+pub(crate) struct RootHeader(pub(crate) Header);
+
+impl Run for RootHeader {
+    fn header(&self) -> &Header {
+        &self.0
+    }
+
+    fn step(&self, _: &mut Context<'_>) -> Step {
+        Step::Refused
+    }
+
+    fn kill(&self) -> Step {
+        Step::Refused
+    }
+
+    fn take_panic(&self) -> Option<Panicked> {
+        None
+    }
+}
+
+/// What the turn needs to know of the root: how to poll it once.
+pub(crate) trait Root {
+    /// One poll, or the delivery of a request; the same rules as [`Run::step`].
+    fn step(&mut self, context: &mut Context<'_>) -> Step;
+}
+
+/// How the root ended.
+pub(crate) enum Outcome<T> {
+    Value(T),
+    Cancelled(Cancelled),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// The future in its caller's frame.
+pub(crate) struct RootFuture<'a, F: Future> {
+    pub(crate) header: Rc<RootHeader>,
+    /// `None` once it has ended: it is dropped inside the loop, where its destructors may use it.
+    pub(crate) future: Pin<&'a mut Option<F>>,
+    pub(crate) outcome: Option<Outcome<F::Output>>,
+}
+
+impl<F: Future> RootFuture<'_, F> {
+    fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
+        let mishap: Mishap = catch_unwind(AssertUnwindSafe(|| self.future.set(None)))
+            .err()
+            .map(Box::new);
+        match outcome {
+            Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
+            _ => self.header.0.state.finish(),
+        }
+        self.outcome = Some(outcome);
+        Step::Done(mishap)
+    }
+}
+
+impl<F: Future> Root for RootFuture<'_, F> {
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
+        let header = Rc::clone(&self.header);
+        match header.0.state.begin() {
+            Begin::Poll => {}
+            Begin::Deliver => return self.end(Outcome::Cancelled(header.0.take_request())),
+            Begin::Refused => return Step::Refused,
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            match self.future.as_mut().as_pin_mut() {
+                Some(future) => future.poll(context),
+                None => Poll::Pending,
+            }
+        }));
+        match polled {
+            Ok(Poll::Pending) => {
+                header.0.state.pause();
+                Step::Pending
+            }
+            Ok(Poll::Ready(value)) if header.0.state.is_requested() => {
+                let step = self.end(Outcome::Cancelled(header.0.take_request()));
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)))
+                    .err()
+                    .map(Box::new);
+                match step {
+                    Step::Done(mishap) => Step::Done(mishap.or(dropped)),
+                    step => step,
+                }
+            }
+            Ok(Poll::Ready(value)) => self.end(Outcome::Value(value)),
+            Err(payload) => self.end(Outcome::Panicked(payload)),
+        }
+    }
+}

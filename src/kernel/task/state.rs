@@ -1,0 +1,173 @@
+//! The states of one task and the transitions between them.
+//!
+//! One word: flags below, the number of cancellation requests above. Callers match the enums that the transitions
+//! return and never mask bits themselves.
+
+use std::cell::Cell;
+
+/// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
+/// `pause` and `finish`. While it is set nobody else may touch the stage: that is what the cell's aliasing stands on.
+const RUNNING: u32 = 1;
+/// The stage holds the output, or held it. Set by `finish`, never cleared.
+const DONE: u32 = 1 << 1;
+/// A cancellation request waits to be delivered. Set by `request_cancel`, cleared by `take_request`.
+const REQUESTED: u32 = 1 << 2;
+/// Reserved for cancel scopes: a delivered request still waits for answers. Polls test it together with `REQUESTED`.
+const IN_FLIGHT: u32 = 1 << 3;
+/// The task ended as cancelled. Set by `finish_cancelled`, with `DONE`.
+const CANCELLED: u32 = 1 << 4;
+/// Nobody can read the output any more: the handle is gone. Set by `abandon`, never cleared.
+const ABANDONED: u32 = 1 << 5;
+/// One cancellation request; the count occupies the bits from here up.
+const ONE_REQUEST: u32 = 1 << 8;
+
+/// What a poll must do.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begin {
+    /// Poll the future.
+    Poll,
+    /// A request is to be delivered before the future is polled.
+    Deliver,
+    /// The task runs already, further down this stack, or has ended.
+    Refused,
+}
+
+/// Flags and request count of one task.
+pub(crate) struct State(Cell<u32>);
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self(Cell::new(0))
+    }
+
+    fn has(&self, bits: u32) -> bool {
+        self.0.get() & bits != 0
+    }
+
+    fn set(&self, bits: u32) {
+        self.0.set(self.0.get() | bits);
+    }
+
+    fn clear(&self, bits: u32) {
+        self.0.set(self.0.get() & !bits);
+    }
+
+    /// Idle → running, for a poll. One test decides the common case.
+    #[inline]
+    pub(crate) fn begin(&self) -> Begin {
+        let bits = self.0.get();
+        if bits & (RUNNING | DONE | REQUESTED | IN_FLIGHT) == 0 {
+            self.0.set(bits | RUNNING);
+            return Begin::Poll;
+        }
+        if bits & (RUNNING | DONE) != 0 {
+            return Begin::Refused;
+        }
+        self.0.set(bits | RUNNING);
+        Begin::Deliver
+    }
+
+    /// Idle → running, for the end without a poll; `false` where the task runs already or has ended.
+    #[must_use]
+    pub(crate) fn begin_kill(&self) -> bool {
+        if self.has(RUNNING | DONE) {
+            return false;
+        }
+        self.set(RUNNING);
+        true
+    }
+
+    /// Running → idle: the poll was pending.
+    #[inline]
+    pub(crate) fn pause(&self) {
+        self.clear(RUNNING);
+    }
+
+    /// Running → done.
+    #[inline]
+    pub(crate) fn finish(&self) {
+        self.0.set(self.0.get() & !(RUNNING | REQUESTED) | DONE);
+    }
+
+    /// Running → done, as cancelled.
+    pub(crate) fn finish_cancelled(&self) {
+        self.set(CANCELLED);
+        self.finish();
+    }
+
+    /// Notes one more request; `false` where the task has ended.
+    #[must_use]
+    pub(crate) fn request_cancel(&self) -> bool {
+        let bits = self.0.get();
+        if bits & DONE != 0 {
+            return false;
+        }
+        self.0
+            .set(bits.checked_add(ONE_REQUEST).unwrap_or(bits) | REQUESTED);
+        true
+    }
+
+    /// Whether a request waits to be delivered.
+    #[inline]
+    pub(crate) fn is_requested(&self) -> bool {
+        self.has(REQUESTED)
+    }
+
+    /// The handle is gone.
+    pub(crate) fn abandon(&self) {
+        self.set(ABANDONED);
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.has(ABANDONED)
+    }
+
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.has(DONE)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.has(CANCELLED)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.has(RUNNING)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_task_refuses_poll_and_kill() {
+        let state = State::new();
+        assert_eq!(state.begin(), Begin::Poll);
+        assert_eq!(state.begin(), Begin::Refused);
+        assert!(!state.begin_kill());
+        state.pause();
+        assert!(state.begin_kill());
+        state.finish_cancelled();
+        assert_eq!(state.begin(), Begin::Refused);
+        assert!(state.is_done() && state.is_cancelled() && !state.is_running());
+    }
+
+    #[test]
+    fn a_request_is_delivered_by_the_next_poll_and_a_done_task_takes_none() {
+        let state = State::new();
+        assert!(state.request_cancel() && state.request_cancel());
+        assert_eq!(state.begin(), Begin::Deliver);
+        state.finish();
+        assert!(!state.request_cancel());
+        assert!(!state.is_requested());
+    }
+
+    #[test]
+    fn the_request_count_saturates_without_touching_the_flags() {
+        let state = State(Cell::new(!(DONE | RUNNING)));
+        assert!(state.request_cancel());
+        assert!(!state.is_done() && !state.is_running());
+    }
+}

@@ -1,0 +1,128 @@
+//! Wakers that are keys, and the loop that a thread is running.
+//!
+//! A waker's data pointer *is* a [`Key`]. Cloning copies it, dropping does nothing, nothing is counted, so no waker can
+//! dangle, whatever outlives what. Waking takes one of two ways home: the key's loop is the one this thread runs → its
+//! queue, a few instructions away; any other loop → that loop's inbox, found by id in the process-wide registry. A loop
+//! of this thread that is not running is reached by the second way too; it moves its inbox to its queue before it takes
+//! anything else in, which keeps the order.
+
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::rc::Rc;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::registry;
+use crate::kernel::task::key::Key;
+
+/// One address for all wakers, which `will_wake` and [`key_of`] compare: a static, since a const may have several.
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, forget);
+
+fn clone(data: *const ()) -> RawWaker {
+    RawWaker::new(data, &VTABLE)
+}
+
+fn wake(data: *const ()) {
+    wake_key(Key::from_bits(data.addr() as u64));
+}
+
+fn forget(_: *const ()) {}
+
+/// The waker of a task. It owns nothing, so that not dropping it saves a call and loses nothing.
+#[inline]
+pub(crate) fn waker(key: Key) -> ManuallyDrop<Waker> {
+    let data = ptr::without_provenance(key.bits() as usize);
+    // SAFETY: the contract of `RawWakerVTable` asks that the functions be thread-safe and that data stays valid until
+    // the last clone is dropped. The data is a number, valid for ever; `clone` and `forget` touch nothing; `wake` reads
+    // a thread-local of the calling thread and otherwise takes the inbox's lock, so it may run anywhere.
+    ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) })
+}
+
+/// The task that a waker wakes, if the waker is one of ours.
+#[inline]
+pub(crate) fn key_of(waker: &Waker) -> Option<Key> {
+    ptr::eq(waker.vtable(), &VTABLE).then(|| Key::from_bits(waker.data().addr() as u64))
+}
+
+/// Queues the task of a key, on whichever loop and thread it lives.
+#[inline]
+pub(crate) fn wake_key(key: Key) {
+    let at_home = with_current(|state| {
+        let home = state.id == key.loop_id();
+        if home {
+            state.schedule(key);
+        }
+        home
+    });
+    if at_home != Some(true) {
+        wake_abroad(key);
+    }
+}
+
+#[cold]
+fn wake_abroad(key: Key) {
+    if let Some(inbox) = registry::find(key.loop_id()) {
+        inbox.wake(key.bits());
+    }
+}
+
+thread_local! {
+    /// The loop that this thread is running, or closing. No destructor, so that it can be read in those of others.
+    static CURRENT: Cell<*const LoopState> = const { Cell::new(ptr::null()) };
+}
+
+/// While it lives, its loop is the thread's current one; then the former is again.
+pub(crate) struct Entered {
+    former: *const LoopState,
+    /// Keeps what `CURRENT` points to alive.
+    _state: Rc<LoopState>,
+}
+
+/// Makes a loop the thread's current one. The guard must be dropped where it was made, in the frame that runs the loop:
+/// it is `!Send`, and the kernel binds it to a local variable at each of its three calls.
+#[must_use]
+pub(crate) fn enter(state: &Rc<LoopState>) -> Entered {
+    let state = Rc::clone(state);
+    let former = CURRENT.replace(Rc::as_ptr(&state));
+    Entered {
+        former,
+        _state: state,
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.former);
+    }
+}
+
+/// Calls `f` with the current loop, if there is one.
+#[inline]
+pub(crate) fn with_current<R>(f: impl FnOnce(&LoopState) -> R) -> Option<R> {
+    let current = CURRENT.get();
+    if current.is_null() {
+        return None;
+    }
+    // SAFETY: a non-null pointer was put there by `enter`, whose guard owns a reference count of the state and resets
+    // the pointer before it gives the count up. The guard is in a stack frame below this call and frames end in order,
+    // so it outlives the call, and the reference cannot leave it: `f` is generic over its lifetime.
+    Some(f(unsafe { &*current }))
+}
+
+/// The current loop, counted.
+#[inline]
+pub(crate) fn current() -> Option<Rc<LoopState>> {
+    let current = CURRENT.get();
+    if current.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer came from `Rc::as_ptr` and its guard still owns a count (see `with_current`), so the count may
+    // be raised by one and that one be owned by the `Rc` made here.
+    Some(unsafe {
+        Rc::increment_strong_count(current);
+        Rc::from_raw(current)
+    })
+}

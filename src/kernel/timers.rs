@@ -1,0 +1,462 @@
+//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel.
+//!
+//! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number of
+//! timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to fire
+//! in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself. This module
+//! gives both: slots are lists that are sorted only at the moment they expire.
+//!
+//! Time is divided into ticks. A timer's tick and the current tick are compared digit by digit, in base 64; the highest
+//! digit that differs is the timer's *level*, the timer's own digit there its *slot*. Hence:
+//!
+//! ```text
+//! level 0: same 64-tick block as now, one slot a tick        every timer of level n is due before
+//! level 1: same 64²-tick block, one slot every 64 ticks      every timer of level n + 1, and within
+//!   ...                                                      a level the lowest slot is due first
+//! level 7: one slot every 64⁷ ticks
+//! ```
+//!
+//! The invariant: **every armed timer is in the slot that its tick and the current tick give.** Moving the current tick
+//! forward changes the slot of those timers only whose slot it enters, and [`Timers::expire`] opens each slot that it
+//! enters: what is due fires, the rest is placed anew, on a lower level.
+//!
+//! **Why the order is exact without a sequence number.** Equal deadlines are equal ticks, so by the invariant they are
+//! always in the same slot. Slots are FIFO lists: insertion appends, and a slot that is opened is walked from its head and
+//! appended elsewhere one by one, so equal deadlines never overtake each other. A stable sort by deadline of a slot is
+//! therefore the order of creation among equals. A deadline that is already past is placed as if it were in the current
+//! tick, which keeps all of this true: an expiry leaves nothing behind that is due, so timers from before the current tick
+//! were all inserted since, hence share the current tick's slot, where the sort sees their exact deadlines.
+//!
+//! ```text
+//!            insert                     expire                take_due
+//!  (nothing) ──────> armed, in a slot ─────────> due, in no list ──────> (gone)
+//!       └──────────> never, in no list             │
+//!                     │  └── cancel, from all three ┴──────────────────> (gone)
+//! ```
+
+use slab::Slab;
+
+/// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
+/// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
+const TICK_BITS: u32 = 16;
+
+/// 64 slots a level, so that one machine word says which of them hold timers.
+const DIGIT_BITS: u32 = 6;
+
+/// 16 + 8 × 6 = 64 bits: every deadline has a place, nothing wraps and no overflow list exists.
+const LEVELS: usize = 8;
+
+/// All slots of all levels in one array, level by level. A power of two, so that a mask replaces the bounds check.
+const SLOTS: usize = LEVELS << DIGIT_BITS;
+
+/// A digit's mask, and the last slot of a level.
+const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
+
+/// The end of a list, and "no entry". The slab never gets there: [`Timers::insert`] panics first.
+const NONE: u32 = u32::MAX;
+
+/// `Entry::slot` of a timer that never fires: it can be cancelled, but no list holds it.
+const NEVER: u16 = u16::MAX;
+
+/// `Entry::slot` of a timer that has expired and waits for the loop to run it.
+const DUE: u16 = u16::MAX - 1;
+
+/// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest timer.
+/// Sixteen list nodes cost about as much as the extra turn that the answer causes.
+const CROWD: usize = 16;
+
+/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
+/// million does not hold its memory for ever.
+const BATCH_KEPT: usize = 1024;
+
+/// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
+const TOKEN_GENERATION: u32 = 0x00FF_FFFF;
+
+/// Names one timer, and goes stale with it: a key of a timer that has run or was cancelled finds nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TimerKey {
+    /// Where the entry is in the slab. Reused by later timers.
+    pub(crate) index: u32,
+    /// Which of the timers that were ever at this index is meant.
+    pub(crate) generation: u32,
+}
+
+/// One timer, from its insertion until it is cancelled or taken.
+struct Entry<P> {
+    /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was `NEVER`.
+    deadline: u64,
+    /// The entry behind this one in its slot's list, or `NONE`. Means nothing in no list.
+    next: u32,
+    /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
+    prev: u32,
+    /// Equal to the generation in the timer's key; no two timers of 2³² insertions in a row share it.
+    generation: u32,
+    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER` or `DUE`, and no list holds it.
+    slot: u16,
+    /// What the loop runs when the timer fires. Never dropped here: it goes back to the caller.
+    payload: P,
+}
+
+/// A list of entries in order of arrival.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The entry that came first, or `NONE` when the slot is empty.
+    head: u32,
+    /// The entry that came last, or `NONE` when the slot is empty.
+    tail: u32,
+}
+
+/// A slot without timers. Both ends say so, that neither insertion nor cancellation needs the bitmaps to know.
+const EMPTY: Slot = Slot {
+    head: NONE,
+    tail: NONE,
+};
+
+/// The lowest slot that holds a timer, hence the one with the earliest.
+struct FirstSlot {
+    /// Its place in `Timers::slots`.
+    slot: usize,
+    /// The first tick that belongs to it.
+    start: u64,
+    /// The last tick that belongs to it: `start` itself on level 0.
+    end: u64,
+}
+
+/// All timers of a loop. Times are nanoseconds of one monotonic clock.
+pub(crate) struct Timers<P> {
+    /// Every timer that was neither cancelled nor taken: armed, never firing, or due.
+    entries: Slab<Entry<P>>,
+    /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
+    slots: Box<[Slot; SLOTS]>,
+    /// For each level, a bit for each slot: set if and only if its list is not empty.
+    occupied: [u64; LEVELS],
+    /// A bit for each level: set if and only if one of its slots is not empty.
+    levels: u8,
+    /// The current tick: that of the latest `now` that was expired. Never goes back.
+    current: u64,
+    /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX` means
+    /// that nothing is armed. So an insertion needs one comparison in each of these cases.
+    earliest: u64,
+    /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
+    earliest_index: u32,
+    /// The next timer's generation. Counted here, not in the entries, so that it also tells the order of creation.
+    next_generation: u32,
+    /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
+    batch: Vec<(u64, TimerKey)>,
+}
+
+impl<P> Timers<P> {
+    /// An empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs between loops,
+    /// lest one loop's keys fit another's timers.
+    pub(crate) fn with_capacity(now: u64, capacity: usize, first_generation: u32) -> Self {
+        Timers {
+            entries: Slab::with_capacity(capacity),
+            slots: Box::new([EMPTY; SLOTS]),
+            occupied: [0; LEVELS],
+            levels: 0,
+            current: now >> TICK_BITS,
+            earliest: u64::MAX,
+            earliest_index: NONE,
+            next_generation: first_generation,
+            batch: Vec::new(),
+        }
+    }
+
+    /// Arms a timer. `u64::MAX` is never: the timer stays until it is cancelled. A deadline that is past already fires at
+    /// the next [`expire`](Self::expire), in its place by its exact value.
+    #[inline]
+    pub(crate) fn insert(&mut self, deadline: u64, payload: P) -> TimerKey {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let never = deadline == u64::MAX;
+        let slot = slot_of(deadline, self.current);
+        let prev = if never { NONE } else { self.slots[slot].tail };
+        let index = self.entries.insert(Entry {
+            deadline,
+            next: NONE,
+            prev,
+            generation,
+            slot: if never { NEVER } else { slot as u16 },
+            payload,
+        });
+        assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
+        let index = index as u32;
+        if !never {
+            self.link_last(slot, index, prev);
+            if deadline < self.earliest {
+                (self.earliest, self.earliest_index) = (deadline, index);
+            }
+        }
+        TimerKey { index, generation }
+    }
+
+    /// Removes a timer in any state and hands back its payload, so that the caller can drop it with no borrow held. `None`
+    /// if the key is stale.
+    #[inline]
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<P> {
+        let entry = self.entry(key)?;
+        let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
+        if (slot as usize) < SLOTS {
+            self.unlink(slot as usize, prev, next);
+            // When nothing is armed any more, a mere bound goes too: the loop would wake up, or a virtual clock jump, for it.
+            if key.index == self.earliest_index || self.levels == 0 {
+                self.forget_earliest();
+            }
+        }
+        let entry = self.entries.try_remove(key.index as usize)?;
+        Some(entry.payload)
+    }
+
+    /// Removes a timer that [`expire`](Self::expire) reported, to run it; `None` if it was cancelled in the meantime.
+    ///
+    /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a token
+    /// is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions later
+    /// another timer at its index that is due as well.
+    #[inline]
+    pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<P> {
+        let entry = self.entries.get(key.index as usize)?;
+        let differs = (entry.generation ^ key.generation) & TOKEN_GENERATION;
+        if entry.slot != DUE || differs != 0 {
+            return None;
+        }
+        let entry = self.entries.try_remove(key.index as usize)?;
+        Some(entry.payload)
+    }
+
+    /// The payload of a timer in any state; `None` if the key is stale.
+    #[inline]
+    pub(crate) fn payload_mut(&mut self, key: TimerKey) -> Option<&mut P> {
+        self.entries
+            .get_mut(key.index as usize)
+            .filter(|entry| entry.generation == key.generation)
+            .map(|entry| &mut entry.payload)
+    }
+
+    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay here,
+    /// due, until they are taken: a callback of the same batch can still cancel a later one.
+    pub(crate) fn expire(&mut self, now: u64, due: &mut Vec<TimerKey>) {
+        // An older `now` than before fires what is due by it, but moves nothing back.
+        let last = (now >> TICK_BITS).max(self.current);
+        while let Some(first) = self.first_slot() {
+            // The second test spares a slot that is entered but not yet due from being relinked at every look.
+            if first.start > last || (first.end == self.current && self.earliest > now) {
+                break;
+            }
+            // The slot is left behind whole, or it is the one that holds `last`, and then all others start later. Either
+            // way its timers precede those of all other slots, so they need no way down through the levels to be sorted.
+            self.current = first.end.min(last);
+            self.open(first.slot, now, due);
+            if first.end >= last {
+                break;
+            }
+        }
+        self.current = last;
+        if self.earliest <= now {
+            self.forget_earliest();
+        }
+    }
+
+    /// A time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is crowded. At a
+    /// bound nothing may be due, but expiring then spreads the slot, so that sleeping from answer to answer gets ahead.
+    #[inline]
+    pub(crate) fn next_deadline(&mut self) -> Option<u64> {
+        if self.earliest == 0 && self.earliest_index == NONE {
+            self.find_earliest();
+        }
+        (self.earliest != u64::MAX).then_some(self.earliest)
+    }
+
+    /// [`next_deadline`](Self::next_deadline) put off so that one wake-up serves more timers: the last deadline at most
+    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. Looks no further than the
+    /// first slot and the next one on level 0, and in a crowded slot above that at its first entries only.
+    pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
+        let earliest = self.next_deadline()?;
+        // After a bound, the next look knows better.
+        if slack == 0 || self.earliest_index == NONE {
+            return Some(earliest);
+        }
+        let limit = earliest.saturating_add(slack);
+        let first = self.first_slot()?;
+        if first.start < first.end {
+            return Some(self.last_until(first.slot, limit, earliest, CROWD));
+        }
+        let mut wake = self.last_until(first.slot, limit, earliest, usize::MAX);
+        let later = self.occupied[0] & (self.occupied[0] - 1);
+        if later != 0 {
+            wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
+        }
+        Some(wake)
+    }
+
+    /// How many timers there are, in any state: also those that never fire and those that are due.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes out everything, due or not, in the order of creation (as long as the oldest timer has seen fewer than 2³²
+    /// younger ones), and gives back the memory. All keys are stale afterwards.
+    pub(crate) fn drain(&mut self) -> Vec<P> {
+        *self.slots = [EMPTY; SLOTS];
+        self.occupied = [0; LEVELS];
+        self.levels = 0;
+        self.forget_earliest();
+        let newest = self.next_generation.wrapping_sub(1);
+        let mut all: Vec<_> = std::mem::take(&mut self.entries)
+            .into_iter()
+            .map(|(_, entry)| (newest.wrapping_sub(entry.generation), entry.payload))
+            .collect();
+        all.sort_by_key(|&(age, _)| std::cmp::Reverse(age));
+        all.into_iter().map(|(_, payload)| payload).collect()
+    }
+
+    #[inline]
+    fn entry(&self, key: TimerKey) -> Option<&Entry<P>> {
+        self.entries
+            .get(key.index as usize)
+            .filter(|entry| entry.generation == key.generation)
+    }
+
+    /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so far.
+    #[inline]
+    fn link_last(&mut self, slot: usize, index: u32, prev: u32) {
+        self.slots[slot % SLOTS].tail = index;
+        if prev == NONE {
+            self.slots[slot % SLOTS].head = index;
+            self.occupied[(slot >> DIGIT_BITS) % LEVELS] |= 1 << (slot as u64 & DIGIT_MASK);
+            self.levels |= 1 << (slot >> DIGIT_BITS);
+        } else {
+            self.entries[prev as usize].next = index;
+        }
+    }
+
+    /// Takes the entry between `prev` and `next` out of the slot's list; the entry itself is not touched.
+    #[inline]
+    fn unlink(&mut self, slot: usize, prev: u32, next: u32) {
+        if prev == NONE {
+            self.slots[slot % SLOTS].head = next;
+        } else {
+            self.entries[prev as usize].next = next;
+        }
+        if next == NONE {
+            self.slots[slot % SLOTS].tail = prev;
+        } else {
+            self.entries[next as usize].prev = prev;
+        }
+        if prev == NONE && next == NONE {
+            self.mark_empty(slot);
+        }
+    }
+
+    /// Clears the bits of a slot whose list has become empty.
+    #[inline]
+    fn mark_empty(&mut self, slot: usize) {
+        let level = (slot >> DIGIT_BITS) % LEVELS;
+        self.occupied[level] &= !(1 << (slot as u64 & DIGIT_MASK));
+        if self.occupied[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+    }
+
+    /// Lets the next question for the earliest deadline search for it, if there is anything to find.
+    #[inline]
+    fn forget_earliest(&mut self) {
+        self.earliest = if self.levels == 0 { u64::MAX } else { 0 };
+        self.earliest_index = NONE;
+    }
+
+    /// Searches the first slot: it holds the earliest timer, but only on level 0 is it bound to be searched whole.
+    fn find_earliest(&mut self) {
+        let Some(first) = self.first_slot() else {
+            return self.forget_earliest();
+        };
+        let mut found = (u64::MAX, NONE);
+        for (seen, (index, entry)) in self.list(first.slot).enumerate() {
+            if seen == CROWD && first.start < first.end {
+                // Kept like a real deadline, else a million equal timeouts would be walked into at every turn. It is after
+                // the current tick, so it is not the zero that means unknown.
+                found = (first.start << TICK_BITS, NONE);
+                break;
+            }
+            if entry.deadline < found.0 {
+                found = (entry.deadline, index);
+            }
+        }
+        (self.earliest, self.earliest_index) = found;
+    }
+
+    /// The latest deadline up to `limit` among `wake` and the first `most` entries of a slot.
+    fn last_until(&self, slot: usize, limit: u64, wake: u64, most: usize) -> u64 {
+        self.list(slot)
+            .take(most)
+            .map(|(_, entry)| entry.deadline)
+            .filter(|&deadline| deadline <= limit)
+            .fold(wake, u64::max)
+    }
+
+    /// The entries of a slot, in order of arrival.
+    fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry<P>)> {
+        let mut index = self.slots[slot % SLOTS].head;
+        std::iter::from_fn(move || {
+            let entry = (index != NONE).then(|| &self.entries[index as usize])?;
+            Some((std::mem::replace(&mut index, entry.next), entry))
+        })
+    }
+
+    /// The lowest slot of the lowest level that is not empty.
+    #[inline]
+    fn first_slot(&self) -> Option<FirstSlot> {
+        if self.levels == 0 {
+            return None;
+        }
+        let level = self.levels.trailing_zeros();
+        let digit = self.occupied[level as usize % LEVELS].trailing_zeros();
+        // Above its own digit, a slot has the digits of the current tick; below it, all of them.
+        let width = DIGIT_BITS * level;
+        let block = self.current >> (width + DIGIT_BITS) << DIGIT_BITS;
+        let start = (block | u64::from(digit)) << width;
+        Some(FirstSlot {
+            slot: ((level << DIGIT_BITS) | digit) as usize,
+            start,
+            end: start | ((1 << width) - 1),
+        })
+    }
+
+    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just entered
+    /// the slot, wants it.
+    fn open(&mut self, slot: usize, now: u64, due: &mut Vec<TimerKey>) {
+        let mut index = std::mem::replace(&mut self.slots[slot % SLOTS], EMPTY).head;
+        self.mark_empty(slot);
+        while index != NONE {
+            let entry = &mut self.entries[index as usize];
+            let (deadline, next) = (entry.deadline, entry.next);
+            if deadline <= now {
+                entry.slot = DUE;
+                let generation = entry.generation;
+                self.batch.push((deadline, TimerKey { index, generation }));
+            } else {
+                let slot = slot_of(deadline, self.current);
+                let prev = self.slots[slot].tail;
+                (entry.slot, entry.prev, entry.next) = (slot as u16, prev, NONE);
+                self.link_last(slot, index, prev);
+            }
+            index = next;
+        }
+        if !self.batch.is_sorted_by_key(|&(deadline, _)| deadline) {
+            // Stable, because among equals the list's order is the order of creation.
+            self.batch.sort_by_key(|&(deadline, _)| deadline);
+        }
+        due.extend(self.batch.drain(..).map(|(_, key)| key));
+        self.batch.shrink_to(BATCH_KEPT);
+    }
+}
+
+/// The slot of a timer: the level of the highest digit in which its tick and the current one differ, and its digit there.
+/// A deadline before the current tick counts as in it.
+#[inline]
+fn slot_of(deadline: u64, current: u64) -> usize {
+    let tick = (deadline >> TICK_BITS).max(current);
+    // The 1 makes equal ticks differ in the lowest digit, where they belong.
+    let level = ((tick ^ current) | 1).ilog2() / DIGIT_BITS;
+    let digit = (tick >> (level * DIGIT_BITS)) & DIGIT_MASK;
+    ((level as usize) << DIGIT_BITS | digit as usize) % SLOTS
+}

@@ -1,0 +1,93 @@
+//! The alarm that ends a wait at a deadline, to the microsecond.
+//!
+//! epoll counts its timeout in whole milliseconds; a timer descriptor among the sources has no such limit, and once it
+//! is armed no later wait needs a timeout argument at all. Armed with absolute times only, so that a slow turn between
+//! computing and arming never makes a timer late. Where there is no timerfd, [`Alarm::arm`] says so and the reactor
+//! waits in milliseconds, rounded up.
+
+#![allow(unsafe_code)]
+
+use std::io;
+
+#[cfg(target_os = "linux")]
+pub(crate) struct Alarm {
+    /// The timer descriptor; closed by its owner's drop, after the epoll set that it is registered in.
+    fd: std::os::fd::OwnedFd,
+}
+
+#[cfg(target_os = "linux")]
+impl Alarm {
+    /// A disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never read.
+    pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Option<Self>> {
+        use std::os::fd::{AsRawFd, FromRawFd};
+
+        // SAFETY: the call takes no pointers.
+        let fd = unsafe {
+            libc::timerfd_create(
+                libc::CLOCK_MONOTONIC,
+                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
+            )
+        };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+        let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        registry.register(
+            &mut mio::unix::SourceFd(&fd.as_raw_fd()),
+            token,
+            mio::Interest::READABLE,
+        )?;
+        Ok(Some(Self { fd }))
+    }
+
+    /// Arms the timer for `deadline`, in nanoseconds of the monotonic clock; a past one fires at once.
+    pub(crate) fn arm(&self, deadline: u64) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+
+        // An all-zero value would disarm the timer; one nanosecond after boot is as past as zero.
+        let deadline = deadline.max(1);
+        let spec = libc::itimerspec {
+            it_interval: libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: libc::timespec {
+                tv_sec: (deadline / 1_000_000_000) as libc::time_t,
+                tv_nsec: (deadline % 1_000_000_000) as libc::c_long,
+            },
+        };
+        // SAFETY: `fd` is a live timerfd that `self` owns; `spec` is initialised, is only read, and outlives the call;
+        // the null old-value pointer is allowed and means "not wanted".
+        let result = unsafe {
+            libc::timerfd_settime(
+                self.fd.as_raw_fd(),
+                libc::TFD_TIMER_ABSTIME,
+                &spec,
+                std::ptr::null_mut(),
+            )
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Uninhabited where the system has no timer descriptors.
+#[cfg(not(target_os = "linux"))]
+pub(crate) enum Alarm {}
+
+#[cfg(not(target_os = "linux"))]
+impl Alarm {
+    /// `None`: the reactor falls back to timeouts.
+    pub(crate) fn new(_registry: &mio::Registry, _token: mio::Token) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// Cannot be called.
+    pub(crate) fn arm(&self, _deadline: u64) -> io::Result<()> {
+        match *self {}
+    }
+}

@@ -1,0 +1,8 @@
+//! Behaviour, through the public API and on the virtual clock: one binary, whose table of contents this is.
+//!
+//! Every test runs inside [`support::audited`], which fails it if it leaves a descriptor, a thread or a pending task
+//! behind. Tests named after a fault carry its id in front.
+
+mod support;
+
+mod smoke;

@@ -1,0 +1,73 @@
+//! The audit that ends every test: nothing is left over.
+
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Tests of this binary run one after another: descriptors belong to the whole process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
+/// live that it started. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
+/// every thread that it starts, which is how those are found.
+pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
+    static SERIAL: AtomicUsize = AtomicUsize::new(0);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    super::quiet_panics();
+    let name = format!("audit-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
+    // Descriptors that the process opens once for all, the registry's among them, are not a test's.
+    let before = open_fds();
+    let tested = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(test)
+        .unwrap()
+        .join();
+    if let Err(panic) = tested {
+        resume_unwind(panic);
+    }
+    let left: Vec<_> = open_fds().difference(&before).cloned().collect();
+    assert!(left.is_empty(), "descriptors left open: {left:?}");
+    // A joined thread may still be in the process table for a moment.
+    let patience = Instant::now() + Duration::from_secs(5);
+    while threads_named(&name) > 0 {
+        assert!(Instant::now() < patience, "threads left running");
+        std::thread::yield_now();
+    }
+}
+
+/// How many descriptors the process has open.
+pub(crate) fn counted_fds() -> usize {
+    open_fds().len()
+}
+
+/// `number -> what it is`, so that a number which was closed and opened again as something else is seen.
+fn open_fds() -> BTreeSet<String> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return BTreeSet::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let target = std::fs::read_link(entry.path()).ok()?;
+            let target = target.display().to_string();
+            // The directory that is being read is itself a descriptor.
+            (!target.ends_with("/fd"))
+                .then(|| format!("{} {target}", entry.file_name().to_string_lossy()))
+        })
+        .collect()
+}
+
+fn threads_named(name: &str) -> usize {
+    let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|entry| {
+            std::fs::read_to_string(entry.path().join("comm"))
+                .is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .count()
+}

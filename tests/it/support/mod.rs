@@ -1,0 +1,62 @@
+//! What tests share: the audit, loops, traces and probes.
+
+mod audit;
+mod probe;
+mod trace;
+
+pub(crate) use audit::{audited, counted_fds};
+pub(crate) use probe::{CountingWaker, DropProbe};
+pub(crate) use trace::Trace;
+
+use callsoon::{Clock, EventLoop, ExceptionContext};
+
+/// A loop on the virtual clock, whose reports go to `trace` as `report: <message>`.
+pub(crate) fn virtual_loop(trace: &Trace) -> EventLoop {
+    let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
+    record_reports(&event_loop, trace);
+    event_loop
+}
+
+/// A loop on the real clock, whose reports go to `trace`.
+pub(crate) fn real_loop(trace: &Trace) -> EventLoop {
+    let event_loop = EventLoop::new().unwrap();
+    record_reports(&event_loop, trace);
+    event_loop
+}
+
+/// Sends the loop's reports to `trace`.
+pub(crate) fn record_reports(event_loop: &EventLoop, trace: &Trace) {
+    let trace = trace.clone();
+    event_loop.set_exception_handler(move |_, context| trace.push(describe(context)));
+}
+
+fn describe(context: &ExceptionContext) -> String {
+    let mut text = format!("report: {}", context.message);
+    if let Some(panic) = &context.panic {
+        text += &format!(" ({})", panic.message());
+    }
+    if let Some(exception) = &context.exception {
+        text += &format!(" ({exception})");
+    }
+    text
+}
+
+/// Runs one turn: asyncio's `call_soon(stop); run_forever()` without the callback.
+pub(crate) fn one_turn(event_loop: &EventLoop) {
+    event_loop.stop();
+    event_loop.run_forever().unwrap();
+}
+
+/// Silences the panic messages of panics that a test makes on purpose: those whose text starts with `on purpose`.
+pub(crate) fn quiet_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload_as_str().unwrap_or("");
+            if !text.starts_with("on purpose") {
+                loud(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,583 @@
+//! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
+
+#[path = "../src/kernel/timers.rs"]
+#[allow(dead_code)]
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use timers::{TimerKey, Timers};
+
+const TICK: u64 = 1 << 16;
+const DAY: u64 = 86_400_000_000_000;
+const YEAR: u64 = 365 * DAY;
+
+/// Where clocks of other programs have wrapped: 12 days (a tokio timer), 2³¹ and 2³² milliseconds, the top of tokio's
+/// wheel, and a life.
+const UPTIMES: [u64; 5] = [
+    12 * DAY,
+    (1 << 31) * 1_000_000,
+    (1 << 32) * 1_000_000,
+    (1 << 36) * 1_000_000,
+    100 * YEAR,
+];
+
+/// Sebastiano Vigna's splitmix64: the same numbers on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+}
+
+/// The wheel and its naive model side by side; every step does the same to both and compares. A timer's payload is its
+/// number in the order of creation.
+struct Twins {
+    wheel: Timers<u64>,
+    armed: BTreeMap<(u64, u64), TimerKey>,
+    due: BTreeSet<u64>,
+    /// Every timer made and not yet chosen for a cancellation: armed, due and long gone.
+    known: Vec<(u64, u64, TimerKey)>,
+    now: u64,
+    made: u64,
+}
+
+impl Twins {
+    fn new(now: u64) -> Self {
+        Twins {
+            // Close to its end, so that the generation wraps in the test.
+            wheel: Timers::with_capacity(now, 4, u32::MAX - 100),
+            armed: BTreeMap::new(),
+            due: BTreeSet::new(),
+            known: Vec::new(),
+            now,
+            made: 0,
+        }
+    }
+
+    fn insert(&mut self, deadline: u64) -> TimerKey {
+        let number = self.made;
+        self.made += 1;
+        let key = self.wheel.insert(deadline, number);
+        self.armed.insert((deadline, number), key);
+        self.known.push((deadline, number, key));
+        assert!(self.wheel.payload_mut(key).is_some());
+        assert_eq!(self.wheel.take_due(key), None, "armed, not due");
+        key
+    }
+
+    fn cancel(&mut self, which: u64) {
+        if self.known.is_empty() {
+            return;
+        }
+        let which = (which % self.known.len() as u64) as usize;
+        let (deadline, number, key) = self.known.swap_remove(which);
+        let lives = self.armed.remove(&(deadline, number)).is_some() | self.due.remove(&number);
+        let expected = lives.then_some(number);
+        assert_eq!(self.wheel.payload_mut(key).copied(), expected);
+        assert_eq!(self.wheel.payload_mut(key).is_some(), lives);
+        assert_eq!(self.wheel.cancel(key), expected);
+        assert_eq!(self.wheel.cancel(key), None, "stale");
+        assert_eq!(self.wheel.take_due(key), None, "stale");
+    }
+
+    /// Expires and compares the whole trace; returns what fired.
+    fn expire(&mut self, now: u64) -> Vec<TimerKey> {
+        self.now = now;
+        let mut fired = Vec::new();
+        self.wheel.expire(now, &mut fired);
+        // `u64::MAX` is never, even at the end of the clock.
+        let later = self.armed.split_off(&(now.saturating_add(1), 0));
+        let expected = std::mem::replace(&mut self.armed, later);
+        let keys: Vec<_> = expected.values().copied().collect();
+        assert_eq!(fired, keys, "at {now}");
+        self.due.extend(expected.keys().map(|&(_, number)| number));
+        fired
+    }
+
+    fn run(&mut self, fired: Vec<TimerKey>) {
+        for key in fired {
+            let number = self.wheel.payload_mut(key).copied();
+            let expected = number.filter(|number| self.due.remove(number));
+            assert_eq!(self.wheel.take_due(key), expected);
+            assert_eq!(self.wheel.take_due(key), None, "taken twice");
+        }
+    }
+
+    /// Never late, and there if and only if something is armed.
+    fn check_next(&mut self, slack: u64) {
+        let earliest = self.armed.keys().next().map(|&(deadline, _)| deadline);
+        let earliest = earliest.filter(|&deadline| deadline != u64::MAX);
+        let next = self.wheel.next_deadline();
+        assert_eq!(next.is_some(), earliest.is_some());
+        assert!(next <= earliest, "{next:?} is later than {earliest:?}");
+        assert_eq!(self.wheel.next_deadline(), next, "asking changes nothing");
+        let wake = self.wheel.wake_time(slack);
+        assert_eq!(wake.is_some(), next.is_some());
+        if let (Some(next), Some(wake)) = (next, wake) {
+            assert!(next <= wake && wake - next <= slack);
+            let mut at_wake = self.armed.range((wake, 0)..=(wake, u64::MAX));
+            assert!(wake == next || at_wake.next().is_some(), "waits for nobody");
+        }
+        assert_eq!(self.wheel.len(), self.armed.len() + self.due.len());
+        assert_eq!(
+            self.wheel.len() == 0,
+            self.armed.is_empty() && self.due.is_empty()
+        );
+    }
+
+    /// Sleeps to each answer of `next_deadline` until nothing is armed; returns how often. Every sleep gets ahead.
+    fn sleep_to_the_end(&mut self) -> usize {
+        let mut turns = 0;
+        let mut last = None;
+        while let Some(next) = self.wheel.next_deadline() {
+            assert!(last < Some(next), "a sleep that gets nowhere: {last:?}");
+            self.check_next(0);
+            last = Some(next);
+            let fired = self.expire(next.max(self.now));
+            self.run(fired);
+            turns += 1;
+        }
+        self.check_next(0);
+        assert!(self.armed.keys().all(|&(deadline, _)| deadline == u64::MAX));
+        turns
+    }
+
+    /// What is left comes out in the order of creation.
+    fn close(mut self) {
+        let mut left: Vec<_> = self.armed.keys().map(|&(_, number)| number).collect();
+        left.extend(&self.due);
+        left.sort_unstable();
+        assert_eq!(self.wheel.drain(), left);
+        assert!(self.wheel.len() == 0);
+        assert_eq!(self.wheel.next_deadline(), None);
+        for (_, _, key) in self.known {
+            assert_eq!(self.wheel.cancel(key), None);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    After(u64),
+    Past(u64),
+    SameAsLast,
+    Never,
+    Cancel(u64),
+    Pass(u64),
+    SleepToNext,
+    LookBack(u64),
+    CheckNext(u64),
+}
+
+fn apply(twins: &mut Twins, op: Op, last: &mut u64) {
+    match op {
+        Op::After(span) => *last = twins.now.saturating_add(span),
+        Op::Past(span) => *last = twins.now.saturating_sub(span),
+        Op::Never => *last = u64::MAX,
+        _ => {}
+    }
+    match op {
+        Op::After(_) | Op::Past(_) | Op::Never | Op::SameAsLast => drop(twins.insert(*last)),
+        Op::Cancel(which) => twins.cancel(which),
+        Op::CheckNext(slack) => twins.check_next(slack),
+        Op::Pass(_) | Op::SleepToNext | Op::LookBack(_) => {
+            let now = match op {
+                Op::Pass(span) => twins.now.saturating_add(span).min(u64::MAX - 1),
+                Op::LookBack(span) => twins.now.saturating_sub(span),
+                _ => twins.wheel.next_deadline().unwrap_or(twins.now),
+            };
+            let fired = twins.expire(now);
+            // Some stay due for a while, so that cancellations meet them.
+            if now % 4 != 0 {
+                twins.run(fired);
+            }
+        }
+    }
+}
+
+/// A span of any order of magnitude, from 1 ns to 2⁶³.
+fn any_span(bits: u32, random: u64) -> u64 {
+    (1 << bits) | (random & ((1 << bits) - 1))
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let span = || (0..64_u32, any::<u64>()).prop_map(|(bits, random)| any_span(bits, random));
+    let short = || 0..64 * 64 * TICK;
+    prop_oneof![
+        4 => span().prop_map(Op::After),
+        4 => short().prop_map(Op::After),
+        2 => short().prop_map(Op::Past),
+        2 => Just(Op::SameAsLast),
+        1 => Just(Op::Never),
+        4 => any::<u64>().prop_map(Op::Cancel),
+        3 => short().prop_map(Op::Pass),
+        1 => span().prop_map(Op::Pass),
+        2 => Just(Op::SleepToNext),
+        1 => short().prop_map(Op::LookBack),
+        2 => short().prop_map(Op::CheckNext),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn c5_any_sequence_of_operations_equals_the_naive_model(
+        start in prop_oneof![Just(0), 0..100 * YEAR, any::<u64>()],
+        ops in prop::collection::vec(any_op(), 1..300),
+    ) {
+        let mut twins = Twins::new(start);
+        let mut last = start;
+        for op in ops {
+            apply(&mut twins, op, &mut last);
+        }
+        twins.check_next(TICK);
+        twins.close();
+    }
+}
+
+fn random_op(random: &mut Random) -> Op {
+    let wide = any_span(random.below(64) as u32, random.next());
+    // Half of the time at most a second: there the timers are dense.
+    let span = if random.below(2) == 0 {
+        wide
+    } else {
+        wide % 1_000_000_000
+    };
+    match random.below(100) {
+        0..25 => Op::After(span),
+        25..30 => Op::Past(span),
+        30..38 => Op::SameAsLast,
+        38..40 => Op::Never,
+        40..70 => Op::Cancel(random.next()),
+        70..85 => Op::SleepToNext,
+        85..90 => Op::Pass(span % (10 * TICK)),
+        90 if random.below(50) == 0 => Op::Pass(UPTIMES[random.below(5) as usize]),
+        90..93 => Op::Pass(span % DAY),
+        93 => Op::LookBack(span),
+        _ => Op::CheckNext(span % (100 * TICK)),
+    }
+}
+
+#[test]
+fn c5_a_long_random_run_equals_the_naive_model() {
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let mut twins = Twins::new(seed * YEAR);
+        let mut last = 0;
+        for _ in 0..50_000 {
+            let op = random_op(&mut random);
+            apply(&mut twins, op, &mut last);
+            if twins.now > 1 << 63 {
+                let used = std::mem::replace(&mut twins, Twins::new(seed * YEAR));
+                used.close();
+            }
+        }
+        twins.sleep_to_the_end();
+        twins.close();
+    }
+}
+
+#[test]
+fn c1_the_ends_of_the_clock_neither_panic_nor_fire_early() {
+    let extremes = [
+        0,
+        1,
+        TICK - 1,
+        TICK,
+        i64::MAX as u64,
+        1 << 63,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+    for now in extremes {
+        let mut twins = Twins::new(now);
+        for deadline in extremes {
+            twins.insert(deadline);
+            twins.check_next(u64::MAX);
+        }
+        for later in extremes.into_iter().filter(|&later| later >= now) {
+            let fired = twins.expire(later);
+            twins.run(fired);
+        }
+        twins.check_next(u64::MAX);
+        // Only "never" is left, however far the clock got.
+        assert_eq!(twins.wheel.next_deadline(), None);
+        assert_eq!(twins.wheel.drain(), [7]);
+    }
+}
+
+#[test]
+fn c2_ten_thousand_short_timers_fire_at_their_nanosecond_in_at_most_two_turns_each() {
+    let mut random = Random(2);
+    let mut twins = Twins::new(5 * DAY + 12_345);
+    let deadlines: BTreeSet<u64> = (0..10_000)
+        .map(|_| twins.now + 1_000 + random.below(998_001))
+        .collect();
+    for &deadline in &deadlines {
+        twins.insert(deadline);
+    }
+    // `sleep_to_the_end` compares each turn: early or late would be a different trace.
+    let turns = twins.sleep_to_the_end();
+    assert!(turns <= 2 * deadlines.len(), "{turns} turns");
+}
+
+#[test]
+fn c2_past_deadlines_fire_at_the_next_look_by_their_exact_value() {
+    let now = 1_000 * TICK + 7;
+    let mut twins = Twins::new(now);
+    let keys: Vec<_> = [now, now - 1, 0, now - 100 * TICK, now + 1, now - 1, 0]
+        .into_iter()
+        .map(|deadline| twins.insert(deadline))
+        .collect();
+    let fired = twins.expire(now);
+    assert_eq!(fired, [2, 6, 3, 1, 5, 0].map(|which| keys[which]));
+    assert_eq!(twins.expire(now), []);
+    assert_eq!(twins.expire(now + 1), [keys[4]]);
+}
+
+/// Around each boundary where one clock or another wraps, and where each level of this wheel does.
+fn boundaries() -> Vec<u64> {
+    let levels = (0..8).map(|level| TICK << (6 * level));
+    levels.chain(UPTIMES).collect()
+}
+
+#[test]
+fn c3_timers_fire_in_order_across_every_wrap_boundary() {
+    let offsets = [0, 1, 2, TICK - 1, TICK, TICK + 1, 64 * TICK, 4096 * TICK];
+    for boundary in boundaries() {
+        for start in [
+            0,
+            boundary.saturating_sub(1),
+            boundary.saturating_sub(5 * TICK),
+        ] {
+            for single_jump in [false, true] {
+                let mut twins = Twins::new(start);
+                for offset in offsets {
+                    // Twice, for ties; the far side first, so that arrival is not the order of deadlines.
+                    for _ in 0..2 {
+                        twins.insert(boundary + offset);
+                        twins.insert(boundary.saturating_sub(offset));
+                    }
+                }
+                if single_jump {
+                    let fired = twins.expire(boundary + 4096 * TICK);
+                    assert_eq!(fired.len(), 4 * offsets.len());
+                    twins.run(fired);
+                }
+                twins.sleep_to_the_end();
+                assert!(twins.wheel.len() == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn c3_random_timers_fire_in_order_after_any_uptime() {
+    let mut random = Random(3);
+    for uptime in UPTIMES {
+        let mut twins = Twins::new(random.below(DAY));
+        for _ in 0..2_000 {
+            let near = uptime - 1_000_000_000 + random.below(2_000_000_000);
+            twins.insert(near);
+            twins.insert(random.below(2 * uptime));
+        }
+        // Half way in steps, over the boundary in one jump, the rest timer by timer.
+        for step in 1..=50 {
+            let fired = twins.expire(uptime / 100 * step);
+            twins.run(fired);
+        }
+        let fired = twins.expire(uptime);
+        twins.run(fired);
+        twins.sleep_to_the_end();
+        assert!(twins.wheel.len() == 0);
+    }
+}
+
+#[test]
+fn c4_a_million_cancelled_timers_leave_nothing_behind() {
+    const LIVE: usize = 1_000;
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let mut random = Random(4);
+    let mut keys = Vec::with_capacity(LIVE);
+    for _ in 0..1_000_000 / LIVE {
+        for number in 0..LIVE {
+            keys.push(wheel.insert(random.next() >> random.below(48), number));
+        }
+        for (number, key) in keys.drain(..).enumerate() {
+            // The slab grows only when no index is free: none beyond the live maximum means that it never did.
+            assert!((key.index as usize) < LIVE);
+            assert_eq!(wheel.cancel(key), Some(number));
+        }
+        assert_eq!(wheel.len(), 0);
+        // Nor does a bound stay: the loop would wake up for it.
+        assert_eq!(wheel.next_deadline(), None);
+    }
+}
+
+#[test]
+fn c4_a_million_live_timers_cancelled_at_once_are_reused_by_the_next_million() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    for round in 0..2 {
+        let keys: Vec<_> = (0..1_000_000)
+            .map(|n| wheel.insert(n * 7_919, round))
+            .collect();
+        for key in keys {
+            assert!(key.index < 1_000_000);
+            assert_eq!(wheel.cancel(key), Some(round));
+        }
+        assert_eq!(wheel.len(), 0);
+        assert_eq!(wheel.next_deadline(), None);
+    }
+}
+
+#[test]
+fn c5_an_earlier_timer_of_the_batch_cancels_a_later_one() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let keys = ["first", "second", "third"].map(|name| wheel.insert(500, name));
+    let mut due = Vec::new();
+    wheel.expire(500, &mut due);
+    assert_eq!(due, keys);
+    assert_eq!(wheel.take_due(keys[0]), Some("first"));
+    assert_eq!(wheel.cancel(keys[1]), Some("second"));
+    // The freed indices go to new timers; the old keys do not reach them.
+    let again = [0; 2].map(|_| wheel.insert(0, "again"));
+    assert_eq!(wheel.take_due(keys[1]), None);
+    assert_eq!(wheel.take_due(keys[2]), Some("third"));
+    wheel.expire(500, &mut due);
+    assert_eq!(due[3..], again);
+    assert_eq!(keys.map(|key| wheel.take_due(key)), [None; 3]);
+    assert_eq!(keys.map(|key| wheel.cancel(key)), [None; 3]);
+    assert_eq!(wheel.len(), 2);
+}
+
+#[test]
+fn c5_a_timer_armed_again_by_its_own_callback_fires_once_a_look() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let mut armed = wheel.insert(0, 0);
+    for round in 1..10 {
+        let mut due = Vec::new();
+        wheel.expire(TICK, &mut due);
+        assert_eq!(due, [armed]);
+        assert_eq!(wheel.take_due(armed), Some(round - 1));
+        armed = wheel.insert(0, round);
+    }
+}
+
+#[test]
+fn c5_taking_compares_24_bits_of_the_generation_and_everything_else_all_of_them() {
+    let mut wheel = Timers::with_capacity(0, 0, 0xAB12_3456);
+    let key = wheel.insert(1, ());
+    assert_eq!(key.generation, 0xAB12_3456);
+    let with = |generation| TimerKey { generation, ..key };
+    wheel.expire(1, &mut Vec::new());
+    assert_eq!(wheel.cancel(with(0x0012_3456)), None);
+    assert!(wheel.payload_mut(with(0x0012_3456)).is_none());
+    assert_eq!(wheel.payload_mut(with(0x0012_3456)), None);
+    assert_eq!(wheel.take_due(with(0xAB12_3457)), None);
+    assert_eq!(wheel.take_due(with(0xAB92_3456)), None);
+    assert_eq!(wheel.take_due(with(0x0012_3456)), Some(()));
+    assert!(wheel.len() == 0);
+}
+
+#[test]
+fn c6_equal_deadlines_fire_in_creation_order_however_they_got_into_their_slot() {
+    let deadline = 3 * DAY;
+    let mut twins = Twins::new(0);
+    let mut keys = Vec::new();
+    // Ever closer to the deadline, hence inserted on ever lower levels, behind those that have come down.
+    for shift in 0..52 {
+        for _ in 0..20 {
+            keys.push(twins.insert(deadline));
+        }
+        assert_eq!(twins.expire(deadline - (deadline >> shift).max(1)), []);
+    }
+    assert_eq!(twins.expire(deadline), keys);
+}
+
+#[test]
+fn c6_a_stalled_loop_fires_all_that_it_missed_in_order() {
+    let mut random = Random(6);
+    let mut twins = Twins::new(DAY);
+    for _ in 0..10_000 {
+        twins.insert(DAY + random.below(12_000) * 1_000_000);
+    }
+    let fired = twins.expire(DAY + 10_000_000_000);
+    twins.run(fired);
+    twins.sleep_to_the_end();
+    assert!(twins.wheel.len() == 0);
+}
+
+#[test]
+fn a_crowded_slot_answers_with_a_bound_that_one_turn_resolves() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let first = wheel.insert(1_000_000_000, 0);
+    let others: Vec<_> = (1..100)
+        .map(|n| wheel.insert(1_000_000_000 + n, n))
+        .collect();
+    assert_eq!(
+        wheel.next_deadline(),
+        Some(1_000_000_000),
+        "known since insertion"
+    );
+    wheel.cancel(first);
+    let bound = wheel.next_deadline().unwrap();
+    assert!(bound < 1_000_000_001);
+    assert_eq!(wheel.wake_time(TICK), Some(bound), "a bound is not put off");
+    let mut due = Vec::new();
+    let mut trace = vec![bound];
+    while due.is_empty() {
+        wheel.expire(*trace.last().unwrap(), &mut due);
+        trace.extend(wheel.next_deadline());
+    }
+    // The starts of the slots on levels 2 and 1, the earliest deadline, and then the one after it.
+    let starts = [1_000_000_000 >> 28 << 28, 1_000_000_000 >> 22 << 22];
+    assert_eq!(trace, [starts[0], starts[1], 1_000_000_001, 1_000_000_002]);
+    assert_eq!(due, others[..1]);
+}
+
+#[test]
+fn a_lone_timer_wakes_exactly_and_close_ones_share_a_wake_up() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let slack = TICK / 2;
+    assert_eq!(wheel.wake_time(slack), None);
+    wheel.insert(10 * TICK - 100, ());
+    assert_eq!(wheel.wake_time(slack), Some(10 * TICK - 100));
+    wheel.insert(10 * TICK - 50, ());
+    assert_eq!(wheel.wake_time(slack), Some(10 * TICK - 50));
+    // In the next slot: within the slack, at its last nanosecond, beyond it.
+    for (after, wake) in [
+        (100, 100),
+        (slack - 100, slack - 100),
+        (slack - 99, slack - 100),
+    ] {
+        wheel.insert(10 * TICK + after, ());
+        assert_eq!(wheel.wake_time(slack), Some(10 * TICK + wake));
+    }
+    assert_eq!(wheel.wake_time(0), Some(10 * TICK - 100));
+}
+
+#[test]
+fn the_bound_goes_when_the_last_armed_timer_does() {
+    let mut wheel = Timers::with_capacity(0, 0, 0);
+    let never = wheel.insert(u64::MAX, 0);
+    assert_eq!(wheel.next_deadline(), None);
+    let keys: Vec<_> = (0..40).map(|_| wheel.insert(DAY, 1)).collect();
+    wheel.cancel(keys[0]);
+    assert!(wheel.next_deadline() < Some(DAY));
+    for &key in &keys[1..] {
+        wheel.cancel(key);
+    }
+    assert_eq!(wheel.next_deadline(), None);
+    assert_eq!(wheel.cancel(never), Some(0));
+}
