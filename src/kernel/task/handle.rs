@@ -39,7 +39,6 @@ use crate::kernel::task::waker::{key_of, wake_key, with_current};
 /// let task = event_loop.create_task(async {});
 /// std::thread::spawn(move || task.cancel());
 /// ```
-#[must_use = "a task runs on without its handle: await it, keep it, or say `detach()`"]
 pub struct Task<T> {
     cell: Rc<dyn Join<T>>,
     state: Rc<LoopState>,
