@@ -1,21 +1,21 @@
 //! What a runtime adds to a TCP request: reactor, readiness, waking a task, the read and the write.
 //!
 //! A server and a load generator, each a process of its own with one thread that works, exchange 64-byte messages over
-//! loopback, one request outstanding on each of 1, 50 or 500 connections. The load generator is the slower of the two and
-//! saturates first, so messages a second say little; what counts is the processor time, user and system, that the server
-//! spends on a request. It is asked of the server process while nothing is in flight, before and after the run, and so
-//! includes helper threads and excludes connecting and warming up.
+//! loopback, one request outstanding on each of 1, 50 or 500 connections. The load generator is the slower of the two
+//! and saturates first, so messages a second say little; what counts is the processor time, user and system, that the
+//! server spends on a request. It is asked of the server process while nothing is in flight, before and after the run,
+//! and so includes helper threads and excludes connecting and warming up.
 //!
-//! Every server does the same: one task a connection with a 4 KiB buffer, `read`, then `write_all` of what came. `floor`
-//! has no tasks: a hand-written edge-triggered epoll loop, two system calls a request and no read that finds nothing. No
-//! server sets socket options; in this exchange no packet waits for an acknowledgement.
+//! Every server does the same: one task a connection with a 4 KiB buffer, `read`, then `write_all` of what came.
+//! `floor` has no tasks: a hand-written edge-triggered epoll loop, two system calls a request and no read that finds
+//! nothing. No server sets socket options; in this exchange no packet waits for an acknowledgement.
 //!
 //! - `echo_N_cpu`: µs of the server's processor time a request.
 //! - `echo_N_rate`: requests a second, all connections together (higher is better; the ratio is still peer / callsoon).
 //! - `echo_N_p50`, `echo_N_p99`: µs from a request's send to its whole reply, as the load generator sees it. With many
 //!   connections that is mostly waiting in its own queue.
 
-#![allow(unsafe_code)] // clock_gettime, alarm, rlimits, the hand-written epoll loop
+#![allow(unsafe_code)] // clock_gettime, alarm, rlimits and the hand-written epoll loop, in support
 
 #[cfg(target_os = "linux")]
 #[path = "support/echo/mod.rs"]

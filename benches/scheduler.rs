@@ -1,29 +1,35 @@
 //! What a runtime itself costs: scheduling, waking, joining, and the way in from another thread.
 //!
-//! No row does I/O or waits for time, so nothing but the runtime's own work is in the figures. Rows are generic functions
-//! over `support::peers`, the same code for each peer; each measurement is a process of its own, and all rows but `xthread`
-//! give processor time of the whole process (wall time is in the JSON, as `metric.wall`). Everything runs inside a spawned
-//! task. A run is one warm-up and three repeats, of which the middle one counts.
+//! No row does I/O or waits for time, so nothing but the runtime's own work is in the figures. Rows are generic
+//! functions over `support::peers`, the same code for each peer; each measurement is a process of its own. All rows but
+//! `xthread` run inside a spawned task and give processor time of the whole process (wall time is in the JSON, as
+//! `metric.wall`). A run is one warm-up and three repeats, of which the middle one counts. The peers share one binary:
+//! built with callsoon alone or tokio alone, chain, batch, spawn, yield and ping-pong differed by less than two runs of
+//! the same binary do.
 //!
-//! - `callback_chain`: a callback that schedules its successor, 1 M hops; ns a hop. callsoon: `call_soon`. tokio and smol
-//!   have no callbacks, so each hop is `spawn_local` of a block without awaits, never joined. The state is one `Rc`.
+//! - `callback_chain`: a callback that schedules its successor, 1 M hops; ns a hop. callsoon: `call_soon`. tokio and
+//!   smol have no callbacks, so each hop is `spawn_local` of a block without awaits, never joined. The state is one
+//!   `Rc`.
 //! - `callback_batch`: 10 k callbacks (or such tasks) scheduled by one task, then run; ns each, scheduling included.
 //! - `spawn_join`: a task that returns a number, spawned and awaited, one after the other; ns a pair.
-//! - `yield`: one task that yields 1 M times with nothing else ready; ns a yield. tokio looks at its I/O driver each time
-//!   when nothing else is ready, so it has the second row too. `yield_100`: 100 tasks that yield in turn, 1 M in all.
-//! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which is
-//!   two wakes and two polls.
+//! - `yield`: one task that yields 1 M times with nothing else ready; ns a yield. tokio looks at its I/O driver each
+//!   time when nothing else is ready, so it has the second row too. `yield_100`: 100 tasks that yield in turn, 1 M in
+//!   all.
+//! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which
+//!   is two wakes and two polls.
 //! - `xthread`: `xthread_wake` is the time from another thread's post to its closure's first instruction on a loop that
-//!   has had 200 µs to fall asleep, median µs of the run; the two threads are pinned to different cores. `xthread_wake_spin` is the same with `Builder::spin`, which peers
-//!   do not have. `xthread_posts` is 1 M closures of 8 bytes from one thread, ns of wall time from the first post until the
-//!   last closure has run, divided by 1 M. A peer has two doors: spawn from outside (tokio `Handle::spawn`; smol the
-//!   thread-safe `Executor`), or a channel of boxed closures with a task that runs them (tokio `mpsc`; async-channel). Both
-//!   are measured in the same process, the faster one is the peer's figure, the JSON has both.
-//! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and lists
-//!   of the runtime included, spawned 1,000 at a time so that no queue grows to hold them all. `idle_task_bytes` counts what
-//!   was asked of the allocator, `idle_task_rss` what the kernel had to back, rounding and alignment and all.
+//!   has had 200 µs to fall asleep, median µs of the run; the two threads are pinned to different cores.
+//!   `xthread_wake_spin` is the same with `Builder::spin`, which peers do not have. `xthread_posts` is 1 M closures of
+//!   8 bytes from one thread, ns of wall time from the first post until the last closure has run, divided by 1 M. A
+//!   peer has two doors: spawn from outside (tokio `Handle::spawn`; smol the thread-safe `Executor`), or a channel of
+//!   boxed closures with a task that runs them (tokio `mpsc`; async-channel). Both are measured in the same process,
+//!   the faster one is the peer's figure, the JSON has both.
+//! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and
+//!   lists of the runtime included, spawned 1,000 at a time so that no queue grows to hold them all. `idle_task_bytes`
+//!   counts what was asked of the allocator, `idle_task_rss` what the kernel had to back, rounding and alignment and
+//!   all.
 
-#![allow(unsafe_code)] // clock_gettime, alarm, the counting allocator
+#![allow(unsafe_code)] // clock_gettime, alarm, affinity and the counting allocator, in support
 
 mod support;
 
@@ -33,12 +39,10 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use support::cpu::{measure, pin};
+use support::cross_thread::{post_nanos, wake_micros};
 use support::gate::Gate;
 use support::live_bytes::{self, LiveBytes};
 use support::one_slot::OneSlot;
@@ -48,7 +52,7 @@ use support::peers::smol_peer::{Smol, SmolChannel, SmolSpawn};
 use support::peers::tokio_peer::{Tokio, TokioChannel, TokioSpawn};
 use support::peers::{self, Door, Peer};
 use support::rounds::{Bench, Failure, in_child};
-use support::table::{Figure, percentile};
+use support::table::Figure;
 
 #[global_allocator]
 static ALLOCATOR: LiveBytes = LiveBytes;
@@ -185,7 +189,7 @@ async fn callback_batch<P: Peer>(peer: P, callbacks: u64) -> Vec<Figure> {
 async fn spawn_join<P: Peer>(peer: P, tasks: u64) -> Vec<Figure> {
     measure("spawn_join", tasks, async || {
         for number in 0..tasks {
-            let joined = peer.spawn(async move { black_box(number) }).await;
+            let joined = P::joined(peer.spawn(async move { black_box(number) }).await);
             assert_eq!(joined, number);
         }
     })
@@ -201,7 +205,7 @@ async fn yielding_100<P: Peer>(peer: P, yields: u64) -> Vec<Figure> {
             .map(|_| peer.spawn(yields_of::<P>(yields / YIELDERS)))
             .collect();
         for task in tasks {
-            task.await;
+            P::joined(task.await);
         }
     })
     .await
@@ -235,8 +239,8 @@ async fn ping_pong<P: Peer>(peer: P, trips: u64) -> Vec<Figure> {
             }
             number
         });
-        there.await;
-        assert_eq!(here.await, trips);
+        P::joined(there.await);
+        assert_eq!(P::joined(here.await), trips);
     })
     .await
 }
@@ -285,10 +289,6 @@ async fn spawn_idle<P: Peer>(peer: &P, tasks: u64) {
 
 /// Where the loop of a cross-thread row runs: the first of the cores that this process may use.
 const LOOP_CPU: usize = 0;
-/// Where its poster runs.
-const POSTER_CPU: usize = 1;
-/// How long the other thread leaves the loop alone before each post.
-const PAUSE: Duration = Duration::from_micros(200);
 
 /// Both cross-thread figures through one door.
 fn xthread<D: Door>(options: &Options) -> [Figure; 2] {
@@ -329,76 +329,4 @@ fn faster(one: [Figure; 2], one_name: &str, other: [Figure; 2], other_name: &str
         figures.push(other.detail(other_name));
     }
     figures
-}
-
-/// Posts to an idle loop, one after the other; the median time until the closure runs, in µs.
-///
-/// The poster spins until it is answered, on another core than the loop's, as a thread that has other work to do would go
-/// on running. Left to itself the kernel now and then puts both on one core, where a post is a mere context switch.
-async fn wake_micros<D: Door>(door: D, wakes: usize) -> f64 {
-    let done = Gate::default();
-    let opener = done.clone();
-    let poster = std::thread::spawn(move || {
-        pin(POSTER_CPU);
-        let mut micros = Vec::with_capacity(wakes);
-        for _ in 0..wakes {
-            std::thread::sleep(PAUSE);
-            ANSWER.store(0, Release);
-            let posted = Instant::now();
-            door.post(move || ANSWER.store(posted.elapsed().as_nanos() as u64, Release));
-            while ANSWER.load(Acquire) == 0 {
-                std::hint::spin_loop();
-            }
-            micros.push(ANSWER.load(Relaxed) as f64 / 1e3);
-        }
-        door.post(move || opener.open());
-        micros
-    });
-    done.pass().await;
-    percentile(&mut poster.join().expect("the poster does not panic"), 50)
-}
-
-/// How long the last post took, in ns; 0 until it has run.
-static ANSWER: AtomicU64 = AtomicU64::new(0);
-
-/// Closures that have run. A static, so that a posted closure is one word and captures nothing that has to be counted.
-static RAN: AtomicU64 = AtomicU64::new(0);
-
-/// Posts `posts` closures in a row: once to warm up, then three times; ns of wall time each, the middle run's.
-async fn post_nanos<D: Door>(door: D, posts: u64) -> f64 {
-    let (mut door, _warm_up) = post_all(door, posts).await;
-    let mut runs = Vec::new();
-    for _ in 0..3 {
-        let took;
-        (door, took) = post_all(door, posts).await;
-        runs.push(took.as_nanos() as f64 / posts as f64);
-    }
-    percentile(&mut runs, 50)
-}
-
-/// From the first post until the last closure has run.
-async fn post_all<D: Door>(door: D, posts: u64) -> (D, Duration) {
-    RAN.store(0, Relaxed);
-    let done = Gate::default();
-    let opener = done.clone();
-    let poster = std::thread::spawn(move || {
-        pin(POSTER_CPU);
-        let began = Instant::now();
-        for number in 1..posts {
-            door.post(move || {
-                // Only the loop's thread writes it, so this need not be one indivisible step.
-                RAN.store(RAN.load(Relaxed) + u64::from(number > 0), Relaxed);
-            });
-        }
-        door.post(move || {
-            RAN.store(RAN.load(Relaxed) + 1, Relaxed);
-            opener.open();
-        });
-        (door, began)
-    });
-    done.pass().await;
-    let ended = Instant::now();
-    assert_eq!(RAN.load(Relaxed), posts);
-    let (door, began) = poster.join().expect("the poster does not panic");
-    (door, ended - began)
 }

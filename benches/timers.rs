@@ -1,24 +1,28 @@
 //! What a timer costs to arm and take away, to fire, and how late it is.
 //!
-//! The same shape as `scheduler`: rows are generic functions over `support::peers`, each measurement is a process of its
-//! own, everything runs inside a spawned task, figures are processor time of the whole process unless they are lateness.
+//! The same shape as `scheduler`: rows are generic functions over `support::peers`, each measurement is a process of
+//! its own, everything runs inside a spawned task, figures are processor time of the whole process unless they are
+//! lateness.
 //!
 //! - `armed_0`, `armed_100k`, `armed_1m`: a timer registered and taken away again while that many others are
-//!   outstanding, 60 to 120 s away. ns a pair, the loop not entered in between. Deadlines are 90 to 91 s away, random, made
-//!   beforehand; so with others there it is never the earliest, and with none it always is, for which tokio writes to its eventfd. `_at`: the deadline is given (callsoon: `call_at` of a closure that owns one `Rc`, then
-//!   `Handle::cancel`; tokio and smol: `sleep_until` / `Timer::at`, polled once and dropped). `_later`: the delay is given, so
-//!   that everyone reads the clock too. `_sleep`: callsoon's `sleep_until` future polled once and dropped; for the others the
-//!   same as `_at`, measured again. tokio runs this under `unconstrained`: its budget would make most polls return without
-//!   arming anything. The 1 M row is left out of `--quick`.
+//!   outstanding, 60 to 120 s away. ns a pair, the loop not entered in between. Deadlines are 90 to 91 s away, random,
+//!   made beforehand; so with others there it is never the earliest, and with none it always is, for which tokio writes
+//!   to its eventfd. `_at`: the deadline is given (callsoon: `call_at` of a closure that owns one `Rc`, then `cancel`;
+//!   tokio and smol: `sleep_until` / `Timer::at`, polled once and dropped). `_later`: the delay is given, so that
+//!   everyone reads the clock too. `_sleep`: callsoon's `sleep_until` future polled once and dropped; for the others
+//!   the same as `_at`, measured again. tokio runs this under `unconstrained`: its budget would make most polls return
+//!   without arming anything. The 1 M row is left out of `--quick`.
 //! - `fire`: 100 k timers (20 k under `--quick`), one a µs, registered in random order; CPU ns each from when all are
 //!   registered and the loop is quiet until the last has fired. `fire_call_at`: callsoon's `call_at` callbacks; the
 //!   others have none, so each is a task that sleeps and then runs the callback. `fire_task`: such tasks for everyone.
-//! - `late_alone`: sleeps of 0.2 to 2 ms, one after another. `_p50` and `_p99`: µs from the deadline, taken from the clock
-//!   before the sleep was made, to the first instruction after it. `_early`: how many woke before it (callsoon's run fails
-//!   if there is one). `_cpu`: µs of processor time a sleep.
+//!   tokio keeps time in milliseconds and so wakes once for a thousand of these; the others wake as often as they fall
+//!   behind. 1000 ns means that a core was busy all the time.
+//! - `late_alone`: sleeps of 0.2 to 2 ms, one after another. `_p50` and `_p99`: µs from the deadline, taken from the
+//!   clock before the sleep was made, to the first instruction after it. `_early`: how many woke before it, in the
+//!   worst round (callsoon's run fails if there is one). `_cpu`: µs of processor time a sleep.
 //! - `late_crowd`: the same by 200 tasks at once.
 
-#![allow(unsafe_code)] // clock_gettime, alarm, the counting allocator
+#![allow(unsafe_code)] // clock_gettime and alarm, in support
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! An allocator that counts live bytes while it is told to, and the process's resident memory: for the `idle_task` row.
 //!
-//! It counts what was asked for, not what malloc rounds it to. While it is off it costs one predicted branch a call, the
-//! same for every peer.
+//! It counts what was asked for, not what malloc rounds it to. While it is off it costs one predicted branch a call,
+//! the same for every peer.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};

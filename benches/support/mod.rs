@@ -4,9 +4,10 @@
 //! - `child`: a process of this same binary with a deadline, never left behind
 //! - `rounds`: rows × peers × rounds in alternating order, failures kept apart from figures
 //! - `table`: figures, medians, the printed table, the JSON lines
-//! - `cpu`: wall clock and processor time of this process
+//! - `cpu`: wall clock and processor time of this process, and which core a thread runs on
 //! - `random`: a small generator, so that every peer sees the same deadlines
 //! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
+//! - `cross_thread`: posts from another thread, to a loop that sleeps and in a row
 //! - `live_bytes`: the allocator that counts live bytes when asked to
 //! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
 
@@ -15,6 +16,7 @@
 
 pub(crate) mod child;
 pub(crate) mod cpu;
+pub(crate) mod cross_thread;
 pub(crate) mod gate;
 pub(crate) mod live_bytes;
 pub(crate) mod one_slot;

@@ -1,8 +1,8 @@
 //! Rows × peers × rounds.
 //!
 //! The round is the outermost loop: what disturbs the machine for some seconds then touches one round of many rows,
-//! which medians forget, and not all rounds of one row. Within a row the peers follow each other, and every round starts
-//! with another one, so that none always runs after the same neighbour.
+//! which medians forget, and not all rounds of one row. Within a row the peers follow each other, and every round
+//! starts with another one, so that none always runs after the same neighbour.
 
 use std::process::ExitCode;
 

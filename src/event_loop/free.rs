@@ -23,6 +23,7 @@ use crate::kernel::task::waker::{current, with_current};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[track_caller]
+#[inline]
 pub fn get_running_loop() -> LoopHandle {
     match try_get_running_loop() {
         Some(handle) => handle,
@@ -35,6 +36,7 @@ pub fn get_running_loop() -> LoopHandle {
 /// ```
 /// assert!(callsoon::try_get_running_loop().is_none());
 /// ```
+#[inline]
 pub fn try_get_running_loop() -> Option<LoopHandle> {
     current().map(|state| LoopHandle { state })
 }
@@ -53,7 +55,7 @@ pub fn try_get_running_loop() -> Option<LoopHandle> {
 #[track_caller]
 #[inline]
 pub fn create_task<F: Future + 'static>(future: F) -> Task<F::Output> {
-    get_running_loop().spawn(future, None, Location::caller())
+    get_running_loop().into_task(future, Location::caller())
 }
 
 /// Makes a task with a name on the running loop.

@@ -62,7 +62,7 @@ impl LoopHandle {
         let state = &self.state;
         if delay.is_zero() {
             // Due already: the next turn has to look.
-            state.looks.forced.set(true);
+            state.looks.force();
         }
         self.queue_timer(state.clock.after(delay), callback, Location::caller())
     }
@@ -169,7 +169,7 @@ impl LoopHandle {
     #[track_caller]
     #[inline]
     pub fn create_task<F: Future + 'static>(&self, future: F) -> Task<F::Output> {
-        self.spawn(future, None, Location::caller())
+        self.clone().into_task(future, Location::caller())
     }
 
     /// Makes a task with a name.
@@ -238,7 +238,7 @@ impl LoopHandle {
         let mut all = state.queues(|queues| queues.tasks.all(state.id));
         let root = state.root.task.borrow().clone();
         all.extend(root.map(|root| (state.root_key(), root)));
-        all.sort_by_key(|(_, task)| task.header().serial);
+        all.sort_by_key(|(_, task)| task.header().serial.get());
         all.retain(|(_, task)| !task.header().state.is_done());
         all.into_iter()
             .map(|(key, task)| TaskRef {
@@ -419,7 +419,9 @@ impl TaskBuilder {
     /// ```
     #[track_caller]
     pub fn spawn<F: Future + 'static>(self, future: F) -> Task<F::Output> {
-        self.handle.spawn(future, self.name, Location::caller())
+        let task = self.handle.into_task(future, Location::caller());
+        task.rename(self.name);
+        task
     }
 }
 

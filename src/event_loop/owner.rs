@@ -15,9 +15,10 @@ use crate::event_loop::builder::Builder;
 use crate::kernel::close::close;
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
 use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::waker::{Entered, enter, with_current};
-use crate::kernel::turn::{Wait, announce_end, turn};
+use crate::kernel::turn::{Wait, announce_end, run, turn};
 
 /// An event loop: one thread, one FIFO queue.
 ///
@@ -159,7 +160,9 @@ impl EventLoop {
             let serial = queues.tasks.next_serial();
             (serial, queues.tasks.generation(serial))
         });
-        let header = Rc::new(RootHeader(Header::new(serial, location)));
+        let header = Rc::new(RootHeader(Header::new(location)));
+        header.0.serial.set(serial);
+        header.0.slot.set(ROOT_SLOT);
         state.root.generation.set(generation);
         state.root.scheduled.set(false);
         let former = state.root.task.replace(Some(header.clone()));
@@ -229,7 +232,7 @@ impl EventLoop {
         let run = self.begin()?;
         let state = &run.state;
         state.inbox.awake();
-        state.looks.forced.set(true);
+        state.looks.force();
         let wait = timeout.map_or(Wait::Forever, |timeout| {
             Wait::Until(state.clock.after(timeout))
         });
@@ -275,19 +278,13 @@ impl EventLoop {
         })
     }
 
-    /// THE loop: turns, until one of them was the last.
     fn drive(&self, root: &mut dyn Root) -> io::Result<()> {
         let state = &*self.handle.state;
-        state.looks.forced.set(true);
+        state.looks.force();
         if state.guest.replace(false) {
             state.inbox.awake();
         }
-        loop {
-            turn(state, root, Wait::Forever)?;
-            if state.stopping.replace(false) {
-                return Ok(());
-            }
-        }
+        run(state, root)
     }
 
     /// Closes the loop for ever: pending tasks end as cancelled, callbacks and timers are dropped unrun, descriptors are

@@ -129,7 +129,6 @@ impl LoopHandle {
             key: Cell::new(key),
             deadline,
             location: place,
-            cancelled: Cell::new(key.is_none()),
         }
     }
 }
@@ -149,20 +148,21 @@ impl LoopHandle {
 /// ```
 pub struct Handle {
     state: Rc<LoopState>,
-    /// Where the callback stands in the queue.
-    sequence: u64,
+    /// Where the callback stands in the queue; [`CANCELLED`] once it was cancelled.
+    sequence: Cell<u64>,
     location: Place,
-    cancelled: Cell<bool>,
 }
+
+/// The sequence number of no entry: the queue would have to take in an entry a nanosecond for 584 years.
+const CANCELLED: u64 = u64::MAX;
 
 impl Handle {
     #[inline]
     fn new(handle: &LoopHandle, sequence: Option<u64>, location: Place) -> Self {
         Self {
             state: Rc::clone(&handle.state),
-            sequence: sequence.unwrap_or(u64::MAX),
+            sequence: Cell::new(sequence.unwrap_or(CANCELLED)),
             location,
-            cancelled: Cell::new(sequence.is_none()),
         }
     }
 
@@ -177,10 +177,8 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) {
-        self.cancelled.set(true);
-        let callback = self
-            .state
-            .queues(|queues| queues.ready.cancel(self.sequence));
+        let sequence = self.sequence.replace(CANCELLED);
+        let callback = self.state.queues(|queues| queues.ready.cancel(sequence));
         drop(callback);
     }
 
@@ -192,7 +190,7 @@ impl Handle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.cancelled.get()
+        self.sequence.get() == CANCELLED
     }
 }
 
@@ -219,11 +217,10 @@ impl fmt::Debug for Handle {
 /// ```
 pub struct TimerHandle {
     state: Rc<LoopState>,
-    /// The timer; `None` once cancelled.
+    /// The timer; `None` once it was cancelled. One that has fired is stale and finds nothing.
     key: Cell<Option<TimerKey>>,
     deadline: u64,
     location: Place,
-    cancelled: Cell<bool>,
 }
 
 impl TimerHandle {
@@ -239,7 +236,6 @@ impl TimerHandle {
     /// ```
     #[inline]
     pub fn cancel(&self) {
-        self.cancelled.set(true);
         if let Some(key) = self.key.take() {
             let payload = self.state.timers(|timers| timers.cancel(key));
             drop(payload);
@@ -254,7 +250,7 @@ impl TimerHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.cancelled.get()
+        self.key.get().is_none()
     }
 
     /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never

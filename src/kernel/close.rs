@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use crate::kernel::loop_state::{LoopState, Phase};
-use crate::kernel::ready::Ready;
+use crate::kernel::ready::Entry;
 use crate::kernel::registry;
 use crate::kernel::task::cell::Step;
 use crate::kernel::task::waker::enter;
@@ -26,8 +26,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         state.shielded(IN_CLOSE, || drop(posted));
     }
     end_tasks(state);
-    while let Some(entry) = state.pop() {
-        if let Ready::Call(callback) = entry {
+    while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
+        if let Entry::Call(callback) = entry {
             state.shielded(IN_CLOSE, || drop(callback));
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
 /// Ends all tasks, in the order of their creation.
 fn end_tasks(state: &Rc<LoopState>) {
     for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
-        if let Step::Done(mishap) = task.kill() {
+        if let Step::DoneOwing(mishap) = task.kill() {
             state.report_mishap(mishap, &*task);
         }
         // Somebody outside this loop may await it. Its callbacks would be queued on this loop, which never runs them:

@@ -17,10 +17,10 @@ use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::reactor::Reactor;
-use crate::kernel::ready::{Ready, ReadyQueue};
+use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, default_handler};
-use crate::kernel::task::cell::{Mishap, Run};
+use crate::kernel::task::cell::{Header, Mishap, Place, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::{TimerKey, Timers};
@@ -72,20 +72,66 @@ pub(crate) struct Queues {
     pub(crate) tasks: Slots,
 }
 
+/// The head of the line, with its task looked up.
+pub(crate) enum Next {
+    /// A callback of `call_soon`.
+    Call(Box<dyn FnOnce()>),
+    /// A task to be polled.
+    Task(Rc<dyn Run>, Key),
+    /// A task that has ended since it was queued.
+    Gone,
+    /// Neither callback nor task.
+    Other(Token),
+}
+
+impl Queues {
+    /// Takes the head of the line.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        Some(match self.ready.pop()? {
+            Entry::Call(callback) => Next::Call(callback),
+            Entry::Token(token) => match token.task() {
+                Some(key) => match self.tasks.unschedule(key) {
+                    Some(task) => Next::Task(task, key),
+                    None => Next::Gone,
+                },
+                None => Next::Other(token),
+            },
+        })
+    }
+
+    /// Queues the task of a key, unless it is queued already or gone.
+    #[inline(always)]
+    pub(crate) fn schedule(&mut self, key: Key) {
+        if self.tasks.schedule(key) {
+            self.ready.push_task(key);
+        }
+    }
+}
+
 /// What the turn remembers about its looks for events.
 pub(crate) struct Looks {
     /// When the last look took place.
     pub(crate) last: Cell<u64>,
     /// When the clock was last read between looks.
     pub(crate) clock_read: Cell<u64>,
-    /// Entries run since the clock was last read.
-    pub(crate) entries: Cell<u32>,
-    /// How many entries may run before the clock is read again.
+    /// Entries that may still run before the clock is read again; 0 where a look is forced.
+    pub(crate) left: Cell<u32>,
+    /// How many entries may run between two readings of the clock.
     pub(crate) interval: Cell<u32>,
     /// How many looks there have been.
     pub(crate) count: Cell<u64>,
     /// The next turn must look, whatever the clock says.
     pub(crate) forced: Cell<bool>,
+}
+
+impl Looks {
+    /// Makes the next turn look.
+    #[inline]
+    pub(crate) fn force(&self) {
+        self.forced.set(true);
+        self.left.set(0);
+    }
 }
 
 /// The future of `run_until_complete` in the eyes of wakers.
@@ -106,6 +152,8 @@ pub(crate) struct LoopState {
     pub(crate) id: u16,
     /// Tells this loop from others that had or will have the same id.
     pub(crate) epoch: u64,
+    /// What is added to a task's serial number to make its generation.
+    generation_offset: u16,
     /// The other threads' door.
     pub(crate) inbox: &'static Inbox,
     pub(crate) clock: LoopClock,
@@ -151,7 +199,7 @@ impl LoopState {
         let reactor = Reactor::new(settings.capacity)?;
         let Some(claim) = registry::claim() else {
             return Err(io::Error::other(
-                "65,535 event loops exist already in this process",
+                "32,767 event loops exist already in this process",
             ));
         };
         claim.inbox.open(claim.epoch, reactor.bell());
@@ -162,6 +210,7 @@ impl LoopState {
         Ok(Rc::new(Self {
             id: claim.id,
             epoch: claim.epoch,
+            generation_offset: generation,
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
@@ -190,7 +239,7 @@ impl LoopState {
             looks: Looks {
                 last: Cell::new(now),
                 clock_read: Cell::new(now),
-                entries: Cell::new(0),
+                left: Cell::new(1),
                 interval: Cell::new(1),
                 count: Cell::new(0),
                 forced: Cell::new(false),
@@ -285,11 +334,7 @@ impl LoopState {
         if key.slot() == ROOT_SLOT {
             return self.schedule_root(key.generation());
         }
-        self.queues(|queues| {
-            if queues.tasks.schedule(key.slot(), key.generation()) {
-                queues.ready.push_task(key.slot(), key.generation());
-            }
-        });
+        self.queues(|queues| queues.schedule(key));
     }
 
     fn schedule_root(&self, generation: u16) {
@@ -299,12 +344,6 @@ impl LoopState {
         {
             self.queues(|queues| queues.ready.push_root(generation));
         }
-    }
-
-    /// The head of the line.
-    #[inline]
-    pub(crate) fn pop(&self) -> Option<Ready> {
-        self.queues(|queues| queues.ready.pop())
     }
 
     /// Arms a timer, or gives its payload back when the loop is closed.
@@ -319,7 +358,7 @@ impl LoopState {
         }
         if deadline <= self.looks.last.get() {
             // It is due: it fires in the next turn, which would otherwise be free not to look.
-            self.looks.forced.set(true);
+            self.looks.force();
         }
         Ok(self.timers(|timers| timers.insert(deadline, payload)))
     }
@@ -333,6 +372,18 @@ impl LoopState {
             return self.root.task.borrow().clone();
         }
         self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
+    }
+
+    /// The key of a task of this loop, also after its end.
+    pub(crate) fn key_of(&self, header: &Header) -> Key {
+        let generation = (header.serial.get() as u16).wrapping_add(self.generation_offset);
+        Key::new(self.id, generation, header.slot.get())
+    }
+
+    /// The key of a place in this loop's slab.
+    #[inline]
+    pub(crate) fn key_at(&self, place: Place) -> Key {
+        Key::new(self.id, place.generation, place.slot)
     }
 
     /// The key of the root's current run.

@@ -7,46 +7,29 @@
 
 use std::collections::VecDeque;
 
+use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 
 /// How many low bits of a timer's generation a token has room for.
 const TIMER_GENERATION_BITS: u32 = 24;
 
-/// What an entry stands for when it is not a callback: `kind 8 | generation 24 | index 32`.
+/// The bit that no task's key has: loop ids end below it.
+const NOT_A_TASK: u64 = 1 << 63;
+
+/// What an entry stands for when it is not a callback. A task's is its key as it is, so that the hottest of all needs no
+/// unpacking; the others are `1 | kind 7 | generation 24 | index 32`.
 #[derive(Clone, Copy)]
 pub(crate) struct Token(u64);
 
-const TASK: u8 = 0;
-const ROOT: u8 = 1;
-const TIMER: u8 = 2;
-const POSTED: u8 = 3;
-const STOP: u8 = 4;
-const HOLE: u8 = 5;
+const ROOT: u8 = 0;
+const TIMER: u8 = 1;
+const POSTED: u8 = 2;
+const STOP: u8 = 3;
+const HOLE: u8 = 4;
 
-impl Token {
-    #[inline]
-    fn new(kind: u8, generation: u32, index: u32) -> Self {
-        let generation = generation & ((1 << TIMER_GENERATION_BITS) - 1);
-        Self(u64::from(kind) << 56 | u64::from(generation) << 32 | u64::from(index))
-    }
-
-    #[inline]
-    fn generation(self) -> u32 {
-        (self.0 >> 32) as u32 & ((1 << TIMER_GENERATION_BITS) - 1)
-    }
-
-    #[inline]
-    fn index(self) -> u32 {
-        self.0 as u32
-    }
-}
-
-/// What stands at the head of the line.
-pub(crate) enum Ready {
-    /// A callback of `call_soon`.
-    Call(Box<dyn FnOnce()>),
-    /// A task to be polled: its slot and generation.
-    Task(u32, u16),
+/// What a token stands for when it is not a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Special {
     /// The future of `run_until_complete`, if the generation is still its own.
     Root(u16),
     /// A timer that has fired.
@@ -59,9 +42,39 @@ pub(crate) enum Ready {
     Hole,
 }
 
-/// Sixteen bytes: the box's niche tells the variants apart.
-enum Entry {
+impl Token {
+    fn new(kind: u8, generation: u32, index: u32) -> Self {
+        let generation = generation & ((1 << TIMER_GENERATION_BITS) - 1);
+        Self(NOT_A_TASK | u64::from(kind) << 56 | u64::from(generation) << 32 | u64::from(index))
+    }
+
+    /// The task's key, if it is a task's.
+    #[inline]
+    pub(crate) fn task(self) -> Option<Key> {
+        (self.0 & NOT_A_TASK == 0).then_some(Key::from_bits(self.0))
+    }
+
+    /// What a token that is not a task's stands for.
+    pub(crate) fn special(self) -> Special {
+        let index = self.0 as u32;
+        match (self.0 >> 56) as u8 & 0x7f {
+            ROOT => Special::Root(index as u16),
+            TIMER => {
+                let generation = (self.0 >> 32) as u32 & ((1 << TIMER_GENERATION_BITS) - 1);
+                Special::Timer(TimerKey { index, generation })
+            }
+            POSTED => Special::Posted,
+            STOP => Special::Stop(index),
+            _ => Special::Hole,
+        }
+    }
+}
+
+/// What stands in line. Sixteen bytes: the box's niche tells the variants apart.
+pub(crate) enum Entry {
+    /// A callback of `call_soon`.
     Call(Box<dyn FnOnce()>),
+    /// Anything else.
     Token(Token),
 }
 
@@ -97,9 +110,9 @@ impl ReadyQueue {
     }
 
     #[inline]
-    pub(crate) fn push_task(&mut self, slot: u32, generation: u16) {
-        self.entries
-            .push_back(Entry::Token(Token::new(TASK, u32::from(generation), slot)));
+    pub(crate) fn push_task(&mut self, key: Key) {
+        debug_assert!(key.bits() & NOT_A_TASK == 0);
+        self.entries.push_back(Entry::Token(Token(key.bits())));
     }
 
     pub(crate) fn push_root(&mut self, generation: u16) {
@@ -123,24 +136,11 @@ impl ReadyQueue {
     }
 
     /// Takes the head of the line.
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Ready> {
+    #[inline(always)]
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.head += 1;
-        Some(match entry {
-            Entry::Call(call) => Ready::Call(call),
-            Entry::Token(token) => match (token.0 >> 56) as u8 {
-                TASK => Ready::Task(token.index(), token.generation() as u16),
-                ROOT => Ready::Root(token.index() as u16),
-                TIMER => Ready::Timer(TimerKey {
-                    index: token.index(),
-                    generation: token.generation(),
-                }),
-                POSTED => Ready::Posted,
-                STOP => Ready::Stop(token.index()),
-                _ => Ready::Hole,
-            },
-        })
+        Some(entry)
     }
 
     /// Takes a callback out of the line, leaving a hole; `None` once it has run. The caller drops it with no borrow
@@ -162,9 +162,18 @@ impl ReadyQueue {
 mod tests {
     use super::*;
 
+    /// Pops what is not a callback.
+    fn pop_token(queue: &mut ReadyQueue) -> Token {
+        match queue.pop() {
+            Some(Entry::Token(token)) => token,
+            _ => panic!("no token at the head"),
+        }
+    }
+
     #[test]
     fn an_entry_is_two_words() {
         assert_eq!(size_of::<Entry>(), 16);
+        assert_eq!(size_of::<Option<Entry>>(), 24);
     }
 
     #[test]
@@ -173,34 +182,37 @@ mod tests {
         queue.push_posted();
         let first = queue.push_call(Box::new(|| ()));
         let second = queue.push_call(Box::new(|| ()));
-        assert!(matches!(queue.pop(), Some(Ready::Posted)));
+        assert_eq!(pop_token(&mut queue).special(), Special::Posted);
         assert!(queue.cancel(second).is_some());
         assert!(queue.cancel(second).is_none());
-        assert!(matches!(queue.pop(), Some(Ready::Call(_))));
+        assert!(matches!(queue.pop(), Some(Entry::Call(_))));
         assert!(queue.cancel(first).is_none());
-        assert!(matches!(queue.pop(), Some(Ready::Hole)));
+        assert_eq!(pop_token(&mut queue).special(), Special::Hole);
         assert!(queue.pop().is_none() && queue.is_empty());
     }
 
     #[test]
     fn tokens_give_back_what_they_were_made_of() {
         let mut queue = ReadyQueue::with_capacity(0);
-        queue.push_task(u32::MAX - 1, u16::MAX);
+        let key = Key::new(0x7fff, u16::MAX, u32::MAX - 1);
+        queue.push_task(key);
         queue.push_timer(TimerKey {
             index: 7,
             generation: 0xff12_3456,
         });
         queue.push_stop(u32::MAX);
         queue.push_root(9);
-        assert!(matches!(queue.pop(), Some(Ready::Task(slot, u16::MAX)) if slot == u32::MAX - 1));
-        assert!(matches!(
-            queue.pop(),
-            Some(Ready::Timer(TimerKey {
+        assert_eq!(pop_token(&mut queue).task(), Some(key));
+        let timer = pop_token(&mut queue);
+        assert_eq!(timer.task(), None);
+        assert_eq!(
+            timer.special(),
+            Special::Timer(TimerKey {
                 index: 7,
                 generation: 0x12_3456
-            }))
-        ));
-        assert!(matches!(queue.pop(), Some(Ready::Stop(u32::MAX))));
-        assert!(matches!(queue.pop(), Some(Ready::Root(9))));
+            })
+        );
+        assert_eq!(pop_token(&mut queue).special(), Special::Stop(u32::MAX));
+        assert_eq!(pop_token(&mut queue).special(), Special::Root(9));
     }
 }

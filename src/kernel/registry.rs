@@ -19,6 +19,9 @@ static LEDGER: Mutex<Ledger> = Mutex::new(Ledger {
     epoch: 0,
 });
 
+/// The last id: a key's topmost bit is free for the ready queue, which marks its other entries by it.
+const LAST: u16 = u16::MAX >> 1;
+
 /// Freed ids that wait before the first of them is used again. A stale waker then meets a stranger only after 63
 /// further loops, and ten thousand loops made one after another still live in 64 inboxes.
 const RESTING: usize = 64;
@@ -43,7 +46,7 @@ pub(crate) struct Claim {
     pub(crate) inbox: &'static Inbox,
 }
 
-/// An id for a new loop, or `None` while 65,535 loops live.
+/// An id for a new loop, or `None` while 32,767 loops live.
 pub(crate) fn claim() -> Option<Claim> {
     let mut ledger = held(LEDGER.lock());
     let id = ledger.next_id()?;
@@ -88,7 +91,7 @@ impl Ledger {
     fn next_id(&mut self) -> Option<u16> {
         match self.unused {
             Some(id) if self.free.len() < RESTING => {
-                self.unused = id.checked_add(1);
+                self.unused = (id < LAST).then_some(id + 1);
                 Some(id)
             }
             _ => self.free.pop_front(),

@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::kernel::callback::warn_slow;
 use crate::kernel::clock::NEVER;
-use crate::kernel::loop_state::{BUDGET, LoopState, TimerPayload};
-use crate::kernel::ready::Ready;
+use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues, TimerPayload};
+use crate::kernel::ready::Special;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::{Header, Mishap, Run, Step};
-use crate::kernel::task::handle::{never_retrieved, wake_waiter};
-use crate::kernel::task::key::Key;
+use crate::kernel::task::cell::{Header, Mishap, Place, Run, Step};
+use crate::kernel::task::handle::never_retrieved;
+use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
 use crate::kernel::timers::TimerKey;
@@ -41,64 +41,84 @@ pub(crate) enum Wait {
     Until(u64),
 }
 
+/// THE loop: turns, until one of them was the last.
+pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
+    loop {
+        turn(state, root, Wait::Forever)?;
+        if state.stopping.replace(false) {
+            return Ok(());
+        }
+    }
+}
+
 /// One turn. An error means that the system refused to wait; nothing is lost and the next turn tries again.
+#[inline(always)]
 pub(crate) fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
     state
         .turn_number
         .set(state.turn_number.get().wrapping_add(1));
+    // 1: what other threads sent.
     if state.inbox.has_mail() {
         state.drain_inbox();
     }
-    let looked = if must_look(state) {
-        look(state, wait)
-    } else {
-        Ok(())
-    };
-    run_ready(state, root);
+    let mut looked = Ok(());
+    let mut count = state.queues(|queues| queues.ready.len());
+    if count == 0 || must_look(state) {
+        // 2 to 5: what the system says, and what is due.
+        looked = look(state, wait);
+        count = state.queues(|queues| queues.ready.len());
+    }
+    // 6: what is ready now. The snapshot is a count, so an unwinding loses nothing.
+    let left = u64::from(state.looks.left.get()).saturating_sub(count as u64);
+    state.looks.left.set(left as u32);
+    for _ in 0..count {
+        // `None` cannot be: a turn takes from the front only, and nobody else takes at all.
+        let Some(entry) = state.queues(Queues::next) else {
+            break;
+        };
+        run_entry(state, root, entry);
+    }
     looked
 }
 
-/// Whether phases 2 to 5 take place in this turn.
+/// Whether phases 2 to 5 take place in this turn although work is ready.
 #[inline]
 fn must_look(state: &LoopState) -> bool {
-    let looks = &state.looks;
-    if looks.forced.get() || state.queues(|queues| queues.ready.is_empty()) {
-        return true;
-    }
-    looks.entries.get() >= looks.interval.get() && clock_says_look(state)
+    state.looks.left.get() == 0 && (state.looks.forced.get() || clock_says_look(state))
 }
 
 /// Reads the clock, and decides after how many entries it is read again: twice as many while they took less than a
 /// window together, one when they took more.
+#[inline(never)]
 fn clock_says_look(state: &LoopState) -> bool {
     let looks = &state.looks;
-    looks.entries.set(0);
-    if state.settings.event_interval == 1 {
+    let most = state.settings.event_interval;
+    if most == 1 {
         return true;
     }
     if state.clock.is_virtual() {
         // Time stands still: count alone decides, the same in every run.
-        looks.interval.set(state.settings.event_interval);
+        looks.left.set(most);
         return true;
     }
     let now = state.clock.now();
     let fast = now.saturating_sub(looks.clock_read.replace(now)) < LOOK_EVERY;
     let interval = if fast {
-        looks.interval.get().saturating_mul(2)
+        looks.interval.get().saturating_mul(2).min(most)
     } else {
         1
     };
-    looks
-        .interval
-        .set(interval.min(state.settings.event_interval));
+    looks.interval.set(interval);
+    looks.left.set(interval);
     now.saturating_sub(looks.last.get()) >= LOOK_EVERY
 }
 
 /// Phases 2 to 5: asks the system what has happened and queues what is due.
+#[inline(never)]
 fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
     state.looks.count.set(state.looks.count.get() + 1);
     state.looks.forced.set(false);
-    state.looks.entries.set(0);
+    state.looks.left.set(state.looks.interval.get());
     let mut woken = state.woken.take();
     let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
     let result = if idle {
@@ -220,55 +240,63 @@ fn take_wake(state: &LoopState, key: TimerKey) -> Option<Key> {
     })
 }
 
-/// Phase 6: runs what is ready now. The snapshot is a count, so an unwinding loses nothing.
-#[inline]
-fn run_ready(state: &LoopState, root: &mut dyn Root) {
-    let count = state.queues(|queues| queues.ready.len());
-    state
-        .looks
-        .entries
-        .set(state.looks.entries.get().saturating_add(count as u32));
-    for _ in 0..count {
-        // `None` cannot be: a turn takes from the front only, and nobody else takes at all.
-        let Some(entry) = state.pop() else { break };
-        match entry {
-            Ready::Call(callback) => callback(),
-            Ready::Task(slot, generation) => run_task(state, slot, generation),
-            Ready::Timer(key) => run_timer(state, key),
-            Ready::Posted => {
-                if let Some(posted) = state.inbox.take_next() {
-                    posted.call();
-                }
+/// Phase 6, for one entry.
+#[inline(always)]
+fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
+    match entry {
+        Next::Call(callback) => callback(),
+        Next::Task(task, key) => run_task(state, task, key),
+        Next::Other(token) => run_special(state, root, token.special()),
+        Next::Gone => {}
+    }
+}
+
+/// The entries that are neither callbacks nor tasks.
+#[inline(never)]
+fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
+    match entry {
+        Special::Timer(key) => {
+            if let Some(TimerPayload::Call(callback)) = state.timers(|timers| timers.take_due(key))
+            {
+                callback.call();
             }
-            Ready::Root(generation) => run_root(state, root, generation),
-            Ready::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
-            Ready::Stop(_) | Ready::Hole => {}
         }
+        Special::Posted => {
+            if let Some(posted) = state.inbox.take_next() {
+                posted.call();
+            }
+        }
+        Special::Root(generation) => run_root(state, root, generation),
+        Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
+        // The end of a run that was stopped early, or a cancelled callback.
+        Special::Stop(_) | Special::Hole => {}
     }
 }
 
-fn run_timer(state: &LoopState, key: TimerKey) {
-    if let Some(TimerPayload::Call(callback)) = state.timers(|timers| timers.take_due(key)) {
-        callback.call();
-    }
-}
-
-#[inline]
-fn run_task(state: &LoopState, slot: u32, generation: u16) {
-    let Some(task) = state.queues(|queues| queues.tasks.unschedule(slot, generation)) else {
-        return;
-    };
-    let key = Key::new(state.id, generation, slot);
+#[inline(always)]
+fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     let step = if state.debug.get() {
         timed_step(state, key, &*task, |context| task.step(context))
     } else {
         one_step(state, key, |context| task.step(context))
     };
-    if let Step::Done(mishap) = step {
-        finish(state, key, task, mishap);
+    match step {
+        Step::Pending | Step::Refused => {}
+        Step::Done(waiter) => {
+            if waiter.slot == ROOT_SLOT {
+                state.schedule(state.key_at(waiter));
+            }
+            // The slab's reference is not the last one: `task` is here and the handle has another.
+            drop(state.queues(|queues| {
+                queues.schedule(state.key_at(waiter));
+                queues.tasks.remove(key)
+            }));
+        }
+        Step::DoneOwing(mishap) => finish(state, key, task, mishap),
     }
 }
 
+#[inline(never)]
 fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     if generation != state.root.generation.get() {
         return;
@@ -283,7 +311,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     } else {
         one_step(state, key, |context| root.step(context))
     };
-    if let Step::Done(mishap) = step {
+    if let Step::DoneOwing(mishap) = step {
         announce_end(state, task.header());
         state.report_mishap(mishap, &*task);
         let ended = state.root.task.borrow_mut().take();
@@ -321,24 +349,33 @@ fn timed_step(
 }
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.
+#[inline(never)]
 fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>, mishap: Mishap) {
-    announce_end(state, task.header());
+    let header = task.header();
+    announce_end(state, header);
     let removed = state.queues(|queues| queues.tasks.remove(key));
     drop(removed);
-    state.report_mishap(mishap, &*task);
-    if !task.header().state.is_abandoned() {
-        return;
+    if mishap.is_some() {
+        state.report_mishap(mishap, &*task);
     }
+    if header.state.is_abandoned() {
+        drop_abandoned(state, task);
+    }
+}
+
+/// The last reference of a task whose handle is gone: its result, which nobody can read, goes with it.
+#[inline(never)]
+fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
     if let Some(panicked) = task.take_panic() {
         state.report(&never_retrieved(task.header(), panicked));
     }
-    let (name, location) = (task.header().serial, task.header().location);
+    let (serial, location) = (task.header().serial.get(), task.header().location);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         state.report(&ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),
             panic: Some(Panicked::new(payload)),
             exception: None,
-            task: Some(format!("Task-{name}")),
+            task: Some(format!("Task-{serial}")),
             location: Some(location),
         });
     }
@@ -347,20 +384,27 @@ fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>, mishap: Mishap) {
 /// Wakes the awaiter and queues the done callbacks, in their order.
 #[inline]
 pub(crate) fn announce_end(state: &LoopState, header: &Header) {
-    wake_waiter(header);
-    let owed =
-        header.peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)));
-    let Some((waiter, callbacks)) = owed else {
-        return;
-    };
+    let waiter = header.take_waiter();
+    if waiter != Place::NONE {
+        state.schedule(state.key_at(waiter));
+    }
+    if let Some((waiter, callbacks)) =
+        header.peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)))
+    {
+        announce_further(state, waiter, callbacks);
+    }
+}
+
+#[inline(never)]
+fn announce_further(
+    state: &LoopState,
+    waiter: Option<Waker>,
+    callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
+) {
     if let Some(waiter) = waiter {
-        state.shielded("Exception in a waker", || waker_wake(waiter));
+        state.shielded("Exception in a waker", || waiter.wake());
     }
     for (_, queue) in callbacks {
         queue();
     }
-}
-
-fn waker_wake(waker: Waker) {
-    waker.wake();
 }

@@ -5,4 +5,9 @@
 
 mod support;
 
+mod futures;
+mod lifecycle;
 mod smoke;
+mod tasks;
+mod faults_reactor;
+mod tcp;

@@ -1,10 +1,10 @@
-//! The load generator: a closed loop with one request outstanding on every connection, one thread, blocking nowhere but in
-//! epoll.
+//! The load generator: a closed loop with one request outstanding on every connection, one thread, blocking nowhere but
+//! in epoll.
 //!
 //! `load PORT CONNECTIONS MILLISECONDS` connects, runs for a tenth of the time to warm both sides up, waits until every
-//! reply is there, says `warm` and waits for a line. Then it runs for the whole time, waits for every reply again, and says
-//! `done REQUESTS WALL_NANOSECONDS P50_NANOSECONDS P99_NANOSECONDS`. So the server is at rest when its parent asks it for
-//! its processor time, and exactly REQUESTS lie between the two answers. Every byte of every reply is compared.
+//! reply is there, says `warm` and waits for a line. Then it runs for the whole time, waits for every reply again, and
+//! says `done REQUESTS WALL_NANOSECONDS P50_NANOSECONDS P99_NANOSECONDS`. So the server is at rest when its parent asks
+//! it for its processor time, and exactly REQUESTS lie between the two answers. Every byte of every reply is compared.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};

@@ -1,12 +1,13 @@
 //! The echo bench's two kinds of process: a server a peer, and the load generator that all of them meet.
 //!
-//! - `callsoon_server`, `tokio_server`, `smol_server`: one task a connection, `read` then `write_all`, a 4 KiB buffer each
+//! - `callsoon_server`, `tokio_server`, `smol_server`: one task a connection, `read` then `write_all`, a 4 KiB buffer
+//!   each
 //! - `floor_server`: the same two system calls from a hand-written epoll loop
 //! - `load`: the closed loop of requests
 //! - `epoll`: the few system calls that the last two need
 //!
-//! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS`, and ends when
-//! its input does.
+//! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS`, and ends
+//! when its input does.
 
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};

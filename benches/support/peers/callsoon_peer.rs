@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use callsoon::{EventLoop, LoopHandle, RemoteHandle};
+use callsoon::{EventLoop, LoopHandle, RemoteHandle, TaskError};
 
 use super::{Door, Peer};
 
@@ -29,6 +29,7 @@ impl Callsoon {
 impl Peer for Callsoon {
     /// The loop owns the timer.
     type Held = ();
+    type Joined<T> = Result<T, TaskError>;
 
     fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T {
         let event_loop = EventLoop::new().expect("a loop");
@@ -49,9 +50,12 @@ impl Peer for Callsoon {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
-    ) -> impl Future<Output = T> + 'static {
-        let task = callsoon::create_task(future);
-        async move { task.await.expect("no task panics") }
+    ) -> impl Future<Output = Self::Joined<T>> + 'static {
+        callsoon::create_task(future)
+    }
+
+    fn joined<T>(joined: Self::Joined<T>) -> T {
+        joined.expect("no task panics")
     }
 
     fn detach(&self, future: impl Future<Output = ()> + 'static) {

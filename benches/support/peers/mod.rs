@@ -1,8 +1,8 @@
 //! The peers: one file a runtime, each with the same primitives in its users' own words.
 //!
-//! Rows are written once, generic over [`Peer`] or [`Door`], so that every peer does the same work in the same order; what
-//! differs is in these files alone and can be read side by side. Generic code is compiled once a peer: no call goes
-//! through a table, nothing is boxed on the way.
+//! Rows are written once, generic over [`Peer`] or [`Door`], so that every peer does the same work in the same order;
+//! what differs is in these files alone and can be read side by side. Generic code is compiled once a peer: no call
+//! goes through a table, nothing is boxed on the way.
 //!
 //! - `callsoon_peer`: `EventLoop`, `create_task`, callbacks and timers as callbacks
 //! - `tokio_peer`: a `current_thread` runtime with a `LocalSet`, everything by `spawn_local`
@@ -24,17 +24,23 @@ pub(crate) trait Peer: Clone + 'static {
     /// A timer that stays registered until this is dropped, or the loop is.
     type Held: 'static;
 
+    /// What awaiting a task's handle gives.
+    type Joined<T>;
+
     /// Builds the runtime and runs `main` as a *spawned* task to its end.
     fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T;
 
     /// Has a callback run soon: `call_soon` where there is one, else a spawned task whose body is the callback.
     fn call_soon(&self, callback: impl FnOnce() + 'static);
 
-    /// Spawns a task; the future that comes back joins it.
+    /// Spawns a task and returns the runtime's own handle, which is a future.
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
-    ) -> impl Future<Output = T> + 'static;
+    ) -> impl Future<Output = Self::Joined<T>> + 'static;
+
+    /// What a joined task returned; no task here panics.
+    fn joined<T>(joined: Self::Joined<T>) -> T;
 
     /// Spawns a task that nobody joins.
     fn detach(&self, future: impl Future<Output = ()> + 'static);
@@ -54,7 +60,8 @@ pub(crate) trait Peer: Clone + 'static {
     /// Registers a timer and leaves it.
     fn hold(&self, deadline: Instant, context: &mut Context<'_>) -> Self::Held;
 
-    /// Registers a timer and takes it away: `call_at` and `cancel` where they exist, else a sleep polled once and dropped.
+    /// Registers a timer and takes it away: `call_at` and `cancel` where they exist, else a sleep polled once and
+    /// dropped.
     fn cancel_at(&self, deadline: Instant, context: &mut Context<'_>);
 
     /// The same, given how long from now.

@@ -19,6 +19,7 @@ pub(crate) struct Smol(&'static LocalExecutor<'static>);
 
 impl Peer for Smol {
     type Held = Timer;
+    type Joined<T> = T;
 
     fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T {
         let executor: &'static _ = Box::leak(Box::new(LocalExecutor::new()));
@@ -33,8 +34,12 @@ impl Peer for Smol {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
-    ) -> impl Future<Output = T> + 'static {
+    ) -> impl Future<Output = Self::Joined<T>> + 'static {
         self.0.spawn(future)
+    }
+
+    fn joined<T>(joined: Self::Joined<T>) -> T {
+        joined
     }
 
     fn detach(&self, future: impl Future<Output = ()> + 'static) {

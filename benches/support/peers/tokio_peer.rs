@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinError, LocalSet, spawn_local};
 
 use super::{Door, Peer, Posted};
 
@@ -24,6 +24,7 @@ pub(crate) struct Tokio;
 
 impl Peer for Tokio {
     type Held = Pin<Box<tokio::time::Sleep>>;
+    type Joined<T> = Result<T, JoinError>;
 
     fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T {
         let main = main(Self);
@@ -38,9 +39,12 @@ impl Peer for Tokio {
     fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
-    ) -> impl Future<Output = T> + 'static {
-        let task = spawn_local(future);
-        async move { task.await.expect("no task panics") }
+    ) -> impl Future<Output = Self::Joined<T>> + 'static {
+        spawn_local(future)
+    }
+
+    fn joined<T>(joined: Self::Joined<T>) -> T {
+        joined.expect("no task panics")
     }
 
     fn detach(&self, future: impl Future<Output = ()> + 'static) {

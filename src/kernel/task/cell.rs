@@ -20,7 +20,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancelled, Panicked, TaskError};
-use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
 
 /// What most tasks never have, allocated at first use.
@@ -34,16 +33,37 @@ pub(crate) struct Extra {
     pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
     /// Who asked for the cancellation that is under way, and why: the newest request's.
     pub(crate) cancelled: Option<Cancelled>,
+    /// How many requests there have been.
+    pub(crate) requests: u32,
 }
 
-/// What slab, handle and turn may look at while the future runs.
+/// A place in the slab and which of its tenants: a key without the loop, which is the awaited task's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) generation: u16,
+    pub(crate) slot: u32,
+}
+
+impl Place {
+    /// No place: the slab never gets there.
+    pub(crate) const NONE: Self = Self {
+        generation: 0,
+        slot: u32::MAX - 1,
+    };
+}
+
+/// What slab, handle and turn may look at while the future runs: 32 bytes, and a reason for each.
 pub(crate) struct Header {
-    /// Flags and cancellation count.
     pub(crate) state: State,
-    /// The number of this task among all that its loop created; the default name shows it.
-    pub(crate) serial: u32,
-    /// The task that awaits this one, [`Key::NONE`] if none does or its waker is foreign.
-    pub(crate) waiter: Cell<Key>,
+    /// The task that awaits this one, in two parts that fill a word with `state`; [`Place::NONE`] if none does or its
+    /// waker is foreign.
+    waiter_generation: Cell<u16>,
+    waiter_slot: Cell<u32>,
+    /// The task's own place in the slab.
+    pub(crate) slot: Cell<u32>,
+    /// The number of this task among all that its loop created; the default name shows it, and the generation is made
+    /// of it. Set, like `slot`, when the slab takes the task in.
+    pub(crate) serial: Cell<u32>,
     /// Where the task was created.
     pub(crate) location: &'static Location<'static>,
     /// Absent until somebody needs it; taken out and put back, so that no borrow is ever held.
@@ -51,13 +71,32 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) fn new(serial: u32, location: &'static Location<'static>) -> Self {
+    #[inline]
+    pub(crate) fn new(location: &'static Location<'static>) -> Self {
         Self {
             state: State::new(),
-            serial,
-            waiter: Cell::new(Key::NONE),
+            waiter_generation: Cell::new(Place::NONE.generation),
+            waiter_slot: Cell::new(Place::NONE.slot),
+            slot: Cell::new(Place::NONE.slot),
+            serial: Cell::new(0),
             location,
             extra: Cell::new(None),
+        }
+    }
+
+    /// Notes who is to be woken at the end: the newest awaiter.
+    #[inline]
+    fn set_waiter(&self, waiter: Place) {
+        self.waiter_generation.set(waiter.generation);
+        self.waiter_slot.set(waiter.slot);
+    }
+
+    /// Takes out who is to be woken.
+    #[inline]
+    pub(crate) fn take_waiter(&self) -> Place {
+        Place {
+            generation: self.waiter_generation.get(),
+            slot: self.waiter_slot.replace(Place::NONE.slot),
         }
     }
 
@@ -67,6 +106,14 @@ impl Header {
         let result = f(&mut extra);
         self.extra.set(Some(extra));
         result
+    }
+
+    #[inline]
+    fn has_extra(&self) -> bool {
+        let extra = self.extra.take();
+        let present = extra.is_some();
+        self.extra.set(extra);
+        present
     }
 
     /// Reads the extra if there is one.
@@ -87,8 +134,11 @@ impl Header {
         if !self.state.request_cancel() {
             return false;
         }
-        let replaced =
-            self.with_extra(|extra| extra.cancelled.replace(Cancelled::new(message, location)));
+        let request = Cancelled::new(message, location);
+        let replaced = self.with_extra(|extra| {
+            extra.requests = extra.requests.saturating_add(1);
+            extra.cancelled.replace(request)
+        });
         drop(replaced);
         true
     }
@@ -102,7 +152,10 @@ impl Header {
     /// The name, or `Task-<n>`.
     pub(crate) fn name(&self) -> String {
         let name = self.peek_extra(|extra| extra.name.clone()).flatten();
-        name.map_or_else(|| format!("Task-{}", self.serial), |name| name.to_string())
+        name.map_or_else(
+            || format!("Task-{}", self.serial.get()),
+            |name| name.to_string(),
+        )
     }
 }
 
@@ -114,8 +167,11 @@ pub(crate) type Mishap = Option<Box<Box<dyn Any + Send>>>;
 pub(crate) enum Step {
     /// The future waits.
     Pending,
-    /// The task has ended in this step.
-    Done(Mishap),
+    /// The task has ended in this step, and owes a wake to at most one task: no foreign waker, no callbacks, a handle
+    /// that will see to the output.
+    Done(Place),
+    /// The task has ended in this step; what it owes stands in its header.
+    DoneOwing(Mishap),
     /// Nothing was touched: the task runs further down this stack, or has ended before.
     Refused,
 }
@@ -132,9 +188,13 @@ pub(crate) trait Run {
 }
 
 /// A task as its handle sees it.
-pub(crate) trait Join<T>: Run {
+pub(crate) trait Join<T, H>: Run {
+    /// The loop that owns the task.
+    fn home(&self) -> &H;
     /// The output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
+    /// The same; before the end it notes `waiter`, to be woken at it.
+    fn take_or_wait(&self, waiter: Place) -> Option<Result<T, TaskError>>;
     /// The same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
 }
@@ -145,19 +205,32 @@ enum Stage<F: Future> {
     Taken,
 }
 
-/// The one allocation.
-pub(crate) struct TaskCell<F: Future> {
-    header: Header,
+/// The one allocation. `H` is the loop, of which this module knows nothing.
+pub(crate) struct TaskCell<F: Future, H> {
+    pub(crate) header: Header,
+    pub(crate) home: H,
     /// Touched under RUNNING by the loop, and by the handle once DONE is set.
     stage: UnsafeCell<Stage<F>>,
 }
 
-impl<F: Future> TaskCell<F> {
-    pub(crate) fn new(future: F, header: Header) -> Self {
-        Self {
-            header,
-            stage: UnsafeCell::new(Stage::Running(future)),
+impl<F: Future, H> TaskCell<F, H> {
+    #[inline]
+    pub(crate) fn new(future: F, location: &'static Location<'static>, home: H) -> Rc<Self> {
+        let mut cell = Rc::<Self>::new_uninit();
+        if let Some(place) = Rc::get_mut(&mut cell) {
+            let place = place.as_mut_ptr();
+            // SAFETY: `place` points to memory allocated for a `Self`, valid and aligned for each of its fields, and
+            // `get_mut` made sure that nobody else sees it. Each field is written once, without reading what was there.
+            // Building the cell in its place, and not on the stack, saves copying bytes that were just written, for
+            // which the processor would have to wait.
+            unsafe {
+                (&raw mut (*place).header).write(Header::new(location));
+                (&raw mut (*place).home).write(home);
+                (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Running(future)));
+            }
         }
+        // SAFETY: all three fields were written above: a count that was just made is 1, so `get_mut` succeeded.
+        unsafe { cell.assume_init() }
     }
 
     /// Drops the future and stores `output` in its place, with RUNNING set by the caller. Gives back the payload of a
@@ -178,7 +251,7 @@ impl<F: Future> TaskCell<F> {
     fn end_cancelled(&self) -> Step {
         let mishap = self.replace(Err(TaskError::Cancelled(self.header.take_request())));
         self.header.state.finish_cancelled();
-        Step::Done(mishap)
+        Step::DoneOwing(mishap)
     }
 
     /// The poll unwound, RUNNING still set. Either the future panicked, which becomes the output, or its destructor
@@ -188,12 +261,12 @@ impl<F: Future> TaskCell<F> {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
         if has_output {
-            self.header.state.finish();
-            return Step::Done(Some(Box::new(payload)));
+            let _ = self.header.state.finish();
+            return Step::DoneOwing(Some(Box::new(payload)));
         }
         let mishap = self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
-        self.header.state.finish();
-        Step::Done(mishap)
+        let _ = self.header.state.finish();
+        Step::DoneOwing(mishap)
     }
 
     /// The poll gave a value although a cancellation had been asked for meanwhile: the value is dropped.
@@ -204,11 +277,11 @@ impl<F: Future> TaskCell<F> {
             .err()
             .map(Box::new);
         self.header.state.finish_cancelled();
-        Step::Done(mishap.or(dropped))
+        Step::DoneOwing(mishap.or(dropped))
     }
 }
 
-impl<F: Future> Run for TaskCell<F> {
+impl<F: Future, H> Run for TaskCell<F, H> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -244,8 +317,12 @@ impl<F: Future> Run for TaskCell<F> {
                 Step::Pending
             }
             Ok(Some(None)) => {
-                self.header.state.finish();
-                Step::Done(None)
+                let abandoned = self.header.state.finish();
+                if abandoned || self.header.has_extra() {
+                    Step::DoneOwing(None)
+                } else {
+                    Step::Done(self.header.take_waiter())
+                }
             }
             Ok(Some(Some(value))) => self.end_overruled(value),
             Err(payload) => self.end_panicked(payload),
@@ -277,17 +354,30 @@ impl<F: Future> Run for TaskCell<F> {
     }
 }
 
-impl<F: Future + 'static> Join<F::Output> for TaskCell<F> {
+impl<F: Future + 'static, H: 'static> Join<F::Output, H> for TaskCell<F, H> {
+    fn home(&self) -> &H {
+        &self.home
+    }
+
     fn take(&self) -> Option<Result<F::Output, TaskError>> {
         if !self.header.state.is_done() {
             return None;
         }
         // SAFETY: as in `take_panic`; moving the output out runs no code of anybody's.
         let stage = unsafe { &mut *self.stage.get() };
+        self.header.state.note_taken();
         match std::mem::replace(stage, Stage::Taken) {
             Stage::Output(output) => Some(output),
             Stage::Running(_) | Stage::Taken => Some(Err(TaskError::Taken)),
         }
+    }
+
+    fn take_or_wait(&self, waiter: Place) -> Option<Result<F::Output, TaskError>> {
+        if !self.header.state.is_done() {
+            self.header.set_waiter(waiter);
+            return None;
+        }
+        self.take()
     }
 
     fn into_run(self: Rc<Self>) -> Rc<dyn Run> {

@@ -12,10 +12,10 @@ use crate::error::{InvalidState, TaskError};
 use crate::kernel::callback::refuse;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::{Header, Join, Run, Step, TaskCell};
-use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::cell::{Header, Join, Place, Run, Step, TaskCell};
+use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
-use crate::kernel::task::waker::{key_of, wake_key, with_current};
+use crate::kernel::task::waker::{key_of, with_current};
 
 /// A task that the loop runs; await it for its result.
 ///
@@ -40,9 +40,8 @@ use crate::kernel::task::waker::{key_of, wake_key, with_current};
 /// std::thread::spawn(move || task.cancel());
 /// ```
 pub struct Task<T> {
-    cell: Rc<dyn Join<T>>,
-    state: Rc<LoopState>,
-    key: Key,
+    /// Two words and nothing else: a handle travels in registers.
+    cell: Rc<dyn Join<T, Rc<LoopState>>>,
 }
 
 /// Unpinned, since a handle holds nothing in place.
@@ -51,56 +50,47 @@ impl<T> Unpin for Task<T> {}
 impl LoopHandle {
     /// Makes a task of a future and queues its first step. On a closed loop the future is dropped.
     #[inline]
-    pub(crate) fn spawn<F>(
-        &self,
+    pub(crate) fn into_task<F>(
+        self,
         future: F,
-        name: Option<Rc<str>>,
         place: &'static Location<'static>,
     ) -> Task<F::Output>
     where
         F: Future + 'static,
     {
-        let state = &self.state;
+        let state = self.state;
         if state.admit().is_err() {
-            return self.refuse_spawn(future, place);
+            return refuse_task(state, future, place);
         }
-        let serial = state.queues(|queues| queues.tasks.next_serial());
-        let header = Header::new(serial, place);
-        if name.is_some() {
-            header.with_extra(|extra| extra.name = name);
-        }
-        let cell = Rc::new(TaskCell::new(future, header));
+        let cell = TaskCell::new(future, place, state);
         let task: Rc<dyn Run> = cell.clone();
-        let key = state.queues(|queues| {
-            let key = queues.tasks.insert(state.id, serial, task);
-            queues.ready.push_task(key.slot(), key.generation());
-            key
+        let state = &cell.home;
+        state.queues(|queues| {
+            let key = queues.tasks.insert(state.id, task, &cell.header);
+            queues.ready.push_task(key);
         });
-        Task {
-            cell,
-            state: Rc::clone(state),
-            key,
-        }
+        Task { cell }
     }
+}
 
-    /// A task that was never started, where panicking is not allowed; else the panic that says why.
-    #[cold]
-    fn refuse_spawn<F>(&self, future: F, location: &'static Location<'static>) -> Task<F::Output>
-    where
-        F: Future + 'static,
-    {
-        let state = &self.state;
-        refuse(state, "create_task");
-        let cell = Rc::new(TaskCell::new(future, Header::new(0, location)));
-        if let Step::Done(mishap) = cell.kill() {
-            state.report_mishap(mishap, &*cell);
-        }
-        Task {
-            cell,
-            state: Rc::clone(state),
-            key: Key::NONE,
-        }
+/// A task that was never started, where panicking is not allowed; else the panic that says why.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse_task<F>(
+    state: Rc<LoopState>,
+    future: F,
+    location: &'static Location<'static>,
+) -> Task<F::Output>
+where
+    F: Future + 'static,
+{
+    refuse(&state, "create_task");
+    let cell = TaskCell::new(future, location, state);
+    if let Step::DoneOwing(mishap) = cell.kill() {
+        cell.home.report_mishap(mishap, &*cell);
     }
+    Task { cell }
 }
 
 impl<T: 'static> Task<T> {
@@ -117,10 +107,12 @@ impl<T: 'static> Task<T> {
         reason = "it makes a new value, which AsRef cannot"
     )]
     pub fn as_ref(&self) -> TaskRef {
+        let state = Rc::clone(self.cell.home());
+        let key = state.key_of(self.cell.header());
         TaskRef {
             task: Rc::clone(&self.cell).into_run(),
-            state: Rc::clone(&self.state),
-            key: self.key,
+            state,
+            key,
         }
     }
 
@@ -233,6 +225,13 @@ impl<T: 'static> Task<T> {
         self.cell.header().name()
     }
 
+    /// Gives the task a name, where the builder had one.
+    pub(crate) fn rename(&self, name: Option<Rc<str>>) {
+        if name.is_some() {
+            self.cell.header().with_extra(|extra| extra.name = name);
+        }
+    }
+
     /// Calls `callback` through the queue once the task has ended. See [`TaskRef::add_done_callback`].
     ///
     /// # Panics
@@ -263,31 +262,32 @@ impl<T: 'static> Task<T> {
         self.as_ref().remove_done_callback(id)
     }
 
-    /// Notes who awaits the task. A waker of ours is one word in the header; a foreign one is kept whole.
-    fn wait(&self, waker: &Waker) -> Poll<Result<T, TaskError>> {
-        let header = self.cell.header();
-        let (awaiting, home) = match key_of(waker) {
-            Some(key) => {
-                header.waiter.set(key);
-                (key, key.loop_id() == self.state.id)
-            }
-            None => {
-                // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at again.
-                let waker = waker.clone();
-                let replaced = header.with_extra(|extra| extra.waiter.replace(waker));
-                drop(replaced);
-                if let Some(output) = self.cell.take() {
-                    return Poll::Ready(output);
-                }
-                let here =
-                    with_current(|state| (state.current_task.get(), state.id == self.state.id));
-                here.unwrap_or((Key::NONE, true))
-            }
-        };
+    /// Notes who awaits the task by a foreign waker, which is kept whole.
+    #[inline(never)]
+    fn wait_foreign(&self, waker: &Waker) -> Poll<Result<T, TaskError>> {
+        // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at afterwards.
+        let waker = waker.clone();
+        let replaced = self
+            .cell
+            .header()
+            .with_extra(|extra| extra.waiter.replace(waker));
+        drop(replaced);
+        if let Some(output) = self.cell.take() {
+            return Poll::Ready(output);
+        }
+        let here =
+            with_current(|state| (state.current_task.get(), state.id == self.cell.home().id));
+        let (awaiting, home) = here.unwrap_or((Key::NONE, true));
+        self.check_awaiter(awaiting, home)
+    }
+
+    /// A task of another loop is refused, and so is the task itself: it would wait for ever.
+    #[inline]
+    fn check_awaiter(&self, awaiting: Key, home: bool) -> Poll<Result<T, TaskError>> {
         if !home {
             return Poll::Ready(Err(TaskError::OtherLoop));
         }
-        if awaiting == self.key && awaiting.slot() != ROOT_SLOT {
+        if awaiting != Key::NONE && awaiting.slot() == self.cell.header().slot.get() {
             return Poll::Ready(Err(TaskError::AwaitsItself));
         }
         Poll::Pending
@@ -299,22 +299,33 @@ impl<T: 'static> Future for Task<T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.cell.take() {
+        let waker = context.waker();
+        let Some(awaiting) = key_of(waker) else {
+            return match self.cell.take() {
+                Some(output) => Poll::Ready(output),
+                None => self.wait_foreign(waker),
+            };
+        };
+        let place = Place {
+            generation: awaiting.generation(),
+            slot: awaiting.slot(),
+        };
+        match self.cell.take_or_wait(place) {
             Some(output) => Poll::Ready(output),
-            None => self.wait(context.waker()),
+            None => self.check_awaiter(awaiting, awaiting.loop_id() == self.cell.home().id),
         }
     }
 }
 
 impl<T> Drop for Task<T> {
+    #[inline]
     fn drop(&mut self) {
-        let header = self.cell.header();
-        header.state.abandon();
-        if !header.state.is_done() {
-            return;
-        }
-        if let Some(panicked) = self.cell.take_panic() {
-            self.state.report(&never_retrieved(header, panicked));
+        if self.cell.header().state.abandon()
+            && let Some(panicked) = self.cell.take_panic()
+        {
+            self.cell
+                .home()
+                .report(&never_retrieved(self.cell.header(), panicked));
         }
     }
 }
@@ -337,13 +348,5 @@ pub(crate) fn never_retrieved(
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_task(self.cell.header(), f)
-    }
-}
-
-/// Wakes whoever awaits the task through a key.
-pub(crate) fn wake_waiter(header: &Header) {
-    let waiter = header.waiter.replace(Key::NONE);
-    if waiter != Key::NONE {
-        wake_key(waiter);
     }
 }

@@ -1,6 +1,6 @@
 //! A task's name in one word, which is all that a waker carries.
 //!
-//! `loop id 16 | generation 16 | slot 32`. The generation tells a slot's tenants apart: it comes from a counter of the
+//! `loop id 16 | generation 16 | slot 32`; loop ids end at 2¹⁵ − 1, so the topmost bit is always 0. The generation tells a slot's tenants apart: it comes from a counter of the
 //! loop, taken when a task is inserted, so a key of an earlier tenant does not fit. A key that fits by accident, after
 //! 65,536 insertions, costs one spurious poll, which Rust's contract allows; a live task's own key always fits.
 
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn a_key_gives_back_its_three_parts() {
-        let key = Key::new(0xfedc, 0x1234, 0x89ab_cdef);
+        let key = Key::new(0x7edc, 0x1234, 0x89ab_cdef);
         assert_eq!(
             (key.loop_id(), key.generation(), key.slot()),
-            (0xfedc, 0x1234, 0x89ab_cdef)
+            (0x7edc, 0x1234, 0x89ab_cdef)
         );
         assert_eq!(Key::from_bits(key.bits()), key);
         assert_ne!(Key::new(1, 0, 0), Key::NONE);

@@ -16,7 +16,7 @@
 //! | field | written by | read by |
 //! |---|---|---|
 //! | `Header::state` | `state.rs`'s transitions alone | everybody on the thread |
-//! | `Header::waiter` | the handle's poll; the turn takes it at the end | – |
+//! | `Header::waiter_*` | the handle's poll; the turn takes them at the end | – |
 //! | `Header::extra` | handle, turn; taken out and put back | the same |
 //! | `TaskCell::stage` | `step`, `kill` under RUNNING; `take` after DONE | the same |
 //! | `Slot::scheduled` | a wake sets it, the turn clears it before the poll | wakes |

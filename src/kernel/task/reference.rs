@@ -71,7 +71,7 @@ impl TaskRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(&self) -> TaskId {
-        TaskId(u64::from(self.state.id) << 32 | u64::from(self.task.header().serial))
+        TaskId(u64::from(self.state.id) << 32 | u64::from(self.task.header().serial.get()))
     }
 
     /// The name that the builder gave, or `Task-<n>`.

@@ -64,10 +64,12 @@ impl<F: Future> RootFuture<'_, F> {
             .map(Box::new);
         match outcome {
             Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
-            _ => self.header.0.state.finish(),
+            _ => {
+                let _ = self.header.0.state.finish();
+            }
         }
         self.outcome = Some(outcome);
-        Step::Done(mishap)
+        Step::DoneOwing(mishap)
     }
 }
 
@@ -96,7 +98,7 @@ impl<F: Future> Root for RootFuture<'_, F> {
                     .err()
                     .map(Box::new);
                 match step {
-                    Step::Done(mishap) => Step::Done(mishap.or(dropped)),
+                    Step::DoneOwing(mishap) => Step::DoneOwing(mishap.or(dropped)),
                     step => step,
                 }
             }

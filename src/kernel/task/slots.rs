@@ -1,18 +1,26 @@
 //! Where a loop keeps its tasks.
 //!
-//! The slab owns every task from creation to end, so none dies because a handle was dropped. A slot also carries the
-//! scheduled flag: a wake reads and writes the slot alone and leaves the task's memory cold.
+//! The slots own every task from creation to end, so none dies because a handle was dropped. A slot also carries the
+//! scheduled flag: a wake reads and writes the slot alone and leaves the task's memory cold. The list of free slots goes
+//! through the slots themselves; it is our own and not the slab crate's, since a spawn and the end of a task come right
+//! after one another so often that moving whole entries through memory was a fifth of their cost.
 
 use std::rc::Rc;
 
-use slab::Slab;
-
-use crate::kernel::task::cell::Run;
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::Key;
 
+/// The end of the free list. Not a slot: see [`LAST_SLOT`].
+const NO_SLOT: u32 = u32::MAX;
+
+/// The highest slot; the two numbers above it mean "the root" and "no place".
+const LAST_SLOT: u32 = u32::MAX - 2;
+
 struct Slot {
-    /// The task, owned.
-    task: Rc<dyn Run>,
+    /// The task, owned; `None` in a free slot.
+    task: Option<Rc<dyn Run>>,
+    /// In a free slot the next free one.
+    next_free: u32,
     /// From the loop's counter, at insertion; the task's keys carry the same.
     generation: u16,
     /// Whether the ready queue holds this task's key: it never holds it twice.
@@ -21,7 +29,11 @@ struct Slot {
 
 /// All unfinished tasks of one loop.
 pub(crate) struct Slots {
-    slots: Slab<Slot>,
+    slots: Vec<Slot>,
+    /// The slot that was freed last, the first to be used again.
+    free: u32,
+    /// How many slots are taken.
+    taken: usize,
     /// How many tasks there have been.
     serial: u32,
     /// What is added to a serial number to make a generation. Taken from the loop's epoch, so that the keys of a loop
@@ -32,7 +44,9 @@ pub(crate) struct Slots {
 impl Slots {
     pub(crate) fn new(offset: u16, capacity: usize) -> Self {
         Self {
-            slots: Slab::with_capacity(capacity),
+            slots: Vec::with_capacity(capacity),
+            free: NO_SLOT,
+            taken: 0,
             serial: 0,
             offset,
         }
@@ -51,23 +65,46 @@ impl Slots {
         (serial as u16).wrapping_add(self.offset)
     }
 
-    /// Takes the task in, scheduled already: its caller queues the key.
+    /// Takes the task in, numbers it and tells it its place. It counts as scheduled: the caller queues the key.
     #[inline]
-    pub(crate) fn insert(&mut self, loop_id: u16, serial: u32, task: Rc<dyn Run>) -> Key {
+    pub(crate) fn insert(&mut self, loop_id: u16, task: Rc<dyn Run>, header: &Header) -> Key {
+        let serial = self.next_serial();
         let generation = self.generation(serial);
-        let slot = self.slots.insert(Slot {
-            task,
+        let slot = match self.slots.get_mut(self.free as usize) {
+            Some(found) => {
+                let slot = self.free;
+                self.free = found.next_free;
+                found.task = Some(task);
+                found.generation = generation;
+                found.scheduled = true;
+                slot
+            }
+            None => self.grow(task, generation),
+        };
+        self.taken += 1;
+        header.serial.set(serial);
+        header.slot.set(slot);
+        Key::new(loop_id, generation, slot)
+    }
+
+    #[cold]
+    fn grow(&mut self, task: Rc<dyn Run>, generation: u16) -> u32 {
+        let slot = self.slots.len() as u32;
+        assert!(slot < LAST_SLOT, "more tasks than a loop can number");
+        self.slots.push(Slot {
+            task: Some(task),
+            next_free: NO_SLOT,
             generation,
             scheduled: true,
         });
-        Key::new(loop_id, generation, slot as u32)
+        slot
     }
 
     /// Sets the scheduled flag; `true` where the caller has to queue the key.
     #[inline]
-    pub(crate) fn schedule(&mut self, slot: u32, generation: u16) -> bool {
-        match self.slots.get_mut(slot as usize) {
-            Some(found) if found.generation == generation && !found.scheduled => {
+    pub(crate) fn schedule(&mut self, key: Key) -> bool {
+        match self.slots.get_mut(key.slot() as usize) {
+            Some(found) if found.generation == key.generation() && !found.scheduled => {
                 found.scheduled = true;
                 true
             }
@@ -77,44 +114,56 @@ impl Slots {
 
     /// The task whose key was popped from the ready queue, its scheduled flag cleared.
     #[inline]
-    pub(crate) fn unschedule(&mut self, slot: u32, generation: u16) -> Option<Rc<dyn Run>> {
-        let found = self.slots.get_mut(slot as usize)?;
-        if found.generation != generation {
+    pub(crate) fn unschedule(&mut self, key: Key) -> Option<Rc<dyn Run>> {
+        let found = self.slots.get_mut(key.slot() as usize)?;
+        if found.generation != key.generation() {
             return None;
         }
         found.scheduled = false;
-        Some(Rc::clone(&found.task))
+        found.task.clone()
     }
 
     /// The task of a key.
+    #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&Rc<dyn Run>> {
         let found = self.slots.get(key.slot() as usize)?;
-        (found.generation == key.generation()).then_some(&found.task)
+        if found.generation == key.generation() {
+            found.task.as_ref()
+        } else {
+            None
+        }
     }
 
-    /// Gives up the ended task; the caller drops it with no borrow held.
+    /// Gives up the ended task; the caller drops it with no borrow held. A free slot counts as scheduled, so that a late
+    /// wake by its last key does nothing.
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<Rc<dyn Run>> {
-        self.get(key)?;
-        Some(self.slots.remove(key.slot() as usize).task)
+        let found = self.slots.get_mut(key.slot() as usize)?;
+        if found.generation != key.generation() {
+            return None;
+        }
+        let task = found.task.take()?;
+        found.scheduled = true;
+        found.next_free = self.free;
+        self.free = key.slot();
+        self.taken -= 1;
+        Some(task)
     }
 
     /// All tasks with their keys, in creation order.
     pub(crate) fn all(&self, loop_id: u16) -> Vec<(Key, Rc<dyn Run>)> {
-        let mut all: Vec<_> = self
-            .slots
-            .iter()
-            .map(|(slot, found)| {
-                (
-                    Key::new(loop_id, found.generation, slot as u32),
-                    Rc::clone(&found.task),
-                )
+        let numbered = self.slots.iter().zip(0..);
+        let mut all: Vec<_> = numbered
+            .filter_map(|(found, slot)| {
+                let task = found.task.as_ref()?;
+                Some((Key::new(loop_id, found.generation, slot), Rc::clone(task)))
             })
             .collect();
-        all.sort_by_key(|(_, task)| task.header().serial);
+        all.sort_by_key(|(_, task)| task.header().serial.get());
         all
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.taken
     }
 }

@@ -1,25 +1,25 @@
 //! The states of one task and the transitions between them.
 //!
-//! One word: flags below, the number of cancellation requests above. Callers match the enums that the transitions
+//! Flags in half a word. Callers match the enums that the transitions
 //! return and never mask bits themselves.
 
 use std::cell::Cell;
 
 /// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
 /// `pause` and `finish`. While it is set nobody else may touch the stage: that is what the cell's aliasing stands on.
-const RUNNING: u32 = 1;
+const RUNNING: u16 = 1;
 /// The stage holds the output, or held it. Set by `finish`, never cleared.
-const DONE: u32 = 1 << 1;
+const DONE: u16 = 1 << 1;
 /// A cancellation request waits to be delivered. Set by `request_cancel`, cleared by `take_request`.
-const REQUESTED: u32 = 1 << 2;
+const REQUESTED: u16 = 1 << 2;
 /// Reserved for cancel scopes: a delivered request still waits for answers. Polls test it together with `REQUESTED`.
-const IN_FLIGHT: u32 = 1 << 3;
+const IN_FLIGHT: u16 = 1 << 3;
 /// The task ended as cancelled. Set by `finish_cancelled`, with `DONE`.
-const CANCELLED: u32 = 1 << 4;
+const CANCELLED: u16 = 1 << 4;
 /// Nobody can read the output any more: the handle is gone. Set by `abandon`, never cleared.
-const ABANDONED: u32 = 1 << 5;
-/// One cancellation request; the count occupies the bits from here up.
-const ONE_REQUEST: u32 = 1 << 8;
+const ABANDONED: u16 = 1 << 5;
+/// The output was moved out. Set by `note_taken`, after `DONE`.
+const TAKEN: u16 = 1 << 6;
 
 /// What a poll must do.
 #[must_use]
@@ -33,23 +33,23 @@ pub(crate) enum Begin {
     Refused,
 }
 
-/// Flags and request count of one task.
-pub(crate) struct State(Cell<u32>);
+/// The flags of one task.
+pub(crate) struct State(Cell<u16>);
 
 impl State {
     pub(crate) fn new() -> Self {
         Self(Cell::new(0))
     }
 
-    fn has(&self, bits: u32) -> bool {
+    fn has(&self, bits: u16) -> bool {
         self.0.get() & bits != 0
     }
 
-    fn set(&self, bits: u32) {
+    fn set(&self, bits: u16) {
         self.0.set(self.0.get() | bits);
     }
 
-    fn clear(&self, bits: u32) {
+    fn clear(&self, bits: u16) {
         self.0.set(self.0.get() & !bits);
     }
 
@@ -84,27 +84,27 @@ impl State {
         self.clear(RUNNING);
     }
 
-    /// Running → done.
+    /// Running → done; tells whether the handle is gone.
     #[inline]
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&self) -> bool {
         self.0.set(self.0.get() & !(RUNNING | REQUESTED) | DONE);
+        self.has(ABANDONED)
     }
 
     /// Running → done, as cancelled.
     pub(crate) fn finish_cancelled(&self) {
         self.set(CANCELLED);
-        self.finish();
+        let _ = self.finish();
     }
 
-    /// Notes one more request; `false` where the task has ended.
+    /// Notes a request; `false` where the task has ended.
     #[must_use]
     pub(crate) fn request_cancel(&self) -> bool {
         let bits = self.0.get();
         if bits & DONE != 0 {
             return false;
         }
-        self.0
-            .set(bits.checked_add(ONE_REQUEST).unwrap_or(bits) | REQUESTED);
+        self.0.set(bits | REQUESTED);
         true
     }
 
@@ -114,9 +114,18 @@ impl State {
         self.has(REQUESTED)
     }
 
-    /// The handle is gone.
-    pub(crate) fn abandon(&self) {
-        self.set(ABANDONED);
+    /// The handle is gone; tells whether it leaves an output behind that nobody has read.
+    #[inline]
+    pub(crate) fn abandon(&self) -> bool {
+        let bits = self.0.get();
+        self.0.set(bits | ABANDONED);
+        bits & (DONE | TAKEN) == DONE
+    }
+
+    /// Somebody has the output.
+    #[inline]
+    pub(crate) fn note_taken(&self) {
+        self.set(TAKEN);
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -159,15 +168,8 @@ mod tests {
         let state = State::new();
         assert!(state.request_cancel() && state.request_cancel());
         assert_eq!(state.begin(), Begin::Deliver);
-        state.finish();
+        let _ = state.finish();
         assert!(!state.request_cancel());
         assert!(!state.is_requested());
-    }
-
-    #[test]
-    fn the_request_count_saturates_without_touching_the_flags() {
-        let state = State(Cell::new(!(DONE | RUNNING)));
-        assert!(state.request_cancel());
-        assert!(!state.is_done() && !state.is_running());
     }
 }

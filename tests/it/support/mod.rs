@@ -1,12 +1,30 @@
 //! What tests share: the audit, loops, traces and probes.
 
 mod audit;
+mod caught;
+mod evil;
 mod probe;
+mod proc;
+mod seccomp;
+mod shared_trace;
+mod sockets;
 mod trace;
+mod warnings;
+mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
+pub(crate) use caught::panic_text;
+pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use probe::{CountingWaker, DropProbe};
+pub(crate) use proc::{cpu_time, thread_id, voluntary_switches, wait_until_asleep};
+pub(crate) use seccomp::forbid;
+pub(crate) use shared_trace::SharedTrace;
+pub(crate) use sockets::{
+    Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
+};
 pub(crate) use trace::Trace;
+pub(crate) use warnings::warnings_of;
+pub(crate) use watchdog::{complete, turns_in, watched};
 
 use callsoon::{Clock, EventLoop, ExceptionContext};
 

@@ -1,0 +1,572 @@
+//! Chapter 2: callbacks and their handles.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use callsoon::net::TcpListener;
+use callsoon::{EventLoop, Handle, LoopClosed, LoopHandle, RemoteHandle, ThreadsafeHandle};
+
+use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop};
+
+/// A callback that writes a line with the number of the turn in which it runs.
+fn numbered(event_loop: &LoopHandle, trace: &Trace, line: &'static str) -> impl FnOnce() + 'static {
+    let (event_loop, trace) = (event_loop.clone(), trace.clone());
+    move || trace.push(format!("turn {}: {line}", event_loop.metrics().turns))
+}
+
+#[test]
+fn callbacks_run_once_each_in_the_order_of_their_calls_and_never_inside_them() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        for name in ["a", "b", "c"] {
+            event_loop.call_soon(trace.note(name));
+        }
+        trace.expect([]);
+        one_turn(&event_loop);
+        trace.expect(["a", "b", "c"]);
+        one_turn(&event_loop);
+        trace.expect([]);
+    });
+}
+
+#[test]
+fn what_a_callback_schedules_runs_in_the_next_turn() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let handle = event_loop.handle();
+        let t = trace.clone();
+        event_loop.call_soon(move || {
+            numbered(&handle, &t, "first")();
+            handle.call_soon(numbered(&handle, &t, "scheduled by first"));
+        });
+        event_loop.call_soon(numbered(&event_loop, &trace, "second"));
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        trace.expect([
+            "turn 1: first",
+            "turn 1: second",
+            "turn 2: scheduled by first",
+        ]);
+    });
+}
+
+#[test]
+fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
+    audited(|| {
+        fn again(handle: LoopHandle, rounds: Rc<Cell<u32>>) {
+            rounds.set(rounds.get() + 1);
+            let next = handle.clone();
+            handle.call_soon(move || again(next, rounds));
+        }
+        let event_loop = virtual_loop(&Trace::new());
+        let rounds = Rc::new(Cell::new(0));
+        let (handle, counter) = (event_loop.handle(), Rc::clone(&rounds));
+        event_loop.call_soon(move || again(handle, counter));
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+        let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // The loop never idles from here on. It looks at the latest after 64 entries, whatever the interval was.
+        rounds.set(0);
+        let accepted = event_loop.run_until_complete(listener.accept());
+        assert!(accepted.unwrap().is_ok() && rounds.get() <= 130);
+        rounds.set(0);
+        let now = event_loop.time();
+        event_loop.run_until_complete(callsoon::sleep_until(now)).unwrap();
+        // A timer that is due already forces the look, in the next turn.
+        assert!(rounds.get() <= 4, "{rounds:?}");
+        drop(client);
+    });
+}
+
+#[test]
+fn cancel_drops_the_callback_at_once_and_the_others_keep_their_places() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let handles: Vec<Handle> = ["a", "b", "c", "d"]
+            .into_iter()
+            .map(|name| {
+                let probe = DropProbe::new(&trace, name);
+                let note = trace.note(name);
+                event_loop.call_soon(move || {
+                    note();
+                    drop(probe);
+                })
+            })
+            .collect();
+        handles[1].cancel();
+        trace.expect(["drop b"]);
+        handles[1].cancel();
+        handles[3].cancel();
+        trace.expect(["drop d"]);
+        one_turn(&event_loop);
+        trace.expect(["a", "drop a", "c", "drop c"]);
+        let cancelled: Vec<_> = handles.iter().map(Handle::cancelled).collect();
+        assert_eq!(cancelled, [false, true, false, true]);
+    });
+}
+
+#[test]
+fn a_callback_can_cancel_one_of_its_own_batch_and_itself_to_no_effect() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let handles = Rc::new(RefCell::new(Vec::<Handle>::new()));
+        let (own, t) = (Rc::clone(&handles), trace.clone());
+        let first = event_loop.call_soon(move || {
+            for handle in own.borrow().iter() {
+                handle.cancel();
+            }
+            t.push("first runs to its end");
+        });
+        let second = event_loop.call_soon(trace.note("second"));
+        event_loop.call_soon(trace.note("third"));
+        handles.borrow_mut().extend([first, second]);
+        one_turn(&event_loop);
+        trace.expect(["first runs to its end", "third"]);
+        assert!(handles.borrow().iter().all(Handle::cancelled));
+    });
+}
+
+#[test]
+fn a_stale_handle_cancels_no_later_callback() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let stale = event_loop.call_soon(trace.note("old"));
+        one_turn(&event_loop);
+        event_loop.call_soon(trace.note("new"));
+        stale.cancel();
+        one_turn(&event_loop);
+        trace.expect(["old", "new"]);
+        assert!(stale.cancelled());
+    });
+}
+
+#[test]
+fn dropping_a_handle_cancels_nothing() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        drop(event_loop.call_soon(trace.note("soon")));
+        drop(event_loop.remote().call_soon_threadsafe(|| ()).unwrap());
+        let t = Arc::new(std::sync::Mutex::new(0));
+        let counter = Arc::clone(&t);
+        let posted = event_loop.remote().call_soon_threadsafe(move || {
+            *counter.lock().unwrap() += 1;
+        });
+        drop(posted.unwrap());
+        one_turn(&event_loop);
+        trace.expect(["soon"]);
+        assert_eq!(*t.lock().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_cancelled_callback_may_use_the_loop_in_its_destructor() {
+    audited(|| {
+        struct Replacing(LoopHandle, Trace, Rc<RefCell<Option<Handle>>>);
+        impl Drop for Replacing {
+            fn drop(&mut self) {
+                if let Some(other) = self.2.borrow_mut().take() {
+                    other.cancel();
+                }
+                self.0.call_soon(self.1.note("replacement"));
+            }
+        }
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let other = event_loop.call_soon(trace.note("other"));
+        let slot = Rc::new(RefCell::new(Some(other)));
+        let replacing = Replacing(event_loop.handle(), trace.clone(), slot);
+        event_loop.call_soon(move || drop(replacing)).cancel();
+        one_turn(&event_loop);
+        trace.expect(["replacement"]);
+    });
+}
+
+#[test]
+fn what_a_callback_captured_is_dropped_before_the_next_one_runs() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let (probe, note) = (DropProbe::new(&trace, "captured"), trace.note("first"));
+        event_loop.call_soon(move || {
+            let _until_the_end = &probe;
+            note();
+        });
+        event_loop.call_soon(trace.note("second"));
+        one_turn(&event_loop);
+        trace.expect(["first", "drop captured", "second"]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_callback_is_reported_and_the_loop_goes_on() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let t = trace.clone();
+        event_loop.set_exception_handler(move |event_loop, context| {
+            // The handler gets the loop, the place and the payload; it may schedule.
+            event_loop.call_soon(t.note("queued by the handler"));
+            assert!(context.task.is_none() && context.exception.is_none());
+            let place = context.location.unwrap();
+            let panic = context.panic.as_ref().unwrap();
+            let (file, line) = (place.file(), place.line());
+            t.push(format!("{}: {} {file}:{line}", context.message, panic.message()));
+        });
+        let line = line!() + 1;
+        event_loop.call_soon(|| panic!("on purpose: one"));
+        event_loop.call_soon(trace.note("next"));
+        one_turn(&event_loop);
+        let report = format!("Exception in callback: on purpose: one {}:{line}", file!());
+        trace.expect([report.as_str(), "next"]);
+        one_turn(&event_loop);
+        trace.expect(["queued by the handler"]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_posted_callback_is_reported_too() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let remote = event_loop.remote();
+        let posting = std::thread::spawn(move || {
+            remote.call_soon_threadsafe(|| panic!("on purpose: posted")).unwrap();
+        });
+        posting.join().unwrap();
+        event_loop.call_soon(trace.note("next"));
+        one_turn(&event_loop);
+        trace.expect(["report: Exception in callback (on purpose: posted)", "next"]);
+    });
+}
+
+#[test]
+fn a_panicking_exception_handler_is_survived() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let t = trace.clone();
+        event_loop.set_exception_handler(move |_, context| {
+            t.push(&context.message);
+            panic!("on purpose: in the handler");
+        });
+        for _ in 0..2 {
+            event_loop.call_soon(|| panic!("on purpose: in a callback"));
+        }
+        event_loop.call_soon(trace.note("next"));
+        one_turn(&event_loop);
+        trace.expect(["Exception in callback", "Exception in callback", "next"]);
+    });
+}
+
+#[test]
+fn a_panicking_destructor_of_a_cancelled_callback_is_the_cancellers() {
+    audited(|| {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("on purpose: in a destructor");
+            }
+        }
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let bomb = Bomb;
+        let armed = event_loop.call_soon(move || drop(bomb));
+        let after = trace.note("next");
+        event_loop.call_soon(move || armed.cancel());
+        event_loop.call_soon(after);
+        // The bomb stands before its canceller, so let it be cancelled from outside, by a callback of another loop.
+        let other = virtual_loop(&trace);
+        let bomb = Bomb;
+        let armed = event_loop.call_soon(move || drop(bomb));
+        other.call_soon(move || armed.cancel());
+        one_turn(&other);
+        trace.expect(["report: Exception in callback (on purpose: in a destructor)"]);
+        one_turn(&event_loop);
+        trace.expect(["report: Exception in callback (on purpose: in a destructor)", "next"]);
+    });
+}
+
+#[test]
+fn a_callback_is_not_a_task() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let (handle, t) = (event_loop.handle(), trace.clone());
+        event_loop.call_soon(move || t.push(format!("{:?}", handle.current_task().is_some())));
+        one_turn(&event_loop);
+        trace.expect(["false"]);
+    });
+}
+
+#[test]
+fn a_handle_prints_where_its_callback_was_queued() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let line = line!() + 1;
+        let handle = event_loop.call_soon(|| ());
+        let text = |cancelled| {
+            let place = format!("{}:{line}:", file!());
+            (format!("Handle {{ cancelled: {cancelled}, created_at: "), place)
+        };
+        for cancelled in [false, true] {
+            let printed = format!("{handle:?}");
+            let (start, place) = text(cancelled);
+            assert!(printed.starts_with(&start) && printed.contains(&place), "{printed}");
+            // The place is still known after the callback itself is gone.
+            handle.cancel();
+        }
+    });
+}
+
+#[test]
+fn remote_handles_change_threads() {
+    const fn any_thread<T: Send + Sync>() {}
+    const _: () = any_thread::<RemoteHandle>();
+    const _: () = any_thread::<ThreadsafeHandle>();
+}
+
+/// Lines that closures of other threads may write.
+type Lines = Arc<std::sync::Mutex<Vec<String>>>;
+
+fn post(remote: &RemoteHandle, lines: &Lines, line: impl ToString) -> ThreadsafeHandle {
+    let (lines, line) = (Arc::clone(lines), line.to_string());
+    let posted = remote.call_soon_threadsafe(move || lines.lock().unwrap().push(line));
+    posted.unwrap()
+}
+
+fn soon(event_loop: &LoopHandle, lines: &Lines, line: &'static str) {
+    let lines = Arc::clone(lines);
+    event_loop.call_soon(move || lines.lock().unwrap().push(line.to_owned()));
+}
+
+fn taken(lines: &Lines) -> Vec<String> {
+    std::mem::take(&mut *lines.lock().unwrap())
+}
+
+#[test]
+fn posts_of_the_loops_own_thread_keep_their_place_among_callbacks() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let lines = Lines::default();
+        // Between runs ...
+        soon(&event_loop, &lines, "a");
+        post(&event_loop.remote(), &lines, "b");
+        soon(&event_loop, &lines, "c");
+        post(&event_loop.remote(), &lines, "d");
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["a", "b", "c", "d"]);
+        // ... and inside one.
+        let (handle, l) = (event_loop.handle(), Arc::clone(&lines));
+        event_loop.call_soon(move || {
+            soon(&handle, &l, "e");
+            post(&handle.remote(), &l, "f");
+            soon(&handle, &l, "g");
+        });
+        one_turn(&event_loop);
+        assert!(taken(&lines).is_empty(), "posts too run in the next turn");
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["e", "f", "g"]);
+    });
+}
+
+#[test]
+fn posts_run_in_the_order_of_their_arrival() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let lines = Lines::default();
+        soon(&event_loop, &lines, "here");
+        for thread in ["one", "two"] {
+            // Each thread is joined before the next posts, so the order of arrival is known.
+            let (remote, lines) = (event_loop.remote(), Arc::clone(&lines));
+            let posting = std::thread::spawn(move || {
+                for n in 0..3 {
+                    post(&remote, &lines, format!("{thread} {n}"));
+                }
+            });
+            posting.join().unwrap();
+        }
+        soon(&event_loop, &lines, "here again");
+        one_turn(&event_loop);
+        let expected = [
+            "here",
+            "one 0",
+            "one 1",
+            "one 2",
+            "two 0",
+            "two 1",
+            "two 2",
+            "here again",
+        ];
+        assert_eq!(taken(&lines), expected);
+    });
+}
+
+#[test]
+fn posts_of_many_threads_keep_each_threads_order() {
+    audited(|| {
+        const THREADS: usize = 4;
+        const POSTS: usize = 2_000;
+        let event_loop = virtual_loop(&Trace::new());
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (remote, seen) = (event_loop.remote(), Arc::clone(&seen));
+                std::thread::spawn(move || {
+                    for n in 0..POSTS {
+                        let seen = Arc::clone(&seen);
+                        let posted = remote.call_soon_threadsafe(move || {
+                            let mut seen = seen.lock().unwrap();
+                            seen.push((thread, n));
+                            if seen.len() == THREADS * POSTS {
+                                callsoon::get_running_loop().stop();
+                            }
+                        });
+                        posted.unwrap();
+                    }
+                })
+            })
+            .collect();
+        // The loop has nothing else to do: each post that finds it asleep wakes it.
+        event_loop.run_forever().unwrap();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let seen = seen.lock().unwrap();
+        for thread in 0..THREADS {
+            let order = seen.iter().filter(|entry| entry.0 == thread).map(|e| e.1);
+            assert!(order.eq(0..POSTS));
+        }
+    });
+}
+
+#[test]
+fn a_post_is_taken_back_from_any_thread_until_it_runs() {
+    audited(|| {
+        struct Told(mpsc::Sender<std::thread::ThreadId>);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                self.0.send(std::thread::current().id()).unwrap();
+            }
+        }
+        let event_loop = virtual_loop(&Trace::new());
+        let (sender, dropped) = mpsc::channel();
+        let told = Told(sender);
+        let posted = event_loop.remote().call_soon_threadsafe(move || drop(told)).unwrap();
+        let canceller = std::thread::spawn(move || {
+            assert!(posted.cancel(), "the first to ask takes it");
+            assert!(!posted.cancel(), "the second finds nothing");
+        });
+        let id = canceller.thread().id();
+        canceller.join().unwrap();
+        // Dropped at once, by the canceller; it never runs.
+        assert_eq!(dropped.try_recv(), Ok(id));
+        one_turn(&event_loop);
+    });
+}
+
+#[test]
+fn a_post_that_runs_or_has_run_cannot_be_taken_back() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let lines = Lines::default();
+        let slot = Arc::new(std::sync::Mutex::new(None::<ThreadsafeHandle>));
+        let (own, l) = (Arc::clone(&slot), Arc::clone(&lines));
+        let posted = event_loop.remote().call_soon_threadsafe(move || {
+            let own = own.lock().unwrap().take().unwrap();
+            l.lock().unwrap().push(format!("while it runs: {}", own.cancel()));
+        });
+        let posted = posted.unwrap();
+        *slot.lock().unwrap() = Some(posted.clone());
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["while it runs: false"]);
+        assert!(!posted.cancel());
+    });
+}
+
+#[test]
+fn a_post_cancelled_by_an_earlier_callback_of_its_batch_does_not_run() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let lines = Lines::default();
+        let slot = Rc::new(RefCell::new(None::<ThreadsafeHandle>));
+        let victim = Rc::clone(&slot);
+        event_loop.call_soon(move || assert!(victim.take().unwrap().cancel()));
+        *slot.borrow_mut() = Some(post(&event_loop.remote(), &lines, "victim"));
+        post(&event_loop.remote(), &lines, "next");
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["next"]);
+    });
+}
+
+#[test]
+fn posts_after_close_are_refused_and_dropped_by_the_caller() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let remote = event_loop.remote();
+        drop(event_loop);
+        let poster = std::thread::spawn(move || {
+            let captured = Arc::new(());
+            let inside = Arc::clone(&captured);
+            let refused = remote.call_soon_threadsafe(move || drop(inside));
+            assert_eq!(refused.unwrap_err(), LoopClosed);
+            assert_eq!(Arc::strong_count(&captured), 1);
+            assert!(remote.is_closed());
+        });
+        poster.join().unwrap();
+    });
+}
+
+#[test]
+fn posts_that_close_finds_are_dropped_on_the_loops_thread_and_never_run() {
+    audited(|| {
+        struct AtHome(std::thread::ThreadId, Arc<std::sync::Mutex<u32>>);
+        impl Drop for AtHome {
+            fn drop(&mut self) {
+                assert_eq!(std::thread::current().id(), self.0);
+                *self.1.lock().unwrap() += 1;
+            }
+        }
+        let event_loop = virtual_loop(&Trace::new());
+        let drops = Arc::new(std::sync::Mutex::new(0));
+        let home = AtHome(std::thread::current().id(), Arc::clone(&drops));
+        let remote = event_loop.remote();
+        let posting = std::thread::spawn(move || {
+            let posted = remote.call_soon_threadsafe(move || {
+                drop(home);
+                unreachable!();
+            });
+            posted.unwrap()
+        });
+        let posted = posting.join().unwrap();
+        drop(event_loop);
+        assert_eq!(*drops.lock().unwrap(), 1);
+        assert!(!posted.cancel());
+    });
+}
+
+#[test]
+fn a_handle_of_a_closed_loop_finds_nothing_in_the_next_one() {
+    audited(|| {
+        // Inboxes are reused with their loop's id, so a stale handle has to know its own loop.
+        let trace = Trace::new();
+        for _ in 0..200 {
+            let old = virtual_loop(&trace);
+            let stale = old.remote().call_soon_threadsafe(|| unreachable!()).unwrap();
+            drop(old);
+            let new: EventLoop = virtual_loop(&trace);
+            let lines = Lines::default();
+            post(&new.remote(), &lines, "runs");
+            assert!(!stale.cancel());
+            one_turn(&new);
+            assert_eq!(taken(&lines), ["runs"]);
+        }
+    });
+}

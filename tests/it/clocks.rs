@@ -1,0 +1,369 @@
+//! Chapter 3: what time it is, on either clock, and how long a turn may wait.
+
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use callsoon::net::TcpListener;
+use callsoon::{EventLoop, LoopHandle, sleep, sleep_until};
+use mio::unix::SourceFd;
+
+use crate::support::{Trace, audited, one_turn, real_loop, virtual_loop};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_virtual_clock_stands_still_while_work_is_ready() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let start = event_loop.time();
+        event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
+        fn count_down(handle: LoopHandle, trace: Trace, left: u32) {
+            if left == 0 {
+                return trace.push("chain ends");
+            }
+            let next = handle.clone();
+            handle.call_soon(move || count_down(next, trace, left - 1));
+        }
+        let (handle, t) = (event_loop.handle(), trace.clone());
+        event_loop.call_soon(move || count_down(handle, t, 1_000));
+        event_loop.run_until_complete(sleep(SECOND)).unwrap();
+        trace.expect(["chain ends", "timer"]);
+        assert_eq!(event_loop.time() - start, SECOND);
+    });
+}
+
+#[test]
+fn a_virtual_clock_gives_the_same_trace_each_time() {
+    audited(|| {
+        fn run() -> Vec<String> {
+            let trace = Trace::new();
+            let event_loop = virtual_loop(&trace);
+            let start = event_loop.time();
+            let tasks: Vec<_> = (0..20_u64)
+                .map(|n| {
+                    let (t, handle) = (trace.clone(), event_loop.handle());
+                    event_loop.create_task(async move {
+                        for round in 0..20 {
+                            sleep(Duration::from_micros(n * 37 % 11 * round)).await;
+                            let metrics = handle.metrics();
+                            let (turn, look) = (metrics.turns, metrics.looks);
+                            let now = handle.time() - start;
+                            t.push(format!("{n} {round} {turn} {look} {now:?}"));
+                        }
+                    })
+                })
+                .collect();
+            event_loop
+                .run_until_complete(async {
+                    for task in tasks {
+                        task.await.unwrap();
+                    }
+                })
+                .unwrap();
+            trace.take()
+        }
+        let first = run();
+        assert_eq!(first.len(), 400);
+        assert_eq!(run(), first);
+    });
+}
+
+#[test]
+fn a_virtual_clock_lets_events_that_are_there_go_first() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let start = event_loop.time();
+        event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
+        let accepted_at = event_loop.run_until_complete(async {
+            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut accepting = Box::pin(listener.accept());
+            futures_lite::future::poll_once(&mut accepting).await;
+            // There before the loop looks; were the clock to jump first, the timer would come before it.
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            accepting.await.unwrap();
+            trace.push("accepted");
+            callsoon::get_running_loop().time()
+        });
+        assert_eq!(accepted_at.unwrap(), start);
+        event_loop.run_until_complete(sleep(SECOND)).unwrap();
+        trace.expect(["accepted", "timer"]);
+    });
+}
+
+#[test]
+fn a_virtual_loop_without_timers_waits_for_other_threads() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let start = event_loop.time();
+        let remote = event_loop.remote();
+        let posting = std::thread::spawn(move || {
+            let stop = || callsoon::get_running_loop().stop();
+            remote.call_soon_threadsafe(stop).unwrap();
+        });
+        event_loop.run_forever().unwrap();
+        posting.join().unwrap();
+        assert_eq!(event_loop.time(), start);
+    });
+}
+
+#[test]
+fn a_turn_waits_no_longer_than_it_is_told() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let start = event_loop.time();
+        let elapsed = || event_loop.time() - start;
+        event_loop.call_later(10 * SECOND, trace.note("timer"));
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(elapsed(), Duration::ZERO);
+        event_loop.turn(Some(4 * SECOND)).unwrap();
+        assert_eq!(elapsed(), 4 * SECOND);
+        trace.expect([]);
+        // A timer ends the wait, and so does work that is ready already.
+        event_loop.turn(Some(HOUR)).unwrap();
+        assert_eq!(elapsed(), 10 * SECOND);
+        trace.expect(["timer"]);
+        event_loop.call_soon(trace.note("ready"));
+        event_loop.turn(Some(HOUR)).unwrap();
+        assert_eq!(elapsed(), 10 * SECOND);
+        trace.expect(["ready"]);
+        // Nothing at all to do: an idle turn as long as it may be.
+        event_loop.turn(Some(HOUR)).unwrap();
+        assert_eq!(elapsed(), HOUR + 10 * SECOND);
+    });
+}
+
+#[test]
+fn a_turn_is_one_turn_and_uses_up_a_stop() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let (handle, t) = (event_loop.handle(), trace.clone());
+        event_loop.call_soon(move || {
+            t.push("first");
+            handle.call_soon(t.note("second"));
+        });
+        event_loop.turn(None).unwrap();
+        trace.expect(["first"]);
+        assert!(event_loop.has_ready());
+        event_loop.turn(None).unwrap();
+        trace.expect(["second"]);
+        assert!(!event_loop.has_ready());
+        // A stop that was asked for before makes it look without waiting, and is answered by that.
+        event_loop.stop();
+        event_loop.turn(None).unwrap();
+        event_loop.call_later(SECOND, trace.note("later"));
+        event_loop.run_until_complete(sleep(SECOND)).unwrap();
+        trace.expect(["later"]);
+    });
+}
+
+#[test]
+fn the_clock_is_live_within_a_callback_real_clock() {
+    audited(|| {
+        let event_loop = real_loop(&Trace::new());
+        let handle = event_loop.handle();
+        let advanced = event_loop.run_until_complete(async move {
+            let before = handle.time();
+            while handle.time() == before {
+                std::hint::spin_loop();
+            }
+            handle.time() > before
+        });
+        assert!(advanced.unwrap());
+    });
+}
+
+#[test]
+fn the_clock_reads_as_instant_does_and_never_ahead_of_it_real_clock() {
+    audited(|| {
+        for _ in 0..100 {
+            let event_loop = real_loop(&Trace::new());
+            let mapped = event_loop.time();
+            let now = Instant::now();
+            assert!(mapped <= now && now - mapped < SECOND);
+            // So a deadline that was made from an `Instant` is not early on that scale either.
+            let when = Instant::now() + Duration::from_micros(200);
+            event_loop.run_until_complete(sleep_until(when)).unwrap();
+            assert!(Instant::now() >= when);
+        }
+    });
+}
+
+#[test]
+fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
+    audited(|| {
+        // test_events.test_timeout_rounding: from 10 ms down to nothing, at most 20 iterations all together.
+        let event_loop = real_loop(&Trace::new());
+        let before = event_loop.metrics();
+        let delays = (2..=10).map(|exponent| 10_f64.powi(-exponent));
+        let delays: Vec<_> = delays.map(Duration::from_secs_f64).collect();
+        assert_eq!(delays[8], Duration::ZERO, "a tenth of a nanosecond");
+        for &delay in &delays {
+            let start = Instant::now();
+            event_loop.run_until_complete(sleep(delay)).unwrap();
+            assert!(start.elapsed() >= delay);
+        }
+        let looks = event_loop.metrics().looks - before.looks;
+        // Each sleep is a run: its first look, its wait, and at most one more.
+        assert!(looks <= 3 * delays.len() as u64, "{looks} looks");
+    });
+}
+
+#[test]
+fn a_callback_chain_does_not_keep_a_timer_waiting_real_clock() {
+    audited(|| {
+        fn again(handle: LoopHandle, alive: Rc<()>) {
+            let next = handle.clone();
+            handle.call_soon(move || again(next, alive));
+        }
+        let event_loop = real_loop(&Trace::new());
+        let handle = event_loop.handle();
+        event_loop.call_soon(move || again(handle, Rc::new(())));
+        let start = Instant::now();
+        event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
+        // It ends at all, since the chain never does; how soon is a benchmark's question.
+        assert!(start.elapsed() >= MILLISECOND);
+    });
+}
+
+#[test]
+fn timers_within_the_slack_share_a_wake_up_and_exact_ones_do_not_real_clock() {
+    audited(|| {
+        // Two timers; the first of them ends the run with its turn.
+        fn fired(slack: Duration, second: Duration) -> Vec<String> {
+            let event_loop = EventLoop::builder().timer_slack(slack).build().unwrap();
+            let (trace, start) = (Trace::new(), event_loop.time());
+            for (when, name) in [(start + MILLISECOND, "first"), (start + second, "second")] {
+                let (handle, t) = (event_loop.handle(), trace.clone());
+                event_loop.call_at(when, move || {
+                    assert!(handle.time() >= when, "early");
+                    t.push(name);
+                    handle.stop();
+                });
+            }
+            event_loop.run_forever().unwrap();
+            trace.take()
+        }
+        assert_eq!(fired(SECOND, 20 * MILLISECOND), ["first", "second"]);
+        assert_eq!(fired(Duration::ZERO, 10 * SECOND), ["first"]);
+        // A timer that is out of reach keeps nobody waiting.
+        assert_eq!(fired(SECOND, 10 * SECOND), ["first"]);
+    });
+}
+
+#[test]
+fn a_post_wakes_a_loop_that_sleeps_or_spins_real_clock() {
+    audited(|| {
+        for spin in [Duration::ZERO, HOUR] {
+            let event_loop = EventLoop::builder().spin(spin).build().unwrap();
+            event_loop.call_later(HOUR, || unreachable!());
+            let remote = event_loop.remote();
+            let posting = std::thread::spawn(move || {
+                let stop = || callsoon::get_running_loop().stop();
+                remote.call_soon_threadsafe(stop).unwrap();
+            });
+            event_loop.run_forever().unwrap();
+            posting.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_spinning_loop_keeps_time_real_clock() {
+    audited(|| {
+        let event_loop = EventLoop::builder().spin(MILLISECOND).build().unwrap();
+        for delay in [MILLISECOND / 2, 2 * MILLISECOND] {
+            let start = Instant::now();
+            event_loop.run_until_complete(sleep(delay)).unwrap();
+            assert!(start.elapsed() >= delay);
+        }
+    });
+}
+
+/// The driver of a guest loop: another poller that watches its descriptor.
+struct Host {
+    poll: mio::Poll,
+    events: mio::Events,
+}
+
+impl Host {
+    fn of(event_loop: &EventLoop) -> Self {
+        let poll = mio::Poll::new().unwrap();
+        let fd = event_loop.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE)
+            .unwrap();
+        let events = mio::Events::with_capacity(4);
+        Self { poll, events }
+    }
+
+    /// Whether the descriptor has become readable within `patience`.
+    fn called(&mut self, patience: Duration) -> bool {
+        self.poll.poll(&mut self.events, Some(patience)).unwrap();
+        !self.events.is_empty()
+    }
+}
+
+#[test]
+fn a_guests_descriptor_is_readable_when_a_turn_has_something_to_do_real_clock() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let turn = || event_loop.turn(Some(Duration::ZERO)).unwrap();
+        turn();
+        let mut host = Host::of(&event_loop);
+        assert!(!host.called(Duration::ZERO), "nothing to do yet");
+
+        event_loop.call_soon(trace.note("callback"));
+        assert!(host.called(HOUR));
+        turn();
+        trace.expect(["callback"]);
+
+        let remote = event_loop.remote();
+        std::thread::spawn(move || remote.call_soon_threadsafe(|| ()).unwrap()).join().unwrap();
+        assert!(host.called(HOUR));
+        turn();
+        assert!(!host.called(Duration::ZERO), "all is done");
+
+        // Armed between turns: the queueing itself calls, so that a turn can arm the alarm.
+        let when = event_loop.call_later(3 * MILLISECOND, trace.note("timer")).when();
+        assert!(host.called(HOUR));
+        turn();
+        trace.expect([]);
+        while trace.take() != ["timer"] {
+            assert!(host.called(HOUR));
+            turn();
+        }
+        assert!(event_loop.time() >= when);
+
+        let future = event_loop.create_future::<()>();
+        let awaited = future.clone();
+        let task = event_loop.create_task(async move { awaited.await.unwrap() });
+        assert!(host.called(HOUR));
+        turn();
+        future.set_result(()).unwrap();
+        assert!(host.called(HOUR));
+        turn();
+        assert!(task.done());
+        // A plain run ends guest mode and leaves nothing behind that would spoil it.
+        event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
+    });
+}
+
+#[test]
+fn a_closed_loop_has_no_descriptor() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        assert!(event_loop.as_raw_fd() >= 0);
+        one_turn(&event_loop);
+        event_loop.close().unwrap();
+        assert_eq!(event_loop.as_raw_fd(), -1);
+    });
+}

@@ -1,0 +1,1012 @@
+//! Rows D1 to D6, E4 and F3 of the list of faults: descriptors that change under the reactor, edges that get lost, and
+//! sources that are always ready.
+
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use callsoon::net::{TcpListener, TcpStream};
+use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
+
+use crate::support::{
+    Polls, Trace, audited, complete, counted_fds, fill, forbid, loopback, one_turn, real_loop,
+    reset, std_pair, stream_and_peer, stream_pair, turns_in, watched,
+};
+
+/// What the rows say of spinning is measured over this long.
+const WINDOW: Duration = Duration::from_millis(200);
+
+/// Makes `number` another name of what `descriptor` names, closing what it named before.
+fn dup_onto(descriptor: &impl std::os::fd::AsRawFd, number: RawFd) {
+    // SAFETY: the call takes numbers. The tests that use it replace only descriptors whose owners are written to cope:
+    // that is the fault they are about.
+    let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
+    assert_eq!(result, number);
+}
+
+/// Takes the ownership of a number that `dup_onto` has just made.
+fn own(number: RawFd) -> StdStream {
+    // SAFETY: the caller has made the descriptor under this number and gives its only ownership away.
+    StdStream::from(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A small deterministic sequence of numbers.
+struct Sequence(u64);
+
+impl Sequence {
+    /// The next number below `limit`.
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[test]
+fn d1_a_reused_descriptor_sees_no_stale_event() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (stale, mut stale_peer) = std_pair();
+            let (fresh, mut fresh_peer) = std_pair();
+            // As long as this second name is open the poller keeps the registration, whatever happens to the number.
+            let keeps_registration = stale.try_clone().unwrap();
+            let number = stale.as_raw_fd();
+            let stale = TcpStream::from_std(stale).unwrap();
+            // Somebody closes the number and opens it as another socket; deregistering then finds a stranger.
+            dup_onto(&fresh, number);
+            drop(stale);
+            dup_onto(&fresh, number);
+            drop(fresh);
+            // The same number, and the same slot of the reactor, which is the last one freed.
+            let stream = Rc::new(TcpStream::from_std(own(number)).unwrap());
+            let polls = Polls::default();
+            let reader = create_task(polls.clone().of({
+                let stream = Rc::clone(&stream);
+                async move {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).await.unwrap();
+                    byte[0]
+                }
+            }));
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(polls.get(), 1);
+            for _ in 0..10 {
+                stale_peer.write_all(b"stale").unwrap();
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(
+                polls.get(),
+                1,
+                "an event of the former tenant woke the new one"
+            );
+            fresh_peer.write_all(b"f").unwrap();
+            assert_eq!(reader.await.unwrap(), b'f');
+            drop(keeps_registration);
+        });
+    }));
+}
+
+#[test]
+fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_event() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (first, mut first_peer) = stream_and_peer();
+            let (second, mut second_peer) = stream_and_peer();
+            let (third, third_peer) = std_pair();
+            let second = Rc::new(RefCell::new(Some(second)));
+            let polls = Polls::default();
+            let handler = create_task({
+                let (second, polls) = (Rc::clone(&second), polls.clone());
+                async move {
+                    first.read_exact(&mut [0]).await.unwrap();
+                    // Its event stands in the same batch as ours.
+                    let gone = second.borrow_mut().take().unwrap();
+                    let number = std::fs::read_dir("/proc/self/fd").unwrap().count();
+                    drop(gone);
+                    assert_eq!(
+                        std::fs::read_dir("/proc/self/fd").unwrap().count(),
+                        number - 1
+                    );
+                    // The lowest free number is the one that has just been closed.
+                    let third_again = third.try_clone().unwrap();
+                    drop(third);
+                    let stream = Rc::new(TcpStream::from_std(third_again).unwrap());
+                    let error = stream.try_read(&mut [0]).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    create_task(polls.of(async move {
+                        let _ = stream.read(&mut [0]).await;
+                    }))
+                }
+            });
+            yield_now().await;
+            first_peer.write_all(b"1").unwrap();
+            second_peer.write_all(b"2").unwrap();
+            let reader = handler.await.unwrap();
+            sleep(Duration::from_millis(5)).await;
+            assert_eq!(polls.get(), 1);
+            drop(third_peer);
+            reader.await.unwrap();
+        });
+    }));
+}
+
+#[test]
+fn d2_a_duplicate_that_stays_open_causes_no_turns() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let (ours, mut peer) = std_pair();
+        let duplicate = ours.try_clone().unwrap();
+        complete(&event_loop, async move {
+            let stream = TcpStream::from_std(ours).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            drop(stream);
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
+        peer.write_all(b"for the duplicate").unwrap();
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 5, "{turns} turns");
+        drop(duplicate);
+    }));
+}
+
+#[test]
+fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let (ours, mut peer) = std_pair();
+        let (stranger, _stranger_peer) = std_pair();
+        let duplicate = ours.try_clone().unwrap();
+        complete(&event_loop, async {
+            let number = ours.as_raw_fd();
+            let stream = TcpStream::from_std(ours).unwrap();
+            sleep(Duration::from_millis(1)).await;
+            dup_onto(&stranger, number);
+            drop(stream);
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
+        peer.write_all(b"for nobody").unwrap();
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 5, "{turns} turns");
+        drop(duplicate);
+    }));
+}
+
+#[test]
+fn d3_bytes_written_one_by_one_arrive_in_reads_of_any_size() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            const ROUNDS: usize = 10_000;
+            let (stream, mut peer) = stream_and_peer();
+            let writer = thread::spawn(move || {
+                let mut random = Sequence(7);
+                let mut sent = 0;
+                let mut number = 0_u8;
+                while sent < ROUNDS {
+                    for _ in 0..=random.below(3) {
+                        peer.write_all(&[number]).unwrap();
+                        number = number.wrapping_mul(31).wrapping_add(17);
+                        sent += 1;
+                    }
+                    if random.below(4) == 0 {
+                        thread::yield_now();
+                    }
+                }
+                sent
+            });
+            let mut random = Sequence(11);
+            let mut expected = 0_u8;
+            let mut received = 0;
+            loop {
+                let mut buffer = [0; 16];
+                let size = 1 + random.below(16) as usize;
+                let count = stream.read(&mut buffer[..size]).await.unwrap();
+                if count == 0 {
+                    break;
+                }
+                for &byte in &buffer[..count] {
+                    assert_eq!(byte, expected, "after {received} bytes");
+                    expected = expected.wrapping_mul(31).wrapping_add(17);
+                    received += 1;
+                }
+            }
+            assert_eq!(received, writer.join().unwrap());
+        });
+    }));
+}
+
+#[test]
+fn d3_ping_pong_of_random_sizes_within_one_loop_never_stalls() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (near, far) = stream_pair();
+            let echo = create_task(async move {
+                let mut random = Sequence(3);
+                let mut buffer = [0; 64];
+                loop {
+                    let size = 1 + random.below(64) as usize;
+                    match far.read(&mut buffer[..size]).await.unwrap() {
+                        0 => break,
+                        count => far.write_all(&buffer[..count]).await.unwrap(),
+                    }
+                }
+            });
+            let mut random = Sequence(5);
+            for round in 0..10_000_u32 {
+                let sent: Vec<u8> = (0..=random.below(40))
+                    .map(|n| (n as u32 ^ round) as u8)
+                    .collect();
+                near.write_all(&sent).await.unwrap();
+                let mut received = vec![0; sent.len()];
+                near.read_exact(&mut received).await.unwrap();
+                assert_eq!(received, sent);
+            }
+            drop(near);
+            echo.await.unwrap();
+        });
+    }));
+}
+
+/// Reads with a buffer that is never filled until `expected` has come.
+async fn expect_bytes(stream: &TcpStream, expected: &[u8]) {
+    let mut received = Vec::new();
+    let mut buffer = [0; 256];
+    while received.len() < expected.len() {
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert_ne!(count, 0, "the end came after {received:?}");
+        received.extend_from_slice(&buffer[..count]);
+    }
+    assert_eq!(received, expected);
+}
+
+fn send_urgent(peer: &StdStream, byte: u8) {
+    assert_eq!(
+        socket2::SockRef::from(peer)
+            .send_out_of_band(&[byte])
+            .unwrap(),
+        1
+    );
+}
+
+#[test]
+fn d3_an_urgent_mark_in_the_data_does_not_strand_what_follows_it() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            // A read stops at the mark, so it is short although there is more, and no further event comes.
+            let (ours, mut peer) = std_pair();
+            peer.write_all(b"before").unwrap();
+            send_urgent(&peer, b'!');
+            peer.write_all(b"after").unwrap();
+            let stream = TcpStream::from_std(ours).unwrap();
+            expect_bytes(&stream, b"beforeafter").await;
+            // Once there was a mark, a peer may send more of them at any time.
+            for _ in 0..20 {
+                peer.write_all(b"x").unwrap();
+                send_urgent(&peer, b'!');
+                peer.write_all(b"y").unwrap();
+                expect_bytes(&stream, b"xy").await;
+            }
+        });
+    }));
+}
+
+#[test]
+fn d3_an_urgent_mark_that_comes_between_the_event_and_the_read_does_not_strand_data() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let (ours, mut peer) = std_pair();
+        let stream = event_loop.run_until_complete(async { TcpStream::from_std(ours).unwrap() });
+        let stream = stream.unwrap();
+        let reader = event_loop.create_task(async move {
+            expect_bytes(&stream, b"beforeafter").await;
+        });
+        one_turn(&event_loop);
+        peer.write_all(b"before").unwrap();
+        // It stands in the line before the reader, which the look of the same turn wakes.
+        event_loop.call_soon(move || {
+            send_urgent(&peer, b'!');
+            peer.write_all(b"after").unwrap();
+            // Kept open: a FIN would be an event of its own.
+            get_running_loop().call_later(Duration::from_secs(100), move || drop(peer));
+        });
+        complete(&event_loop, reader).unwrap();
+    }));
+}
+
+#[test]
+fn d3_a_fin_behind_the_data_is_seen_after_a_short_read() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            for _ in 0..100 {
+                let (ours, mut peer) = std_pair();
+                peer.write_all(b"last words").unwrap();
+                peer.shutdown(Shutdown::Write).unwrap();
+                let stream = TcpStream::from_std(ours).unwrap();
+                expect_bytes(&stream, b"last words").await;
+                assert_eq!(stream.read(&mut [0; 256]).await.unwrap(), 0);
+            }
+        });
+    }));
+}
+
+#[test]
+fn d3_a_fin_that_comes_between_the_event_and_the_read_is_seen() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        for _ in 0..100 {
+            let (ours, mut peer) = std_pair();
+            let stream =
+                event_loop.run_until_complete(async { TcpStream::from_std(ours).unwrap() });
+            let stream = stream.unwrap();
+            let reader = event_loop.create_task(async move {
+                expect_bytes(&stream, b"last words").await;
+                stream.read(&mut [0; 256]).await.unwrap()
+            });
+            one_turn(&event_loop);
+            peer.write_all(b"last words").unwrap();
+            event_loop.call_soon(move || drop(peer));
+            assert_eq!(complete(&event_loop, reader).unwrap(), 0);
+        }
+    }));
+}
+
+#[test]
+fn d3_data_that_comes_right_after_a_short_read_is_a_new_event() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (stream, mut peer) = stream_and_peer();
+            for round in 0..1000_u32 {
+                peer.write_all(&round.to_be_bytes()).unwrap();
+                expect_bytes(&stream, &round.to_be_bytes()).await;
+            }
+        });
+    }));
+}
+
+#[test]
+fn d3_a_read_that_fills_its_buffer_leaves_the_rest_readable() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (stream, mut peer) = stream_and_peer();
+            peer.write_all(&[7; 1000]).unwrap();
+            for _ in 0..125 {
+                let mut eight = [0; 8];
+                assert_eq!(stream.read(&mut eight).await.unwrap(), 8);
+            }
+            let error = stream.try_read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        });
+    }));
+}
+
+/// Runs `operation` over and over in a task, and says how often it ran at most between two steps of another task, and
+/// whether a timer ran before the end.
+async fn longest_streak<F: Future<Output = bool>>(
+    mut operation: impl FnMut() -> F,
+) -> (usize, bool) {
+    let streak = Rc::new(Cell::new(0));
+    let other = create_task({
+        let streak = Rc::clone(&streak);
+        async move {
+            loop {
+                streak.set(0);
+                yield_now().await;
+            }
+        }
+    });
+    let timer = Rc::new(Cell::new(false));
+    let fired = Rc::clone(&timer);
+    get_running_loop().call_later(Duration::ZERO, move || fired.set(true));
+    let mut longest = 0;
+    while operation().await {
+        streak.set(streak.get() + 1);
+        longest = longest.max(streak.get());
+    }
+    let timer = timer.get();
+    other.cancel();
+    (longest, timer)
+}
+
+#[test]
+fn d3_a_socket_that_is_always_readable_yields_to_others_and_loses_nothing() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (ours, mut peer) = std_pair();
+            peer.write_all(&[1; 10_000]).unwrap();
+            drop(peer);
+            let stream = TcpStream::from_std(ours).unwrap();
+            let read = Cell::new(0);
+            let (longest, timer) = longest_streak(async || {
+                let count = stream.read(&mut [0]).await.unwrap();
+                read.set(read.get() + count);
+                count > 0
+            })
+            .await;
+            assert_eq!(read.get(), 10_000);
+            assert!(longest <= 128, "{longest} reads in one step");
+            assert!(timer, "no timer ran");
+        });
+    }));
+}
+
+#[test]
+fn d3_a_socket_that_is_always_writable_yields_to_others() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (stream, mut peer) = stream_and_peer();
+            let drain = thread::spawn(move || {
+                let mut heard = Vec::new();
+                peer.read_to_end(&mut heard).unwrap();
+                heard.len()
+            });
+            let written = Cell::new(0);
+            let (longest, timer) = longest_streak(async || {
+                written.set(written.get() + stream.write(b"w").await.unwrap());
+                written.get() < 10_000
+            })
+            .await;
+            drop(stream);
+            assert_eq!(drain.join().unwrap(), 10_000);
+            assert!(longest <= 128, "{longest} writes in one step");
+            assert!(timer, "no timer ran");
+        });
+    }));
+}
+
+/// Starts a task that reads and one that writes, both of which have to wait, and says how often each was polled.
+fn reader_and_writer(
+    event_loop: &EventLoop,
+) -> (
+    StdStream,
+    Polls,
+    Polls,
+    callsoon::Task<std::io::Result<usize>>,
+    callsoon::Task<std::io::Result<usize>>,
+) {
+    let (ours, peer) = std_pair();
+    let stream = event_loop.run_until_complete(async { TcpStream::from_std(ours).unwrap() });
+    let stream = Rc::new(stream.unwrap());
+    fill(&stream);
+    let (reads, writes) = (Polls::default(), Polls::default());
+    let reader = event_loop.create_task(reads.clone().of({
+        let stream = Rc::clone(&stream);
+        async move { stream.read(&mut [0; 16]).await }
+    }));
+    let writer = event_loop.create_task(writes.clone().of(async move { stream.write(b"w").await }));
+    // Registering may report once what was writable at that moment.
+    turns_in(event_loop, Duration::from_millis(20));
+    assert!(!reader.done() && !writer.done());
+    (peer, reads, writes, reader, writer)
+}
+
+#[test]
+fn d4_a_reset_wakes_reader_and_writer_once_and_does_not_spin() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let (peer, reads, writes, reader, writer) = reader_and_writer(&event_loop);
+        let before = (reads.get(), writes.get());
+        reset(peer);
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 10, "{turns} turns");
+        assert_eq!((reads.get() - before.0, writes.get() - before.1), (1, 1));
+        // The system tells of a reset once; whoever asks next hears of the closed stream.
+        let read = complete(&event_loop, reader).unwrap();
+        let written = complete(&event_loop, writer).unwrap().unwrap_err();
+        let first = read.as_ref().err().map(std::io::Error::kind);
+        assert_eq!(first, Some(ErrorKind::ConnectionReset));
+        assert!(
+            matches!(
+                written.kind(),
+                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+            ),
+            "{written}"
+        );
+    }));
+}
+
+#[test]
+fn d4_a_half_close_wakes_the_reader_and_leaves_the_full_writer_alone() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let (mut peer, reads, writes, reader, writer) = reader_and_writer(&event_loop);
+        let before = (reads.get(), writes.get());
+        peer.shutdown(Shutdown::Write).unwrap();
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 10, "{turns} turns");
+        assert_eq!(reads.get() - before.0, 1);
+        // The poller says writable or not along with the FIN; a needless attempt would be harmless, a loop would not.
+        assert!(writes.get() - before.1 <= 1, "{} polls", writes.get());
+        assert_eq!(complete(&event_loop, reader).unwrap().unwrap(), 0);
+        assert!(!writer.done());
+        let drain = thread::spawn(move || peer.read_to_end(&mut Vec::new()).unwrap());
+        assert_eq!(complete(&event_loop, writer).unwrap().unwrap(), 1);
+        drain.join().unwrap();
+    }));
+}
+
+#[test]
+fn d4_a_stream_that_nobody_reads_does_not_spin_after_the_end_or_a_reset() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let hang_ups: [(&str, fn(StdStream)); 4] = [
+            ("close", drop),
+            ("reset", reset),
+            ("half-close", |peer| {
+                peer.shutdown(Shutdown::Write).unwrap();
+                std::mem::forget(peer);
+            }),
+            ("data and close", |mut peer| {
+                peer.write_all(b"unread").unwrap();
+            }),
+        ];
+        for (name, hang_up) in hang_ups {
+            let (ours, peer) = std_pair();
+            let number = peer.as_raw_fd();
+            let stream =
+                event_loop.run_until_complete(async { TcpStream::from_std(ours).unwrap() });
+            let forgotten = name == "half-close";
+            hang_up(peer);
+            let turns = turns_in(&event_loop, WINDOW);
+            assert!(turns <= 10, "{name}: {turns} turns");
+            drop(stream);
+            if forgotten {
+                drop(own(number));
+            }
+        }
+    }));
+}
+
+#[test]
+fn d4_a_socket_that_was_never_connected_does_not_spin() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        // Its registration reports it closed in both directions at once.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let stream = event_loop
+            .run_until_complete(async { TcpStream::from_std(socket.unwrap().into()).unwrap() })
+            .unwrap();
+        let reader = event_loop.create_task(async move {
+            let error = stream.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConnected);
+            stream
+        });
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 10, "{turns} turns");
+        complete(&event_loop, reader).unwrap();
+    }));
+}
+
+#[test]
+fn e4_reading_and_writing_after_a_reset_are_errors_every_time() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (stream, peer) = stream_and_peer();
+            reset(peer);
+            let error = stream.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            for _ in 0..3 {
+                assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+                let error = stream.write(b"x").await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            }
+        });
+    }));
+}
+
+#[test]
+fn d5_what_the_poller_refuses_is_an_error_and_leaves_no_entry_and_no_descriptor() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let before = counted_fds();
+        for _ in 0..10 {
+            complete(&event_loop, async {
+                let file = std::fs::File::open("/proc/self/exe").unwrap();
+                let error = TcpStream::from_std(OwnedFd::from(file).into()).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+            });
+            assert_eq!(counted_fds(), before);
+            assert_eq!(event_loop.metrics().sources, 0);
+        }
+        // The entry that was reserved and given back serves the next one.
+        complete(&event_loop, async {
+            let (stream, mut peer) = stream_and_peer();
+            peer.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+        });
+    }));
+}
+
+#[test]
+fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let listener = complete(&event_loop, TcpListener::bind(loopback())).unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = StdStream::connect(address).unwrap();
+        let (ours, _peer) = std_pair();
+        let before = counted_fds();
+        // This thread ends with the test, and the filter with it.
+        if !forbid(libc::SYS_epoll_ctl, None, libc::ENOSPC) {
+            eprintln!("skipped: this system has no system call filters");
+            return;
+        }
+        complete(&event_loop, async {
+            let full = |error: std::io::Error| {
+                assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+            };
+            full(TcpListener::bind(loopback()).await.unwrap_err());
+            full(TcpStream::connect(address).await.unwrap_err());
+            full(TcpStream::from_std(ours).unwrap_err());
+            full(listener.accept().await.unwrap_err());
+            sleep(Duration::from_millis(1)).await;
+        });
+        // `from_std` closed what it was given.
+        assert_eq!(counted_fds(), before - 1);
+        assert_eq!(event_loop.metrics().sources, 1);
+        drop(client);
+    }));
+}
+
+#[test]
+fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let before = counted_fds();
+        let ended = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicUsize::new(0));
+        // A descriptor that we close twice would sooner or later be one of this thread's.
+        let churn = thread::spawn({
+            let (ended, rounds) = (Arc::clone(&ended), Arc::clone(&rounds));
+            move || {
+                while !ended.load(Ordering::SeqCst) {
+                    let (mut reader, mut writer) = std::io::pipe().unwrap();
+                    writer.write_all(b"mine").unwrap();
+                    let mut heard = [0; 4];
+                    reader.read_exact(&mut heard).unwrap();
+                    assert_eq!(&heard, b"mine");
+                    rounds.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        complete(&event_loop, async {
+            let listener = Rc::new(TcpListener::bind(loopback()).await.unwrap());
+            let address = listener.local_addr().unwrap();
+            for round in 0..2500 {
+                let accept = create_task({
+                    let listener = Rc::clone(&listener);
+                    async move { listener.accept().await.unwrap().0 }
+                });
+                let client = TcpStream::connect(address).await.unwrap();
+                let server = accept.await.unwrap();
+                match round % 4 {
+                    0 => drop((client, server)),
+                    1 => {
+                        let (reader, writer) = client.into_split();
+                        drop(writer);
+                        drop(server);
+                        drop(reader);
+                    }
+                    2 => {
+                        let reader =
+                            create_task(async move { server.read(&mut [0]).await.map(drop) });
+                        yield_now().await;
+                        reader.cancel();
+                        assert!(reader.await.is_err());
+                    }
+                    _ => {
+                        let attempt = create_task(TcpStream::connect(address));
+                        yield_now().await;
+                        attempt.cancel();
+                        drop(attempt.await);
+                        // The attempt may have been connected, and waits to be accepted then: it is read to its end.
+                        while let Ok(Some(stream)) = try_accept(&listener).await {
+                            drop(stream);
+                        }
+                    }
+                }
+            }
+        });
+        ended.store(true, Ordering::SeqCst);
+        churn.join().unwrap();
+        assert!(rounds.load(Ordering::SeqCst) > 0);
+        assert_eq!(event_loop.metrics().sources, 0);
+        assert_eq!(counted_fds(), before);
+    }));
+}
+
+/// A client that is there already, if there is one.
+async fn try_accept(listener: &Rc<TcpListener>) -> std::io::Result<Option<TcpStream>> {
+    let accept = create_task({
+        let listener = Rc::clone(listener);
+        async move { listener.accept().await.map(|(stream, _)| stream) }
+    });
+    yield_now().await;
+    accept.cancel();
+    match accept.await {
+        Ok(Ok(stream)) => Ok(Some(stream)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+#[test]
+fn d6_closing_the_loop_closes_the_sockets_of_its_tasks_once() {
+    audited(watched(|| {
+        let before = counted_fds();
+        let event_loop = real_loop(&Trace::new());
+        let mut peers = Vec::new();
+        for _ in 0..50 {
+            let (ours, peer) = std_pair();
+            peers.push(peer);
+            event_loop.create_task(async move {
+                let stream = TcpStream::from_std(ours).unwrap();
+                let _ = stream.read(&mut [0]).await;
+            });
+            event_loop.create_task(async move {
+                let listener = TcpListener::bind(loopback()).await.unwrap();
+                let _ = listener.accept().await;
+            });
+        }
+        one_turn(&event_loop);
+        assert_eq!(event_loop.metrics().sources, 100);
+        event_loop.close().unwrap();
+        for mut peer in peers {
+            assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+        }
+        assert_eq!(counted_fds(), before);
+    }));
+}
+
+#[test]
+fn d6_whoever_waits_on_a_stream_of_another_loop_hears_of_that_loop_s_end() {
+    audited(watched(|| {
+        let owner = EventLoop::new().unwrap();
+        let (stream, _peer) = complete(&owner, async { stream_and_peer() });
+        let event_loop = EventLoop::new().unwrap();
+        let reader = event_loop.create_task(async move { stream.read(&mut [0]).await });
+        one_turn(&event_loop);
+        assert!(!reader.done());
+        drop(owner);
+        let error = complete(&event_loop, reader).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConnected);
+    }));
+}
+
+#[test]
+fn a_stream_may_be_read_on_one_loop_while_another_one_of_the_thread_watches_it() {
+    audited(watched(|| {
+        let owner = EventLoop::new().unwrap();
+        let (stream, mut peer) = complete(&owner, async { stream_and_peer() });
+        let event_loop = EventLoop::new().unwrap();
+        let reader = event_loop.create_task(async move {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).await.unwrap();
+            byte[0]
+        });
+        one_turn(&event_loop);
+        peer.write_all(b"x").unwrap();
+        // The owner sees the event and sends the wake next door.
+        while !event_loop.has_ready() {
+            one_turn(&owner);
+        }
+        assert_eq!(complete(&event_loop, reader).unwrap(), b'x');
+    }));
+}
+
+#[test]
+fn f3_timers_and_sockets_are_served_beside_a_chain_of_callbacks_that_never_ends() {
+    fn chain(runs: Rc<Cell<u64>>) {
+        runs.set(runs.get() + 1);
+        get_running_loop().call_soon(move || chain(runs));
+    }
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let runs = Rc::new(Cell::new(0));
+        let first = Rc::clone(&runs);
+        event_loop.call_soon(move || chain(first));
+        complete(&event_loop, served_beside_a_flood());
+        assert!(runs.get() > 0);
+    }));
+}
+
+#[test]
+fn f3_timers_and_sockets_are_served_beside_a_task_that_is_always_ready() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        event_loop.create_task(async {
+            loop {
+                yield_now().await;
+            }
+        });
+        complete(&event_loop, served_beside_a_flood());
+    }));
+}
+
+#[test]
+fn f3_timers_and_sockets_are_served_beside_a_socket_that_is_always_ready() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (near, far) = stream_pair();
+            let writer = create_task(async move { while far.write(&[0; 64]).await.is_ok() {} });
+            let reader =
+                create_task(async move { while matches!(near.read(&mut [0]).await, Ok(1)) {} });
+            served_beside_a_flood().await;
+            writer.cancel();
+            reader.cancel();
+        });
+    }));
+}
+
+#[test]
+fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let ended = Arc::new(AtomicBool::new(false));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (remote, ended) = (event_loop.remote(), Arc::clone(&ended));
+                thread::spawn(move || {
+                    while !ended.load(Ordering::SeqCst) {
+                        // A flood, but one that the loop can drink: else memory would be the first to end.
+                        let (sent, served) = std::sync::mpsc::channel();
+                        for _ in 0..1000 {
+                            let sent = sent.clone();
+                            remote.call_soon_threadsafe(move || drop(sent)).unwrap();
+                        }
+                        drop(sent);
+                        assert!(served.recv().is_err());
+                    }
+                })
+            })
+            .collect();
+        complete(&event_loop, served_beside_a_flood());
+        ended.store(true, Ordering::SeqCst);
+        // What they wait for has to be served still.
+        complete(&event_loop, async {
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }));
+}
+
+/// Echoes a hundred messages and sleeps a hundred times. The sleeps come to an end, none is early, and the typical one
+/// is on time; the tail belongs to the machine, not to the loop.
+async fn served_beside_a_flood() {
+    let (near, far) = stream_pair();
+    let echo = create_task(async move {
+        let mut buffer = [0; 16];
+        while let Ok(count @ 1..) = far.read(&mut buffer).await {
+            far.write_all(&buffer[..count]).await.unwrap();
+        }
+    });
+    let mut late = Vec::new();
+    for round in 0..100_u32 {
+        let start = Instant::now();
+        sleep(Duration::from_millis(1)).await;
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(1), "early: {took:?}");
+        late.push(took - Duration::from_millis(1));
+        near.write_all(&round.to_be_bytes()).await.unwrap();
+        let mut answer = [0; 4];
+        near.read_exact(&mut answer).await.unwrap();
+        assert_eq!(u32::from_be_bytes(answer), round);
+    }
+    drop(near);
+    echo.await.unwrap();
+    late.sort();
+    assert!(
+        late[50] <= Duration::from_millis(10),
+        "typically {:?} late",
+        late[50]
+    );
+}
+
+#[test]
+fn a_timer_is_not_lost_when_the_alarm_of_a_cancelled_one_goes_off_while_the_loop_spins() {
+    audited(watched(|| {
+        let spin = Duration::from_millis(50);
+        let event_loop = EventLoop::builder().spin(spin).build().unwrap();
+        let handle = event_loop.handle();
+        // 1. After its spin the loop sleeps, with the alarm armed for a first timer.
+        let first = event_loop.call_later(Duration::from_millis(200), || ());
+        let remote = event_loop.remote();
+        let asleep = thread_that_posts_when_we_sleep(remote, move || {});
+        // 2. It is woken and replaces that timer by a later one while a spin covers the old deadline.
+        let when = first.when();
+        complete_without_timers(&event_loop, async move {
+            asleep.await;
+            first.cancel();
+            // Just before the old deadline, without giving the loop a chance to sleep and arm the alarm anew.
+            while Instant::now() + Duration::from_millis(20) < when {
+                yield_now().await;
+            }
+            // 3. The old alarm goes off during the spin, and the new deadline still has to be armed.
+            sleep(Duration::from_millis(300)).await;
+        });
+        drop(handle);
+    }));
+}
+
+/// A future that is done once another thread has seen this one asleep and has posted.
+fn thread_that_posts_when_we_sleep(
+    remote: callsoon::RemoteHandle,
+    then: impl FnOnce() + Send + 'static,
+) -> impl Future<Output = ()> {
+    let (done, seen) = async_channel::bounded::<()>(1);
+    let sleeper = crate::support::thread_id();
+    async move {
+        let thread = thread::spawn(move || {
+            crate::support::wait_until_asleep(sleeper);
+            then();
+            remote.call_soon_threadsafe(move || drop(done)).unwrap();
+        });
+        let _ = seen.recv().await;
+        thread.join().unwrap();
+    }
+}
+
+/// Like `complete`, for a test that no other timer may disturb: the watchdog alone ends it.
+fn complete_without_timers<F: Future>(event_loop: &EventLoop, future: F) -> F::Output {
+    event_loop.run_until_complete(future).unwrap()
+}
+
+#[test]
+fn a_listener_that_nobody_accepts_from_does_not_spin() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let listener = complete(&event_loop, TcpListener::bind(loopback())).unwrap();
+        let clients: Vec<_> = (0..20)
+            .map(|_| StdStream::connect(listener.local_addr().unwrap()).unwrap())
+            .collect();
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 10, "{turns} turns");
+        drop(clients);
+    }));
+}
+
+#[test]
+fn a_closed_listener_refuses_clients_and_frees_its_entry() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let acceptor = create_task(async move {
+                let _ = listener.accept().await;
+                pending::<()>().await;
+            });
+            yield_now().await;
+            acceptor.cancel();
+            assert!(acceptor.await.is_err());
+            let error = StdStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            StdListener::bind(address).unwrap();
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
+    }));
+}

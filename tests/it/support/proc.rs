@@ -1,0 +1,47 @@
+//! What the system says of a thread, for tests about sleeping.
+
+#![allow(unsafe_code)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The calling thread's number.
+pub(crate) fn thread_id() -> i32 {
+    // SAFETY: the call takes no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Waits until a thread of this process sleeps in the kernel. It says so itself, in `/proc`, so this is a handshake and
+/// no guess: a thread that never sleeps fails the test.
+#[track_caller]
+pub(crate) fn wait_until_asleep(thread_id: i32) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while state(thread_id) != 'S' {
+        assert!(Instant::now() < patience, "the thread does not fall asleep");
+        thread::yield_now();
+    }
+}
+
+fn state(thread_id: i32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/stat")).unwrap();
+    // The name, in parentheses, may hold anything.
+    let rest = &stat[stat.rfind(')').unwrap() + 2..];
+    rest.chars().next().unwrap()
+}
+
+/// How often a thread has given up the processor to wait, which is once for each system call that waits.
+pub(crate) fn voluntary_switches(thread_id: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// How long a thread has been on a processor.
+pub(crate) fn cpu_time(thread_id: i32) -> Duration {
+    let schedstat =
+        std::fs::read_to_string(format!("/proc/self/task/{thread_id}/schedstat")).unwrap();
+    let nanos = schedstat.split_whitespace().next().unwrap();
+    Duration::from_nanos(nanos.parse().unwrap())
+}
