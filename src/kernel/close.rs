@@ -9,7 +9,6 @@ use std::rc::Rc;
 use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::ready::Entry;
 use crate::kernel::registry;
-use crate::kernel::task::cell::Step;
 use crate::kernel::task::waker::enter;
 
 /// What a report says of a panic that a destructor raised here.
@@ -54,9 +53,9 @@ pub(crate) fn close(state: &Rc<LoopState>) {
 /// Ends all tasks, in the order of their creation.
 fn end_tasks(state: &Rc<LoopState>) {
     for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
-        if let Step::DoneOwing(mishap) = task.kill() {
-            state.report_mishap(mishap, &*task);
-        }
+        // A task that runs refuses, but then the loop runs, and a running loop is not closed.
+        let _ = task.kill();
+        state.report_mishap(&*task);
         // Somebody outside this loop may await it. Its callbacks would be queued on this loop, which never runs them:
         // they hold the task, so dropping them ends a cycle.
         let owed = task

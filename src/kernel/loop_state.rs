@@ -20,7 +20,7 @@ use crate::kernel::reactor::Reactor;
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, default_handler};
-use crate::kernel::task::cell::{Header, Mishap, Place, Run};
+use crate::kernel::task::cell::{Header, Home, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::{TimerKey, Timers};
@@ -380,12 +380,6 @@ impl LoopState {
         Key::new(self.id, generation, header.slot.get())
     }
 
-    /// The key of a place in this loop's slab.
-    #[inline]
-    pub(crate) fn key_at(&self, place: Place) -> Key {
-        Key::new(self.id, place.generation, place.slot)
-    }
-
     /// The key of the root's current run.
     pub(crate) fn root_key(&self) -> Key {
         Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
@@ -424,16 +418,26 @@ impl LoopState {
         }
     }
 
-    /// Reports a destructor that panicked while its task ended.
-    pub(crate) fn report_mishap(&self, mishap: Mishap, task: &dyn Run) {
-        let Some(payload) = mishap else { return };
+    /// Reports a destructor that panicked while its task ended, if one did.
+    pub(crate) fn report_mishap(&self, task: &dyn Run) {
+        let header = task.header();
+        let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
+            return;
+        };
         self.report(&ExceptionContext {
             message: "Exception in a destructor while its task ended".to_owned(),
-            panic: Some(Panicked::new(*payload)),
+            panic: Some(Panicked::new(payload)),
             exception: None,
-            task: Some(task.header().name()),
-            location: Some(task.header().location),
+            task: Some(header.name()),
+            location: Some(header.location),
         });
+    }
+}
+
+impl Home for Rc<LoopState> {
+    #[inline]
+    fn loop_id(&self) -> u16 {
+        self.id
     }
 }
 

@@ -21,7 +21,7 @@ use crate::kernel::clock::NEVER;
 use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues, TimerPayload};
 use crate::kernel::ready::Special;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::{Header, Mishap, Place, Run, Step};
+use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
@@ -283,16 +283,16 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     match step {
         Step::Pending | Step::Refused => {}
         Step::Done(waiter) => {
-            if waiter.slot == ROOT_SLOT {
-                state.schedule(state.key_at(waiter));
+            if waiter.slot() == ROOT_SLOT {
+                state.schedule(waiter);
             }
             // The slab's reference is not the last one: `task` is here and the handle has another.
             drop(state.queues(|queues| {
-                queues.schedule(state.key_at(waiter));
+                queues.schedule(waiter);
                 queues.tasks.remove(key)
             }));
         }
-        Step::DoneOwing(mishap) => finish(state, key, task, mishap),
+        Step::DoneOwing => finish(state, key, task),
     }
 }
 
@@ -311,9 +311,9 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     } else {
         one_step(state, key, |context| root.step(context))
     };
-    if let Step::DoneOwing(mishap) = step {
+    if step == Step::DoneOwing {
         announce_end(state, task.header());
-        state.report_mishap(mishap, &*task);
+        state.report_mishap(&*task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
         // The run ends when the line has moved up to here: the batch it ends in is finished.
@@ -350,14 +350,12 @@ fn timed_step(
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.
 #[inline(never)]
-fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>, mishap: Mishap) {
+fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
     let header = task.header();
     announce_end(state, header);
     let removed = state.queues(|queues| queues.tasks.remove(key));
     drop(removed);
-    if mishap.is_some() {
-        state.report_mishap(mishap, &*task);
-    }
+    state.report_mishap(&*task);
     if header.state.is_abandoned() {
         drop_abandoned(state, task);
     }
@@ -384,9 +382,9 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
 /// Wakes the awaiter and queues the done callbacks, in their order.
 #[inline]
 pub(crate) fn announce_end(state: &LoopState, header: &Header) {
-    let waiter = header.take_waiter();
-    if waiter != Place::NONE {
-        state.schedule(state.key_at(waiter));
+    let waiter = header.take_waiter(state.id);
+    if waiter != Key::NONE {
+        state.schedule(waiter);
     }
     if let Some((waiter, callbacks)) =
         header.peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)))

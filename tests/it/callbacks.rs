@@ -75,7 +75,9 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         assert!(accepted.unwrap().is_ok() && rounds.get() <= 130);
         rounds.set(0);
         let now = event_loop.time();
-        event_loop.run_until_complete(callsoon::sleep_until(now)).unwrap();
+        event_loop
+            .run_until_complete(callsoon::sleep_until(now))
+            .unwrap();
         // A timer that is due already forces the look, in the next turn.
         assert!(rounds.get() <= 4, "{rounds:?}");
         drop(client);
@@ -218,7 +220,11 @@ fn a_panic_in_a_callback_is_reported_and_the_loop_goes_on() {
             let place = context.location.unwrap();
             let panic = context.panic.as_ref().unwrap();
             let (file, line) = (place.file(), place.line());
-            t.push(format!("{}: {} {file}:{line}", context.message, panic.message()));
+            t.push(format!(
+                "{}: {} {file}:{line}",
+                context.message,
+                panic.message()
+            ));
         });
         let line = line!() + 1;
         event_loop.call_soon(|| panic!("on purpose: one"));
@@ -238,7 +244,9 @@ fn a_panic_in_a_posted_callback_is_reported_too() {
         let event_loop = virtual_loop(&trace);
         let remote = event_loop.remote();
         let posting = std::thread::spawn(move || {
-            remote.call_soon_threadsafe(|| panic!("on purpose: posted")).unwrap();
+            remote
+                .call_soon_threadsafe(|| panic!("on purpose: posted"))
+                .unwrap();
         });
         posting.join().unwrap();
         event_loop.call_soon(trace.note("next"));
@@ -290,7 +298,10 @@ fn a_panicking_destructor_of_a_cancelled_callback_is_the_cancellers() {
         one_turn(&other);
         trace.expect(["report: Exception in callback (on purpose: in a destructor)"]);
         one_turn(&event_loop);
-        trace.expect(["report: Exception in callback (on purpose: in a destructor)", "next"]);
+        trace.expect([
+            "report: Exception in callback (on purpose: in a destructor)",
+            "next",
+        ]);
     });
 }
 
@@ -314,12 +325,18 @@ fn a_handle_prints_where_its_callback_was_queued() {
         let handle = event_loop.call_soon(|| ());
         let text = |cancelled| {
             let place = format!("{}:{line}:", file!());
-            (format!("Handle {{ cancelled: {cancelled}, created_at: "), place)
+            (
+                format!("Handle {{ cancelled: {cancelled}, created_at: "),
+                place,
+            )
         };
         for cancelled in [false, true] {
             let printed = format!("{handle:?}");
             let (start, place) = text(cancelled);
-            assert!(printed.starts_with(&start) && printed.contains(&place), "{printed}");
+            assert!(
+                printed.starts_with(&start) && printed.contains(&place),
+                "{printed}"
+            );
             // The place is still known after the callback itself is gone.
             handle.cancel();
         }
@@ -459,7 +476,10 @@ fn a_post_is_taken_back_from_any_thread_until_it_runs() {
         let event_loop = virtual_loop(&Trace::new());
         let (sender, dropped) = mpsc::channel();
         let told = Told(sender);
-        let posted = event_loop.remote().call_soon_threadsafe(move || drop(told)).unwrap();
+        let posted = event_loop
+            .remote()
+            .call_soon_threadsafe(move || drop(told))
+            .unwrap();
         let canceller = std::thread::spawn(move || {
             assert!(posted.cancel(), "the first to ask takes it");
             assert!(!posted.cancel(), "the second finds nothing");
@@ -481,7 +501,9 @@ fn a_post_that_runs_or_has_run_cannot_be_taken_back() {
         let (own, l) = (Arc::clone(&slot), Arc::clone(&lines));
         let posted = event_loop.remote().call_soon_threadsafe(move || {
             let own = own.lock().unwrap().take().unwrap();
-            l.lock().unwrap().push(format!("while it runs: {}", own.cancel()));
+            l.lock()
+                .unwrap()
+                .push(format!("while it runs: {}", own.cancel()));
         });
         let posted = posted.unwrap();
         *slot.lock().unwrap() = Some(posted.clone());
@@ -559,7 +581,10 @@ fn a_handle_of_a_closed_loop_finds_nothing_in_the_next_one() {
         let trace = Trace::new();
         for _ in 0..200 {
             let old = virtual_loop(&trace);
-            let stale = old.remote().call_soon_threadsafe(|| unreachable!()).unwrap();
+            let stale = old
+                .remote()
+                .call_soon_threadsafe(|| unreachable!())
+                .unwrap();
             drop(old);
             let new: EventLoop = virtual_loop(&trace);
             let lines = Lines::default();

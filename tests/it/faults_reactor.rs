@@ -869,7 +869,7 @@ fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
                 thread::spawn(move || {
                     while !ended.load(Ordering::SeqCst) {
                         // A flood, but one that the loop can drink: else memory would be the first to end.
-                        let (sent, served) = std::sync::mpsc::channel();
+                        let (sent, served) = std::sync::mpsc::channel::<()>();
                         for _ in 0..1000 {
                             let sent = sent.clone();
                             remote.call_soon_threadsafe(move || drop(sent)).unwrap();
@@ -970,9 +970,20 @@ fn thread_that_posts_when_we_sleep(
     }
 }
 
-/// Like `complete`, for a test that no other timer may disturb: the watchdog alone ends it.
+/// Like `complete`, for a test that no other timer may disturb: another thread ends the run if it does not end.
 fn complete_without_timers<F: Future>(event_loop: &EventLoop, future: F) -> F::Output {
-    event_loop.run_until_complete(future).unwrap()
+    let (alive, ended) = std::sync::mpsc::channel::<()>();
+    let remote = event_loop.remote();
+    let rescuer = thread::spawn(move || {
+        let timeout = Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+        if ended.recv_timeout(Duration::from_secs(20)) == timeout {
+            let _ = remote.call_soon_threadsafe(|| get_running_loop().stop());
+        }
+    });
+    let result = event_loop.run_until_complete(future);
+    drop(alive);
+    rescuer.join().unwrap();
+    result.expect("hang: a timer was lost")
 }
 
 #[test]

@@ -5,9 +5,10 @@
 
 mod support;
 
+mod faults_reactor;
+mod faults_wakers;
 mod futures;
 mod lifecycle;
 mod smoke;
 mod tasks;
-mod faults_reactor;
 mod tcp;

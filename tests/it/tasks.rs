@@ -446,20 +446,21 @@ fn a_panic_is_the_tasks_result_and_the_loop_goes_on() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
-        let task = event_loop.create_task(async {
+        let number = event_loop.metrics().turns;
+        let task = event_loop.create_task(async move {
             yield_now().await;
-            panic!("on purpose: {}", 7);
+            panic!("on purpose: {number}");
         });
         event_loop.call_soon(trace.note("unharmed"));
         let result: Result<(), TaskError> = event_loop.run_until_complete(task).unwrap();
         let error = result.unwrap_err();
-        assert_eq!(error.to_string(), "the task panicked: on purpose: 7");
+        assert_eq!(error.to_string(), "the task panicked: on purpose: 0");
         let TaskError::Panicked(panicked) = error else {
             unreachable!()
         };
         assert_eq!(
             panicked.into_payload().downcast_ref::<String>().unwrap(),
-            "on purpose: 7"
+            "on purpose: 0"
         );
         trace.expect(["unharmed"]); // somebody has read it: no report
     });
@@ -566,8 +567,10 @@ fn a_task_shows_its_name_state_and_birthplace() {
                 }
             })
         };
+        let line = line!() - 6;
         let (ends, stays) = (spawn(false), spawn(true));
-        let place = format!("{}:{}:46", file!(), line!() - 7);
+        let place = ends.as_ref().location();
+        assert_eq!((place.file(), place.line()), (file!(), line));
         let shown =
             |state: &str| format!("Task {{ name: \"t\", state: {state}, created_at: {place} }}");
         assert_eq!(format!("{ends:?}"), shown("pending"));

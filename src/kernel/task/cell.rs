@@ -14,12 +14,14 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancelled, Panicked, TaskError};
+use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
 
 /// What most tasks never have, allocated at first use.
@@ -35,27 +37,17 @@ pub(crate) struct Extra {
     pub(crate) cancelled: Option<Cancelled>,
     /// How many requests there have been.
     pub(crate) requests: u32,
+    /// The panic of a destructor that ran while the task ended: reported, never the task's result.
+    pub(crate) mishap: Option<Box<dyn Any + Send>>,
 }
 
-/// A place in the slab and which of its tenants: a key without the loop, which is the awaited task's own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place {
-    pub(crate) generation: u16,
-    pub(crate) slot: u32,
-}
-
-impl Place {
-    /// No place: the slab never gets there.
-    pub(crate) const NONE: Self = Self {
-        generation: 0,
-        slot: u32::MAX - 1,
-    };
-}
+/// The slot of no task: the slab never gets there.
+pub(crate) const NO_TASK: u32 = u32::MAX - 1;
 
 /// What slab, handle and turn may look at while the future runs: 32 bytes, and a reason for each.
 pub(crate) struct Header {
     pub(crate) state: State,
-    /// The task that awaits this one, in two parts that fill a word with `state`; [`Place::NONE`] if none does or its
+    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its
     /// waker is foreign.
     waiter_generation: Cell<u16>,
     waiter_slot: Cell<u32>,
@@ -75,29 +67,42 @@ impl Header {
     pub(crate) fn new(location: &'static Location<'static>) -> Self {
         Self {
             state: State::new(),
-            waiter_generation: Cell::new(Place::NONE.generation),
-            waiter_slot: Cell::new(Place::NONE.slot),
-            slot: Cell::new(Place::NONE.slot),
+            waiter_generation: Cell::new(0),
+            waiter_slot: Cell::new(NO_TASK),
+            slot: Cell::new(NO_TASK),
             serial: Cell::new(0),
             location,
             extra: Cell::new(None),
         }
     }
 
-    /// Notes who is to be woken at the end: the newest awaiter.
+    /// Notes who is to be woken at the end: the newest awaiter, which is of the same loop.
     #[inline]
-    fn set_waiter(&self, waiter: Place) {
-        self.waiter_generation.set(waiter.generation);
-        self.waiter_slot.set(waiter.slot);
+    fn set_waiter(&self, waiter: Key) {
+        self.waiter_generation.set(waiter.generation());
+        self.waiter_slot.set(waiter.slot());
     }
 
     /// Takes out who is to be woken.
     #[inline]
-    pub(crate) fn take_waiter(&self) -> Place {
-        Place {
-            generation: self.waiter_generation.get(),
-            slot: self.waiter_slot.replace(Place::NONE.slot),
+    pub(crate) fn take_waiter(&self, loop_id: u16) -> Key {
+        match self.waiter_slot.replace(NO_TASK) {
+            NO_TASK => Key::NONE,
+            slot => Key::new(loop_id, self.waiter_generation.get(), slot),
         }
+    }
+
+    /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
+    pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
+        let second = self.with_extra(|extra| match extra.mishap {
+            None => {
+                extra.mishap = Some(payload);
+                None
+            }
+            Some(_) => Some(payload),
+        });
+        // A payload's destructor is foreign code, and may panic like any other; then nothing is left to be told.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(second)));
     }
 
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
@@ -159,19 +164,17 @@ impl Header {
     }
 }
 
-/// The panic of a destructor that ran while the task ended: reported, never the task's result.
-pub(crate) type Mishap = Option<Box<Box<dyn Any + Send>>>;
-
-/// What a step came to.
+/// What a step came to. It fits two registers.
 #[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
     /// The future waits.
     Pending,
-    /// The task has ended in this step, and owes a wake to at most one task: no foreign waker, no callbacks, a handle
-    /// that will see to the output.
-    Done(Place),
+    /// The task has ended in this step, and owes a wake to this task or to none: no foreign waker, no callbacks, no
+    /// mishap, and a handle that will see to the output.
+    Done(Key),
     /// The task has ended in this step; what it owes stands in its header.
-    DoneOwing(Mishap),
+    DoneOwing,
     /// Nothing was touched: the task runs further down this stack, or has ended before.
     Refused,
 }
@@ -193,10 +196,16 @@ pub(crate) trait Join<T, H>: Run {
     fn home(&self) -> &H;
     /// The output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// The same; before the end it notes `waiter`, to be woken at it.
-    fn take_or_wait(&self, waiter: Place) -> Option<Result<T, TaskError>>;
+    /// The output; before the end it notes who awaits it. A task of another loop is refused, and so is the task itself,
+    /// which would wait for ever.
+    fn join(&self, awaiting: Key) -> Poll<Result<T, TaskError>>;
     /// The same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
+}
+
+/// What this module has to know of the loop.
+pub(crate) trait Home {
+    fn loop_id(&self) -> u16;
 }
 
 enum Stage<F: Future> {
@@ -213,16 +222,15 @@ pub(crate) struct TaskCell<F: Future, H> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-impl<F: Future, H> TaskCell<F, H> {
+impl<F: Future, H: Home> TaskCell<F, H> {
     #[inline]
     pub(crate) fn new(future: F, location: &'static Location<'static>, home: H) -> Rc<Self> {
-        let mut cell = Rc::<Self>::new_uninit();
+        // Built in its place and not on the stack: copying bytes that were just written makes the processor wait.
+        let mut cell: Rc<MaybeUninit<Self>> = Rc::new(MaybeUninit::uninit());
         if let Some(place) = Rc::get_mut(&mut cell) {
             let place = place.as_mut_ptr();
             // SAFETY: `place` points to memory allocated for a `Self`, valid and aligned for each of its fields, and
             // `get_mut` made sure that nobody else sees it. Each field is written once, without reading what was there.
-            // Building the cell in its place, and not on the stack, saves copying bytes that were just written, for
-            // which the processor would have to wait.
             unsafe {
                 (&raw mut (*place).header).write(Header::new(location));
                 (&raw mut (*place).home).write(home);
@@ -233,25 +241,27 @@ impl<F: Future, H> TaskCell<F, H> {
         unsafe { cell.assume_init() }
     }
 
-    /// Drops the future and stores `output` in its place, with RUNNING set by the caller. Gives back the payload of a
-    /// destructor that panicked; the assignment completes even then, so the stage is never half dropped.
-    fn replace(&self, output: Result<F::Output, TaskError>) -> Mishap {
-        catch_unwind(AssertUnwindSafe(|| {
+    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The assignment
+    /// completes even when the destructor panics, so the stage is never half dropped; the panic is kept for the report.
+    fn replace(&self, output: Result<F::Output, TaskError>) {
+        let replaced = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's
             // destructor calls on this task: this is the only reference to the stage while it lives.
             let stage = unsafe { &mut *self.stage.get() };
             *stage = Stage::Output(output);
-        }))
-        .err()
-        .map(Box::new)
+        }));
+        if let Err(payload) = replaced {
+            self.header.note_mishap(payload);
+        }
     }
 
-    /// The end without a poll, RUNNING set by the caller.
+    /// The end as cancelled, RUNNING set by the caller. What the stage holds is dropped: the future, or a value that it
+    /// gave although it had been asked to end meanwhile.
     #[cold]
     fn end_cancelled(&self) -> Step {
-        let mishap = self.replace(Err(TaskError::Cancelled(self.header.take_request())));
+        self.replace(Err(TaskError::Cancelled(self.header.take_request())));
         self.header.state.finish_cancelled();
-        Step::DoneOwing(mishap)
+        Step::DoneOwing
     }
 
     /// The poll unwound, RUNNING still set. Either the future panicked, which becomes the output, or its destructor
@@ -261,27 +271,32 @@ impl<F: Future, H> TaskCell<F, H> {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
         if has_output {
-            let _ = self.header.state.finish();
-            return Step::DoneOwing(Some(Box::new(payload)));
+            self.header.note_mishap(payload);
+        } else {
+            self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
         }
-        let mishap = self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
+        if self.header.state.is_requested() && has_output {
+            return self.end_cancelled();
+        }
         let _ = self.header.state.finish();
-        Step::DoneOwing(mishap)
+        Step::DoneOwing
     }
 
-    /// The poll gave a value although a cancellation had been asked for meanwhile: the value is dropped.
-    #[cold]
-    fn end_overruled(&self, value: F::Output) -> Step {
-        let mishap = self.replace(Err(TaskError::Cancelled(self.header.take_request())));
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)))
-            .err()
-            .map(Box::new);
-        self.header.state.finish_cancelled();
-        Step::DoneOwing(mishap.or(dropped))
+    /// The ordinary end.
+    #[inline]
+    fn end(&self) -> Step {
+        if self.header.state.is_requested() {
+            return self.end_cancelled();
+        }
+        let abandoned = self.header.state.finish();
+        if abandoned || self.header.has_extra() {
+            return Step::DoneOwing;
+        }
+        Step::Done(self.header.take_waiter(self.home.loop_id()))
     }
 }
 
-impl<F: Future, H> Run for TaskCell<F, H> {
+impl<F: Future, H: Home> Run for TaskCell<F, H> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -298,33 +313,23 @@ impl<F: Future, H> Run for TaskCell<F, H> {
             // dropped there (`*stage = ..`), never by a move.
             let stage = unsafe { &mut *self.stage.get() };
             let Stage::Running(future) = stage else {
-                return None;
+                return false;
             };
             // SAFETY: as above.
-            let value = match unsafe { Pin::new_unchecked(future) }.poll(context) {
-                Poll::Pending => return None,
-                Poll::Ready(value) => value,
-            };
-            if self.header.state.is_requested() {
-                return Some(Some(value));
+            match unsafe { Pin::new_unchecked(future) }.poll(context) {
+                Poll::Pending => false,
+                Poll::Ready(value) => {
+                    *stage = Stage::Output(Ok(value));
+                    true
+                }
             }
-            *stage = Stage::Output(Ok(value));
-            Some(None)
         }));
         match polled {
-            Ok(None) => {
+            Ok(false) => {
                 self.header.state.pause();
                 Step::Pending
             }
-            Ok(Some(None)) => {
-                let abandoned = self.header.state.finish();
-                if abandoned || self.header.has_extra() {
-                    Step::DoneOwing(None)
-                } else {
-                    Step::Done(self.header.take_waiter())
-                }
-            }
-            Ok(Some(Some(value))) => self.end_overruled(value),
+            Ok(true) => self.end(),
             Err(payload) => self.end_panicked(payload),
         }
     }
@@ -354,7 +359,7 @@ impl<F: Future, H> Run for TaskCell<F, H> {
     }
 }
 
-impl<F: Future + 'static, H: 'static> Join<F::Output, H> for TaskCell<F, H> {
+impl<F: Future + 'static, H: Home + 'static> Join<F::Output, H> for TaskCell<F, H> {
     fn home(&self) -> &H {
         &self.home
     }
@@ -372,12 +377,24 @@ impl<F: Future + 'static, H: 'static> Join<F::Output, H> for TaskCell<F, H> {
         }
     }
 
-    fn take_or_wait(&self, waiter: Place) -> Option<Result<F::Output, TaskError>> {
-        if !self.header.state.is_done() {
-            self.header.set_waiter(waiter);
-            return None;
+    fn join(&self, awaiting: Key) -> Poll<Result<F::Output, TaskError>> {
+        if self.header.state.is_done() {
+            self.header.state.note_taken();
+            // SAFETY: as in `take_panic`.
+            let stage = unsafe { &mut *self.stage.get() };
+            return match std::mem::replace(stage, Stage::Taken) {
+                Stage::Output(output) => Poll::Ready(output),
+                Stage::Running(_) | Stage::Taken => Poll::Ready(Err(TaskError::Taken)),
+            };
         }
-        self.take()
+        if awaiting.loop_id() != self.home.loop_id() {
+            return Poll::Ready(Err(TaskError::OtherLoop));
+        }
+        if awaiting.slot() == self.header.slot.get() {
+            return Poll::Ready(Err(TaskError::AwaitsItself));
+        }
+        self.header.set_waiter(awaiting);
+        Poll::Pending
     }
 
     fn into_run(self: Rc<Self>) -> Rc<dyn Run> {

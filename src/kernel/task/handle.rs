@@ -12,8 +12,7 @@ use crate::error::{InvalidState, TaskError};
 use crate::kernel::callback::refuse;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::{Header, Join, Place, Run, Step, TaskCell};
-use crate::kernel::task::key::Key;
+use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
 use crate::kernel::task::waker::{key_of, with_current};
 
@@ -87,9 +86,8 @@ where
 {
     refuse(&state, "create_task");
     let cell = TaskCell::new(future, location, state);
-    if let Step::DoneOwing(mishap) = cell.kill() {
-        cell.home.report_mishap(mishap, &*cell);
-    }
+    let _ = cell.kill();
+    cell.home.report_mishap(&*cell);
     Task { cell }
 }
 
@@ -275,22 +273,14 @@ impl<T: 'static> Task<T> {
         if let Some(output) = self.cell.take() {
             return Poll::Ready(output);
         }
-        let here =
-            with_current(|state| (state.current_task.get(), state.id == self.cell.home().id));
-        let (awaiting, home) = here.unwrap_or((Key::NONE, true));
-        self.check_awaiter(awaiting, home)
-    }
-
-    /// A task of another loop is refused, and so is the task itself: it would wait for ever.
-    #[inline]
-    fn check_awaiter(&self, awaiting: Key, home: bool) -> Poll<Result<T, TaskError>> {
-        if !home {
-            return Poll::Ready(Err(TaskError::OtherLoop));
+        let home = self.cell.home();
+        match with_current(|state| (state.id == home.id, state.current_task.get())) {
+            Some((false, _)) => Poll::Ready(Err(TaskError::OtherLoop)),
+            Some((true, current)) if current == home.key_of(self.cell.header()) => {
+                Poll::Ready(Err(TaskError::AwaitsItself))
+            }
+            Some(_) | None => Poll::Pending,
         }
-        if awaiting != Key::NONE && awaiting.slot() == self.cell.header().slot.get() {
-            return Poll::Ready(Err(TaskError::AwaitsItself));
-        }
-        Poll::Pending
     }
 }
 
@@ -300,19 +290,12 @@ impl<T: 'static> Future for Task<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = context.waker();
-        let Some(awaiting) = key_of(waker) else {
-            return match self.cell.take() {
+        match key_of(waker) {
+            Some(awaiting) => self.cell.join(awaiting),
+            None => match self.cell.take() {
                 Some(output) => Poll::Ready(output),
                 None => self.wait_foreign(waker),
-            };
-        };
-        let place = Place {
-            generation: awaiting.generation(),
-            slot: awaiting.slot(),
-        };
-        match self.cell.take_or_wait(place) {
-            Some(output) => Poll::Ready(output),
-            None => self.check_awaiter(awaiting, awaiting.loop_id() == self.cell.home().id),
+            },
         }
     }
 }

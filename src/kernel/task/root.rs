@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{Cancelled, Panicked};
-use crate::kernel::task::cell::{Header, Mishap, Run, Step};
+use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::state::Begin;
 
 /// The header alone. The loop cannot poll or kill through it.
@@ -59,9 +59,10 @@ pub(crate) struct RootFuture<'a, F: Future> {
 
 impl<F: Future> RootFuture<'_, F> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
-        let mishap: Mishap = catch_unwind(AssertUnwindSafe(|| self.future.set(None)))
-            .err()
-            .map(Box::new);
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.future.set(None)));
+        if let Err(payload) = dropped {
+            self.header.0.note_mishap(payload);
+        }
         match outcome {
             Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
             _ => {
@@ -69,7 +70,7 @@ impl<F: Future> RootFuture<'_, F> {
             }
         }
         self.outcome = Some(outcome);
-        Step::DoneOwing(mishap)
+        Step::DoneOwing
     }
 }
 
@@ -94,13 +95,10 @@ impl<F: Future> Root for RootFuture<'_, F> {
             }
             Ok(Poll::Ready(value)) if header.0.state.is_requested() => {
                 let step = self.end(Outcome::Cancelled(header.0.take_request()));
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(value)))
-                    .err()
-                    .map(Box::new);
-                match step {
-                    Step::DoneOwing(mishap) => Step::DoneOwing(mishap.or(dropped)),
-                    step => step,
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+                    header.0.note_mishap(payload);
                 }
+                step
             }
             Ok(Poll::Ready(value)) => self.end(Outcome::Value(value)),
             Err(payload) => self.end(Outcome::Panicked(payload)),
