@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::event_loop::free::{YieldNow, get_running_loop, yield_now};
-use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::loop_state::{LoopState, TimerPayload};
-use crate::kernel::task::waker::{current, key_of};
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::{current, key_of, wake_key};
 use crate::kernel::timers::TimerKey;
 
 /// Waits for `delay`, counted from this call; called outside a running loop, from the first poll. Never early; a delay
@@ -75,7 +75,13 @@ enum Stage {
     /// Made inside a loop, with its deadline, not polled yet.
     New(u64, Rc<LoopState>),
     /// The timer is armed, or has fired: it is gone then.
-    Armed(TimerKey, Rc<LoopState>),
+    Armed {
+        key: TimerKey,
+        deadline: u64,
+        /// The task that the timer wakes; [`Key::NONE`] for a foreign waker.
+        waker: Key,
+        state: Rc<LoopState>,
+    },
     /// A zero delay.
     Yield(YieldNow),
     Done,
@@ -83,23 +89,70 @@ enum Stage {
 
 impl Sleep {
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
-        match state.arm_timer(deadline, payload(waker)) {
-            Ok(key) => self.stage = Stage::Armed(key, state),
-            // The loop is closed: nobody will ever wake whoever polls this.
-            Err(refused) => drop(refused),
+        // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
+        // callback. One of ours is a word.
+        let ours = key_of(waker);
+        let foreign = if ours.is_none() {
+            Some(waker.clone())
+        } else {
+            None
+        };
+        let key = state.reserve_timer(deadline, ours.is_some());
+        if key != TimerKey::STALE {
+            match foreign {
+                None => {
+                    let task = ours.unwrap_or(Key::NONE);
+                    state.fill_timer(key, move || wake_key(task));
+                }
+                Some(waker) => state.fill_timer(key, move || wake_foreign(waker)),
+            }
+            self.stage = Stage::Armed {
+                key,
+                deadline,
+                waker: ours.unwrap_or(Key::NONE),
+                state,
+            };
+        }
+        // Else the loop is closed: nobody will ever wake whoever polls this.
+        Poll::Pending
+    }
+
+    /// The timer, once it was armed. It is gone when it has fired; else it has to wake the newest waker.
+    fn check(&mut self, waker: &Waker) -> Poll<()> {
+        let Stage::Armed {
+            key,
+            deadline,
+            waker: known,
+            state,
+        } = &self.stage
+        else {
+            return Poll::Ready(());
+        };
+        let (key, deadline, known) = (*key, *deadline, *known);
+        let ours = key_of(waker);
+        // The second test: a foreign waker's turn in the queue has not come, but the time has. Without it, a combinator
+        // that brings another waker with every poll could put the end off for ever.
+        if !state.timers(|timers| timers.is_live(key)) || state.looks.last.get() >= deadline {
+            drop(state.cancel_timer(key));
+            self.stage = Stage::Done;
+            return Poll::Ready(());
+        }
+        if ours != Some(known) {
+            let state = Rc::clone(state);
+            let former = state.cancel_timer(key);
+            self.stage = Stage::Done;
+            let polled = self.arm(state, deadline, waker);
+            drop(former);
+            return polled;
         }
         Poll::Pending
     }
 }
 
-/// The timer wakes the newest waker. One that fired is gone.
-fn check(key: TimerKey, state: &LoopState, waker: &Waker) -> Poll<()> {
-    let fresh = payload(waker);
-    let replaced = state.timers(|timers| Some(std::mem::replace(timers.payload_mut(key)?, fresh)));
-    if replaced.is_some() {
-        Poll::Pending
-    } else {
-        Poll::Ready(())
+/// A foreign waker's panic must not stop the loop.
+fn wake_foreign(waker: Waker) {
+    if let Some(state) = current() {
+        state.shielded("Exception in a waker", || waker.wake());
     }
 }
 
@@ -108,24 +161,13 @@ fn running_loop() -> Rc<LoopState> {
     get_running_loop().state
 }
 
-/// What the timer does: a waker of ours is one word, a foreign one becomes a callback.
-fn payload(waker: &Waker) -> TimerPayload {
-    match key_of(waker) {
-        Some(key) => TimerPayload::Wake(key),
-        None => {
-            let waker = waker.clone();
-            TimerPayload::Call(InlineFn::new(move || waker.wake()))
-        }
-    }
-}
-
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let waker = context.waker();
         let done = match &mut self.stage {
-            Stage::Armed(key, state) => check(*key, state, waker),
+            Stage::Armed { .. } => return self.check(waker),
             Stage::Yield(once) => Pin::new(once).poll(context),
             Stage::Done => return Poll::Ready(()),
             Stage::New(deadline, state) => {
@@ -152,9 +194,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Stage::Armed(key, state) = &self.stage {
-            let payload = state.timers(|timers| timers.cancel(*key));
-            drop(payload);
+        if let Stage::Armed { key, state, .. } = &self.stage {
+            drop(state.cancel_timer(*key));
         }
     }
 }
@@ -163,7 +204,7 @@ impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::New(..) | Stage::After(_) | Stage::Until(_) => "not polled yet",
-            Stage::Armed(..) => "armed",
+            Stage::Armed { .. } => "armed",
             Stage::Yield(_) => "yields",
             Stage::Done => "done",
         };

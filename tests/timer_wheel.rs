@@ -9,6 +9,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use timers::{TimerKey, Timers};
 
+/// The wheel with payloads that are moved in and out in one call: the loop does it in two.
+trait ByValue<P> {
+    fn insert(&mut self, deadline: u64, payload: P) -> TimerKey;
+    fn cancelled(&mut self, key: TimerKey) -> Option<P>;
+    fn taken(&mut self, key: TimerKey) -> Option<P>;
+}
+
+impl<P> ByValue<P> for Timers<P> {
+    fn insert(&mut self, deadline: u64, payload: P) -> TimerKey {
+        let key = self.reserve(deadline, deadline % 2 == 0);
+        let former = self.fill(key).replace(payload);
+        assert!(former.is_none(), "a place is empty until it is filled");
+        assert_eq!(self.wakes(key), deadline % 2 == 0);
+        key
+    }
+
+    fn cancelled(&mut self, key: TimerKey) -> Option<P> {
+        let payload = self.cancel(key)?.take();
+        assert!(payload.is_some(), "every timer has a payload");
+        payload
+    }
+
+    fn taken(&mut self, key: TimerKey) -> Option<P> {
+        let payload = self.take_due(key)?.take();
+        assert!(payload.is_some(), "every timer has a payload");
+        payload
+    }
+}
+
 const TICK: u64 = 1 << 16;
 const DAY: u64 = 86_400_000_000_000;
 const YEAR: u64 = 365 * DAY;
@@ -70,8 +99,8 @@ impl Twins {
         let key = self.wheel.insert(deadline, number);
         self.armed.insert((deadline, number), key);
         self.known.push((deadline, number, key));
-        assert!(self.wheel.payload_mut(key).is_some());
-        assert_eq!(self.wheel.take_due(key), None, "armed, not due");
+        assert!(self.wheel.is_live(key));
+        assert_eq!(self.wheel.taken(key), None, "armed, not due");
         key
     }
 
@@ -83,11 +112,11 @@ impl Twins {
         let (deadline, number, key) = self.known.swap_remove(which);
         let lives = self.armed.remove(&(deadline, number)).is_some() | self.due.remove(&number);
         let expected = lives.then_some(number);
-        assert_eq!(self.wheel.payload_mut(key).copied(), expected);
-        assert_eq!(self.wheel.payload_mut(key).is_some(), lives);
-        assert_eq!(self.wheel.cancel(key), expected);
-        assert_eq!(self.wheel.cancel(key), None, "stale");
-        assert_eq!(self.wheel.take_due(key), None, "stale");
+        assert_eq!(self.wheel.is_live(key), expected.is_some());
+        assert_eq!(self.wheel.is_live(key), lives);
+        assert_eq!(self.wheel.cancelled(key), expected);
+        assert_eq!(self.wheel.cancelled(key), None, "stale");
+        assert_eq!(self.wheel.taken(key), None, "stale");
     }
 
     /// Expires and compares the whole trace; returns what fired.
@@ -106,10 +135,10 @@ impl Twins {
 
     fn run(&mut self, fired: Vec<TimerKey>) {
         for key in fired {
-            let number = self.wheel.payload_mut(key).copied();
+            let number = *self.wheel.fill(key);
             let expected = number.filter(|number| self.due.remove(number));
-            assert_eq!(self.wheel.take_due(key), expected);
-            assert_eq!(self.wheel.take_due(key), None, "taken twice");
+            assert_eq!(self.wheel.taken(key), expected);
+            assert_eq!(self.wheel.taken(key), None, "taken twice");
         }
     }
 
@@ -161,7 +190,7 @@ impl Twins {
         assert!(self.wheel.len() == 0);
         assert_eq!(self.wheel.next_deadline(), None);
         for (_, _, key) in self.known {
-            assert_eq!(self.wheel.cancel(key), None);
+            assert_eq!(self.wheel.cancelled(key), None);
         }
     }
 }
@@ -417,7 +446,7 @@ fn c4_a_million_cancelled_timers_leave_nothing_behind() {
         for (number, key) in keys.drain(..).enumerate() {
             // The slab grows only when no index is free: none beyond the live maximum means that it never did.
             assert!((key.index as usize) < LIVE);
-            assert_eq!(wheel.cancel(key), Some(number));
+            assert_eq!(wheel.cancelled(key), Some(number));
         }
         assert_eq!(wheel.len(), 0);
         // Nor does a bound stay: the loop would wake up for it.
@@ -434,7 +463,7 @@ fn c4_a_million_live_timers_cancelled_at_once_are_reused_by_the_next_million() {
             .collect();
         for key in keys {
             assert!(key.index < 1_000_000);
-            assert_eq!(wheel.cancel(key), Some(round));
+            assert_eq!(wheel.cancelled(key), Some(round));
         }
         assert_eq!(wheel.len(), 0);
         assert_eq!(wheel.next_deadline(), None);
@@ -448,16 +477,16 @@ fn c5_an_earlier_timer_of_the_batch_cancels_a_later_one() {
     let mut due = Vec::new();
     wheel.expire(500, &mut due);
     assert_eq!(due, keys);
-    assert_eq!(wheel.take_due(keys[0]), Some("first"));
-    assert_eq!(wheel.cancel(keys[1]), Some("second"));
+    assert_eq!(wheel.taken(keys[0]), Some("first"));
+    assert_eq!(wheel.cancelled(keys[1]), Some("second"));
     // The freed indices go to new timers; the old keys do not reach them.
     let again = [0; 2].map(|_| wheel.insert(0, "again"));
-    assert_eq!(wheel.take_due(keys[1]), None);
-    assert_eq!(wheel.take_due(keys[2]), Some("third"));
+    assert_eq!(wheel.taken(keys[1]), None);
+    assert_eq!(wheel.taken(keys[2]), Some("third"));
     wheel.expire(500, &mut due);
     assert_eq!(due[3..], again);
-    assert_eq!(keys.map(|key| wheel.take_due(key)), [None; 3]);
-    assert_eq!(keys.map(|key| wheel.cancel(key)), [None; 3]);
+    assert_eq!(keys.map(|key| wheel.taken(key)), [None; 3]);
+    assert_eq!(keys.map(|key| wheel.cancelled(key)), [None; 3]);
     assert_eq!(wheel.len(), 2);
 }
 
@@ -469,7 +498,7 @@ fn c5_a_timer_armed_again_by_its_own_callback_fires_once_a_look() {
         let mut due = Vec::new();
         wheel.expire(TICK, &mut due);
         assert_eq!(due, [armed]);
-        assert_eq!(wheel.take_due(armed), Some(round - 1));
+        assert_eq!(wheel.taken(armed), Some(round - 1));
         armed = wheel.insert(0, round);
     }
 }
@@ -481,12 +510,12 @@ fn c5_taking_compares_24_bits_of_the_generation_and_everything_else_all_of_them(
     assert_eq!(key.generation, 0xAB12_3456);
     let with = |generation| TimerKey { generation, ..key };
     wheel.expire(1, &mut Vec::new());
-    assert_eq!(wheel.cancel(with(0x0012_3456)), None);
-    assert!(wheel.payload_mut(with(0x0012_3456)).is_none());
-    assert_eq!(wheel.payload_mut(with(0x0012_3456)), None);
-    assert_eq!(wheel.take_due(with(0xAB12_3457)), None);
-    assert_eq!(wheel.take_due(with(0xAB92_3456)), None);
-    assert_eq!(wheel.take_due(with(0x0012_3456)), Some(()));
+    assert_eq!(wheel.cancelled(with(0x0012_3456)), None);
+    assert!(!wheel.is_live(with(0x0012_3456)));
+    assert!(!wheel.is_live(with(0x0012_3456)));
+    assert_eq!(wheel.taken(with(0xAB12_3457)), None);
+    assert_eq!(wheel.taken(with(0xAB92_3456)), None);
+    assert_eq!(wheel.taken(with(0x0012_3456)), Some(()));
     assert!(wheel.len() == 0);
 }
 
@@ -530,7 +559,7 @@ fn a_crowded_slot_answers_with_a_bound_that_one_turn_resolves() {
         Some(1_000_000_000),
         "known since insertion"
     );
-    wheel.cancel(first);
+    wheel.cancelled(first);
     let bound = wheel.next_deadline().unwrap();
     assert!(bound < 1_000_000_001);
     assert_eq!(wheel.wake_time(TICK), Some(bound), "a bound is not put off");
@@ -573,11 +602,11 @@ fn the_bound_goes_when_the_last_armed_timer_does() {
     let never = wheel.insert(u64::MAX, 0);
     assert_eq!(wheel.next_deadline(), None);
     let keys: Vec<_> = (0..40).map(|_| wheel.insert(DAY, 1)).collect();
-    wheel.cancel(keys[0]);
+    wheel.cancelled(keys[0]);
     assert!(wheel.next_deadline() < Some(DAY));
     for &key in &keys[1..] {
-        wheel.cancel(key);
+        wheel.cancelled(key);
     }
     assert_eq!(wheel.next_deadline(), None);
-    assert_eq!(wheel.cancel(never), Some(0));
+    assert_eq!(wheel.cancelled(never), Some(0));
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
 use crate::kernel::clock::NEVER;
-use crate::kernel::inline_fn::{InlineFn, SendFn};
-use crate::kernel::loop_state::{LoopHandle, LoopState, TimerPayload};
+use crate::kernel::inline_fn::SendFn;
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::waker::{current, with_current};
 use crate::kernel::timers::TimerKey;
@@ -106,29 +106,25 @@ impl LoopHandle {
         &self,
         deadline: u64,
         callback: F,
-        place: Place,
+        location: Place,
     ) -> TimerHandle {
         let state = &self.state;
-        let call = if state.debug.get() {
-            InlineFn::new(move || timed(callback, place))
+        let key = state.reserve_timer(deadline, false);
+        if key == TimerKey::STALE {
+            refuse(state, "call_at");
+            state.shielded("Exception in the destructor of a refused callback", || {
+                drop(callback)
+            });
+        } else if state.debug.get() {
+            state.fill_timer(key, move || timed(callback, location));
         } else {
-            InlineFn::new(move || guarded(callback, place))
-        };
-        let key = match state.arm_timer(deadline, TimerPayload::Call(call)) {
-            Ok(key) => Some(key),
-            Err(refused) => {
-                refuse(state, "call_at");
-                state.shielded("Exception in the destructor of a refused callback", || {
-                    drop(refused)
-                });
-                None
-            }
-        };
+            state.fill_timer(key, move || guarded(callback, location));
+        }
         TimerHandle {
             state: Rc::clone(state),
             key: Cell::new(key),
             deadline,
-            location: place,
+            location,
         }
     }
 }
@@ -217,8 +213,8 @@ impl fmt::Debug for Handle {
 /// ```
 pub struct TimerHandle {
     state: Rc<LoopState>,
-    /// The timer; `None` once it was cancelled. One that has fired is stale and finds nothing.
-    key: Cell<Option<TimerKey>>,
+    /// The timer; [`TimerKey::STALE`] once it was cancelled. One that has fired is stale too, but for itself.
+    key: Cell<TimerKey>,
     deadline: u64,
     location: Place,
 }
@@ -236,10 +232,7 @@ impl TimerHandle {
     /// ```
     #[inline]
     pub fn cancel(&self) {
-        if let Some(key) = self.key.take() {
-            let payload = self.state.timers(|timers| timers.cancel(key));
-            drop(payload);
-        }
+        drop(self.state.cancel_timer(self.key.replace(TimerKey::STALE)));
     }
 
     /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
@@ -250,7 +243,7 @@ impl TimerHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.key.get().is_none()
+        self.key.get() == TimerKey::STALE
     }
 
     /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never

@@ -72,6 +72,60 @@ impl InlineFn {
         }
     }
 
+    /// Stores `f` in an empty place, writing it there and nowhere else: see [`take`](Self::take) for what a copy costs.
+    #[inline]
+    pub(crate) fn put<F: FnOnce() + 'static>(place: &mut Option<Self>, f: F) {
+        debug_assert!(place.is_none());
+        if const { !fits::<F>() } {
+            *place = Some(Self::new(f));
+            return;
+        }
+        let table = const {
+            &Table {
+                call: call_at::<F>,
+                drop: drop_at::<F>,
+            }
+        };
+        let empty = Self {
+            words: [MaybeUninit::uninit(); 3],
+            table,
+            erased: PhantomData,
+        };
+        // SAFETY: `place` is valid and aligned, and what is overwritten is `None`, which owns nothing.
+        unsafe { std::ptr::write(place, Some(empty)) };
+        if let Some(stored) = place {
+            // SAFETY: `fits` holds, so the pointer is aligned for `F` and the write stays inside the words, which are
+            // this call's alone. From here on they hold a valid `F`, as the table says; nothing since the table was
+            // written can unwind, so nobody has seen the two disagree.
+            unsafe { (&raw mut stored.words).cast::<F>().write(f) };
+        }
+    }
+
+    /// Moves the closure out of its place.
+    ///
+    /// Word by word, which the compiler would not do of its own: a copy in wider pieces than those in which a closure was
+    /// written waits until the writes have left the processor's store buffer, and most timers are cancelled by whoever
+    /// has just armed them or by somebody soon after.
+    #[inline]
+    pub(crate) fn take(place: &mut Option<Self>) -> Option<Self> {
+        let stored = place.as_ref()?;
+        // SAFETY: each pointer comes from a reference to one word of `stored`, so it is valid and aligned for reading a
+        // `MaybeUninit`, which may hold anything, also the bytes of a pointer. `volatile` only forbids merging the reads.
+        let words = stored
+            .words
+            .each_ref()
+            .map(|word| unsafe { std::ptr::read_volatile(word) });
+        let taken = Self {
+            words,
+            table: stored.table,
+            erased: PhantomData,
+        };
+        // SAFETY: `place` is valid and aligned. The value that is overwritten without being dropped is the one that
+        // `taken` owns from here on; nothing between the two can unwind.
+        unsafe { std::ptr::write(place, None) };
+        Some(taken)
+    }
+
     /// Runs the closure. A panic in it reaches the caller; what the closure captured is dropped once, by the closure.
     pub(crate) fn call(self) {
         // From here on nobody but the closure itself may drop the captured values, also when it unwinds.

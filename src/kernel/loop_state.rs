@@ -58,14 +58,6 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What a timer does when it fires.
-pub(crate) enum TimerPayload {
-    /// Wakes a task of this loop, or of another.
-    Wake(Key),
-    /// Runs a callback.
-    Call(InlineFn),
-}
-
 /// The two structures that nearly every operation touches together, under one borrow.
 pub(crate) struct Queues {
     pub(crate) ready: ReadyQueue,
@@ -163,7 +155,7 @@ pub(crate) struct LoopState {
     pub(crate) debug: Cell<bool>,
     pub(crate) slow_callback_duration: Cell<Duration>,
     queues: RefCell<Queues>,
-    timers: RefCell<Timers<TimerPayload>>,
+    timers: RefCell<Timers<InlineFn>>,
     /// `None` once closed.
     reactor: RefCell<Option<Reactor>>,
     pub(crate) root: RootSlot,
@@ -264,7 +256,7 @@ impl LoopState {
 
     /// Borrows the timers. `f` must not run foreign code.
     #[inline]
-    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<TimerPayload>) -> R) -> R {
+    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
         f(&mut self.timers.borrow_mut())
     }
 
@@ -346,21 +338,30 @@ impl LoopState {
         }
     }
 
-    /// Arms a timer, or gives its payload back when the loop is closed.
-    #[inline]
-    pub(crate) fn arm_timer(
-        &self,
-        deadline: u64,
-        payload: TimerPayload,
-    ) -> Result<TimerKey, TimerPayload> {
+    /// Arms a timer that does nothing yet; its caller fills it at once. `wakes` says that what it is filled with only
+    /// wakes a task, which is done as soon as the timer is due; anything else takes its place in the queue then.
+    /// On a closed loop the key is stale.
+    pub(crate) fn reserve_timer(&self, deadline: u64, wakes: bool) -> TimerKey {
         if self.admit().is_err() {
-            return Err(payload);
+            return TimerKey::STALE;
         }
         if deadline <= self.looks.last.get() {
             // It is due: it fires in the next turn, which would otherwise be free not to look.
             self.looks.force();
         }
-        Ok(self.timers(|timers| timers.insert(deadline, payload)))
+        self.timers(|timers| timers.reserve(deadline, wakes))
+    }
+
+    /// Says what a timer does.
+    #[inline]
+    pub(crate) fn fill_timer(&self, key: TimerKey, call: impl FnOnce() + 'static) {
+        InlineFn::put(self.timers.borrow_mut().fill(key), call);
+    }
+
+    /// Disarms a timer; what it would have done comes back, to be dropped with nothing borrowed.
+    #[inline]
+    pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
+        self.timers(|timers| InlineFn::take(timers.cancel(key)?))
     }
 
     /// The task of a key of this loop, while it is unfinished.

@@ -1,4 +1,5 @@
-//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel.
+//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel. The slab is our own, with its free list
+//! through the entries: a timer is written and taken in its place, never moved as a whole, which would cost as much again.
 //!
 //! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number of
 //! timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to fire
@@ -33,8 +34,6 @@
 //!                     │  └── cancel, from all three ┴──────────────────> (gone)
 //! ```
 
-use slab::Slab;
-
 /// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
 /// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
 const TICK_BITS: u32 = 16;
@@ -51,7 +50,7 @@ const SLOTS: usize = LEVELS << DIGIT_BITS;
 /// A digit's mask, and the last slot of a level.
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
-/// The end of a list, and "no entry". The slab never gets there: [`Timers::insert`] panics first.
+/// The end of a list, and "no entry". The slab never gets there: [`Timers::reserve`] panics first.
 const NONE: u32 = u32::MAX;
 
 /// `Entry::slot` of a timer that never fires: it can be cancelled, but no list holds it.
@@ -59,6 +58,9 @@ const NEVER: u16 = u16::MAX;
 
 /// `Entry::slot` of a timer that has expired and waits for the loop to run it.
 const DUE: u16 = u16::MAX - 1;
+
+/// `Entry::slot` of an entry that holds no timer.
+const FREE: u16 = u16::MAX - 2;
 
 /// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest timer.
 /// Sixteen list nodes cost about as much as the extra turn that the answer causes.
@@ -80,20 +82,31 @@ pub(crate) struct TimerKey {
     pub(crate) generation: u32,
 }
 
-/// One timer, from its insertion until it is cancelled or taken.
+impl TimerKey {
+    /// The key of no timer, stale from the beginning.
+    pub(crate) const STALE: Self = Self {
+        index: NONE,
+        generation: 0,
+    };
+}
+
+/// One timer, from its insertion until it is cancelled or taken; then a free place.
 struct Entry<P> {
     /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was `NEVER`.
     deadline: u64,
-    /// The entry behind this one in its slot's list, or `NONE`. Means nothing in no list.
+    /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means nothing.
     next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
     /// Equal to the generation in the timer's key; no two timers of 2³² insertions in a row share it.
     generation: u32,
-    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER` or `DUE`, and no list holds it.
+    /// The timer wakes a task, and wants to be taken as soon as it is due; see [`Timers::wakes`].
+    wakes: bool,
+    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
     slot: u16,
-    /// What the loop runs when the timer fires. Never dropped here: it goes back to the caller.
-    payload: P,
+    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes back to
+    /// the caller.
+    payload: Option<P>,
 }
 
 /// A list of entries in order of arrival.
@@ -124,7 +137,11 @@ struct FirstSlot {
 /// All timers of a loop. Times are nanoseconds of one monotonic clock.
 pub(crate) struct Timers<P> {
     /// Every timer that was neither cancelled nor taken: armed, never firing, or due.
-    entries: Slab<Entry<P>>,
+    entries: Vec<Entry<P>>,
+    /// The entry that was freed last, or `NONE`.
+    free: u32,
+    /// How many entries are not free.
+    live: usize,
     /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
     slots: Box<[Slot; SLOTS]>,
     /// For each level, a bit for each slot: set if and only if its list is not empty.
@@ -149,7 +166,9 @@ impl<P> Timers<P> {
     /// lest one loop's keys fit another's timers.
     pub(crate) fn with_capacity(now: u64, capacity: usize, first_generation: u32) -> Self {
         Timers {
-            entries: Slab::with_capacity(capacity),
+            entries: Vec::with_capacity(capacity),
+            free: NONE,
+            live: 0,
             slots: Box::new([EMPTY; SLOTS]),
             occupied: [0; LEVELS],
             levels: 0,
@@ -161,25 +180,25 @@ impl<P> Timers<P> {
         }
     }
 
-    /// Arms a timer. `u64::MAX` is never: the timer stays until it is cancelled. A deadline that is past already fires at
-    /// the next [`expire`](Self::expire), in its place by its exact value.
-    #[inline]
-    pub(crate) fn insert(&mut self, deadline: u64, payload: P) -> TimerKey {
+    /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never: the
+    /// timer stays until it is cancelled. A deadline that is past already fires at the next [`expire`](Self::expire), in its
+    /// place by its exact value. `wakes` is for the caller to read again.
+    ///
+    /// Two steps, so that a payload is written once, where it stays: nothing here depends on how it is made.
+    pub(crate) fn reserve(&mut self, deadline: u64, wakes: bool) -> TimerKey {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
         let never = deadline == u64::MAX;
         let slot = slot_of(deadline, self.current);
         let prev = if never { NONE } else { self.slots[slot].tail };
-        let index = self.entries.insert(Entry {
-            deadline,
-            next: NONE,
-            prev,
-            generation,
-            slot: if never { NEVER } else { slot as u16 },
-            payload,
-        });
-        assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
-        let index = index as u32;
+        let index = self.take_free();
+        let entry = &mut self.entries[index as usize];
+        entry.deadline = deadline;
+        entry.next = NONE;
+        entry.prev = prev;
+        entry.generation = generation;
+        entry.wakes = wakes;
+        entry.slot = if never { NEVER } else { slot as u16 };
         if !never {
             self.link_last(slot, index, prev);
             if deadline < self.earliest {
@@ -189,10 +208,58 @@ impl<P> Timers<P> {
         TimerKey { index, generation }
     }
 
-    /// Removes a timer in any state and hands back its payload, so that the caller can drop it with no borrow held. `None`
-    /// if the key is stale.
+    /// Where the payload of a timer belongs.
     #[inline]
-    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<P> {
+    pub(crate) fn fill(&mut self, key: TimerKey) -> &mut Option<P> {
+        &mut self.entries[key.index as usize].payload
+    }
+
+    /// A place for a timer.
+    #[inline]
+    fn take_free(&mut self) -> u32 {
+        self.live += 1;
+        if let Some(entry) = self.entries.get(self.free as usize) {
+            return std::mem::replace(&mut self.free, entry.next);
+        }
+        self.grow()
+    }
+
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        let index = self.entries.len();
+        assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
+        self.entries.push(Entry {
+            deadline: 0,
+            next: NONE,
+            prev: NONE,
+            generation: 0,
+            wakes: false,
+            slot: FREE,
+            payload: None,
+        });
+        index as u32
+    }
+
+    /// Frees the place of an entry that no list holds, and shows where its payload is still.
+    #[inline]
+    fn release(&mut self, index: u32) -> &mut Option<P> {
+        let entry = &mut self.entries[index as usize];
+        entry.slot = FREE;
+        entry.next = std::mem::replace(&mut self.free, index);
+        self.live -= 1;
+        &mut entry.payload
+    }
+
+    /// Whether a timer is one that only wakes a task.
+    #[inline]
+    pub(crate) fn wakes(&self, key: TimerKey) -> bool {
+        self.entry(key).is_some_and(|entry| entry.wakes)
+    }
+
+    /// Removes a timer in any state and shows its payload, which the caller takes out at once, to drop it with no borrow
+    /// held. `None` if the key is stale.
+    #[inline]
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entry(key)?;
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
         if (slot as usize) < SLOTS {
@@ -202,33 +269,29 @@ impl<P> Timers<P> {
                 self.forget_earliest();
             }
         }
-        let entry = self.entries.try_remove(key.index as usize)?;
-        Some(entry.payload)
+        Some(self.release(key.index))
     }
 
-    /// Removes a timer that [`expire`](Self::expire) reported, to run it; `None` if it was cancelled in the meantime.
+    /// Removes a timer that [`expire`](Self::expire) reported and shows its payload, which the caller takes out and runs;
+    /// `None` if it was cancelled in the meantime.
     ///
     /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a token
     /// is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions later
     /// another timer at its index that is due as well.
     #[inline]
-    pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<P> {
+    pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entries.get(key.index as usize)?;
         let differs = (entry.generation ^ key.generation) & TOKEN_GENERATION;
         if entry.slot != DUE || differs != 0 {
             return None;
         }
-        let entry = self.entries.try_remove(key.index as usize)?;
-        Some(entry.payload)
+        Some(self.release(key.index))
     }
 
-    /// The payload of a timer in any state; `None` if the key is stale.
+    /// Whether the key is not stale: its timer is armed, or due and not taken yet.
     #[inline]
-    pub(crate) fn payload_mut(&mut self, key: TimerKey) -> Option<&mut P> {
-        self.entries
-            .get_mut(key.index as usize)
-            .filter(|entry| entry.generation == key.generation)
-            .map(|entry| &mut entry.payload)
+    pub(crate) fn is_live(&self, key: TimerKey) -> bool {
+        self.entry(key).is_some()
     }
 
     /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay here,
@@ -290,7 +353,7 @@ impl<P> Timers<P> {
     /// How many timers there are, in any state: also those that never fire and those that are due.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.live
     }
 
     /// Takes out everything, due or not, in the order of creation (as long as the oldest timer has seen fewer than 2³²
@@ -301,9 +364,10 @@ impl<P> Timers<P> {
         self.levels = 0;
         self.forget_earliest();
         let newest = self.next_generation.wrapping_sub(1);
+        (self.free, self.live) = (NONE, 0);
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
-            .map(|(_, entry)| (newest.wrapping_sub(entry.generation), entry.payload))
+            .filter_map(|entry| Some((newest.wrapping_sub(entry.generation), entry.payload?)))
             .collect();
         all.sort_by_key(|&(age, _)| std::cmp::Reverse(age));
         all.into_iter().map(|(_, payload)| payload).collect()
@@ -313,7 +377,7 @@ impl<P> Timers<P> {
     fn entry(&self, key: TimerKey) -> Option<&Entry<P>> {
         self.entries
             .get(key.index as usize)
-            .filter(|entry| entry.generation == key.generation)
+            .filter(|entry| entry.generation == key.generation && entry.slot != FREE)
     }
 
     /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so far.

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::kernel::callback::warn_slow;
 use crate::kernel::clock::NEVER;
-use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues, TimerPayload};
+use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Run, Step};
@@ -26,7 +27,6 @@ use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
-use crate::kernel::timers::TimerKey;
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
 /// spends about one part in eighty on looking and makes a timer at most that much later.
@@ -213,8 +213,8 @@ fn spin(state: &LoopState, until: u64, woken: &mut Vec<Waker>) -> io::Result<boo
     Ok(false)
 }
 
-/// Phase 5: due timers, in (deadline, creation) order. A sleeper is woken; a callback's timer stays armed-and-due until
-/// its entry runs, so that an earlier callback of the same batch can still cancel it.
+/// Phase 5: due timers, in (deadline, creation) order. One that only wakes a task does so now; a callback's stays in the
+/// wheel until its entry runs, so that an earlier callback of the same batch can still cancel it.
 fn queue_due_timers(state: &LoopState) {
     let now = state.clock.now();
     state.looks.last.set(now);
@@ -222,22 +222,13 @@ fn queue_due_timers(state: &LoopState) {
     let mut due = state.due.take();
     state.timers(|timers| timers.expire(now, &mut due));
     for key in due.drain(..) {
-        match take_wake(state, key) {
-            Some(task) => wake_key(task),
-            None => state.queues(|queues| queues.ready.push_timer(key)),
+        if !state.timers(|timers| timers.wakes(key)) {
+            state.queues(|queues| queues.ready.push_timer(key));
+        } else if let Some(wake) = state.cancel_timer(key) {
+            wake.call();
         }
     }
     state.due.set(due);
-}
-
-fn take_wake(state: &LoopState, key: TimerKey) -> Option<Key> {
-    state.timers(|timers| {
-        let &mut TimerPayload::Wake(task) = timers.payload_mut(key)? else {
-            return None;
-        };
-        timers.cancel(key);
-        Some(task)
-    })
 }
 
 /// Phase 6, for one entry.
@@ -256,8 +247,8 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
 fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
     match entry {
         Special::Timer(key) => {
-            if let Some(TimerPayload::Call(callback)) = state.timers(|timers| timers.take_due(key))
-            {
+            let due = state.timers(|timers| InlineFn::take(timers.take_due(key)?));
+            if let Some(callback) = due {
                 callback.call();
             }
         }

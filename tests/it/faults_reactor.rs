@@ -11,15 +11,16 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use callsoon::net::{TcpListener, TcpStream};
-use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
+use callsoon::{Clock, EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
     Polls, Trace, audited, complete, counted_fds, fill, forbid, loopback, one_turn, real_loop,
-    reset, std_pair, stream_and_peer, stream_pair, turns_in, watched,
+    reset, std_pair, stream_and_peer, stream_pair, thread_id, turns_in, wait_until_asleep, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -869,7 +870,7 @@ fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
                 thread::spawn(move || {
                     while !ended.load(Ordering::SeqCst) {
                         // A flood, but one that the loop can drink: else memory would be the first to end.
-                        let (sent, served) = std::sync::mpsc::channel::<()>();
+                        let (sent, served) = mpsc::channel::<()>();
                         for _ in 0..1000 {
                             let sent = sent.clone();
                             remote.call_soon_threadsafe(move || drop(sent)).unwrap();
@@ -931,11 +932,9 @@ fn a_timer_is_not_lost_when_the_alarm_of_a_cancelled_one_goes_off_while_the_loop
     audited(watched(|| {
         let spin = Duration::from_millis(50);
         let event_loop = EventLoop::builder().spin(spin).build().unwrap();
-        let handle = event_loop.handle();
         // 1. After its spin the loop sleeps, with the alarm armed for a first timer.
         let first = event_loop.call_later(Duration::from_millis(200), || ());
-        let remote = event_loop.remote();
-        let asleep = thread_that_posts_when_we_sleep(remote, move || {});
+        let asleep = another_thread_sees_us_sleep(event_loop.remote());
         // 2. It is woken and replaces that timer by a later one while a spin covers the old deadline.
         let when = first.when();
         complete_without_timers(&event_loop, async move {
@@ -948,21 +947,16 @@ fn a_timer_is_not_lost_when_the_alarm_of_a_cancelled_one_goes_off_while_the_loop
             // 3. The old alarm goes off during the spin, and the new deadline still has to be armed.
             sleep(Duration::from_millis(300)).await;
         });
-        drop(handle);
     }));
 }
 
-/// A future that is done once another thread has seen this one asleep and has posted.
-fn thread_that_posts_when_we_sleep(
-    remote: callsoon::RemoteHandle,
-    then: impl FnOnce() + Send + 'static,
-) -> impl Future<Output = ()> {
+/// A future that is done once another thread has seen this one asleep.
+fn another_thread_sees_us_sleep(remote: callsoon::RemoteHandle) -> impl Future<Output = ()> {
     let (done, seen) = async_channel::bounded::<()>(1);
-    let sleeper = crate::support::thread_id();
+    let sleeper = thread_id();
     async move {
         let thread = thread::spawn(move || {
-            crate::support::wait_until_asleep(sleeper);
-            then();
+            wait_until_asleep(sleeper);
             remote.call_soon_threadsafe(move || drop(done)).unwrap();
         });
         let _ = seen.recv().await;
@@ -970,20 +964,33 @@ fn thread_that_posts_when_we_sleep(
     }
 }
 
-/// Like `complete`, for a test that no other timer may disturb: another thread ends the run if it does not end.
+/// Like `complete`, for a test that no other timer may disturb: another thread wakes the loop if it sleeps for too long,
+/// which is the failure.
 fn complete_without_timers<F: Future>(event_loop: &EventLoop, future: F) -> F::Output {
-    let (alive, ended) = std::sync::mpsc::channel::<()>();
+    let (alive, ended) = mpsc::channel::<()>();
     let remote = event_loop.remote();
     let rescuer = thread::spawn(move || {
-        let timeout = Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-        if ended.recv_timeout(Duration::from_secs(20)) == timeout {
+        let overslept =
+            ended.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout);
+        if overslept {
             let _ = remote.call_soon_threadsafe(|| get_running_loop().stop());
         }
+        overslept
     });
     let result = event_loop.run_until_complete(future);
     drop(alive);
-    rescuer.join().unwrap();
-    result.expect("hang: a timer was lost")
+    assert!(!rescuer.join().unwrap(), "hang: a timer was lost");
+    result.unwrap()
+}
+
+#[test]
+fn a_virtual_loop_with_nothing_to_do_sleeps_although_it_may_spin() {
+    audited(watched(|| {
+        let builder = EventLoop::builder().clock(Clock::Virtual);
+        let event_loop = builder.spin(Duration::from_micros(1)).build().unwrap();
+        let asleep = another_thread_sees_us_sleep(event_loop.remote());
+        event_loop.run_until_complete(asleep).unwrap();
+    }));
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 mod support;
 
+mod debug_mode;
+mod exception_handler;
 mod faults_reactor;
 mod faults_wakers;
 mod futures;

@@ -567,7 +567,7 @@ fn a_task_shows_its_name_state_and_birthplace() {
                 }
             })
         };
-        let line = line!() - 6;
+        let line = line!() - 8;
         let (ends, stays) = (spawn(false), spawn(true));
         let place = ends.as_ref().location();
         assert_eq!((place.file(), place.line()), (file!(), line));

@@ -13,7 +13,7 @@ use callsoon::{EventLoop, RunError};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Shorter, so that a loop whose timers work says itself what did not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Ends the process if `test` does not end. For what no timer of the loop under test can be trusted to end.
 #[track_caller]

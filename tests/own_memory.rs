@@ -1,0 +1,148 @@
+//! A process of its own, because it counts every byte that the process allocates; one test, for the same reason.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use callsoon::{Clock, EventLoop, sleep};
+
+/// Bytes allocated and not freed.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
+// one; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+fn live() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+fn virtual_loop() -> EventLoop {
+    EventLoop::builder().clock(Clock::Virtual).build().unwrap()
+}
+
+/// K1: a loop that ends with everything pending gives back every byte.
+fn full_loops_leave_nothing() {
+    let fill_and_drop = || {
+        let event_loop = virtual_loop();
+        for n in 0..10_000 {
+            let text = format!("captured {n}");
+            event_loop.call_soon(move || drop(text));
+            event_loop.call_later(Duration::from_nanos(1 << (n % 64)), || ());
+            event_loop
+                .create_task(sleep(Duration::from_secs(n)))
+                .detach();
+            let future = event_loop.create_future::<u32>();
+            event_loop
+                .create_task(async move { future.clone().await })
+                .detach();
+            let text = format!("posted {n}");
+            event_loop
+                .remote()
+                .call_soon_threadsafe(move || drop(text))
+                .unwrap();
+            if n == 5_000 {
+                event_loop.turn(Some(Duration::ZERO)).unwrap();
+            }
+        }
+    };
+    // What is kept for ever, the registry's inboxes, has been made once the ids come round: after 64 loops.
+    for _ in 0..65 {
+        drop(virtual_loop());
+    }
+    fill_and_drop();
+    let base = live();
+    for _ in 0..3 {
+        fill_and_drop();
+        assert_eq!(live(), base);
+    }
+}
+
+/// C4: cancelled timers leave at once, not when they would have been due.
+fn cancelled_timers_leave_at_once() {
+    let event_loop = virtual_loop();
+    let mut after_first = None;
+    for round in 0..20_u64 {
+        let handles: Vec<_> = (0..50_000)
+            .map(|n| event_loop.call_later(Duration::from_micros(1 + n * (round + 1)), || ()))
+            .collect();
+        assert_eq!(event_loop.metrics().timers, 50_000);
+        for handle in &handles {
+            handle.cancel();
+        }
+        drop(handles);
+        assert_eq!(event_loop.metrics().timers, 0);
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        // The first round's room is kept for the next ones, and no more is ever needed.
+        let base = *after_first.get_or_insert_with(live);
+        assert!(
+            live() <= base,
+            "{} bytes more in round {round}",
+            live() - base
+        );
+    }
+    // One at a time, a million armed and cancelled take no more than one.
+    let base = live();
+    for n in 0..1_000_000 {
+        event_loop
+            .call_later(Duration::from_nanos(n), || ())
+            .cancel();
+    }
+    assert_eq!(live(), base);
+}
+
+/// P2: firing takes no memory either, however far the clock gets.
+fn a_century_of_timers_leaves_nothing() {
+    let event_loop = virtual_loop();
+    let start = event_loop.time();
+    let hundred_years = start + Duration::from_secs(100 * 365 * 86_400);
+    for n in 1..=100 {
+        // Sleepers of a hundred different periods, from 9 to 900 hours, that seldom meet.
+        let period = Duration::from_secs(n * (9 * 3600 + n));
+        let handle = event_loop.handle();
+        let sleeping = async move {
+            while handle.time() < hundred_years {
+                sleep(period).await;
+            }
+        };
+        event_loop.create_task(sleeping).detach();
+    }
+    let sleep_on = |until| {
+        event_loop
+            .run_until_complete(callsoon::sleep_until(until))
+            .unwrap()
+    };
+    let first_year = start + Duration::from_secs(365 * 86_400);
+    sleep_on(first_year);
+    let base = live();
+    sleep_on(hundred_years);
+    assert!(event_loop.metrics().turns > 300_000);
+    let grown = live().saturating_sub(base);
+    assert!(grown < 16 * 1024, "{grown} bytes over 99 years");
+}
+
+#[test]
+fn k1_c4_p2_every_byte_comes_back() {
+    full_loops_leave_nothing();
+    cancelled_timers_leave_at_once();
+    a_century_of_timers_leaves_nothing();
+}

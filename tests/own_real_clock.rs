@@ -1,0 +1,69 @@
+//! A process of its own, because it measures the real clock and wants no other test beside it.
+
+use std::time::{Duration, Instant};
+
+use callsoon::{EventLoop, sleep};
+
+/// Delays from 1 to 999 µs, in an order that repeats none soon.
+fn delays(count: u64) -> impl Iterator<Item = Duration> {
+    (0..count).map(|n| Duration::from_micros(1 + n * 389 % 999))
+}
+
+#[test]
+fn c2_sleeps_one_after_another_are_never_early_and_cost_at_most_two_waits_each() {
+    let event_loop = EventLoop::new().unwrap();
+    let handle = event_loop.handle();
+    let looks = event_loop.run_until_complete(async move {
+        let before = handle.metrics().looks;
+        for delay in delays(999) {
+            let start = Instant::now();
+            sleep(delay).await;
+            let slept = start.elapsed();
+            assert!(slept >= delay, "{delay:?} took {slept:?}");
+        }
+        handle.metrics().looks - before
+    });
+    let looks = looks.unwrap();
+    assert!(looks <= 2 * 999, "{looks} looks for 999 sleeps");
+}
+
+#[test]
+fn c2_ten_thousand_sleeps_at_once_are_never_early_and_share_their_waits() {
+    let event_loop = EventLoop::new().unwrap();
+    let tasks: Vec<_> = delays(10_000)
+        .map(|delay| {
+            event_loop.create_task(async move {
+                let start = Instant::now();
+                sleep(delay).await;
+                (delay, start.elapsed())
+            })
+        })
+        .collect();
+    let ended = event_loop.run_until_complete(async {
+        for task in tasks {
+            let (delay, slept) = task.await.unwrap();
+            assert!(slept >= delay, "{delay:?} took {slept:?}");
+        }
+    });
+    ended.unwrap();
+    let looks = event_loop.metrics().looks;
+    assert!(looks <= 2_000, "{looks} looks for 10,000 sleeps");
+}
+
+#[test]
+fn c2_callbacks_are_never_early_on_the_loops_own_clock() {
+    let event_loop = EventLoop::new().unwrap();
+    let left = std::rc::Rc::new(std::cell::Cell::new(10_000));
+    for delay in delays(10_000) {
+        let (handle, left) = (event_loop.handle(), left.clone());
+        let when = event_loop.time() + delay;
+        event_loop.call_at(when, move || {
+            assert!(handle.time() >= when);
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                handle.stop();
+            }
+        });
+    }
+    event_loop.run_forever().unwrap();
+}
