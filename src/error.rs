@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The mark of a cancelled task or future: who asked, and with which words.
 ///
@@ -101,14 +101,31 @@ impl Error for Cancelled {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Panicked {
-    /// Boxed once more: a task's result should not pay two words for a case that is rare.
-    payload: Box<Box<dyn Any + Send>>,
+    /// Boxed: a task's result should not pay for a case that is rare.
+    inner: Box<Payload>,
+}
+
+struct Payload {
+    /// The panic's text, read when it was caught.
+    message: Cow<'static, str>,
+    /// A payload is `Send` only; the lock, which nobody ever contends for, makes the error `Sync` as errors should be.
+    payload: Mutex<Box<dyn Any + Send>>,
 }
 
 impl Panicked {
     pub(crate) fn new(payload: Box<dyn Any + Send>) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            Cow::Borrowed(*text)
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            Cow::Owned(text.clone())
+        } else {
+            Cow::Borrowed("a panic whose payload is not a string")
+        };
         Self {
-            payload: Box::new(payload),
+            inner: Box::new(Payload {
+                message,
+                payload: Mutex::new(payload),
+            }),
         }
     }
 
@@ -123,7 +140,7 @@ impl Panicked {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn message(&self) -> &str {
-        panic_message(&**self.payload)
+        &self.inner.message
     }
 
     /// The payload itself, for `std::panic::resume_unwind`.
@@ -138,7 +155,10 @@ impl Panicked {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {
-        *self.payload
+        self.inner
+            .payload
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,17 +175,6 @@ impl fmt::Display for Panicked {
 }
 
 impl Error for Panicked {}
-
-/// The text of a panic payload.
-pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    if let Some(text) = payload.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text
-    } else {
-        "a panic whose payload is not a string"
-    }
-}
 
 /// Why awaiting a [`Task`](crate::Task) gave no value.
 #[derive(Debug)]

@@ -1,4 +1,90 @@
-//! lib
+//! asyncio's event loop for Rust: one thread, one loop, one FIFO queue.
+//!
+//! A mio reactor, a timer wheel on a slab and a FIFO ready queue drive hand-rolled [`Task`]s and [`Future`]s. Whoever
+//! knows asyncio guesses every name; whoever knows Rust is never surprised by a type.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! async fn say_after(delay: Duration, what: &str) {
+//!     callsoon::sleep(delay).await;
+//!     println!("{what}");
+//! }
+//!
+//! callsoon::run(async {
+//!     let hello = callsoon::create_task(say_after(Duration::from_millis(10), "hello"));
+//!     let world = callsoon::create_task(say_after(Duration::from_millis(20), "world"));
+//!     hello.await.unwrap();
+//!     world.await.unwrap();
+//!     callsoon::get_running_loop().call_soon(|| println!("callbacks stand in the same line"));
+//!     callsoon::yield_now().await;
+//! })
+//! .unwrap();
+//! ```
+//!
+//! # Three promises
+//! - **Order.** Everything that is ready stands in one FIFO queue. A turn runs what is ready when it begins, and what
+//!   that schedules runs in the next turn. Timers fire in the order of their deadlines, equal ones in the order of their
+//!   creation, and never early.
+//! - **Nothing is lost.** The loop owns its tasks: dropping a handle cancels nothing. A panic in a callback or a task
+//!   does not stop the loop, and one that nobody looks at is reported.
+//! - **Nothing is sent.** Futures need not be `Send`, nor `'static` for [`EventLoop::run_until_complete`]; what belongs
+//!   to the loop's thread does not compile elsewhere. Other threads have a door, [`RemoteHandle`].
+//!
+//! # Where everything is
+//! The house has two wings. All stations of one event's path live in `kernel/`; everything else is a client of it. The
+//! modules form a total order: each imports only from those that stand before it in this list, which a test holds them
+//! to.
+//!
+//! ```text
+//! order of modules
+//!   error                    errors that cross modules
+//!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/timerfd              an alarm to the microsecond
+//!   kernel/sync              locks, or a model checker's
+//!   kernel/inline_fn         closures without a box
+//!   kernel/inbox             the door for other threads
+//!   kernel/registry          from a loop's id to its inbox
+//!   kernel/clock             real and virtual time
+//!   kernel/timers            the wheel
+//!   kernel/waiters           who waits for one thing
+//!   kernel/readiness         what is believed of one source
+//!   kernel/reactor           mio and the slab of sources
+//!   kernel/report            what the exception handler is told
+//!   kernel/task/key          a task's name in one word
+//!   kernel/task/state        the states of a task
+//!   kernel/task/cell         a task's one allocation
+//!   kernel/task/root         the future of run_until_complete as a task
+//!   kernel/task/slots        where tasks are kept
+//!   kernel/ready             the FIFO queue
+//!   kernel/loop_state        the parts of a loop, held together
+//!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/callback          Handle, TimerHandle
+//!   kernel/task/reference    TaskRef
+//!   kernel/task/handle       Task
+//!   kernel/future            Future
+//!   kernel/io                watched sources and operations on them
+//!   kernel/local             per-loop slots
+//!   kernel/turn              THE loop body
+//!   kernel/close             the end of a loop
+//!   debug/metrics            counters
+//!   event_loop/remote        RemoteHandle, ThreadsafeHandle
+//!   event_loop/handle        LoopHandle, TaskBuilder
+//!   event_loop/owner         EventLoop
+//!   event_loop/builder       Builder
+//!   event_loop/free          the free functions
+//!   time                     sleep
+//!   net/stream               TcpStream
+//!   net/listener             TcpListener
+//!   runner                   run
+//! ```
+//!
+//! One event's walk: `turn` asks the reactor to wait → `reactor` turns a mio token into a slab entry, generation checked
+//! → `readiness` sets its bits and gives up its waiters, the borrow ends, and they are woken → `task/waker` finds the
+//! loop: this thread's goes on, another thread's is reached through `inbox` → `ready` puts the task at the end of the
+//! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
+//! the walk again.
+
 mod debug;
 mod error;
 mod event_loop;
@@ -7,6 +93,7 @@ pub mod net;
 mod runner;
 mod sys;
 mod time;
+
 pub use debug::metrics::Metrics;
 pub use error::{Cancelled, FutureError, InvalidState, LoopClosed, Panicked, RunError, TaskError};
 pub use event_loop::builder::Builder;
@@ -27,3 +114,8 @@ pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use runner::run;
 pub use time::{Sleep, sleep, sleep_until};
+
+/// The README's examples, kept true.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

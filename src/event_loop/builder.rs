@@ -147,3 +147,28 @@ impl Builder {
         Ok(EventLoop::from_state(LoopState::new(self.settings)?))
     }
 }
+
+impl EventLoop {
+    /// A loop with the default settings.
+    ///
+    /// # Errors
+    /// What the system says where it has no descriptors or memory left.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Sets up a loop with other settings.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::builder().capacity(100).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}

@@ -11,7 +11,6 @@ use std::task::Context;
 use std::time::Duration;
 
 use crate::error::RunError;
-use crate::event_loop::builder::Builder;
 use crate::kernel::close::close;
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
 use crate::kernel::task::cell::{Header, Run, Step};
@@ -69,29 +68,6 @@ impl Drop for Running {
 }
 
 impl EventLoop {
-    /// A loop with the default settings.
-    ///
-    /// # Errors
-    /// What the system says where it has no descriptors or memory left.
-    ///
-    /// ```
-    /// let event_loop = callsoon::EventLoop::new()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn new() -> io::Result<Self> {
-        Self::builder().build()
-    }
-
-    /// Sets up a loop with other settings.
-    ///
-    /// ```
-    /// let event_loop = callsoon::EventLoop::builder().capacity(100).build()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn builder() -> Builder {
-        Builder::new()
-    }
-
     pub(crate) fn from_state(state: Rc<LoopState>) -> Self {
         Self {
             handle: LoopHandle { state },

@@ -1,4 +1,4 @@
-//! TCP listeners.
+//! TCP listeners, which outlive the want of descriptors.
 //!
 //! When the process or the system is out of descriptors, `accept` neither fails nor spins. The poller has told of the
 //! waiting client and will not tell again, so the retry goes by timer: the listener says so once, sleeps, and tries

@@ -1,4 +1,4 @@
-//! TCP connections.
+//! TCP connections: two system calls a message.
 //!
 //! A read that fills less than its buffer proves the socket drained, which saves the system call that would only say
 //! so; `kernel/readiness.rs` says when the proof holds. A fresh connection is taken as writable.
