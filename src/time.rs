@@ -132,6 +132,10 @@ impl Sleep {
         let ours = key_of(waker);
         // The second test: a foreign waker's turn in the queue has not come, but the time has. Without it, a combinator
         // that brings another waker with every poll could put the end off for ever.
+        if state.is_closed() {
+            // The timer went with the loop; its time may never come.
+            return Poll::Pending;
+        }
         if !state.timers(|timers| timers.is_live(key)) || state.looks.last.get() >= deadline {
             drop(state.cancel_timer(key));
             self.stage = Stage::Done;

@@ -111,6 +111,8 @@ impl EventLoop {
     pub fn run_until_complete<F: IntoFuture>(&self, future: F) -> Result<F::Output, RunError> {
         let location = Location::caller();
         let run = self.begin()?;
+        // What has come in since the last run stands in line before the main future.
+        run.state.drain_inbox();
         let future = pin!(Some(future.into_future()));
         let header = self.install_root(location);
         let mut root = RootFuture {

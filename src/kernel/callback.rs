@@ -37,7 +37,7 @@ fn report_panic(panicked: Panicked, location: Place) {
     };
     // Callbacks run inside turns, where there is a current loop.
     if let Some(state) = current() {
-        state.report(&context);
+        state.report(context);
     }
 }
 

@@ -35,8 +35,9 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     }
     let mut woken = Vec::new();
     let _ = state.reactor(|reactor| reactor.clear(&mut woken));
+    // Whoever waits on one of them in another loop finds that this one is gone.
     for waker in woken {
-        state.shielded(IN_CLOSE, || drop(waker));
+        state.shielded(IN_CLOSE, || waker.wake());
     }
     let locals = std::mem::take(&mut *state.locals.borrow_mut());
     for local in locals {

@@ -506,7 +506,7 @@ impl<T> Drop for Shared<T> {
             return;
         }
         if let Stage::Done(Err(FutureError::Exception(error))) = self.stage.get_mut() {
-            self.state.report(&ExceptionContext {
+            self.state.report(ExceptionContext {
                 message: "Future exception was never retrieved".to_owned(),
                 exception: Some(Rc::clone(error)),
                 location: Some(self.location),

@@ -140,32 +140,39 @@ where
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        while this
-            .io
-            .readiness(|readiness| readiness.is_ready(this.direction))?
-        {
-            match (this.op)(&this.io.source) {
-                Ok(value) => {
-                    state.budget.set(state.budget.get() - 1);
-                    if (this.short)(&value) {
-                        this.io.readiness(Readiness::short_read)?;
+        let mut waker = None;
+        loop {
+            while this
+                .io
+                .readiness(|readiness| readiness.is_ready(this.direction))?
+            {
+                match (this.op)(&this.io.source) {
+                    Ok(value) => {
+                        state.budget.set(state.budget.get() - 1);
+                        if (this.short)(&value) {
+                            this.io.readiness(Readiness::short_read)?;
+                        }
+                        return Poll::Ready(Ok(value));
                     }
-                    return Poll::Ready(Ok(value));
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        this.io
+                            .readiness(|readiness| readiness.blocked(this.direction))?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    this.io
-                        .readiness(|readiness| readiness.blocked(this.direction))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
             }
+            if waker.is_none() {
+                // Cloning a foreign waker is foreign code, which may let the loop hear of the very event: look again.
+                waker = Some(context.waker().clone());
+                continue;
+            }
+            // What is in `waker` afterwards, the replaced one, is dropped with nothing borrowed.
+            this.io.readiness(|readiness| {
+                readiness.wait(this.direction, &mut this.waiting, &mut waker)
+            })?;
+            return Poll::Pending;
         }
-        let waker = context.waker().clone();
-        let replaced = this
-            .io
-            .readiness(|readiness| readiness.wait(this.direction, &mut this.waiting, waker))?;
-        drop(replaced);
-        Poll::Pending
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 
 /// How many statics have a number.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -62,18 +62,22 @@ impl<T: 'static> LoopLocal<T> {
         let value = match present.map(Rc::downcast::<T>) {
             Some(Ok(value)) => value,
             // A place belongs to one static, so a value of another type is never there.
-            Some(Err(_)) | None => {
-                let made = Rc::new((self.make)());
-                if !state.is_closed() {
-                    let mut locals = state.locals.borrow_mut();
-                    if locals.len() <= place {
-                        locals.resize_with(place + 1, || None::<Rc<dyn Any>>);
-                    }
-                    locals[place].get_or_insert_with(|| made.clone());
-                }
-                made
-            }
+            Some(Err(_)) | None => self.keep(state, place, Rc::new((self.make)())),
         };
         f(&value)
+    }
+    /// Keeps a value that was just made, unless its making has made one before it: that one stands.
+    fn keep(&self, state: &LoopState, place: usize, made: Rc<T>) -> Rc<T> {
+        if state.is_closed() {
+            return made;
+        }
+        let kept = {
+            let mut locals = state.locals.borrow_mut();
+            if locals.len() <= place {
+                locals.resize_with(place + 1, || None::<Rc<dyn Any>>);
+            }
+            Rc::clone(locals[place].get_or_insert_with(|| made.clone()))
+        };
+        kept.downcast().unwrap_or(made)
     }
 }

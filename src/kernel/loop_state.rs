@@ -19,7 +19,7 @@ use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::reactor::Reactor;
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
-use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly};
 use crate::kernel::task::cell::{Header, Home, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::Slots;
@@ -263,7 +263,12 @@ impl LoopState {
     /// Borrows the reactor. `f` must not run foreign code.
     #[inline]
     pub(crate) fn reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Result<R, LoopClosed> {
-        self.reactor.borrow_mut().as_mut().map(f).ok_or(LoopClosed)
+        let mut reactor = self.reactor.borrow_mut();
+        // Where the loop is closed, `f` and what it holds are dropped unused: after the borrow, as an argument is.
+        match reactor.as_mut() {
+            Some(reactor) => Ok(f(reactor)),
+            None => Err(LoopClosed),
+        }
     }
 
     /// Gives up the reactor, at close.
@@ -386,32 +391,43 @@ impl LoopState {
         Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
     }
 
-    /// Puts the exception handler in place and gives the former one back, to be dropped with no borrow held.
+    /// Puts the exception handler in place and gives back what has to be dropped, with no borrow held: the former one,
+    /// or the new one where the loop is closed and nobody would ever drop it.
     pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
+        if self.phase.get() == Phase::Closed {
+            return handler;
+        }
         std::mem::replace(&mut *self.handler.borrow_mut(), handler)
     }
 
     /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
     #[cold]
-    pub(crate) fn report(&self, context: &ExceptionContext) {
+    pub(crate) fn report(&self, context: ExceptionContext) {
+        self.tell(&context);
+        // A panic's payload is foreign too.
+        drop_quietly(context);
+    }
+
+    /// [`report`](Self::report) for a context that its owner keeps.
+    pub(crate) fn tell(&self, context: &ExceptionContext) {
         let handler = self.handler.borrow().clone();
-        if let Some(handler) = handler {
-            if catch_unwind(AssertUnwindSafe(|| handler(context))).is_ok() {
-                return;
-            }
-            let failed = ExceptionContext::new(
-                "Exception in the exception handler, which was told of the following",
-            );
-            default_handler(&failed);
+        let Some(handler) = handler else {
+            return tell_default(context);
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(context))) {
+            drop_quietly(payload);
+            let text = "Exception in the exception handler, which was told of the following";
+            tell_default(&ExceptionContext::new(text));
+            tell_default(context);
         }
-        // A tracing subscriber is foreign code too.
-        let _ = catch_unwind(AssertUnwindSafe(|| default_handler(context)));
+        // The last reference, if the handler has replaced itself.
+        drop_quietly(handler);
     }
 
     /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
     pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-            self.report(&ExceptionContext {
+            self.report(ExceptionContext {
                 message: message.to_owned(),
                 panic: Some(Panicked::new(payload)),
                 ..ExceptionContext::default()
@@ -425,7 +441,7 @@ impl LoopState {
         let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
             return;
         };
-        self.report(&ExceptionContext {
+        self.report(ExceptionContext {
             message: "Exception in a destructor while its task ended".to_owned(),
             panic: Some(Panicked::new(payload)),
             exception: None,
@@ -439,6 +455,13 @@ impl Home for Rc<LoopState> {
     #[inline]
     fn loop_id(&self) -> u16 {
         self.id
+    }
+}
+
+/// The handler of last resort; a tracing subscriber is foreign code too.
+fn tell_default(context: &ExceptionContext) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| default_handler(context))) {
+        drop_quietly(payload);
     }
 }
 

@@ -105,21 +105,22 @@ impl Readiness {
         }
     }
 
-    /// Waits for the direction to become ready, as the waiter `id` where it is in line already. What is replaced comes
-    /// back, to be dropped with no borrow held.
+    /// Waits for the direction to become ready, as the waiter `id` where it is in line already. Takes the waker out of
+    /// `waker`; one that it replaces is there afterwards, to be dropped with no borrow held.
     pub(crate) fn wait(
         &mut self,
         direction: Direction,
         id: &mut Option<WaiterId>,
-        waker: Waker,
-    ) -> Option<Waker> {
+        waker: &mut Option<Waker>,
+    ) {
         let waiters = &mut self.half(direction).waiters;
         match id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                *id = Some(waiters.join(waker));
-                None
+            Some(place) => {
+                if let Some(waker) = waker {
+                    std::mem::swap(place, waker);
+                }
             }
+            None => *id = waker.take().map(|waker| waiters.join(waker)),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::Write as _;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::Panicked;
@@ -81,5 +81,13 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
     } else {
         // A closed stderr must not turn one failure into two.
         let _ = writeln!(std::io::stderr(), "callsoon: {context}");
+    }
+}
+
+/// Drops something whose destructor may panic, where nobody is left to be told. The panic's own payload may do the same
+/// when it is dropped, and so on: it is forgotten.
+pub(crate) fn drop_quietly<T>(foreign: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(foreign))) {
+        std::mem::forget(payload);
     }
 }

@@ -168,38 +168,30 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Waker>) -> io:
             return Ok(());
         }
     }
-    let now = state.clock.now();
-    if deadline <= now
-        || spin(
-            state,
-            deadline.min(now.saturating_add(spin_time(state))),
-            woken,
-        )?
-    {
-        return look_only(state, woken);
-    }
+    // A virtual clock that got here has no deadline to jump to: it waits for what the real world does.
     let deadline = if state.clock.is_virtual() {
         NEVER
     } else {
         deadline
     };
-    if !state.inbox.fall_asleep() {
+    if deadline <= state.clock.now() || spin(state, deadline, woken)? || !state.inbox.fall_asleep()
+    {
         return look_only(state, woken);
     }
+    // Read after the last look: an alarm that went off before it has been heard and does not ring again.
+    let now = state.clock.now();
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
     state.inbox.awake();
     result?
 }
 
-fn spin_time(state: &LoopState) -> u64 {
-    u64::try_from(state.settings.spin.as_nanos()).unwrap_or(NEVER)
-}
-
-/// Polls busily until `until`; true when there is something to do.
-fn spin(state: &LoopState, until: u64, woken: &mut Vec<Waker>) -> io::Result<bool> {
-    if state.settings.spin == Duration::ZERO {
+/// Polls busily for a while, at most until `deadline`; true when there is something to do.
+fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Waker>) -> io::Result<bool> {
+    let time = state.settings.spin;
+    if time == Duration::ZERO || state.clock.is_virtual() {
         return Ok(false);
     }
+    let until = deadline.min(state.clock.after(time));
     while state.clock.now() < until {
         if state.inbox.has_mail() {
             return Ok(true);
@@ -279,7 +271,9 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
             }
             // The slab's reference is not the last one: `task` is here and the handle has another.
             drop(state.queues(|queues| {
-                queues.schedule(waiter);
+                if waiter != Key::NONE {
+                    queues.schedule(waiter);
+                }
                 queues.tasks.remove(key)
             }));
         }
@@ -356,11 +350,11 @@ fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
 #[inline(never)]
 fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
     if let Some(panicked) = task.take_panic() {
-        state.report(&never_retrieved(task.header(), panicked));
+        state.report(never_retrieved(task.header(), panicked));
     }
     let (serial, location) = (task.header().serial.get(), task.header().location);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
-        state.report(&ExceptionContext {
+        state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),
             panic: Some(Panicked::new(payload)),
             exception: None,

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use callsoon::net::TcpListener;
 use callsoon::{EventLoop, Handle, LoopClosed, LoopHandle, RemoteHandle, ThreadsafeHandle};
 
-use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop};
+use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop, watched};
 
 /// A callback that writes a line with the number of the turn in which it runs.
 fn numbered(event_loop: &LoopHandle, trace: &Trace, line: &'static str) -> impl FnOnce() + 'static {
@@ -56,7 +56,7 @@ fn what_a_callback_schedules_runs_in_the_next_turn() {
 
 #[test]
 fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
-    audited(|| {
+    audited(watched(|| {
         fn again(handle: LoopHandle, rounds: Rc<Cell<u32>>) {
             rounds.set(rounds.get() + 1);
             let next = handle.clone();
@@ -81,7 +81,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         // A timer that is due already forces the look, in the next turn.
         assert!(rounds.get() <= 4, "{rounds:?}");
         drop(client);
-    });
+    }));
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn posts_run_in_the_order_of_their_arrival() {
 
 #[test]
 fn posts_of_many_threads_keep_each_threads_order() {
-    audited(|| {
+    audited(watched(|| {
         const THREADS: usize = 4;
         const POSTS: usize = 2_000;
         let event_loop = virtual_loop(&Trace::new());
@@ -461,7 +461,7 @@ fn posts_of_many_threads_keep_each_threads_order() {
             let order = seen.iter().filter(|entry| entry.0 == thread).map(|e| e.1);
             assert!(order.eq(0..POSTS));
         }
-    });
+    }));
 }
 
 #[test]

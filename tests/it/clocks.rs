@@ -9,7 +9,7 @@ use callsoon::net::TcpListener;
 use callsoon::{EventLoop, LoopHandle, sleep, sleep_until};
 use mio::unix::SourceFd;
 
-use crate::support::{Trace, audited, one_turn, real_loop, virtual_loop};
+use crate::support::{Trace, audited, one_turn, real_loop, virtual_loop, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
 
 #[test]
 fn a_virtual_loop_without_timers_waits_for_other_threads() {
-    audited(|| {
+    audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();
         let remote = event_loop.remote();
@@ -112,7 +112,7 @@ fn a_virtual_loop_without_timers_waits_for_other_threads() {
         event_loop.run_forever().unwrap();
         posting.join().unwrap();
         assert_eq!(event_loop.time(), start);
-    });
+    }));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
 
 #[test]
 fn a_callback_chain_does_not_keep_a_timer_waiting_real_clock() {
-    audited(|| {
+    audited(watched(|| {
         fn again(handle: LoopHandle, alive: Rc<()>) {
             let next = handle.clone();
             handle.call_soon(move || again(next, alive));
@@ -233,7 +233,7 @@ fn a_callback_chain_does_not_keep_a_timer_waiting_real_clock() {
         event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
         // It ends at all, since the chain never does; how soon is a benchmark's question.
         assert!(start.elapsed() >= MILLISECOND);
-    });
+    }));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn timers_within_the_slack_may_share_a_wake_up_and_others_do_not_real_clock() {
 
 #[test]
 fn a_post_wakes_a_loop_that_sleeps_or_spins_real_clock() {
-    audited(|| {
+    audited(watched(|| {
         for spin in [Duration::ZERO, HOUR] {
             let event_loop = EventLoop::builder().spin(spin).build().unwrap();
             event_loop.call_later(HOUR, || unreachable!());
@@ -276,7 +276,7 @@ fn a_post_wakes_a_loop_that_sleeps_or_spins_real_clock() {
             event_loop.run_forever().unwrap();
             posting.join().unwrap();
         }
-    });
+    }));
 }
 
 #[test]
@@ -317,7 +317,7 @@ impl Host {
 
 #[test]
 fn a_guests_descriptor_is_readable_when_a_turn_has_something_to_do_real_clock() {
-    audited(|| {
+    audited(watched(|| {
         let trace = Trace::new();
         let event_loop = real_loop(&trace);
         let turn = || event_loop.turn(Some(Duration::ZERO)).unwrap();
@@ -362,7 +362,7 @@ fn a_guests_descriptor_is_readable_when_a_turn_has_something_to_do_real_clock() 
         assert!(task.done());
         // A plain run ends guest mode and leaves nothing behind that would spoil it.
         event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
-    });
+    }));
 }
 
 #[test]

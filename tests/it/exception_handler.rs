@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -250,8 +250,11 @@ impl Drop for BadEnd {
     }
 }
 
-/// Each place from which the loop enters user code, made to panic, and what is reported.
-const PLACES: [(&str, fn(&EventLoop)); 11] = [
+/// What is reported, and what panics.
+type Place = (&'static str, fn(&EventLoop));
+
+/// Each place from which the loop enters user code, made to panic.
+const PLACES: [Place; 11] = [
     ("Exception in callback", |event_loop| {
         event_loop.call_soon(|| panic!("on purpose"));
     }),
@@ -352,23 +355,28 @@ fn b1_a_panic_of_the_handler_too_goes_to_the_default_one_and_the_next_event_is_s
 fn b1_a_panic_whose_payload_panics_when_dropped_is_survived() {
     let places: [fn(&EventLoop); 5] = [
         |event_loop| {
-            event_loop.call_soon(|| panic_any(Bomb));
+            event_loop.call_soon(|| resume_unwind(Box::new(Bomb)));
         },
         |event_loop| {
-            event_loop.call_at(event_loop.time(), || panic_any(Bomb));
+            event_loop.call_at(event_loop.time(), || resume_unwind(Box::new(Bomb)));
         },
         |event_loop| {
             let remote = event_loop.remote();
-            remote.call_soon_threadsafe(|| panic_any(Bomb)).unwrap();
+            remote
+                .call_soon_threadsafe(|| resume_unwind(Box::new(Bomb)))
+                .unwrap();
         },
-        |event_loop| event_loop.create_task(async { panic_any(Bomb) }).detach(),
         |event_loop| {
-            event_loop.set_exception_handler(|_, _| panic_any(Bomb));
+            event_loop
+                .create_task(async { resume_unwind(Box::new(Bomb)) })
+                .detach()
+        },
+        |event_loop| {
+            event_loop.set_exception_handler(|_, _| resume_unwind(Box::new(Bomb)));
             event_loop.call_soon(|| panic!("on purpose"));
         },
     ];
     audited(move || {
-        crate::support::quiet_panics();
         for (number, panics) in places.into_iter().enumerate() {
             let trace = Trace::new();
             let event_loop = virtual_loop(&trace);
@@ -420,7 +428,7 @@ fn b1_a_panic_of_the_main_future_comes_out_and_the_loop_can_be_run_again() {
             yield_now().await;
             panic!("on purpose: main");
         };
-        let text = panic_text(|| event_loop.run_until_complete(main).map(|()| ()));
+        let text = panic_text(|| event_loop.run_until_complete(main));
         assert_eq!(text, "on purpose: main");
         assert!(!event_loop.is_running() && callsoon::try_get_running_loop().is_none());
         assert!(event_loop.all_tasks().is_empty());

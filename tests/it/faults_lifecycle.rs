@@ -13,7 +13,7 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, FutureError, RunError, TaskError, get_running_loop, sleep};
 use futures_lite::future::{block_on, poll_once};
 
-use crate::support::{Trace, audited, counted_fds, one_turn, virtual_loop};
+use crate::support::{Trace, audited, counted_fds, one_turn, virtual_loop, watched};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,7 +35,7 @@ fn every_run(event_loop: &EventLoop) -> Vec<String> {
 
 #[test]
 fn b5_a_run_inside_a_run_is_an_error_and_no_deadlock() {
-    audited(|| {
+    audited(watched(|| {
         let trace = Trace::new();
         let event_loop = Rc::new(virtual_loop(&trace));
         let (own, t) = (Rc::clone(&event_loop), trace.clone());
@@ -44,12 +44,12 @@ fn b5_a_run_inside_a_run_is_an_error_and_no_deadlock() {
         event_loop.run_forever().unwrap();
         trace.expect([r#"["Nested", "Nested", "Nested", "Nested"]"#]);
         assert!(!event_loop.is_running());
-    });
+    }));
 }
 
 #[test]
 fn b5_a_run_inside_another_loops_callback_or_task_is_an_error_and_both_go_on() {
-    audited(|| {
+    audited(watched(|| {
         let trace = Trace::new();
         let (outer, inner) = (virtual_loop(&trace), Rc::new(virtual_loop(&trace)));
         let (other, t) = (Rc::clone(&inner), trace.clone());
@@ -65,7 +65,7 @@ fn b5_a_run_inside_another_loops_callback_or_task_is_an_error_and_both_go_on() {
         trace.expect([r#"["Nested", "Nested", "Nested", "Nested"]"#; 3]);
         // Refused runs changed nothing; the inner loop still has the stop that was asked for.
         assert_eq!(every_run(&inner), ["Ok"; 4]);
-    });
+    }));
 }
 
 #[test]

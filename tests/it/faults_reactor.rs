@@ -104,37 +104,36 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
             let (first, mut first_peer) = stream_and_peer();
-            let (second, mut second_peer) = stream_and_peer();
+            let (second, mut second_peer) = std_pair();
+            let number = second.as_raw_fd();
+            let second = TcpStream::from_std(second).unwrap();
             let (third, third_peer) = std_pair();
             let second = Rc::new(RefCell::new(Some(second)));
-            let polls = Polls::default();
             let handler = create_task({
-                let (second, polls) = (Rc::clone(&second), polls.clone());
+                let second = Rc::clone(&second);
                 async move {
                     first.read_exact(&mut [0]).await.unwrap();
                     // Its event stands in the same batch as ours.
                     let gone = second.borrow_mut().take().unwrap();
-                    let number = std::fs::read_dir("/proc/self/fd").unwrap().count();
+                    let open = counted_fds();
                     drop(gone);
-                    assert_eq!(
-                        std::fs::read_dir("/proc/self/fd").unwrap().count(),
-                        number - 1
-                    );
-                    // The lowest free number is the one that has just been closed.
-                    let third_again = third.try_clone().unwrap();
+                    assert_eq!(counted_fds(), open - 1);
+                    dup_onto(&third, number);
                     drop(third);
-                    let stream = Rc::new(TcpStream::from_std(third_again).unwrap());
+                    let stream = TcpStream::from_std(own(number)).unwrap();
                     let error = stream.try_read(&mut [0]).unwrap_err();
                     assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    create_task(polls.of(async move {
-                        let _ = stream.read(&mut [0]).await;
-                    }))
+                    stream
                 }
             });
             yield_now().await;
             first_peer.write_all(b"1").unwrap();
             second_peer.write_all(b"2").unwrap();
-            let reader = handler.await.unwrap();
+            let stream = handler.await.unwrap();
+            let polls = Polls::default();
+            let reader = create_task(polls.clone().of(async move {
+                let _ = stream.read(&mut [0]).await;
+            }));
             sleep(Duration::from_millis(5)).await;
             assert_eq!(polls.get(), 1);
             drop(third_peer);
@@ -548,7 +547,8 @@ fn d4_a_half_close_wakes_the_reader_and_leaves_the_full_writer_alone() {
 fn d4_a_stream_that_nobody_reads_does_not_spin_after_the_end_or_a_reset() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
-        let hang_ups: [(&str, fn(StdStream)); 4] = [
+        type HangUp = (&'static str, fn(StdStream));
+        let hang_ups: [HangUp; 4] = [
             ("close", drop),
             ("reset", reset),
             ("half-close", |peer| {

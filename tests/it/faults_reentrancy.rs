@@ -27,8 +27,10 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
+type End = (&'static str, fn(EventLoop));
+
 /// The three ways in which a loop ends.
-const ENDS: [(&str, fn(EventLoop)); 3] = [
+const ENDS: [End; 3] = [
     ("close", |event_loop| {
         event_loop.close().unwrap();
         drop(event_loop);
@@ -302,7 +304,7 @@ fn programs() -> impl Strategy<Value = Program> {
         1 => Just(Act::Nest),
         1 => Just(Act::Panic),
     ];
-    vec(vec(act, 0..6), 1..7)
+    vec(vec(act, 1..8), 2..8)
 }
 
 /// The script that `number` picks for script `from`.

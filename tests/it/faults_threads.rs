@@ -225,8 +225,11 @@ fn i2_sixteen_threads_post_ten_thousand_times_each_and_all_run_in_their_order() 
     }));
 }
 
-/// The ways in which a loop comes to its end with posts pending.
-const CLOSE_PATHS: [(&str, fn(EventLoop)); 3] = [
+/// A way in which a loop comes to its end, and its name.
+type ClosePath = (&'static str, fn(EventLoop));
+
+/// Those that a loop with posts pending can take.
+const CLOSE_PATHS: [ClosePath; 3] = [
     ("close", |event_loop| event_loop.close().unwrap()),
     ("drop", drop),
     ("unwinding", |event_loop| {

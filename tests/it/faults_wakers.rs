@@ -1,5 +1,11 @@
 //! Wakers and tasks under abuse: used too late, elsewhere, too often, or by code that bites back.
 
+#![allow(
+    clippy::waker_clone_wake,
+    clippy::async_yields_async,
+    reason = "what a clone does is tested too, and some futures are made inside the loop and polled outside"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, IntoFuture, pending, poll_fn};
@@ -201,14 +207,58 @@ fn a1_a_waker_of_a_finished_task_does_not_disturb_the_next_in_its_slot() {
         one_turn(&event_loop);
         first.cancel();
         one_turn(&event_loop);
-        let (listener, _, polls) = Listener::new();
+        let (listener, own, polls) = Listener::new();
         event_loop.create_task(listener).detach();
         let stale = waker.take().unwrap();
-        for _ in 0..10 {
+        for round in 0..10 {
             stale.wake_by_ref();
             one_turn(&event_loop);
+            assert_eq!(polls.get(), 1 + round, "a key of the former tenant");
+            // And it has not used up the wake of the present one.
+            own.borrow().as_ref().unwrap().wake_by_ref();
+            stale.wake_by_ref();
+            one_turn(&event_loop);
+            assert_eq!(polls.get(), 2 + round);
         }
-        assert_eq!(polls.get(), 1);
+    });
+}
+
+#[test]
+fn a1_the_waker_of_a_task_in_use_always_leads_to_it_whatever_number_the_task_has() {
+    audited(watched(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        // Once round all generations, with another task beside it that ends with nobody awaiting it.
+        for _ in 0..=u16::MAX {
+            let (listener, waker, polls) = Listener::new();
+            let task = event_loop.create_task(listener);
+            let others = [(); 2].map(|()| event_loop.create_task(async {}));
+            one_turn(&event_loop);
+            assert!(others.iter().all(callsoon::Task::done));
+            one_turn(&event_loop); // a spurious poll would be now
+            let polled = polls.get();
+            let newest = waker.borrow().clone().unwrap();
+            newest.wake();
+            one_turn(&event_loop);
+            assert_eq!(polls.get(), polled + 1, "the wake went astray");
+            task.cancel();
+            one_turn(&event_loop);
+        }
+    }));
+}
+
+#[test]
+fn a1_a_sleep_whose_loop_is_closed_never_says_that_its_time_has_come() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let mut sleep = event_loop
+            .run_until_complete(async { Box::pin(callsoon::sleep(Duration::from_secs(1))) })
+            .unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sleep.as_mut().poll(&mut context).is_pending());
+        drop(event_loop);
+        for _ in 0..3 {
+            assert!(sleep.as_mut().poll(&mut context).is_pending(), "early");
+        }
     });
 }
 
@@ -513,9 +563,11 @@ impl Reach {
         let _ = (handle.time(), handle.metrics(), handle.has_ready());
         let _ = (handle.all_tasks(), handle.current_task(), handle.debug());
         let _ = (callsoon::try_get_running_loop(), format!("{handle:?}"));
-        let trace = self.trace.clone();
-        handle.set_exception_handler(move |_, context| trace.push(context));
-        handle.call_exception_handler(&ExceptionContext::new("told by evil code"));
+        if !handle.is_closed() {
+            let trace = self.trace.clone();
+            handle.set_exception_handler(move |_, context| trace.push(context));
+            handle.call_exception_handler(&ExceptionContext::new("told by evil code"));
+        }
         let posted = handle.remote().call_soon_threadsafe(|| ());
         assert_eq!(posted.is_err(), handle.is_closed());
         if let Ok(posted) = posted {
@@ -585,9 +637,11 @@ impl Reach {
     }
 }
 
+type Boxed = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Something that waits, and what ends the waiting.
 struct Waiting {
-    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    future: Option<Boxed>,
     complete: Option<Box<dyn FnOnce()>>,
 }
 
@@ -639,8 +693,7 @@ impl Zoo {
         let event_loop = &self.event_loop;
         let setter = self.reach.future.clone();
         let set = move || setter.set_result(1).unwrap();
-        let (future, complete): (Pin<Box<dyn Future<Output = ()>>>, Box<dyn FnOnce()>) = match kind
-        {
+        let (future, complete): (Boxed, Box<dyn FnOnce()>) = match kind {
             Kind::Future => {
                 let future = self.reach.future.clone();
                 (Box::pin(async { drop(future.await) }), Box::new(set))

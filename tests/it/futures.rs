@@ -11,6 +11,9 @@ use callsoon::{Future, FutureError, InvalidState};
 
 use crate::support::{DropProbe, SharedTrace, Trace, audited, one_turn, panic_text, virtual_loop};
 
+/// What a future is after an end, and that end.
+type End = (&'static str, fn(&Future<u8>));
+
 /// Everything that a look at a future shows.
 fn look(future: &Future<u8>) -> String {
     let result = match future.result() {
@@ -29,7 +32,7 @@ fn look(future: &Future<u8>) -> String {
 fn m3_a_done_future_refuses_another_end_and_gives_back_what_it_was_given() {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
-        let ends: [(&str, fn(&Future<u8>)); 4] = [
+        let ends: [End; 4] = [
             ("1, done true, cancelled false", |future| {
                 future.set_result(1).unwrap();
             }),
@@ -387,6 +390,9 @@ fn a_future_of_another_loop_is_refused_and_its_own_awaiters_are_not_disturbed() 
         let trace = Trace::new();
         let (home, abroad) = (virtual_loop(&trace), virtual_loop(&trace));
         let future = home.create_future::<u8>();
+        // Were it to wait, that would be for ever.
+        let handle = abroad.handle();
+        abroad.call_later(Duration::from_secs(1), move || handle.stop());
         let native = home.create_task(future.clone());
         one_turn(&home);
         let error = abroad.run_until_complete(&future).unwrap().unwrap_err();
@@ -653,7 +659,7 @@ fn a_future_outlives_its_loop_and_forgets_its_listeners() {
 fn a_future_shows_its_state_and_birthplace() {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
-        let ends: [(&str, fn(&Future<u8>)); 4] = [
+        let ends: [End; 4] = [
             ("pending", |_| ()),
             ("finished", |future| future.set_result(1).unwrap()),
             ("failed", |future| future.set_exception("x").unwrap()),

@@ -10,7 +10,7 @@ use callsoon::{Clock, EventLoop, Handle, LoopHandle, ThreadsafeHandle, TimerHand
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::audited;
+use crate::support::{audited, watched};
 
 /// What a callback, or the code between two runs, does. Times are nanoseconds.
 #[derive(Clone, Debug)]
@@ -342,12 +342,12 @@ fn compare(programs: u32, event_interval: Option<u32>) {
 
 #[test]
 fn random_programs_run_as_in_asyncio_with_a_look_in_every_turn() {
-    audited(|| compare(3_000, Some(1)));
+    audited(watched(|| compare(3_000, Some(1))));
 }
 
 /// On the virtual clock time passes in looks only, and a timer that is due already forces one: so looks that are left
 /// out leave no trace at all.
 #[test]
 fn random_programs_run_as_in_asyncio_with_looks_left_out() {
-    audited(|| compare(3_000, None));
+    audited(watched(|| compare(3_000, None)));
 }

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancelled, Panicked, TaskError};
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
 
@@ -101,8 +102,7 @@ impl Header {
             }
             Some(_) => Some(payload),
         });
-        // A payload's destructor is foreign code, and may panic like any other; then nothing is left to be told.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(second)));
+        drop_quietly(second);
     }
 
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.

@@ -308,7 +308,7 @@ impl<T> Drop for Task<T> {
         {
             self.cell
                 .home()
-                .report(&never_retrieved(self.cell.header(), panicked));
+                .report(never_retrieved(self.cell.header(), panicked));
         }
     }
 }

@@ -1,0 +1,200 @@
+//! A process of its own for each test, because what is proven is a line on the process's stderr, and a write that fails.
+//!
+//! Row D8: the descriptor that wakes a sleeping loop cannot be written. That must be said aloud at once, not swallowed,
+//! and the next sender must get another chance.
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use callsoon::{EventLoop, get_running_loop};
+
+use support::{SharedTrace, audited, forbid, thread_id, wait_until_asleep, watched};
+
+/// Set in the child.
+const CHILD: &str = "CALLSOON_BELL_CHILD";
+
+/// What the child says where it cannot do what is asked.
+const SKIPPED: &str = "skipped: this system has no system call filters";
+
+/// What must be said.
+const ALARM: &str = "cannot be woken";
+
+/// Runs `test` in a child process, and gives its stderr; `None`, with the reason printed, where it had to skip.
+fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
+    if std::env::var_os(CHILD).is_some() {
+        test();
+        return None;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&child.stderr).into_owned();
+    assert!(child.status.success(), "{}: {stderr}", child.status);
+    if stderr.contains(SKIPPED) {
+        eprintln!("{SKIPPED}");
+        return None;
+    }
+    Some(stderr)
+}
+
+/// Past the harness, like the library itself.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A loop and the number of its eventfd, which is the one that was not there before.
+fn loop_and_bell() -> (EventLoop, i32) {
+    let before = eventfds();
+    let event_loop = EventLoop::new().unwrap();
+    let bells: Vec<_> = eventfds().difference(&before).copied().collect();
+    let [bell] = bells[..] else {
+        panic!("a loop has one eventfd, not {}", bells.len());
+    };
+    assert_ne!(bell, event_loop.as_raw_fd());
+    (event_loop, bell)
+}
+
+fn eventfds() -> BTreeSet<i32> {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
+    entries
+        .flatten()
+        .filter(|entry| {
+            std::fs::read_link(entry.path())
+                .is_ok_and(|target| target.to_string_lossy().contains("eventfd"))
+        })
+        .map(|entry| entry.file_name().to_string_lossy().parse().unwrap())
+        .collect()
+}
+
+#[test]
+fn d8_a_bell_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
+    let Some(stderr) = stderr_of_child(
+        "d8_a_bell_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender",
+        || audited(watched(a_post_whose_ring_fails)),
+    ) else {
+        return;
+    };
+    let between = |from: &str, to: &str| {
+        let (_, rest) = stderr.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    let said = between("-- posting", "-- posted");
+    assert!(said.contains(ALARM), "{stderr}");
+    assert!(said.contains("Operation not permitted"), "{stderr}");
+    let said = between("-- posted", "-- done");
+    assert!(!said.contains(ALARM), "{stderr}");
+}
+
+fn a_post_whose_ring_fails() {
+    let (event_loop, bell) = loop_and_bell();
+    let trace = SharedTrace::new();
+    let (remote, sleeper, t) = (event_loop.remote(), thread_id(), trace.clone());
+    let (running, runs) = mpsc::channel();
+    event_loop.call_soon(move || running.send(()).unwrap());
+    let able = event_loop.remote();
+    let poster = thread::spawn(move || {
+        runs.recv().unwrap();
+        wait_until_asleep(sleeper);
+        // The filter is this inner thread's alone.
+        let unable = thread::spawn(move || {
+            if !forbid(libc::SYS_write, Some(bell), libc::EPERM) {
+                say(SKIPPED);
+                return;
+            }
+            let start = Instant::now();
+            say("-- posting");
+            remote.call_soon_threadsafe(t.note("first")).unwrap();
+            say("-- posted");
+            assert!(start.elapsed() < Duration::from_secs(1));
+        });
+        unable.join().unwrap();
+        able.call_soon_threadsafe(|| get_running_loop().stop())
+            .unwrap();
+    });
+    event_loop.run_forever().unwrap();
+    say("-- done");
+    poster.join().unwrap();
+    let lines = trace.take();
+    assert!(lines.is_empty() || lines == ["first"], "{lines:?}");
+}
+
+#[test]
+fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
+    let Some(stderr) = stderr_of_child(
+        "d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again",
+        || audited(watched(a_guest_whose_ring_fails)),
+    ) else {
+        return;
+    };
+    for callback in ["first", "second"] {
+        let (_, rest) = stderr
+            .split_once(&format!("-- queueing the {callback}"))
+            .unwrap();
+        let said = rest.split_once("-- queued").unwrap().0;
+        assert!(said.contains(ALARM), "the {callback}: {stderr}");
+    }
+}
+
+fn a_guest_whose_ring_fails() {
+    let (event_loop, bell) = loop_and_bell();
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    // This thread ends with the test, and the filter with it.
+    if !forbid(libc::SYS_write, Some(bell), libc::EPERM) {
+        return say(SKIPPED);
+    }
+    let trace = SharedTrace::new();
+    for callback in ["first", "second"] {
+        say(&format!("-- queueing the {callback}"));
+        event_loop.call_soon(trace.note(callback));
+        say("-- queued");
+    }
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    trace.expect(["first", "second"]);
+}
+
+#[test]
+fn d8_a_bell_that_has_been_rung_to_the_brim_still_wakes() {
+    audited(watched(|| {
+        let (event_loop, bell) = loop_and_bell();
+        // As many rings as the counter holds: the next one would block.
+        let most = (u64::MAX - 1).to_ne_bytes();
+        write_to(bell, &most);
+        let (remote, sleeper) = (event_loop.remote(), thread_id());
+        let (running, runs) = mpsc::channel();
+        event_loop.call_soon(move || running.send(()).unwrap());
+        let poster = thread::spawn(move || {
+            runs.recv().unwrap();
+            for _ in 0..10 {
+                wait_until_asleep(sleeper);
+                remote.call_soon_threadsafe(|| ()).unwrap();
+            }
+            remote
+                .call_soon_threadsafe(|| get_running_loop().stop())
+                .unwrap();
+        });
+        event_loop.run_forever().unwrap();
+        poster.join().unwrap();
+    }));
+}
+
+#[allow(unsafe_code)]
+fn write_to(descriptor: i32, bytes: &[u8]) {
+    // SAFETY: the pointer and the length are those of one live slice, which the call only reads.
+    let written = unsafe { libc::write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+    assert_eq!(written, bytes.len() as isize);
+}

@@ -1,0 +1,204 @@
+//! A process of its own, because it runs out of descriptors on purpose.
+//!
+//! Row L1: no descriptor is left for a waiting client, whose edge the poller has told of already. The loop does not
+//! spin, says so once, serves everybody else, and accepts soon after a descriptor is free, without a new edge.
+
+#![allow(unsafe_code)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::cell::Cell;
+use std::fs::File;
+use std::net::TcpStream as StdStream;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use callsoon::net::{TcpListener, TcpStream};
+use callsoon::{EventLoop, get_running_loop, sleep};
+
+use support::{
+    Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in, watched,
+};
+
+/// Lets the process have so many descriptors from now on, and gives the former limit.
+fn limit_descriptors(limit: libc::rlim_t) -> libc::rlim_t {
+    let mut limits = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limits` is a live `rlimit`, written by the first call and read by the second.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits), 0);
+        let former = limits.rlim_cur;
+        limits.rlim_cur = limit;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limits), 0);
+        former
+    }
+}
+
+/// Opens files until none can be opened.
+fn exhaust() -> Vec<File> {
+    let mut files = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+                assert!(!files.is_empty(), "the limit leaves nothing to play with");
+                return files;
+            }
+        }
+    }
+}
+
+/// A server that counts the clients that it has accepted, and keeps them.
+fn serve(
+    event_loop: &EventLoop,
+    listener: &Rc<TcpListener>,
+    accepted: &Rc<Cell<usize>>,
+) -> callsoon::Task<()> {
+    let (listener, accepted) = (Rc::clone(listener), Rc::clone(accepted));
+    event_loop.create_task(async move {
+        let mut clients = Vec::new();
+        loop {
+            clients.push(listener.accept().await.unwrap());
+            accepted.set(clients.len());
+        }
+    })
+}
+
+/// Looks again and again, at the loop's leisure, until so many clients have been accepted, and says how long it took.
+fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) -> Duration {
+    let start = Instant::now();
+    complete(event_loop, async {
+        while accepted.get() < count {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    start.elapsed()
+}
+
+#[test]
+fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_new_edge() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
+        let address = listener.local_addr().unwrap();
+        // Made while there are descriptors: the waiting clients, and two who talk all the time.
+        let clients: Vec<_> = (0..3)
+            .map(|_| StdStream::connect(address).unwrap())
+            .collect();
+        let (near, far) = event_loop
+            .run_until_complete(async { stream_pair() })
+            .unwrap();
+        let before = counted_fds();
+        let former = limit_descriptors(before as libc::rlim_t + 16);
+        let mut files = exhaust();
+        let accepted = Rc::new(Cell::new(0));
+        let server = serve(&event_loop, &listener, &accepted);
+
+        let start = event_loop.metrics();
+        turns_in(&event_loop, Duration::from_secs(1));
+        let end = event_loop.metrics();
+        let turns = end.turns - start.turns;
+        assert!(turns <= 20, "{turns} turns in a second");
+        trace.expect([
+            "report: Out of system resources in accept; trying again every half second \
+             (Too many open files (os error 24))",
+        ]);
+
+        // Others are served meanwhile.
+        complete(&event_loop, echo(&near, &far));
+        trace.expect([]);
+
+        // One descriptor is free: one client comes in, without any news of it from the poller.
+        assert_eq!(accepted.get(), 0);
+        drop(files.pop());
+        let waited = time_until(&event_loop, &accepted, 1);
+        assert!(waited <= Duration::from_secs(1), "{waited:?}");
+
+        // Full again: that is news, since there was a success in between. Then all the rest come in.
+        turns_in(&event_loop, Duration::from_millis(600));
+        assert_eq!(trace.take().len(), 1);
+        assert_eq!(accepted.get(), 1);
+        drop(files);
+        let waited = time_until(&event_loop, &accepted, 3);
+        assert!(waited <= Duration::from_secs(1), "{waited:?}");
+        trace.expect([]);
+        limit_descriptors(former);
+        server.cancel();
+        drop(complete(&event_loop, server));
+        drop(clients);
+    }));
+}
+
+/// A hundred messages there and back. It frees no descriptor.
+async fn echo(near: &TcpStream, far: &TcpStream) {
+    for round in 0..100_u32 {
+        let mut message = round.to_be_bytes();
+        near.write_all(&message).await.unwrap();
+        far.read_exact(&mut message).await.unwrap();
+        far.write_all(&message).await.unwrap();
+        near.read_exact(&mut message).await.unwrap();
+        assert_eq!(u32::from_be_bytes(message), round);
+    }
+}
+
+#[test]
+fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_nobody() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
+        let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
+        let files = exhaust();
+        let accepted = Rc::new(Cell::new(0));
+        let acceptors: Vec<_> = (0..4)
+            .map(|_| serve(&event_loop, &listener, &accepted))
+            .collect();
+        let turns = turns_in(&event_loop, Duration::from_secs(1));
+        assert!(turns <= 20, "{turns} turns in a second");
+        assert_eq!(trace.take().len(), 1);
+        for acceptor in acceptors {
+            acceptor.cancel();
+            drop(complete(&event_loop, acceptor));
+        }
+        drop(files);
+        limit_descriptors(former);
+        let (_, peer) = complete(&event_loop, listener.accept()).unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        trace.expect([]);
+    }));
+}
+
+#[test]
+fn l2_connect_without_descriptors_is_an_error_and_works_again_later() {
+    audited(watched(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let listener = complete(&event_loop, TcpListener::bind(loopback())).unwrap();
+        let address = listener.local_addr().unwrap();
+        let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
+        let mut files = exhaust();
+        complete(&event_loop, async move {
+            for error in [
+                TcpStream::connect(address).await.unwrap_err(),
+                TcpListener::bind(loopback()).await.unwrap_err(),
+            ] {
+                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+            }
+            assert_eq!(get_running_loop().metrics().sources, 1);
+            drop(files.pop());
+            drop(TcpStream::connect(address).await.unwrap());
+            drop(files);
+        });
+        limit_descriptors(former);
+    }));
+}

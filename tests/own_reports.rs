@@ -1,0 +1,174 @@
+//! Its own binary because it looks at a process's standard error, environment and first `tracing` subscriber.
+
+use std::process::{Command, Stdio, exit};
+
+use callsoon::{EventLoop, ExceptionContext};
+
+/// Set in the child, to the name of its scenario.
+const CHILD: &str = "CALLSOON_OWN_REPORTS";
+
+/// Runs `scenario` in a child process with this environment and gives the lines of ours on its standard error.
+fn said(test: &str, environment: &[(&str, &str)], scenario: fn()) -> Vec<String> {
+    if std::env::var_os(CHILD).is_some_and(|name| name == test) {
+        std::panic::set_hook(Box::new(|_| ()));
+        scenario();
+        exit(0);
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .env_remove("CALLSOON_DEBUG")
+        .env(CHILD, test)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{}: {text}", output.status);
+    let ours = text.lines().filter(|line| line.starts_with("callsoon: "));
+    ours.map(str::to_owned).collect()
+}
+
+fn report(message: &str) {
+    let event_loop = EventLoop::new().unwrap();
+    event_loop.call_exception_handler(&ExceptionContext::new(message));
+}
+
+/// Hears everything and says nothing.
+struct Deaf;
+
+impl tracing::Subscriber for Deaf {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn without_handler_and_subscriber_reports_go_to_standard_error() {
+    let lines = said(
+        "without_handler_and_subscriber_reports_go_to_standard_error",
+        &[],
+        || {
+            report("first");
+            let event_loop = EventLoop::new().unwrap();
+            event_loop.call_soon(|| panic!("oops"));
+            event_loop.create_task(async { panic!("task") }).detach();
+            event_loop.stop();
+            event_loop.run_forever().unwrap();
+        },
+    );
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "callsoon: first");
+    assert!(
+        lines[1].starts_with("callsoon: Exception in callback; created at tests/own_reports.rs:")
+    );
+    assert!(lines[1].ends_with("; panicked: oops"));
+    assert!(lines[2].starts_with("callsoon: Task exception was never retrieved; task: Task-1; "));
+}
+
+#[test]
+fn with_a_subscriber_reports_are_its_business() {
+    let lines = said("with_a_subscriber_reports_are_its_business", &[], || {
+        tracing::subscriber::set_global_default(Deaf).unwrap();
+        report("heard");
+    });
+    assert_eq!(lines, [""; 0]);
+}
+
+#[test]
+fn a_subscriber_of_one_thread_swallows_no_reports_of_others() {
+    let lines = said(
+        "a_subscriber_of_one_thread_swallows_no_reports_of_others",
+        &[],
+        || {
+            tracing::subscriber::with_default(Deaf, || report("heard"));
+            // It is gone: nobody would hear this any more.
+            report("unheard");
+        },
+    );
+    assert_eq!(lines, ["callsoon: unheard"]);
+}
+
+#[test]
+fn a_subscriber_that_panics_does_not_stop_the_loop() {
+    struct Panics;
+    impl tracing::Subscriber for Panics {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.target() == "callsoon"
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {
+            panic!("the subscriber");
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    said(
+        "a_subscriber_that_panics_does_not_stop_the_loop",
+        &[],
+        || {
+            tracing::subscriber::set_global_default(Panics).unwrap();
+            let run = |event_loop: &EventLoop| {
+                let reached = std::rc::Rc::new(std::cell::Cell::new(false));
+                let last = std::rc::Rc::clone(&reached);
+                event_loop.call_soon(|| panic!("the callback"));
+                event_loop.create_task(async {}).detach();
+                event_loop.call_soon(move || last.set(true));
+                event_loop.stop();
+                event_loop.run_forever().unwrap();
+                assert!(reached.get());
+            };
+            let event_loop = EventLoop::new().unwrap();
+            run(&event_loop);
+            // A handler that panics is one more report.
+            event_loop.set_exception_handler(|_, _| panic!("the handler"));
+            run(&event_loop);
+            // Debug mode warns of every callback and step, and at the drop of tasks that wait.
+            event_loop.set_debug(true);
+            event_loop.set_slow_callback_duration(std::time::Duration::ZERO);
+            run(&event_loop);
+            event_loop
+                .create_task(std::future::pending::<()>())
+                .detach();
+            let handle = event_loop.handle();
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(event_loop)));
+            assert!(handle.is_closed());
+        },
+    );
+}
+
+#[test]
+fn the_environment_switches_debug_mode_on() {
+    const NAME: &str = "the_environment_switches_debug_mode_on";
+    let check: fn() = || {
+        let debug = EventLoop::new().unwrap().debug();
+        report(&format!("debug {debug}"));
+        // The builder has the last word.
+        assert!(!EventLoop::builder().debug(false).build().unwrap().debug());
+    };
+    let values: [(&[(&str, &str)], &str); 4] = [
+        (&[], "debug false"),
+        (&[("CALLSOON_DEBUG", "1")], "debug true"),
+        (&[("CALLSOON_DEBUG", "0")], "debug false"),
+        (&[("CALLSOON_DEBUG", "")], "debug false"),
+    ];
+    for (environment, expected) in values {
+        assert_eq!(
+            said(NAME, environment, check),
+            [format!("callsoon: {expected}")]
+        );
+    }
+}

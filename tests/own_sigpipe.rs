@@ -1,0 +1,58 @@
+//! A process of its own, because it gives SIGPIPE its default action back, which is to die.
+//!
+//! Row E4: a write to a connection that is gone is an error, whatever the process has decided about SIGPIPE.
+
+#![allow(unsafe_code)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::io::ErrorKind;
+use std::net::Shutdown;
+
+use callsoon::EventLoop;
+
+use support::{audited, complete, reset, stream_and_peer, watched};
+
+#[test]
+fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_process() {
+    audited(watched(|| {
+        // SAFETY: restores what every process starts with; no other test lives in this process.
+        let former = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        assert_eq!(former, libc::SIG_IGN, "Rust programs start so");
+        let event_loop = EventLoop::new().unwrap();
+        complete(&event_loop, async {
+            let broken = |error: std::io::Error| {
+                assert!(
+                    matches!(
+                        error.kind(),
+                        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
+                    ),
+                    "{error}"
+                );
+            };
+            let (stream, peer) = stream_and_peer();
+            reset(peer);
+            for _ in 0..3 {
+                broken(stream.write(b"x").await.unwrap_err());
+                broken(stream.try_write(b"x").unwrap_err());
+                broken(stream.write_all(b"x").await.unwrap_err());
+            }
+            let (stream, _peer) = stream_and_peer();
+            stream.shutdown(Shutdown::Write).unwrap();
+            broken(stream.write(b"x").await.unwrap_err());
+            let (stream, peer) = stream_and_peer();
+            let (_reader, writer) = stream.into_split();
+            reset(peer);
+            // The shutdown in the half's destructor meets a connection that is gone.
+            drop(writer);
+        });
+        // SAFETY: as above, back to what the harness expects.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    }));
+}
