@@ -41,6 +41,7 @@
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/timerfd              an alarm to the microsecond
+//!   sys/fork                 whose process this is
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads

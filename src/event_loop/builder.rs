@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event_loop::owner::EventLoop;
 use crate::kernel::clock::Clock;
 use crate::kernel::loop_state::{LoopState, Settings};
+use crate::kernel::task::waker::watch_forks;
 
 /// Between two readings of the clock the loop runs at most this many entries: at 10 ns each less than a microsecond, and
 /// the reading costs a third of a nanosecond an entry.
@@ -144,6 +145,7 @@ impl Builder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn build(self) -> io::Result<EventLoop> {
+        watch_forks();
         Ok(EventLoop::from_state(LoopState::new(self.settings)?))
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::error::RunError;
 use crate::kernel::close::close;
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
+use crate::kernel::report::run_quietly;
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
@@ -303,7 +304,9 @@ impl Drop for EventLoop {
         if self.handle.state.debug.get() && !std::thread::panicking() {
             let pending = self.handle.state.queues(|queues| queues.tasks.len());
             if pending > 0 {
-                tracing::warn!(target: "callsoon", pending, "an event loop is dropped with tasks pending");
+                run_quietly(
+                    || tracing::warn!(target: "callsoon", pending, "an event loop is dropped with tasks pending"),
+                );
             }
         }
         // A running loop cannot be dropped: its run borrows the owner.

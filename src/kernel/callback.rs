@@ -13,7 +13,7 @@ use crate::error::Panicked;
 use crate::kernel::clock::NEVER;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::report::ExceptionContext;
+use crate::kernel::report::{ExceptionContext, run_quietly};
 use crate::kernel::task::waker::{current, with_current};
 use crate::kernel::timers::TimerKey;
 
@@ -61,8 +61,15 @@ fn timed<F: FnOnce()>(callback: F, location: Place) {
 /// Says that one callback or one step of a task held up all others.
 #[cold]
 pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
-    tracing::warn!(target: "callsoon", took = took.as_secs_f64(), %location, "a slow {what} held up the loop");
+    let took = took.as_secs_f64();
+    run_quietly(
+        || tracing::warn!(target: "callsoon", took, %location, "a slow {what} held up the loop"),
+    );
 }
+
+/// What a report says of a panic in the destructor of work that was refused. Such work is dropped before the refusal is
+/// said by a panic: the two must not meet.
+const REFUSED: &str = "Exception in the destructor of a refused callback";
 
 /// Whether a call that cannot fail must swallow its failure: a panic now would be one while another unwinds, or would
 /// come out of a destructor that runs because the loop is being closed.
@@ -92,10 +99,8 @@ impl LoopHandle {
         match state.push_call(boxed) {
             Ok(sequence) => Handle::new(self, Some(sequence), location),
             Err(refused) => {
+                state.shielded(REFUSED, || drop(refused));
                 refuse(state, "call_soon");
-                state.shielded("Exception in the destructor of a refused callback", || {
-                    drop(refused)
-                });
                 Handle::new(self, None, location)
             }
         }
@@ -111,10 +116,8 @@ impl LoopHandle {
         let state = &self.state;
         let key = state.reserve_timer(deadline, false);
         if key == TimerKey::STALE {
+            state.shielded(REFUSED, || drop(callback));
             refuse(state, "call_at");
-            state.shielded("Exception in the destructor of a refused callback", || {
-                drop(callback)
-            });
         } else if state.debug.get() {
             state.fill_timer(key, move || timed(callback, location));
         } else {

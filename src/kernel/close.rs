@@ -16,7 +16,14 @@ const IN_CLOSE: &str = "Exception in a destructor while the loop was closing";
 
 /// Closes the loop; a second call does nothing.
 pub(crate) fn close(state: &Rc<LoopState>) {
-    if state.is_closed() {
+    if matches!(state.phase.get(), Phase::Closing | Phase::Closed) {
+        return;
+    }
+    if state.is_inherited() {
+        // A forked child, where everything but the descriptors is a copy of what the parent goes on with: destructors
+        // would do their work a second time, and a lock may be held for ever by a thread that is not here.
+        state.phase.set(Phase::Closed);
+        drop(state.take_reactor());
         return;
     }
     state.phase.set(Phase::Closing);

@@ -31,6 +31,9 @@ use std::io::{self, Write as _};
 use std::mem;
 use std::sync::{Arc, LockResult, PoisonError};
 
+use tracing::dispatcher::get_default;
+use tracing::subscriber::NoSubscriber;
+
 use super::inline_fn::SendFn;
 use super::sync::{AtomicBool, Mutex, Ordering};
 
@@ -203,7 +206,7 @@ impl Inbox {
             }
         }
         tracing::error!(target: "callsoon", %error, "a sleeping event loop cannot be woken from another thread");
-        if !tracing::dispatcher::has_been_set() {
+        if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
             // Nobody listens to tracing. A closed stderr is no reason to panic in the sender, hence not `eprintln!`.
             let _ = writeln!(
                 io::stderr(),

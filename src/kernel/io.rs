@@ -101,6 +101,10 @@ impl<S: Source> Io<S> {
 
 impl<S: Source> Drop for Io<S> {
     fn drop(&mut self) {
+        if self.state.is_inherited() {
+            // The set is the parent's too, and so is the socket's place in it.
+            return;
+        }
         let mut woken = Vec::new();
         // On a closed loop there is no poller any more that could know the source.
         let _ = self

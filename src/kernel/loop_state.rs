@@ -19,11 +19,12 @@ use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::reactor::Reactor;
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
-use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly};
+use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
 use crate::kernel::task::cell::{Header, Home, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::{TimerKey, Timers};
+use crate::sys::fork;
 
 /// How many I/O operations a task may complete in one poll before it has to let others run: tokio's figure, and small
 /// enough that a hundred busy sockets still get their turn within a millisecond.
@@ -144,6 +145,8 @@ pub(crate) struct LoopState {
     pub(crate) id: u16,
     /// Tells this loop from others that had or will have the same id.
     pub(crate) epoch: u64,
+    /// How many forks this process had come from when the loop was made: a child finds another number.
+    forks: u32,
     /// What is added to a task's serial number to make its generation.
     generation_offset: u16,
     /// The other threads' door.
@@ -202,6 +205,7 @@ impl LoopState {
         Ok(Rc::new(Self {
             id: claim.id,
             epoch: claim.epoch,
+            forks: fork::generation(),
             generation_offset: generation,
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
@@ -276,8 +280,14 @@ impl LoopState {
         self.reactor.borrow_mut().take()
     }
 
+    /// Whether the loop will never run anything again. In a forked child that is so from the beginning.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.phase.get(), Phase::Closing | Phase::Closed)
+        matches!(self.phase.get(), Phase::Closing | Phase::Closed) || self.is_inherited()
+    }
+
+    /// Whether this is a forked child, and the loop its parent's. Then nothing may touch the poller.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.forks != fork::generation()
     }
 
     /// Whether new work may come in. Between runs it also moves what other threads and wakers have left at the door to
@@ -302,7 +312,13 @@ impl LoopState {
         if self.guest.get() && !self.guest_rung.replace(true) {
             let bell = self.reactor(|reactor| reactor.bell())?;
             if let Err(error) = bell.ring() {
-                tracing::error!(target: "callsoon", %error, "the loop that drives this one cannot be woken");
+                // The next entry tries again.
+                self.guest_rung.set(false);
+                self.report(ExceptionContext {
+                    message: "The loop that drives this one cannot be woken".to_owned(),
+                    exception: Some(Rc::new(error)),
+                    ..ExceptionContext::default()
+                });
             }
         }
         Ok(())
@@ -458,11 +474,9 @@ impl Home for Rc<LoopState> {
     }
 }
 
-/// The handler of last resort; a tracing subscriber is foreign code too.
+/// The handler of last resort.
 fn tell_default(context: &ExceptionContext) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| default_handler(context))) {
-        drop_quietly(payload);
-    }
+    run_quietly(|| default_handler(context));
 }
 
 /// A loop, for code on its thread: clone it freely.

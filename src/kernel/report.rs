@@ -8,6 +8,9 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
+use tracing::dispatcher::get_default;
+use tracing::subscriber::NoSubscriber;
+
 use crate::error::Panicked;
 
 /// What went wrong, for [`LoopHandle::set_exception_handler`](crate::LoopHandle::set_exception_handler).
@@ -74,20 +77,25 @@ impl fmt::Display for ExceptionContext {
     }
 }
 
-/// What a loop without a handler does: one `tracing` error, and a line on stderr where nobody has ever subscribed.
+/// What a loop without a handler does: one `tracing` error, or a line on stderr where nobody has subscribed.
 pub(crate) fn default_handler(context: &ExceptionContext) {
-    if tracing::dispatcher::has_been_set() {
-        tracing::error!(target: "callsoon", "{context}");
-    } else {
+    if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
         // A closed stderr must not turn one failure into two.
         let _ = writeln!(std::io::stderr(), "callsoon: {context}");
+    } else {
+        tracing::error!(target: "callsoon", "{context}");
+    }
+}
+
+/// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked.
+pub(crate) fn run_quietly(foreign: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+        std::mem::forget(payload);
     }
 }
 
 /// Drops something whose destructor may panic, where nobody is left to be told. The panic's own payload may do the same
 /// when it is dropped, and so on: it is forgotten.
 pub(crate) fn drop_quietly<T>(foreign: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(foreign))) {
-        std::mem::forget(payload);
-    }
+    run_quietly(|| drop(foreign));
 }

@@ -119,6 +119,11 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
     state.looks.count.set(state.looks.count.get() + 1);
     state.looks.forced.set(false);
     state.looks.left.set(state.looks.interval.get());
+    if state.is_inherited() {
+        return Err(io::Error::other(
+            "this process was forked inside the run: the loop is its parent's",
+        ));
+    }
     let mut woken = state.woken.take();
     let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
     let result = if idle {

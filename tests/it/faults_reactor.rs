@@ -19,8 +19,9 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{Clock, EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Trace, audited, complete, counted_fds, fill, forbid, loopback, one_turn, real_loop,
-    reset, std_pair, stream_and_peer, stream_pair, thread_id, turns_in, wait_until_asleep, watched,
+    Polls, Trace, audited, complete, counted_fds, fill, forbid, loopback, one_turn,
+    readable_within, real_loop, reset, std_pair, stream_and_peer, stream_pair, thread_id, turns_in,
+    wait_until_asleep, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -143,7 +144,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
 }
 
 #[test]
-fn d2_a_duplicate_that_stays_open_causes_no_turns() {
+fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         let (ours, mut peer) = std_pair();
@@ -154,10 +155,14 @@ fn d2_a_duplicate_that_stays_open_causes_no_turns() {
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
-        peer.write_all(b"for the duplicate").unwrap();
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        for _ in 0..10 {
+            peer.write_all(b"for the duplicate").unwrap();
+            assert!(readable_within(&duplicate, Duration::from_secs(20)));
+            assert!(!readable_within(&event_loop, Duration::ZERO));
+        }
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
-        drop(duplicate);
     }));
 }
 
@@ -593,6 +598,35 @@ fn d4_a_socket_that_was_never_connected_does_not_spin() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 10, "{turns} turns");
         complete(&event_loop, reader).unwrap();
+    }));
+}
+
+#[test]
+fn d4_a_socket_that_is_connected_after_its_registration_waits_for_data() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let listener = StdListener::bind(loopback()).unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let twin = socket.try_clone().unwrap();
+        let stream = event_loop
+            .run_until_complete(async { TcpStream::from_std(socket.into()).unwrap() })
+            .unwrap();
+        // The loop hears that the socket is closed in both directions, which is about to be wrong.
+        turns_in(&event_loop, Duration::from_millis(1));
+        let started = twin.connect(&listener.local_addr().unwrap().into());
+        assert!(started.is_ok() || started.unwrap_err().raw_os_error() == Some(libc::EINPROGRESS));
+        let (mut peer, _) = listener.accept().unwrap();
+        let reader = event_loop.create_task(async move {
+            let mut buffer = [0; 16];
+            let count = stream.read(&mut buffer).await.unwrap();
+            buffer[..count].to_vec()
+        });
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 10, "{turns} turns");
+        assert!(!reader.done());
+        peer.write_all(b"at last").unwrap();
+        assert_eq!(complete(&event_loop, reader).unwrap(), b"at last");
     }));
 }
 

@@ -2,10 +2,12 @@
 //! another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
 
 use std::cell::RefCell;
-use std::future::pending;
+use std::future::{Future as _, pending};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
@@ -15,8 +17,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    DropProbe, SharedTrace, Trace, audited, complete, counted_fds, one_turn, real_loop,
-    virtual_loop, watched,
+    CountingWaker, DropProbe, SharedTrace, Trace, audited, complete, counted_fds, one_turn,
+    real_loop, virtual_loop, watched,
 };
 
 /// Counts what becomes of a closure: `ran`, or dropped without having run.
@@ -461,6 +463,15 @@ fn i4_a_task_of_one_loop_awaited_on_another_says_so() {
         let mut task = owner.create_task(async { 7 });
         let error = other.run_until_complete(&mut task).unwrap().unwrap_err();
         assert!(matches!(error, TaskError::OtherLoop), "{error}");
+        // Also where it is awaited through a waker that is not ours.
+        let (_, foreign) = CountingWaker::new();
+        let refused = other.run_until_complete(async {
+            Pin::new(&mut task).poll(&mut Context::from_waker(&foreign))
+        });
+        assert!(matches!(
+            refused.unwrap(),
+            Poll::Ready(Err(TaskError::OtherLoop))
+        ));
         // Nothing has happened to it.
         assert_eq!(owner.run_until_complete(&mut task).unwrap().unwrap(), 7);
     }));

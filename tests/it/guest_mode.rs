@@ -1,8 +1,6 @@
 //! Another loop drives ours: `turn`, and the descriptor that says when a turn is worth it. The other loop is played by
 //! `poll(2)`, which is all that it needs.
 
-#![allow(unsafe_code)]
-
 use std::cell::Cell;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
@@ -15,21 +13,9 @@ use callsoon::net::TcpStream;
 use callsoon::{EventLoop, RunError, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    SharedTrace, Trace, audited, complete, real_loop, std_pair, stream_pair, thread_id,
-    virtual_loop, wait_until_asleep, watched,
+    SharedTrace, Trace, audited, complete, readable_within, real_loop, std_pair, stream_pair,
+    thread_id, virtual_loop, wait_until_asleep, watched,
 };
-
-/// Waits until the loop's descriptor is readable, at most so long.
-fn readable_within(event_loop: &EventLoop, limit: Duration) -> bool {
-    let mut descriptor = libc::pollfd {
-        fd: event_loop.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call.
-    let ready = unsafe { libc::poll(&mut descriptor, 1, limit.as_millis() as libc::c_int) };
-    ready == 1 && descriptor.revents & libc::POLLIN != 0
-}
 
 fn readable(event_loop: &EventLoop) -> bool {
     readable_within(event_loop, Duration::ZERO)

@@ -229,6 +229,33 @@ fn a_stopped_run_drops_a_main_future_that_it_owns() {
 }
 
 #[test]
+fn an_unfinished_main_future_is_dropped_inside_its_loop_and_its_panic_is_reported() {
+    audited(|| {
+        struct Loud(Trace);
+        impl Drop for Loud {
+            fn drop(&mut self) {
+                get_running_loop().call_soon(self.0.note("queued by the destructor"));
+                panic!("on purpose: in main's destructor");
+            }
+        }
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let loud = Loud(trace.clone());
+        event_loop.stop();
+        let stopped = event_loop.run_until_complete(async move {
+            let _loud = loud;
+            pending::<()>().await;
+        });
+        assert!(matches!(stopped, Err(RunError::Stopped)));
+        trace.expect([
+            "report: Exception in the destructor of an unfinished main task (on purpose: in main's destructor)",
+        ]);
+        one_turn(&event_loop);
+        trace.expect(["queued by the destructor"]);
+    });
+}
+
+#[test]
 fn a_panic_of_main_resumes_after_its_batch_and_the_loop_is_usable() {
     audited(|| {
         let trace = Trace::new();

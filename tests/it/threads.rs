@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -344,6 +344,40 @@ fn a4_posts_to_a_loop_that_falls_asleep_after_each_never_get_lost() {
                 .unwrap();
         });
         event_loop.run_forever().unwrap();
+        poster.join().unwrap();
+    }));
+}
+
+#[test]
+fn a4_posts_at_every_moment_of_falling_asleep_are_heard() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let remote = event_loop.remote();
+        let (done, ended) = async_channel::bounded::<()>(1);
+        let poster = thread::spawn(move || {
+            for round in 0..50_000_u32 {
+                let ran = Arc::new(AtomicBool::new(false));
+                let flag = Arc::clone(&ran);
+                remote
+                    .call_soon_threadsafe(move || flag.store(true, Ordering::Release))
+                    .unwrap();
+                // Waiting in the kernel would always be too slow to meet the loop on its way to sleep. The processor
+                // is given up now and then, for machines that have one only.
+                let mut waited = 0_u32;
+                while !ran.load(Ordering::Acquire) {
+                    waited += 1;
+                    if waited % 10_000 == 0 {
+                        thread::yield_now();
+                    }
+                    std::hint::spin_loop();
+                }
+                for _ in 0..round % 256 {
+                    std::hint::spin_loop();
+                }
+            }
+            done.send_blocking(()).unwrap();
+        });
+        complete(&event_loop, async move { ended.recv().await.unwrap() });
         poster.join().unwrap();
     }));
 }

@@ -84,10 +84,11 @@ fn refuse_task<F>(
 where
     F: Future + 'static,
 {
-    refuse(&state, "create_task");
     let cell = TaskCell::new(future, location, state);
+    // The future goes first: its destructor may panic, and must not do so while the refusal unwinds.
     let _ = cell.kill();
     cell.home.report_mishap(&*cell);
+    refuse(&cell.home, "create_task");
     Task { cell }
 }
 

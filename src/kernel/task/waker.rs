@@ -17,6 +17,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::registry;
 use crate::kernel::task::key::Key;
+use crate::sys::fork;
 
 /// One address for all wakers, which `will_wake` and [`key_of`] compare: a static, since a const may have several.
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, forget);
@@ -97,6 +98,11 @@ impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.set(self.former);
     }
+}
+
+/// From now on a forked child runs no loop, whatever its parent was doing.
+pub(crate) fn watch_forks() {
+    fork::watch(|| CURRENT.set(ptr::null()));
 }
 
 /// Calls `f` with the current loop, if there is one.

@@ -16,7 +16,9 @@ pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use probe::{CountingWaker, DropProbe};
-pub(crate) use proc::{cpu_time, thread_id, voluntary_switches, wait_until_asleep};
+pub(crate) use proc::{
+    cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
+};
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{

@@ -1,7 +1,8 @@
-//! What the system says of a thread, for tests about sleeping.
+//! What the system says of a thread or a descriptor, for tests about sleeping.
 
 #![allow(unsafe_code)]
 
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,4 +45,16 @@ pub(crate) fn cpu_time(thread_id: i32) -> Duration {
         std::fs::read_to_string(format!("/proc/self/task/{thread_id}/schedstat")).unwrap();
     let nanos = schedstat.split_whitespace().next().unwrap();
     Duration::from_nanos(nanos.parse().unwrap())
+}
+
+/// Waits until a descriptor is readable, at most so long.
+pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> bool {
+    let mut polled = libc::pollfd {
+        fd: descriptor.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call.
+    let ready = unsafe { libc::poll(&mut polled, 1, limit.as_millis() as libc::c_int) };
+    ready == 1 && polled.revents & libc::POLLIN != 0
 }
