@@ -87,15 +87,18 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
     }
 }
 
-/// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked.
+/// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked. The
+/// panic's payload may panic when it is dropped, and so on: what that throws is forgotten.
 pub(crate) fn run_quietly(foreign: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-        std::mem::forget(payload);
+    let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else {
+        return;
+    };
+    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
     }
 }
 
-/// Drops something whose destructor may panic, where nobody is left to be told. The panic's own payload may do the same
-/// when it is dropped, and so on: it is forgotten.
+/// Drops something whose destructor may panic, where nobody is left to be told.
 pub(crate) fn drop_quietly<T>(foreign: T) {
     run_quietly(|| drop(foreign));
 }

@@ -119,8 +119,9 @@ impl Slots {
         if found.generation != key.generation() {
             return None;
         }
+        let task = found.task.clone()?;
         found.scheduled = false;
-        found.task.clone()
+        Some(task)
     }
 
     /// The task of a key.
