@@ -38,6 +38,8 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
         test();
         return None;
     }
+    // The pipes to the child are not left over from the test next door.
+    let _alone = support::audit::alone();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")

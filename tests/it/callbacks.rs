@@ -238,43 +238,6 @@ fn a_panic_in_a_callback_is_reported_and_the_loop_goes_on() {
 }
 
 #[test]
-fn a_panic_in_a_posted_callback_is_reported_too() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
-        let remote = event_loop.remote();
-        let posting = std::thread::spawn(move || {
-            remote
-                .call_soon_threadsafe(|| panic!("on purpose: posted"))
-                .unwrap();
-        });
-        posting.join().unwrap();
-        event_loop.call_soon(trace.note("next"));
-        one_turn(&event_loop);
-        trace.expect(["report: Exception in callback (on purpose: posted)", "next"]);
-    });
-}
-
-#[test]
-fn a_panicking_exception_handler_is_survived() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
-        let t = trace.clone();
-        event_loop.set_exception_handler(move |_, context| {
-            t.push(&context.message);
-            panic!("on purpose: in the handler");
-        });
-        for _ in 0..2 {
-            event_loop.call_soon(|| panic!("on purpose: in a callback"));
-        }
-        event_loop.call_soon(trace.note("next"));
-        one_turn(&event_loop);
-        trace.expect(["Exception in callback", "Exception in callback", "next"]);
-    });
-}
-
-#[test]
 fn a_panicking_destructor_of_a_cancelled_callback_is_the_cancellers() {
     audited(|| {
         struct Bomb;
@@ -369,32 +332,6 @@ fn taken(lines: &Lines) -> Vec<String> {
 }
 
 #[test]
-fn posts_of_the_loops_own_thread_keep_their_place_among_callbacks() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
-        let lines = Lines::default();
-        // Between runs ...
-        soon(&event_loop, &lines, "a");
-        post(&event_loop.remote(), &lines, "b");
-        soon(&event_loop, &lines, "c");
-        post(&event_loop.remote(), &lines, "d");
-        one_turn(&event_loop);
-        assert_eq!(taken(&lines), ["a", "b", "c", "d"]);
-        // ... and inside one.
-        let (handle, l) = (event_loop.handle(), Arc::clone(&lines));
-        event_loop.call_soon(move || {
-            soon(&handle, &l, "e");
-            post(&handle.remote(), &l, "f");
-            soon(&handle, &l, "g");
-        });
-        one_turn(&event_loop);
-        assert!(taken(&lines).is_empty(), "posts too run in the next turn");
-        one_turn(&event_loop);
-        assert_eq!(taken(&lines), ["e", "f", "g"]);
-    });
-}
-
-#[test]
 fn posts_run_in_the_order_of_their_arrival() {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
@@ -424,44 +361,6 @@ fn posts_run_in_the_order_of_their_arrival() {
         ];
         assert_eq!(taken(&lines), expected);
     });
-}
-
-#[test]
-fn posts_of_many_threads_keep_each_threads_order() {
-    audited(watched(|| {
-        const THREADS: usize = 4;
-        const POSTS: usize = 2_000;
-        let event_loop = virtual_loop(&Trace::new());
-        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let (remote, seen) = (event_loop.remote(), Arc::clone(&seen));
-                std::thread::spawn(move || {
-                    for n in 0..POSTS {
-                        let seen = Arc::clone(&seen);
-                        let posted = remote.call_soon_threadsafe(move || {
-                            let mut seen = seen.lock().unwrap();
-                            seen.push((thread, n));
-                            if seen.len() == THREADS * POSTS {
-                                callsoon::get_running_loop().stop();
-                            }
-                        });
-                        posted.unwrap();
-                    }
-                })
-            })
-            .collect();
-        // The loop has nothing else to do: each post that finds it asleep wakes it.
-        event_loop.run_forever().unwrap();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-        let seen = seen.lock().unwrap();
-        for thread in 0..THREADS {
-            let order = seen.iter().filter(|entry| entry.0 == thread).map(|e| e.1);
-            assert!(order.eq(0..POSTS));
-        }
-    }));
 }
 
 #[test]
@@ -529,24 +428,6 @@ fn a_post_cancelled_by_an_earlier_callback_of_its_batch_does_not_run() {
 }
 
 #[test]
-fn posts_after_close_are_refused_and_dropped_by_the_caller() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
-        let remote = event_loop.remote();
-        drop(event_loop);
-        let poster = std::thread::spawn(move || {
-            let captured = Arc::new(());
-            let inside = Arc::clone(&captured);
-            let refused = remote.call_soon_threadsafe(move || drop(inside));
-            assert_eq!(refused.unwrap_err(), LoopClosed);
-            assert_eq!(Arc::strong_count(&captured), 1);
-            assert!(remote.is_closed());
-        });
-        poster.join().unwrap();
-    });
-}
-
-#[test]
 fn posts_that_close_finds_are_dropped_on_the_loops_thread_and_never_run() {
     audited(|| {
         struct AtHome(std::thread::ThreadId, Arc<std::sync::Mutex<u32>>);
@@ -571,27 +452,5 @@ fn posts_that_close_finds_are_dropped_on_the_loops_thread_and_never_run() {
         drop(event_loop);
         assert_eq!(*drops.lock().unwrap(), 1);
         assert!(!posted.cancel());
-    });
-}
-
-#[test]
-fn a_handle_of_a_closed_loop_finds_nothing_in_the_next_one() {
-    audited(|| {
-        // Inboxes are reused with their loop's id, so a stale handle has to know its own loop.
-        let trace = Trace::new();
-        for _ in 0..200 {
-            let old = virtual_loop(&trace);
-            let stale = old
-                .remote()
-                .call_soon_threadsafe(|| unreachable!())
-                .unwrap();
-            drop(old);
-            let new: EventLoop = virtual_loop(&trace);
-            let lines = Lines::default();
-            post(&new.remote(), &lines, "runs");
-            assert!(!stale.cancel());
-            one_turn(&new);
-            assert_eq!(taken(&lines), ["runs"]);
-        }
     });
 }

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use callsoon::net::TcpListener;
-use callsoon::{EventLoop, LoopHandle, sleep, sleep_until};
-use mio::unix::SourceFd;
+use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
 use crate::support::{Trace, audited, one_turn, real_loop, virtual_loop, watched};
 
@@ -34,6 +33,30 @@ fn a_virtual_clock_stands_still_while_work_is_ready() {
         event_loop.run_until_complete(sleep(SECOND)).unwrap();
         trace.expect(["chain ends", "timer"]);
         assert_eq!(event_loop.time() - start, SECOND);
+    });
+}
+
+#[test]
+fn looks_are_left_out_while_work_is_ready_unless_every_turn_is_to_look() {
+    audited(|| {
+        fn looks_of(builder: Builder) -> u64 {
+            let event_loop = builder.clock(Clock::Virtual).build().unwrap();
+            event_loop
+                .run_until_complete(async {
+                    for _ in 0..10_000 {
+                        yield_now().await;
+                    }
+                })
+                .unwrap();
+            event_loop.metrics().looks
+        }
+        let every_turn = looks_of(EventLoop::builder().event_interval(1));
+        assert!(every_turn >= 10_000);
+        // At most 64 entries, one a turn here, may run between two looks: and nearly so many do.
+        let looks = looks_of(EventLoop::builder());
+        assert!((10_000 / 64..200).contains(&looks), "{looks} looks");
+        let looks = looks_of(EventLoop::builder().event_interval(10));
+        assert!((1_000..1_200).contains(&looks), "{looks} looks");
     });
 }
 
@@ -139,31 +162,6 @@ fn a_turn_waits_no_longer_than_it_is_told() {
         // Nothing at all to do: an idle turn as long as it may be.
         event_loop.turn(Some(HOUR)).unwrap();
         assert_eq!(elapsed(), HOUR + 10 * SECOND);
-    });
-}
-
-#[test]
-fn a_turn_is_one_turn_and_uses_up_a_stop() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
-        let (handle, t) = (event_loop.handle(), trace.clone());
-        event_loop.call_soon(move || {
-            t.push("first");
-            handle.call_soon(t.note("second"));
-        });
-        event_loop.turn(None).unwrap();
-        trace.expect(["first"]);
-        assert!(event_loop.has_ready());
-        event_loop.turn(None).unwrap();
-        trace.expect(["second"]);
-        assert!(!event_loop.has_ready());
-        // A stop that was asked for before makes it look without waiting, and is answered by that.
-        event_loop.stop();
-        event_loop.turn(None).unwrap();
-        event_loop.call_later(SECOND, trace.note("later"));
-        event_loop.run_until_complete(sleep(SECOND)).unwrap();
-        trace.expect(["later"]);
     });
 }
 
@@ -289,80 +287,6 @@ fn a_spinning_loop_keeps_time_real_clock() {
             assert!(start.elapsed() >= delay);
         }
     });
-}
-
-/// The driver of a guest loop: another poller that watches its descriptor.
-struct Host {
-    poll: mio::Poll,
-    events: mio::Events,
-}
-
-impl Host {
-    fn of(event_loop: &EventLoop) -> Self {
-        let poll = mio::Poll::new().unwrap();
-        let fd = event_loop.as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE)
-            .unwrap();
-        let events = mio::Events::with_capacity(4);
-        Self { poll, events }
-    }
-
-    /// Whether the descriptor has become readable within `patience`.
-    fn called(&mut self, patience: Duration) -> bool {
-        self.poll.poll(&mut self.events, Some(patience)).unwrap();
-        !self.events.is_empty()
-    }
-}
-
-#[test]
-fn a_guests_descriptor_is_readable_when_a_turn_has_something_to_do_real_clock() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
-        let turn = || event_loop.turn(Some(Duration::ZERO)).unwrap();
-        turn();
-        let mut host = Host::of(&event_loop);
-        assert!(!host.called(Duration::ZERO), "nothing to do yet");
-
-        event_loop.call_soon(trace.note("callback"));
-        assert!(host.called(HOUR));
-        turn();
-        trace.expect(["callback"]);
-
-        let remote = event_loop.remote();
-        std::thread::spawn(move || remote.call_soon_threadsafe(|| ()).unwrap())
-            .join()
-            .unwrap();
-        assert!(host.called(HOUR));
-        turn();
-        assert!(!host.called(Duration::ZERO), "all is done");
-
-        // Armed between turns: the queueing itself calls, so that a turn can arm the alarm.
-        let when = event_loop
-            .call_later(3 * MILLISECOND, trace.note("timer"))
-            .when();
-        assert!(host.called(HOUR));
-        turn();
-        trace.expect([]);
-        while trace.take() != ["timer"] {
-            assert!(host.called(HOUR));
-            turn();
-        }
-        assert!(event_loop.time() >= when);
-
-        let future = event_loop.create_future::<()>();
-        let awaited = future.clone();
-        let task = event_loop.create_task(async move { awaited.await.unwrap() });
-        assert!(host.called(HOUR));
-        turn();
-        future.set_result(()).unwrap();
-        assert!(host.called(HOUR));
-        turn();
-        assert!(task.done());
-        // A plain run ends guest mode and leaves nothing behind that would spoil it.
-        event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
-    }));
 }
 
 #[test]

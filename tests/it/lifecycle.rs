@@ -382,25 +382,6 @@ fn the_innermost_loop_is_the_running_one_and_the_outer_one_comes_back() {
 }
 
 #[test]
-fn each_thread_runs_its_own_loop() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
-        let text = event_loop.run_until_complete(async {
-            let other = std::thread::spawn(|| {
-                assert!(try_get_running_loop().is_none());
-                let event_loop = virtual_loop(&Trace::new());
-                event_loop.run_until_complete(async {
-                    callsoon::sleep(HOUR).await;
-                    "other thread"
-                })
-            });
-            other.join().unwrap().unwrap()
-        });
-        assert_eq!(text.unwrap(), "other thread");
-    });
-}
-
-#[test]
 fn close_drops_everything_unrun_and_a_second_close_does_nothing() {
     audited(|| {
         let trace = Trace::new();
@@ -573,23 +554,5 @@ fn while_the_thread_unwinds_a_closed_loop_refuses_without_a_panic() {
         }));
         assert!(unwound.is_err());
         trace.expect(REFUSED);
-    });
-}
-
-#[test]
-fn a_loop_dropped_with_tasks_pending_warns_in_debug_mode() {
-    audited(|| {
-        let dropped = |debug, tasks| {
-            warnings_of(|| {
-                let event_loop = EventLoop::builder().debug(debug).build().unwrap();
-                for _ in 0..tasks {
-                    event_loop.create_task(pending::<()>()).detach();
-                }
-            })
-        };
-        let expected = "WARN an event loop is dropped with tasks pending pending=2";
-        assert_eq!(dropped(true, 2), [expected]);
-        assert!(dropped(true, 0).is_empty());
-        assert!(dropped(false, 2).is_empty());
     });
 }

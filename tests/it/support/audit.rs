@@ -3,18 +3,23 @@
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Tests of this binary run one after another: descriptors belong to the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Until it is dropped no test of this binary is under audit: for what opens descriptors outside one.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
 /// live that it started. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
 /// every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     super::quiet_panics();
     let name = format!("audit-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
     // Descriptors that the process opens once for all, the registry's among them, are not a test's.

@@ -1,6 +1,6 @@
 //! What tests share: the audit, loops, traces and probes.
 
-mod audit;
+pub(crate) mod audit;
 mod caught;
 mod evil;
 mod probe;
