@@ -179,7 +179,12 @@ fn k3_ten_thousand_loops_leave_no_descriptors_threads_or_memory() {
             let (fds, threads, resident) = base.unwrap();
             assert_eq!((counted_fds(), counted_threads()), (fds, threads));
             let grown = resident_bytes().saturating_sub(resident);
-            assert!(grown < 64 * 1024, "{grown} bytes over 9,000 loops");
+            // A sanitizer keeps freed memory aside on purpose; what it finds leaked it says itself.
+            let sanitized = std::env::var_os("CALLSOON_SANITIZED").is_some();
+            assert!(
+                sanitized || grown < 64 * 1024,
+                "{grown} bytes over 9,000 loops"
+            );
         },
     );
 }
