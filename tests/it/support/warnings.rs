@@ -11,8 +11,7 @@ use tracing::{Event, Metadata, Subscriber};
 pub(crate) fn warnings_of(f: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), f);
-    let lines = std::mem::take(&mut *lines.0.lock().unwrap());
-    lines
+    std::mem::take(&mut *lines.0.lock().unwrap())
 }
 
 /// A subscriber that knows no spans.
