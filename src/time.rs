@@ -92,24 +92,21 @@ impl Sleep {
         // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
         // callback. One of ours is a word.
         let ours = key_of(waker);
-        let foreign = if ours.is_none() {
-            Some(waker.clone())
-        } else {
-            None
-        };
-        let key = state.reserve_timer(deadline, ours.is_some());
-        if key != TimerKey::STALE {
-            match foreign {
-                None => {
-                    let task = ours.unwrap_or(Key::NONE);
-                    state.fill_timer(key, move || wake_key(task));
-                }
-                Some(waker) => state.fill_timer(key, move || wake_foreign(waker)),
+        let armed = match ours {
+            Some(task) => state.arm_timer(deadline, true, move || wake_key(task)).ok(),
+            None => {
+                let waker = waker.clone();
+                state
+                    .arm_timer(deadline, false, move || wake_foreign(waker))
+                    .ok()
             }
+        };
+        if let Some(key) = armed {
+            let waker = ours.unwrap_or(Key::NONE);
             self.stage = Stage::Armed {
                 key,
                 deadline,
-                waker: ours.unwrap_or(Key::NONE),
+                waker,
                 state,
             };
         }

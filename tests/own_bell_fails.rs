@@ -1,4 +1,4 @@
-//! A process of its own for each test, because what is proven is a line on the process's stderr, and a write that fails.
+//! A process of its own for each test, because what is proven is a line on stderr, and a write that fails.
 //!
 //! Row D8: the descriptor that wakes a sleeping loop cannot be written. That must be said aloud at once, not swallowed,
 //! and the next sender must get another chance.

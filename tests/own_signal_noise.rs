@@ -100,8 +100,8 @@ fn d7_interrupted_system_calls_are_nobody_s_business() {
     }));
 }
 
-/// Sleeps two hundred times, never early, beside a thousand messages back and forth. Gives a generous count of the turns
-/// that this takes without interruptions.
+/// Sleeps two hundred times, never early, beside a thousand messages back and forth. Gives a generous count of the
+/// turns that this takes without interruptions.
 async fn sleeps_and_echo() -> u64 {
     const SLEEPS: u32 = 200;
     const MESSAGES: u32 = 1000;

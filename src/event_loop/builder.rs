@@ -86,7 +86,7 @@ impl Builder {
     }
 
     /// How far apart timers may be and still share a wake-up; 75 µs by default. A lone timer wakes exactly; of several
-    /// within the slack all wait for the last. Zero is exact. No timer is ever early, and a virtual clock has no slack.
+    /// within the slack the earlier may wait for the last. Zero is exact. No timer is ever early, and a virtual clock has no slack.
     ///
     /// ```
     /// let exact = callsoon::EventLoop::builder().timer_slack(std::time::Duration::ZERO).build()?;

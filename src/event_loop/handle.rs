@@ -64,7 +64,12 @@ impl LoopHandle {
             // Due already: the next turn has to look.
             state.looks.force();
         }
-        self.queue_timer(state.clock.after(delay), callback, Location::caller())
+        self.queue_timer(
+            state.clock.after(delay),
+            callback,
+            Location::caller(),
+            "call_later",
+        )
     }
 
     /// Queues a callback for `when`, on the clock of [`time`](Self::time). Timers run in the order of their deadlines;
@@ -85,7 +90,12 @@ impl LoopHandle {
     #[track_caller]
     #[inline]
     pub fn call_at(&self, when: Instant, callback: impl FnOnce() + 'static) -> TimerHandle {
-        self.queue_timer(self.state.clock.raw(when), callback, Location::caller())
+        self.queue_timer(
+            self.state.clock.raw(when),
+            callback,
+            Location::caller(),
+            "call_at",
+        )
     }
 
     /// The time on the loop's clock. On the monotonic clock it is live, not that of the turn's beginning.

@@ -112,17 +112,26 @@ impl LoopHandle {
         deadline: u64,
         callback: F,
         location: Place,
+        call: &str,
     ) -> TimerHandle {
         let state = &self.state;
-        let key = state.reserve_timer(deadline, false);
-        if key == TimerKey::STALE {
-            state.shielded(REFUSED, || drop(callback));
-            refuse(state, "call_at");
-        } else if state.debug.get() {
-            state.fill_timer(key, move || timed(callback, location));
+        let armed = if state.debug.get() {
+            state
+                .arm_timer(deadline, false, move || timed(callback, location))
+                .map_err(|refused| {
+                    state.shielded(REFUSED, || drop(refused));
+                })
         } else {
-            state.fill_timer(key, move || guarded(callback, location));
-        }
+            state
+                .arm_timer(deadline, false, move || guarded(callback, location))
+                .map_err(|refused| {
+                    state.shielded(REFUSED, || drop(refused));
+                })
+        };
+        let key = armed.unwrap_or_else(|()| {
+            refuse(state, call);
+            TimerKey::STALE
+        });
         TimerHandle {
             state: Rc::clone(state),
             key: Cell::new(key),
@@ -204,7 +213,7 @@ impl fmt::Debug for Handle {
 
 /// A callback that `call_later` or `call_at` queued.
 ///
-/// Dropping it does nothing: the callback runs at its time. Handles order by their deadlines. It is not `Send`.
+/// Dropping it does nothing: the callback runs at its time. Handles order as their timers fire. It is not `Send`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -216,7 +225,8 @@ impl fmt::Debug for Handle {
 /// ```
 pub struct TimerHandle {
     state: Rc<LoopState>,
-    /// The timer; [`TimerKey::STALE`] once it was cancelled. One that has fired is stale too, but for itself.
+    /// The timer; with the index of [`TimerKey::STALE`] once it was cancelled. The generation stays: it tells which of two
+    /// timers with one deadline was created first.
     key: Cell<TimerKey>,
     deadline: u64,
     location: Place,
@@ -235,7 +245,12 @@ impl TimerHandle {
     /// ```
     #[inline]
     pub fn cancel(&self) {
-        drop(self.state.cancel_timer(self.key.replace(TimerKey::STALE)));
+        let key = self.key.get();
+        self.key.set(TimerKey {
+            index: TimerKey::STALE.index,
+            ..key
+        });
+        drop(self.state.cancel_timer(key));
     }
 
     /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
@@ -246,7 +261,7 @@ impl TimerHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.key.get() == TimerKey::STALE
+        self.key.get().index == TimerKey::STALE.index
     }
 
     /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never
@@ -263,9 +278,16 @@ impl TimerHandle {
     }
 }
 
+impl TimerHandle {
+    /// What handles are compared by: the order in which their timers fire, and then their loops.
+    fn rank(&self) -> (u64, u32, u64) {
+        (self.deadline, self.key.get().generation, self.state.epoch)
+    }
+}
+
 impl PartialEq for TimerHandle {
     fn eq(&self, other: &Self) -> bool {
-        self.deadline == other.deadline
+        self.rank() == other.rank()
     }
 }
 
@@ -279,7 +301,7 @@ impl PartialOrd for TimerHandle {
 
 impl Ord for TimerHandle {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.deadline.cmp(&other.deadline)
+        self.rank().cmp(&other.rank())
     }
 }
 
@@ -288,7 +310,7 @@ impl fmt::Debug for TimerHandle {
         let mut debug = f.debug_struct("TimerHandle");
         debug.field("cancelled", &self.cancelled());
         if self.deadline == NEVER {
-            debug.field("when", &"never");
+            debug.field("when", &format_args!("never"));
         } else {
             debug.field("when", &self.when());
         }

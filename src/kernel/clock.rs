@@ -86,9 +86,9 @@ impl LoopClock {
     /// The deadline that lies `delay` after now; [`NEVER`] when that is past the end of the scale.
     #[inline]
     pub(crate) fn after(&self, delay: Duration) -> u64 {
-        match u64::try_from(delay.as_nanos()) {
-            Ok(nanos) => self.now().saturating_add(nanos),
-            Err(_) => NEVER,
+        match nanos(delay) {
+            Some(nanos) => self.now().saturating_add(nanos),
+            None => NEVER,
         }
     }
 
@@ -96,16 +96,19 @@ impl LoopClock {
     #[inline]
     pub(crate) fn raw(&self, instant: Instant) -> u64 {
         match instant.checked_duration_since(self.base) {
-            Some(later) => match u64::try_from(later.as_nanos()) {
-                Ok(nanos) => self.base_raw.saturating_add(nanos),
-                Err(_) => NEVER,
+            Some(later) => match nanos(later) {
+                Some(nanos) => self.base_raw.saturating_add(nanos),
+                None => NEVER,
             },
-            None => {
-                let earlier = self.base.saturating_duration_since(instant).as_nanos();
-                self.base_raw
-                    .saturating_sub(u64::try_from(earlier).unwrap_or(u64::MAX))
-            }
+            None => self.raw_before(instant),
         }
+    }
+
+    #[cold]
+    fn raw_before(&self, instant: Instant) -> u64 {
+        let earlier = self.base.saturating_duration_since(instant);
+        self.base_raw
+            .saturating_sub(nanos(earlier).unwrap_or(u64::MAX))
     }
 
     /// The instant of a raw reading. One that `Instant` cannot hold becomes the base, which no deadline ever asks for:
@@ -119,4 +122,13 @@ impl LoopClock {
         };
         mapped.unwrap_or(self.base)
     }
+}
+
+/// A duration in nanoseconds, if it fits: 584 years do.
+#[inline]
+fn nanos(duration: Duration) -> Option<u64> {
+    duration
+        .as_secs()
+        .checked_mul(1_000_000_000)?
+        .checked_add(u64::from(duration.subsec_nanos()))
 }

@@ -179,8 +179,6 @@ pub(crate) struct LoopState {
     pub(crate) guest: Cell<bool>,
     /// The bell was rung since the last guest turn.
     pub(crate) guest_rung: Cell<bool>,
-    /// How many jobs outside the loop forbid a virtual clock to jump.
-    pub(crate) inhibited: Cell<usize>,
     handler: RefCell<Option<Handler>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
@@ -242,7 +240,6 @@ impl LoopState {
             },
             guest: Cell::new(false),
             guest_rung: Cell::new(false),
-            inhibited: Cell::new(0),
             handler: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
             woken: Cell::new(Vec::new()),
@@ -359,24 +356,28 @@ impl LoopState {
         }
     }
 
-    /// Arms a timer that does nothing yet; its caller fills it at once. `wakes` says that what it is filled with only
-    /// wakes a task, which is done as soon as the timer is due; anything else takes its place in the queue then.
-    /// On a closed loop the key is stale.
-    pub(crate) fn reserve_timer(&self, deadline: u64, wakes: bool) -> TimerKey {
+    /// Arms a timer, or gives back what it would have done where the loop is closed. `wakes` says that it only wakes a
+    /// task, which is done as soon as the timer is due; anything else takes its place in the queue then.
+    ///
+    /// One borrow for all of it: a borrow is a store that the next one waits for.
+    #[inline]
+    pub(crate) fn arm_timer<F: FnOnce() + 'static>(
+        &self,
+        deadline: u64,
+        wakes: bool,
+        call: F,
+    ) -> Result<TimerKey, F> {
         if self.admit().is_err() {
-            return TimerKey::STALE;
+            return Err(call);
         }
         if deadline <= self.looks.last.get() {
             // It is due: it fires in the next turn, which would otherwise be free not to look.
             self.looks.force();
         }
-        self.timers(|timers| timers.reserve(deadline, wakes))
-    }
-
-    /// Says what a timer does.
-    #[inline]
-    pub(crate) fn fill_timer(&self, key: TimerKey, call: impl FnOnce() + 'static) {
-        InlineFn::put(self.timers.borrow_mut().fill(key), call);
+        let mut timers = self.timers.borrow_mut();
+        let key = timers.reserve(deadline, wakes);
+        InlineFn::put(timers.fill(key), call);
+        Ok(key)
     }
 
     /// Disarms a timer; what it would have done comes back, to be dropped with nothing borrowed.

@@ -185,25 +185,20 @@ impl<P> Timers<P> {
     /// place by its exact value. `wakes` is for the caller to read again.
     ///
     /// Two steps, so that a payload is written once, where it stays: nothing here depends on how it is made.
+    #[inline]
     pub(crate) fn reserve(&mut self, deadline: u64, wakes: bool) -> TimerKey {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let never = deadline == u64::MAX;
+        if deadline == u64::MAX {
+            let index = self.occupy(deadline, NONE, generation, wakes, NEVER);
+            return TimerKey { index, generation };
+        }
         let slot = slot_of(deadline, self.current);
-        let prev = if never { NONE } else { self.slots[slot].tail };
-        let index = self.take_free();
-        let entry = &mut self.entries[index as usize];
-        entry.deadline = deadline;
-        entry.next = NONE;
-        entry.prev = prev;
-        entry.generation = generation;
-        entry.wakes = wakes;
-        entry.slot = if never { NEVER } else { slot as u16 };
-        if !never {
-            self.link_last(slot, index, prev);
-            if deadline < self.earliest {
-                (self.earliest, self.earliest_index) = (deadline, index);
-            }
+        let prev = self.slots[slot].tail;
+        let index = self.occupy(deadline, prev, generation, wakes, slot as u16);
+        self.link_last(slot, index, prev);
+        if deadline < self.earliest {
+            (self.earliest, self.earliest_index) = (deadline, index);
         }
         TimerKey { index, generation }
     }
@@ -214,29 +209,37 @@ impl<P> Timers<P> {
         &mut self.entries[key.index as usize].payload
     }
 
-    /// A place for a timer.
+    /// Writes everything but the payload of a timer into a free place, the last of its list so far.
     #[inline]
-    fn take_free(&mut self) -> u32 {
+    fn occupy(&mut self, deadline: u64, prev: u32, generation: u32, wakes: bool, slot: u16) -> u32 {
         self.live += 1;
-        if let Some(entry) = self.entries.get(self.free as usize) {
-            return std::mem::replace(&mut self.free, entry.next);
-        }
-        self.grow()
+        let index = self.free;
+        let Some(entry) = self.entries.get_mut(index as usize) else {
+            return self.grow(Entry {
+                deadline,
+                next: NONE,
+                prev,
+                generation,
+                wakes,
+                slot,
+                payload: None,
+            });
+        };
+        self.free = entry.next;
+        entry.deadline = deadline;
+        entry.next = NONE;
+        entry.prev = prev;
+        entry.generation = generation;
+        entry.wakes = wakes;
+        entry.slot = slot;
+        index
     }
 
     #[cold]
-    fn grow(&mut self) -> u32 {
+    fn grow(&mut self, entry: Entry<P>) -> u32 {
         let index = self.entries.len();
         assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
-        self.entries.push(Entry {
-            deadline: 0,
-            next: NONE,
-            prev: NONE,
-            generation: 0,
-            wakes: false,
-            slot: FREE,
-            payload: None,
-        });
+        self.entries.push(entry);
         index as u32
     }
 

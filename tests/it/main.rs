@@ -5,11 +5,18 @@
 
 mod support;
 
+mod callbacks;
+mod clocks;
 mod debug_mode;
 mod exception_handler;
+mod faults_edges;
+mod faults_floods;
+mod faults_lifecycle;
 mod faults_reactor;
 mod faults_reentrancy;
+mod faults_same_turn;
 mod faults_threads;
+mod faults_timers;
 mod faults_wakers;
 mod futures;
 mod guest_mode;
@@ -19,3 +26,5 @@ mod smoke;
 mod tasks;
 mod tcp;
 mod threads;
+mod timers;
+mod turn_model;

@@ -122,7 +122,7 @@ fn m1_calls_on_a_closed_loop_panic_and_say_so() {
         type Call = (&'static str, fn(&LoopHandle));
         let calls: [Call; 5] = [
             ("call_soon", |handle| drop(handle.call_soon(|| ()))),
-            ("call_at", |handle| {
+            ("call_later", |handle| {
                 drop(handle.call_later(Duration::ZERO, || ()));
             }),
             ("call_at", |handle| {

@@ -1,6 +1,6 @@
 //! TCP connections and listeners, as their users see them.
 
-use std::future::Future as _;
+use std::future::{Future as _, pending};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{
     Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream,
@@ -795,5 +795,27 @@ fn a_stream_outlives_its_loop_and_says_so() {
         });
         drop((stream, listener, peer, other));
         assert_eq!(counted_fds(), before);
+    }));
+}
+
+#[test]
+fn a_closed_listener_refuses_clients_and_frees_its_entry() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let acceptor = create_task(async move {
+                let _ = listener.accept().await;
+                pending::<()>().await;
+            });
+            yield_now().await;
+            acceptor.cancel();
+            assert!(acceptor.await.is_err());
+            let error = StdStream::connect(address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            StdListener::bind(address).unwrap();
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
     }));
 }
