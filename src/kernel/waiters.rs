@@ -1,8 +1,9 @@
 //! Who waits for one thing, first come first served.
 //!
-//! A waiter is named by the number it got when it joined. Numbers only grow, so the line is sorted by them and a waiter
-//! is found again by binary search after any number of others have left. The first waiter lies in the struct itself:
-//! most things are awaited by one task, and that must not allocate.
+//! A waiter is named by the number it got when it joined. Numbers only grow, so the line is sorted by them: while nobody
+//! has left from the middle, a waiter stands as far behind the first as its number says, and otherwise nearer, where
+//! binary search finds it. The first waiter lies in the struct itself: most things are awaited by one task, and that must
+//! not allocate. What every hand-over calls is inlined, so that a waiter is written to its place from registers.
 
 use std::collections::VecDeque;
 
@@ -33,11 +34,23 @@ impl<T> Waiters<T> {
         }
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.as_ref().is_none_or(|rest| rest.is_empty())
     }
 
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    /// The number that the next one to join will get: whoever is in line now has a lower one.
+    pub(crate) fn end(&self) -> WaiterId {
+        WaiterId(self.next)
+    }
+
     /// Joins at the end of the line.
+    #[inline]
     pub(crate) fn join(&mut self, waiter: T) -> WaiterId {
         let id = WaiterId(self.next);
         self.next += 1;
@@ -50,24 +63,76 @@ impl<T> Waiters<T> {
     }
 
     /// The waiter of this number, while it is in line.
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: WaiterId) -> Option<&mut T> {
         match &mut self.first {
             Some((first, waiter)) if *first == id => Some(waiter),
             _ => {
                 let rest = self.rest.as_mut()?;
-                let position = rest.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+                let position = find(rest, id)?;
                 Some(&mut rest[position].1)
             }
         }
     }
 
+    /// How many stand before the waiter of this number, while it is in line.
+    #[inline]
+    pub(crate) fn position(&self, id: WaiterId) -> Option<usize> {
+        match &self.first {
+            Some((first, _)) if *first == id => Some(0),
+            first => {
+                let position = find(self.rest.as_ref()?, id)?;
+                Some(position + usize::from(first.is_some()))
+            }
+        }
+    }
+
+    /// The waiter with `position` others before it.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, position: usize) -> Option<&mut T> {
+        let before = usize::from(self.first.is_some());
+        match position.checked_sub(before) {
+            None => self.first.as_mut().map(|(_, waiter)| waiter),
+            Some(position) => {
+                let waiter = self.rest.as_mut()?.get_mut(position)?;
+                Some(&mut waiter.1)
+            }
+        }
+    }
+
+    /// The waiter that came first, and its number.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<(WaiterId, &T)> {
+        let first = match &self.first {
+            Some(first) => first,
+            None => self.rest.as_ref()?.front()?,
+        };
+        Some((first.0, &first.1))
+    }
+
+    /// The numbers of all who are in line, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = WaiterId> {
+        let rest = self.rest.iter().flat_map(|rest| rest.iter());
+        self.first.iter().chain(rest).map(|(id, _)| *id)
+    }
+
+    /// Takes the waiter that came first out of the line.
+    #[inline]
+    pub(crate) fn take_first(&mut self) -> Option<T> {
+        if let Some((_, waiter)) = self.first.take() {
+            return Some(waiter);
+        }
+        self.rest.as_mut()?.pop_front().map(|(_, waiter)| waiter)
+    }
+
     /// Leaves the line; the caller drops the waiter with no borrow held.
+    #[inline]
     pub(crate) fn leave(&mut self, id: WaiterId) -> Option<T> {
         match &self.first {
             Some((first, _)) if *first == id => self.first.take().map(|(_, waiter)| waiter),
             _ => {
                 let rest = self.rest.as_mut()?;
-                let position = rest.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+                let position = find(rest, id)?;
                 rest.remove(position).map(|(_, waiter)| waiter)
             }
         }
@@ -98,6 +163,22 @@ impl<T> Waiters<T> {
             out.extend(rest.drain(..).map(|(_, waiter)| waiter));
         }
     }
+}
+
+/// Where in the sorted list the waiter of this number is.
+#[inline]
+fn find<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
+    let distance = id.0.checked_sub(rest.front()?.0.0)? as usize;
+    match rest.get(distance) {
+        Some((there, _)) if *there == id => Some(distance),
+        _ => search(rest, id),
+    }
+}
+
+/// [`find`] where somebody has left from the middle, or the waiter itself has.
+#[cold]
+fn search<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
+    rest.binary_search_by_key(&id, |(id, _)| *id).ok()
 }
 
 #[cfg(test)]
@@ -131,5 +212,26 @@ mod tests {
         let mut out = Vec::new();
         waiters.take_all(&mut out);
         assert_eq!(out, ["b", "c"]);
+    }
+
+    #[test]
+    fn positions_count_those_before_whether_the_first_place_is_taken_or_free() {
+        let mut waiters = Waiters::new();
+        let ids: Vec<_> = (0..4).map(|n| waiters.join(n)).collect();
+        for left in 0..4 {
+            assert_eq!(waiters.len(), 4 - left);
+            assert!(waiters.ids().eq(ids[left..].iter().copied()));
+            assert_eq!(waiters.first(), Some((ids[left], &left)));
+            for (position, &id) in ids[left..].iter().enumerate() {
+                assert_eq!(waiters.position(id), Some(position));
+                assert_eq!(waiters.at_mut(position), Some(&mut (left + position)));
+            }
+            assert_eq!(waiters.at_mut(4 - left), None);
+            assert_eq!(waiters.take_first(), Some(left));
+            assert_eq!(waiters.position(ids[left]), None);
+        }
+        assert!(waiters.first().is_none() && waiters.take_first().is_none());
+        assert_eq!(waiters.at_mut(0), None);
+        assert!(ids.iter().all(|id| *id < waiters.end()));
     }
 }

@@ -9,6 +9,7 @@ mod seccomp;
 mod shared_trace;
 mod sockets;
 mod trace;
+mod waiting;
 mod warnings;
 mod watchdog;
 
@@ -25,6 +26,7 @@ pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
 pub(crate) use trace::Trace;
+pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;
 pub(crate) use watchdog::{complete, turns_in, watched};
 

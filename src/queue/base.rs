@@ -1,0 +1,540 @@
+//! `Queue`, whatever the order of its items.
+//!
+//! Two lines and one rule. The getter with `n` others before it may take an item while there are more than `n`, the
+//! putter with `n` others before it may put one while there is room for more than `n`. Whenever an item comes or goes,
+//! or somebody leaves a line, exactly one waiter can get to the right side of this rule, and that one is nudged. Nothing
+//! is ever set aside for a waiter, so there is nothing to give back when it is dropped.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::kernel::waiters::WaiterId;
+use crate::queue::error::{GetError, PutError, ShutDown, TooManyTasksDone};
+use crate::queue::store::QueueStore;
+use crate::sync::line::{Gate, Line, Wait};
+
+/// A queue between tasks, first in first out: asyncio's `Queue`.
+///
+/// ```
+/// use std::rc::Rc;
+/// use callsoon::Queue;
+///
+/// # callsoon::run(async {
+/// let queue = Rc::new(Queue::new(2));
+/// let consumer = callsoon::create_task({
+///     let queue = Rc::clone(&queue);
+///     async move {
+///         let mut sum = 0;
+///         while let Ok(number) = queue.get().await {
+///             sum += number;
+///         }
+///         sum
+///     }
+/// });
+/// for number in 1..=10 {
+///     queue.put(number).await.unwrap();
+/// }
+/// queue.shutdown(false);
+/// assert_eq!(consumer.await.unwrap(), 55);
+/// # }).unwrap();
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let queue = callsoon::Queue::new(0);
+/// std::thread::spawn(move || queue.put_nowait(1));
+/// ```
+pub struct Queue<T, S = VecDeque<T>> {
+    /// The most items; 0 is no limit.
+    maxsize: usize,
+    items: RefCell<S>,
+    getters: Line,
+    putters: Line,
+    /// Items put and not yet reported by `task_done`.
+    unfinished: Cell<usize>,
+    /// Those who wait for `unfinished` to become 0. They are called.
+    joiners: Line,
+    shut_down: Cell<bool>,
+    item: PhantomData<T>,
+}
+
+impl<T> Queue<T> {
+    /// A queue for at most `maxsize` items; 0 is no limit.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(1);
+    /// queue.put_nowait("full now").unwrap();
+    /// assert!(queue.is_full());
+    /// ```
+    pub const fn new(maxsize: usize) -> Self {
+        Self::empty(maxsize, VecDeque::new())
+    }
+}
+
+impl<T, S> Queue<T, S> {
+    pub(crate) const fn empty(maxsize: usize, store: S) -> Self {
+        Self {
+            maxsize,
+            items: RefCell::new(store),
+            getters: Line::new(),
+            putters: Line::new(),
+            unfinished: Cell::new(0),
+            joiners: Line::new(),
+            shut_down: Cell::new(false),
+            item: PhantomData,
+        }
+    }
+
+    /// The most items that there may be; 0 is no limit.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::Queue::<u8>::new(3).maxsize(), 3);
+    /// ```
+    pub fn maxsize(&self) -> usize {
+        self.maxsize
+    }
+
+    /// Says that the work on one item that was got is done. When it has been said for every item, those who
+    /// [`join`](Self::join) go on.
+    ///
+    /// # Errors
+    /// [`TooManyTasksDone`] if there is no such item; then nothing happens.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(0);
+    /// queue.put_nowait("work").unwrap();
+    /// queue.get_nowait().unwrap();
+    /// assert!(queue.task_done().is_ok());
+    /// assert!(queue.task_done().is_err());
+    /// ```
+    pub fn task_done(&self) -> Result<(), TooManyTasksDone> {
+        let left = self.unfinished.get().checked_sub(1);
+        self.unfinished.set(left.ok_or(TooManyTasksDone)?);
+        if left == Some(0) {
+            self.joiners.call(usize::MAX);
+        }
+        Ok(())
+    }
+
+    /// Waits until the work on all items that were put is [done](Self::task_done). If it is, this does not suspend.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// callsoon::Queue::<u8>::new(0).join().await;
+    /// # }).unwrap();
+    /// ```
+    pub async fn join(&self) {
+        Wait::new(&Joining(self), ()).await;
+    }
+}
+
+impl<T, S: QueueStore<T>> Queue<T, S> {
+    /// A queue that keeps its items in a store of your own. What is in it already counts as put.
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// let queue = callsoon::Queue::with_store(0, VecDeque::from([1, 2]));
+    /// assert_eq!(queue.get_nowait(), Ok(1));
+    /// ```
+    pub fn with_store(maxsize: usize, store: S) -> Self {
+        let unfinished = store.len();
+        let queue = Self::empty(maxsize, store);
+        queue.unfinished.set(unfinished);
+        queue
+    }
+
+    /// How many items there are.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(0);
+    /// queue.put_nowait('a').unwrap();
+    /// assert_eq!(queue.qsize(), 1);
+    /// ```
+    #[inline]
+    pub fn qsize(&self) -> usize {
+        self.items.borrow().len()
+    }
+
+    /// Whether there is no item: asyncio's `empty`.
+    ///
+    /// ```
+    /// assert!(callsoon::Queue::<u8>::new(0).is_empty());
+    /// ```
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.qsize() == 0
+    }
+
+    /// Whether there is no room: asyncio's `full`. Never, where there is no limit.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(1);
+    /// assert!(!queue.is_full());
+    /// queue.put_nowait('a').unwrap();
+    /// assert!(queue.is_full());
+    /// ```
+    #[doc(alias = "full")]
+    pub fn is_full(&self) -> bool {
+        !self.has_room(0)
+    }
+
+    /// Puts an item in, as soon as there is room for it and for all who wait with theirs. If there is, this does not
+    /// suspend.
+    ///
+    /// # Errors
+    /// [`ShutDown`] with the item if the queue is shut down before there is room.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line, and the item is dropped with it.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let queue = callsoon::Queue::new(1);
+    /// queue.put("hello").await.unwrap();
+    /// assert_eq!(queue.get().await.unwrap(), "hello");
+    /// # }).unwrap();
+    /// ```
+    #[inline]
+    pub fn put(&self, item: T) -> impl Future<Output = Result<(), ShutDown<T>>> {
+        // Not an async function: that would keep a second place for the item.
+        Putting {
+            queue: self,
+            item: Some(item),
+            place: None,
+        }
+    }
+
+    /// Puts an item in if there is room, also where others wait for room.
+    ///
+    /// # Errors
+    /// [`PutError::Full`] or [`PutError::ShutDown`], with the item.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(1);
+    /// queue.put_nowait('a').unwrap();
+    /// assert_eq!(queue.put_nowait('b').unwrap_err().into_item(), 'b');
+    /// ```
+    #[inline]
+    pub fn put_nowait(&self, item: T) -> Result<(), PutError<T>> {
+        if self.shut_down.get() {
+            return Err(PutError::ShutDown(item));
+        }
+        if !self.has_room(0) {
+            return Err(PutError::Full(item));
+        }
+        self.push(item);
+        Ok(())
+    }
+
+    /// Takes an item, as soon as there is one for this and for all who wait for theirs. If there is, this does not
+    /// suspend.
+    ///
+    /// # Errors
+    /// [`ShutDown`] if the queue is shut down and has no more items.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line. It has no item then, so none is lost.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let queue = callsoon::Queue::new(0);
+    /// queue.put_nowait(1).unwrap();
+    /// assert_eq!(queue.get().await, Ok(1));
+    /// # }).unwrap();
+    /// ```
+    #[inline]
+    pub fn get(&self) -> impl Future<Output = Result<T, ShutDown>> {
+        Getting {
+            queue: self,
+            place: None,
+        }
+    }
+
+    /// Takes an item if there is one, also where others wait for one.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`], or [`GetError::ShutDown`] where there will be none any more.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(0);
+    /// queue.put_nowait(1).unwrap();
+    /// assert_eq!(queue.get_nowait(), Ok(1));
+    /// assert!(queue.get_nowait().is_err());
+    /// ```
+    #[inline]
+    pub fn get_nowait(&self) -> Result<T, GetError> {
+        self.pop().ok_or(if self.shut_down.get() {
+            GetError::ShutDown
+        } else {
+            GetError::Empty
+        })
+    }
+
+    /// Shuts the queue down: nothing can be put any more, whoever waits to put gets its item back, and getters get
+    /// [`ShutDown`] once the items are gone.
+    ///
+    /// With `immediate` the items are taken out at once, in the order in which `get` would have given them. They count
+    /// as [done](Self::task_done), so this may let joiners go on; items that were got before have to be reported as ever.
+    ///
+    /// ```
+    /// let queue = callsoon::Queue::new(0);
+    /// queue.put_nowait("a").unwrap();
+    /// queue.put_nowait("b").unwrap();
+    /// queue.shutdown(false);
+    /// assert_eq!(queue.get_nowait(), Ok("a"));
+    /// assert_eq!(queue.shutdown(true), ["b"]);
+    /// ```
+    pub fn shutdown(&self, immediate: bool) -> Vec<T> {
+        self.shut_down.set(true);
+        let mut drained = Vec::new();
+        if immediate {
+            let mut items = self.items.borrow_mut();
+            drained.extend(std::iter::from_fn(|| items.get()));
+        }
+        let before = self.unfinished.get();
+        let left = before.saturating_sub(drained.len());
+        self.unfinished.set(left);
+        if left == 0 && before > 0 {
+            self.joiners.call(usize::MAX);
+        }
+        self.getters.nudge_first(usize::MAX);
+        self.putters.nudge_first(usize::MAX);
+        drained
+    }
+
+    /// Whether there is room for one more item and for so many others before it.
+    #[inline]
+    fn has_room(&self, ahead: usize) -> bool {
+        self.maxsize == 0 || self.qsize().saturating_add(ahead) < self.maxsize
+    }
+
+    /// Adds an item and tells the getter for whom it is.
+    #[inline]
+    fn push(&self, item: T) {
+        let mut pushed = Pushed {
+            queue: self,
+            before: self.qsize(),
+            returned: false,
+            item: PhantomData,
+        };
+        self.items.borrow_mut().put(item);
+        pushed.returned = true;
+    }
+
+    /// Takes an item and tells whom that concerns.
+    #[inline]
+    fn pop(&self) -> Option<T> {
+        // Asked first: whoever calls this inside a comparison panics here, with nothing to be done on the way out.
+        if self.qsize() == 0 {
+            return None;
+        }
+        let _popped = Popped {
+            queue: self,
+            item: PhantomData,
+        };
+        self.items.borrow_mut().get()
+    }
+
+    /// The last getter for whom there is an item may not know it yet.
+    #[inline]
+    fn nudge_getter(&self) {
+        if let Some(ahead) = self.qsize().checked_sub(1) {
+            self.getters.nudge(ahead);
+        } else if self.shut_down.get() {
+            self.getters.nudge_first(usize::MAX);
+        }
+    }
+
+    /// The last putter for whom there is room may not know it yet.
+    #[inline]
+    fn nudge_putter(&self) {
+        if let Some(ahead) = self.maxsize.saturating_sub(self.qsize()).checked_sub(1) {
+            self.putters.nudge(ahead);
+        }
+    }
+
+    pub(crate) fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
+            .field("maxsize", &self.maxsize)
+            .field("qsize", &self.qsize())
+            .field("getters", &self.getters.len())
+            .field("putters", &self.putters.len())
+            .field("unfinished", &self.unfinished.get())
+            .field("shut_down", &self.shut_down.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T, S: QueueStore<T>> fmt::Debug for Queue<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("Queue", f)
+    }
+}
+
+/// Does what follows a `put`, also when the store panicked on the way: a comparison may panic after the item is in.
+struct Pushed<'q, T, S: QueueStore<T>> {
+    queue: &'q Queue<T, S>,
+    /// How many items there were before.
+    before: usize,
+    /// The store did not panic.
+    returned: bool,
+    item: PhantomData<T>,
+}
+
+impl<T, S: QueueStore<T>> Drop for Pushed<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let queue = self.queue;
+        if self.returned || queue.qsize() > self.before {
+            queue.unfinished.set(queue.unfinished.get() + 1);
+        }
+        queue.nudge_getter();
+    }
+}
+
+/// Does what follows a `get`, also when the store panicked on the way.
+struct Popped<'q, T, S: QueueStore<T>> {
+    queue: &'q Queue<T, S>,
+    item: PhantomData<T>,
+}
+
+impl<T, S: QueueStore<T>> Drop for Popped<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.queue.nudge_putter();
+        if self.queue.shut_down.get() {
+            self.queue.nudge_getter();
+        }
+    }
+}
+
+/// The line of those who wait for all work to be done.
+struct Joining<'q, T, S>(&'q Queue<T, S>);
+
+impl<T, S> Gate for Joining<'_, T, S> {
+    type Amount = ();
+    type Pass<'g>
+        = ()
+    where
+        Self: 'g;
+
+    fn line(&self) -> &Line {
+        &self.0.joiners
+    }
+
+    fn try_enter(&self, (): ()) -> bool {
+        self.0.unfinished.get() == 0
+    }
+
+    fn pass(&self, (): ()) {}
+
+    /// All are called at once, so nobody has to be told.
+    fn gone(&self, (): (), _called: bool) {}
+}
+
+/// See [`Queue::get`].
+#[must_use = "futures do nothing unless they are awaited"]
+struct Getting<'q, T, S: QueueStore<T>> {
+    queue: &'q Queue<T, S>,
+    place: Option<WaiterId>,
+}
+
+impl<T, S: QueueStore<T>> Future for Getting<'_, T, S> {
+    type Output = Result<T, ShutDown>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let queue = this.queue;
+        let may = |place| match queue.qsize() {
+            0 => queue.shut_down.get(),
+            items => queue.getters.ahead(place) < items,
+        };
+        let polled = queue
+            .getters
+            .poll_until(&mut this.place, (), context.waker(), may);
+        if polled.is_pending() {
+            return Poll::Pending;
+        }
+        let place = this.place.take();
+        let left = place.and_then(|place| queue.getters.leave(place));
+        let item = queue.pop();
+        drop(left);
+        Poll::Ready(item.ok_or(ShutDown(())))
+    }
+}
+
+impl<T, S: QueueStore<T>> Drop for Getting<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let left = self.queue.getters.leave(place);
+            self.queue.nudge_getter();
+            drop(left);
+        }
+    }
+}
+
+/// See [`Queue::put`].
+#[must_use = "futures do nothing unless they are awaited"]
+struct Putting<'q, T, S: QueueStore<T>> {
+    queue: &'q Queue<T, S>,
+    /// `None` once it was put or given back.
+    item: Option<T>,
+    place: Option<WaiterId>,
+}
+
+/// The item is never pinned.
+impl<T, S: QueueStore<T>> Unpin for Putting<'_, T, S> {}
+
+impl<T, S: QueueStore<T>> Future for Putting<'_, T, S> {
+    type Output = Result<(), ShutDown<T>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let queue = this.queue;
+        let may = |place| {
+            queue.maxsize == 0
+                || queue.shut_down.get()
+                || queue.has_room(queue.putters.ahead(place))
+        };
+        let polled = queue
+            .putters
+            .poll_until(&mut this.place, (), context.waker(), may);
+        if polled.is_pending() {
+            return Poll::Pending;
+        }
+        let place = this.place.take();
+        let left = place.and_then(|place| queue.putters.leave(place));
+        let put = match this.item.take() {
+            Some(item) if queue.shut_down.get() => Err(ShutDown(item)),
+            item => {
+                item.into_iter().for_each(|item| queue.push(item));
+                Ok(())
+            }
+        };
+        drop(left);
+        Poll::Ready(put)
+    }
+}
+
+impl<T, S: QueueStore<T>> Drop for Putting<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let left = self.queue.putters.leave(place);
+            self.queue.nudge_putter();
+            drop(left);
+        }
+    }
+}

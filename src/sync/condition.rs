@@ -1,0 +1,197 @@
+//! `Condition`: waiting for a change of what a lock protects.
+//!
+//! The condition does not own the lock. A waiter hands its guard in and gets one of the same lock back, so waiting
+//! without the lock cannot be written down, and any number of conditions can share one lock.
+//!
+//! # Where it differs from asyncio
+//! 1. `notify` does not ask for the lock. asyncio raises without it, because a waiter that checks its predicate outside
+//!    the lock may miss the notification. Here the guard is handed in, and it is given up in the same step in which the
+//!    waiter takes its place, so nothing can come in between; and a callback, which cannot wait for a lock, can notify.
+//! 2. asyncio takes the lock again even for a waiter that was cancelled. Cancelling here is dropping, and a destructor
+//!    cannot wait: whoever is dropped while it waits simply does not hold the lock.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+
+use crate::sync::line::{Gate, Line, Wait};
+use crate::sync::lock::LockGuard;
+
+/// Lets tasks wait until others have changed what a [`Lock`](crate::sync::Lock) protects: asyncio's `Condition`.
+///
+/// ```
+/// use std::rc::Rc;
+/// use callsoon::sync::{Condition, Lock};
+///
+/// # callsoon::run(async {
+/// let shelf = Rc::new((Lock::new(0), Condition::new()));
+/// let customer = callsoon::create_task({
+///     let shelf = Rc::clone(&shelf);
+///     async move {
+///         let (loaves, baked) = &*shelf;
+///         let mut loaves = baked.wait_for(loaves.acquire().await, |loaves| *loaves >= 2).await;
+///         *loaves -= 2;
+///     }
+/// });
+/// let (loaves, baked) = &*shelf;
+/// for _ in 0..3 {
+///     *loaves.acquire().await += 1;
+///     baked.notify_all();
+///     callsoon::yield_now().await;
+/// }
+/// customer.await.unwrap();
+/// assert_eq!(*loaves.acquire().await, 1);
+/// # }).unwrap();
+/// ```
+pub struct Condition {
+    line: Line,
+}
+
+impl Condition {
+    /// A condition that nobody waits for.
+    ///
+    /// ```
+    /// let condition = callsoon::sync::Condition::new();
+    /// condition.notify(1);
+    /// ```
+    pub const fn new() -> Self {
+        Self { line: Line::new() }
+    }
+
+    /// Releases the lock, waits to be notified, and acquires the lock again.
+    ///
+    /// A notification is no promise: another task may have had the lock first and changed what was waited for. Check
+    /// again, or use [`wait_for`](Self::wait_for).
+    ///
+    /// # Cancellation
+    /// Dropped, it holds the lock no more; if it had been notified, the next waiter is notified instead.
+    ///
+    /// ```
+    /// use callsoon::sync::{Condition, Lock};
+    /// # callsoon::run(async {
+    /// let (lock, condition) = (Lock::new(5), Condition::new());
+    /// let guard = lock.acquire().await;
+    /// # let lock = &lock;
+    /// let notify = async {
+    ///     *lock.acquire().await += 1;
+    ///     condition.notify(1);
+    /// };
+    /// # use std::future::{Future, poll_fn};
+    /// # let (mut wait, mut notify) = (Box::pin(condition.wait(guard)), Box::pin(notify));
+    /// # poll_fn(|context| { assert!(wait.as_mut().poll(context).is_pending()); notify.as_mut().poll(context) }).await;
+    /// # /* The two run at the same time:
+    /// let (guard, ()) = join!(condition.wait(guard), notify);
+    /// # */ let guard = wait.await;
+    /// assert_eq!(*guard, 6);
+    /// # }).unwrap();
+    /// ```
+    pub async fn wait<'l, T>(&self, guard: LockGuard<'l, T>) -> LockGuard<'l, T> {
+        let lock = LockGuard::lock(&guard);
+        let mut guard = Some(guard);
+        let mut notified = pin!(Wait::new(self, ()));
+        poll_fn(|context| {
+            let polled = notified.as_mut().poll(context);
+            // In line now: what happens from here on is not missed.
+            drop(guard.take());
+            polled
+        })
+        .await;
+        let notification = Notification { condition: self };
+        let guard = lock.acquire().await;
+        std::mem::forget(notification);
+        guard
+    }
+
+    /// Waits until `predicate` holds for what the lock protects, which it is asked under the lock, at first before any
+    /// waiting.
+    ///
+    /// # Cancellation
+    /// As with [`wait`](Self::wait).
+    ///
+    /// ```
+    /// use callsoon::sync::{Condition, Lock};
+    /// # callsoon::run(async {
+    /// let (lock, condition) = (Lock::new(5), Condition::new());
+    /// let guard = condition.wait_for(lock.acquire().await, |value| *value == 5).await;
+    /// assert_eq!(*guard, 5);
+    /// # }).unwrap();
+    /// ```
+    pub async fn wait_for<'l, T>(
+        &self,
+        mut guard: LockGuard<'l, T>,
+        mut predicate: impl FnMut(&mut T) -> bool,
+    ) -> LockGuard<'l, T> {
+        while !predicate(&mut guard) {
+            guard = self.wait(guard).await;
+        }
+        guard
+    }
+
+    /// Wakes the first `n` waiters, or as many as there are. They go on once they have the lock, which this neither
+    /// needs nor releases.
+    ///
+    /// ```
+    /// let condition = callsoon::sync::Condition::new();
+    /// condition.notify(2);
+    /// ```
+    pub fn notify(&self, n: usize) {
+        self.line.call(n);
+    }
+
+    /// Wakes all waiters.
+    ///
+    /// ```
+    /// let condition = callsoon::sync::Condition::new();
+    /// condition.notify_all();
+    /// ```
+    pub fn notify_all(&self) {
+        self.line.call(usize::MAX);
+    }
+}
+
+/// A notification that its receiver has not used yet, since it waits for the lock. Dropped, it goes on to the next one.
+struct Notification<'c> {
+    condition: &'c Condition,
+}
+
+impl Drop for Notification<'_> {
+    fn drop(&mut self) {
+        self.condition.notify(1);
+    }
+}
+
+impl Gate for Condition {
+    type Amount = ();
+    type Pass<'g> = ();
+
+    fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// Only what happens later counts.
+    fn try_enter(&self, (): ()) -> bool {
+        false
+    }
+
+    fn pass(&self, (): ()) {}
+
+    fn gone(&self, (): (), called: bool) {
+        if called {
+            self.notify(1);
+        }
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition")
+            .field("waiters", &self.line.len())
+            .finish_non_exhaustive()
+    }
+}

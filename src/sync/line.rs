@@ -1,0 +1,350 @@
+//! The line before a primitive: everything about waiting that must be right once, and is written once.
+//!
+//! A waiter stands in line with its newest waker. There are two ways out of it, and a primitive uses one of them:
+//!
+//! - It is **called**: whoever releases takes the first waiter out of the line, together with what it waited for. A
+//!   place that is no longer in line has been called, which is all that the waiter must find out. [`Wait`] is the future
+//!   of this kind; dropped after it was called, it hands on what it was given ([`Gate::gone`]).
+//! - It is **nudged**: it is woken where it stands and leaves by itself, once there is something for everybody before
+//!   it. Nothing was given to it meanwhile, so nothing can be lost, and others who may help themselves still can.
+//!
+//! Cloning, waking and dropping a foreign waker runs foreign code, which may use the same primitive again. So a line is
+//! never borrowed meanwhile, and what a clone may have changed is looked at once more. Tasks of ours are queued by key,
+//! which runs nobody's code.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::Panicked;
+use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::{current, key_of, wake_key};
+use crate::kernel::waiters::{WaiterId, Waiters};
+
+/// Whom to wake.
+pub(crate) enum Awaiter {
+    /// A task of ours; [`Key::NONE`] where somebody stands in line who has been woken already.
+    Task(Key),
+    /// Whoever polled us with another runtime's waker, or through a combinator that has its own.
+    Foreign(Waker),
+}
+
+impl Awaiter {
+    const WOKEN: Self = Self::Task(Key::NONE);
+
+    /// Clones a foreign waker, so nothing may be borrowed.
+    #[inline]
+    pub(crate) fn new(waker: &Waker) -> Self {
+        match key_of(waker) {
+            Some(key) => Self::Task(key),
+            None => Self::Foreign(waker.clone()),
+        }
+    }
+
+    /// Wakes a foreign waker, so nothing may be borrowed.
+    // Not inlined: in a function of its own what is queued comes from registers, and not from the stack, where it was
+    // just written.
+    #[inline(never)]
+    pub(crate) fn wake(self) {
+        match self {
+            Self::Task(Key::NONE) => {}
+            Self::Task(key) => wake_key(key),
+            Self::Foreign(waker) => wake_foreign(waker),
+        }
+    }
+}
+
+/// A foreign waker's panic must keep neither the others from being woken nor the caller from going on. It goes to the
+/// loop that runs; where none does, to where a loop's report goes by default.
+#[cold]
+fn wake_foreign(waker: Waker) {
+    const MESSAGE: &str = "Exception in a waker";
+    if let Some(state) = current() {
+        return state.shielded(MESSAGE, || waker.wake());
+    }
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        let mut context = ExceptionContext::new(MESSAGE);
+        context.panic = Some(Panicked::new(payload));
+        default_handler(&context);
+    }
+}
+
+/// Who waits, each for an amount `A` of something.
+pub(crate) struct Line<A = ()> {
+    waiters: RefCell<Waiters<(A, Awaiter)>>,
+    /// What belongs to a loop's thread stays there.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<A: Copy> Line<A> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            waiters: RefCell::new(Waiters::new()),
+            not_send: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiters.borrow().is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiters.borrow().len()
+    }
+
+    /// Whether nobody is in this place any more: its waiter was called.
+    pub(crate) fn was_called(&self, place: WaiterId) -> bool {
+        self.waiters.borrow().position(place).is_none()
+    }
+
+    /// How many stand before this place; for somebody without one, how many stand in line at all.
+    #[inline]
+    pub(crate) fn ahead(&self, place: Option<WaiterId>) -> usize {
+        let waiters = self.waiters.borrow();
+        match place {
+            Some(place) => waiters.position(place).unwrap_or_default(),
+            None => waiters.len(),
+        }
+    }
+
+    /// `Ready` as soon as `may` says so to the waiter in `place`; until then it stands in line with the newest waker.
+    #[inline]
+    pub(crate) fn poll_until(
+        &self,
+        place: &mut Option<WaiterId>,
+        amount: A,
+        waker: &Waker,
+        mut may: impl FnMut(Option<WaiterId>) -> bool,
+    ) -> Poll<()> {
+        if may(*place) {
+            return Poll::Ready(());
+        }
+        let awaiter = Awaiter::new(waker);
+        if matches!(awaiter, Awaiter::Foreign(_)) && may(*place) {
+            return Poll::Ready(());
+        }
+        let replaced = self.stand(place, amount, awaiter);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Joins at the end of the line.
+    #[inline]
+    pub(crate) fn join(&self, amount: A, awaiter: Awaiter) -> WaiterId {
+        self.waiters.borrow_mut().join((amount, awaiter))
+    }
+
+    /// Stands in line: in `place`, or at the end. The waker that is replaced is to be dropped with nothing borrowed.
+    #[inline]
+    pub(crate) fn stand(
+        &self,
+        place: &mut Option<WaiterId>,
+        amount: A,
+        awaiter: Awaiter,
+    ) -> Option<Awaiter> {
+        let mut waiters = self.waiters.borrow_mut();
+        match place.and_then(|place| waiters.get_mut(place)) {
+            Some(waiter) => Some(std::mem::replace(&mut waiter.1, awaiter)),
+            None => {
+                *place = Some(waiters.join((amount, awaiter)));
+                None
+            }
+        }
+    }
+
+    /// Leaves the line. `None` where the waiter had been called; else its waker, to be dropped with nothing borrowed.
+    #[inline]
+    pub(crate) fn leave(&self, place: WaiterId) -> Option<Awaiter> {
+        let left = self.waiters.borrow_mut().leave(place);
+        left.map(|(_, awaiter)| awaiter)
+    }
+
+    /// Takes the first waiter out of the line. The caller notes what it gives, then wakes.
+    #[inline]
+    pub(crate) fn take_first(&self) -> Option<Awaiter> {
+        let first = self.waiters.borrow_mut().take_first();
+        first.map(|(_, awaiter)| awaiter)
+    }
+
+    /// Takes the first waiter out of the line if `enough` agrees to the amount that it waits for.
+    pub(crate) fn take_first_if(&self, enough: impl FnOnce(A) -> bool) -> Option<(A, Awaiter)> {
+        let mut waiters = self.waiters.borrow_mut();
+        let &(amount, _) = waiters.first()?.1;
+        if enough(amount) {
+            waiters.take_first()
+        } else {
+            None
+        }
+    }
+
+    /// Calls the first `at_most` of those who stand in line now, in order. Whoever joins meanwhile is not meant.
+    pub(crate) fn call(&self, at_most: usize) {
+        let mut end = None;
+        for _ in 0..at_most {
+            let mut waiters = self.waiters.borrow_mut();
+            let end = *end.get_or_insert(waiters.end());
+            let first = waiters.first().filter(|(place, _)| *place < end);
+            if first.is_none() {
+                return;
+            }
+            let first = waiters.take_first();
+            drop(waiters);
+            if let Some((_, awaiter)) = first {
+                awaiter.wake();
+            }
+        }
+    }
+
+    /// The places of all who stand in line, in order.
+    pub(crate) fn places(&self, out: &mut Vec<WaiterId>) {
+        out.extend(self.waiters.borrow().ids());
+    }
+
+    /// Wakes the waiter with so many before it, where it stands, if there is one that was not woken yet.
+    #[inline]
+    pub(crate) fn nudge(&self, ahead: usize) {
+        let awaiter = {
+            let mut waiters = self.waiters.borrow_mut();
+            let Some(waiter) = waiters.at_mut(ahead) else {
+                return;
+            };
+            std::mem::replace(&mut waiter.1, Awaiter::WOKEN)
+        };
+        awaiter.wake();
+    }
+
+    /// Wakes the first `at_most` waiters where they stand, in order.
+    pub(crate) fn nudge_first(&self, at_most: usize) {
+        let awaiters: Vec<_> = {
+            let mut waiters = self.waiters.borrow_mut();
+            let count = waiters.len().min(at_most);
+            let waken = (0..count).filter_map(|ahead| {
+                let waiter = waiters.at_mut(ahead)?;
+                Some(std::mem::replace(&mut waiter.1, Awaiter::WOKEN))
+            });
+            waken.collect()
+        };
+        awaiters.into_iter().for_each(Awaiter::wake);
+    }
+}
+
+/// A primitive whose waiters are called.
+pub(crate) trait Gate {
+    /// How much of it one waits for.
+    type Amount: Copy;
+
+    /// What whoever was let in gets.
+    type Pass<'g>
+    where
+        Self: 'g;
+
+    fn line(&self) -> &Line<Self::Amount>;
+
+    /// Lets somebody in who has just come, if there is enough and nobody waits who would have to go first.
+    fn try_enter(&self, amount: Self::Amount) -> bool;
+
+    /// The pass of somebody who entered or was called.
+    fn pass(&self, amount: Self::Amount) -> Self::Pass<'_>;
+
+    /// A waiter gives up. If it was called, what it was given must go on to others; if it stood in line, those behind
+    /// it may have waited for it only.
+    fn gone(&self, amount: Self::Amount, called: bool);
+}
+
+/// Where a [`Wait`] stands.
+enum Stage {
+    /// Not in line: nothing is owed to anybody.
+    Outside,
+    /// In line, or called out of it.
+    InLine(WaiterId),
+    /// Let in without waiting, in a poll that is not over.
+    Entered,
+}
+
+/// Waits until a [`Gate`] lets it in.
+///
+/// # Cancellation
+/// Dropped, it leaves the line, or gives back what it was called for.
+#[must_use = "futures do nothing unless they are awaited"]
+#[repr(C)]
+pub(crate) struct Wait<'g, G: Gate> {
+    gate: &'g G,
+    // Between the two words of a semaphore's pass: side by side they would be copied as one, right after they were
+    // written as two, for which processors wait.
+    stage: Stage,
+    amount: G::Amount,
+}
+
+impl<'g, G: Gate> Wait<'g, G> {
+    #[inline]
+    pub(crate) fn new(gate: &'g G, amount: G::Amount) -> Self {
+        Self {
+            gate,
+            stage: Stage::Outside,
+            amount,
+        }
+    }
+
+    /// A poll that may have to wait, or has.
+    fn poll_line(&mut self, waker: &Waker) -> Poll<()> {
+        let (gate, amount) = (self.gate, self.amount);
+        let mut place = match self.stage {
+            Stage::InLine(place) => Some(place),
+            Stage::Outside | Stage::Entered => None,
+        };
+        let stage = &mut self.stage;
+        let may = |place| match place {
+            Some(place) => gate.line().was_called(place),
+            None => {
+                let entered = gate.try_enter(amount);
+                if entered {
+                    *stage = Stage::Entered;
+                }
+                entered
+            }
+        };
+        let polled = gate.line().poll_until(&mut place, amount, waker, may);
+        self.stage = match (polled, place) {
+            (Poll::Pending, Some(place)) => Stage::InLine(place),
+            _ => Stage::Outside,
+        };
+        polled
+    }
+}
+
+/// A place is a number; nothing is held in place.
+impl<G: Gate> Unpin for Wait<'_, G> {}
+
+impl<'g, G: Gate> Future for Wait<'g, G> {
+    type Output = G::Pass<'g>;
+
+    // The pass is made in the caller's frame: returned by a call, a guard of three words would be copied from where it
+    // was just written, for which processors wait.
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let entered = matches!(this.stage, Stage::Outside) && this.gate.try_enter(this.amount);
+        if !entered && this.poll_line(context.waker()).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.gate.pass(this.amount))
+    }
+}
+
+impl<G: Gate> Drop for Wait<'_, G> {
+    #[inline]
+    fn drop(&mut self) {
+        let left = match self.stage {
+            Stage::Outside => return,
+            Stage::InLine(place) => self.gate.line().leave(place),
+            Stage::Entered => None,
+        };
+        self.gate.gone(self.amount, left.is_none());
+        drop(left);
+    }
+}

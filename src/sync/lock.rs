@@ -1,0 +1,353 @@
+//! `Lock`: one holder at a time, and the rest in line.
+//!
+//! The lock holds the value that it protects, so that the value cannot be reached without it; the borrow that a guard
+//! lives by is a `RefMut`, whose own check never fails, because the state lets only one guard be. A release gives the
+//! lock to the first waiter on the spot: it is not free in between, and nobody who comes meanwhile can take it.
+//!
+//! ```text
+//!            1 acquire              2 leak
+//!   Free ────────────────▶ Held ──────────────▶ Leaked
+//!    ▲                     ▲  │                   │
+//!    │ 3 nobody waits      │  │ 3 guard dropped   │ 3 release()
+//!    ├─────────────────────┼──┴─────────┬─────────┘
+//!    │                     │ 5          │ 3 somebody waits
+//!    └──────────────────── Granted ◀────┘
+//!      4 the waiter is dropped: 3 again
+//! ```
+//! 1 `try_enter`; 2 `LockGuard::leak`; 3 and 4 `pass_on`; 5 `pass`, when the waiter is polled.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+
+use crate::sync::line::{Gate, Line, Wait};
+
+/// Who has the lock. While it is `Free`, nobody waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Free,
+    /// Released to a waiter that has not run yet.
+    Granted,
+    /// A guard lives, or was forgotten.
+    Held,
+    /// A guard was leaked: `release` ends it.
+    Leaked,
+}
+
+/// A lock, with the value that it protects: asyncio's `Lock`.
+///
+/// [`acquire`](Self::acquire) gives a guard, and dropping the guard releases: `async with lock` is a block with a guard
+/// in it. Waiters are served first come first served, and a lock that is released while somebody waits goes to the first
+/// of them, not to whoever asks next. A panic while the lock is held releases it, as an exception does in asyncio.
+///
+/// ```
+/// use std::rc::Rc;
+/// use callsoon::sync::Lock;
+///
+/// # callsoon::run(async {
+/// let lock = Rc::new(Lock::new(0));
+/// let adders = [1, 2].map(|n| {
+///     let lock = Rc::clone(&lock);
+///     callsoon::create_task(async move {
+///         let mut total = lock.acquire().await;
+///         let before = *total;
+///         callsoon::yield_now().await;
+///         *total = before + n;
+///     })
+/// });
+/// for adder in adders {
+///     adder.await.unwrap();
+/// }
+/// assert_eq!(*lock.acquire().await, 3);
+/// # }).unwrap();
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// let lock = callsoon::sync::Lock::new(());
+/// std::thread::spawn(move || lock.locked());
+/// ```
+pub struct Lock<T = ()> {
+    state: Cell<State>,
+    line: Line,
+    value: RefCell<T>,
+}
+
+impl<T> Lock<T> {
+    /// A lock that nobody holds.
+    ///
+    /// ```
+    /// let lock = callsoon::sync::Lock::new(());
+    /// assert!(!lock.locked());
+    /// ```
+    pub const fn new(value: T) -> Self {
+        Self {
+            state: Cell::new(State::Free),
+            line: Line::new(),
+            value: RefCell::new(value),
+        }
+    }
+
+    /// Waits for the lock. If it is free, this does not suspend.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line; if the lock had been given to it already, the next one gets it.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let lock = callsoon::sync::Lock::new(String::new());
+    /// lock.acquire().await.push_str("mine alone");
+    /// assert_eq!(lock.into_inner(), "mine alone");
+    /// # }).unwrap();
+    /// ```
+    #[inline]
+    pub fn acquire(&self) -> impl Future<Output = LockGuard<'_, T>> {
+        Wait::new(self, ())
+    }
+
+    /// Takes the lock if it is to be had at once: nobody holds it and nobody waits for it.
+    ///
+    /// ```
+    /// let lock = callsoon::sync::Lock::new(());
+    /// let guard = lock.try_acquire().unwrap();
+    /// assert!(lock.try_acquire().is_none());
+    /// # drop(guard);
+    /// ```
+    #[inline]
+    pub fn try_acquire(&self) -> Option<LockGuard<'_, T>> {
+        self.try_enter(()).then(|| self.pass(()))
+    }
+
+    /// Whether somebody holds the lock.
+    ///
+    /// As in asyncio it is `false` between a release and the step of the waiter that the lock was released to. To know
+    /// whether it is to be had, [`try_acquire`](Self::try_acquire) it.
+    ///
+    /// ```
+    /// let lock = callsoon::sync::Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// assert!(lock.locked());
+    /// # drop(guard);
+    /// ```
+    pub fn locked(&self) -> bool {
+        matches!(self.state.get(), State::Held | State::Leaked)
+    }
+
+    /// Releases a lock whose guard was [leaked](LockGuard::leak): asyncio's bare `release`, for locks that are acquired
+    /// in one place and released in another. A lock whose guard lives is released by that guard alone.
+    ///
+    /// # Errors
+    /// [`NotLocked`] if no leaked guard holds the lock; then nothing happens.
+    ///
+    /// ```
+    /// use callsoon::sync::{Lock, LockGuard, NotLocked};
+    /// # callsoon::run(async {
+    /// let lock = Lock::new(());
+    /// LockGuard::leak(lock.acquire().await);
+    /// assert!(lock.locked());
+    /// assert_eq!(lock.release(), Ok(()));
+    /// assert_eq!(lock.release(), Err(NotLocked));
+    /// # }).unwrap();
+    /// ```
+    pub fn release(&self) -> Result<(), NotLocked> {
+        if self.state.get() != State::Leaked {
+            return Err(NotLocked);
+        }
+        self.pass_on();
+        Ok(())
+    }
+
+    /// The value.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::sync::Lock::new(7).into_inner(), 7);
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+
+    /// The value, without locking: nobody else can have the lock now.
+    ///
+    /// ```
+    /// let mut lock = callsoon::sync::Lock::new(7);
+    /// *lock.get_mut() += 1;
+    /// assert_eq!(*lock.try_acquire().unwrap(), 8);
+    /// ```
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// The lock goes to the first waiter, or is free.
+    #[inline]
+    fn pass_on(&self) {
+        match self.line.take_first() {
+            Some(first) => {
+                self.state.set(State::Granted);
+                first.wake();
+            }
+            None => self.state.set(State::Free),
+        }
+    }
+}
+
+impl<T> Gate for Lock<T> {
+    type Amount = ();
+    type Pass<'g>
+        = LockGuard<'g, T>
+    where
+        T: 'g;
+
+    #[inline]
+    fn line(&self) -> &Line {
+        &self.line
+    }
+
+    #[inline]
+    fn try_enter(&self, (): ()) -> bool {
+        let free = self.state.get() == State::Free;
+        if free {
+            self.state.set(State::Held);
+        }
+        free
+    }
+
+    #[inline]
+    fn pass(&self, (): ()) -> LockGuard<'_, T> {
+        self.state.set(State::Held);
+        LockGuard {
+            value: self.value.borrow_mut(),
+            hold: Hold { lock: self },
+        }
+    }
+
+    #[inline]
+    fn gone(&self, (): (), called: bool) {
+        if called {
+            self.pass_on();
+        }
+    }
+}
+
+impl<T: Default> Default for Lock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> fmt::Debug for Lock<T> {
+    /// Not the value: showing it is foreign code, which might ask for the lock.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("locked", &self.locked())
+            .field("waiters", &self.line.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Holds a [`Lock`] and gives access to its value; dropping it releases the lock.
+///
+/// ```
+/// # callsoon::run(async {
+/// let lock = callsoon::sync::Lock::new(vec![1]);
+/// let mut guard = lock.acquire().await;
+/// guard.push(2);
+/// drop(guard);
+/// assert!(!lock.locked());
+/// # }).unwrap();
+/// ```
+#[must_use = "the lock is released when the guard is dropped"]
+pub struct LockGuard<'l, T = ()> {
+    // The value's borrow ends first, then the lock is released.
+    value: RefMut<'l, T>,
+    hold: Hold<'l, T>,
+}
+
+/// Releases the lock when it is dropped.
+struct Hold<'l, T> {
+    lock: &'l Lock<T>,
+}
+
+impl<T> Drop for Hold<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.pass_on();
+    }
+}
+
+impl<'l, T> LockGuard<'l, T> {
+    /// Lets go of the value and keeps the lock locked until somebody calls [`Lock::release`].
+    ///
+    /// Unlike after `mem::forget`, which keeps the value borrowed and the lock locked for ever.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # use callsoon::sync::{Lock, LockGuard};
+    /// let lock = Lock::new(());
+    /// LockGuard::leak(lock.acquire().await);
+    /// assert!(lock.try_acquire().is_none());
+    /// lock.release().unwrap();
+    /// # }).unwrap();
+    /// ```
+    pub fn leak(guard: Self) {
+        let Self { value, hold } = guard;
+        drop(value);
+        hold.lock.state.set(State::Leaked);
+        std::mem::forget(hold);
+    }
+
+    /// The lock that this guard holds.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # use callsoon::sync::{Lock, LockGuard};
+    /// let lock = Lock::new(());
+    /// let guard = lock.acquire().await;
+    /// assert!(std::ptr::eq(LockGuard::lock(&guard), &lock));
+    /// # }).unwrap();
+    /// ```
+    pub fn lock(guard: &Self) -> &'l Lock<T> {
+        guard.hold.lock
+    }
+}
+
+impl<T> Deref for LockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for LockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for LockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LockGuard").field(&*self.value).finish()
+    }
+}
+
+/// There is nothing to release: no [leaked](LockGuard::leak) guard holds the lock.
+///
+/// ```
+/// let lock = callsoon::sync::Lock::new(());
+/// assert_eq!(lock.release(), Err(callsoon::sync::NotLocked));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotLocked;
+
+impl fmt::Display for NotLocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lock is not locked by a leaked guard")
+    }
+}
+
+impl Error for NotLocked {}

@@ -1,0 +1,371 @@
+//! `Semaphore` and `BoundedSemaphore`: so many at a time.
+//!
+//! A permit that is released while somebody waits is given to the first waiter on the spot, so what
+//! `available_permits` counts is free for anybody who comes. Somebody who waits for many is not passed by those who come
+//! later and want few. Counting never wraps: what would exceed the limit is refused, and where nobody can be told, in a
+//! guard's destructor, the surplus is left out.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+
+use crate::sync::line::{Gate, Line, Wait};
+
+/// A count of permits: asyncio's `Semaphore`.
+///
+/// ```
+/// use std::rc::Rc;
+/// use callsoon::sync::Semaphore;
+///
+/// # callsoon::run(async {
+/// let two_at_a_time = Rc::new(Semaphore::new(2));
+/// let downloads: Vec<_> = (0..5)
+///     .map(|_| {
+///         let semaphore = Rc::clone(&two_at_a_time);
+///         callsoon::create_task(async move {
+///             let _permit = semaphore.acquire().await;
+///             callsoon::yield_now().await;
+///         })
+///     })
+///     .collect();
+/// for download in downloads {
+///     download.await.unwrap();
+/// }
+/// assert_eq!(two_at_a_time.available_permits(), 2);
+/// # }).unwrap();
+/// ```
+pub struct Semaphore {
+    permits: Cell<usize>,
+    /// The most permits that may be free at once.
+    limit: usize,
+    /// Each waits for so many; the first one for more than are free.
+    line: Line<usize>,
+}
+
+impl Semaphore {
+    /// A semaphore with so many permits, up to `usize::MAX`; with 0 everybody waits for a
+    /// [`release`](Self::release).
+    ///
+    /// ```
+    /// assert_eq!(callsoon::sync::Semaphore::new(3).available_permits(), 3);
+    /// ```
+    pub const fn new(permits: usize) -> Self {
+        Self::limited(permits, usize::MAX)
+    }
+
+    const fn limited(permits: usize, limit: usize) -> Self {
+        Self {
+            permits: Cell::new(permits),
+            limit,
+            line: Line::new(),
+        }
+    }
+
+    /// Waits for a permit. If there is one and nobody waits, this does not suspend.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line; a permit that had been given to it goes to the next one.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let semaphore = callsoon::sync::Semaphore::new(1);
+    /// let permit = semaphore.acquire().await;
+    /// assert!(semaphore.locked());
+    /// drop(permit);
+    /// assert!(!semaphore.locked());
+    /// # }).unwrap();
+    /// ```
+    #[inline]
+    pub fn acquire(&self) -> impl Future<Output = SemaphoreGuard<'_>> {
+        Wait::new(self, 1)
+    }
+
+    /// Waits until `n` permits are free together. Those who come later wait behind it, also for fewer. None at all are
+    /// always there.
+    ///
+    /// # Panics
+    /// If a [`BoundedSemaphore`] can never have so many.
+    ///
+    /// # Cancellation
+    /// As with [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let semaphore = callsoon::sync::Semaphore::new(3);
+    /// let permits = semaphore.acquire_many(3).await;
+    /// assert_eq!(semaphore.available_permits(), 0);
+    /// # drop(permits);
+    /// # }).unwrap();
+    /// ```
+    pub fn acquire_many(&self, n: usize) -> impl Future<Output = SemaphoreGuard<'_>> {
+        assert!(
+            n <= self.limit,
+            "{n} permits are more than this semaphore can ever have: {}",
+            self.limit
+        );
+        Wait::new(self, n)
+    }
+
+    /// Takes a permit if there is one and nobody waits.
+    ///
+    /// ```
+    /// let semaphore = callsoon::sync::Semaphore::new(1);
+    /// let permit = semaphore.try_acquire().unwrap();
+    /// assert!(semaphore.try_acquire().is_none());
+    /// # drop(permit);
+    /// ```
+    #[inline]
+    pub fn try_acquire(&self) -> Option<SemaphoreGuard<'_>> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits if they are there and nobody waits.
+    ///
+    /// ```
+    /// let semaphore = callsoon::sync::Semaphore::new(3);
+    /// assert!(semaphore.try_acquire_many(4).is_none());
+    /// assert!(semaphore.try_acquire_many(3).is_some());
+    /// ```
+    #[inline]
+    pub fn try_acquire_many(&self, n: usize) -> Option<SemaphoreGuard<'_>> {
+        self.try_enter(n).then(|| self.pass(n))
+    }
+
+    /// Adds a permit: one that was [leaked](SemaphoreGuard::leak), or a new one.
+    ///
+    /// # Errors
+    /// [`TooManyPermits`] if there are as many as there may be: `usize::MAX`, or what a [`BoundedSemaphore`] began with.
+    ///
+    /// ```
+    /// let semaphore = callsoon::sync::Semaphore::new(0);
+    /// semaphore.release().unwrap();
+    /// assert_eq!(semaphore.available_permits(), 1);
+    /// ```
+    #[inline]
+    pub fn release(&self) -> Result<(), TooManyPermits> {
+        self.add_permits(1)
+    }
+
+    /// Adds `n` permits at once, and wakes everybody for whom there is enough then.
+    ///
+    /// # Errors
+    /// [`TooManyPermits`], as with [`release`](Self::release); then none is added.
+    ///
+    /// ```
+    /// let semaphore = callsoon::sync::Semaphore::new(1);
+    /// semaphore.add_permits(2).unwrap();
+    /// assert_eq!(semaphore.available_permits(), 3);
+    /// assert!(semaphore.add_permits(usize::MAX).is_err());
+    /// ```
+    #[inline]
+    pub fn add_permits(&self, n: usize) -> Result<(), TooManyPermits> {
+        if n > self.limit - self.permits.get() {
+            return Err(TooManyPermits);
+        }
+        self.permits.set(self.permits.get() + n);
+        self.serve();
+        Ok(())
+    }
+
+    /// How many permits are free.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::sync::Semaphore::new(usize::MAX).available_permits(), usize::MAX);
+    /// ```
+    pub fn available_permits(&self) -> usize {
+        self.permits.get()
+    }
+
+    /// Whether [`acquire`](Self::acquire) would wait: no permit is free, or somebody waits for more than there are.
+    ///
+    /// ```
+    /// assert!(callsoon::sync::Semaphore::new(0).locked());
+    /// ```
+    pub fn locked(&self) -> bool {
+        self.permits.get() == 0 || !self.line.is_empty()
+    }
+
+    /// Takes permits back that were out.
+    #[inline]
+    fn restore(&self, n: usize) {
+        let room = self.limit - self.permits.get();
+        self.permits.set(self.permits.get() + n.min(room));
+        self.serve();
+    }
+
+    /// Gives to the first waiters while there is enough for them.
+    #[inline]
+    fn serve(&self) {
+        while let Some((n, first)) = self.line.take_first_if(|n| n <= self.permits.get()) {
+            self.permits.set(self.permits.get() - n);
+            first.wake();
+        }
+    }
+}
+
+impl Gate for Semaphore {
+    type Amount = usize;
+    type Pass<'g> = SemaphoreGuard<'g>;
+
+    #[inline]
+    fn line(&self) -> &Line<usize> {
+        &self.line
+    }
+
+    #[inline]
+    fn try_enter(&self, n: usize) -> bool {
+        let free = self.permits.get();
+        let enters = n <= free && (n == 0 || self.line.is_empty());
+        if enters {
+            self.permits.set(free - n);
+        }
+        enters
+    }
+
+    #[inline]
+    fn pass(&self, permits: usize) -> SemaphoreGuard<'_> {
+        SemaphoreGuard {
+            semaphore: self,
+            permits,
+        }
+    }
+
+    fn gone(&self, n: usize, called: bool) {
+        self.restore(if called { n } else { 0 });
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("locked", &self.locked())
+            .field("permits", &self.available_permits())
+            .field("waiters", &self.line.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Permits of a [`Semaphore`]; dropping it gives them back.
+///
+/// ```
+/// # callsoon::run(async {
+/// let semaphore = callsoon::sync::Semaphore::new(1);
+/// {
+///     let _permit = semaphore.acquire().await;
+/// }
+/// assert_eq!(semaphore.available_permits(), 1);
+/// # }).unwrap();
+/// ```
+#[must_use = "the permits are given back when the guard is dropped"]
+pub struct SemaphoreGuard<'s> {
+    semaphore: &'s Semaphore,
+    permits: usize,
+}
+
+impl SemaphoreGuard<'_> {
+    /// How many permits these are.
+    ///
+    /// ```
+    /// let semaphore = callsoon::sync::Semaphore::new(3);
+    /// assert_eq!(semaphore.try_acquire_many(2).unwrap().permits(), 2);
+    /// ```
+    pub fn permits(&self) -> usize {
+        self.permits
+    }
+
+    /// Keeps the permits until somebody calls [`Semaphore::release`] or [`Semaphore::add_permits`]: asyncio's bare
+    /// `acquire`, for permits that are acquired in one place and released in another.
+    ///
+    /// ```
+    /// use callsoon::sync::{Semaphore, SemaphoreGuard};
+    /// let semaphore = Semaphore::new(1);
+    /// SemaphoreGuard::leak(semaphore.try_acquire().unwrap());
+    /// assert!(semaphore.locked());
+    /// semaphore.release().unwrap();
+    /// ```
+    pub fn leak(guard: Self) {
+        std::mem::forget(guard);
+    }
+}
+
+impl Drop for SemaphoreGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.semaphore.restore(self.permits);
+    }
+}
+
+impl fmt::Debug for SemaphoreGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SemaphoreGuard")
+            .field("permits", &self.permits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A [`Semaphore`] that never has more permits than it began with: asyncio's `BoundedSemaphore`. It can all that a
+/// semaphore can; a release too many is an error.
+///
+/// ```
+/// use callsoon::sync::{BoundedSemaphore, TooManyPermits};
+/// # callsoon::run(async {
+/// let semaphore = BoundedSemaphore::new(1);
+/// drop(semaphore.acquire().await);
+/// assert_eq!(semaphore.release(), Err(TooManyPermits));
+/// # }).unwrap();
+/// ```
+pub struct BoundedSemaphore {
+    semaphore: Semaphore,
+}
+
+impl BoundedSemaphore {
+    /// A semaphore with so many permits and never more.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::sync::BoundedSemaphore::new(3).available_permits(), 3);
+    /// ```
+    pub const fn new(permits: usize) -> Self {
+        Self {
+            semaphore: Semaphore::limited(permits, permits),
+        }
+    }
+}
+
+impl Deref for BoundedSemaphore {
+    type Target = Semaphore;
+
+    #[inline]
+    fn deref(&self) -> &Semaphore {
+        &self.semaphore
+    }
+}
+
+impl fmt::Debug for BoundedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundedSemaphore")
+            .field("locked", &self.locked())
+            .field("permits", &self.available_permits())
+            .field("limit", &self.semaphore.limit)
+            .field("waiters", &self.semaphore.line.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// More permits were released than there may be.
+///
+/// ```
+/// let semaphore = callsoon::sync::Semaphore::new(usize::MAX);
+/// assert_eq!(semaphore.release(), Err(callsoon::sync::TooManyPermits));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooManyPermits;
+
+impl fmt::Display for TooManyPermits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore was released too many times")
+    }
+}
+
+impl Error for TooManyPermits {}

@@ -1,0 +1,894 @@
+//! Every primitive against a naive model of it: random programs of acquiring, releasing, polling in any order and
+//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and whoever could
+//! go on has been woken (N1, N2).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use callsoon::queue::{GetError, PutError, QueueStore, ShutDown};
+use callsoon::sync::{
+    Barrier, BrokenBarrier, Condition, Event, Lock, LockGuard, Semaphore, SemaphoreGuard,
+};
+use callsoon::{LifoQueue, PriorityQueue, Queue};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::support::{Waiting, audited};
+
+/// Programs that each primitive is compared over, of 30 operations on average: more than 10⁵ operations.
+const PROGRAMS: u32 = 4_000;
+
+/// Runs `execute`, which asserts, over one of so many shares of the programs.
+fn over_programs<S: Strategy<Value: Clone>>(
+    shares: u32,
+    op: impl FnOnce() -> S + Send + 'static,
+    execute: impl Fn(&[S::Value]) + Send + 'static,
+) {
+    audited(move || {
+        let mut runner = TestRunner::new(Config {
+            failure_persistence: None,
+            ..Config::with_cases(PROGRAMS / shares)
+        });
+        let result = runner.run(&prop::collection::vec(op(), 0..60), |program| {
+            execute(&program);
+            Ok(())
+        });
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+    });
+}
+
+/// Permits and a line, as one would write them down without thinking of speed.
+#[derive(Default)]
+struct Naive {
+    permits: usize,
+    line: Vec<(usize, usize)>,
+    /// Called and not polled since.
+    given: Vec<(usize, usize)>,
+}
+
+impl Naive {
+    fn with(permits: usize) -> Self {
+        Self {
+            permits,
+            ..Self::default()
+        }
+    }
+
+    fn begin(&mut self, id: usize, n: usize) -> bool {
+        let enters = n == 0 || self.line.is_empty() && n <= self.permits;
+        if enters {
+            self.permits -= n;
+        } else {
+            self.line.push((id, n));
+        }
+        enters
+    }
+
+    fn poll(&mut self, id: usize) -> bool {
+        let before = self.given.len();
+        self.given.retain(|(given, _)| *given != id);
+        before > self.given.len()
+    }
+
+    fn is_given(&self, id: usize) -> bool {
+        self.given.iter().any(|(given, _)| *given == id)
+    }
+
+    /// A waiter is dropped.
+    fn drop_waiter(&mut self, id: usize) {
+        let back = self.given.iter().find(|(given, _)| *given == id);
+        let back = back.map_or(0, |(_, n)| *n);
+        self.given.retain(|(given, _)| *given != id);
+        self.line.retain(|(waiting, _)| *waiting != id);
+        self.release(back);
+    }
+
+    fn release(&mut self, n: usize) {
+        self.permits += n;
+        while let Some(&(id, n)) = self.line.first().filter(|(_, n)| *n <= self.permits) {
+            self.line.remove(0);
+            self.permits -= n;
+            self.given.push((id, n));
+        }
+    }
+}
+
+/// Somebody who waits for a `G` or has it.
+enum Client<'a, G> {
+    Waits(Waiting<'a, G>),
+    Has(G),
+}
+
+#[derive(Clone, Debug)]
+enum Acquiring {
+    Acquire(usize),
+    TryAcquire(usize),
+    Poll(usize),
+    /// A waiter or a guard.
+    Drop(usize),
+    /// A guard.
+    Leak(usize),
+    Release(usize),
+}
+
+fn acquiring(most: usize) -> impl Strategy<Value = Acquiring> {
+    let client = || 0..8_usize;
+    prop_oneof![
+        4 => (0..=most).prop_map(Acquiring::Acquire),
+        1 => (0..=most).prop_map(Acquiring::TryAcquire),
+        4 => client().prop_map(Acquiring::Poll),
+        4 => client().prop_map(Acquiring::Drop),
+        1 => client().prop_map(Acquiring::Leak),
+        2 => (0..=most).prop_map(Acquiring::Release),
+    ]
+}
+
+fn semaphore_program(permits: usize, program: &[Acquiring]) {
+    let semaphore = Semaphore::new(permits);
+    let mut model = Naive::with(permits);
+    let mut clients: Vec<(usize, usize, Client<'_, SemaphoreGuard<'_>>)> = Vec::new();
+    let mut total = permits;
+    for (id, op) in program.iter().enumerate() {
+        match *op {
+            Acquiring::Acquire(n) => {
+                let mut waiting = Waiting::new(semaphore.acquire_many(n));
+                let guard = waiting.poll();
+                assert_eq!(guard.is_some(), model.begin(id, n), "{op:?}");
+                let client = guard.map_or(Client::Waits(waiting), Client::Has);
+                clients.push((id, n, client));
+            }
+            Acquiring::TryAcquire(n) => {
+                let guard = semaphore.try_acquire_many(n);
+                let enters = model.begin(id, n);
+                model.line.retain(|(waiting, _)| *waiting != id);
+                assert_eq!(guard.is_some(), enters, "{op:?}");
+                clients.extend(guard.map(|guard| (id, n, Client::Has(guard))));
+            }
+            Acquiring::Poll(which) if which < clients.len() => {
+                let (id, _, client) = &mut clients[which];
+                if let Client::Waits(waiting) = client {
+                    let guard = waiting.poll();
+                    assert_eq!(guard.is_some(), model.poll(*id), "{op:?}");
+                    if let Some(guard) = guard {
+                        *client = Client::Has(guard);
+                    }
+                }
+            }
+            Acquiring::Drop(which) | Acquiring::Leak(which) if which < clients.len() => {
+                match clients.remove(which) {
+                    (id, _, Client::Waits(waiting)) => {
+                        drop(waiting);
+                        model.drop_waiter(id);
+                    }
+                    (_, n, Client::Has(guard)) if matches!(op, Acquiring::Leak(_)) => {
+                        SemaphoreGuard::leak(guard);
+                        total -= n;
+                    }
+                    (_, n, Client::Has(guard)) => {
+                        drop(guard);
+                        model.release(n);
+                    }
+                }
+            }
+            Acquiring::Release(n) => {
+                semaphore.add_permits(n).unwrap();
+                model.release(n);
+                total += n;
+            }
+            _ => continue,
+        }
+        let held: usize = clients
+            .iter()
+            .map(|client| match client {
+                (_, n, Client::Has(_)) => *n,
+                _ => 0,
+            })
+            .sum();
+        let given: usize = model.given.iter().map(|(_, n)| *n).sum();
+        assert_eq!(semaphore.available_permits(), model.permits, "{op:?}");
+        assert_eq!(model.permits + given + held, total, "{op:?}");
+        assert_eq!(
+            semaphore.locked(),
+            model.permits == 0 || !model.line.is_empty()
+        );
+        for (id, _, client) in &clients {
+            if let Client::Waits(waiting) = client {
+                assert_eq!(waiting.is_woken(), model.is_given(*id), "{op:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn n1_a_semaphore_does_what_its_model_does() {
+    over_programs(2, || acquiring(1), |program| semaphore_program(1, program));
+    over_programs(2, || acquiring(3), |program| semaphore_program(2, program));
+}
+
+fn lock_program(program: &[Acquiring]) {
+    let lock = Lock::new(());
+    let mut model = Naive::with(1);
+    let mut clients: Vec<(usize, Client<'_, LockGuard<'_>>)> = Vec::new();
+    let mut leaked = false;
+    for (id, op) in program.iter().enumerate() {
+        match *op {
+            Acquiring::Acquire(_) => {
+                let mut waiting = Waiting::new(lock.acquire());
+                let guard = waiting.poll();
+                assert_eq!(guard.is_some(), model.begin(id, 1), "{op:?}");
+                clients.push((id, guard.map_or(Client::Waits(waiting), Client::Has)));
+            }
+            Acquiring::TryAcquire(_) => {
+                let guard = lock.try_acquire();
+                assert_eq!(guard.is_some(), model.begin(id, 1), "{op:?}");
+                model.line.retain(|(waiting, _)| *waiting != id);
+                clients.extend(guard.map(|guard| (id, Client::Has(guard))));
+            }
+            Acquiring::Poll(which) if which < clients.len() => {
+                let (id, client) = &mut clients[which];
+                if let Client::Waits(waiting) = client {
+                    let guard = waiting.poll();
+                    assert_eq!(guard.is_some(), model.poll(*id), "{op:?}");
+                    if let Some(guard) = guard {
+                        *client = Client::Has(guard);
+                    }
+                }
+            }
+            Acquiring::Drop(which) | Acquiring::Leak(which) if which < clients.len() => {
+                match clients.remove(which) {
+                    (id, Client::Waits(waiting)) => {
+                        drop(waiting);
+                        model.drop_waiter(id);
+                    }
+                    (_, Client::Has(guard)) if matches!(op, Acquiring::Leak(_)) => {
+                        LockGuard::leak(guard);
+                        leaked = true;
+                    }
+                    (_, Client::Has(guard)) => {
+                        drop(guard);
+                        model.release(1);
+                    }
+                }
+            }
+            Acquiring::Release(_) => {
+                assert_eq!(lock.release().is_ok(), leaked);
+                model.release(usize::from(std::mem::take(&mut leaked)));
+            }
+            _ => continue,
+        }
+        let held = clients
+            .iter()
+            .any(|(_, client)| matches!(client, Client::Has(_)));
+        assert_eq!(lock.locked(), held || leaked, "{op:?}");
+        assert_eq!(
+            model.permits + model.given.len() + usize::from(held || leaked),
+            1,
+            "{op:?}"
+        );
+        for (id, client) in &clients {
+            if let Client::Waits(waiting) = client {
+                assert_eq!(waiting.is_woken(), model.is_given(*id), "{op:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn n1_a_lock_does_what_its_model_does() {
+    over_programs(1, || acquiring(1), lock_program);
+}
+
+#[derive(Clone, Debug)]
+enum Signalling {
+    Wait,
+    Set,
+    Clear,
+    Poll(usize),
+    Drop(usize),
+}
+
+fn event_program(program: &[Signalling]) {
+    let event = Event::new();
+    let mut set = false;
+    // The waiter, and whether it has been let through.
+    let mut waiters: Vec<(Waiting<'_, ()>, bool)> = Vec::new();
+    for op in program {
+        match *op {
+            Signalling::Wait => {
+                let mut waiting = Waiting::new(event.wait());
+                let passed = waiting.poll().is_some();
+                assert_eq!(passed, set);
+                if !passed {
+                    waiters.push((waiting, false));
+                }
+            }
+            Signalling::Set => {
+                event.set();
+                set = true;
+                waiters.iter_mut().for_each(|waiter| waiter.1 = true);
+            }
+            Signalling::Clear => {
+                event.clear();
+                set = false;
+            }
+            Signalling::Poll(which) if which < waiters.len() => {
+                let (waiting, through) = &mut waiters[which];
+                assert_eq!(waiting.poll().is_some(), *through);
+                if *through {
+                    waiters.remove(which);
+                }
+            }
+            Signalling::Drop(which) if which < waiters.len() => drop(waiters.remove(which)),
+            _ => continue,
+        }
+        assert_eq!(event.is_set(), set);
+        assert!(
+            waiters
+                .iter()
+                .all(|(waiting, through)| waiting.is_woken() == *through)
+        );
+    }
+}
+
+fn signalling() -> impl Strategy<Value = Signalling> {
+    prop_oneof![
+        4 => Just(Signalling::Wait),
+        1 => Just(Signalling::Set),
+        1 => Just(Signalling::Clear),
+        3 => (0..6_usize).prop_map(Signalling::Poll),
+        2 => (0..6_usize).prop_map(Signalling::Drop),
+    ]
+}
+
+#[test]
+fn n1_an_event_does_what_its_model_does() {
+    over_programs(1, signalling, event_program);
+}
+
+#[derive(Clone, Debug)]
+enum Conditional {
+    Acquire,
+    /// Whoever has the lock waits for the condition.
+    Wait,
+    Notify(usize),
+    Poll(usize),
+    Drop(usize),
+}
+
+/// A lock, and who waits for the condition or was notified and has not run since.
+struct NaiveCondition {
+    lock: Naive,
+    line: Vec<usize>,
+    notified: Vec<usize>,
+    /// Notified, and in the lock's line now.
+    relocking: Vec<usize>,
+}
+
+impl NaiveCondition {
+    fn notify(&mut self, n: usize) {
+        let n = n.min(self.line.len());
+        self.notified.extend(self.line.drain(..n));
+    }
+
+    fn poll(&mut self, id: usize) -> bool {
+        if let Some(place) = self.notified.iter().position(|notified| *notified == id) {
+            self.notified.remove(place);
+            let enters = self.lock.begin(id, 1);
+            if !enters {
+                self.relocking.push(id);
+            }
+            return enters;
+        }
+        let enters = self.lock.poll(id);
+        if enters {
+            self.relocking.retain(|relocking| *relocking != id);
+        }
+        enters
+    }
+
+    fn drop_waiter(&mut self, id: usize) {
+        self.lock.drop_waiter(id);
+        self.line.retain(|waiting| *waiting != id);
+        let owed = self.notified.contains(&id) || self.relocking.contains(&id);
+        self.notified.retain(|notified| *notified != id);
+        self.relocking.retain(|relocking| *relocking != id);
+        self.notify(usize::from(owed));
+    }
+}
+
+fn condition_program(program: &[Conditional]) {
+    let (lock, condition) = (Lock::new(()), Condition::new());
+    let mut model = NaiveCondition {
+        lock: Naive::with(1),
+        line: Vec::new(),
+        notified: Vec::new(),
+        relocking: Vec::new(),
+    };
+    let mut clients: Vec<(usize, Client<'_, LockGuard<'_>>)> = Vec::new();
+    for (id, op) in program.iter().enumerate() {
+        match *op {
+            Conditional::Acquire => {
+                let mut waiting = Waiting::new(lock.acquire());
+                let guard = waiting.poll();
+                assert_eq!(guard.is_some(), model.lock.begin(id, 1), "{op:?}");
+                clients.push((id, guard.map_or(Client::Waits(waiting), Client::Has)));
+            }
+            Conditional::Wait => {
+                let holder = clients
+                    .iter()
+                    .position(|(_, client)| matches!(client, Client::Has(_)));
+                if let Some((id, Client::Has(guard))) = holder.map(|holder| clients.remove(holder))
+                {
+                    clients.push((id, Client::Waits(Waiting::begun(condition.wait(guard)))));
+                    model.line.push(id);
+                    model.lock.release(1);
+                }
+            }
+            Conditional::Notify(n) => {
+                condition.notify(n);
+                model.notify(n);
+            }
+            Conditional::Poll(which) if which < clients.len() => {
+                let (id, client) = &mut clients[which];
+                if let Client::Waits(waiting) = client {
+                    let guard = waiting.poll();
+                    assert_eq!(guard.is_some(), model.poll(*id), "{op:?}");
+                    if let Some(guard) = guard {
+                        *client = Client::Has(guard);
+                    }
+                }
+            }
+            Conditional::Drop(which) if which < clients.len() => match clients.remove(which) {
+                (id, Client::Waits(waiting)) => {
+                    drop(waiting);
+                    model.drop_waiter(id);
+                }
+                (_, Client::Has(guard)) => {
+                    drop(guard);
+                    model.lock.release(1);
+                }
+            },
+            _ => continue,
+        }
+        for (id, client) in &clients {
+            if let Client::Waits(waiting) = client {
+                let may = model.notified.contains(id) || model.lock.is_given(*id);
+                assert_eq!(waiting.is_woken(), may, "{op:?}");
+            }
+        }
+        let waiters = format!("Condition {{ waiters: {}, .. }}", model.line.len());
+        assert_eq!(format!("{condition:?}"), waiters);
+    }
+}
+
+fn conditional() -> impl Strategy<Value = Conditional> {
+    prop_oneof![
+        4 => Just(Conditional::Acquire),
+        4 => Just(Conditional::Wait),
+        2 => (0..3_usize).prop_map(Conditional::Notify),
+        6 => (0..6_usize).prop_map(Conditional::Poll),
+        3 => (0..6_usize).prop_map(Conditional::Drop),
+    ]
+}
+
+#[test]
+fn n1_a_condition_does_what_its_model_does() {
+    over_programs(1, conditional, condition_program);
+}
+
+#[derive(Clone, Debug)]
+enum Meeting {
+    Wait,
+    Poll(usize),
+    Drop(usize),
+    Reset,
+    Abort,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Phase {
+    Filling,
+    Draining,
+    Resetting,
+    Broken,
+}
+
+/// asyncio's barrier, with places at the entrance.
+struct NaiveBarrier {
+    parties: usize,
+    phase: Phase,
+    outside: Vec<usize>,
+    /// In order; who may go stays here until it has.
+    inside: Vec<usize>,
+    /// Those inside when the barrier filled up, in order.
+    turns: Vec<usize>,
+}
+
+impl NaiveBarrier {
+    fn admitted(&self, ahead: usize) -> bool {
+        match self.phase {
+            Phase::Filling => self.inside.len() + ahead < self.parties,
+            Phase::Broken => true,
+            Phase::Draining | Phase::Resetting => false,
+        }
+    }
+
+    /// Whether a poll would have a result, or bring somebody inside.
+    fn may(&self, id: usize) -> bool {
+        if let Some(ahead) = self.outside.iter().position(|outside| *outside == id) {
+            return self.admitted(ahead);
+        }
+        self.phase != Phase::Filling
+    }
+
+    fn poll(&mut self, id: usize) -> Option<Result<usize, BrokenBarrier>> {
+        if self.inside.contains(&id) {
+            let verdict = match self.phase {
+                Phase::Filling => return None,
+                Phase::Draining => Ok(self.turns.iter().position(|turn| *turn == id).unwrap()),
+                Phase::Resetting | Phase::Broken => Err(BrokenBarrier),
+            };
+            self.leave(id);
+            return Some(verdict);
+        }
+        if !self.outside.contains(&id) {
+            self.outside.push(id);
+        }
+        if !self.may(id) {
+            return None;
+        }
+        self.outside.retain(|outside| *outside != id);
+        if self.phase == Phase::Broken {
+            return Some(Err(BrokenBarrier));
+        }
+        self.inside.push(id);
+        if self.inside.len() < self.parties {
+            return None;
+        }
+        self.phase = Phase::Draining;
+        self.turns = self.inside.clone();
+        self.leave(id);
+        Some(Ok(self.parties - 1))
+    }
+
+    fn leave(&mut self, id: usize) {
+        self.outside.retain(|outside| *outside != id);
+        self.inside.retain(|inside| *inside != id);
+        if self.inside.is_empty() && self.phase != Phase::Broken {
+            self.phase = Phase::Filling;
+        }
+    }
+
+    fn reset(&mut self) {
+        self.phase = if self.inside.is_empty() {
+            Phase::Filling
+        } else {
+            Phase::Resetting
+        };
+    }
+}
+
+fn barrier_program(parties: usize, program: &[Meeting]) {
+    let barrier = Barrier::new(parties);
+    let mut model = NaiveBarrier {
+        parties,
+        phase: Phase::Filling,
+        outside: Vec::new(),
+        inside: Vec::new(),
+        turns: Vec::new(),
+    };
+    let mut waiters: Vec<(usize, Waiting<'_, Result<usize, BrokenBarrier>>)> = Vec::new();
+    for (id, op) in program.iter().enumerate() {
+        match *op {
+            Meeting::Wait => {
+                let mut waiting = Waiting::new(barrier.wait());
+                let polled = waiting.poll();
+                assert_eq!(polled, model.poll(id), "{op:?}");
+                if polled.is_none() {
+                    waiters.push((id, waiting));
+                }
+            }
+            Meeting::Poll(which) if which < waiters.len() => {
+                let (id, waiting) = &mut waiters[which];
+                let polled = waiting.poll();
+                assert_eq!(polled, model.poll(*id), "{op:?}");
+                if polled.is_some() {
+                    waiters.remove(which);
+                }
+            }
+            Meeting::Drop(which) if which < waiters.len() => model.leave(waiters.remove(which).0),
+            Meeting::Reset => {
+                barrier.reset();
+                model.reset();
+            }
+            Meeting::Abort => {
+                barrier.abort();
+                model.phase = Phase::Broken;
+            }
+            _ => continue,
+        }
+        let filling = model.phase == Phase::Filling;
+        assert_eq!(
+            barrier.n_waiting(),
+            if filling { model.inside.len() } else { 0 }
+        );
+        assert_eq!(barrier.broken(), model.phase == Phase::Broken);
+        for (id, waiting) in &waiters {
+            assert!(waiting.is_woken() || !model.may(*id), "{op:?}: {id} sleeps");
+        }
+    }
+}
+
+fn meeting() -> impl Strategy<Value = Meeting> {
+    prop_oneof![
+        6 => Just(Meeting::Wait),
+        8 => (0..8_usize).prop_map(Meeting::Poll),
+        3 => (0..8_usize).prop_map(Meeting::Drop),
+        1 => Just(Meeting::Reset),
+        1 => Just(Meeting::Abort),
+    ]
+}
+
+#[test]
+fn n1_a_barrier_does_what_its_model_does() {
+    over_programs(3, meeting, |program| barrier_program(1, program));
+    over_programs(3, meeting, |program| barrier_program(2, program));
+    over_programs(3, meeting, |program| barrier_program(4, program));
+}
+
+#[derive(Clone, Debug)]
+enum Queueing {
+    Put,
+    Get,
+    PutNowait,
+    GetNowait,
+    PollPut(usize),
+    PollGet(usize),
+    DropPut(usize),
+    DropGet(usize),
+    TaskDone,
+    ShutDown(bool),
+}
+
+/// Items are numbers, each put once: so nothing can be lost or doubled unseen.
+struct NaiveQueue {
+    maxsize: usize,
+    items: Vec<u32>,
+    take: fn(&mut Vec<u32>) -> Option<u32>,
+    getters: Vec<usize>,
+    putters: Vec<(usize, u32)>,
+    unfinished: usize,
+    shut_down: bool,
+}
+
+impl NaiveQueue {
+    fn has_room(&self, ahead: usize) -> bool {
+        self.maxsize == 0 || self.items.len() + ahead < self.maxsize
+    }
+
+    fn may_put(&self, id: usize) -> bool {
+        let ahead = self.putters.iter().position(|(putter, _)| *putter == id);
+        self.shut_down || self.has_room(ahead.unwrap_or(self.putters.len()))
+    }
+
+    fn may_get(&self, id: usize) -> bool {
+        let ahead = self.getters.iter().position(|getter| *getter == id);
+        ahead.unwrap_or(self.getters.len()) < self.items.len()
+            || self.items.is_empty() && self.shut_down
+    }
+
+    fn poll_put(&mut self, id: usize, item: u32) -> Option<Result<(), ShutDown<u32>>> {
+        if !self.may_put(id) {
+            if self.putters.iter().all(|(putter, _)| *putter != id) {
+                self.putters.push((id, item));
+            }
+            return None;
+        }
+        self.putters.retain(|(putter, _)| *putter != id);
+        if self.shut_down {
+            return Some(Err(ShutDown(item)));
+        }
+        self.push(item);
+        Some(Ok(()))
+    }
+
+    fn push(&mut self, item: u32) {
+        self.items.push(item);
+        self.unfinished += 1;
+    }
+
+    fn poll_get(&mut self, id: usize) -> Option<Result<u32, ShutDown>> {
+        if !self.may_get(id) {
+            if !self.getters.contains(&id) {
+                self.getters.push(id);
+            }
+            return None;
+        }
+        self.getters.retain(|getter| *getter != id);
+        Some((self.take)(&mut self.items).ok_or(ShutDown(())))
+    }
+
+    fn put_nowait(&mut self, item: u32) -> Result<(), PutError<u32>> {
+        if self.shut_down {
+            return Err(PutError::ShutDown(item));
+        }
+        if !self.has_room(0) {
+            return Err(PutError::Full(item));
+        }
+        self.push(item);
+        Ok(())
+    }
+
+    fn get_nowait(&mut self) -> Result<u32, GetError> {
+        (self.take)(&mut self.items).ok_or(if self.shut_down {
+            GetError::ShutDown
+        } else {
+            GetError::Empty
+        })
+    }
+
+    fn shutdown(&mut self, immediate: bool) -> Vec<u32> {
+        self.shut_down = true;
+        let mut drained = Vec::new();
+        while immediate && !self.items.is_empty() {
+            drained.extend((self.take)(&mut self.items));
+            self.unfinished = self.unfinished.saturating_sub(1);
+        }
+        drained
+    }
+}
+
+type WaitingPut<'q> = Waiting<'q, Result<(), ShutDown<u32>>>;
+
+/// The futures of one program, with their names.
+struct Clients<'q> {
+    getters: Vec<(usize, Waiting<'q, Result<u32, ShutDown>>)>,
+    putters: Vec<(usize, u32, WaitingPut<'q>)>,
+}
+
+fn queue_program<S: QueueStore<u32>>(
+    queue: &Queue<u32, S>,
+    take: fn(&mut Vec<u32>) -> Option<u32>,
+    program: &[Queueing],
+) {
+    let mut model = NaiveQueue {
+        maxsize: queue.maxsize(),
+        items: Vec::new(),
+        take,
+        getters: Vec::new(),
+        putters: Vec::new(),
+        unfinished: 0,
+        shut_down: false,
+    };
+    let mut clients = Clients {
+        getters: Vec::new(),
+        putters: Vec::new(),
+    };
+    for (id, op) in program.iter().enumerate() {
+        queue_step(queue, &mut model, &mut clients, id, op);
+        assert_eq!(queue.qsize(), model.items.len(), "{op:?}");
+        assert_eq!(queue.is_full(), !model.has_room(0), "{op:?}");
+        for (id, waiting) in &clients.getters {
+            assert!(
+                waiting.is_woken() || !model.may_get(*id),
+                "{op:?}: {id} sleeps"
+            );
+        }
+        for (id, _, waiting) in &clients.putters {
+            assert!(
+                waiting.is_woken() || !model.may_put(*id),
+                "{op:?}: {id} sleeps"
+            );
+        }
+        let joined = Waiting::new(queue.join()).poll().is_some();
+        assert_eq!(joined, model.unfinished == 0, "{op:?}");
+    }
+}
+
+fn queue_step<'q, S: QueueStore<u32>>(
+    queue: &'q Queue<u32, S>,
+    model: &mut NaiveQueue,
+    clients: &mut Clients<'q>,
+    id: usize,
+    op: &Queueing,
+) {
+    let item = id as u32 ^ 5;
+    match *op {
+        Queueing::Put => {
+            let mut waiting = Waiting::new(queue.put(item));
+            let polled = waiting.poll();
+            assert_eq!(polled, model.poll_put(id, item), "{op:?}");
+            if polled.is_none() {
+                clients.putters.push((id, item, waiting));
+            }
+        }
+        Queueing::Get => {
+            let mut waiting = Waiting::new(queue.get());
+            let polled = waiting.poll();
+            assert_eq!(polled, model.poll_get(id), "{op:?}");
+            if polled.is_none() {
+                clients.getters.push((id, waiting));
+            }
+        }
+        Queueing::PutNowait => assert_eq!(queue.put_nowait(item), model.put_nowait(item)),
+        Queueing::GetNowait => assert_eq!(queue.get_nowait(), model.get_nowait()),
+        Queueing::PollPut(which) if which < clients.putters.len() => {
+            let (id, item, waiting) = &mut clients.putters[which];
+            let polled = waiting.poll();
+            assert_eq!(polled, model.poll_put(*id, *item), "{op:?}");
+            if polled.is_some() {
+                clients.putters.remove(which);
+            }
+        }
+        Queueing::PollGet(which) if which < clients.getters.len() => {
+            let (id, waiting) = &mut clients.getters[which];
+            let polled = waiting.poll();
+            assert_eq!(polled, model.poll_get(*id), "{op:?}");
+            if polled.is_some() {
+                clients.getters.remove(which);
+            }
+        }
+        Queueing::DropPut(which) if which < clients.putters.len() => {
+            let (id, ..) = clients.putters.remove(which);
+            model.putters.retain(|(putter, _)| *putter != id);
+        }
+        Queueing::DropGet(which) if which < clients.getters.len() => {
+            let (id, _) = clients.getters.remove(which);
+            model.getters.retain(|getter| *getter != id);
+        }
+        Queueing::TaskDone => {
+            assert_eq!(queue.task_done().is_ok(), model.unfinished > 0);
+            model.unfinished = model.unfinished.saturating_sub(1);
+        }
+        Queueing::ShutDown(immediate) => {
+            assert_eq!(queue.shutdown(immediate), model.shutdown(immediate));
+        }
+        _ => {}
+    }
+}
+
+fn queueing() -> impl Strategy<Value = Queueing> {
+    let client = || 0..6_usize;
+    prop_oneof![
+        20 => Just(Queueing::Put),
+        20 => Just(Queueing::Get),
+        8 => Just(Queueing::PutNowait),
+        8 => Just(Queueing::GetNowait),
+        16 => client().prop_map(Queueing::PollPut),
+        16 => client().prop_map(Queueing::PollGet),
+        10 => client().prop_map(Queueing::DropPut),
+        10 => client().prop_map(Queueing::DropGet),
+        6 => Just(Queueing::TaskDone),
+        1 => any::<bool>().prop_map(Queueing::ShutDown),
+    ]
+}
+
+#[test]
+fn n1_a_queue_does_what_its_model_does() {
+    let first = |items: &mut Vec<u32>| (!items.is_empty()).then(|| items.remove(0));
+    for maxsize in 0..4 {
+        over_programs(4, queueing, move |program| {
+            queue_program::<VecDeque<u32>>(&Queue::new(maxsize), first, program);
+        });
+    }
+}
+
+#[test]
+fn n1_a_lifo_queue_does_what_its_model_does() {
+    over_programs(4, queueing, |program| {
+        queue_program::<Vec<u32>>(&LifoQueue::new(2), Vec::pop, program);
+    });
+}
+
+#[test]
+fn n1_a_priority_queue_does_what_its_model_does() {
+    let smallest = |items: &mut Vec<u32>| {
+        let place = (0..items.len()).min_by_key(|place| items[*place])?;
+        Some(items.remove(place))
+    };
+    over_programs(4, queueing, move |program| {
+        queue_program::<BinaryHeap<Reverse<u32>>>(&PriorityQueue::new(2), smallest, program);
+    });
+}
