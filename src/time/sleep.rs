@@ -1,4 +1,4 @@
-//! Waiting for a time.
+//! Waiting for a time: one timer, armed at the first poll, disarmed by dropping.
 
 use std::fmt;
 use std::future::Future;
@@ -58,6 +58,28 @@ pub fn sleep(delay: Duration) -> Sleep {
 pub fn sleep_until(when: Instant) -> Sleep {
     Sleep {
         stage: Stage::Until(when),
+    }
+}
+
+/// [`sleep`] with a value to give afterwards: asyncio's `sleep(delay, result)`.
+///
+/// # Panics
+/// When awaited outside a running loop.
+///
+/// # Cancellation
+/// Dropping it disarms its timer and drops the value.
+///
+/// ```
+/// use std::time::Duration;
+/// callsoon::run(async {
+///     assert_eq!(callsoon::sleep_with(Duration::from_millis(2), "soup").await, "soup");
+/// }).unwrap();
+/// ```
+pub fn sleep_with<T>(delay: Duration, value: T) -> impl Future<Output = T> {
+    let sleep = sleep(delay);
+    async move {
+        sleep.await;
+        value
     }
 }
 

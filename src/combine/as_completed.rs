@@ -1,0 +1,122 @@
+//! Tasks in the order in which they end.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use crate::combine::watch::Watch;
+use crate::kernel::task::handle::Task;
+
+/// Gives tasks back in the order in which they end: asyncio's `as_completed`, in the form of its `async for`.
+///
+/// Tasks that have ended before this call come first, in the order of the input. There is no time limit of its own: a
+/// limit around [`next`](AsCompleted::next), or around the loop that calls it, loses nothing, and one can go on later.
+///
+/// # Cancellation
+/// Dropping it lets the tasks run on; it cancels none. A panic that nobody can read then is reported.
+///
+/// ```
+/// use std::time::Duration;
+/// callsoon::run(async {
+///     let tasks = [30, 10, 20].map(|ms| callsoon::create_task(callsoon::sleep_with(Duration::from_millis(ms), ms)));
+///     let mut ended = callsoon::as_completed(tasks);
+///     let mut order = vec![];
+///     while let Some(task) = ended.next().await {
+///         order.push(task.await.unwrap());
+///     }
+///     assert_eq!(order, [10, 20, 30]);
+/// }).unwrap();
+/// ```
+pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
+    let tasks: Vec<_> = tasks.into_iter().collect();
+    AsCompleted {
+        watch: Watch::new(&tasks),
+        left: tasks.len(),
+        tasks: tasks.into_iter().map(Some).collect(),
+    }
+}
+
+/// Tasks that come back as they end; made by [`as_completed`].
+///
+/// ```
+/// callsoon::run(async {
+///     let mut ended = callsoon::as_completed([callsoon::create_task(async { 7 })]);
+///     assert_eq!(ended.next().await.unwrap().await.unwrap(), 7);
+///     assert!(ended.next().await.is_none());
+/// }).unwrap();
+/// ```
+#[must_use = "it does nothing unless `next` is awaited"]
+pub struct AsCompleted<T> {
+    /// Dropped before the tasks, so that nobody is woken by their end.
+    watch: Watch,
+    /// By their numbers in the watch; `None` where the task was given back.
+    tasks: Vec<Option<Task<T>>>,
+    /// How many were not given back.
+    left: usize,
+}
+
+impl<T: 'static> AsCompleted<T> {
+    /// Waits for the next task to end and gives it back; `None` once all have been. If one has ended already this does
+    /// not suspend.
+    ///
+    /// # Cancellation
+    /// Dropping it loses nothing: the next call gives what this one would have given.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let quick = callsoon::create_task(async { "quick" });
+    ///     let never = callsoon::create_task(std::future::pending());
+    ///     let mut ended = callsoon::as_completed([never, quick]);
+    ///     assert_eq!(ended.next().await.unwrap().await.unwrap(), "quick");
+    ///     assert_eq!(ended.len(), 1);
+    /// }).unwrap();
+    /// ```
+    pub async fn next(&mut self) -> Option<Task<T>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Task<T>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        if self.watch.ended() == 0 {
+            self.watch.wake_at(1, context.waker());
+        }
+        match self.watch.next_ended() {
+            Some(number) => {
+                self.left -= 1;
+                Poll::Ready(self.tasks[number].take())
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// How many tasks were not given back yet, ended or not.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let ended = callsoon::as_completed((0..3).map(|n| event_loop.create_task(async move { n })));
+    /// assert_eq!(ended.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    /// Whether all tasks were given back.
+    ///
+    /// ```
+    /// assert!(callsoon::as_completed::<()>([]).is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.left == 0
+    }
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted")
+            .field("len", &self.left)
+            .finish_non_exhaustive()
+    }
+}

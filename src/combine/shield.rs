@@ -1,0 +1,83 @@
+//! A wall that cancellation does not pass.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::{FutureError, TaskError};
+use crate::kernel::future::Future as LoopFuture;
+use crate::kernel::task::handle::Task;
+
+/// Awaits a task, or a loop's future, without being what a cancellation follows: it ends here and the task runs on.
+///
+/// It takes a [`Task`], a `&mut Task`, or a [`Future`](crate::Future); a future that is not a task yet becomes one by
+/// [`create_task`](crate::create_task). With `&mut` the handle is still there afterwards, and with it the result.
+///
+/// When whoever awaits it is cancelled, that one ends as cancelled; the task does not hear of it. When the task itself is
+/// cancelled, awaiting gives its [`TaskError::Cancelled`]. One that has ended gives its result without suspending.
+///
+/// # Cancellation
+/// Dropping it lets the task run on. If it owned the handle, nobody can read the result any more: a value is dropped,
+/// and a panic is reported to the exception handler, once.
+///
+/// ```
+/// use std::time::Duration;
+/// callsoon::run(async {
+///     let mut job = callsoon::create_task(callsoon::sleep_with(Duration::from_millis(2), "saved"));
+///     drop(callsoon::shield(&mut job));
+///     assert_eq!(callsoon::shield(&mut job).await.unwrap(), "saved");
+/// }).unwrap();
+/// ```
+pub fn shield<A>(awaited: A) -> Shield<A>
+where
+    Shield<A>: Future,
+{
+    Shield { awaited }
+}
+
+/// The future of [`shield`].
+///
+/// ```
+/// callsoon::run(async {
+///     let outcome = callsoon::shield(callsoon::create_task(async { 6 * 7 })).await;
+///     assert_eq!(outcome.unwrap(), 42);
+/// }).unwrap();
+/// ```
+#[must_use = "futures do nothing unless awaited"]
+pub struct Shield<A> {
+    awaited: A,
+}
+
+impl<T: 'static> Future for Shield<Task<T>> {
+    type Output = Result<T, TaskError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.awaited).poll(context)
+    }
+}
+
+impl<T: 'static> Future for Shield<&mut Task<T>> {
+    type Output = Result<T, TaskError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut *self.awaited).poll(context)
+    }
+}
+
+impl<T: Clone> Future for Shield<LoopFuture<T>> {
+    type Output = Result<T, FutureError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.awaited).poll(context)
+    }
+}
+
+impl<A: fmt::Debug> fmt::Debug for Shield<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shield").field(&self.awaited).finish()
+    }
+}

@@ -1,0 +1,113 @@
+//! One who waits for many tasks: each task announces its end once, whoever waits is woken when enough have.
+//!
+//! ```text
+//! for each task: if it has ended, note its number; else leave a notice with it, beside its done callbacks
+//! a task ends  : the notice writes the number down; enough numbers now? then wake
+//! drop         : forget whom to wake, take the notices back
+//! ```
+//!
+//! Two deviations from asyncio, where each of these is a done callback. A notice does not queue: it only writes a
+//! number down, so whoever waits is woken in the turn in which the task ends, as by awaiting it. And a notice that is
+//! dropped says the same as one that is called: a loop that closes drops them, after it has ended the tasks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::kernel::task::handle::Task;
+use crate::kernel::task::reference::{CallbackId, TaskRef};
+use crate::sync::line::Awaiter;
+
+/// Which of the watched tasks have ended, in the order of their ends.
+pub(crate) struct Watch {
+    shared: Rc<Shared>,
+    /// The notices, to be taken back; those of ended tasks are gone by then.
+    notices: Vec<(TaskRef, CallbackId)>,
+}
+
+struct Shared {
+    /// The numbers of tasks that have ended and were not asked for yet.
+    ended: RefCell<VecDeque<usize>>,
+    /// Who waits, and for how many in `ended`.
+    awaiter: Cell<Option<(usize, Awaiter)>>,
+}
+
+impl Watch {
+    /// Watches tasks, which are numbered in their order. Those that have ended already come first.
+    pub(crate) fn new<'t, T: 'static>(tasks: impl IntoIterator<Item = &'t Task<T>>) -> Self {
+        let shared = Rc::new(Shared {
+            ended: RefCell::default(),
+            awaiter: Cell::new(None),
+        });
+        let mut notices = Vec::new();
+        for (number, task) in tasks.into_iter().enumerate() {
+            if task.done() {
+                shared.ended.borrow_mut().push_back(number);
+                continue;
+            }
+            let task = task.as_ref();
+            let id = CallbackId::next(&task.state);
+            let notice = Notice {
+                shared: Rc::clone(&shared),
+                number,
+            };
+            let header = task.task.header();
+            header.with_extra(|extra| {
+                let announce = Box::new(move || drop(notice));
+                extra.callbacks.push((id.0, announce));
+            });
+            notices.push((task, id));
+        }
+        Self { shared, notices }
+    }
+
+    /// The next task that has ended.
+    pub(crate) fn next_ended(&self) -> Option<usize> {
+        self.shared.ended.borrow_mut().pop_front()
+    }
+
+    /// How many tasks have ended and were not asked for.
+    pub(crate) fn ended(&self) -> usize {
+        self.shared.ended.borrow().len()
+    }
+
+    /// Wakes by `waker`, the newest, once [`ended`](Self::ended) is `enough`. Cloning a foreign waker may run anything,
+    /// so that it is for the caller to look once more.
+    pub(crate) fn wake_at(&self, enough: usize, waker: &Waker) {
+        let awaiter = Awaiter::new(waker);
+        let replaced = self.shared.awaiter.replace(Some((enough, awaiter)));
+        drop(replaced);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let awaiter = self.shared.awaiter.take();
+        for (task, id) in self.notices.drain(..) {
+            task.remove_done_callback(id);
+        }
+        drop(awaiter);
+    }
+}
+
+/// What is left with a task. Dropped once, whether it is called, dropped by a closing loop, or taken back.
+struct Notice {
+    shared: Rc<Shared>,
+    number: usize,
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let shared = &self.shared;
+        let count = {
+            let mut ended = shared.ended.borrow_mut();
+            ended.push_back(self.number);
+            ended.len()
+        };
+        match shared.awaiter.take() {
+            Some((enough, awaiter)) if count >= enough => awaiter.wake(),
+            awaiter => shared.awaiter.set(awaiter),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Waiting for a time, once or again and again.
+//!
+//! Everything here keeps the loop's clock, real or virtual, and is one timer in its wheel: never early, and a time that
+//! the clock cannot hold never comes.
+
+mod interval;
+pub(crate) mod sleep;
+
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use sleep::{Sleep, sleep, sleep_until, sleep_with};

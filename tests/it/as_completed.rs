@@ -1,0 +1,166 @@
+//! Chapter 7a: `as_completed`.
+
+use std::future::pending;
+use std::time::Duration;
+
+use callsoon::{Task, as_completed, create_task, get_running_loop, sleep, sleep_with, yield_now};
+
+use crate::support::{DropProbe, Trace, Waiting, audited, one_turn, quiet_panics, virtual_loop};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Tasks that last so many seconds, which is their result. To be called in a loop.
+fn lasting<const N: usize>(seconds: [u32; N]) -> [Task<u32>; N] {
+    seconds.map(|n| create_task(async move { sleep_with(n * SECOND, n).await }))
+}
+
+#[test]
+fn tasks_come_back_in_the_order_of_their_ends_at_their_times() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        event_loop
+            .run_until_complete(async {
+                let start = get_running_loop().time();
+                let mut ended = as_completed(lasting([3, 1, 2]));
+                while let Some(task) = ended.next().await {
+                    assert!(task.done());
+                    let at = get_running_loop().time() - start;
+                    trace.push(format!("{at:?}: {} {}", task.await.unwrap(), ended.len()));
+                }
+                assert!(ended.is_empty() && ended.next().await.is_none());
+            })
+            .unwrap();
+        trace.expect(["1s: 1 2", "2s: 2 1", "3s: 3 0"]);
+    });
+}
+
+#[test]
+fn those_that_ended_before_come_first_in_their_order_and_without_suspending() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        event_loop
+            .run_until_complete(async {
+                let tasks = lasting([3, 2, 9, 1]);
+                sleep(3 * SECOND + SECOND / 2).await;
+                let mut ended = as_completed(tasks);
+                let waker = std::task::Waker::noop();
+                let mut context = std::task::Context::from_waker(waker);
+                for _ in 0..3 {
+                    let next = std::pin::pin!(ended.next());
+                    let std::task::Poll::Ready(Some(task)) = next.poll(&mut context) else {
+                        panic!("it suspended");
+                    };
+                    trace.push(task.await.unwrap());
+                }
+                trace.push(ended.next().await.unwrap().await.unwrap());
+            })
+            .unwrap();
+        trace.expect(["3", "2", "1", "9"]);
+    });
+}
+
+#[test]
+fn panicked_and_cancelled_tasks_come_back_too() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        event_loop
+            .run_until_complete(async {
+                let cancelled = create_task(pending::<()>());
+                let bad = create_task(async { panic!("on purpose") });
+                cancelled.cancel_with("enough");
+                let mut ended = as_completed([bad, cancelled]);
+                while let Some(task) = ended.next().await {
+                    trace.push(task.await.unwrap_err());
+                }
+            })
+            .unwrap();
+        trace.expect([
+            "the task was cancelled: enough",
+            "the task panicked: on purpose",
+        ]);
+    });
+}
+
+#[test]
+fn c7_a_dropped_next_loses_nothing_and_the_next_one_goes_on() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        event_loop
+            .run_until_complete(async {
+                let mut ended = as_completed(lasting([1, 2]));
+                // Woken, and dropped before it is polled again.
+                drop(Waiting::begun(ended.next()));
+                let waiting = Waiting::begun(ended.next());
+                sleep(SECOND).await;
+                yield_now().await;
+                assert!(waiting.is_woken());
+                drop(waiting);
+                trace.push(ended.next().await.unwrap().await.unwrap());
+                trace.push(ended.next().await.unwrap().await.unwrap());
+            })
+            .unwrap();
+        trace.expect(["1", "2"]);
+    });
+}
+
+#[test]
+fn the_newest_waker_is_woken_and_no_other() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let gate = event_loop.create_future::<()>();
+        let mut ended = as_completed([event_loop.create_task(gate.clone())]);
+        let mut waiting = Waiting::begun(ended.next());
+        let (newest, waker) = crate::support::CountingWaker::new();
+        assert!(waiting.poll_with(&waker).is_none());
+        gate.set_result(()).unwrap();
+        one_turn(&event_loop);
+        assert!(!waiting.is_woken());
+        assert_eq!(newest.wakes(), 1);
+        assert!(waiting.poll().is_some());
+    });
+}
+
+#[test]
+fn dropping_it_leaves_the_tasks_running_and_reports_a_panic_that_nobody_can_read() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let job = |seconds, end: fn()| {
+            let probe = DropProbe::new(&trace, seconds);
+            let trace = trace.clone();
+            event_loop.create_task(async move {
+                sleep(seconds * SECOND).await;
+                trace.push(format!("{seconds} s are over"));
+                end();
+                drop(probe);
+            })
+        };
+        let mut ended = as_completed([job(1, || ()), job(2, || panic!("on purpose"))]);
+        drop(Waiting::begun(ended.next()));
+        drop(ended);
+        event_loop.run_until_complete(sleep(3 * SECOND)).unwrap();
+        trace.expect([
+            "1 s are over",
+            "drop 1",
+            "2 s are over",
+            "drop 2",
+            "report: Task exception was never retrieved (on purpose)",
+        ]);
+    });
+}
+
+#[test]
+fn m2_none_of_no_tasks_ends() {
+    audited(|| {
+        let mut ended = as_completed(Vec::<Task<()>>::new());
+        assert_eq!(ended.len(), 0);
+        let mut waiting = Waiting::new(ended.next());
+        assert!(waiting.poll().expect("it suspended").is_none());
+    });
+}

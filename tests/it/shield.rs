@@ -1,0 +1,154 @@
+//! Chapter 7a: `shield`.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use callsoon::{EventLoop, Task, shield, sleep};
+
+use crate::support::{Trace, Waiting, audited, one_turn, quiet_panics, virtual_loop};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A task that writes a line after a second, and ends with it.
+fn job(event_loop: &EventLoop, trace: &Trace) -> Task<&'static str> {
+    let trace = trace.clone();
+    event_loop.create_task(async move {
+        sleep(SECOND).await;
+        trace.push("the job is done");
+        "saved"
+    })
+}
+
+fn bad_job(event_loop: &EventLoop) -> Task<()> {
+    event_loop.create_task(async {
+        sleep(SECOND).await;
+        panic!("on purpose")
+    })
+}
+
+#[test]
+fn cancelling_whoever_awaits_ends_that_one_and_not_the_task() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let job = Rc::new(RefCell::new(job(&event_loop, &trace)));
+        let outer = event_loop.create_task({
+            let (job, trace) = (Rc::clone(&job), trace.clone());
+            #[allow(
+                clippy::await_holding_refcell_ref,
+                reason = "nobody else borrows meanwhile"
+            )]
+            async move {
+                let outcome = shield(&mut *job.borrow_mut()).await;
+                trace.push(format!("never written: {outcome:?}"));
+            }
+        });
+        one_turn(&event_loop);
+        outer.cancel();
+        let error = event_loop.run_until_complete(outer).unwrap().unwrap_err();
+        trace.push(error);
+        let job = Rc::into_inner(job).unwrap().into_inner();
+        trace.push(format!(
+            "{:?}",
+            event_loop.run_until_complete(shield(job)).unwrap().ok()
+        ));
+        trace.expect([
+            "the task was cancelled",
+            "the job is done",
+            r#"Some("saved")"#,
+        ]);
+    });
+}
+
+#[test]
+fn an_owned_task_runs_on_unread_when_its_shield_is_dropped() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        drop(Waiting::begun(shield(job(&event_loop, &trace))));
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        // Its value is nobody's, which is no failure: no report.
+        trace.expect(["the job is done"]);
+    });
+}
+
+#[test]
+fn a_task_that_fails_after_its_awaiter_is_gone_is_reported_once() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let job = bad_job(&event_loop);
+        let outer = event_loop.create_task(async move { shield(job).await });
+        one_turn(&event_loop);
+        outer.cancel();
+        event_loop.run_until_complete(outer).unwrap().unwrap_err();
+        trace.push("the awaiter is gone");
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        event_loop.close().unwrap();
+        trace.expect([
+            "the awaiter is gone",
+            "report: Task exception was never retrieved (on purpose)",
+        ]);
+    });
+}
+
+#[test]
+fn a_task_that_fails_while_it_is_awaited_tells_its_awaiter_alone() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let job = bad_job(&event_loop);
+        let outcome = event_loop.run_until_complete(shield(job)).unwrap();
+        trace.push(outcome.unwrap_err());
+        event_loop.close().unwrap();
+        trace.expect(["the task panicked: on purpose"]);
+    });
+}
+
+#[test]
+fn cancelling_the_task_itself_is_what_the_awaiter_gets() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let job = event_loop.create_task(pending::<()>());
+        let inner = job.as_ref();
+        event_loop.call_later(SECOND, move || {
+            inner.cancel_with("inside");
+        });
+        let outcome = event_loop.run_until_complete(shield(job)).unwrap();
+        let error = outcome.unwrap_err();
+        assert_eq!(error.cancelled().unwrap().message(), Some("inside"));
+    });
+}
+
+#[test]
+fn a_task_that_has_ended_is_not_waited_for() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let mut job = job(&event_loop, &trace);
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        assert_eq!(
+            Waiting::new(shield(&mut job)).poll().unwrap().unwrap(),
+            "saved"
+        );
+        trace.expect(["the job is done"]);
+    });
+}
+
+#[test]
+fn a_future_can_be_shielded_like_a_task() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let future = event_loop.create_future::<u8>();
+        drop(Waiting::begun(shield(future.clone())));
+        assert!(!future.done() && !future.cancelled());
+        let mut waiting = Waiting::begun(shield(future.clone()));
+        future.set_result(7).unwrap();
+        assert!(waiting.is_woken());
+        assert_eq!(waiting.poll().unwrap().unwrap(), 7);
+    });
+}
