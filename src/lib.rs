@@ -47,6 +47,7 @@
 //!   kernel/inbox             the door for other threads
 //!   kernel/registry          from a loop's id to its inbox
 //!   kernel/clock             real and virtual time
+//!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
 //!   kernel/waiters           who waits for one thing
 //!   kernel/readiness         what is believed of one source
@@ -69,12 +70,28 @@
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters
+//!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        LoopHandle, TaskBuilder
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
-//!   time                     sleep
+//!   time/sleep               sleep, sleep_until, sleep_with
+//!   time/interval            interval
+//!   sync/line                the line before a primitive
+//!   sync/lock                Lock
+//!   sync/event               Event
+//!   sync/condition           Condition
+//!   sync/semaphore           Semaphore, BoundedSemaphore
+//!   sync/barrier             Barrier
+//!   queue/error              why an item was not taken or given
+//!   queue/store              in which order items come out
+//!   queue/base               Queue
+//!   queue/ordered            LifoQueue, PriorityQueue
+//!   combine/watch            one who waits for many tasks
+//!   combine/wait             wait
+//!   combine/as_completed     as_completed
+//!   combine/shield           shield
 //!   net/stream               TcpStream
 //!   net/listener             TcpListener
 //!   runner                   run
@@ -86,15 +103,21 @@
 //! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
 //! the walk again.
 
+mod combine;
+mod context_var;
 mod debug;
 mod error;
 mod event_loop;
 mod kernel;
 pub mod net;
+pub mod queue;
 mod runner;
+pub mod sync;
 mod sys;
 mod time;
 
+pub use combine::{AsCompleted, ReturnWhen, Shield, as_completed, shield, wait};
+pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use debug::metrics::Metrics;
 pub use error::{Cancelled, FutureError, InvalidState, LoopClosed, Panicked, RunError, TaskError};
 pub use event_loop::builder::Builder;
@@ -107,14 +130,18 @@ pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::clock::Clock;
+pub use kernel::context::Context;
 pub use kernel::future::Future;
 pub use kernel::local::LoopLocal;
 pub use kernel::loop_state::LoopHandle;
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::run;
-pub use time::{Sleep, sleep, sleep_until};
+pub use time::{
+    Interval, MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, sleep_with,
+};
 
 /// The README's examples, kept true.
 #[cfg(doctest)]

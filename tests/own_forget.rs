@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use callsoon::net::TcpStream;
-use callsoon::{Clock, EventLoop, yield_now};
+use callsoon::{Clock, EventLoop, ReturnWhen, as_completed, shield, sleep_with, wait, yield_now};
 
 fn poll_once(future: impl Future) {
     let _ = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
@@ -83,6 +83,33 @@ fn k5_a_forgotten_read_leaves_its_stream_usable() {
         })
         .unwrap();
     assert_eq!(event_loop.metrics().sources, 0);
+}
+
+#[test]
+fn k5_forgotten_waits_leave_their_tasks_usable() {
+    let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
+    let task = |n: u32| event_loop.create_task(sleep_with(n * Duration::from_secs(1), n));
+    let mut tasks = vec![task(2), task(1)];
+    let mut waiting = Box::pin(wait(&mut tasks, ReturnWhen::AllCompleted, None));
+    poll_once(waiting.as_mut());
+    // The list's loan ends here, although nobody has told the wait.
+    forget(waiting);
+    let mut ended = as_completed(tasks);
+    let mut next = Box::pin(ended.next());
+    poll_once(next.as_mut());
+    forget(next);
+    let mut third = task(3);
+    let mut shielded = Box::pin(shield(&mut third));
+    poll_once(shielded.as_mut());
+    forget(shielded);
+    event_loop
+        .run_until_complete(async {
+            for n in [1, 2] {
+                assert_eq!(ended.next().await.unwrap().await.unwrap(), n);
+            }
+            assert_eq!(shield(third).await.unwrap(), 3);
+        })
+        .unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use callsoon::{Clock, EventLoop, sleep};
+use callsoon::{Clock, EventLoop, ReturnWhen, sleep, wait};
 
 /// Bytes allocated and not freed.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -140,9 +140,29 @@ fn a_century_of_timers_leaves_nothing() {
     assert!(grown < 16 * 1024, "{grown} bytes over 99 years");
 }
 
+/// P2: a task that is waited for again and again keeps nothing of the waits that are over.
+fn waits_leave_nothing_with_the_tasks_that_they_waited_for() {
+    let event_loop = virtual_loop();
+    let mut tasks = vec![event_loop.create_task(std::future::pending::<()>())];
+    let mut wait_often = |times| {
+        let waiting = async {
+            for _ in 0..times {
+                let limit = Some(Duration::from_secs(1));
+                wait(&mut tasks, ReturnWhen::FirstCompleted, limit).await;
+            }
+        };
+        event_loop.run_until_complete(waiting).unwrap();
+    };
+    wait_often(10);
+    let base = live();
+    wait_often(10_000);
+    assert_eq!(live(), base);
+}
+
 #[test]
 fn k1_c4_p2_every_byte_comes_back() {
     full_loops_leave_nothing();
     cancelled_timers_leave_at_once();
     a_century_of_timers_leaves_nothing();
+    waits_leave_nothing_with_the_tasks_that_they_waited_for();
 }

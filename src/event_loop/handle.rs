@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::callback::{Handle, TimerHandle};
+use crate::kernel::context::Context;
 use crate::kernel::future::Future as LoopFuture;
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
 use crate::kernel::report::{ExceptionContext, default_handler};
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
+use crate::kernel::turn::start_eagerly;
 
 impl LoopHandle {
     /// Queues a callback; it runs in the next turn, after everything that was queued before it.
@@ -194,6 +196,8 @@ impl LoopHandle {
         TaskBuilder {
             handle: self.clone(),
             name: None,
+            context: None,
+            eager: false,
         }
     }
 
@@ -292,6 +296,9 @@ impl LoopHandle {
     /// ```
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
+        if debug {
+            self.state.careful.set(true);
+        }
     }
 
     /// From which duration on debug mode warns of a callback.
@@ -352,6 +359,49 @@ impl LoopHandle {
         drop(self.state.replace_handler(None));
     }
 
+    /// Who is told of every new task, before its first step: what remains of asyncio's task factories, since in Rust no
+    /// factory could make a task of every future. The hook may name the task, count it, or add a done callback. Its panic
+    /// goes to the exception handler.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let count = std::rc::Rc::new(std::cell::Cell::new(0));
+    /// let counter = count.clone();
+    /// event_loop.set_task_hook(move |_, task| {
+    ///     counter.set(counter.get() + 1);
+    ///     task.set_name(format!("job {}", counter.get()));
+    /// });
+    /// assert_eq!(event_loop.create_task(async {}).name(), "job 1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_task_hook(&self, hook: impl Fn(&LoopHandle, &TaskRef) + 'static) {
+        let weak: Weak<LoopState> = Rc::downgrade(&self.state);
+        let former = self.state.replace_task_hook(Some(Rc::new(move |task, key| {
+            if let Some(state) = weak.upgrade() {
+                let reference = TaskRef {
+                    task,
+                    state: Rc::clone(&state),
+                    key,
+                };
+                hook(&LoopHandle { state }, &reference);
+            }
+        })));
+        drop(former);
+    }
+
+    /// Takes the task hook away.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_task_hook(|_, _| unreachable!());
+    /// event_loop.reset_task_hook();
+    /// event_loop.create_task(async {}).detach();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_task_hook(&self) {
+        drop(self.state.replace_task_hook(None));
+    }
+
     /// Tells the exception handler.
     ///
     /// ```
@@ -399,6 +449,8 @@ impl fmt::Debug for LoopHandle {
 pub struct TaskBuilder {
     handle: LoopHandle,
     name: Option<Rc<str>>,
+    context: Option<Context>,
+    eager: bool,
 }
 
 impl TaskBuilder {
@@ -413,6 +465,37 @@ impl TaskBuilder {
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name: String = name.into();
         self.name = Some(name.into());
+        self
+    }
+
+    /// Runs the task in this very context, not in a copy of the current one: what it sets is seen by whoever holds it.
+    ///
+    /// ```
+    /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+    /// callsoon::run(async {
+    ///     let context = callsoon::Context::new();
+    ///     let task = callsoon::task_builder().context(context.clone()).spawn(async { USER.set("ann"); });
+    ///     task.await.unwrap();
+    ///     assert_eq!(context.run(|| USER.get()), Some("ann"));
+    /// }).unwrap();
+    /// ```
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Takes the first step inside `spawn`, and not in the next turn, if the loop is running: a task that never waits is
+    /// done when `spawn` returns. Meanwhile it is the current task. Off by default, since the order in which tasks begin
+    /// is then that of their creation no more.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let cached = callsoon::task_builder().eager(true).spawn(async { "at hand" });
+    ///     assert!(cached.done());
+    /// }).unwrap();
+    /// ```
+    pub fn eager(mut self, eager: bool) -> Self {
+        self.eager = eager;
         self
     }
 
@@ -431,6 +514,11 @@ impl TaskBuilder {
     pub fn spawn<F: Future + 'static>(self, future: F) -> Task<F::Output> {
         let task = self.handle.into_task(future, Location::caller());
         task.rename(self.name);
+        task.enter_context(self.context);
+        let reference = task.as_ref();
+        if self.eager && reference.state.phase.get() == Phase::Running {
+            start_eagerly(&reference.state, reference.key);
+        }
         task
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
 use crate::kernel::clock::NEVER;
+use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::{ExceptionContext, run_quietly};
@@ -45,6 +46,20 @@ fn report_panic(panicked: Panicked, location: Place) {
 #[inline]
 pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
     SendFn::new(move || guarded(callback, location))
+}
+
+/// `guarded` for a loop that has more to look after: runs in the context that was captured, and in debug mode warns of a
+/// callback that takes long.
+fn cared_for<F: FnOnce()>(callback: F, location: Place, context: Option<Context>) {
+    let outer = with_current(|state| (state.swap_context(context), state.debug.get()));
+    let (outer, debug) = outer.unwrap_or_default();
+    if debug {
+        timed(callback, location)
+    } else {
+        guarded(callback, location)
+    }
+    let inner = with_current(|state| state.swap_context(outer));
+    guarded(|| drop(inner), location);
 }
 
 /// Debug mode's `guarded`: warns of a callback that takes long.
@@ -90,12 +105,35 @@ pub(crate) fn refuse(state: &LoopState, call: &str) {
 impl LoopHandle {
     #[inline]
     pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
+        if self.state.careful.get() {
+            let context = self.state.peek_context().map(|context| context.copy());
+            return self.queue_boxed(
+                Box::new(move || cared_for(callback, location, context)),
+                location,
+            );
+        }
+        self.queue_boxed(Box::new(move || guarded(callback, location)), location)
+    }
+
+    /// Queues a callback that runs in a given context.
+    pub(crate) fn queue_call_in<F: FnOnce() + 'static>(
+        &self,
+        context: Option<Context>,
+        callback: F,
+        location: Place,
+    ) -> Handle {
+        if !self.state.careful.get() {
+            return self.queue_boxed(Box::new(move || guarded(callback, location)), location);
+        }
+        self.queue_boxed(
+            Box::new(move || cared_for(callback, location, context)),
+            location,
+        )
+    }
+
+    #[inline]
+    fn queue_boxed(&self, boxed: Box<dyn FnOnce()>, location: Place) -> Handle {
         let state = &self.state;
-        let boxed: Box<dyn FnOnce()> = if state.debug.get() {
-            Box::new(move || timed(callback, location))
-        } else {
-            Box::new(move || guarded(callback, location))
-        };
         match state.push_call(boxed) {
             Ok(sequence) => Handle::new(self, Some(sequence), location),
             Err(refused) => {
@@ -115,18 +153,17 @@ impl LoopHandle {
         call: &str,
     ) -> TimerHandle {
         let state = &self.state;
-        let armed = if state.debug.get() {
-            state
-                .arm_timer(deadline, false, move || timed(callback, location))
-                .map_err(|refused| {
-                    state.shielded(REFUSED, || drop(refused));
-                })
+        let armed = if state.careful.get() {
+            let context = state.peek_context().map(|context| context.copy());
+            let call = move || cared_for(callback, location, context);
+            state.arm_timer(deadline, false, call).map_err(|refused| {
+                state.shielded(REFUSED, || drop(refused));
+            })
         } else {
-            state
-                .arm_timer(deadline, false, move || guarded(callback, location))
-                .map_err(|refused| {
-                    state.shielded(REFUSED, || drop(refused));
-                })
+            let call = move || guarded(callback, location);
+            state.arm_timer(deadline, false, call).map_err(|refused| {
+                state.shielded(REFUSED, || drop(refused));
+            })
         };
         let key = armed.unwrap_or_else(|()| {
             refuse(state, call);

@@ -50,6 +50,10 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     for local in locals {
         state.shielded(IN_CLOSE, || drop(local));
     }
+    let hook = state.replace_task_hook(None);
+    state.shielded(IN_CLOSE, || drop(hook));
+    let context = state.swap_context(None);
+    state.shielded(IN_CLOSE, || drop(context));
     let handler = state.replace_handler(None);
     state.shielded(IN_CLOSE, || drop(handler));
     drop(state.take_reactor());

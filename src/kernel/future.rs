@@ -379,12 +379,17 @@ impl<T: 'static> Future<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
         let location = Location::caller();
         let id = CallbackId::next(&self.shared.state);
+        let context = self
+            .shared
+            .state
+            .peek_context()
+            .map(|context| context.copy());
         let queue = move |future: &Self| {
             let future = future.clone();
             let handle = LoopHandle {
                 state: Rc::clone(&future.shared.state),
             };
-            handle.queue_call(move || callback(&future), location);
+            handle.queue_call_in(context, move || callback(&future), location);
         };
         if self.done() {
             queue(self);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::error::{LoopClosed, Panicked};
 use crate::kernel::clock::{Clock, LoopClock};
+use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::reactor::Reactor;
@@ -139,6 +140,9 @@ pub(crate) struct RootSlot {
 
 type Handler = Rc<dyn Fn(&ExceptionContext)>;
 
+/// Called with a task that was just made, before its first step.
+pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
+
 /// One loop.
 pub(crate) struct LoopState {
     /// In every key of this loop's wakers.
@@ -156,6 +160,11 @@ pub(crate) struct LoopState {
     pub(crate) phase: Cell<Phase>,
     /// Debug mode; starts as the builder said.
     pub(crate) debug: Cell<bool>,
+    /// Debug mode is on, or a context variable was set: entries take the way with more to look after. One test decides
+    /// what most loops never need.
+    pub(crate) careful: Cell<bool>,
+    /// The current context; `None` is an empty one. Between entries it is `None`.
+    context: Cell<Option<Context>>,
     pub(crate) slow_callback_duration: Cell<Duration>,
     queues: RefCell<Queues>,
     timers: RefCell<Timers<InlineFn>>,
@@ -180,6 +189,8 @@ pub(crate) struct LoopState {
     /// The bell was rung since the last guest turn.
     pub(crate) guest_rung: Cell<bool>,
     handler: RefCell<Option<Handler>>,
+    /// Told of every new task.
+    task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// Buffers that turns reuse.
@@ -208,6 +219,8 @@ impl LoopState {
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
+            careful: Cell::new(settings.debug),
+            context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: RefCell::new(Queues {
                 ready: ReadyQueue::with_capacity(settings.capacity),
@@ -241,6 +254,7 @@ impl LoopState {
             guest: Cell::new(false),
             guest_rung: Cell::new(false),
             handler: RefCell::new(None),
+            task_hook: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
             woken: Cell::new(Vec::new()),
             due: Cell::new(Vec::new()),
@@ -270,6 +284,32 @@ impl LoopState {
             Some(reactor) => Ok(f(reactor)),
             None => Err(LoopClosed),
         }
+    }
+
+    /// The current context, if it has ever been written to.
+    pub(crate) fn peek_context(&self) -> Option<Context> {
+        if !self.careful.get() {
+            return None;
+        }
+        let context = self.context.take();
+        self.context.set(context.clone());
+        context
+    }
+
+    /// The current context, made if there is none yet. From here on the loop looks after contexts.
+    pub(crate) fn context_for_writing(&self) -> Context {
+        self.careful.set(true);
+        let context = self.context.take().unwrap_or_default();
+        self.context.set(Some(context.clone()));
+        context
+    }
+
+    /// Makes a context the current one and gives back the former, to be dropped with nothing borrowed.
+    pub(crate) fn swap_context(&self, context: Option<Context>) -> Option<Context> {
+        if context.is_some() {
+            self.careful.set(true);
+        }
+        self.context.replace(context)
     }
 
     /// Gives up the reactor, at close.
@@ -415,6 +455,25 @@ impl LoopState {
             return handler;
         }
         std::mem::replace(&mut *self.handler.borrow_mut(), handler)
+    }
+
+    /// Puts the task hook in place; gives back what has to be dropped, as [`replace_handler`](Self::replace_handler) does.
+    pub(crate) fn replace_task_hook(&self, hook: Option<TaskHook>) -> Option<TaskHook> {
+        if self.phase.get() == Phase::Closed {
+            return hook;
+        }
+        self.careful.set(true);
+        std::mem::replace(&mut *self.task_hook.borrow_mut(), hook)
+    }
+
+    /// Tells the task hook, if there is one.
+    #[inline(never)]
+    pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
+        let hook = self.task_hook.borrow().clone();
+        if let Some(hook) = hook {
+            self.shielded("Exception in the task hook", || hook(Rc::clone(task), key));
+            drop_quietly(hook);
+        }
     }
 
     /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.

@@ -115,6 +115,14 @@ impl ReadyQueue {
         self.entries.push_back(Entry::Token(Token(key.bits())));
     }
 
+    /// Takes a task's key back that was the last to be queued. Nobody holds the number of a task's entry, so that the
+    /// next entry may have it.
+    pub(crate) fn retract(&mut self, key: Key) {
+        if matches!(self.entries.back(), Some(Entry::Token(token)) if token.task() == Some(key)) {
+            self.entries.pop_back();
+        }
+    }
+
     pub(crate) fn push_root(&mut self, generation: u16) {
         self.entries
             .push_back(Entry::Token(Token::new(ROOT, 0, u32::from(generation))));

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::kernel::callback::warn_slow;
 use crate::kernel::clock::NEVER;
+use crate::kernel::context::Context as LoopContext;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues};
 use crate::kernel::ready::Special;
@@ -232,11 +233,23 @@ fn queue_due_timers(state: &LoopState) {
 #[inline(always)]
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
-        Next::Call(callback) => callback(),
+        Next::Call(callback) => {
+            callback();
+            if state.careful.get() {
+                forget_context(state);
+            }
+        }
         Next::Task(task, key) => run_task(state, task, key),
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
     }
+}
+
+/// After a callback that was queued before anybody had set a variable: what it has set concerns nobody else.
+#[inline(never)]
+fn forget_context(state: &LoopState) {
+    let own = state.swap_context(None);
+    state.shielded("Exception in the destructor of a context", || drop(own));
 }
 
 /// The entries that are neither callbacks nor tasks.
@@ -248,10 +261,16 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
             if let Some(callback) = due {
                 callback.call();
             }
+            if state.careful.get() {
+                forget_context(state);
+            }
         }
         Special::Posted => {
             if let Some(posted) = state.inbox.take_next() {
                 posted.call();
+            }
+            if state.careful.get() {
+                forget_context(state);
             }
         }
         Special::Root(generation) => run_root(state, root, generation),
@@ -263,10 +282,14 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 
 #[inline(always)]
 fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
-    let step = if state.debug.get() {
-        timed_step(state, key, &*task, |context| task.step(context))
+    let step = if state.careful.get() {
+        careful_step(state, key, &*task, |context| task.step(context))
     } else {
-        one_step(state, key, |context| task.step(context))
+        let step = one_step(state, key, |context| task.step(context));
+        if state.careful.get() {
+            keep_context(state, &*task, None);
+        }
+        step
     };
     match step {
         Step::Pending | Step::Refused => {}
@@ -286,6 +309,20 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     }
 }
 
+/// The first step of a task that was just queued, here and now: inside the poll or callback that made it, which is then
+/// the current one again.
+pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
+    let task = state.queues(|queues| {
+        queues.ready.retract(key);
+        queues.tasks.unschedule(key)
+    });
+    let Some(task) = task else { return };
+    let (outer, budget) = (state.current_task.get(), state.budget.get());
+    run_task(state, task, key);
+    state.current_task.set(outer);
+    state.budget.set(budget);
+}
+
 #[inline(never)]
 fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     if generation != state.root.generation.get() {
@@ -296,11 +333,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
-    let step = if state.debug.get() {
-        timed_step(state, key, &*task, |context| root.step(context))
-    } else {
-        one_step(state, key, |context| root.step(context))
-    };
+    let step = careful_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_mishap(&*task);
@@ -322,20 +355,46 @@ fn one_step(state: &LoopState, key: Key, step: impl FnOnce(&mut Context<'_>) -> 
     step
 }
 
-/// Debug mode's `one_step`: warns of a step that takes long.
-fn timed_step(
+/// `one_step` for a loop that has more to look after: the step runs in its task's context, and in debug mode one that
+/// takes long is warned of.
+#[inline(never)]
+fn careful_step(
     state: &LoopState,
     key: Key,
     task: &dyn Run,
     step: impl FnOnce(&mut Context<'_>) -> Step,
 ) -> Step {
-    let start = Instant::now();
+    let own = task
+        .header()
+        .peek_extra(|extra| extra.context.take())
+        .flatten();
+    let outer = if own.is_some() {
+        state.swap_context(own)
+    } else {
+        state.swap_context(None)
+    };
+    let start = state.debug.get().then(Instant::now);
     let step = one_step(state, key, step);
-    let took = start.elapsed();
-    if took >= state.slow_callback_duration.get() {
+    let took = start.map(|start| start.elapsed());
+    if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
         warn_slow("step of a task", task.header().location, took);
     }
+    keep_context(state, task, outer);
     step
+}
+
+/// After a step: what the task has set stays with it, and the context of before is the current one again. An ended task
+/// gives its context up.
+fn keep_context(state: &LoopState, task: &dyn Run, outer: Option<LoopContext>) {
+    let Some(own) = state.swap_context(outer) else {
+        return;
+    };
+    let header = task.header();
+    if header.state.is_done() {
+        state.shielded("Exception in the destructor of a context", || drop(own));
+    } else {
+        header.with_extra(|extra| extra.context = Some(own));
+    }
 }
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.

@@ -5,8 +5,10 @@
 
 mod support;
 
+mod as_completed;
 mod callbacks;
 mod clocks;
+mod contexts;
 mod debug_mode;
 mod exception_handler;
 mod faults_edges;
@@ -20,11 +22,22 @@ mod faults_timers;
 mod faults_wakers;
 mod futures;
 mod guest_mode;
+mod intervals;
 mod lifecycle;
 mod misuse;
+mod queues;
+mod shield;
 mod smoke;
+mod sync_barrier;
+mod sync_condition;
+mod sync_drops;
+mod sync_event;
+mod sync_lock;
+mod sync_model;
+mod sync_semaphore;
 mod tasks;
 mod tcp;
 mod threads;
 mod timers;
 mod turn_model;
+mod wait;

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancelled, Panicked, TaskError};
+use crate::kernel::context::Context as LoopContext;
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
@@ -36,6 +37,8 @@ pub(crate) struct Extra {
     pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
     /// Who asked for the cancellation that is under way, and why: the newest request's.
     pub(crate) cancelled: Option<Cancelled>,
+    /// The context in which the task runs; `None` is an empty one.
+    pub(crate) context: Option<LoopContext>,
     /// How many requests there have been.
     pub(crate) requests: u32,
     /// The panic of a destructor that ran while the task ended: reported, never the task's result.
@@ -108,17 +111,10 @@ impl Header {
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
     pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();
+        self.state.note_extra();
         let result = f(&mut extra);
         self.extra.set(Some(extra));
         result
-    }
-
-    #[inline]
-    fn has_extra(&self) -> bool {
-        let extra = self.extra.take();
-        let present = extra.is_some();
-        self.extra.set(extra);
-        present
     }
 
     /// Reads the extra if there is one.
@@ -270,29 +266,35 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     fn end_panicked(&self, payload: Box<dyn Any + Send>) -> Step {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
-        if has_output {
-            self.header.note_mishap(payload);
-        } else {
+        if !has_output {
             self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
+            self.header.state.finish_panicked();
+            return Step::DoneOwing;
         }
-        if self.header.state.is_requested() && has_output {
-            return self.end_cancelled();
-        }
-        let _ = self.header.state.finish();
-        Step::DoneOwing
-    }
-
-    /// The ordinary end.
-    #[inline]
-    fn end(&self) -> Step {
+        self.header.note_mishap(payload);
         if self.header.state.is_requested() {
             return self.end_cancelled();
         }
-        let abandoned = self.header.state.finish();
-        if abandoned || self.header.has_extra() {
-            return Step::DoneOwing;
+        self.header.state.finish();
+        Step::DoneOwing
+    }
+
+    /// The end by a value.
+    #[inline]
+    fn end(&self) -> Step {
+        if self.header.state.finish_plainly() {
+            return Step::Done(self.header.take_waiter(self.home.loop_id()));
         }
-        Step::Done(self.header.take_waiter(self.home.loop_id()))
+        self.end_owing()
+    }
+
+    #[inline(never)]
+    fn end_owing(&self) -> Step {
+        if self.header.state.is_requested() {
+            return self.end_cancelled();
+        }
+        self.header.state.finish();
+        Step::DoneOwing
     }
 }
 

@@ -10,9 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::{InvalidState, TaskError};
 use crate::kernel::callback::refuse;
+use crate::kernel::context::Context as LoopContext;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
+use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
 use crate::kernel::task::waker::{key_of, with_current};
 
@@ -64,11 +66,26 @@ impl LoopHandle {
         let cell = TaskCell::new(future, place, state);
         let task: Rc<dyn Run> = cell.clone();
         let state = &cell.home;
-        state.queues(|queues| {
+        let key = state.queues(|queues| {
             let key = queues.tasks.insert(state.id, task, &cell.header);
             queues.ready.push_task(key);
+            key
         });
+        if state.careful.get() {
+            look_after(state, &cell.header, key);
+        }
         Task { cell }
+    }
+}
+
+/// What a loop with contexts or a hook does with a new task.
+#[inline(never)]
+fn look_after(state: &LoopState, header: &Header, key: Key) {
+    if let Some(context) = state.peek_context() {
+        header.with_extra(|extra| extra.context = Some(context.copy()));
+    }
+    if let Some(task) = state.task(key) {
+        state.tell_task_hook(&task, key);
     }
 }
 
@@ -182,6 +199,11 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_cancelled()
     }
 
+    /// Whether the task has ended by a panic of its future, read or not.
+    pub(crate) fn panicked(&self) -> bool {
+        self.cell.header().state.is_panicked()
+    }
+
     /// Moves the result out without awaiting.
     ///
     /// # Errors
@@ -222,6 +244,18 @@ impl<T: 'static> Task<T> {
     /// ```
     pub fn name(&self) -> String {
         self.cell.header().name()
+    }
+
+    /// Gives the task a context, where the builder had one: that very context, not a copy.
+    pub(crate) fn enter_context(&self, context: Option<LoopContext>) {
+        if context.is_some() {
+            self.cell.home().careful.set(true);
+            let former = self
+                .cell
+                .header()
+                .with_extra(|extra| std::mem::replace(&mut extra.context, context));
+            drop(former);
+        }
     }
 
     /// Gives the task a name, where the builder had one.

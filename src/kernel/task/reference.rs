@@ -223,7 +223,8 @@ impl TaskRef {
             return id;
         }
         let location = Location::caller();
-        let queue = move || drop(handle.queue_call(move || callback(&task), location));
+        let context = self.state.peek_context().map(|context| context.copy());
+        let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
         header.with_extra(|extra| extra.callbacks.push((id.0, Box::new(queue))));
         id
     }

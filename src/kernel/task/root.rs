@@ -65,9 +65,7 @@ impl<F: Future> RootFuture<'_, F> {
         }
         match outcome {
             Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
-            _ => {
-                let _ = self.header.0.state.finish();
-            }
+            _ => self.header.0.state.finish(),
         }
         self.outcome = Some(outcome);
         Step::DoneOwing

@@ -20,6 +20,11 @@ const CANCELLED: u16 = 1 << 4;
 const ABANDONED: u16 = 1 << 5;
 /// The output was moved out. Set by `note_taken`, after `DONE`.
 const TAKEN: u16 = 1 << 6;
+/// The future panicked. Set by `finish_panicked`, with `DONE`.
+const PANICKED: u16 = 1 << 7;
+
+/// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_extra`, never cleared.
+const EXTRA: u16 = 1 << 8;
 
 /// What a poll must do.
 #[must_use]
@@ -84,17 +89,39 @@ impl State {
         self.clear(RUNNING);
     }
 
-    /// Running → done; tells whether the handle is gone.
+    /// Running → done, if nothing is to be looked after: no request, no extra, and a handle that is still there. One
+    /// test decides the common case; `false` leaves everything as it is.
     #[inline]
-    pub(crate) fn finish(&self) -> bool {
+    #[must_use]
+    pub(crate) fn finish_plainly(&self) -> bool {
+        let bits = self.0.get();
+        if bits & (REQUESTED | ABANDONED | EXTRA) != 0 {
+            return false;
+        }
+        self.0.set(bits & !RUNNING | DONE);
+        true
+    }
+
+    /// The header has an extra.
+    pub(crate) fn note_extra(&self) {
+        self.set(EXTRA);
+    }
+
+    /// Running → done.
+    pub(crate) fn finish(&self) {
         self.0.set(self.0.get() & !(RUNNING | REQUESTED) | DONE);
-        self.has(ABANDONED)
     }
 
     /// Running → done, as cancelled.
     pub(crate) fn finish_cancelled(&self) {
         self.set(CANCELLED);
-        let _ = self.finish();
+        self.finish();
+    }
+
+    /// Running → done, by a panic of the future.
+    pub(crate) fn finish_panicked(&self) {
+        self.set(PANICKED);
+        self.finish();
     }
 
     /// Notes a request; `false` where the task has ended.
@@ -141,6 +168,10 @@ impl State {
         self.has(CANCELLED)
     }
 
+    pub(crate) fn is_panicked(&self) -> bool {
+        self.has(PANICKED)
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.has(RUNNING)
     }
@@ -168,7 +199,7 @@ mod tests {
         let state = State::new();
         assert!(state.request_cancel() && state.request_cancel());
         assert_eq!(state.begin(), Begin::Deliver);
-        let _ = state.finish();
+        state.finish();
         assert!(!state.request_cancel());
         assert!(!state.is_requested());
     }

@@ -1,0 +1,44 @@
+//! A context variable follows each request through its tasks and callbacks; no request sees another's.
+//!
+//! ```text
+//! [-] the server starts
+//! [ann] asks
+//! [bob] asks
+//! [ann] a task of hers looks it up
+//! [bob] a task of his looks it up
+//! [ann] is answered
+//! [bob] is answered
+//! [-] the server ends
+//! ```
+
+use callsoon::{ContextVar, create_task, get_running_loop, yield_now};
+
+static USER: ContextVar<&str> = ContextVar::with_default("user", || "-");
+
+/// Nobody hands the user's name to this function.
+fn log(what: &str) {
+    println!("[{}] {what}", USER.get().unwrap_or_default());
+}
+
+async fn handle(user: &'static str, pronoun: &'static str) {
+    USER.set(user);
+    log("asks");
+    let lookup = create_task(async move { log(&format!("a task of {pronoun} looks it up")) });
+    lookup.await.expect("nobody cancels it");
+    get_running_loop().call_soon(|| log("is answered"));
+    yield_now().await;
+}
+
+fn main() -> Result<(), callsoon::RunError> {
+    callsoon::run(async {
+        log("the server starts");
+        let requests = [
+            create_task(handle("ann", "hers")),
+            create_task(handle("bob", "his")),
+        ];
+        for request in requests {
+            request.await.expect("nobody cancels it");
+        }
+        log("the server ends");
+    })
+}

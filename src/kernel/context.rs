@@ -1,0 +1,126 @@
+//! What a task or callback carries along without naming it: the values of context variables.
+//!
+//! A [`Context`] is a handle to a list of values. Copying it copies the list's handle, and the first `set` on either side
+//! copies the list: so a snapshot costs one allocation and a task that sets nothing shares its parent's values for ever.
+//! Which context is current is one cell of the loop; `None` stands for one that is empty so far. A loop in which no
+//! variable was ever set has `None` everywhere, and the turn does not even look.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+/// One variable's value: its number and a value of its type.
+type Binding = (usize, Rc<dyn Any>);
+
+/// The values of context variables, as one task or callback sees them.
+///
+/// Clones are the same context: what is set while running in one is seen through the other. [`copy`](Self::copy) makes
+/// one of its own, with the same values.
+///
+/// ```
+/// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+/// callsoon::run(async {
+///     USER.set("ann");
+///     let context = callsoon::copy_context();
+///     USER.set("bob");
+///     assert_eq!(context.run(|| USER.get()), Some("ann"));
+/// }).unwrap();
+/// ```
+#[derive(Clone, Default)]
+pub struct Context {
+    values: Rc<RefCell<Rc<Vec<Binding>>>>,
+}
+
+impl Context {
+    /// A context without values.
+    ///
+    /// ```
+    /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+    /// callsoon::run(async {
+    ///     USER.set("ann");
+    ///     assert_eq!(callsoon::Context::new().run(|| USER.get()), None);
+    /// }).unwrap();
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A context of its own with the same values: what is set in one from now on the other does not see.
+    ///
+    /// ```
+    /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
+    /// callsoon::run(async {
+    ///     let (context, copy) = { let context = callsoon::Context::new(); (context.clone(), context.copy()) };
+    ///     context.run(|| { USER.set("ann"); });
+    ///     assert_eq!(copy.run(|| USER.get()), None);
+    /// }).unwrap();
+    /// ```
+    pub fn copy(&self) -> Self {
+        let values = Rc::clone(&self.values.borrow());
+        Self {
+            values: Rc::new(RefCell::new(values)),
+        }
+    }
+
+    /// How many variables have a value here.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::Context::new().len(), 0);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.values.borrow().len()
+    }
+
+    /// Whether no variable has a value here.
+    ///
+    /// ```
+    /// assert!(callsoon::Context::new().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of a variable.
+    pub(crate) fn value(&self, variable: usize) -> Option<Rc<dyn Any>> {
+        let values = self.values.borrow();
+        let place = values
+            .binary_search_by_key(&variable, |(number, _)| *number)
+            .ok()?;
+        Some(Rc::clone(&values[place].1))
+    }
+
+    /// Gives a variable another value, or none, and gives back the former one, to be dropped with nothing borrowed.
+    pub(crate) fn replace(
+        &self,
+        variable: usize,
+        value: Option<Rc<dyn Any>>,
+    ) -> Option<Rc<dyn Any>> {
+        // The list that is replaced outlives the borrow: it may be the last to hold values with foreign destructors.
+        let mut changed = Rc::clone(&self.values.borrow());
+        let list = Rc::make_mut(&mut changed);
+        let former = match (
+            list.binary_search_by_key(&variable, |(number, _)| *number),
+            value,
+        ) {
+            (Ok(place), Some(value)) => Some(std::mem::replace(&mut list[place].1, value)),
+            (Ok(place), None) => Some(list.remove(place).1),
+            (Err(place), Some(value)) => {
+                list.insert(place, (variable, value));
+                None
+            }
+            (Err(_), None) => None,
+        };
+        let replaced = self.values.replace(changed);
+        drop(replaced);
+        former
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("values", &self.len())
+            .finish()
+    }
+}
