@@ -281,14 +281,14 @@ fn an_eager_task_is_polled_once_a_wake_and_never_for_having_been_queued() {
         let polls = Rc::new(Cell::new(0));
         let counted = Rc::clone(&polls);
         let task = event_loop
-            .run_until_complete(async move {
-                callsoon::task_builder()
-                    .eager(true)
-                    .spawn(std::future::poll_fn(move |_| {
-                        counted.set(counted.get() + 1);
-                        std::task::Poll::<()>::Pending
-                    }))
-            })
+            .run_until_complete(std::future::poll_fn(move |_| {
+                let counted = Rc::clone(&counted);
+                let builder = callsoon::task_builder().eager(true);
+                std::task::Poll::Ready(builder.spawn(std::future::poll_fn(move |_| {
+                    counted.set(counted.get() + 1);
+                    std::task::Poll::<()>::Pending
+                })))
+            }))
             .unwrap();
         assert_eq!(polls.get(), 1);
         one_turn(&event_loop);
