@@ -12,9 +12,9 @@
 //! part2(6, 6-1): sleeping for 0.4 seconds
 //! --> chain 3: 3-2 from 3-1 (after 0.3 s)
 //! part1(9) gives 9-1
-//! part2(9, 9-1): sleeping for 0.6 seconds
+//! part2(9, 9-1): sleeping for 0.8 seconds
 //! --> chain 6: 6-2 from 6-1 (after 0.6 s)
-//! --> chain 9: 9-2 from 9-1 (after 1.0 s)
+//! --> chain 9: 9-2 from 9-1 (after 1.2 s)
 //! ```
 
 use std::time::{Duration, Instant};
