@@ -66,9 +66,8 @@ impl<S: Source> Io<S> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let result = op(&self.source);
-        if let Err(error) = &result
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
+        let blocked = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        if result.as_ref().is_err_and(blocked) {
             self.readiness(|readiness| readiness.blocked(direction))?;
         }
         result

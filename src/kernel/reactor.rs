@@ -202,9 +202,8 @@ impl Reactor {
                 continue;
             }
             let key = SourceKey::from_token(token);
-            if let Some(entry) = self.sources.get_mut(key.index as usize)
-                && entry.generation == key.generation
-            {
+            let entry = self.sources.get_mut(key.index as usize);
+            if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
                 entry.readiness.note(event, woken);
             }
         }

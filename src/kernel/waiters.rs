@@ -140,9 +140,7 @@ impl<T> Waiters<T> {
 
     /// Takes the first waiter that `is_it` out of the line.
     pub(crate) fn remove_first(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        if let Some((id, waiter)) = &self.first
-            && is_it(waiter)
-        {
+        if let Some((id, _)) = self.first.as_ref().filter(|(_, waiter)| is_it(waiter)) {
             return self.leave(*id);
         }
         let position = self

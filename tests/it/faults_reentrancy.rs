@@ -717,9 +717,10 @@ impl Model {
             }
             Act::CancelCall(number) if !self.calls.is_empty() => {
                 let number = number % self.calls.len();
-                if !std::mem::replace(&mut self.forgotten[number], true)
-                    && let Some((_, on_drop)) = self.calls[number].take()
-                {
+                if std::mem::replace(&mut self.forgotten[number], true) {
+                    return Ok(());
+                }
+                if let Some((_, on_drop)) = self.calls[number].take() {
                     self.drop_captured(&format!("call {number}"), on_drop);
                 }
             }

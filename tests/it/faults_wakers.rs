@@ -945,9 +945,10 @@ fn a5_a_read_that_becomes_ready_while_its_waker_is_cloned_is_not_lost() {
         let owner = Rc::clone(&zoo.event_loop);
         // Its clone lets the peer write and the loop see it: nothing forbids that between runs.
         let evil = EvilWaker::new(move |touch| {
-            if touch == Touch::Clone
-                && let Some(complete) = complete.take()
-            {
+            if touch != Touch::Clone {
+                return;
+            }
+            if let Some(complete) = complete.take() {
                 complete();
                 one_turn(&owner);
             }

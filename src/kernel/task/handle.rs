@@ -338,9 +338,10 @@ impl<T: 'static> Future for Task<T> {
 impl<T> Drop for Task<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.cell.header().state.abandon()
-            && let Some(panicked) = self.cell.take_panic()
-        {
+        if !self.cell.header().state.abandon() {
+            return;
+        }
+        if let Some(panicked) = self.cell.take_panic() {
             self.cell
                 .home()
                 .report(never_retrieved(self.cell.header(), panicked));
