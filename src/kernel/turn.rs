@@ -180,12 +180,17 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Waker>) -> io:
     } else {
         deadline
     };
-    if deadline <= state.clock.now() || spin(state, deadline, woken)? || !state.inbox.fall_asleep()
-    {
+    // Where there is no deadline nobody need know the time: reading it costs as much as two callbacks.
+    let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
+    if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return look_only(state, woken);
     }
     // Read after the last look: an alarm that went off before it has been heard and does not ring again.
-    let now = state.clock.now();
+    let now = if deadline == NEVER {
+        0
+    } else {
+        state.clock.now()
+    };
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
     state.inbox.awake();
     result?
