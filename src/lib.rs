@@ -93,6 +93,7 @@
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   net/stream               TcpStream
+//!   net/halves               its two sides
 //!   net/listener             TcpListener
 //!   runner                   run
 //! ```

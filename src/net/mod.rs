@@ -4,8 +4,10 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. Addresses
 //! are numeric here: nothing in this module starts a thread.
 
+mod halves;
 mod listener;
 mod stream;
 
+pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use listener::{ListenOptions, TcpListener};
-pub use stream::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpStream, WriteHalf};
+pub use stream::TcpStream;

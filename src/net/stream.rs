@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
-use std::rc::Rc;
 
 use mio::Interest;
 
@@ -352,52 +351,6 @@ impl TcpStream {
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.io.source().set_nodelay(nodelay)
     }
-
-    /// A reader and a writer that borrow the connection.
-    ///
-    /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// let (reader, writer) = server.split();
-    /// client.write_all(b"?").await?;
-    /// reader.read_exact(&mut [0; 1]).await?;
-    /// writer.write_all(b"!").await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        (ReadHalf { stream: self }, WriteHalf { stream: self })
-    }
-
-    /// A reader and a writer that own the connection together, for two tasks. Dropping the writer ends the writing
-    /// direction; the connection closes when both are gone.
-    ///
-    /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
-    /// let (reader, writer) = client.into_split();
-    /// callsoon::create_task(async move { writer.write_all(b"from a task").await }).detach();
-    /// let mut buffer = [0; 11];
-    /// server.read_exact(&mut buffer).await?;
-    /// assert_eq!(server.read(&mut buffer).await?, 0, "the task's half is gone");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        let stream = Rc::new(self);
-        (
-            OwnedReadHalf {
-                stream: Rc::clone(&stream),
-            },
-            OwnedWriteHalf { stream },
-        )
-    }
 }
 
 /// Whether a connection attempt has ended, and how.
@@ -418,134 +371,5 @@ fn connected(socket: &mio::net::TcpStream) -> io::Result<()> {
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.io.source().fmt(f)
-    }
-}
-
-/// The reading side of a connection that [`TcpStream::split`] lent.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadHalf<'a> {
-    stream: &'a TcpStream,
-}
-
-/// The writing side of a connection that [`TcpStream::split`] lent.
-#[derive(Clone, Copy, Debug)]
-pub struct WriteHalf<'a> {
-    stream: &'a TcpStream,
-}
-
-/// The reading side of a connection, owned.
-#[derive(Debug)]
-pub struct OwnedReadHalf {
-    stream: Rc<TcpStream>,
-}
-
-/// The writing side of a connection, owned. Its drop ends the writing direction.
-#[derive(Debug)]
-pub struct OwnedWriteHalf {
-    stream: Rc<TcpStream>,
-}
-
-impl ReadHalf<'_> {
-    /// See [`TcpStream::read`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer).await
-    }
-
-    /// See [`TcpStream::read_exact`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        self.stream.read_exact(buffer).await
-    }
-}
-
-impl WriteHalf<'_> {
-    /// See [`TcpStream::write`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes).await
-    }
-
-    /// See [`TcpStream::write_all`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
-    }
-
-    /// Ends the writing direction.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn shutdown(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
-    }
-}
-
-impl OwnedReadHalf {
-    /// See [`TcpStream::read`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer).await
-    }
-
-    /// See [`TcpStream::read_exact`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        self.stream.read_exact(buffer).await
-    }
-
-    /// The connection as a whole.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl OwnedWriteHalf {
-    /// See [`TcpStream::write`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes).await
-    }
-
-    /// See [`TcpStream::write_all`].
-    ///
-    /// # Errors
-    /// The same.
-    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
-    }
-
-    /// Ends the writing direction; so does dropping the half.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn shutdown(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
-    }
-
-    /// The connection as a whole.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl Drop for OwnedWriteHalf {
-    fn drop(&mut self) {
-        // A peer that is gone already is no news.
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 }
