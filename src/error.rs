@@ -177,6 +177,15 @@ impl fmt::Display for Panicked {
 impl Error for Panicked {}
 
 /// Why awaiting a [`Task`](crate::Task) gave no value.
+///
+/// ```
+/// use callsoon::TaskError;
+/// callsoon::run(async {
+///     let task = callsoon::create_task(std::future::pending::<()>());
+///     task.cancel();
+///     assert!(matches!(task.await, Err(TaskError::Cancelled(_))));
+/// }).unwrap();
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -249,6 +258,15 @@ impl Error for TaskError {
 }
 
 /// Why awaiting a [`Future`](crate::Future) gave no value.
+///
+/// ```
+/// use callsoon::FutureError;
+/// callsoon::run(async {
+///     let future = callsoon::get_running_loop().create_future::<()>();
+///     future.set_exception("no such host").unwrap();
+///     assert!(matches!(future.await, Err(FutureError::Exception(error)) if error.to_string() == "no such host"));
+/// }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FutureError {
@@ -358,6 +376,12 @@ impl From<LoopClosed> for io::Error {
 }
 
 /// Why a run of the loop gave no value.
+///
+/// ```
+/// use callsoon::RunError;
+/// let nested = callsoon::run(async { callsoon::run(async {}) }).unwrap();
+/// assert!(matches!(nested, Err(RunError::Nested)));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {

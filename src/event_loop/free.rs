@@ -120,6 +120,11 @@ pub fn yield_now() -> YieldNow {
 }
 
 /// The future of [`yield_now`].
+///
+/// ```
+/// let once: callsoon::YieldNow = callsoon::yield_now();
+/// callsoon::run(once).unwrap();
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct YieldNow {

@@ -84,6 +84,11 @@ pub fn sleep_with<T>(delay: Duration, value: T) -> impl Future<Output = T> {
 }
 
 /// The future of [`sleep`] and [`sleep_until`]. It belongs to the loop in which it is first polled, or was made.
+///
+/// ```
+/// let nap: callsoon::Sleep = callsoon::sleep(std::time::Duration::from_millis(1));
+/// callsoon::run(nap).unwrap();
+/// ```
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sleep {
     stage: Stage,
