@@ -1,6 +1,6 @@
 //! Its own file because it includes a private module of the kernel, without the crate, to count the drops in it.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test needs a part of the module")]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
 

@@ -8,10 +8,10 @@ mod sync {
         atomic::{AtomicBool, Ordering},
     };
 }
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test needs a part of the module")]
 #[path = "../src/kernel/inbox.rs"]
 mod inbox;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test needs a part of the module")]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
 

@@ -1,7 +1,7 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
 #[path = "../src/kernel/timers.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the test needs a part of the module")]
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};

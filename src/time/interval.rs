@@ -249,16 +249,19 @@ impl Interval {
     /// Changes what happens when ticks are missed.
     ///
     /// ```
+    /// use callsoon::{Clock, EventLoop, MissedTickBehavior};
     /// use std::time::Duration;
-    /// use callsoon::MissedTickBehavior;
-    /// callsoon::run(async {
-    ///     let mut interval = callsoon::interval(Duration::from_millis(1));
+    /// const SECOND: Duration = Duration::from_secs(1);
+    /// let event_loop = EventLoop::builder().clock(Clock::Virtual).build()?;
+    /// event_loop.run_until_complete(async {
+    ///     let mut interval = callsoon::interval(SECOND);
     ///     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ///     let first = interval.tick().await;
-    ///     std::thread::sleep(Duration::from_millis(4));
-    ///     assert_eq!(interval.tick().await, first + Duration::from_millis(1), "the tick that is late");
-    ///     assert!(interval.tick().await >= first + Duration::from_millis(5), "the others are left out");
+    ///     callsoon::sleep(SECOND * 9 / 2).await;
+    ///     assert_eq!(interval.tick().await, first + SECOND, "the tick that is late");
+    ///     assert_eq!(interval.tick().await, first + 5 * SECOND, "the others are left out");
     /// }).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_missed_tick_behavior(&mut self, behavior: MissedTickBehavior) {
         self.behavior = behavior;

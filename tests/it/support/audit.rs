@@ -15,7 +15,7 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
-/// live that it started. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
+/// live that it started. A pending task lives in a loop, and a loop has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
 /// every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
