@@ -12,7 +12,31 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The mark of a cancelled task or future: who asked, and with which words.
+/// Where a cancellation began.
+///
+/// ```
+/// use callsoon::CancelOrigin;
+/// # let event_loop = callsoon::EventLoop::new()?;
+/// let task = event_loop.create_task(std::future::pending::<()>());
+/// task.cancel();
+/// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
+/// assert_eq!(error.cancelled().unwrap().origin(), CancelOrigin::Task);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum CancelOrigin {
+    /// `cancel` of a task or a future, or the end of its loop.
+    Task,
+    /// A deadline: `timeout` and its kin.
+    Timeout,
+    /// A task group: one of its children failed, or it was cancelled.
+    Group,
+    /// `resume` of a cancellation whose request was over.
+    Raised,
+}
+
+/// What is known of a cancellation: who asked, and with which words.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -23,24 +47,49 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Cancelled {
+pub struct Cancellation {
     /// Shared and boxed, so that a result which can be cancelled grows by one word only.
     request: Arc<Request>,
 }
 
 struct Request {
     message: Option<Cow<'static, str>>,
+    origin: CancelOrigin,
     location: Option<&'static Location<'static>>,
 }
 
-impl Cancelled {
+impl Default for Cancellation {
+    /// One without words, by the loop itself.
+    ///
+    /// ```
+    /// let cancellation = callsoon::Cancellation::default();
+    /// assert!(cancellation.message().is_none() && cancellation.location().is_none());
+    /// ```
+    fn default() -> Self {
+        Self::new(None, CancelOrigin::Task, None)
+    }
+}
+
+impl Cancellation {
     pub(crate) fn new(
         message: Option<Cow<'static, str>>,
+        origin: CancelOrigin,
         location: Option<&'static Location<'static>>,
     ) -> Self {
+        let request = Request {
+            message,
+            origin,
+            location,
+        };
         Self {
-            request: Arc::new(Request { message, location }),
+            request: Arc::new(request),
         }
+    }
+
+    /// The same words, as those of a cancellation that begins anew.
+    pub(crate) fn raised(&self) -> Self {
+        let message = self.request.message.clone();
+        Self::new(message, CancelOrigin::Raised, self.location())
     }
 
     /// The message given to `cancel_with`, if there was one.
@@ -54,6 +103,20 @@ impl Cancelled {
     /// ```
     pub fn message(&self) -> Option<&str> {
         self.request.message.as_deref()
+    }
+
+    /// Where the cancellation began.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let future = event_loop.create_future::<()>();
+    /// future.cancel();
+    /// let error = future.result().unwrap().unwrap_err();
+    /// assert_eq!(error.cancelled().unwrap().origin(), callsoon::CancelOrigin::Task);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn origin(&self) -> CancelOrigin {
+        self.request.origin
     }
 
     /// Where `cancel` was called; `None` when the loop itself ended the task, at close.
@@ -71,15 +134,16 @@ impl Cancelled {
     }
 }
 
-impl fmt::Debug for Cancelled {
+impl fmt::Debug for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cancelled")
+        f.debug_struct("Cancellation")
             .field("message", &self.message())
+            .field("origin", &self.origin())
             .finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for Cancelled {
+impl fmt::Display for Cancellation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.message() {
             Some(message) => write!(f, "cancelled: {message}"),
@@ -88,7 +152,7 @@ impl fmt::Display for Cancelled {
     }
 }
 
-impl Error for Cancelled {}
+impl Error for Cancellation {}
 
 /// A panic that was caught at the loop's boundary, with its payload.
 ///
@@ -190,7 +254,7 @@ impl Error for Panicked {}
 #[non_exhaustive]
 pub enum TaskError {
     /// The task was cancelled, or its loop was closed before it ended.
-    Cancelled(Cancelled),
+    Cancelled(Cancellation),
     /// The task's future panicked.
     Panicked(Panicked),
     /// The task belongs to another loop than the one that awaits it.
@@ -211,7 +275,7 @@ impl TaskError {
     /// assert!(event_loop.run_until_complete(task).unwrap().unwrap_err().cancelled().is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cancelled(&self) -> Option<&Cancelled> {
+    pub fn cancelled(&self) -> Option<&Cancellation> {
         match self {
             Self::Cancelled(cancelled) => Some(cancelled),
             _ => None,
@@ -271,7 +335,7 @@ impl Error for TaskError {
 #[non_exhaustive]
 pub enum FutureError {
     /// The future was cancelled.
-    Cancelled(Cancelled),
+    Cancelled(Cancellation),
     /// `set_exception` ended it with this error, which all who await share.
     Exception(Rc<dyn Error>),
     /// The future belongs to another loop than the one that awaits it.
@@ -291,7 +355,7 @@ impl FutureError {
     /// assert_eq!(error.cancelled().unwrap().message(), Some("no longer needed"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cancelled(&self) -> Option<&Cancelled> {
+    pub fn cancelled(&self) -> Option<&Cancellation> {
         match self {
             Self::Cancelled(cancelled) => Some(cancelled),
             _ => None,
@@ -317,6 +381,32 @@ impl Error for FutureError {
             Self::Exception(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+/// The time was over before the work was done.
+///
+/// ```
+/// use std::time::Duration;
+/// callsoon::run(async {
+///     let late = callsoon::timeout(Duration::from_millis(1), std::future::pending::<()>()).await;
+///     assert_eq!(late, Err(callsoon::TimedOut));
+/// }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("timed out")
+    }
+}
+
+impl Error for TimedOut {}
+
+impl From<TimedOut> for io::Error {
+    fn from(late: TimedOut) -> Self {
+        Self::new(io::ErrorKind::TimedOut, late)
     }
 }
 
@@ -392,7 +482,7 @@ pub enum RunError {
     /// `stop` was called before the future completed. Pass the future by `&mut` to go on with it in a later run.
     Stopped,
     /// The main task was cancelled.
-    Cancelled(Cancelled),
+    Cancelled(Cancellation),
     /// The operating system refused to create the loop's resources, or to wait for events.
     Io(io::Error),
 }

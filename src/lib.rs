@@ -55,12 +55,20 @@
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
 //!   kernel/task/state        the states of a task
+//!   kernel/cancel/node       a scope, or a pending await
+//!   kernel/cancel/tree       all scopes of a loop
+//!   kernel/cancel/request    asking, and counting the answers
+//!   kernel/cancel/passage    how a scope comes and goes
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/cancel/awaits     an await as a scope
+//!   kernel/cancel/delivery   where requests meet tasks
+//!   kernel/cancel/scope      a scope in the hands of its future
+//!   kernel/cancel/token      Cancelled
 //!   kernel/callback          Handle, TimerHandle
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
@@ -78,6 +86,8 @@
 //!   event_loop/free          the free functions
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
+//!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
+//!   scope/catch              catch_cancelled
 //!   sync/line                the line before a primitive
 //!   sync/lock                Lock
 //!   sync/event               Event
@@ -92,6 +102,15 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   combine/tally            how many children are left
+//!   combine/tasks            children in a list or a tuple
+//!   combine/gather           gather
+//!   combine/try_gather       try_gather
+//!   combine/group_error      what goes wrong in a group
+//!   combine/nursery          a group and its children
+//!   combine/group            TaskGroup
+//!   combine/task_group       task_group
+//!   combine/for_each         for_each_limit
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
@@ -113,14 +132,22 @@ mod kernel;
 pub mod net;
 pub mod queue;
 mod runner;
+mod scope;
 pub mod sync;
 mod sys;
 mod time;
 
-pub use combine::{AsCompleted, ReturnWhen, Shield, as_completed, shield, wait};
+pub use combine::{
+    AsCompleted, Failure, FailureCause, Gather, GatherError, GatherFutures, GroupClosed,
+    GroupError, Outcome, ReturnWhen, Settled, Shield, TaskGroup, Tasks, TryGather, TryGatherError,
+    as_completed, for_each_limit, gather, gather_tuple, shield, task_group, try_gather, wait,
+};
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use debug::metrics::Metrics;
-pub use error::{Cancelled, FutureError, InvalidState, LoopClosed, Panicked, RunError, TaskError};
+pub use error::{
+    CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
+    TaskError, TimedOut,
+};
 pub use event_loop::builder::Builder;
 pub use event_loop::free::{
     YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
@@ -130,6 +157,7 @@ pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use kernel::callback::{Handle, TimerHandle};
+pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
 pub use kernel::context::Context;
 pub use kernel::future::Future;
@@ -140,8 +168,10 @@ pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::run;
+pub use scope::catch_cancelled;
 pub use time::{
-    Interval, MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, sleep_with,
+    Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
+    move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,
 };
 
 /// The README's examples, kept true.

@@ -53,8 +53,8 @@ impl<T: 'static> Future for Shield<Task<T>> {
     type Output = Result<T, TaskError>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.awaited).poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.awaited.poll_shielded(context)
     }
 }
 
@@ -62,8 +62,8 @@ impl<T: 'static> Future for Shield<&mut Task<T>> {
     type Output = Result<T, TaskError>;
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut *self.awaited).poll(context)
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.awaited.poll_shielded(context)
     }
 }
 
@@ -72,7 +72,12 @@ impl<T: Clone> Future for Shield<LoopFuture<T>> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.awaited).poll(context)
+        match self.awaited.wait_shielded(context)? {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                Poll::Ready(self.awaited.result().unwrap_or(Err(FutureError::Taken)))
+            }
+        }
     }
 }
 

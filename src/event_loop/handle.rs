@@ -512,7 +512,16 @@ impl TaskBuilder {
     /// ```
     #[track_caller]
     pub fn spawn<F: Future + 'static>(self, future: F) -> Task<F::Output> {
-        let task = self.handle.into_task(future, Location::caller());
+        self.spawn_at(future, Location::caller())
+    }
+
+    /// [`spawn`](Self::spawn) for a caller's caller.
+    pub(crate) fn spawn_at<F: Future + 'static>(
+        self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> Task<F::Output> {
+        let task = self.handle.into_task(future, location);
         task.rename(self.name);
         task.enter_context(self.context);
         let reference = task.as_ref();

@@ -17,6 +17,7 @@ use crate::kernel::report::run_quietly;
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
+use crate::kernel::task::slots::Branch;
 use crate::kernel::task::waker::{Entered, enter, with_current};
 use crate::kernel::turn::{Wait, announce_end, run, turn};
 
@@ -118,6 +119,7 @@ impl EventLoop {
         let header = self.install_root(location);
         let mut root = RootFuture {
             header,
+            home: Rc::clone(&run.state),
             future,
             outcome: None,
         };
@@ -144,6 +146,7 @@ impl EventLoop {
         header.0.slot.set(ROOT_SLOT);
         state.root.generation.set(generation);
         state.root.scheduled.set(false);
+        state.root.branch.set(Branch::Bare);
         let former = state.root.task.replace(Some(header.clone()));
         drop(former);
         state.schedule(state.root_key());
@@ -151,10 +154,12 @@ impl EventLoop {
     }
 
     /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing.
-    fn remove_root<F: Future>(&self, root: &mut RootFuture<'_, F>) {
+    fn remove_root<F: Future>(&self, root: &mut RootFuture<'_, F, Rc<LoopState>>) {
         let state = &self.handle.state;
         let former = state.root.task.take();
         if root.outcome.is_none() {
+            // Requests to it are over with the run.
+            state.fell(state.root_key());
             // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
             state.shielded(
                 "Exception in the destructor of an unfinished main task",

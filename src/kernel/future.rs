@@ -13,7 +13,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::error::{Cancelled, FutureError, InvalidState};
+use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
+use crate::kernel::cancel::awaits::Duty;
+use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::reference::CallbackId;
@@ -76,6 +78,8 @@ pub struct Future<T> {
     shared: Rc<Shared<T>>,
     /// This handle's place in line, while it is awaited.
     waiting: Option<WaiterId>,
+    /// The await of this handle as a node of its awaiter's tree.
+    node: NodeKey,
 }
 
 /// Unpinned, since a handle holds nothing in place.
@@ -86,6 +90,7 @@ impl<T> Clone for Future<T> {
         Self {
             shared: Rc::clone(&self.shared),
             waiting: None,
+            node: NodeKey::NONE,
         }
     }
 }
@@ -102,6 +107,7 @@ impl<T> Future<T> {
         Self {
             shared: Rc::new(shared),
             waiting: None,
+            node: NodeKey::NONE,
         }
     }
 
@@ -217,8 +223,9 @@ impl<T> Future<T> {
         if self.done() {
             return false;
         }
-        self.finish(Err(FutureError::Cancelled(Cancelled::new(
+        self.finish(Err(FutureError::Cancelled(Cancellation::new(
             message,
+            CancelOrigin::Task,
             Some(location),
         ))));
         true
@@ -328,8 +335,49 @@ impl<T> Future<T> {
         .await
     }
 
-    /// `Ready` once there is a result; until then this handle stands in line with the context's waker.
+    /// `Ready` once there is a result; until then this handle stands in line with the context's waker. A cancellation of
+    /// whoever awaits cancels the future.
     fn wait(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
+        let done = self.done();
+        if done && self.node == NodeKey::NONE {
+            return Ok(Poll::Ready(()));
+        }
+        let state = &self.shared.state;
+        let (node, duty) = state.visit_await(self.node, context.waker(), done, self.cancelled());
+        self.node = node;
+        match duty {
+            Duty::Nothing if done => {
+                state.complete_await(node);
+                self.node = NodeKey::NONE;
+                return Ok(Poll::Ready(()));
+            }
+            Duty::Nothing => {}
+            Duty::Hold => return Ok(Poll::Pending),
+            Duty::Cancel { .. } => {
+                let request = state.tree(|tree| tree.request_to(node));
+                self.finish(Err(FutureError::Cancelled(request)));
+                self.shared.state.pass_await(node);
+                return Ok(Poll::Pending);
+            }
+        }
+        let polled = self.stand_in_line(context);
+        if !matches!(polled, Ok(Poll::Pending)) {
+            self.shared.state.complete_await(self.node);
+            self.node = NodeKey::NONE;
+        }
+        polled
+    }
+
+    /// [`wait`](Self::wait) from behind a shield: a cancellation of whoever awaits does not follow.
+    pub(crate) fn wait_shielded(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
+        if self.node != NodeKey::NONE {
+            self.shared.state.drop_await(self.node);
+            self.node = NodeKey::NONE;
+        }
+        self.stand_in_line(context)
+    }
+
+    fn stand_in_line(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
         if self.done() {
             return Ok(Poll::Ready(()));
         }
@@ -502,6 +550,7 @@ impl<T> Drop for Future<T> {
             let left = self.shared.listeners.borrow_mut().leave(id);
             drop(left);
         }
+        self.shared.state.drop_await(self.node);
     }
 }
 

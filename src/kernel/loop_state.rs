@@ -13,6 +13,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::{LoopClosed, Panicked};
+use crate::kernel::cancel::node::{NIL, NodeKey};
+use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
@@ -21,9 +23,9 @@ use crate::kernel::reactor::Reactor;
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
-use crate::kernel::task::cell::{Header, Home, Run};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::slots::Slots;
+use crate::kernel::task::slots::{Branch, Slots};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
 
@@ -136,6 +138,17 @@ pub(crate) struct RootSlot {
     pub(crate) scheduled: Cell<bool>,
     /// The root as a task, while there is one.
     pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
+    /// What hangs on it.
+    pub(crate) branch: Cell<Branch>,
+}
+
+/// The scopes of all tasks.
+pub(crate) struct Scopes {
+    pub(crate) tree: RefCell<Tree>,
+    /// The scope whose inside is being polled; none at the level of the task, and between polls.
+    pub(crate) current: Cell<NodeKey>,
+    /// The root that was looked up last, and its task: scopes are opened one after the other.
+    pub(crate) newest_root: Cell<(Key, u32)>,
 }
 
 type Handler = Rc<dyn Fn(&ExceptionContext)>;
@@ -171,6 +184,7 @@ pub(crate) struct LoopState {
     /// `None` once closed.
     reactor: RefCell<Option<Reactor>>,
     pub(crate) root: RootSlot,
+    pub(crate) scopes: Scopes,
     /// The task whose poll is under way; [`Key::NONE`] in callbacks and outside runs.
     pub(crate) current_task: Cell<Key>,
     /// Counts turns; `yield_now` waits for it to change.
@@ -236,6 +250,12 @@ impl LoopState {
                 generation: Cell::new(generation),
                 scheduled: Cell::new(false),
                 task: RefCell::new(None),
+                branch: Cell::new(Branch::Bare),
+            },
+            scopes: Scopes {
+                tree: RefCell::new(Tree::new()),
+                current: Cell::new(NodeKey::NONE),
+                newest_root: Cell::new((Key::NONE, NIL)),
             },
             current_task: Cell::new(Key::NONE),
             turn_number: Cell::new(0),
@@ -524,13 +544,6 @@ impl LoopState {
             task: Some(header.name()),
             location: Some(header.location),
         });
-    }
-}
-
-impl Home for Rc<LoopState> {
-    #[inline]
-    fn loop_id(&self) -> u16 {
-        self.id
     }
 }
 

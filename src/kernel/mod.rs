@@ -18,6 +18,7 @@
 //! first. And **a wake never runs foreign code**: it flips a flag and queues a word.
 
 pub(crate) mod callback;
+pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod context;

@@ -17,16 +17,18 @@ use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
 use crate::kernel::callback::warn_slow;
+use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues};
 use crate::kernel::ready::Special;
-use crate::kernel::report::ExceptionContext;
+use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
+use crate::kernel::task::slots::Branch;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
@@ -303,12 +305,15 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
                 state.schedule(waiter);
             }
             // The slab's reference is not the last one: `task` is here and the handle has another.
-            drop(state.queues(|queues| {
+            let removed = state.queues(|queues| {
                 if waiter != Key::NONE {
                     queues.schedule(waiter);
                 }
                 queues.tasks.remove(key)
-            }));
+            });
+            if let Some((_, Branch::Tree(root))) = removed {
+                state.fell_tree(root);
+            }
         }
         Step::DoneOwing => finish(state, key, task),
     }
@@ -323,7 +328,9 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     });
     let Some(task) = task else { return };
     let (outer, budget) = (state.current_task.get(), state.budget.get());
+    let scope = state.scopes.current.replace(NodeKey::NONE);
     run_task(state, task, key);
+    state.scopes.current.set(scope);
     state.current_task.set(outer);
     state.budget.set(budget);
 }
@@ -407,6 +414,7 @@ fn keep_context(state: &LoopState, task: &dyn Run, outer: Option<LoopContext>) {
 fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
     let header = task.header();
     announce_end(state, header);
+    state.fell(key);
     let removed = state.queues(|queues| queues.tasks.remove(key));
     drop(removed);
     state.report_mishap(&*task);
@@ -419,7 +427,11 @@ fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
 #[inline(never)]
 fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
     if let Some(panicked) = task.take_panic() {
-        state.report(never_retrieved(task.header(), panicked));
+        if task.header().state.is_taken() {
+            drop_quietly(panicked);
+        } else {
+            state.report(never_retrieved(task.header(), panicked));
+        }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
@@ -439,6 +451,9 @@ pub(crate) fn announce_end(state: &LoopState, header: &Header) {
     let waiter = header.take_waiter(state.id);
     if waiter != Key::NONE {
         state.schedule(waiter);
+    }
+    if header.state.is_scoped() {
+        state.await_ended(header.node());
     }
     if let Some((waiter, callbacks)) =
         header.peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)))

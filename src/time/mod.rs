@@ -5,6 +5,8 @@
 
 mod interval;
 pub(crate) mod sleep;
+mod timeout;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until, sleep_with};
+pub use timeout::{Timeout, TimeoutState, move_on_after, timeout, timeout_at, wait_for};

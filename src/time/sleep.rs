@@ -115,6 +115,14 @@ enum Stage {
 }
 
 impl Sleep {
+    /// Until a time on the clock of a loop.
+    #[inline]
+    pub(crate) fn on_clock(deadline: u64, state: Rc<LoopState>) -> Self {
+        Self {
+            stage: Stage::New(deadline, state),
+        }
+    }
+
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
         // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
         // callback. One of ours is a word.

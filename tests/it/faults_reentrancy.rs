@@ -933,7 +933,11 @@ fn b6_a_million_tasks_that_await_each_other_are_cancelled_and_closed() {
             one_turn(&event_loop);
             assert_eq!(event_loop.metrics().tasks, 0);
             assert!(outermost.cancelled());
-            drop(chain(&event_loop, &future));
+            assert!(
+                future.cancelled(),
+                "a cancellation goes down to what is awaited"
+            );
+            drop(chain(&event_loop, &event_loop.create_future()));
         });
     }));
 }

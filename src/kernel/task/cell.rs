@@ -11,7 +11,6 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::borrow::Cow;
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::mem::MaybeUninit;
@@ -20,7 +19,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::error::{Cancelled, Panicked, TaskError};
+use crate::error::{Cancellation, Panicked, TaskError};
+use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::key::Key;
@@ -36,11 +36,13 @@ pub(crate) struct Extra {
     /// Done callbacks in registration order, with their ids.
     pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
     /// Who asked for the cancellation that is under way, and why: the newest request's.
-    pub(crate) cancelled: Option<Cancelled>,
+    pub(crate) cancelled: Option<Cancellation>,
     /// The context in which the task runs; `None` is an empty one.
     pub(crate) context: Option<LoopContext>,
-    /// How many requests there have been.
+    /// How many requests there have been that nobody took back.
     pub(crate) requests: u32,
+    /// The await of this task as a node of its awaiter's tree.
+    pub(crate) node: Option<NodeKey>,
     /// The panic of a destructor that ran while the task ended: reported, never the task's result.
     pub(crate) mishap: Option<Box<dyn Any + Send>>,
 }
@@ -82,7 +84,7 @@ impl Header {
 
     /// Notes who is to be woken at the end: the newest awaiter, which is of the same loop.
     #[inline]
-    fn set_waiter(&self, waiter: Key) {
+    pub(crate) fn set_waiter(&self, waiter: Key) {
         self.waiter_generation.set(waiter.generation());
         self.waiter_slot.set(waiter.slot());
     }
@@ -125,17 +127,12 @@ impl Header {
         Some(result)
     }
 
-    /// Notes a request; `false` where the task has ended.
+    /// Notes a request, the newest; `false` where the task has ended.
     #[must_use]
-    pub(crate) fn request_cancel(
-        &self,
-        message: Option<Cow<'static, str>>,
-        location: Option<&'static Location<'static>>,
-    ) -> bool {
+    pub(crate) fn request_cancel(&self, request: Cancellation) -> bool {
         if !self.state.request_cancel() {
             return false;
         }
-        let request = Cancelled::new(message, location);
         let replaced = self.with_extra(|extra| {
             extra.requests = extra.requests.saturating_add(1);
             extra.cancelled.replace(request)
@@ -144,10 +141,54 @@ impl Header {
         true
     }
 
-    /// The request that ends the task; one without words where only the loop's close asked.
-    pub(crate) fn take_request(&self) -> Cancelled {
+    /// The request that is to be delivered; one without words where only the loop's close asked.
+    pub(crate) fn take_request(&self) -> Cancellation {
         let request = self.peek_extra(|extra| extra.cancelled.take()).flatten();
-        request.unwrap_or_else(|| Cancelled::new(None, None))
+        request.unwrap_or_default()
+    }
+
+    /// Takes one request back. The last one, if it was not delivered yet, is forgotten. How many are left comes back.
+    pub(crate) fn take_back_request(&self) -> u32 {
+        let left = self.peek_extra(|extra| {
+            extra.requests = extra.requests.saturating_sub(1);
+            extra.requests
+        });
+        let left = left.unwrap_or(0);
+        if left == 0 && self.state.take_request() {
+            drop(self.peek_extra(|extra| extra.cancelled.take()));
+        }
+        left
+    }
+
+    /// How many requests nobody took back.
+    pub(crate) fn requests(&self) -> u32 {
+        self.peek_extra(|extra| extra.requests).unwrap_or(0)
+    }
+
+    /// The await of this task as a node.
+    pub(crate) fn node(&self) -> NodeKey {
+        if !self.state.is_scoped() {
+            return NodeKey::NONE;
+        }
+        let node = self.peek_extra(|extra| extra.node).flatten();
+        node.unwrap_or(NodeKey::NONE)
+    }
+
+    /// Notes that the await of this task is a node, or that it is none any more.
+    pub(crate) fn set_node(&self, node: NodeKey) {
+        let scoped = node != NodeKey::NONE;
+        if scoped || self.state.is_scoped() {
+            self.state.note_scoped(scoped);
+            self.with_extra(|extra| extra.node = scoped.then_some(node));
+        }
+    }
+
+    /// Whether this task awaits that one, and there is no node which says so.
+    pub(crate) fn is_plainly_awaited_by(&self, task: Key) -> bool {
+        self.state.is_plainly_pending()
+            && !self.state.is_abandoned()
+            && self.waiter_slot.get() == task.slot()
+            && self.waiter_generation.get() == task.generation()
     }
 
     /// The name, or `Task-<n>`.
@@ -194,14 +235,43 @@ pub(crate) trait Join<T, H>: Run {
     fn take(&self) -> Option<Result<T, TaskError>>;
     /// The output; before the end it notes who awaits it. A task of another loop is refused, and so is the task itself,
     /// which would wait for ever.
-    fn join(&self, awaiting: Key) -> Poll<Result<T, TaskError>>;
+    ///
+    /// `awaiting` is whom the waker wakes, if it is a task of ours.
+    fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
+    /// The same from behind a shield: no cancellation follows this await.
+    fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
     /// The same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
+}
+
+/// What the poll of a task's handle has to do.
+pub(crate) enum Awaited {
+    /// Give the output.
+    Take,
+    /// Wait.
+    Wait,
+    /// Look once more: foreign code ran.
+    Again,
+    /// Refuse a task of another loop.
+    OtherLoop,
+    /// Refuse a task that awaits its own handle.
+    ItSelf,
 }
 
 /// What this module has to know of the loop.
 pub(crate) trait Home {
     fn loop_id(&self) -> u16;
+    /// Notes that a task awaits the one in the slot `awaited`, with its own waker and outside any scope. `false` where
+    /// that cannot be noted so briefly.
+    fn note_await(&self, awaiting: Key, awaited: u32) -> bool;
+    /// The start of a poll while a request is under way; `Some` is what the task ends with, unpolled.
+    fn begin_with_request(&self, header: &Header) -> Option<Cancellation>;
+    /// The end of a pending poll while a request is under way; `Some` is what the task ends with.
+    fn settle_request(&self, header: &Header) -> Option<Cancellation>;
+    /// Forgets the task's scopes: they are about to be dropped.
+    fn fell(&self, header: &Header);
+    /// The poll of a handle, where it is not as plain as most are.
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited;
 }
 
 enum Stage<F: Future> {
@@ -254,10 +324,56 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     /// The end as cancelled, RUNNING set by the caller. What the stage holds is dropped: the future, or a value that it
     /// gave although it had been asked to end meanwhile.
     #[cold]
-    fn end_cancelled(&self) -> Step {
-        self.replace(Err(TaskError::Cancelled(self.header.take_request())));
+    fn end_cancelled(&self, cancellation: Cancellation) -> Step {
+        self.home.fell(&self.header);
+        self.replace(Err(TaskError::Cancelled(cancellation)));
         self.header.state.finish_cancelled();
         Step::DoneOwing
+    }
+
+    /// The poll was pending, and a request is under way.
+    #[cold]
+    fn pause_in_flight(&self) -> Step {
+        if let Some(cancellation) = self.home.settle_request(&self.header) {
+            return self.end_cancelled(cancellation);
+        }
+        self.header.state.pause_in_flight();
+        Step::Pending
+    }
+
+    /// A poll of the handle that is not as plain as most are.
+    #[inline(never)]
+    fn join_slowly(
+        &self,
+        awaiting: Key,
+        waker: &Waker,
+        shielded: bool,
+    ) -> Poll<Result<F::Output, TaskError>> {
+        loop {
+            let step = self
+                .home
+                .step_await(&self.header, awaiting, waker, shielded);
+            return match step {
+                Awaited::Take => Poll::Ready(self.take_output()),
+                Awaited::Wait => Poll::Pending,
+                Awaited::Again => continue,
+                Awaited::OtherLoop => Poll::Ready(Err(TaskError::OtherLoop)),
+                Awaited::ItSelf => Poll::Ready(Err(TaskError::AwaitsItself)),
+            };
+        }
+    }
+
+    /// Moves the output of an ended task out.
+    #[inline]
+    fn take_output(&self) -> Result<F::Output, TaskError> {
+        self.header.state.note_taken();
+        // SAFETY: called with DONE set only, so the loop has let go of the stage for good; nothing else holds a reference
+        // to it across foreign code, and moving the output out runs no code of anybody's.
+        let stage = unsafe { &mut *self.stage.get() };
+        match std::mem::replace(stage, Stage::Taken) {
+            Stage::Output(output) => output,
+            Stage::Running(_) | Stage::Taken => Err(TaskError::Taken),
+        }
     }
 
     /// The poll unwound, RUNNING still set. Either the future panicked, which becomes the output, or its destructor
@@ -273,7 +389,7 @@ impl<F: Future, H: Home> TaskCell<F, H> {
         }
         self.header.note_mishap(payload);
         if self.header.state.is_requested() {
-            return self.end_cancelled();
+            return self.end_cancelled(self.header.take_request());
         }
         self.header.state.finish();
         Step::DoneOwing
@@ -291,7 +407,7 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     #[inline(never)]
     fn end_owing(&self) -> Step {
         if self.header.state.is_requested() {
-            return self.end_cancelled();
+            return self.end_cancelled(self.header.take_request());
         }
         self.header.state.finish();
         Step::DoneOwing
@@ -306,7 +422,11 @@ impl<F: Future, H: Home> Run for TaskCell<F, H> {
     fn step(&self, context: &mut Context<'_>) -> Step {
         match self.header.state.begin() {
             Begin::Poll => {}
-            Begin::Deliver => return self.end_cancelled(),
+            Begin::Deliver => {
+                if let Some(cancellation) = self.home.begin_with_request(&self.header) {
+                    return self.end_cancelled(cancellation);
+                }
+            }
             Begin::Refused => return Step::Refused,
         }
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -327,10 +447,8 @@ impl<F: Future, H: Home> Run for TaskCell<F, H> {
             }
         }));
         match polled {
-            Ok(false) => {
-                self.header.state.pause();
-                Step::Pending
-            }
+            Ok(false) if self.header.state.pause() => Step::Pending,
+            Ok(false) => self.pause_in_flight(),
             Ok(true) => self.end(),
             Err(payload) => self.end_panicked(payload),
         }
@@ -338,7 +456,7 @@ impl<F: Future, H: Home> Run for TaskCell<F, H> {
 
     fn kill(&self) -> Step {
         if self.header.state.begin_kill() {
-            self.end_cancelled()
+            self.end_cancelled(self.header.take_request())
         } else {
             Step::Refused
         }
@@ -367,39 +485,64 @@ impl<F: Future + 'static, H: Home + 'static> Join<F::Output, H> for TaskCell<F, 
     }
 
     fn take(&self) -> Option<Result<F::Output, TaskError>> {
-        if !self.header.state.is_done() {
-            return None;
-        }
-        // SAFETY: as in `take_panic`; moving the output out runs no code of anybody's.
-        let stage = unsafe { &mut *self.stage.get() };
-        self.header.state.note_taken();
-        match std::mem::replace(stage, Stage::Taken) {
-            Stage::Output(output) => Some(output),
-            Stage::Running(_) | Stage::Taken => Some(Err(TaskError::Taken)),
-        }
+        self.header.state.is_done().then(|| self.take_output())
     }
 
-    fn join(&self, awaiting: Key) -> Poll<Result<F::Output, TaskError>> {
-        if self.header.state.is_done() {
-            self.header.state.note_taken();
-            // SAFETY: as in `take_panic`.
-            let stage = unsafe { &mut *self.stage.get() };
-            return match std::mem::replace(stage, Stage::Taken) {
-                Stage::Output(output) => Poll::Ready(output),
-                Stage::Running(_) | Stage::Taken => Poll::Ready(Err(TaskError::Taken)),
-            };
+    #[inline]
+    fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<F::Output, TaskError>> {
+        let header = &self.header;
+        if header.state.is_plainly_done() {
+            return Poll::Ready(self.take_output());
         }
-        if awaiting.loop_id() != self.home.loop_id() {
-            return Poll::Ready(Err(TaskError::OtherLoop));
+        let slot = header.slot.get();
+        if awaiting.loop_id() == self.home.loop_id()
+            && awaiting.slot() != slot
+            && header.state.is_plainly_pending()
+            && self.home.note_await(awaiting, slot)
+        {
+            header.set_waiter(awaiting);
+            return Poll::Pending;
         }
-        if awaiting.slot() == self.header.slot.get() {
-            return Poll::Ready(Err(TaskError::AwaitsItself));
-        }
-        self.header.set_waiter(awaiting);
-        Poll::Pending
+        self.join_slowly(awaiting, waker, false)
+    }
+
+    fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<F::Output, TaskError>> {
+        self.join_slowly(awaiting, waker, true)
     }
 
     fn into_run(self: Rc<Self>) -> Rc<dyn Run> {
         self
+    }
+}
+
+/// A future that lies pinned beside what is known of it: the other place, next to a task's stage, where a future is kept
+/// until it is dropped there. Scopes are made of it.
+pub(crate) struct Held<F, S> {
+    /// Not pinned. Dropped first: a scope takes its node out with all below it before what is inside is dropped.
+    beside: S,
+    /// Pinned with the whole; `None` once dropped.
+    future: Option<F>,
+}
+
+impl<F, S: Unpin> Held<F, S> {
+    pub(crate) fn new(future: F, beside: S) -> Self {
+        Self {
+            beside,
+            future: Some(future),
+        }
+    }
+
+    /// The two parts, the first as pinned as the whole.
+    #[inline]
+    pub(crate) fn project(self: Pin<&mut Self>) -> (Pin<&mut Option<F>>, &mut S) {
+        // SAFETY: nothing is moved out of the reference: `future` is pinned again at once, in the same place.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `future` lies in a pinned `Held`, whose only way to it is this method, so it leaves its place only by
+        // being dropped there. `Held` has no destructor that could move it, it is not packed, and it is `Unpin` only
+        // where `F` is, since that is what the compiler derives for it. `beside` is never pinned: it may be moved.
+        (
+            unsafe { Pin::new_unchecked(&mut this.future) },
+            &mut this.beside,
+        )
     }
 }

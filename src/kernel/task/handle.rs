@@ -6,17 +6,18 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use crate::error::{InvalidState, TaskError};
+use crate::error::{Cancellation, InvalidState, TaskError};
 use crate::kernel::callback::refuse;
+use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
-use crate::kernel::task::waker::{key_of, with_current};
+use crate::kernel::task::waker::key_of;
 
 /// A task that the loop runs; await it for its result.
 ///
@@ -86,6 +87,26 @@ fn look_after(state: &LoopState, header: &Header, key: Key) {
     }
     if let Some(task) = state.task(key) {
         state.tell_task_hook(&task, key);
+    }
+}
+
+impl LoopHandle {
+    /// A task that was cancelled before it began; the future is dropped.
+    #[cold]
+    pub(crate) fn into_cancelled_task<F>(
+        self,
+        future: F,
+        place: &'static Location<'static>,
+        cancellation: Cancellation,
+    ) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let cell = TaskCell::new(future, place, self.state);
+        let _ = cell.header.request_cancel(cancellation);
+        let _ = cell.kill();
+        cell.home.report_mishap(&*cell);
+        Task { cell }
     }
 }
 
@@ -159,6 +180,34 @@ impl<T: 'static> Task<T> {
     #[track_caller]
     pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
         self.as_ref().request(Some(message.into()))
+    }
+
+    /// How many requests to end it are on their way or at work. See [`TaskRef::cancelling`].
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// assert_eq!(task.cancelling(), 0);
+    /// task.cancel();
+    /// assert_eq!(task.cancelling(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelling(&self) -> u32 {
+        self.as_ref().cancelling()
+    }
+
+    /// Takes one request to end back and tells how many are left. See [`TaskRef::uncancel`].
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { 4 });
+    /// task.cancel();
+    /// assert_eq!(task.uncancel(), 0);
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn uncancel(&self) -> u32 {
+        self.as_ref().uncancel()
     }
 
     /// Lets the task run on with nobody to read its result. The same as dropping the handle, said aloud.
@@ -295,27 +344,23 @@ impl<T: 'static> Task<T> {
         self.as_ref().remove_done_callback(id)
     }
 
-    /// Notes who awaits the task by a foreign waker, which is kept whole.
-    #[inline(never)]
-    fn wait_foreign(&self, waker: &Waker) -> Poll<Result<T, TaskError>> {
-        // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at afterwards.
-        let waker = waker.clone();
-        let replaced = self
-            .cell
-            .header()
-            .with_extra(|extra| extra.waiter.replace(waker));
-        drop(replaced);
-        if let Some(output) = self.cell.take() {
-            return Poll::Ready(output);
-        }
-        let home = self.cell.home();
-        match with_current(|state| (state.id == home.id, state.current_task.get())) {
-            Some((false, _)) => Poll::Ready(Err(TaskError::OtherLoop)),
-            Some((true, current)) if current == home.key_of(self.cell.header()) => {
-                Poll::Ready(Err(TaskError::AwaitsItself))
-            }
-            Some(_) | None => Poll::Pending,
-        }
+    /// Awaits the task from behind a shield: a cancellation of whoever waits does not follow.
+    pub(crate) fn poll_shielded(&self, context: &Context<'_>) -> Poll<Result<T, TaskError>> {
+        let waker = context.waker();
+        let awaiting = key_of(waker).unwrap_or(Key::NONE);
+        self.cell.join_shielded(awaiting, waker)
+    }
+}
+
+impl<T> Task<T> {
+    /// The key, for those who keep lists of tasks.
+    pub(crate) fn key(&self) -> Key {
+        self.cell.home().key_of(self.cell.header())
+    }
+
+    /// Nobody will want to know if the task fails from now on.
+    pub(crate) fn forgive(&self) {
+        self.cell.header().state.note_taken();
     }
 }
 
@@ -325,13 +370,8 @@ impl<T: 'static> Future for Task<T> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let waker = context.waker();
-        match key_of(waker) {
-            Some(awaiting) => self.cell.join(awaiting),
-            None => match self.cell.take() {
-                Some(output) => Poll::Ready(output),
-                None => self.wait_foreign(waker),
-            },
-        }
+        let awaiting = key_of(waker).unwrap_or(Key::NONE);
+        self.cell.join(awaiting, waker)
     }
 }
 
@@ -339,6 +379,12 @@ impl<T> Drop for Task<T> {
     #[inline]
     fn drop(&mut self) {
         if !self.cell.header().state.abandon() {
+            return;
+        }
+        let header = self.cell.header();
+        self.cell.home().drop_await(header.node());
+        header.set_node(NodeKey::NONE);
+        if header.state.is_taken() {
             return;
         }
         if let Some(panicked) = self.cell.take_panic() {

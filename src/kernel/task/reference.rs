@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::task::cell::Run;
@@ -180,14 +181,55 @@ impl TaskRef {
 
     #[track_caller]
     pub(crate) fn request(&self, message: Option<Cow<'static, str>>) -> bool {
-        let requested = self
-            .task
-            .header()
-            .request_cancel(message, Some(Location::caller()));
+        let request = Cancellation::new(message, CancelOrigin::Task, Some(Location::caller()));
+        let requested = self.task.header().request_cancel(request);
         if requested {
             wake_key(self.key);
         }
         requested
+    }
+
+    /// How many requests to end are on their way to this task or at work in it: those made by [`cancel`](Self::cancel)
+    /// that nobody has [taken back](Self::uncancel), and, for the task that asks about itself, those of the deadlines and
+    /// groups around the place where it asks. Deadlines and groups leave no trace in it once they are over.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(std::future::pending::<()>());
+    /// task.cancel();
+    /// task.cancel();
+    /// assert_eq!(task.as_ref().cancelling(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelling(&self) -> u32 {
+        let own = self.task.header().requests();
+        own.saturating_add(self.requests_around())
+    }
+
+    /// Takes one request of [`cancel`](Self::cancel) back and tells how many are left, as
+    /// [`cancelling`](Self::cancelling) counts them. Never below zero. Taking back the last one before it has reached the
+    /// task withdraws it; later, it changes the count only.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { "went on" });
+    /// task.cancel();
+    /// assert_eq!(task.as_ref().uncancel(), 0);
+    /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), "went on");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn uncancel(&self) -> u32 {
+        let left = self.task.header().take_back_request();
+        left.saturating_add(self.requests_around())
+    }
+
+    /// Requests of scopes around the caller, if the caller is this task.
+    fn requests_around(&self) -> u32 {
+        if self.state.current_task.get() == self.key {
+            self.state.requests_around()
+        } else {
+            0
+        }
     }
 
     /// Calls `callback` through the queue once the task has ended; at once, through the queue too, where it has.
@@ -248,6 +290,18 @@ impl TaskRef {
             Some(extra.callbacks.remove(position))
         });
         removed.flatten().is_some()
+    }
+}
+
+impl LoopState {
+    /// Asks the task of a key to end, if it has not.
+    pub(crate) fn cancel_task(&self, key: Key, request: &Cancellation) {
+        let Some(task) = self.task(key) else {
+            return;
+        };
+        if task.header().request_cancel(request.clone()) {
+            self.schedule(key);
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::error::{Cancelled, Panicked};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::error::{Cancellation, Panicked};
+use crate::kernel::task::cell::{Header, Home, Run, Step};
 use crate::kernel::task::state::Begin;
 
 /// The header alone. The loop cannot poll or kill through it.
@@ -45,20 +45,22 @@ pub(crate) trait Root {
 /// How the root ended.
 pub(crate) enum Outcome<T> {
     Value(T),
-    Cancelled(Cancelled),
+    Cancelled(Cancellation),
     Panicked(Box<dyn Any + Send>),
 }
 
 /// The future in its caller's frame.
-pub(crate) struct RootFuture<'a, F: Future> {
+pub(crate) struct RootFuture<'a, F: Future, H> {
     pub(crate) header: Rc<RootHeader>,
+    pub(crate) home: H,
     /// `None` once it has ended: it is dropped inside the loop, where its destructors may use it.
     pub(crate) future: Pin<&'a mut Option<F>>,
     pub(crate) outcome: Option<Outcome<F::Output>>,
 }
 
-impl<F: Future> RootFuture<'_, F> {
+impl<F: Future, H: Home> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
+        self.home.fell(&self.header.0);
         let dropped = catch_unwind(AssertUnwindSafe(|| self.future.set(None)));
         if let Err(payload) = dropped {
             self.header.0.note_mishap(payload);
@@ -72,12 +74,16 @@ impl<F: Future> RootFuture<'_, F> {
     }
 }
 
-impl<F: Future> Root for RootFuture<'_, F> {
+impl<F: Future, H: Home> Root for RootFuture<'_, F, H> {
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         let header = Rc::clone(&self.header);
         match header.0.state.begin() {
             Begin::Poll => {}
-            Begin::Deliver => return self.end(Outcome::Cancelled(header.0.take_request())),
+            Begin::Deliver => {
+                if let Some(cancellation) = self.home.begin_with_request(&header.0) {
+                    return self.end(Outcome::Cancelled(cancellation));
+                }
+            }
             Begin::Refused => return Step::Refused,
         }
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -87,8 +93,12 @@ impl<F: Future> Root for RootFuture<'_, F> {
             }
         }));
         match polled {
+            Ok(Poll::Pending) if header.0.state.pause() => Step::Pending,
             Ok(Poll::Pending) => {
-                header.0.state.pause();
+                if let Some(cancellation) = self.home.settle_request(&header.0) {
+                    return self.end(Outcome::Cancelled(cancellation));
+                }
+                header.0.state.pause_in_flight();
                 Step::Pending
             }
             Ok(Poll::Ready(value)) if header.0.state.is_requested() => {

@@ -13,18 +13,43 @@ use crate::kernel::task::key::Key;
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
 const NO_SLOT: u32 = u32::MAX;
 
-/// The highest slot; the two numbers above it mean "the root" and "no place".
-const LAST_SLOT: u32 = u32::MAX - 2;
+/// The highest slot: half of a [`Branch`]'s numbers are slots.
+const LAST_SLOT: u32 = (1 << 31) - 2;
+
+/// The bit by which a slot's link says that it names a tree.
+const TREE: u32 = 1 << 31;
+
+/// What a cancellation of a task finds first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Branch {
+    /// Nothing: the future is dropped.
+    Bare,
+    /// The one task that it awaits, or awaited when it was last polled: the task in this slot says whether that holds.
+    Awaits(u32),
+    /// The root of its tree.
+    Tree(u32),
+}
 
 struct Slot {
     /// The task, owned; `None` in a free slot.
     task: Option<Rc<dyn Run>>,
-    /// In a free slot the next free one.
-    next_free: u32,
+    /// In a free slot the next free one; else what hangs on the task, as a number.
+    link: u32,
     /// From the loop's counter, at insertion; the task's keys carry the same.
     generation: u16,
     /// Whether the ready queue holds this task's key: it never holds it twice.
     scheduled: bool,
+}
+
+impl Slot {
+    #[inline]
+    fn branch(&self) -> Branch {
+        match self.link {
+            NO_SLOT => Branch::Bare,
+            link if link & TREE == 0 => Branch::Awaits(link),
+            link => Branch::Tree(link & !TREE),
+        }
+    }
 }
 
 /// All unfinished tasks of one loop.
@@ -73,8 +98,9 @@ impl Slots {
         let slot = match self.slots.get_mut(self.free as usize) {
             Some(found) => {
                 let slot = self.free;
-                self.free = found.next_free;
+                self.free = found.link;
                 found.task = Some(task);
+                found.link = NO_SLOT;
                 found.generation = generation;
                 found.scheduled = true;
                 slot
@@ -93,7 +119,7 @@ impl Slots {
         assert!(slot < LAST_SLOT, "more tasks than a loop can number");
         self.slots.push(Slot {
             task: Some(task),
-            next_free: NO_SLOT,
+            link: NO_SLOT,
             generation,
             scheduled: true,
         });
@@ -135,20 +161,69 @@ impl Slots {
         }
     }
 
-    /// Gives up the ended task; the caller drops it with no borrow held. A free slot counts as scheduled, so that a late
-    /// wake by its last key does nothing.
+    /// Gives up the ended task, with what hung on it; the caller drops it with no borrow held. A free slot counts as
+    /// scheduled, so that a late wake by its last key does nothing.
     #[inline]
-    pub(crate) fn remove(&mut self, key: Key) -> Option<Rc<dyn Run>> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<(Rc<dyn Run>, Branch)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
         if found.generation != key.generation() {
             return None;
         }
         let task = found.task.take()?;
+        let branch = found.branch();
         found.scheduled = true;
-        found.next_free = self.free;
+        found.link = self.free;
         self.free = key.slot();
         self.taken -= 1;
-        Some(task)
+        Some((task, branch))
+    }
+
+    /// The task in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<&Rc<dyn Run>> {
+        self.slots.get(slot as usize)?.task.as_ref()
+    }
+
+    /// Whether the ready queue holds the key.
+    pub(crate) fn is_scheduled(&self, key: Key) -> bool {
+        let found = self.slots.get(key.slot() as usize);
+        found.is_some_and(|found| found.generation == key.generation() && found.scheduled)
+    }
+
+    /// What hangs on a task; nothing on one that is gone.
+    #[inline]
+    pub(crate) fn branch(&self, key: Key) -> Branch {
+        match self.slots.get(key.slot() as usize) {
+            Some(found) if found.generation == key.generation() && found.task.is_some() => {
+                found.branch()
+            }
+            _ => Branch::Bare,
+        }
+    }
+
+    pub(crate) fn set_branch(&mut self, key: Key, branch: Branch) {
+        let Some(found) = self.slots.get_mut(key.slot() as usize) else {
+            return;
+        };
+        if found.generation == key.generation() && found.task.is_some() {
+            found.link = match branch {
+                Branch::Bare => NO_SLOT,
+                Branch::Awaits(slot) => slot,
+                Branch::Tree(root) => root | TREE,
+            };
+        }
+    }
+
+    /// Notes that a running task awaits the one in a slot, unless something hangs on it already, which comes back.
+    #[inline]
+    pub(crate) fn note_await(&mut self, key: Key, awaited: u32) -> Branch {
+        let Some(found) = self.slots.get_mut(key.slot() as usize) else {
+            return Branch::Bare;
+        };
+        let former = found.branch();
+        if former == Branch::Bare {
+            found.link = awaited;
+        }
+        former
     }
 
     /// All tasks with their keys, in creation order.

@@ -12,7 +12,8 @@ const RUNNING: u16 = 1;
 const DONE: u16 = 1 << 1;
 /// A cancellation request waits to be delivered. Set by `request_cancel`, cleared by `take_request`.
 const REQUESTED: u16 = 1 << 2;
-/// Reserved for cancel scopes: a delivered request still waits for answers. Polls test it together with `REQUESTED`.
+/// A node of the task's tree has to act, or the task itself is to fall. Set by `note_in_flight`, cleared by
+/// `note_out_of_flight`. Polls test it together with `REQUESTED`.
 const IN_FLIGHT: u16 = 1 << 3;
 /// The task ended as cancelled. Set by `finish_cancelled`, with `DONE`.
 const CANCELLED: u16 = 1 << 4;
@@ -25,6 +26,10 @@ const PANICKED: u16 = 1 << 7;
 
 /// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_extra`, never cleared.
 const EXTRA: u16 = 1 << 8;
+/// The await of this task is a node, whose key the extra has. Set and cleared by `note_scoped`.
+const SCOPED: u16 = 1 << 9;
+/// Whoever waits does so from behind a shield, which a cancellation does not follow. Set and cleared by `note_shielded`.
+const SHIELDED: u16 = 1 << 10;
 
 /// What a poll must do.
 #[must_use]
@@ -83,9 +88,21 @@ impl State {
         true
     }
 
-    /// Running → idle: the poll was pending.
+    /// Running → idle: the poll was pending. `false` leaves everything as it is: a request is under way, which the end of
+    /// a poll is part of.
     #[inline]
-    pub(crate) fn pause(&self) {
+    #[must_use]
+    pub(crate) fn pause(&self) -> bool {
+        let bits = self.0.get();
+        if bits & IN_FLIGHT != 0 {
+            return false;
+        }
+        self.0.set(bits & !RUNNING);
+        true
+    }
+
+    /// Running → idle, once a request under way has been looked after.
+    pub(crate) fn pause_in_flight(&self) {
         self.clear(RUNNING);
     }
 
@@ -109,7 +126,8 @@ impl State {
 
     /// Running → done.
     pub(crate) fn finish(&self) {
-        self.0.set(self.0.get() & !(RUNNING | REQUESTED) | DONE);
+        self.0
+            .set(self.0.get() & !(RUNNING | REQUESTED | IN_FLIGHT) | DONE);
     }
 
     /// Running → done, as cancelled.
@@ -141,18 +159,68 @@ impl State {
         self.has(REQUESTED)
     }
 
-    /// The handle is gone; tells whether it leaves an output behind that nobody has read.
+    /// Takes the request that waits to be delivered; `false` where there is none.
+    #[must_use]
+    pub(crate) fn take_request(&self) -> bool {
+        let requested = self.has(REQUESTED);
+        self.clear(REQUESTED);
+        requested
+    }
+
+    /// A node of the task's tree has to act.
+    pub(crate) fn note_in_flight(&self) {
+        self.set(IN_FLIGHT);
+    }
+
+    /// No node of the task's tree has to act any more.
+    pub(crate) fn note_out_of_flight(&self) {
+        self.clear(IN_FLIGHT);
+    }
+
+    /// Whether the await of this task is a node.
+    pub(crate) fn note_scoped(&self, scoped: bool) {
+        self.clear(SCOPED);
+        self.set(if scoped { SCOPED } else { 0 });
+    }
+
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.has(SCOPED)
+    }
+
+    /// Whether a cancellation of whoever waits stops short of this task.
+    pub(crate) fn note_shielded(&self, shielded: bool) {
+        self.clear(SHIELDED);
+        self.set(if shielded { SHIELDED } else { 0 });
+    }
+
+    /// Whether the task has ended and its await is no node: the result can be taken as it is.
+    #[inline]
+    pub(crate) fn is_plainly_done(&self) -> bool {
+        self.0.get() & (DONE | SCOPED) == DONE
+    }
+
+    /// Whether the task is unfinished and awaited, if at all, without a node.
+    #[inline]
+    pub(crate) fn is_plainly_pending(&self) -> bool {
+        self.0.get() & (DONE | SCOPED | SHIELDED) == 0
+    }
+
+    /// The handle is gone; tells whether it leaves something behind: an output that nobody has read, or a node.
     #[inline]
     pub(crate) fn abandon(&self) -> bool {
         let bits = self.0.get();
         self.0.set(bits | ABANDONED);
-        bits & (DONE | TAKEN) == DONE
+        bits & (DONE | TAKEN) == DONE || bits & SCOPED != 0
     }
 
     /// Somebody has the output.
     #[inline]
     pub(crate) fn note_taken(&self) {
         self.set(TAKEN);
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.has(TAKEN)
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -187,7 +255,7 @@ mod tests {
         assert_eq!(state.begin(), Begin::Poll);
         assert_eq!(state.begin(), Begin::Refused);
         assert!(!state.begin_kill());
-        state.pause();
+        assert!(state.pause());
         assert!(state.begin_kill());
         state.finish_cancelled();
         assert_eq!(state.begin(), Begin::Refused);

@@ -1,0 +1,309 @@
+//! Many futures at once, their results in the order of the arguments.
+//!
+//! Each becomes a task. [`gather`] gives all values, or the first failure as soon as there is one, while the others run
+//! on; in its settled form it waits for all and gives whatever became of each. [`try_gather`] cancels the others when one
+//! fails, and waits for them.
+//!
+//! What a failure is differs from Python, where every function may raise. Here a child fails by panicking or by being
+//! cancelled; a `Result` that it returns is a value like any other, unless the form is one for `Result`s:
+//! [`Gather::fail_fast`] and [`try_gather`].
+
+use std::future::{Future, IntoFuture};
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::{error, fmt};
+
+use crate::combine::tally::Tally;
+use crate::combine::tasks::{GatherFutures, Tasks};
+use crate::error::{CancelOrigin, Cancellation, TaskError};
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::cancel::node::{Kind, State};
+use crate::kernel::cancel::scope::Scope;
+use crate::kernel::task::handle::Task;
+
+/// Runs futures as tasks, all at once, and gives their values in the order of the arguments: asyncio's `gather`.
+///
+/// The tasks begin to run when this is called, in order. The first child that panics or is cancelled is given at once as
+/// the error; the others run on, and if they fail too, nobody is told. [`settled`](Gather::settled) waits for all
+/// instead. For futures of different types there is [`gather!`](crate::gather!).
+///
+/// # Errors
+/// [`GatherError`]: the first failure, and whose.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// # Cancellation
+/// Cancels all children and waits for them. Dropping it asks the unfinished ones to end, and cannot wait.
+///
+/// ```
+/// use std::time::Duration;
+/// callsoon::run(async {
+///     let naps = [3, 1, 2].map(|ms| callsoon::sleep_with(Duration::from_millis(ms), ms));
+///     assert_eq!(callsoon::gather(naps).await.unwrap(), [3, 1, 2]);
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn gather<I>(futures: I) -> Gather<Vec<Task<<I::Item as IntoFuture>::Output>>>
+where
+    I: IntoIterator<Item: IntoFuture<IntoFuture: 'static>>,
+{
+    let state = get_running_loop().state;
+    let (tally, tasks) = spawn_all(Tally::new(state), futures, Location::caller());
+    Gather::new(tally, tasks)
+}
+
+/// Makes a task of each future.
+fn spawn_all<I>(
+    tally: Rc<Tally>,
+    futures: I,
+    location: &'static Location<'static>,
+) -> (Rc<Tally>, Vec<Task<<I::Item as IntoFuture>::Output>>)
+where
+    I: IntoIterator<Item: IntoFuture<IntoFuture: 'static>>,
+{
+    let handle = get_running_loop();
+    let tasks = futures
+        .into_iter()
+        .map(|future| {
+            let child = tally.child(future.into_future());
+            let task = handle.clone().into_task(child, location);
+            tally.add(task.key());
+            task
+        })
+        .collect();
+    (tally, tasks)
+}
+
+/// [`gather`] for a tuple of futures of different types; [`gather!`](crate::gather!) reads better.
+///
+/// # Errors
+/// [`GatherError`]: the first failure, and whose.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// # Cancellation
+/// As that of [`gather`].
+///
+/// ```
+/// callsoon::run(async {
+///     let both = callsoon::gather_tuple((async { 1 }, async { "one" })).await;
+///     assert_eq!(both.unwrap(), (1, "one"));
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn gather_tuple<F: GatherFutures>(futures: F) -> Gather<<F as GatherFutures>::Tasks> {
+    let handle = get_running_loop();
+    let tally = Tally::new(handle.state.clone());
+    let tasks = futures.into_tasks(&handle, &tally, Location::caller());
+    Gather::new(tally, tasks)
+}
+
+/// Runs futures of different types as tasks, all at once, and gives a tuple of their values.
+///
+/// It is [`gather`](fn@crate::gather) for up to twelve arguments, with its errors, panics and cancellation.
+///
+/// ```
+/// callsoon::run(async {
+///     let (number, text) = callsoon::gather!(async { 1 }, async { "one" }).await.unwrap();
+///     assert_eq!((number, text), (1, "one"));
+/// }).unwrap();
+/// ```
+#[macro_export]
+macro_rules! gather {
+    ($($future:expr),+ $(,)?) => {
+        $crate::gather_tuple(($($future,)+))
+    };
+}
+
+/// Why [`gather`] gave no values: a child that panicked or was cancelled.
+///
+/// ```
+/// callsoon::run(async {
+///     let child = callsoon::create_task(std::future::pending::<()>());
+///     child.cancel();
+///     let error = callsoon::gather([async { child.await.unwrap() }]).await.unwrap_err();
+///     assert_eq!(error.index, 0);
+///     assert!(error.error.panicked().is_some());
+/// }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct GatherError {
+    /// The number of the argument, counted from 0.
+    pub index: usize,
+    /// How it ended.
+    pub error: TaskError,
+}
+
+impl fmt::Display for GatherError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gathered future {}: {}", self.index, self.error)
+    }
+}
+
+impl error::Error for GatherError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The future of [`gather`] and [`gather!`](crate::gather!).
+///
+/// ```
+/// callsoon::run(async {
+///     let both: callsoon::Gather<_> = callsoon::gather([async { 1 }, async { 2 }]);
+///     assert_eq!(both.await.unwrap(), [1, 2]);
+/// }).unwrap();
+/// ```
+#[must_use = "dropping it asks its children to end"]
+pub struct Gather<C> {
+    pub(super) scope: Scope,
+    pub(super) tally: Rc<Tally>,
+    pub(super) tasks: C,
+    /// A result was given: nobody is cancelled any more.
+    pub(super) over: bool,
+}
+
+impl<C> Unpin for Gather<C> {}
+
+/// What a poll found out.
+pub(super) enum Found {
+    /// All children have ended.
+    All,
+    /// One of them without a value.
+    Failed(usize),
+    /// Some are unfinished.
+    Waiting,
+}
+
+impl<C> Gather<C> {
+    pub(super) fn new(tally: Rc<Tally>, tasks: C) -> Self {
+        Self {
+            scope: Scope::new(Kind::Gather),
+            tally,
+            tasks,
+            over: false,
+        }
+    }
+
+    /// Looks after a cancellation, then says how far the children are.
+    pub(super) fn advance(&mut self, context: &mut Context<'_>) -> Found {
+        // Before the node: then who has ended is seen, whatever a clone of the waker sets off.
+        let in_task = self.scope.enter(context.waker());
+        if in_task && self.scope.is_asked() {
+            if let Some(request) = self.scope.take() {
+                self.tally.cancel(&request);
+            }
+        }
+        if self.tally.left() > 0 {
+            self.tally.wait(context.waker(), self.scope.key());
+        }
+        match self.scope.standing() {
+            State::Passed => Found::Waiting,
+            State::Taken if self.tally.left() > 0 => Found::Waiting,
+            State::Taken if self.scope.pass() => Found::Waiting,
+            _ if self.tally.left() == 0 => Found::All,
+            _ => match self.tally.failed() {
+                Some(number) => Found::Failed(number),
+                None => Found::Waiting,
+            },
+        }
+    }
+
+    /// A result is about to be given.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+        self.scope.complete();
+    }
+}
+
+impl<C: Tasks> Gather<C> {
+    /// Waits for all children, however they end, and gives what became of each: asyncio's `return_exceptions=True`.
+    ///
+    /// # Cancellation
+    /// As that of [`gather`].
+    ///
+    /// ```
+    /// use callsoon::{gather, run};
+    /// # std::panic::set_hook(Box::new(|_| ()));
+    /// run(async {
+    ///     let ended = gather([0, 1].map(|n| async move { 10 / n })).settled().await;
+    ///     assert!(ended[0].as_ref().unwrap_err().panicked().is_some());
+    ///     assert_eq!(*ended[1].as_ref().unwrap(), 10);
+    /// }).unwrap();
+    /// ```
+    pub fn settled(self) -> Settled<C> {
+        Settled { gather: self }
+    }
+}
+
+impl<C: Tasks> Future for Gather<C> {
+    type Output = Result<<C as Tasks>::Values, GatherError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let failed = match self.advance(context) {
+            Found::Waiting => return Poll::Pending,
+            Found::Failed(number) => Some(number),
+            Found::All => self.tally.failed(),
+        };
+        self.end();
+        let values = match failed.and_then(|number| self.tasks.take_failure(number)) {
+            Some(failure) => {
+                self.tasks.forgive();
+                Err(failure)
+            }
+            None => self.tasks.take_values(),
+        };
+        Poll::Ready(values.map_err(|(index, error)| GatherError { index, error }))
+    }
+}
+
+impl<C> Drop for Gather<C> {
+    fn drop(&mut self) {
+        if !self.over {
+            let text = "whoever gathered it was dropped";
+            let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
+            self.tally.cancel(&request);
+        }
+    }
+}
+
+impl<C> fmt::Debug for Gather<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather")
+            .field("left", &self.tally.left())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Gather::settled`].
+///
+/// ```
+/// callsoon::run(async {
+///     let settled: callsoon::Settled<_> = callsoon::gather([async { 1 }]).settled();
+///     assert!(settled.await[0].is_ok());
+/// }).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it asks its children to end"]
+pub struct Settled<C> {
+    gather: Gather<C>,
+}
+
+impl<C: Tasks> Future for Settled<C> {
+    type Output = <C as Tasks>::Settled;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let gather = &mut self.gather;
+        match gather.advance(context) {
+            Found::All => {
+                gather.end();
+                Poll::Ready(gather.tasks.take_settled())
+            }
+            Found::Failed(_) | Found::Waiting => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What goes wrong in a group, and what counts as going wrong.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+use crate::error::Panicked;
+
+/// What a child or the body of a [`task_group`](crate::task_group) may return: nothing, or a `Result` whose error then
+/// fails the group.
+///
+/// ```
+/// use callsoon::{run, task_group};
+/// run(async {
+///     let sum = task_group(async |group| {
+///         let one = group.create_task(async { Ok::<_, std::io::Error>(1) });
+///         group.create_task(async { println!("nothing to return") });
+///         one.await.map(|one| one + 1)
+///     });
+///     assert_eq!(sum.await.unwrap(), 2);
+/// }).unwrap();
+/// ```
+pub trait Outcome {
+    /// What is there when all went well.
+    type Value;
+    /// The value, or the error that fails the group.
+    ///
+    /// # Errors
+    /// Those of the `Result` that this is.
+    ///
+    /// ```
+    /// use callsoon::Outcome;
+    /// assert_eq!(Err::<u8, _>("no").into_result().unwrap_err().to_string(), "no");
+    /// ```
+    fn into_result(self) -> Result<Self::Value, Box<dyn Error>>;
+}
+
+impl Outcome for () {
+    type Value = ();
+
+    fn into_result(self) -> Result<(), Box<dyn Error>> {
+        Ok(())
+    }
+}
+
+impl<T, E: Into<Box<dyn Error>>> Outcome for Result<T, E> {
+    type Value = T;
+
+    fn into_result(self) -> Result<T, Box<dyn Error>> {
+        self.map_err(Into::into)
+    }
+}
+
+/// Why a [`task_group`](crate::task_group) gave no value.
+///
+/// ```
+/// use callsoon::{GroupError, run, task_group};
+/// run(async {
+///     let error = task_group(async |group| {
+///         group.create_task(async { Err::<(), _>("no such host") });
+///         group.create_task(async { Err::<(), _>("no such port") });
+///     })
+///     .await
+///     .unwrap_err();
+///     assert_eq!(error.failures().len(), 2);
+///     assert!(matches!(error, GroupError::Failed(_)));
+/// }).unwrap();
+/// ```
+#[derive(Debug)]
+pub enum GroupError {
+    /// Children, or the body, have failed: all that did, in the order in which they did.
+    Failed(Vec<Failure>),
+    /// The group was [cancelled](crate::TaskGroup::cancel) before its body had ended: there is no value.
+    Stopped,
+}
+
+impl GroupError {
+    /// What failed, in the order in which it did; nothing where the group was stopped.
+    ///
+    /// ```
+    /// assert!(callsoon::GroupError::Stopped.failures().is_empty());
+    /// ```
+    pub fn failures(&self) -> &[Failure] {
+        match self {
+            Self::Failed(failures) => failures,
+            Self::Stopped => &[],
+        }
+    }
+}
+
+impl fmt::Display for GroupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let failures = self.failures();
+        match failures {
+            [] => f.write_str("the task group was stopped"),
+            [only] => write!(f, "1 failure in a task group: {only}"),
+            [first, ..] => write!(
+                f,
+                "{} failures in a task group, the first: {first}",
+                failures.len()
+            ),
+        }
+    }
+}
+
+impl Error for GroupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let first = self.failures().first()?;
+        Some(first)
+    }
+}
+
+/// One failure in a group: whose, and what.
+///
+/// ```
+/// use callsoon::{run, task_builder, task_group};
+/// run(async {
+///     let error = task_group(async |group| {
+///         group.create_task_with(task_builder().name("finder"), async { Err::<(), _>("lost") });
+///     })
+///     .await
+///     .unwrap_err();
+///     let failure = &error.failures()[0];
+///     assert_eq!(failure.task(), Some("finder"));
+///     assert_eq!(failure.error().unwrap().to_string(), "lost");
+/// }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Failure {
+    pub(crate) task: Option<String>,
+    pub(crate) location: Option<&'static Location<'static>>,
+    pub(crate) cause: FailureCause,
+}
+
+/// What a failure was.
+///
+/// ```
+/// use callsoon::{FailureCause, run, task_group};
+/// # std::panic::set_hook(Box::new(|_| ()));
+/// run(async {
+///     let error = task_group(async |group| { group.create_task(async { panic!("oh") }); }).await.unwrap_err();
+///     assert!(matches!(error.failures()[0].cause(), FailureCause::Panicked(_)));
+/// }).unwrap();
+/// ```
+#[derive(Debug)]
+pub enum FailureCause {
+    /// An error that was returned.
+    Error(Box<dyn Error>),
+    /// A panic.
+    Panicked(Panicked),
+}
+
+impl Failure {
+    /// The name of the child; `None` for the body.
+    ///
+    /// ```
+    /// # use callsoon::{run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |_| Err::<(), _>("no")).await.unwrap_err();
+    ///     assert_eq!(error.failures()[0].task(), None);
+    /// }).unwrap();
+    /// ```
+    pub fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
+    /// Where the child was created; `None` for the body.
+    ///
+    /// ```
+    /// # use callsoon::{run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |group| { group.create_task(async { Err::<(), _>("no") }); }).await.unwrap_err();
+    ///     assert!(error.failures()[0].location().unwrap().line() > 0);
+    /// }).unwrap();
+    /// ```
+    pub fn location(&self) -> Option<&'static Location<'static>> {
+        self.location
+    }
+
+    /// What it was.
+    ///
+    /// ```
+    /// # use callsoon::{FailureCause, run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |_| Err::<(), _>("no")).await.unwrap_err();
+    ///     assert!(matches!(error.failures()[0].cause(), FailureCause::Error(_)));
+    /// }).unwrap();
+    /// ```
+    pub fn cause(&self) -> &FailureCause {
+        &self.cause
+    }
+
+    /// What it was, to be kept.
+    ///
+    /// ```
+    /// # use callsoon::{FailureCause, GroupError, run, task_group};
+    /// run(async {
+    ///     let Err(GroupError::Failed(mut failures)) = task_group(async |_| Err::<(), _>("no")).await else { unreachable!() };
+    ///     assert!(matches!(failures.remove(0).into_cause(), FailureCause::Error(_)));
+    /// }).unwrap();
+    /// ```
+    pub fn into_cause(self) -> FailureCause {
+        self.cause
+    }
+
+    /// The error that was returned, if it was none but that.
+    ///
+    /// ```
+    /// # use callsoon::{run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |_| Err::<(), _>("no")).await.unwrap_err();
+    ///     assert_eq!(error.failures()[0].error().unwrap().to_string(), "no");
+    /// }).unwrap();
+    /// ```
+    pub fn error(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            FailureCause::Error(error) => Some(&**error),
+            FailureCause::Panicked(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = self.task().unwrap_or("the body");
+        match &self.cause {
+            FailureCause::Error(error) => write!(f, "{whose}: {error}"),
+            FailureCause::Panicked(panicked) => write!(f, "{whose} {panicked}"),
+        }
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            FailureCause::Error(error) => error.source(),
+            FailureCause::Panicked(panicked) => Some(panicked),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Who of a number of children has ended, told by the children themselves.
+//!
+//! A child's future is wrapped before it becomes a task: when the wrapper is dropped, in whatever way the child ended,
+//! the tally hears of it. That costs no allocation, where a done callback would cost two. Whoever waits is woken once,
+//! when the last child has ended, or at each end where that is asked for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::error::Cancellation;
+use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::cell::Held;
+use crate::kernel::task::key::Key;
+use crate::sync::line::Awaiter;
+
+/// What the children share with whoever waits for them.
+pub(crate) struct Tally {
+    state: Rc<LoopState>,
+    /// The children, by number.
+    keys: RefCell<Vec<Key>>,
+    /// How many have not ended.
+    left: Cell<usize>,
+    /// The numbers of those that have ended and were not looked at, where somebody looks at each.
+    ended: RefCell<VecDeque<u32>>,
+    /// The first child that ended without a value.
+    failed: Cell<Option<u32>>,
+    /// Whoever waits is woken at each end.
+    each: Cell<bool>,
+    awaiter: Cell<Option<Awaiter>>,
+    /// The node of whoever waits.
+    node: Cell<NodeKey>,
+}
+
+impl Tally {
+    pub(crate) fn new(state: Rc<LoopState>) -> Rc<Self> {
+        Rc::new(Self {
+            state,
+            keys: RefCell::default(),
+            left: Cell::new(0),
+            ended: RefCell::default(),
+            failed: Cell::new(None),
+            each: Cell::new(false),
+            awaiter: Cell::new(None),
+            node: Cell::new(NodeKey::NONE),
+        })
+    }
+
+    /// Wraps the next child, whose key is to be [added](Self::add).
+    pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
+        let number = self.left.get() as u32;
+        self.left.set(self.left.get() + 1);
+        let counted = Counted {
+            tally: Rc::clone(self),
+            number,
+            has_value: false,
+        };
+        Held::new(future, counted)
+    }
+
+    /// The key of the child that was wrapped last.
+    pub(crate) fn add(&self, key: Key) {
+        self.keys.borrow_mut().push(key);
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.left.get()
+    }
+
+    pub(crate) fn failed(&self) -> Option<usize> {
+        self.failed.get().map(|number| number as usize)
+    }
+
+    /// From now on whoever waits is woken at each end, and asks who it was.
+    pub(crate) fn tell_each(&self) {
+        self.each.set(true);
+    }
+
+    pub(crate) fn next_ended(&self) -> Option<usize> {
+        let next = self.ended.borrow_mut().pop_front();
+        next.map(|number| number as usize)
+    }
+
+    /// Notes whom to wake. Cloning a foreign waker is foreign code, so the caller looks once more.
+    pub(crate) fn wait(&self, waker: &Waker, node: NodeKey) {
+        self.node.set(node);
+        drop(self.awaiter.replace(Some(Awaiter::new(waker))));
+    }
+
+    /// Asks all children to end that have not.
+    pub(crate) fn cancel(&self, request: &Cancellation) {
+        let count = self.keys.borrow().len();
+        for number in 0..count {
+            let key = self.keys.borrow()[number];
+            self.state.cancel_task(key, request);
+        }
+    }
+
+    fn child_ended(&self, number: u32, has_value: bool) {
+        let left = self.left.get() - 1;
+        self.left.set(left);
+        let failed = !has_value && self.failed.get().is_none();
+        if failed {
+            self.failed.set(Some(number));
+        }
+        if self.each.get() || left == 0 || failed {
+            if left == 0 {
+                self.state.await_ended(self.node.get());
+            }
+            if let Some(awaiter) = self.awaiter.take() {
+                awaiter.wake();
+            }
+        }
+    }
+}
+
+/// What is kept beside a child.
+pub(crate) struct Counted {
+    tally: Rc<Tally>,
+    number: u32,
+    has_value: bool,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.tally.ended.borrow_mut().push_back(self.number);
+        self.tally.child_ended(self.number, self.has_value);
+    }
+}
+
+impl<F: Future> Future for Held<F, Counted> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let (mut future, counted) = self.project();
+        let Some(inside) = future.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let polled = inside.poll(context);
+        if polled.is_ready() {
+            counted.has_value = true;
+        }
+        polled
+    }
+}

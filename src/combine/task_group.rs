@@ -1,0 +1,189 @@
+//! `task_group`: no child outlives its parent.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::combine::group::TaskGroup;
+use crate::combine::group_error::{Failure, FailureCause, GroupError, Outcome};
+use crate::combine::nursery::{Nursery, stop_request};
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::cancel::node::{Kind, NodeKey, State};
+use crate::kernel::cancel::scope::Scope;
+
+/// Runs `body`, which may start children in the group that it is given, and waits until all of them have ended, those
+/// too that children start: asyncio's `TaskGroup`.
+///
+/// The first child that fails cancels the others and the body; when all have ended, every failure is reported. So does an
+/// error of the body. A child that somebody cancels by itself is no failure. [`TaskGroup::cancel`] ends a group early
+/// and without error.
+///
+/// # Errors
+/// [`GroupError::Failed`] with every failure, also when the group's own task is being cancelled meanwhile: that task is
+/// then cancelled at its next suspension. [`GroupError::Stopped`] where the group was stopped before its body had ended.
+///
+/// # Panics
+/// Outside a running loop. A panic of the body resumes here, once all children have been cancelled and have ended.
+///
+/// # Cancellation
+/// Drops the body, cancels the children, once, and waits for them. Dropping it half-way asks the children to end, and
+/// cannot wait.
+///
+/// ```
+/// use callsoon::{run, sleep, task_group};
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+/// run(async {
+///     let done = Rc::new(Cell::new(0));
+///     task_group(async |group| {
+///         for ms in 1..4 {
+///             let done = done.clone();
+///             group.create_task(async move {
+///                 sleep(Duration::from_millis(ms)).await;
+///                 done.set(done.get() + 1);
+///             });
+///         }
+///     })
+///     .await
+///     .unwrap();
+///     assert_eq!(done.get(), 3);
+/// }).unwrap();
+/// ```
+pub async fn task_group<B, R>(body: B) -> Result<R::Value, GroupError>
+where
+    B: AsyncFnOnce(&TaskGroup) -> R,
+    R: Outcome,
+{
+    let nursery = Nursery::new(get_running_loop().state);
+    let group = TaskGroup {
+        nursery: Rc::clone(&nursery),
+    };
+    // Dropped in this order: the node, the body, and last the guard, which asks the children to end.
+    let guard = Guard(nursery);
+    let mut body = pin!(Some(body(&group)));
+    let mut parent = Parent {
+        nursery: &guard.0,
+        scope: Scope::new(Kind::Group),
+        value: None,
+        panic: None,
+    };
+    poll_fn(|context| parent.poll(body.as_mut(), context)).await
+}
+
+/// A group that is dropped half-way cannot wait for its children, but asks them to end.
+struct Guard(Rc<Nursery>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.set_node(NodeKey::NONE);
+        self.0.stop(&stop_request(), false);
+        self.0.close();
+    }
+}
+
+/// The group in the eyes of whoever awaits it.
+struct Parent<'a, T> {
+    nursery: &'a Rc<Nursery>,
+    scope: Scope,
+    /// What the body has given.
+    value: Option<T>,
+    /// The body's panic.
+    panic: Option<Box<dyn std::any::Any + Send>>,
+}
+
+impl<T> Parent<'_, T> {
+    fn poll<F>(
+        &mut self,
+        mut body: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T, GroupError>>
+    where
+        F: Future<Output: Outcome<Value = T>>,
+    {
+        self.scope.enter(context.waker());
+        self.nursery.set_node(self.scope.key());
+        self.act(body.as_mut());
+        if body.is_some() {
+            self.poll_body(body.as_mut(), context);
+            self.act(body.as_mut());
+        }
+        if body.is_some() || self.nursery.len() > 0 {
+            self.nursery.wait(context.waker());
+        }
+        if body.is_some() || self.nursery.len() > 0 || self.scope.standing() == State::Passed {
+            return Poll::Pending;
+        }
+        self.finish()
+    }
+
+    /// Lets go of the body and of the children, if that was asked.
+    fn act<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+        if !self.scope.is_asked() {
+            return;
+        }
+        if let Some(request) = self.scope.take() {
+            // A destructor's panic is the body's.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
+                self.panic.get_or_insert(payload);
+            }
+            self.nursery.stop(&request, false);
+        }
+    }
+
+    fn poll_body<F>(&mut self, mut body: Pin<&mut Option<F>>, context: &mut Context<'_>)
+    where
+        F: Future<Output: Outcome<Value = T>>,
+    {
+        let polled = self.scope.within(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let Some(future) = body.as_mut().as_pin_mut() else {
+                    return Poll::Pending;
+                };
+                let polled = future.poll(context);
+                if polled.is_ready() {
+                    body.set(None);
+                }
+                polled.map(Outcome::into_result)
+            }))
+        });
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(Ok(value))) => self.value = Some(value),
+            Ok(Poll::Ready(Err(error))) => {
+                self.nursery.fail_as_body(Failure {
+                    task: None,
+                    location: None,
+                    cause: FailureCause::Error(error),
+                });
+            }
+            Err(payload) => {
+                self.panic.get_or_insert(payload);
+                if let Err(second) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
+                    crate::kernel::report::drop_quietly(second);
+                }
+                self.nursery.stop(&stop_request(), false);
+            }
+        }
+    }
+
+    /// Nobody is left.
+    fn finish(&mut self) -> Poll<Result<T, GroupError>> {
+        let failures = self.nursery.take_failures();
+        let failed = !failures.is_empty() || self.panic.is_some();
+        if !failed && self.scope.standing() == State::Taken && self.scope.pass() {
+            return Poll::Pending;
+        }
+        self.nursery.close();
+        self.nursery.set_node(NodeKey::NONE);
+        self.scope.complete();
+        if let Some(payload) = self.panic.take() {
+            self.nursery.report_failures(failures);
+            resume_unwind(payload);
+        }
+        if failed {
+            return Poll::Ready(Err(GroupError::Failed(failures)));
+        }
+        Poll::Ready(self.value.take().ok_or(GroupError::Stopped))
+    }
+}

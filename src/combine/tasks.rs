@@ -1,0 +1,186 @@
+//! Children of one type in a list, or of several in a tuple, as `gather` sees them.
+
+use std::future::IntoFuture;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::combine::tally::Tally;
+use crate::error::TaskError;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::handle::Task;
+
+/// Which child failed, and how.
+pub(crate) type Failure = (usize, TaskError);
+
+/// What `gather` does with its tasks; and what keeps [`Tasks`] to this crate's types.
+pub(crate) trait TakeResults {
+    type Values;
+    type Settled;
+    /// Takes the error of a child that ended without a value.
+    fn take_failure(&mut self, number: usize) -> Option<Failure>;
+    /// Takes all values; all children have ended.
+    fn take_values(&mut self) -> Result<Self::Values, Failure>;
+    /// Takes all results; all children have ended.
+    fn take_settled(&mut self) -> Self::Settled;
+    /// What still fails is nobody's business.
+    fn forgive(&self);
+}
+
+/// How futures become tasks; and what keeps [`GatherFutures`] to this crate's types.
+pub(crate) trait IntoTasks {
+    type Tasks;
+    /// Makes a task of each.
+    fn into_tasks(
+        self,
+        handle: &LoopHandle,
+        tally: &Rc<Tally>,
+        location: &'static Location<'static>,
+    ) -> Self::Tasks;
+}
+
+/// The tasks of one [`Gather`](crate::Gather): a list of one type, or a tuple of up to twelve.
+///
+/// ```
+/// fn gathered<C: callsoon::Tasks>(_: &callsoon::Gather<C>) {}
+/// callsoon::run(async {
+///     let both = callsoon::gather!(async { 1 }, async { "one" });
+///     gathered(&both);
+///     both.await.unwrap();
+/// }).unwrap();
+/// ```
+#[allow(private_bounds, reason = "it is for this crate to implement")]
+pub trait Tasks:
+    TakeResults<Values = <Self as Tasks>::Values, Settled = <Self as Tasks>::Settled>
+{
+    /// Their values.
+    type Values;
+    /// What became of each.
+    type Settled;
+}
+
+/// A tuple of up to twelve futures of any types, for [`gather_tuple`](crate::gather_tuple).
+///
+/// ```
+/// fn takes<F: callsoon::GatherFutures>(_: F) {}
+/// takes((async { 1 }, async { "one" }));
+/// ```
+#[allow(private_bounds, reason = "it is for this crate to implement")]
+pub trait GatherFutures: IntoTasks<Tasks = <Self as GatherFutures>::Tasks> {
+    /// Their tasks.
+    type Tasks: Tasks;
+}
+
+/// The result of a task that has ended.
+fn result<T: 'static>(task: &mut Task<T>) -> Result<T, TaskError> {
+    task.result().unwrap_or(Err(TaskError::Taken))
+}
+
+fn failure<T: 'static>(task: &mut Task<T>) -> Option<TaskError> {
+    let failed = task.cancelled() || task.panicked();
+    if failed { result(task).err() } else { None }
+}
+
+impl<T: 'static> Tasks for Vec<Task<T>> {
+    type Values = Vec<T>;
+    type Settled = Vec<Result<T, TaskError>>;
+}
+
+impl<T: 'static> TakeResults for Vec<Task<T>> {
+    type Values = Vec<T>;
+    type Settled = Vec<Result<T, TaskError>>;
+
+    fn take_failure(&mut self, number: usize) -> Option<Failure> {
+        let error = failure(self.get_mut(number)?)?;
+        Some((number, error))
+    }
+
+    fn take_values(&mut self) -> Result<Vec<T>, Failure> {
+        let numbered = self.iter_mut().enumerate();
+        numbered
+            .map(|(number, task)| result(task).map_err(|error| (number, error)))
+            .collect()
+    }
+
+    fn take_settled(&mut self) -> Self::Settled {
+        self.iter_mut().map(result).collect()
+    }
+
+    fn forgive(&self) {
+        self.iter().for_each(Task::forgive);
+    }
+}
+
+/// All of these traits for tuples of one length.
+macro_rules! tuples {
+    ($($future:ident $value:ident $number:tt),+) => {
+        impl<$($value: 'static),+> Tasks for ($(Task<$value>,)+) {
+            type Values = ($($value,)+);
+            type Settled = ($(Result<$value, TaskError>,)+);
+        }
+
+        impl<$($value: 'static),+> TakeResults for ($(Task<$value>,)+) {
+            type Values = ($($value,)+);
+            type Settled = ($(Result<$value, TaskError>,)+);
+
+            fn take_failure(&mut self, number: usize) -> Option<Failure> {
+                match number {
+                    $($number => failure(&mut self.$number).map(|error| (number, error)),)+
+                    _ => None,
+                }
+            }
+
+            fn take_values(&mut self) -> Result<Self::Values, Failure> {
+                Ok(($(result(&mut self.$number).map_err(|error| ($number, error))?,)+))
+            }
+
+            fn take_settled(&mut self) -> Self::Settled {
+                ($(result(&mut self.$number),)+)
+            }
+
+            fn forgive(&self) {
+                $(self.$number.forgive();)+
+            }
+        }
+
+        impl<$($future),+> GatherFutures for ($($future,)+)
+        where
+            $($future: IntoFuture<IntoFuture: 'static, Output: 'static>),+
+        {
+            type Tasks = ($(Task<$future::Output>,)+);
+        }
+
+        impl<$($future),+> IntoTasks for ($($future,)+)
+        where
+            $($future: IntoFuture<IntoFuture: 'static, Output: 'static>),+
+        {
+            type Tasks = ($(Task<$future::Output>,)+);
+
+            fn into_tasks(
+                self,
+                handle: &LoopHandle,
+                tally: &Rc<Tally>,
+                location: &'static Location<'static>,
+            ) -> Self::Tasks {
+                ($({
+                    let child = tally.child(self.$number.into_future());
+                    let task = handle.clone().into_task(child, location);
+                    tally.add(task.key());
+                    task
+                },)+)
+            }
+        }
+    };
+}
+
+tuples!(A At 0);
+tuples!(A At 0, B Bt 1);
+tuples!(A At 0, B Bt 1, C Ct 2);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6, H Ht 7);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6, H Ht 7, I It 8);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6, H Ht 7, I It 8, J Jt 9);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6, H Ht 7, I It 8, J Jt 9, K Kt 10);
+tuples!(A At 0, B Bt 1, C Ct 2, D Dt 3, E Et 4, F Ft 5, G Gt 6, H Ht 7, I It 8, J Jt 9, K Kt 10, L Lt 11);

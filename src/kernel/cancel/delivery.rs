@@ -1,0 +1,273 @@
+//! Where requests meet tasks: what a task's step does before and after its poll while a request is under way, and what a
+//! tree wants to have done once nothing is borrowed.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::error::Cancellation;
+use crate::kernel::cancel::awaits::step_await;
+use crate::kernel::cancel::node::{NIL, NodeKey};
+use crate::kernel::cancel::tree::{Effects, Tree};
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::report::drop_quietly;
+use crate::kernel::task::cell::{Awaited, Header, Home};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::slots::Branch;
+
+impl LoopState {
+    /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.
+    #[inline]
+    pub(crate) fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
+        let (result, effects) = {
+            let mut tree = self.scopes.tree.borrow_mut();
+            let result = f(&mut tree);
+            if tree.effects.is_empty() {
+                return result;
+            }
+            (result, std::mem::take(&mut tree.effects))
+        };
+        self.put_into_effect(effects);
+        result
+    }
+
+    #[inline(never)]
+    fn put_into_effect(&self, effects: Effects) {
+        for key in effects.tasks {
+            if let Some(task) = self.task(key) {
+                task.header().state.note_in_flight();
+                self.schedule(key);
+            }
+        }
+        for waker in effects.wakers {
+            self.shielded("Exception in a waker", || waker.wake());
+        }
+        drop_quietly(effects.trash);
+    }
+
+    /// What hangs on a task: nothing, the one task that it awaits, or a tree.
+    pub(super) fn branch(&self, task: Key) -> Branch {
+        if task.slot() == ROOT_SLOT {
+            return self.root.branch.get();
+        }
+        self.queues(|queues| queues.tasks.branch(task))
+    }
+
+    fn set_branch(&self, task: Key, branch: Branch) {
+        if task.slot() == ROOT_SLOT {
+            return self.root.branch.set(branch);
+        }
+        self.queues(|queues| queues.tasks.set_branch(task, branch));
+    }
+
+    /// The task that `task` awaits without a node, if it still does.
+    fn plainly_awaited(
+        &self,
+        task: Key,
+        slot: u32,
+    ) -> Option<Rc<dyn crate::kernel::task::cell::Run>> {
+        let awaited = self.queues(|queues| queues.tasks.at(slot).map(Rc::clone))?;
+        awaited
+            .header()
+            .is_plainly_awaited_by(task)
+            .then_some(awaited)
+    }
+
+    /// The root of a task's tree, planted where there is none: then the await that had no node gets one.
+    #[inline]
+    pub(super) fn root_of(&self, task: Key) -> u32 {
+        let (known, root) = self.scopes.newest_root.get();
+        if known == task {
+            return root;
+        }
+        let root = match self.branch(task) {
+            Branch::Tree(root) => root,
+            branch => self.plant(task, branch),
+        };
+        self.scopes.newest_root.set((task, root));
+        root
+    }
+
+    #[inline(never)]
+    fn plant(&self, task: Key, branch: Branch) -> u32 {
+        let root = self.tree(|tree| tree.plant(task));
+        self.set_branch(task, Branch::Tree(root));
+        if let Branch::Awaits(slot) = branch {
+            if let Some(awaited) = self.plainly_awaited(task, slot) {
+                let key = self.tree(|tree| tree.open_await(root));
+                awaited.header().set_node(key);
+            }
+        }
+        root
+    }
+
+    /// The place below which a node that is polled now belongs; `None` outside any task.
+    #[inline]
+    pub(super) fn place(&self) -> Option<u32> {
+        let scope = self.scopes.current.get();
+        if scope != NodeKey::NONE {
+            return Some(scope.index);
+        }
+        let task = self.current_task.get();
+        (task != Key::NONE).then(|| self.root_of(task))
+    }
+
+    /// A task has ended or is about to: its tree goes, and keys to it are stale.
+    pub(crate) fn fell(&self, task: Key) {
+        if let Branch::Tree(root) = self.branch(task) {
+            self.set_branch(task, Branch::Bare);
+            self.fell_tree(root);
+        }
+    }
+
+    /// The tree of a task that is gone.
+    #[inline(never)]
+    pub(crate) fn fell_tree(&self, root: u32) {
+        self.scopes.newest_root.set((Key::NONE, NIL));
+        self.tree(|tree| tree.fell(root));
+    }
+
+    /// Whether a request to this task is under way: not delivered yet, or not answered by all.
+    pub(super) fn is_being_cancelled(&self, header: &Header) -> bool {
+        if header.state.is_requested() {
+            return true;
+        }
+        match self.branch(self.key_of(header)) {
+            Branch::Tree(root) => self.tree(|tree| tree.has_own(root)),
+            Branch::Bare | Branch::Awaits(_) => false,
+        }
+    }
+
+    /// The start of a poll with a request under way. What comes back is what the task ends with, unpolled.
+    fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
+        let task = self.key_of(header);
+        let requested = header.state.take_request();
+        if requested {
+            let request = header.take_request();
+            match self.branch(task) {
+                Branch::Tree(_) => {}
+                Branch::Awaits(slot) if self.plainly_awaited(task, slot).is_some() => {}
+                // Nobody to ask.
+                Branch::Bare | Branch::Awaits(_) => return Some(request),
+            }
+            let root = self.root_of(task);
+            self.tree(|tree| tree.deliver_at_start(root, request));
+            return self.fall_if_told(task, header, root);
+        }
+        let Branch::Tree(root) = self.branch(task) else {
+            header.state.note_out_of_flight();
+            return None;
+        };
+        self.tree(|tree| tree.count_poll(root));
+        self.fall_if_told(task, header, root)
+    }
+
+    /// The end of a pending poll with a request under way. What comes back is what the task ends with.
+    fn settle_request(&self, header: &Header) -> Option<Cancellation> {
+        let task = self.key_of(header);
+        let Branch::Tree(root) = self.branch(task) else {
+            header.state.note_out_of_flight();
+            return None;
+        };
+        let queued = self.is_queued(task);
+        self.tree(|tree| tree.settle(root, queued));
+        self.fall_if_told(task, header, root)
+    }
+
+    /// Fells the tree of a task that is to end, and tells by which request it ends.
+    fn fall_if_told(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
+        let (fallen, in_flight) = self.tree(|tree| tree.root_falls(root));
+        match fallen {
+            Some(request) => {
+                self.fell(task);
+                Some(request)
+            }
+            None => {
+                if !in_flight {
+                    header.state.note_out_of_flight();
+                }
+                None
+            }
+        }
+    }
+
+    fn is_queued(&self, task: Key) -> bool {
+        if task.slot() == ROOT_SLOT {
+            return self.root.scheduled.get();
+        }
+        self.queues(|queues| queues.tasks.is_scheduled(task))
+    }
+
+    /// Requests of scopes that are in progress around the code that runs now.
+    pub(crate) fn requests_around(&self) -> u32 {
+        let scope = self.scopes.current.get();
+        if scope == NodeKey::NONE {
+            return 0;
+        }
+        self.tree(|tree| tree.requests_around(scope.index))
+    }
+}
+
+impl Home for Rc<LoopState> {
+    #[inline]
+    fn loop_id(&self) -> u16 {
+        self.id
+    }
+
+    #[inline]
+    fn note_await(&self, awaiting: Key, awaited: u32) -> bool {
+        if self.current_task.get() != awaiting || self.scopes.current.get() != NodeKey::NONE {
+            return false;
+        }
+        if awaiting.slot() == ROOT_SLOT {
+            return self.note_await_of_root(awaiting, awaited);
+        }
+        let former = self.queues(|queues| queues.tasks.note_await(awaiting, awaited));
+        match former {
+            Branch::Bare => true,
+            Branch::Awaits(same) if same == awaited => true,
+            Branch::Awaits(former) => self.replace_await(awaiting, former, awaited),
+            Branch::Tree(_) => false,
+        }
+    }
+
+    fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
+        LoopState::begin_with_request(self, header)
+    }
+
+    fn settle_request(&self, header: &Header) -> Option<Cancellation> {
+        LoopState::settle_request(self, header)
+    }
+
+    fn fell(&self, header: &Header) {
+        LoopState::fell(self, self.key_of(header));
+    }
+
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited {
+        step_await(self, header, awaiting, waker, shielded)
+    }
+}
+
+impl LoopState {
+    #[inline(never)]
+    fn note_await_of_root(&self, awaiting: Key, awaited: u32) -> bool {
+        match self.root.branch.get() {
+            Branch::Awaits(former) if former != awaited => {
+                self.replace_await(awaiting, former, awaited)
+            }
+            Branch::Tree(_) => false,
+            Branch::Bare | Branch::Awaits(_) => {
+                self.root.branch.set(Branch::Awaits(awaited));
+                true
+            }
+        }
+    }
+
+    /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
+    fn replace_await(&self, awaiting: Key, former: u32, awaited: u32) -> bool {
+        if self.plainly_awaited(awaiting, former).is_some() {
+            return false;
+        }
+        self.set_branch(awaiting, Branch::Awaits(awaited));
+        true
+    }
+}

@@ -1,0 +1,73 @@
+//! Cancel scopes: how a request finds what it is meant for, waits for the answers, and tears down from the inside out.
+//!
+//! A task in which nothing stands in the way of a cancellation is cancelled by dropping its future. What can stand in the
+//! way is a *node*: a scope that wants to clean up ([`catch_cancelled`]), has children to end (groups, `gather`) or a
+//! deadline (`timeout`), and a pending await of a task or future, which is to be cancelled first. The nodes of one task
+//! form a tree, a node's parent is the node in whose poll it is polled; branches of a `join!` are siblings, so that "the
+//! innermost scope" is a set.
+//!
+//! ```text
+//!   cancel(task) ── REQUESTED ──► next poll: deliver(root) ──► the innermost voters are asked, and woken
+//!                                                                  │ polled: they act
+//!   root falls ◄── conclude, upwards ◄── vote ◄────────────────────┘ or not polled: they abstain
+//! ```
+//!
+//! A request has an origin `x`: the task, a region whose time is over, a group one of whose children failed, or what is
+//! nearest around a raise. Everything below `x` answers before `x` does: `Pass` (cancelled), `Keep` (handled, go on) or
+//! `Abstain` (I am not in the way). One Pass outweighs any Keep; where all abstain, the way is free. When `x` falls, what
+//! is below it is forgotten, so that dropping it says nothing any more, and then dropped.
+//!
+//! # State × event
+//! | state | event | result |
+//! |---|---|---|
+//! | `Idle` | asked | `Asked`, due by the end of its task's next poll |
+//! | `Asked` | polled | acts, see the next table, before its inside is polled |
+//! | `Asked`, or `Taken` and done, polled with the task's waker | the poll in which it was due has ended without it | `Parked`, Abstain |
+//! | the same, with a waker of its own | a poll has ended and the task is not queued again | `Parked`, Abstain |
+//! | `Taken` | what it waits for ends | due by the end of the next poll |
+//! | `Parked` | polled | `Idle`: the request has passed it by |
+//! | any that owes an answer | dropped | erased with all below it, Pass: a request is never lost with its holder |
+//! | `Taken` | a new request from above | `Asked` again; a catch whose clean-up runs is erased, its token stale |
+//! | `Passed` | anything | pending until dropped |
+//! | any that owes an answer | ends by itself | its handled catches go to the parent with their debts; if asked, acted, told to fall or passed: Pass (an await: Keep), else Abstain |
+//! | any that owes none | ends by itself, or is dropped | erased, with a request of its own |
+//! | any | polled below another parent | Abstain there, `Idle` here, with all below it |
+//!
+//! | kind | acts when `Asked` | then |
+//! |---|---|---|
+//! | `Catch` | falls, gives its token, `Taken` | `resume()`: `Passed`, Pass; token dropped: Keep |
+//! | `Await` of a task | ended already: `Passed`, Pass, the result stays; else `Taken`, the task is asked unless it is being cancelled | the task ended cancelled: `Passed`, Pass; otherwise ready, Keep |
+//! | `Await` of a future | cancels it: `Passed`, Pass | |
+//! | `Group` | its body falls, its children are cancelled once, `Taken` | last child ended: errors are given, Pass; none: `Passed`, Pass |
+//! | `Gather` | cancels its children, `Taken`; asked again, cancels them again | last child ended: `Passed`, Pass |
+//!
+//! | all below have answered | somebody passed, or nobody kept on | else |
+//! |---|---|---|
+//! | `Root` | falls: the task ends cancelled | the request is over |
+//! | `Region`, its own request | falls: its error; or, where it owes an answer, `Passed`, Pass | over, what is inside goes on; Keep |
+//! | `Region`, another's | Pass if somebody passed, else Abstain | Keep |
+//! | `Catch`, `Group`, `Gather` | asked | Keep |
+//!
+//! Before anything falls, voters that have opened below it since the asking are asked.
+//!
+//! # Who may touch what
+//! [`tree`] links nodes and knows no rules; [`request`] and [`passage`] are the rules, in terms of nodes alone: they run
+//! under the borrow of the tree, run nobody's code and leave what is to be done in `Effects`. [`delivery`] borrows, and
+//! does what is left. Futures hold a [`scope`]; only the await of a task has its key in that task's header instead, or no
+//! node at all ([`awaits`]). A node is named by index and generation, so a key that is held too long names nothing.
+//!
+//! # Deviations from asyncio
+//! - A request is asked and answered, not thrown: so several scopes of one task can clean up side by side, and one that
+//!   is set aside, leaked or never polled again holds nobody up.
+//! - A task's request reaches the innermost scopes only; what is around them waits for their answers.
+//!
+//! [`catch_cancelled`]: crate::catch_cancelled
+
+pub(crate) mod awaits;
+pub(crate) mod delivery;
+pub(crate) mod node;
+pub(crate) mod passage;
+pub(crate) mod request;
+pub(crate) mod scope;
+pub(crate) mod token;
+pub(crate) mod tree;

@@ -1,0 +1,124 @@
+//! What one scope, or one pending await, is in the tree of its task.
+
+use std::task::Waker;
+
+use crate::error::Cancellation;
+use crate::kernel::task::key::Key;
+
+/// No node.
+pub(crate) const NIL: u32 = u32::MAX;
+
+/// Names a node. The generation tells the tenants of one place apart, so a key that has gone stale names nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NodeKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl NodeKey {
+    pub(crate) const NONE: Self = Self {
+        index: NIL,
+        generation: 0,
+    };
+}
+
+/// What stands at a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A task, or the future of `run_until_complete`.
+    Root,
+    /// `catch_cancelled`.
+    Catch,
+    /// `timeout` and its kin.
+    Region,
+    /// `task_group`, `try_gather`, `for_each_limit`: whoever asks it again waits, its children are cancelled once.
+    Group,
+    /// `gather`: asked again, it cancels its children again.
+    Gather,
+    /// A pending await of a `Task` or a `Future`.
+    Await,
+    /// A pending `resume()`.
+    Resume,
+}
+
+impl Kind {
+    /// Whether it answers by itself; the others pass on what those below them say.
+    pub(super) fn is_voter(self) -> bool {
+        matches!(self, Self::Catch | Self::Group | Self::Gather | Self::Await)
+    }
+
+    /// Whether a raise stops here.
+    pub(super) fn takes_raises(self) -> bool {
+        matches!(self, Self::Root | Self::Catch | Self::Group | Self::Gather)
+    }
+}
+
+/// Where a node stands with regard to the newest request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// No request has reached it.
+    Idle,
+    /// It is to act when it is polled next.
+    Asked,
+    /// It has acted and has not answered yet: clean-up runs, or something is waited for.
+    Taken,
+    /// It was asked and not polled: nobody seems to want it, and the request has passed it by.
+    Parked,
+    /// It has answered: cancelled. It stays pending until it is dropped.
+    Passed,
+}
+
+/// What a node says to its parent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Vote {
+    /// Cancelled: go on upwards.
+    Pass,
+    /// Handled: the code around me goes on.
+    Keep,
+    /// Nothing to do with me.
+    Abstain,
+}
+
+/// One node. The links are indices into the tree's slab.
+pub(super) struct Node {
+    pub(super) generation: u32,
+    /// The node in whose poll it is polled; in a free place the next free one.
+    pub(super) parent: u32,
+    /// The `Root` of its tree: itself, for that one.
+    pub(super) root: u32,
+    pub(super) first_child: u32,
+    /// The sibling before it; for the first one, the last.
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    /// The ring of nodes that have to act soon, through the root; to itself where it is none of them.
+    pub(super) due_prev: u32,
+    pub(super) due_next: u32,
+    /// The poll of its task by whose end it must act. For a root: how many polls there were during requests.
+    pub(super) polls: u32,
+    /// How many children owe it a vote.
+    pub(super) waiting: u32,
+    pub(super) kind: Kind,
+    pub(super) state: State,
+    /// Among the votes since the last request there was a Pass.
+    pub(super) passed: bool,
+    /// Among the votes since the last request there was a Keep.
+    pub(super) kept: bool,
+    /// Its parent counts on its vote.
+    pub(super) owes: bool,
+    /// All below it have answered, and it is to drop what it holds.
+    pub(super) fall: bool,
+    /// It was asked while it had acted already.
+    pub(super) again: bool,
+    /// It was polled with its task's own waker.
+    pub(super) direct: bool,
+    /// A region's time is over.
+    pub(super) expired: bool,
+    /// A region's deadline on the loop's clock.
+    pub(super) deadline: u64,
+    /// For a root: its task.
+    pub(super) task: Key,
+    /// The newest waker that is not the task's own; gone once it was woken.
+    pub(super) waker: Option<Waker>,
+    /// The request of its own that is in progress.
+    pub(super) own: Option<Cancellation>,
+}

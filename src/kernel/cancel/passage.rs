@@ -1,0 +1,202 @@
+//! How a node comes and goes: opened, polled here or elsewhere, completed, dropped.
+//!
+//! A node that completes or is dropped is taken out of its tree first, and only then is its answer counted: what the
+//! answer sets off finds a tree without it.
+
+use std::task::Waker;
+
+use crate::error::Cancellation;
+use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
+use crate::kernel::cancel::tree::Tree;
+
+impl Tree {
+    /// A node is polled below `parent`: opened there where there is none yet, and moved there where it was polled
+    /// elsewhere before. `direct` says that its waker is its task's own.
+    #[inline]
+    pub(super) fn visit(
+        &mut self,
+        key: NodeKey,
+        parent: u32,
+        kind: Kind,
+        direct: bool,
+    ) -> (NodeKey, u32) {
+        let Some(index) = self.find(key) else {
+            let index = self.open(parent, kind);
+            self.at_mut(index).direct = direct;
+            return (self.key(index), index);
+        };
+        self.leave_due(index);
+        if self.at(index).parent != parent {
+            self.transplant(index, parent);
+        }
+        let node = self.at_mut(index);
+        node.direct = direct;
+        if node.state == State::Parked {
+            node.state = State::Idle;
+        }
+        (key, index)
+    }
+
+    /// A boxed future was moved to another task or scope: to a request in the old place it says nothing, and here it
+    /// starts anew with all below it.
+    fn transplant(&mut self, index: u32, parent: u32) {
+        let node = self.at_mut(index);
+        let (owed, former) = (std::mem::replace(&mut node.owes, false), node.parent);
+        self.unlink(index);
+        self.move_to(index, parent);
+        let mut here = Some(index);
+        while let Some(below) = here {
+            here = self.next_below(below, index);
+            self.leave_due(below);
+            let node = self.at_mut(below);
+            node.state = State::Idle;
+            node.waiting = 0;
+            node.passed = false;
+            node.kept = false;
+            node.owes = false;
+            node.fall = false;
+            node.own = None;
+        }
+        if owed {
+            self.take_vote(former, Vote::Abstain);
+        }
+    }
+
+    /// Whether the node's newest waker is this one already.
+    pub(super) fn wakes(&self, index: u32, waker: &Waker) -> bool {
+        let known = &self.at(index).waker;
+        known.as_ref().is_some_and(|known| known.will_wake(waker))
+    }
+
+    /// Keeps the newest waker; the former one is to be dropped with nothing borrowed.
+    pub(super) fn keep_waker(&mut self, index: u32, waker: Waker) -> Option<Waker> {
+        self.at_mut(index).waker.replace(waker)
+    }
+
+    /// What the node held has come to its end by itself.
+    #[inline]
+    pub(super) fn complete(&mut self, index: u32) {
+        let node = self.at(index);
+        let (owes, parent) = (node.owes, node.parent);
+        let acted = matches!(node.state, State::Asked | State::Taken) || node.fall || node.passed;
+        let vote = match (acted, node.kind) {
+            (true, Kind::Await) => Vote::Keep,
+            (true, _) => Vote::Pass,
+            (false, _) => Vote::Abstain,
+        };
+        if owes {
+            self.hand_up_handled(index, parent);
+        }
+        self.remove(index);
+        if owes {
+            self.take_vote(parent, vote);
+        }
+    }
+
+    /// Clean-up that goes on around a node that completes answers to the node's parent from now on.
+    fn hand_up_handled(&mut self, index: u32, parent: u32) {
+        let mut child = self.at(index).first_child;
+        while child != NIL {
+            let next = self.at(child).next;
+            if self.is_handled(child) {
+                self.unlink(child);
+                self.move_to(child, parent);
+                self.at_mut(parent).waiting += u32::from(self.at(child).owes);
+            }
+            child = next;
+        }
+    }
+
+    /// Somebody has dropped what the node held, unfinished: a request that waits for it is not lost with it.
+    pub(super) fn dropped(&mut self, index: u32) {
+        let node = self.at(index);
+        let (owes, parent) = (node.owes, node.parent);
+        self.remove(index);
+        if owes {
+            self.take_vote(parent, Vote::Pass);
+        }
+    }
+
+    /// A node that owes nobody an answer is not needed any more.
+    pub(super) fn forget(&mut self, index: u32) {
+        debug_assert!(!self.at(index).owes);
+        self.remove(index);
+    }
+
+    /// The clean-up around a handled catch goes on in its own way.
+    pub(super) fn keep(&mut self, index: u32) {
+        let node = self.at(index);
+        let (owes, parent) = (node.owes, node.parent);
+        self.remove(index);
+        if owes {
+            self.take_vote(parent, Vote::Keep);
+        }
+    }
+
+    /// The node is cancelled and stays so until it is dropped.
+    pub(super) fn pass(&mut self, index: u32) {
+        self.leave_due(index);
+        self.at_mut(index).state = State::Passed;
+        self.vote(index, Vote::Pass);
+    }
+
+    /// Takes a node out with everything below it.
+    #[inline]
+    fn remove(&mut self, index: u32) {
+        if self.at(index).first_child != NIL {
+            self.erase_below(index);
+        }
+        self.unlink(index);
+        self.release(index);
+    }
+
+    /// A catch that was asked lets go of everything below it. `None` where others have to be asked first; else what to
+    /// tell its caller.
+    pub(super) fn catch_falls(&mut self, index: u32) -> Option<Cancellation> {
+        if !self.falls(index) {
+            return None;
+        }
+        let request = self.request_of(index).unwrap_or_default();
+        self.at_mut(index).state = State::Taken;
+        Some(request)
+    }
+
+    /// A voter or a region lets go of everything below it, unless others have to be asked first.
+    pub(super) fn falls(&mut self, index: u32) -> bool {
+        self.leave_due(index);
+        if !self.may_fall(index) {
+            if self.at(index).state == State::Asked && !self.is_due(index) {
+                self.at_mut(index).state = State::Idle;
+            }
+            return self.at(index).fall;
+        }
+        self.erase_below(index);
+        true
+    }
+
+    /// How many requests of their own are in progress around a node, itself included, its root not.
+    pub(super) fn requests_around(&self, index: u32) -> u32 {
+        let mut index = index;
+        let mut count = 0;
+        while index != NIL && self.at(index).kind != Kind::Root {
+            count += u32::from(self.at(index).own.is_some());
+            index = self.at(index).parent;
+        }
+        count
+    }
+
+    /// Whether a region around this one has a deadline that is due, no later than this one's: it goes first.
+    pub(super) fn is_preceded(&self, index: u32, now: u64) -> bool {
+        let deadline = self.at(index).deadline;
+        let mut around = self.at(index).parent;
+        while around != NIL {
+            let node = self.at(around);
+            let due = node.deadline <= now && node.deadline <= deadline;
+            if node.kind == Kind::Region && !node.expired && due {
+                return true;
+            }
+            around = node.parent;
+        }
+        false
+    }
+}

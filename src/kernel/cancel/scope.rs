@@ -1,0 +1,240 @@
+//! A scope in the hands of the future that it belongs to.
+//!
+//! ```text
+//! enter(waker)       at the start of each poll: the node is opened, or moved to where it is polled now
+//! is_asked(), …      what is to be done about a request
+//! within(f)          polls what is inside, below this node
+//! complete()         the end by itself; dropping the scope is the end by force
+//! ```
+//!
+//! Outside any task there is nobody to cancel: `enter` says `false`, and the rest does nothing.
+
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::error::Cancellation;
+use crate::kernel::cancel::node::{Kind, NodeKey, State};
+use crate::kernel::cancel::tree::Tree;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::key::Key;
+use crate::kernel::task::waker::{current, key_of, with_current};
+
+/// The node of one future.
+pub(crate) struct Scope {
+    kind: Kind,
+    key: NodeKey,
+    /// The loop in whose task it was polled first.
+    state: Option<Rc<LoopState>>,
+}
+
+/// Makes the node that was current before it the current one again, also on unwinding.
+struct Within<'a> {
+    state: &'a LoopState,
+    former: NodeKey,
+}
+
+impl Drop for Within<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.state.scopes.current.set(self.former);
+    }
+}
+
+impl Scope {
+    pub(crate) const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            key: NodeKey::NONE,
+            state: None,
+        }
+    }
+
+    /// The start of a poll; `false` outside any task.
+    #[inline]
+    pub(crate) fn enter(&mut self, waker: &Waker) -> bool {
+        let known = self.state.as_deref().map(std::ptr::from_ref);
+        let task = with_current(|state| {
+            (
+                known == Some(std::ptr::from_ref(state)),
+                state.current_task.get(),
+            )
+        });
+        match task {
+            Some((true, task)) if task != Key::NONE => {}
+            Some((false, task)) if task != Key::NONE => {
+                self.leave();
+                self.state = current();
+            }
+            _ => {
+                self.leave();
+                return false;
+            }
+        }
+        let Some(state) = &self.state else {
+            return false;
+        };
+        let task = state.current_task.get();
+        let Some(place) = state.place() else {
+            return false;
+        };
+        let direct = key_of(waker) == Some(task);
+        let (key, kind) = (self.key, self.kind);
+        let (key, known) = state.tree(|tree| {
+            let (key, index) = tree.visit(key, place, kind, direct);
+            (key, direct || tree.wakes(index, waker))
+        });
+        self.key = key;
+        if !known {
+            state.keep_waker(key, waker);
+        }
+        true
+    }
+
+    /// Polls what is inside.
+    #[inline]
+    pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
+        let Some(state) = self.state.as_deref().filter(|_| self.key != NodeKey::NONE) else {
+            return f();
+        };
+        let former = state.scopes.current.replace(self.key);
+        let _within = Within { state, former };
+        f()
+    }
+
+    /// Looks at the node, or changes it; `None` where there is none.
+    #[inline]
+    fn node<R>(&self, f: impl FnOnce(&mut Tree, u32) -> R) -> Option<R> {
+        let state = self.state.as_ref()?;
+        state.tree(|tree| {
+            let index = tree.find(self.key)?;
+            Some(f(tree, index))
+        })
+    }
+
+    /// Where the node stands; `Idle` where there is none.
+    #[inline]
+    pub(crate) fn standing(&self) -> State {
+        self.node(|tree, index| tree.at(index).state)
+            .unwrap_or(State::Idle)
+    }
+
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        self.standing() == State::Asked
+    }
+
+    /// The loop, once there is a node.
+    pub(crate) fn state(&self) -> Option<&Rc<LoopState>> {
+        self.state.as_ref()
+    }
+
+    pub(crate) fn key(&self) -> NodeKey {
+        self.key
+    }
+
+    /// The end by itself.
+    #[inline]
+    pub(crate) fn complete(&mut self) {
+        self.node(Tree::complete);
+        self.key = NodeKey::NONE;
+    }
+
+    /// The end of a node that owes nobody an answer.
+    pub(crate) fn forget(&mut self) {
+        self.node(Tree::forget);
+        self.key = NodeKey::NONE;
+    }
+
+    /// The end by force: what is asked of the node goes on upwards.
+    fn leave(&mut self) {
+        if self.key != NodeKey::NONE {
+            self.node(Tree::dropped);
+            self.key = NodeKey::NONE;
+        }
+    }
+
+    /// A catch that was asked lets go: the request and the node that waits for the decision about it. `None` where others
+    /// have to be asked first.
+    pub(super) fn catch(&mut self) -> Option<(Cancellation, NodeKey, Rc<LoopState>)> {
+        let request = self.node(Tree::catch_falls).flatten()?;
+        let state = self.state.clone()?;
+        let key = std::mem::replace(&mut self.key, NodeKey::NONE);
+        Some((request, key, state))
+    }
+
+    /// Goes on with a node that was another scope's.
+    pub(super) fn adopt(&mut self, key: NodeKey, state: &Rc<LoopState>) {
+        self.key = key;
+        self.state = Some(Rc::clone(state));
+    }
+
+    /// A request that begins at this node and goes to the nearest around it that can act on one.
+    pub(super) fn begin_raise(&self, request: Cancellation) {
+        self.node(|tree, index| tree.begin_raise(index, request));
+    }
+
+    /// A group that was asked lets go of its body, unless others have to be asked first; then it is no longer asked.
+    pub(crate) fn take(&self) -> Option<Cancellation> {
+        self.node(|tree, index| {
+            if !tree.falls(index) {
+                return None;
+            }
+            tree.at_mut(index).state = State::Taken;
+            Some(tree.request_of(index).unwrap_or_default())
+        })
+        .flatten()
+    }
+
+    /// All that a group which had acted waited for has come to its end: it says that it is cancelled, and stays pending
+    /// from now on. `false` where nobody asked.
+    pub(crate) fn pass(&self) -> bool {
+        self.node(|tree, index| {
+            let owes = tree.at(index).owes;
+            if owes {
+                tree.pass(index);
+            }
+            owes
+        })
+        .unwrap_or(false)
+    }
+
+    /// Notes a region's deadline.
+    pub(crate) fn set_deadline(&self, deadline: u64) {
+        self.node(|tree, index| tree.at_mut(index).deadline = deadline);
+    }
+
+    /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
+    pub(crate) fn expire(&self, now: u64, request: Cancellation) {
+        self.node(|tree, index| {
+            tree.at_mut(index).expired = true;
+            if !tree.is_preceded(index, now) {
+                tree.deliver(index, request);
+            }
+        });
+    }
+
+    /// Whether a region is to let go now. Then everything below it has been forgotten.
+    #[inline]
+    pub(crate) fn region_falls(&self) -> bool {
+        self.node(|tree, index| tree.at(index).fall && tree.falls(index))
+            .unwrap_or(false)
+    }
+}
+
+impl Drop for Scope {
+    #[inline]
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl LoopState {
+    /// A request of a node's own to what is inside, by somebody who only knows the node.
+    pub(crate) fn deliver_to(&self, key: NodeKey, request: Cancellation) {
+        self.tree(|tree| {
+            if let Some(index) = tree.find(key) {
+                tree.deliver(index, request);
+            }
+        });
+    }
+}

@@ -1,0 +1,294 @@
+//! All nodes of one loop: a slab, and in it a tree for each task that has scopes.
+//!
+//! Only structure is kept here: who is below whom, and who is due. Nothing here wakes anybody or drops a waker; what has
+//! to be done when the borrow has ended is collected in [`Effects`].
+
+use std::task::Waker;
+
+use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
+use crate::kernel::clock::NEVER;
+use crate::kernel::task::key::Key;
+
+/// What is to be done once nothing is borrowed.
+#[derive(Default)]
+pub(crate) struct Effects {
+    /// Tasks in which a request is under way, to be marked so and woken.
+    pub(crate) tasks: Vec<Key>,
+    /// Wakers of nodes that were asked.
+    pub(crate) wakers: Vec<Waker>,
+    /// Wakers that nobody needs any more.
+    pub(crate) trash: Vec<Waker>,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.wakers.is_empty() && self.trash.is_empty()
+    }
+}
+
+/// The nodes.
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    /// The place that was freed last.
+    free: u32,
+    /// How many places are taken.
+    taken: usize,
+    /// The generation of the next node.
+    generation: u32,
+    /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
+    pub(super) starting: bool,
+    /// The nodes that a request restarts; kept for its capacity.
+    pub(super) order: Vec<u32>,
+    pub(crate) effects: Effects,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            free: NIL,
+            taken: 0,
+            generation: 0,
+            starting: false,
+            order: Vec::new(),
+            effects: Effects::default(),
+        }
+    }
+
+    /// How many nodes there are, roots included.
+    pub(crate) fn len(&self) -> usize {
+        self.taken
+    }
+
+    #[inline]
+    pub(super) fn at(&self, index: u32) -> &Node {
+        &self.nodes[index as usize]
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, index: u32) -> &mut Node {
+        &mut self.nodes[index as usize]
+    }
+
+    /// The place of a node, while it exists.
+    #[inline]
+    pub(super) fn find(&self, key: NodeKey) -> Option<u32> {
+        let node = self.nodes.get(key.index as usize)?;
+        (node.generation == key.generation).then_some(key.index)
+    }
+
+    pub(super) fn key(&self, index: u32) -> NodeKey {
+        NodeKey {
+            index,
+            generation: self.at(index).generation,
+        }
+    }
+
+    /// A place with a node in it that is linked to nothing.
+    #[inline]
+    fn make(&mut self, kind: Kind, root: u32, task: Key) -> u32 {
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.taken += 1;
+        let index = if self.free == NIL {
+            self.nodes.len() as u32
+        } else {
+            self.free
+        };
+        let node = Node {
+            generation: self.generation,
+            parent: NIL,
+            root: if root == NIL { index } else { root },
+            first_child: NIL,
+            prev: index,
+            next: NIL,
+            due_prev: index,
+            due_next: index,
+            polls: 0,
+            waiting: 0,
+            kind,
+            state: State::Idle,
+            passed: false,
+            kept: false,
+            owes: false,
+            fall: false,
+            again: false,
+            direct: true,
+            expired: false,
+            deadline: NEVER,
+            task,
+            waker: None,
+            own: None,
+        };
+        match self.nodes.get_mut(index as usize) {
+            Some(place) => {
+                self.free = place.parent;
+                *place = node;
+            }
+            None => self.nodes.push(node),
+        }
+        index
+    }
+
+    /// The root of a task that had none.
+    pub(crate) fn plant(&mut self, task: Key) -> u32 {
+        self.make(Kind::Root, NIL, task)
+    }
+
+    /// A new node below `parent`, the youngest there.
+    #[inline]
+    pub(super) fn open(&mut self, parent: u32, kind: Kind) -> u32 {
+        let root = self.at(parent).root;
+        let index = self.make(kind, root, Key::NONE);
+        self.link(index, parent);
+        index
+    }
+
+    #[inline]
+    fn link(&mut self, index: u32, parent: u32) {
+        let first = self.at(parent).first_child;
+        let node = self.at_mut(index);
+        node.parent = parent;
+        node.next = NIL;
+        if first == NIL {
+            node.prev = index;
+            self.at_mut(parent).first_child = index;
+        } else {
+            let last = self.at(first).prev;
+            self.at_mut(index).prev = last;
+            self.at_mut(last).next = index;
+            self.at_mut(first).prev = index;
+        }
+    }
+
+    /// Takes a node, with all below it, out of the list of its parent's children.
+    #[inline]
+    pub(super) fn unlink(&mut self, index: u32) {
+        let (parent, prev, next) = {
+            let node = self.at(index);
+            (node.parent, node.prev, node.next)
+        };
+        let first = self.at(parent).first_child;
+        if next != NIL {
+            self.at_mut(next).prev = prev;
+        }
+        if first == index {
+            self.at_mut(parent).first_child = next;
+        } else {
+            self.at_mut(prev).next = next;
+            if next == NIL {
+                self.at_mut(first).prev = prev;
+            }
+        }
+    }
+
+    /// Links a node that was unlinked elsewhere below `parent`, with all below it.
+    pub(super) fn move_to(&mut self, index: u32, parent: u32) {
+        self.link(index, parent);
+        let root = self.at(parent).root;
+        if self.at(index).root == root {
+            return;
+        }
+        self.leave_due(index);
+        self.at_mut(index).root = root;
+        let mut below = index;
+        while let Some(next) = self.next_below(below, index) {
+            self.leave_due(next);
+            self.at_mut(next).root = root;
+            below = next;
+        }
+    }
+
+    /// After `index` in the walk through everything below `top`, parents first.
+    pub(super) fn next_below(&self, index: u32, top: u32) -> Option<u32> {
+        let first = self.at(index).first_child;
+        if first != NIL {
+            return Some(first);
+        }
+        let mut index = index;
+        while index != top {
+            let node = self.at(index);
+            if node.next != NIL {
+                return Some(node.next);
+            }
+            index = node.parent;
+        }
+        None
+    }
+
+    /// Frees the place of an unlinked node; what is below it must be gone.
+    pub(super) fn release(&mut self, index: u32) {
+        self.leave_due(index);
+        let free = self.free;
+        let node = self.at_mut(index);
+        // The generation that nobody holds: keys of the former tenant are stale from here on.
+        node.generation = 0;
+        node.parent = free;
+        node.own = None;
+        let waker = node.waker.take();
+        self.effects.trash.extend(waker);
+        self.free = index;
+        self.taken -= 1;
+    }
+
+    /// Erases everything below a node: their keys go stale, and what they still owe is nobody's business any more.
+    pub(super) fn erase_below(&mut self, top: u32) {
+        loop {
+            let mut leaf = top;
+            while self.at(leaf).first_child != NIL {
+                leaf = self.at(leaf).first_child;
+            }
+            if leaf == top {
+                return;
+            }
+            // The leaves of one parent go without walking down again.
+            let parent = self.at(leaf).parent;
+            while leaf != NIL && self.at(leaf).first_child == NIL {
+                let next = self.at(leaf).next;
+                self.unlink(leaf);
+                self.release(leaf);
+                leaf = next;
+            }
+            debug_assert!(parent == top || self.at(parent).parent != NIL);
+        }
+    }
+
+    /// The end of a task: its whole tree goes.
+    pub(crate) fn fell(&mut self, root: u32) {
+        self.erase_below(root);
+        self.release(root);
+    }
+
+    /// Puts a node among those that have to act soon.
+    pub(super) fn join_due(&mut self, index: u32) {
+        if self.is_due(index) {
+            return;
+        }
+        let root = self.at(index).root;
+        let last = self.at(root).due_prev;
+        let node = self.at_mut(index);
+        node.due_prev = last;
+        node.due_next = root;
+        self.at_mut(last).due_next = index;
+        self.at_mut(root).due_prev = index;
+    }
+
+    #[inline]
+    pub(super) fn leave_due(&mut self, index: u32) {
+        let (prev, next) = {
+            let node = self.at(index);
+            (node.due_prev, node.due_next)
+        };
+        if next == index {
+            return;
+        }
+        self.at_mut(prev).due_next = next;
+        self.at_mut(next).due_prev = prev;
+        let node = self.at_mut(index);
+        node.due_prev = index;
+        node.due_next = index;
+    }
+
+    pub(super) fn is_due(&self, index: u32) -> bool {
+        self.at(index).due_next != index
+    }
+}
