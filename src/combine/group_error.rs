@@ -51,6 +51,26 @@ impl<T, E: Into<Box<dyn Error>>> Outcome for Result<T, E> {
     }
 }
 
+/// Gives the never type a name, which stable Rust does not: the output of a function that has it.
+#[allow(unreachable_pub, reason = "public for the compiler's eyes only")]
+pub trait Function {
+    /// What it returns.
+    type Output;
+}
+
+impl<T> Function for fn() -> T {
+    type Output = T;
+}
+
+/// A child that ends in [`resume`](crate::Cancelled::resume) returns nothing, in the strictest sense.
+impl Outcome for <fn() -> ! as Function>::Output {
+    type Value = ();
+
+    fn into_result(self) -> Result<(), Box<dyn Error>> {
+        self
+    }
+}
+
 /// Why a [`task_group`](crate::task_group) gave no value.
 ///
 /// ```

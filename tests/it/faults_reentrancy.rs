@@ -657,11 +657,15 @@ impl Model {
         if task.done {
             return;
         }
-        let future = task.future;
+        let (future, started) = (task.future, task.started);
         if task.requested {
             task.done = true;
             let is_it = |entry: &Entry| matches!(entry, Entry::Task(other) if *other == number);
             self.futures[future].line.retain(|entry| !is_it(entry));
+            if started {
+                // The request goes to what the task awaits first.
+                self.conclude(future);
+            }
             return self.drop_captured(&name, None);
         }
         if !std::mem::replace(&mut task.started, true) {
@@ -778,6 +782,12 @@ impl Model {
     }
 
     fn end_future(&mut self, how: &str, future: usize) {
+        let first = self.conclude(future);
+        self.say(format!("{how}: {first}"));
+    }
+
+    /// Ends a future, in whatever way; `false` where it has ended before.
+    fn conclude(&mut self, future: usize) -> bool {
         let first = !std::mem::replace(&mut self.futures[future].done, true);
         for entry in std::mem::take(&mut self.futures[future].line) {
             match entry {
@@ -785,7 +795,7 @@ impl Model {
                 entry => self.queue.push_back(entry),
             }
         }
-        self.say(format!("{how}: {first}"));
+        first
     }
 }
 

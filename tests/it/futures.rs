@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use callsoon::{Future, FutureError, InvalidState};
+use callsoon::{Future, FutureError, InvalidState, shield};
 
 use crate::support::{DropProbe, SharedTrace, Trace, audited, one_turn, panic_text, virtual_loop};
 
@@ -322,7 +322,7 @@ fn an_awaiter_that_is_cancelled_leaves_the_line_and_the_others_keep_their_places
             .map(|name| {
                 let (t, awaited) = (trace.clone(), future.clone());
                 event_loop.create_task(async move {
-                    awaited.await.unwrap();
+                    shield(awaited).await.unwrap();
                     t.push(name);
                 })
             })

@@ -26,6 +26,7 @@ mod intervals;
 mod lifecycle;
 mod misuse;
 mod queues;
+mod scopes;
 mod shield;
 mod smoke;
 mod sync_barrier;

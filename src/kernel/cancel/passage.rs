@@ -185,9 +185,14 @@ impl Tree {
         count
     }
 
-    /// Whether a region around this one has a deadline that is due, no later than this one's: it goes first.
+    /// Whether something around this region goes first: a request to which what is inside has said Pass already, or a
+    /// region whose deadline is due, no later than this one's.
     pub(super) fn is_preceded(&self, index: u32, now: u64) -> bool {
-        let deadline = self.at(index).deadline;
+        let node = self.at(index);
+        let deadline = node.deadline;
+        if node.passed && self.request_of(node.parent).is_some() {
+            return true;
+        }
         let mut around = self.at(index).parent;
         while around != NIL {
             let node = self.at(around);
