@@ -28,7 +28,6 @@ use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
-use crate::kernel::task::slots::Branch;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
@@ -311,7 +310,7 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
                 }
                 queues.tasks.remove(key)
             });
-            if let Some((_, Branch::Tree(root))) = removed {
+            if let Some(root) = removed.and_then(|(_, link)| link.tree()) {
                 state.fell_tree(root);
             }
         }

@@ -218,16 +218,8 @@ impl Home for Rc<LoopState> {
         if self.current_task.get() != awaiting || self.scopes.current.get() != NodeKey::NONE {
             return false;
         }
-        if awaiting.slot() == ROOT_SLOT {
-            return self.note_await_of_root(awaiting, awaited);
-        }
-        let former = self.queues(|queues| queues.tasks.note_await(awaiting, awaited));
-        match former {
-            Branch::Bare => true,
-            Branch::Awaits(same) if same == awaited => true,
-            Branch::Awaits(former) => self.replace_await(awaiting, former, awaited),
-            Branch::Tree(_) => false,
-        }
+        self.queues(|queues| queues.tasks.note_await(awaiting, awaited))
+            || self.note_another_await(awaiting, awaited)
     }
 
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
@@ -248,26 +240,19 @@ impl Home for Rc<LoopState> {
 }
 
 impl LoopState {
+    /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
     #[inline(never)]
-    fn note_await_of_root(&self, awaiting: Key, awaited: u32) -> bool {
-        match self.root.branch.get() {
-            Branch::Awaits(former) if former != awaited => {
-                self.replace_await(awaiting, former, awaited)
+    fn note_another_await(&self, awaiting: Key, awaited: u32) -> bool {
+        let may = match self.branch(awaiting) {
+            Branch::Bare => true,
+            Branch::Awaits(former) => {
+                former == awaited || self.plainly_awaited(awaiting, former).is_none()
             }
             Branch::Tree(_) => false,
-            Branch::Bare | Branch::Awaits(_) => {
-                self.root.branch.set(Branch::Awaits(awaited));
-                true
-            }
+        };
+        if may {
+            self.set_branch(awaiting, Branch::Awaits(awaited));
         }
-    }
-
-    /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
-    fn replace_await(&self, awaiting: Key, former: u32, awaited: u32) -> bool {
-        if self.plainly_awaited(awaiting, former).is_some() {
-            return false;
-        }
-        self.set_branch(awaiting, Branch::Awaits(awaited));
-        true
+        may
     }
 }

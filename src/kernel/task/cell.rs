@@ -261,8 +261,8 @@ pub(crate) enum Awaited {
 /// What this module has to know of the loop.
 pub(crate) trait Home {
     fn loop_id(&self) -> u16;
-    /// Notes that a task awaits the one in the slot `awaited`, with its own waker and outside any scope. `false` where
-    /// that cannot be noted so briefly.
+    /// Notes that the task which is running awaits the one in the slot `awaited`, with its own waker and outside any scope.
+    /// `false` where that cannot be noted so briefly, or is not so.
     fn note_await(&self, awaiting: Key, awaited: u32) -> bool;
     /// The start of a poll while a request is under way; `Some` is what the task ends with, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation>;
@@ -495,8 +495,7 @@ impl<F: Future + 'static, H: Home + 'static> Join<F::Output, H> for TaskCell<F, 
             return Poll::Ready(self.take_output());
         }
         let slot = header.slot.get();
-        if awaiting.loop_id() == self.home.loop_id()
-            && awaiting.slot() != slot
+        if awaiting.slot() != slot
             && header.state.is_plainly_pending()
             && self.home.note_await(awaiting, slot)
         {

@@ -41,14 +41,30 @@ struct Slot {
     scheduled: bool,
 }
 
-impl Slot {
-    #[inline]
-    fn branch(&self) -> Branch {
-        match self.link {
+/// A [`Branch`] in one word.
+#[derive(Clone, Copy)]
+pub(crate) struct Link(u32);
+
+impl Link {
+    fn branch(self) -> Branch {
+        match self.0 {
             NO_SLOT => Branch::Bare,
             link if link & TREE == 0 => Branch::Awaits(link),
             link => Branch::Tree(link & !TREE),
         }
+    }
+
+    /// The root, if it is a tree's.
+    #[inline]
+    pub(crate) fn tree(self) -> Option<u32> {
+        // One comparison: no tree has the number that means nothing.
+        (self.0.wrapping_sub(TREE) < NO_SLOT - TREE).then_some(self.0 & !TREE)
+    }
+}
+
+impl Slot {
+    fn branch(&self) -> Branch {
+        Link(self.link).branch()
     }
 }
 
@@ -164,18 +180,18 @@ impl Slots {
     /// Gives up the ended task, with what hung on it; the caller drops it with no borrow held. A free slot counts as
     /// scheduled, so that a late wake by its last key does nothing.
     #[inline]
-    pub(crate) fn remove(&mut self, key: Key) -> Option<(Rc<dyn Run>, Branch)> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<(Rc<dyn Run>, Link)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
         if found.generation != key.generation() {
             return None;
         }
         let task = found.task.take()?;
-        let branch = found.branch();
+        let link = Link(found.link);
         found.scheduled = true;
         found.link = self.free;
         self.free = key.slot();
         self.taken -= 1;
-        Some((task, branch))
+        Some((task, link))
     }
 
     /// The task in a slot.
@@ -213,17 +229,16 @@ impl Slots {
         }
     }
 
-    /// Notes that a running task awaits the one in a slot, unless something hangs on it already, which comes back.
+    /// Notes that a running task awaits the one in a slot; `false` where something else hangs on it already.
     #[inline]
-    pub(crate) fn note_await(&mut self, key: Key, awaited: u32) -> Branch {
+    pub(crate) fn note_await(&mut self, key: Key, awaited: u32) -> bool {
         let Some(found) = self.slots.get_mut(key.slot() as usize) else {
-            return Branch::Bare;
+            return false;
         };
-        let former = found.branch();
-        if former == Branch::Bare {
+        if found.link == NO_SLOT {
             found.link = awaited;
         }
-        former
+        found.link == awaited
     }
 
     /// All tasks with their keys, in creation order.
