@@ -42,6 +42,7 @@
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/fork                 whose process this is
+//!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads
@@ -92,6 +93,10 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   signal/error             why a signal is not listened for
+//!   signal/listeners         who listens for signals
+//!   signal/stream            signal, ctrl_c
+//!   signal/interrupts        Ctrl-C for what runs a program
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
@@ -113,6 +118,8 @@ mod kernel;
 pub mod net;
 pub mod queue;
 mod runner;
+#[cfg(unix)]
+mod signal;
 pub mod sync;
 mod sys;
 mod time;
@@ -140,6 +147,8 @@ pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::run;
+#[cfg(unix)]
+pub use signal::{Signal, SignalError, ctrl_c, signal};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, sleep_with,
 };

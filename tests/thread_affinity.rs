@@ -13,7 +13,8 @@ use callsoon::{
     AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, FutureError,
     Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
     MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Shield,
-    Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle, TimerHandle, YieldNow,
+    Signal, SignalError, Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle,
+    TimerHandle, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -51,6 +52,7 @@ assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
+assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
 assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
@@ -81,6 +83,7 @@ assert_impl!(RemoteHandle: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadsafeHandle: Send, Sync, Clone, Unpin);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
 assert_impl!(RunError: Send, Sync, std::error::Error);
+assert_impl!(SignalError: Send, Sync, std::error::Error);
 assert_impl!(Cancelled: Send, Sync, Clone, std::error::Error);
 assert_impl!(Panicked: Send, Sync, std::error::Error);
 assert_impl!(TaskError: Send, Sync, std::error::Error);
@@ -116,6 +119,7 @@ assert_not_impl!(InvalidState<std::rc::Rc<u8>>: Send, Sync);
 assert_impl!(Task<std::marker::PhantomPinned>: Unpin);
 assert_impl!(callsoon::Future<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Sleep: Unpin);
+assert_impl!(Signal: Unpin);
 assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
