@@ -47,6 +47,7 @@
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads
 //!   kernel/registry          from a loop's id to its inbox
+//!   kernel/inhibit           what keeps a virtual clock from jumping
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
@@ -93,6 +94,10 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   executor/error           why a job gave no result
+//!   executor/job             a job and its future
+//!   executor/pool            ThreadPoolExecutor
+//!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for
 //!   signal/listeners         who listens for signals
 //!   signal/stream            signal, ctrl_c
@@ -114,6 +119,7 @@ mod context_var;
 mod debug;
 mod error;
 mod event_loop;
+mod executor;
 mod kernel;
 pub mod net;
 pub mod queue;
@@ -136,6 +142,10 @@ pub use event_loop::free::{
 pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
+pub use executor::{
+    Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
+    run_in_executor, to_thread,
+};
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::clock::Clock;
 pub use kernel::context::Context;

@@ -10,11 +10,12 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::{
-    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, FutureError,
-    Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Shield,
-    Signal, SignalError, Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle,
-    TimerHandle, YieldNow,
+    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError,
+    ExecutorFuture, FutureError, Handle, Interval, InvalidState, Job, LifoQueue, LoopClosed,
+    LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue,
+    RemoteHandle, ReturnWhen, RunError, Shield, Signal, SignalError, Sleep, StuckJobs, Task,
+    TaskBuilder, TaskError, TaskId, TaskRef, ThreadPoolBuilder, ThreadPoolExecutor,
+    ThreadsafeHandle, TimerHandle, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -81,6 +82,12 @@ assert_not_impl!(Barrier: Send, Sync);
 // What is made for other threads, or may go anywhere.
 assert_impl!(RemoteHandle: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadsafeHandle: Send, Sync, Clone, Unpin);
+assert_impl!(Job: Send, Sync, Unpin);
+assert_impl!(ExecutorFuture<std::cell::Cell<u8>>: Send, Sync, Unpin);
+assert_impl!(ThreadPoolExecutor: Send, Sync, Clone, Unpin);
+assert_impl!(ThreadPoolBuilder: Send, Sync, Clone);
+assert_impl!(ExecutorError: Send, Sync, std::error::Error);
+assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
 assert_impl!(RunError: Send, Sync, std::error::Error);
 assert_impl!(SignalError: Send, Sync, std::error::Error);
@@ -127,7 +134,7 @@ assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 1] = ["QueueStore"];
+const TRAITS: [&str; 2] = ["Executor", "QueueStore"];
 
 /// Every public type has its line above.
 #[test]

@@ -23,6 +23,7 @@ pub(crate) mod close;
 pub(crate) mod context;
 pub(crate) mod future;
 pub(crate) mod inbox;
+pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
