@@ -63,6 +63,7 @@
 //!   kernel/ready             the FIFO queue
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/foreign           foreign code where there may be no loop
 //!   kernel/callback          Handle, TimerHandle
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
@@ -78,6 +79,7 @@
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
+//!   event_loop/thread_future run_coroutine_threadsafe
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
 //!   sync/line                the line before a primitive
@@ -142,6 +144,7 @@ pub use event_loop::free::{
 pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
+pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,

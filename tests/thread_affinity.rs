@@ -14,8 +14,8 @@ use callsoon::{
     ExecutorFuture, FutureError, Handle, Interval, InvalidState, Job, LifoQueue, LoopClosed,
     LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue,
     RemoteHandle, ReturnWhen, RunError, Shield, Signal, SignalError, Sleep, StuckJobs, Task,
-    TaskBuilder, TaskError, TaskId, TaskRef, ThreadPoolBuilder, ThreadPoolExecutor,
-    ThreadsafeHandle, TimerHandle, YieldNow,
+    TaskBuilder, TaskError, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
+    ThreadPoolExecutor, ThreadsafeHandle, TimerHandle, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -86,6 +86,9 @@ assert_impl!(Job: Send, Sync, Unpin);
 assert_impl!(ExecutorFuture<std::cell::Cell<u8>>: Send, Sync, Unpin);
 assert_impl!(ThreadPoolExecutor: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadPoolBuilder: Send, Sync, Clone);
+assert_impl!(ThreadFuture<std::cell::Cell<u8>>: Send, Sync, Clone, Unpin);
+assert_impl!(ThreadFutureError: Send, Sync, std::error::Error);
+assert_not_impl!(ThreadFuture<std::rc::Rc<u8>>: Send, Sync);
 assert_impl!(ExecutorError: Send, Sync, std::error::Error);
 assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);

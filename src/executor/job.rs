@@ -22,9 +22,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
+use crate::kernel::foreign::report_panic;
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
-use crate::kernel::task::waker::current;
+use crate::kernel::report::{drop_quietly, run_quietly};
 
 /// Who runs jobs: a pool of threads, of any make.
 ///
@@ -262,7 +262,9 @@ where
         let (awaiter, stage) = (owed.awaiter, owed.stage);
         drop_quietly(awaiter);
         match stage {
-            Stage::Done(Err(ExecutorError::Panicked(panicked))) => report_unread(panicked),
+            Stage::Done(Err(ExecutorError::Panicked(panicked))) => {
+                report_panic("Exception of a job was never retrieved", panicked);
+            }
             other => drop_quietly(other),
         }
         tell(queue);
@@ -277,19 +279,6 @@ where
 fn tell(queue: Option<Weak<dyn Withdraw>>) {
     if let Some(queue) = queue.and_then(|queue| queue.upgrade()) {
         queue.withdrawn();
-    }
-}
-
-/// A panic that somebody could have read, and nobody has.
-fn report_unread(panicked: Panicked) {
-    let context = ExceptionContext {
-        message: "Exception of a job was never retrieved".to_owned(),
-        panic: Some(panicked),
-        ..ExceptionContext::default()
-    };
-    match current() {
-        Some(state) => state.report(context),
-        None => run_quietly(|| default_handler(&context)),
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod callback;
 pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod context;
+pub(crate) mod foreign;
 pub(crate) mod future;
 pub(crate) mod inbox;
 pub(crate) mod inhibit;

@@ -14,11 +14,11 @@ use mio::Interest;
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::context::Context as LoopContext;
+use crate::kernel::foreign::shielded;
 use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::report::drop_quietly;
 use crate::kernel::task::waker::current;
 use crate::signal::error::SignalError;
 use crate::sync::line::Awaiter;
@@ -376,14 +376,10 @@ impl Listener {
     }
 }
 
-/// Drops foreign code; a panic of its destructor becomes a report.
 fn drop_foreign<T>(foreign: T) {
-    match current() {
-        Some(state) => state.shielded("Exception in the destructor of a signal handler", || {
-            drop(foreign)
-        }),
-        None => drop_quietly(foreign),
-    }
+    shielded("Exception in the destructor of a signal handler", || {
+        drop(foreign)
+    });
 }
 
 /// Wakes no task but the ear of the loop that is current on this thread: the reactor wakes it there, and nobody else

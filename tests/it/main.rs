@@ -39,6 +39,7 @@ mod sync_model;
 mod sync_semaphore;
 mod tasks;
 mod tcp;
+mod thread_futures;
 mod threads;
 mod timers;
 mod turn_model;
