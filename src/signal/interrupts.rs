@@ -73,7 +73,10 @@ mod tests {
 
     const CHILD: &str = "CALLSOON_INTERRUPTED_CHILD";
 
-    /// Runs `scenario` in a process of its own, with the default action for Ctrl-C, and says by which signal it ended.
+    const SO_FAR: &str = "so far, so good";
+
+    /// Runs `scenario` in a process of its own, with the default action for Ctrl-C, and says by which signal it ended
+    /// after it had written [`SO_FAR`].
     fn killed_by(test: &str, scenario: fn()) -> Option<i32> {
         if std::env::var_os(CHILD).is_some() {
             crate::sys::signal::reset(libc::SIGINT);
@@ -82,8 +85,11 @@ mod tests {
         }
         let mut child = Command::new(std::env::current_exe().unwrap());
         let name = format!("signal::interrupts::tests::{test}");
-        child.args(["--exact", &name, "--test-threads", "1"]);
-        child.env(CHILD, "1").output().unwrap().status.signal()
+        child.args(["--exact", &name, "--test-threads", "1", "--nocapture"]);
+        let output = child.env(CHILD, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(SO_FAR), "{text}");
+        output.status.signal()
     }
 
     fn interrupted(event_loop: &EventLoop) -> Interrupts {
@@ -102,6 +108,7 @@ mod tests {
             raise(libc::SIGINT).unwrap();
             event_loop.run_forever().unwrap();
             assert_eq!(interrupts.arrived(), 1);
+            println!("{SO_FAR}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
         };
@@ -121,6 +128,8 @@ mod tests {
                 .add_signal_handler(libc::SIGINT, move || handle.stop())
                 .unwrap();
             for _ in 0..3 {
+                // More than one before the loop hears of any.
+                raise(libc::SIGINT).unwrap();
                 raise(libc::SIGINT).unwrap();
                 event_loop.run_forever().unwrap();
             }
@@ -128,6 +137,7 @@ mod tests {
             assert_eq!(interrupts.arrived(), 0);
             assert!(Interrupts::install(&event_loop, || ()).unwrap().is_none());
             event_loop.remove_signal_handler(libc::SIGINT);
+            println!("{SO_FAR}");
             let _ = interrupts.reraise();
             std::process::exit(1);
         };
@@ -142,6 +152,7 @@ mod tests {
             let interrupts = interrupted(&event_loop);
             event_loop.close().unwrap();
             assert_eq!(interrupts.arrived(), 0);
+            println!("{SO_FAR}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
         };

@@ -257,7 +257,8 @@ fn ours() -> libc::sigaction {
     // SAFETY: `sigaction` is plain data for which all zeros is a value: no flags, an empty mask, the default action.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = handler();
-    action.sa_flags = libc::SA_RESTART;
+    // On the alternate stack where a thread has one: its own may be small, or nearly full.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
     action
 }
 
