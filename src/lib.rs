@@ -42,10 +42,12 @@
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/fork                 whose process this is
+//!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads
 //!   kernel/registry          from a loop's id to its inbox
+//!   kernel/inhibit           what keeps a virtual clock from jumping
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
@@ -69,6 +71,7 @@
 //!   kernel/cancel/delivery   where requests meet tasks
 //!   kernel/cancel/scope      a scope in the hands of its future
 //!   kernel/cancel/token      Cancelled
+//!   kernel/foreign           foreign code where there may be no loop
 //!   kernel/callback          Handle, TimerHandle
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
@@ -84,6 +87,7 @@
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
+//!   event_loop/thread_future run_coroutine_threadsafe
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
@@ -111,6 +115,14 @@
 //!   combine/group            TaskGroup
 //!   combine/task_group       task_group
 //!   combine/for_each         for_each_limit
+//!   executor/error           why a job gave no result
+//!   executor/job             a job and its future
+//!   executor/pool            ThreadPoolExecutor
+//!   executor/default         run_in_executor, to_thread
+//!   signal/error             why a signal is not listened for
+//!   signal/listeners         who listens for signals
+//!   signal/stream            signal, ctrl_c
+//!   signal/interrupts        Ctrl-C for what runs a program
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
@@ -128,11 +140,14 @@ mod context_var;
 mod debug;
 mod error;
 mod event_loop;
+mod executor;
 mod kernel;
 pub mod net;
 pub mod queue;
 mod runner;
 mod scope;
+#[cfg(unix)]
+mod signal;
 pub mod sync;
 mod sys;
 mod time;
@@ -156,6 +171,11 @@ pub use event_loop::free::{
 pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
+pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+pub use executor::{
+    Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
+    run_in_executor, to_thread,
+};
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
@@ -169,6 +189,8 @@ pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::run;
 pub use scope::catch_cancelled;
+#[cfg(unix)]
+pub use signal::{Signal, SignalError, ctrl_c, signal};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,

@@ -10,10 +10,12 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::{
-    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, FutureError,
-    Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Shield,
-    Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle, TimerHandle, YieldNow,
+    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError,
+    ExecutorFuture, FutureError, Handle, Interval, InvalidState, Job, LifoQueue, LoopClosed,
+    LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue,
+    RemoteHandle, ReturnWhen, RunError, Shield, Signal, SignalError, Sleep, StuckJobs, Task,
+    TaskBuilder, TaskError, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
+    ThreadPoolExecutor, ThreadsafeHandle, TimerHandle, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -51,6 +53,7 @@ assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
+assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
 assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
@@ -79,8 +82,18 @@ assert_not_impl!(Barrier: Send, Sync);
 // What is made for other threads, or may go anywhere.
 assert_impl!(RemoteHandle: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadsafeHandle: Send, Sync, Clone, Unpin);
+assert_impl!(Job: Send, Sync, Unpin);
+assert_impl!(ExecutorFuture<std::cell::Cell<u8>>: Send, Sync, Unpin);
+assert_impl!(ThreadPoolExecutor: Send, Sync, Clone, Unpin);
+assert_impl!(ThreadPoolBuilder: Send, Sync, Clone);
+assert_impl!(ThreadFuture<std::cell::Cell<u8>>: Send, Sync, Clone, Unpin);
+assert_impl!(ThreadFutureError: Send, Sync, std::error::Error);
+assert_not_impl!(ThreadFuture<std::rc::Rc<u8>>: Send, Sync);
+assert_impl!(ExecutorError: Send, Sync, std::error::Error);
+assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
 assert_impl!(RunError: Send, Sync, std::error::Error);
+assert_impl!(SignalError: Send, Sync, std::error::Error);
 assert_impl!(Cancelled: Send, Sync, Clone, std::error::Error);
 assert_impl!(Panicked: Send, Sync, std::error::Error);
 assert_impl!(TaskError: Send, Sync, std::error::Error);
@@ -116,6 +129,7 @@ assert_not_impl!(InvalidState<std::rc::Rc<u8>>: Send, Sync);
 assert_impl!(Task<std::marker::PhantomPinned>: Unpin);
 assert_impl!(callsoon::Future<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Sleep: Unpin);
+assert_impl!(Signal: Unpin);
 assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
@@ -123,7 +137,7 @@ assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 1] = ["QueueStore"];
+const TRAITS: [&str; 2] = ["Executor", "QueueStore"];
 
 /// Every public type has its line above.
 #[test]

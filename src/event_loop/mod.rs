@@ -9,3 +9,4 @@ pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod owner;
 pub(crate) mod remote;
+pub(crate) mod thread_future;

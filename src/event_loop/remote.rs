@@ -96,6 +96,11 @@ impl RemoteHandle {
         });
     }
 
+    /// Whether this is the loop's own thread.
+    pub(crate) fn is_at_home(&self) -> bool {
+        self.inbox.is_home(self.epoch)
+    }
+
     /// Whether the loop has been closed.
     ///
     /// ```

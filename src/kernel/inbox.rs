@@ -30,6 +30,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::mem;
 use std::sync::{Arc, LockResult, PoisonError};
+use std::thread::{self, ThreadId};
 
 use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
@@ -84,6 +85,8 @@ struct Mail {
     closed: bool,
     /// Which loop lives here, or lived here last.
     epoch: u64,
+    /// That loop's thread.
+    home: Option<ThreadId>,
     /// What ends that loop's sleep; `Some` unless closed. A sender clones it under the lock and rings its clone after
     /// it, so the descriptor behind it is open as long as anyone may still write to it, whatever `close` does
     /// meanwhile.
@@ -183,6 +186,13 @@ impl Inbox {
         !mail.closed && mail.epoch == epoch
     }
 
+    /// Whether the loop of that epoch lives here, and on the calling thread.
+    pub(crate) fn is_home(&self, epoch: u64) -> bool {
+        let here = thread::current().id();
+        let mail = held(self.mail.lock());
+        !mail.closed && mail.epoch == epoch && mail.home == Some(here)
+    }
+
     /// Appends to the line and raises the hint if the line was empty.
     fn push(&self, mail: &mut Mail, entry: Delivery) {
         if mail.order.is_empty() {
@@ -227,6 +237,7 @@ impl Inbox {
             asleep: false,
             closed: true,
             epoch: 0,
+            home: None,
             alarm: None,
         };
         Self {
@@ -236,8 +247,9 @@ impl Inbox {
         }
     }
 
-    /// A loop moves in. The one before it has closed.
+    /// A loop of the calling thread moves in. The one before it has closed.
     pub(crate) fn open(&self, epoch: u64, alarm: Arc<dyn Alarm>) {
+        let home = thread::current().id();
         let mut mail = held(self.mail.lock());
         debug_assert!(
             mail.closed,
@@ -245,6 +257,7 @@ impl Inbox {
         );
         mail.closed = false;
         mail.epoch = epoch;
+        mail.home = Some(home);
         let before = mail.alarm.replace(alarm);
         drop(mail);
         drop(before);

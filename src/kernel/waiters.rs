@@ -163,6 +163,12 @@ impl<T> Waiters<T> {
     }
 }
 
+impl<T> Default for Waiters<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Where in the sorted list the waiter of this number is.
 #[inline]
 fn find<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {

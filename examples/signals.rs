@@ -1,0 +1,55 @@
+//! Signals are events: a handler counts, a stream reads the configuration again, and Ctrl-C ends the program.
+//!
+//! The program sends itself what a terminal or another process would.
+//!
+//! ```text
+//! the configuration is read: 1
+//! the window has changed
+//! the configuration is read: 2
+//! Ctrl-C: shutting down
+//! ```
+
+use std::process::{Command, id};
+use std::thread;
+use std::time::Duration;
+
+use callsoon::{create_task, ctrl_c, get_running_loop, signal, sleep};
+
+fn send(name: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", name, &id().to_string()])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
+}
+
+async fn serve() -> Result<(), callsoon::SignalError> {
+    get_running_loop().add_signal_handler(libc::SIGWINCH, || println!("the window has changed"))?;
+    let mut hangups = signal(libc::SIGHUP)?;
+    let reader = create_task(async move {
+        for number in 1.. {
+            println!("the configuration is read: {number}");
+            if hangups.recv().await.is_err() {
+                break;
+            }
+        }
+    });
+    let sender = thread::spawn(|| {
+        for name in ["WINCH", "HUP", "INT"] {
+            thread::sleep(Duration::from_millis(200));
+            send(name);
+        }
+    });
+    ctrl_c().await?;
+    println!("Ctrl-C: shutting down");
+    // A moment for the thread, which has nothing left to do.
+    while !sender.is_finished() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    reader.cancel();
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    callsoon::run(serve())??;
+    Ok(())
+}

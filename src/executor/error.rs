@@ -1,0 +1,97 @@
+//! Why a job gave no result, and who did not come home.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::error::Panicked;
+
+/// Why awaiting a job gave no value.
+///
+/// ```
+/// # std::panic::set_hook(Box::new(|_| ()));
+/// let failed = callsoon::run(callsoon::to_thread(|| panic!("disk on fire"))).unwrap();
+/// let error: callsoon::ExecutorError = failed.map(|()| ()).unwrap_err();
+/// assert_eq!(error.to_string(), "the job panicked: disk on fire");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The job panicked.
+    Panicked(Panicked),
+    /// The job was taken back, or dropped by its executor, before it began.
+    Cancelled,
+    /// The executor, or the loop that it belongs to, takes no more jobs.
+    ShutDown,
+    /// The initializer of one of the pool's threads panicked; the pool runs nothing any more.
+    Broken,
+    /// The system refused the pool its first thread.
+    Io(io::Error),
+    /// The result has been taken before.
+    Taken,
+}
+
+impl fmt::Display for ExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(panicked) => write!(f, "the job {panicked}"),
+            Self::Cancelled => f.write_str("the job was cancelled before it began"),
+            Self::ShutDown => f.write_str("the executor has been shut down"),
+            Self::Broken => f.write_str("the initializer of a thread of the pool panicked"),
+            Self::Io(error) => write!(f, "the executor cannot start a thread: {error}"),
+            Self::Taken => f.write_str("the job's result has been taken before"),
+        }
+    }
+}
+
+impl Error for ExecutorError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Panicked(panicked) => Some(panicked),
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The deadline of a shutdown has passed, and jobs were not done.
+///
+/// ```
+/// use std::time::Duration;
+/// let pool = callsoon::ThreadPoolExecutor::new();
+/// callsoon::run(async {
+///     let job = callsoon::run_in_executor(Some(&pool), || std::thread::sleep(Duration::from_millis(50)));
+///     pool.shutdown();
+///     let stuck = pool.join(Duration::from_millis(1)).unwrap_err();
+///     assert_eq!(stuck.jobs(), 1);
+///     job.await.unwrap();
+/// }).unwrap();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StuckJobs {
+    pub(crate) jobs: usize,
+}
+
+impl StuckJobs {
+    /// How many jobs were running, or waiting behind them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = callsoon::ThreadPoolExecutor::new();
+    /// assert!(pool.join(Duration::ZERO).is_ok(), "a pool without jobs has none that is stuck");
+    /// ```
+    pub fn jobs(&self) -> usize {
+        self.jobs
+    }
+}
+
+impl fmt::Display for StuckJobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.jobs {
+            1 => f.write_str("one job is still not done"),
+            jobs => write!(f, "{jobs} jobs are still not done"),
+        }
+    }
+}
+
+impl Error for StuckJobs {}

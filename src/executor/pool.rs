@@ -1,0 +1,602 @@
+//! A pool of threads that come when they are needed and go when they are not.
+//!
+//! ```text
+//!   execute ─► queue ──► next ─► run        a thread: start ─► initializer ─► next … next ─► end
+//!                │                             none idle, room for one more ─┘       │
+//!                └─ one idle: it is told; else a new thread                idle too long, or shut
+//! ```
+//! One lock guards the queue and every count, so that no job can fall between a thread that gives up and one that was
+//! not started: who leaves has looked at the queue under it, and a thread is made under it, so a job that waits in the
+//! queue always has a thread that will come to it. `idle` counts the threads that sleep and have not been told; who tells
+//! one takes it off that count himself, so two jobs never count on the same sleeper.
+//!
+//! The system may refuse a thread. Where there is no other, the job is refused with its word; where there is, the job
+//! waits for it. No job is run, dropped or looked at with the lock held.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::executor::error::{ExecutorError, StuckJobs};
+use crate::executor::job::{Executor, Job, Withdraw};
+use crate::kernel::report::{drop_quietly, run_quietly};
+use crate::kernel::task::waker::watch_forks;
+use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::sys::fork;
+
+/// How long an idle thread stays, unless the builder says otherwise: long enough that a burst a second starts threads
+/// once, short enough that a burst at the start of a program does not cost their stacks for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The most threads where nobody has said how many: Python's figure. Jobs mostly wait, so there may be more than cores,
+/// but not so many that a large machine drowns in them.
+fn default_workers() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    cores.saturating_add(4).min(32)
+}
+
+/// A pool of threads for jobs that block: asyncio's `ThreadPoolExecutor`.
+///
+/// Threads start on demand, are used again, and end when they have been idle for a while. Clones are the same pool. When
+/// the last one is dropped the pool is shut down: jobs that wait are still run, and nobody waits for them.
+///
+/// ```
+/// callsoon::run(async {
+///     let pool = callsoon::ThreadPoolExecutor::builder().max_workers(2).build();
+///     let answer = callsoon::run_in_executor(Some(&pool), || 6 * 7).await;
+///     assert_eq!(answer.unwrap(), 42);
+/// }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ThreadPoolExecutor {
+    owner: Arc<Owner>,
+}
+
+/// What all clones hold, and no thread does.
+struct Owner {
+    pool: Arc<Pool>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.pool.shut(false);
+    }
+}
+
+type Initializer = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Clone)]
+struct Settings {
+    max_workers: usize,
+    keep_alive: Duration,
+    thread_name_prefix: String,
+    stack_size: Option<usize>,
+    initializer: Option<Initializer>,
+}
+
+struct Pool {
+    settings: Settings,
+    /// The fork generation of the process whose threads these are.
+    forks: u32,
+    state: Mutex<State>,
+    /// A thread is told: there is a job for it, or the pool is shut.
+    work: Condvar,
+    /// A job is done, or a thread has ended.
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Jobs that no thread has taken.
+    queue: VecDeque<Job>,
+    /// Threads that have been started and have not ended.
+    workers: usize,
+    /// Threads that sleep and have not been told.
+    idle: usize,
+    /// Threads that have been told and have not woken up.
+    told: usize,
+    /// Jobs that run.
+    running: usize,
+    /// Jobs in the queue that nobody wants; a few more or less, since it is counted without looking.
+    withdrawn: usize,
+    /// Threads ever started, for their names.
+    started: usize,
+    /// No more jobs come in, and threads end when the queue is empty.
+    shut: bool,
+    /// An initializer has panicked.
+    broken: bool,
+    /// Who waits for the last thread to end.
+    waiters: Waiters<Waker>,
+}
+
+impl State {
+    fn jobs(&self) -> usize {
+        let queued = self.queue.iter().filter(|job| job.is_wanted()).count();
+        self.running + queued
+    }
+
+    /// Nothing is left to wait for.
+    fn is_over(&self) -> bool {
+        if self.shut {
+            self.workers == 0
+        } else {
+            self.jobs() == 0
+        }
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the threads of this pool are another process's.
+    fn is_inherited(&self) -> bool {
+        self.forks != fork::generation()
+    }
+
+    fn execute(self: &Arc<Self>, job: Job) -> Result<(), ExecutorError> {
+        // A forked child first: its copy of the lock may be held for ever by a thread that is not there.
+        if self.is_inherited() {
+            return Err(ExecutorError::ShutDown);
+        }
+        let queue: Weak<Self> = Arc::downgrade(self);
+        job.queued_in(queue);
+        let mut state = self.lock();
+        if state.broken {
+            return Err(ExecutorError::Broken);
+        }
+        if state.shut {
+            return Err(ExecutorError::ShutDown);
+        }
+        state.queue.push_back(job);
+        if state.idle > 0 {
+            state.idle -= 1;
+            state.told += 1;
+            drop(state);
+            self.work.notify_one();
+            return Ok(());
+        }
+        if state.workers < self.settings.max_workers {
+            if let Err(error) = self.start_thread(&mut state) {
+                if state.workers == 0 {
+                    // Nobody would ever come to it. It goes with nothing locked.
+                    let refused = state.queue.pop_back();
+                    drop(state);
+                    drop(refused);
+                    return Err(ExecutorError::Io(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let settings = &self.settings;
+        let name = format!("{}_{}", settings.thread_name_prefix, state.started);
+        let mut builder = thread::Builder::new().name(name);
+        if let Some(size) = settings.stack_size {
+            builder = builder.stack_size(size);
+        }
+        let pool = Arc::clone(self);
+        builder.spawn(move || Worker { pool }.work())?;
+        state.started += 1;
+        state.workers += 1;
+        Ok(())
+    }
+
+    /// The next job for a thread, which has just ended one or not; `None` when the thread is to end.
+    fn next(&self, ended_one: bool) -> Option<Job> {
+        let mut state = self.lock();
+        if ended_one {
+            state.running -= 1;
+            self.progress.notify_all();
+        }
+        loop {
+            while let Some(job) = state.queue.pop_front() {
+                // What nobody wants has nothing foreign in it any more, and may be dropped here.
+                if job.is_wanted() {
+                    state.running += 1;
+                    return Some(job);
+                }
+                state.withdrawn = state.withdrawn.saturating_sub(1);
+            }
+            if state.shut {
+                return None;
+            }
+            state = self.sleep(state)?;
+        }
+    }
+
+    /// Sleeps until told; `None` when that has taken too long.
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+        state.idle += 1;
+        let asleep = Instant::now();
+        loop {
+            let left = self.settings.keep_alive.saturating_sub(asleep.elapsed());
+            let slept = self.work.wait_timeout(state, left);
+            state = slept.unwrap_or_else(PoisonError::into_inner).0;
+            if state.told > 0 {
+                state.told -= 1;
+                return Some(state);
+            }
+            if state.shut {
+                state.idle -= 1;
+                return Some(state);
+            }
+            if asleep.elapsed() >= self.settings.keep_alive {
+                state.idle -= 1;
+                return None;
+            }
+        }
+    }
+
+    /// No more jobs; those that wait are run, or dropped.
+    fn shut(&self, drop_queue: bool) {
+        if self.is_inherited() {
+            return;
+        }
+        let dropped = {
+            let mut state = self.lock();
+            state.shut = true;
+            drop_queue.then(|| std::mem::take(&mut state.queue))
+        };
+        self.work.notify_all();
+        drop_quietly(dropped);
+    }
+
+    /// An initializer has panicked: nothing runs any more.
+    fn break_down(&self) {
+        let refused = {
+            let mut state = self.lock();
+            state.broken = true;
+            state.shut = true;
+            std::mem::take(&mut state.queue)
+        };
+        self.work.notify_all();
+        for job in refused {
+            job.refuse(ExecutorError::Broken);
+        }
+    }
+
+    fn thread_ended(&self) {
+        let mut woken = Vec::new();
+        {
+            let mut state = self.lock();
+            state.workers -= 1;
+            if state.workers == 0 {
+                state.waiters.take_all(&mut woken);
+            }
+        }
+        self.progress.notify_all();
+        for waker in woken {
+            run_quietly(|| waker.wake());
+        }
+    }
+}
+
+impl Withdraw for Pool {
+    /// Throws away what nobody wants, once that is half of the queue: each such job then costs as much as it would have
+    /// cost to run into it.
+    fn withdrawn(&self) {
+        if self.is_inherited() {
+            return;
+        }
+        let mut state = self.lock();
+        state.withdrawn += 1;
+        if state.withdrawn * 2 > state.queue.len() {
+            // There is nothing foreign in what goes.
+            state.queue.retain(Job::is_wanted);
+            state.withdrawn = 0;
+            drop(state);
+            self.progress.notify_all();
+        }
+    }
+}
+
+/// A thread of a pool.
+struct Worker {
+    pool: Arc<Pool>,
+}
+
+impl Worker {
+    fn work(self) {
+        let pool = &*self.pool;
+        if let Some(initializer) = &pool.settings.initializer {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| initializer())) {
+                drop_quietly(payload);
+                return pool.break_down();
+            }
+        }
+        let mut ended_one = false;
+        while let Some(job) = pool.next(ended_one) {
+            job.run();
+            ended_one = true;
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.pool.thread_ended();
+    }
+}
+
+impl ThreadPoolExecutor {
+    /// A pool with Python's number of threads: four more than there are cores, and at most 32.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::new();
+    /// assert!(pool.max_workers() > 4 && pool.workers() == 0);
+    /// ```
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A pool with settings of its own.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::builder().max_workers(3).build();
+    /// assert_eq!(pool.max_workers(), 3);
+    /// ```
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder {
+            settings: Settings {
+                max_workers: default_workers(),
+                keep_alive: KEEP_ALIVE,
+                thread_name_prefix: "callsoon".to_owned(),
+                stack_size: None,
+                initializer: None,
+            },
+        }
+    }
+
+    /// The most threads that there may be.
+    ///
+    /// ```
+    /// assert!(callsoon::ThreadPoolExecutor::new().max_workers() <= 32);
+    /// ```
+    pub fn max_workers(&self) -> usize {
+        self.owner.pool.settings.max_workers
+    }
+
+    /// How many threads there are.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::ThreadPoolExecutor::new().workers(), 0);
+    /// ```
+    pub fn workers(&self) -> usize {
+        self.owner.pool.lock().workers
+    }
+
+    /// How many jobs run, or wait to be run.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::ThreadPoolExecutor::new().jobs(), 0);
+    /// ```
+    pub fn jobs(&self) -> usize {
+        self.owner.pool.lock().jobs()
+    }
+
+    /// Takes no more jobs. Those that wait are still run; threads end when there are none. Returns at once.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::new();
+    /// pool.shutdown();
+    /// let refused = callsoon::run(async move { callsoon::run_in_executor(Some(&pool), || ()).await });
+    /// assert!(matches!(refused.unwrap(), Err(callsoon::ExecutorError::ShutDown)));
+    /// ```
+    pub fn shutdown(&self) {
+        self.owner.pool.shut(false);
+    }
+
+    /// Takes no more jobs and drops those that wait, which end as [`ExecutorError::Cancelled`]. Returns at once.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::new();
+    /// pool.shutdown_now();
+    /// ```
+    pub fn shutdown_now(&self) {
+        self.owner.pool.shut(true);
+    }
+
+    /// Blocks until every job is done, and after a shutdown until every thread has ended, but no longer than `limit`.
+    ///
+    /// # Errors
+    /// [`StuckJobs`] where jobs are left at the limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = callsoon::ThreadPoolExecutor::new();
+    /// pool.shutdown();
+    /// pool.join(Duration::from_secs(1)).unwrap();
+    /// ```
+    pub fn join(&self, limit: Duration) -> Result<(), StuckJobs> {
+        let pool = &self.owner.pool;
+        if pool.is_inherited() {
+            return Ok(());
+        }
+        let waited = pool
+            .progress
+            .wait_timeout_while(pool.lock(), limit, |state| !state.is_over());
+        let jobs = waited.unwrap_or_else(PoisonError::into_inner).0.jobs();
+        if jobs == 0 {
+            Ok(())
+        } else {
+            Err(StuckJobs { jobs })
+        }
+    }
+
+    /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
+    pub(crate) fn poll_ended(&self, place: &mut Option<WaiterId>, waker: &Waker) -> bool {
+        let mut waker = waker.clone();
+        let mut state = self.owner.pool.lock();
+        if state.is_over() {
+            return true;
+        }
+        match place.and_then(|place| state.waiters.get_mut(place)) {
+            Some(stands) => std::mem::swap(stands, &mut waker),
+            None => {
+                *place = Some(state.waiters.join(waker));
+                return false;
+            }
+        }
+        drop(state);
+        drop(waker);
+        false
+    }
+
+    /// Gives up a place that [`poll_ended`](Self::poll_ended) gave.
+    pub(crate) fn leave(&self, place: WaiterId) {
+        let left = self.owner.pool.lock().waiters.leave(place);
+        drop(left);
+    }
+}
+
+impl Default for ThreadPoolExecutor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    fn execute(&self, job: Job) -> Result<(), ExecutorError> {
+        self.owner.pool.execute(job)
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.owner.pool.lock();
+        f.debug_struct("ThreadPoolExecutor")
+            .field("max_workers", &self.max_workers())
+            .field("workers", &state.workers)
+            .field("jobs", &state.jobs())
+            .field("shut_down", &state.shut)
+            .finish()
+    }
+}
+
+/// How a [`ThreadPoolExecutor`] is set up.
+///
+/// ```
+/// use std::time::Duration;
+/// let pool = callsoon::ThreadPoolExecutor::builder()
+///     .max_workers(8)
+///     .keep_alive(Duration::from_secs(1))
+///     .thread_name_prefix("images")
+///     .build();
+/// # assert_eq!(pool.max_workers(), 8);
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder makes nothing until `build()`"]
+pub struct ThreadPoolBuilder {
+    settings: Settings,
+}
+
+impl ThreadPoolBuilder {
+    /// The most threads that there may be; at least one.
+    ///
+    /// ```
+    /// assert_eq!(callsoon::ThreadPoolExecutor::builder().max_workers(0).build().max_workers(), 1);
+    /// ```
+    pub fn max_workers(mut self, threads: usize) -> Self {
+        self.settings.max_workers = threads.max(1);
+        self
+    }
+
+    /// How long a thread may be idle before it ends; 10 seconds unless said otherwise.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::builder().keep_alive(std::time::Duration::ZERO).build();
+    /// # assert_eq!(pool.workers(), 0);
+    /// ```
+    pub fn keep_alive(mut self, time: Duration) -> Self {
+        self.settings.keep_alive = time;
+        self
+    }
+
+    /// What the names of threads begin with; a number follows. "callsoon" unless said otherwise.
+    ///
+    /// # Panics
+    /// Where it holds a zero byte, which no name of a thread may.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let pool = callsoon::ThreadPoolExecutor::builder().thread_name_prefix("disk").build();
+    ///     let name = callsoon::run_in_executor(Some(&pool), || std::thread::current().name().map(str::to_owned));
+    ///     assert_eq!(name.await.unwrap().as_deref(), Some("disk_0"));
+    /// }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        let prefix: String = prefix.into();
+        assert!(!prefix.contains('\0'), "a thread's name holds no zero byte");
+        self.settings.thread_name_prefix = prefix;
+        self
+    }
+
+    /// The stack of each thread, in bytes; std's choice unless said otherwise.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::builder().stack_size(64 * 1024).build();
+    /// # assert_eq!(pool.workers(), 0);
+    /// ```
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.settings.stack_size = Some(bytes);
+        self
+    }
+
+    /// What each thread does first. Its panic breaks the pool: every job then ends as [`ExecutorError::Broken`].
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// thread_local!(static READY: Cell<bool> = const { Cell::new(false) });
+    ///
+    /// callsoon::run(async {
+    ///     let pool = callsoon::ThreadPoolExecutor::builder().initializer(|| READY.set(true)).build();
+    ///     assert!(callsoon::run_in_executor(Some(&pool), || READY.get()).await.unwrap());
+    /// }).unwrap();
+    /// ```
+    pub fn initializer(mut self, initializer: impl Fn() + Send + Sync + 'static) -> Self {
+        self.settings.initializer = Some(Arc::new(initializer));
+        self
+    }
+
+    /// Makes the pool, and no thread yet.
+    ///
+    /// ```
+    /// let pool = callsoon::ThreadPoolExecutor::builder().build();
+    /// assert_eq!(pool.workers(), 0);
+    /// ```
+    pub fn build(self) -> ThreadPoolExecutor {
+        watch_forks();
+        let pool = Pool {
+            settings: self.settings,
+            forks: fork::generation(),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        };
+        ThreadPoolExecutor {
+            owner: Arc::new(Owner {
+                pool: Arc::new(pool),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolBuilder")
+            .field("max_workers", &self.settings.max_workers)
+            .field("keep_alive", &self.settings.keep_alive)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! Signals as streams that tasks await.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::error::LoopClosed;
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::loop_state::LoopHandle;
+use crate::signal::error::SignalError;
+use crate::signal::listeners::{Listener, Role, register};
+use crate::sync::line::Awaiter;
+
+impl LoopHandle {
+    /// A stream of the arrivals of a signal from now on. See [`signal`].
+    ///
+    /// # Errors
+    /// As [`add_signal_handler`](Self::add_signal_handler).
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let mut hangups = event_loop.signal(libc::SIGHUP)?;
+    /// # fn kill_from_elsewhere() { unsafe { libc::raise(libc::SIGHUP) }; }
+    /// kill_from_elsewhere();
+    /// event_loop.run_until_complete(hangups.recv())??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn signal(&self, signum: i32) -> Result<Signal, SignalError> {
+        let registered = register(self, signum)?;
+        let seen = registered.arrived();
+        let listener =
+            self.listen_for_signal(registered, Role::Stream, None, Location::caller())?;
+        Ok(Signal {
+            handle: self.clone(),
+            listener,
+            seen: Cell::new(seen),
+        })
+    }
+}
+
+/// The arrivals of one signal, as a stream: made by [`signal`](fn@signal).
+///
+/// ```
+/// # callsoon::run(async {
+/// let mut winch: callsoon::Signal = callsoon::signal(libc::SIGWINCH).unwrap();
+/// # unsafe { libc::raise(libc::SIGWINCH) };
+/// winch.recv().await.unwrap();
+/// # }).unwrap();
+/// ```
+#[must_use = "while it lives, the signal has no other effect"]
+pub struct Signal {
+    handle: LoopHandle,
+    listener: Rc<Listener>,
+    /// The signal's count when `recv` last came back.
+    seen: Cell<u64>,
+}
+
+impl Signal {
+    /// Waits until the signal arrives. Arrivals since the last time, or since the stream was made, count as one and are
+    /// there at once.
+    ///
+    /// # Errors
+    /// [`LoopClosed`] where the stream's loop has closed.
+    ///
+    /// # Cancellation
+    /// Dropped, it has taken nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let mut usr1 = callsoon::signal(libc::SIGUSR1).unwrap();
+    /// # unsafe { libc::raise(libc::SIGUSR1) };
+    /// usr1.recv().await.unwrap();
+    /// # }).unwrap();
+    /// ```
+    pub async fn recv(&mut self) -> Result<(), LoopClosed> {
+        let waiting = Waiting(&self.listener);
+        poll_fn(|context| {
+            if let Some(arrived) = self.poll_seen() {
+                return Poll::Ready(arrived);
+            }
+            let awaiter = Awaiter::new(context.waker());
+            // Cloning a foreign waker is foreign code, in which a signal may arrive.
+            if let Some(arrived) = self.poll_seen() {
+                return Poll::Ready(arrived);
+            }
+            let replaced = waiting.0.awaiter.replace(Some(awaiter));
+            drop(replaced);
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn poll_seen(&self) -> Option<Result<(), LoopClosed>> {
+        let Some((count, _)) = self.listener.count() else {
+            return Some(Err(LoopClosed));
+        };
+        (self.seen.replace(count) != count).then_some(Ok(()))
+    }
+}
+
+/// Forgets who waits when the wait is over, or is given up.
+struct Waiting<'a>(&'a Listener);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        drop(self.0.awaiter.take());
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        self.listener.end(&self.handle);
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signal")
+            .field("signum", &self.listener.signum)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A stream of the arrivals of a signal, on the running loop. While it lives the signal has no other effect.
+///
+/// # Errors
+/// As [`LoopHandle::add_signal_handler`].
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// # callsoon::run(async {
+/// let mut hangups = callsoon::signal(libc::SIGHUP).unwrap();
+/// # unsafe { libc::raise(libc::SIGHUP) };
+/// hangups.recv().await.unwrap();
+/// println!("the configuration is read again");
+/// # }).unwrap();
+/// ```
+#[track_caller]
+pub fn signal(signum: i32) -> Result<Signal, SignalError> {
+    get_running_loop().signal(signum)
+}
+
+/// Waits for a Ctrl-C, the first after the first poll; then the next one has its former effect again.
+///
+/// # Errors
+/// As [`LoopHandle::add_signal_handler`].
+///
+/// # Panics
+/// When awaited outside a running loop.
+///
+/// # Cancellation
+/// Dropped, it puts the signal's former effect back.
+///
+/// ```
+/// # callsoon::run(async {
+/// # callsoon::get_running_loop().call_soon(|| unsafe { libc::raise(libc::SIGINT); });
+/// callsoon::ctrl_c().await.unwrap();
+/// println!("shutting down");
+/// # }).unwrap();
+/// ```
+pub async fn ctrl_c() -> Result<(), SignalError> {
+    Ok(signal(libc::SIGINT)?.recv().await?)
+}

@@ -1,0 +1,411 @@
+//! Signal dispositions, and what a signal handler may do: count, and ring one bell.
+//!
+//! A handler runs between any two instructions of any thread, so ours does no more than three things, all of them
+//! allowed there: it adds to the signal's counter, writes one word to the bell, and keeps `errno` as it was. Who wants
+//! to hear of a signal watches the bell and compares the counter with what it saw last. So nothing is lost when the
+//! bell can hold no more, and a handler knows none of the loops that listen.
+//!
+//! The bell is an eventfd that is never read: it stays readable, each write is an edge for every poller, and one write
+//! reaches any number of loops. Elsewhere than on Linux it is a pipe, which has to be drained; a poller whose edge comes
+//! after that finds nothing to report, so that whoever drains has to tell the others.
+//!
+//! A signal is caught while at least one [`Registration`] for it lives; the last one to go puts back the disposition
+//! that the first one found, unless somebody else has installed a handler meanwhile, which then stands. Handlers
+//! restart what they interrupt. In a forked child every disposition is back before `fork` returns, and the bell, which
+//! the child shares with its parent, is never touched: there a signal does what it did before the parent caught it.
+//!
+//! The bell is made for the first registration and stays: a handler that has read its number may be about to write, and
+//! must not meet a stranger's descriptor there.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token, event};
+
+use crate::sys::fork;
+
+/// One more than the highest number of a signal anywhere: Linux has 64, other systems fewer.
+const KINDS: usize = 65;
+
+/// One signal, in words that a handler may read and write.
+struct Kind {
+    /// How often it has arrived while it was caught. Only grows.
+    arrived: AtomicU64,
+    /// How many registrations live. Changed under the lock of [`TABLE`].
+    users: AtomicU32,
+    /// The disposition from before; null while the signal is not caught. Changed under the lock of [`TABLE`], and read by
+    /// no handler.
+    former: AtomicPtr<libc::sigaction>,
+    /// Once `arrived` has got here, and while there is one registration only, the signal's default action takes place as
+    /// it arrives, without waiting for any loop. `u64::MAX` is never.
+    hard: AtomicU64,
+}
+
+static KIND: [Kind; KINDS] = [const {
+    Kind {
+        arrived: AtomicU64::new(0),
+        users: AtomicU32::new(0),
+        former: AtomicPtr::new(ptr::null_mut()),
+        hard: AtomicU64::new(u64::MAX),
+    }
+}; KINDS];
+
+/// Where handlers write; −1 before there is a bell, and in a forked child until it makes its own.
+static BELL: AtomicI32 = AtomicI32::new(-1);
+
+/// Held while dispositions change. No handler takes it.
+static TABLE: Mutex<Option<Made>> = Mutex::new(None);
+
+/// What a handler writes: a count for an eventfd, some bytes for a pipe.
+static STROKE: u64 = 1;
+
+/// The bell's other end.
+#[derive(Clone, Copy)]
+struct Made {
+    /// The fork generation of the process that made it.
+    forks: u32,
+    /// Becomes readable by a stroke. Never closed, like [`BELL`].
+    watched: RawFd,
+}
+
+/// The signal handler of this crate, for every signal.
+extern "C" fn arrived(signum: libc::c_int) {
+    let Some(kind) = usize::try_from(signum).ok().and_then(|n| KIND.get(n)) else {
+        return;
+    };
+    let count = kind.arrived.fetch_add(1, Ordering::SeqCst) + 1;
+    let bell = BELL.load(Ordering::SeqCst);
+    let errno = errno_place();
+    // SAFETY: `errno` is a thread-local of this very thread, alive as long as the thread runs; reading and writing it
+    // is allowed in a handler, and nobody else refers to it during this call. `write` is allowed too; it reads eight bytes
+    // of a static. The bell is never closed in the process that made it, so its number is either −1, which fails, or
+    // the bell's. What `write` answers is of no interest: a bell that is full has somebody who has yet to hear it.
+    unsafe {
+        let kept = *errno;
+        libc::write(bell, (&raw const STROKE).cast(), size_of::<u64>());
+        if count >= kind.hard.load(Ordering::SeqCst) && kind.users.load(Ordering::SeqCst) == 1 {
+            // Both calls are allowed in a handler. The signal is blocked until it returns, and takes effect then.
+            libc::signal(signum, libc::SIG_DFL);
+            libc::raise(signum);
+        }
+        *errno = kept;
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "fuchsia"))]
+fn errno_place() -> *mut libc::c_int {
+    // SAFETY: the call has no arguments and gives the address of a thread-local.
+    unsafe { libc::__errno_location() }
+}
+
+#[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
+fn errno_place() -> *mut libc::c_int {
+    // SAFETY: the call has no arguments and gives the address of a thread-local.
+    unsafe { libc::__error() }
+}
+
+#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+fn errno_place() -> *mut libc::c_int {
+    // SAFETY: the call has no arguments and gives the address of a thread-local.
+    unsafe { libc::__errno() }
+}
+
+/// Why a signal is not caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// There is no signal of that number.
+    Unknown,
+    /// The system lets nobody catch it, or it says that the program itself has failed at this very instruction, to which
+    /// it would return.
+    Uncatchable,
+}
+
+/// Whether a handler for that signal makes sense.
+pub(crate) fn check(signum: i32) -> Result<(), Unfit> {
+    const UNCATCHABLE: [i32; 6] = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+    ];
+    if UNCATCHABLE.contains(&signum) {
+        return Err(Unfit::Uncatchable);
+    }
+    match usize::try_from(signum) {
+        Ok(1..KINDS) => Ok(()),
+        _ => Err(Unfit::Unknown),
+    }
+}
+
+/// While it lives the signal is caught and counted.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    signum: i32,
+    /// The fork generation of the process that it is for.
+    forks: u32,
+}
+
+impl Registration {
+    /// Catches a signal that [`check`] has let through.
+    pub(crate) fn new(signum: i32) -> io::Result<Self> {
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        make_bell(&mut table)?;
+        let kind = kind(signum);
+        if kind.users.load(Ordering::SeqCst) == 0 {
+            let former = exchange(signum, Some(&ours()))?;
+            kind.former
+                .store(Box::into_raw(Box::new(former)), Ordering::SeqCst);
+        }
+        kind.users.fetch_add(1, Ordering::SeqCst);
+        Ok(Self {
+            signum,
+            forks: fork::generation(),
+        })
+    }
+
+    /// Catches a signal if nobody has caught or ignored it; `None` where somebody has.
+    pub(crate) fn if_default(signum: i32) -> io::Result<Option<Self>> {
+        let present = exchange(signum, None)?;
+        if present.sa_sigaction != libc::SIG_DFL {
+            return Ok(None);
+        }
+        Self::new(signum).map(Some)
+    }
+
+    pub(crate) fn signum(&self) -> i32 {
+        self.signum
+    }
+
+    /// How often the signal has arrived while it was caught.
+    pub(crate) fn arrived(&self) -> u64 {
+        kind(self.signum).arrived.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody else has registered for the signal.
+    pub(crate) fn is_only_one(&self) -> bool {
+        kind(self.signum).users.load(Ordering::SeqCst) == 1
+    }
+
+    /// The arrival by which [`arrived`](Self::arrived) gets to `count`, and each after it, has the signal's default
+    /// action at once, whatever the loop is doing; only while this is the only registration.
+    pub(crate) fn harden(&self, count: u64) {
+        kind(self.signum).hard.store(count, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if self.forks != fork::generation() {
+            // A forked child, where everything has been put back already.
+            return;
+        }
+        let _table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = kind(self.signum);
+        if kind.users.fetch_sub(1, Ordering::SeqCst) == 1 {
+            kind.hard.store(u64::MAX, Ordering::SeqCst);
+            put_back(self.signum, kind.former.load(Ordering::SeqCst));
+            // Out of reach first, freed then: the child of a fork between the two must not find it.
+            let former = kind.former.swap(ptr::null_mut(), Ordering::SeqCst);
+            if !former.is_null() {
+                // SAFETY: every pointer in `former` came from `Box::into_raw`, and whoever swaps it out owns it. The
+                // lock of the table is held, so nobody in this process is reading it; handlers never do.
+                drop(unsafe { Box::from_raw(former) });
+            }
+        }
+    }
+}
+
+/// Sends a signal to the calling thread.
+pub(crate) fn raise(signum: i32) -> io::Result<()> {
+    // SAFETY: the call takes a number. What it sets off is what the signal's disposition says.
+    if unsafe { libc::raise(signum) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Gives a signal its default action, whatever this process was started with.
+#[cfg(test)]
+pub(crate) fn reset(signum: i32) {
+    // SAFETY: the call takes numbers.
+    let former = unsafe { libc::signal(signum, libc::SIG_DFL) };
+    assert_ne!(former, libc::SIG_ERR);
+}
+
+/// The words of a signal that `check` has let through.
+fn kind(signum: i32) -> &'static Kind {
+    // Registrations are made for checked numbers only; 0 is nobody's.
+    usize::try_from(signum)
+        .ok()
+        .and_then(|n| KIND.get(n))
+        .unwrap_or(&KIND[0])
+}
+
+/// Our handler, as the system wants it.
+fn ours() -> libc::sigaction {
+    // SAFETY: `sigaction` is plain data for which all zeros is a value: no flags, an empty mask, the default action.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = handler();
+    // On the alternate stack where a thread has one: its own may be small, or nearly full.
+    action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    action
+}
+
+fn handler() -> libc::sighandler_t {
+    arrived as extern "C" fn(libc::c_int) as libc::sighandler_t
+}
+
+/// Installs a disposition, or none, and gives the one from before.
+fn exchange(signum: i32, action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
+    // SAFETY: as in `ours`.
+    let mut former: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let action = action.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live and
+    // writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
+    // disposition is one that stood before.
+    if unsafe { libc::sigaction(signum, action, &mut former) } == 0 {
+        Ok(former)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Puts back the disposition from before, unless somebody has taken our place.
+fn put_back(signum: i32, former: *mut libc::sigaction) {
+    if former.is_null() {
+        return;
+    }
+    let present = exchange(signum, None);
+    if present.is_ok_and(|present| present.sa_sigaction == handler()) {
+        // SAFETY: the pointer was in `former`, so it came from `Box::into_raw` of an initialised disposition. It is freed
+        // under the lock that the caller holds, or, in a forked child, by nobody: the only thread is here.
+        let _ = exchange(signum, Some(unsafe { &*former }));
+    }
+}
+
+/// Makes the bell where this process has none.
+fn make_bell(made: &mut Option<Made>) -> io::Result<Made> {
+    static FORGET_IN_CHILDREN: Once = Once::new();
+    if let Some(made) = made.filter(|made| made.forks == fork::generation()) {
+        return Ok(made);
+    }
+    let (watched, struck) = new_bell()?;
+    FORGET_IN_CHILDREN.call_once(|| {
+        // SAFETY: null handlers are allowed and mean "none"; `child` lives as long as the process and does what is
+        // allowed between fork and exec: it reads and writes atomics and calls `sigaction`.
+        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+    });
+    let new = Made {
+        forks: fork::generation(),
+        watched,
+    };
+    *made = Some(new);
+    BELL.store(struck, Ordering::SeqCst);
+    Ok(new)
+}
+
+/// The end to watch and the end to write to.
+#[cfg(target_os = "linux")]
+fn new_bell() -> io::Result<(RawFd, RawFd)> {
+    // SAFETY: the call takes numbers.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((fd, fd))
+}
+
+/// The end to watch and the end to write to.
+#[cfg(not(target_os = "linux"))]
+fn new_bell() -> io::Result<(RawFd, RawFd)> {
+    use std::os::fd::IntoRawFd;
+
+    let (sender, receiver) = mio::unix::pipe::new()?;
+    Ok((receiver.into_raw_fd(), sender.into_raw_fd()))
+}
+
+/// In a forked child: its signals do what they did before the parent caught them, and its bell is the parent's.
+extern "C" fn child() {
+    BELL.store(-1, Ordering::SeqCst);
+    for (signum, kind) in (0..).zip(&KIND) {
+        kind.users.store(0, Ordering::SeqCst);
+        kind.hard.store(u64::MAX, Ordering::SeqCst);
+        // Not freed: another thread of the parent may have been doing just that.
+        put_back(signum, kind.former.swap(ptr::null_mut(), Ordering::SeqCst));
+    }
+}
+
+/// The bell as a source of readiness: each loop registers it for itself.
+pub(crate) struct Bell {
+    watched: RawFd,
+}
+
+impl Bell {
+    /// Every poller hears every stroke, and there is nothing to drain.
+    pub(crate) const STAYS_READABLE: bool = cfg!(target_os = "linux");
+
+    /// The process's bell, made where there is none.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = make_bell(&mut table)?.watched;
+        Ok(Self { watched })
+    }
+
+    /// Empties the bell where it must be, so that the next stroke is an edge. Counters are read after it: what they say
+    /// is newer.
+    pub(crate) fn drain(&self) {
+        if Self::STAYS_READABLE {
+            return;
+        }
+        let mut buffer = [0_u8; 512];
+        loop {
+            // SAFETY: the buffer is writable and as long as said; the descriptor is never closed, and does not block.
+            let read =
+                unsafe { libc::read(self.watched, buffer.as_mut_ptr().cast(), buffer.len()) };
+            if read <= 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl event::Source for Bell {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.watched).register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.watched).reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.watched).deregister(registry)
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell").finish_non_exhaustive()
+    }
+}
