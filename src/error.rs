@@ -483,6 +483,8 @@ pub enum RunError {
     Stopped,
     /// The main task was cancelled.
     Cancelled(Cancellation),
+    /// Ctrl-C has cancelled the main task.
+    Interrupted,
     /// The operating system refused to create the loop's resources, or to wait for events.
     Io(io::Error),
 }
@@ -494,6 +496,7 @@ impl fmt::Display for RunError {
             Self::Nested => f.write_str("a loop is already running in this thread"),
             Self::Stopped => f.write_str("the event loop was stopped before the future completed"),
             Self::Cancelled(cancelled) => write!(f, "the main task was {cancelled}"),
+            Self::Interrupted => f.write_str("interrupted by Ctrl-C"),
             Self::Io(error) => write!(f, "the event loop cannot wait for events: {error}"),
         }
     }

@@ -106,6 +106,7 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   combine/cancel_on_drop   cancel_on_drop
 //!   combine/tally            how many children are left
 //!   combine/tasks            children in a list or a tuple
 //!   combine/gather           gather
@@ -126,7 +127,8 @@
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
-//!   runner                   run
+//!   async_drop               defer_async_drop
+//!   runner                   run, Runner
 //! ```
 //!
 //! One event's walk: `turn` asks the reactor to wait → `reactor` turns a mio token into a slab entry, generation checked
@@ -135,6 +137,7 @@
 //! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
 //! the walk again.
 
+mod async_drop;
 mod combine;
 mod context_var;
 mod debug;
@@ -152,10 +155,12 @@ pub mod sync;
 mod sys;
 mod time;
 
+pub use async_drop::{AsyncDrop, defer_async_drop};
 pub use combine::{
-    AsCompleted, Failure, FailureCause, Gather, GatherError, GatherFutures, GroupClosed,
-    GroupError, Outcome, ReturnWhen, Settled, Shield, TaskGroup, Tasks, TryGather, TryGatherError,
-    as_completed, for_each_limit, gather, gather_tuple, shield, task_group, try_gather, wait,
+    AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
+    GroupClosed, GroupError, Outcome, ReturnWhen, Settled, Shield, TaskGroup, Tasks, TryGather,
+    TryGatherError, as_completed, for_each_limit, gather, gather_tuple, shield, task_group,
+    try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use debug::metrics::Metrics;
@@ -187,7 +192,7 @@ pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
-pub use runner::run;
+pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 #[cfg(unix)]
 pub use signal::{Signal, SignalError, ctrl_c, signal};

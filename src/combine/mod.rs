@@ -10,6 +10,7 @@
 //! [`Watch`](watch::Watch).
 
 mod as_completed;
+mod cancel_on_drop;
 mod for_each;
 mod gather;
 mod group;
@@ -24,6 +25,7 @@ mod wait;
 pub(crate) mod watch;
 
 pub use as_completed::{AsCompleted, as_completed};
+pub use cancel_on_drop::CancelOnDrop;
 pub use for_each::for_each_limit;
 pub use gather::{Gather, GatherError, Settled, gather, gather_tuple};
 pub use group::{GroupClosed, TaskGroup};

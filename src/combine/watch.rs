@@ -12,8 +12,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
@@ -36,6 +37,11 @@ struct Shared {
 impl Watch {
     /// Watches tasks, which are numbered in their order. Those that have ended already come first.
     pub(crate) fn new<'t, T: 'static>(tasks: impl IntoIterator<Item = &'t Task<T>>) -> Self {
+        Self::of(tasks.into_iter().map(Task::as_ref))
+    }
+
+    /// [`new`](Self::new) for tasks of any type.
+    pub(crate) fn of(tasks: impl IntoIterator<Item = TaskRef>) -> Self {
         let shared = Rc::new(Shared {
             ended: RefCell::default(),
             awaiter: Cell::new(None),
@@ -46,7 +52,6 @@ impl Watch {
                 shared.ended.borrow_mut().push_back(number);
                 continue;
             }
-            let task = task.as_ref();
             let id = CallbackId::next(&task.state);
             let notice = Notice {
                 shared: Rc::clone(&shared),
@@ -78,6 +83,23 @@ impl Watch {
         let awaiter = Awaiter::new(waker);
         let replaced = self.shared.awaiter.replace(Some((enough, awaiter)));
         drop(replaced);
+    }
+}
+
+impl Watch {
+    /// Waits until all of them have ended.
+    pub(crate) async fn all_ended(self) {
+        let all = self.notices.len() + self.ended();
+        poll_fn(|context| {
+            if self.ended() < all {
+                self.wake_at(all, context.waker());
+            }
+            match self.ended() < all {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
     }
 }
 

@@ -229,6 +229,11 @@ impl LoopHandle {
         self.reference(key)
     }
 
+    /// The main task of the run that is under way.
+    pub(crate) fn main_task(&self) -> Option<TaskRef> {
+        self.reference(self.state.root_key())
+    }
+
     fn reference(&self, key: Key) -> Option<TaskRef> {
         Some(TaskRef {
             task: self.state.task(key)?,

@@ -7,11 +7,12 @@ use std::ops::Deref;
 use std::panic::{Location, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::Context as TaskContext;
 use std::time::Duration;
 
 use crate::error::RunError;
 use crate::kernel::close::close;
+use crate::kernel::context::Context;
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
 use crate::kernel::report::run_quietly;
 use crate::kernel::task::cell::{Header, Run, Step};
@@ -51,7 +52,7 @@ pub struct EventLoop {
 struct NoRoot;
 
 impl Root for NoRoot {
-    fn step(&mut self, _: &mut Context<'_>) -> Step {
+    fn step(&mut self, _: &mut TaskContext<'_>) -> Step {
         Step::Refused
     }
 }
@@ -111,12 +112,24 @@ impl EventLoop {
     /// ```
     #[track_caller]
     pub fn run_until_complete<F: IntoFuture>(&self, future: F) -> Result<F::Output, RunError> {
-        let location = Location::caller();
+        self.run_root(future, None, Location::caller())
+    }
+
+    /// [`run_until_complete`](Self::run_until_complete) in a context, if there is one: that very context, not a copy.
+    pub(crate) fn run_root<F: IntoFuture>(
+        &self,
+        future: F,
+        context: Option<Context>,
+        location: &'static Location<'static>,
+    ) -> Result<F::Output, RunError> {
         let run = self.begin()?;
         // What has come in since the last run stands in line before the main future.
         run.state.drain_inbox();
         let future = pin!(Some(future.into_future()));
         let header = self.install_root(location);
+        if context.is_some() {
+            header.0.with_extra(|extra| extra.context = context);
+        }
         let mut root = RootFuture {
             header,
             home: Rc::clone(&run.state),

@@ -52,8 +52,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     }
     let hook = state.replace_task_hook(None);
     state.shielded(IN_CLOSE, || drop(hook));
-    let context = state.swap_context(None);
-    state.shielded(IN_CLOSE, || drop(context));
+    let contexts = (state.swap_context(None), state.root.context.take());
+    state.shielded(IN_CLOSE, || drop(contexts));
     let handler = state.replace_handler(None);
     state.shielded(IN_CLOSE, || drop(handler));
     drop(state.take_reactor());

@@ -143,6 +143,10 @@ pub(crate) struct RootSlot {
     pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
     /// What hangs on it.
     pub(crate) branch: Cell<Branch>,
+    /// Somebody wants the context in which it ends.
+    pub(crate) keeps_context: Cell<bool>,
+    /// That context.
+    pub(crate) context: Cell<Option<Context>>,
 }
 
 /// The scopes of all tasks.
@@ -256,6 +260,8 @@ impl LoopState {
                 scheduled: Cell::new(false),
                 task: RefCell::new(None),
                 branch: Cell::new(Branch::Bare),
+                keeps_context: Cell::new(false),
+                context: Cell::new(None),
             },
             scopes: Scopes {
                 tree: RefCell::new(Tree::new()),

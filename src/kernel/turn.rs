@@ -402,11 +402,19 @@ fn keep_context(state: &LoopState, task: &dyn Run, outer: Option<LoopContext>) {
         return;
     };
     let header = task.header();
-    if header.state.is_done() {
-        state.shielded("Exception in the destructor of a context", || drop(own));
-    } else {
+    if !header.state.is_done() {
         header.with_extra(|extra| extra.context = Some(own));
+        return;
     }
+    // Whoever runs several main futures one after the other gives the context of one to the next.
+    let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
+        state.root.context.replace(Some(own))
+    } else {
+        Some(own)
+    };
+    state.shielded("Exception in the destructor of a context", || {
+        drop(unneeded)
+    });
 }
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.

@@ -235,6 +235,19 @@ pub(crate) fn raise(signum: i32) -> io::Result<()> {
     }
 }
 
+/// Whether this is the thread on which the program began, to which the terminal's signals belong.
+pub(crate) fn is_main_thread() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: both calls take nothing and cannot fail.
+        unsafe { libc::gettid() == libc::getpid() }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        std::thread::current().name() == Some("main")
+    }
+}
+
 /// Gives a signal its default action, whatever this process was started with.
 #[cfg(test)]
 pub(crate) fn reset(signum: i32) {

@@ -5,7 +5,7 @@
 
 mod interval;
 pub(crate) mod sleep;
-mod timeout;
+pub(crate) mod timeout;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until, sleep_with};

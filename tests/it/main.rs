@@ -28,6 +28,7 @@ mod intervals;
 mod lifecycle;
 mod misuse;
 mod queues;
+mod runner;
 mod scopes;
 mod shield;
 mod smoke;

@@ -495,7 +495,8 @@ impl<F: Future + 'static, H: Home + 'static> Join<F::Output, H> for TaskCell<F, 
             return Poll::Ready(self.take_output());
         }
         let slot = header.slot.get();
-        if awaiting.slot() != slot
+        if awaiting != Key::NONE
+            && awaiting.slot() != slot
             && header.state.is_plainly_pending()
             && self.home.note_await(awaiting, slot)
         {

@@ -1,0 +1,206 @@
+//! Clean-up that has to await, for things whose destructors cannot.
+//!
+//! The counterpart of what asyncio does for asynchronous generators: a clean-up is deposited with the loop while the
+//! thing that needs it lives, and runs when that thing is dropped, or at the program's end if it never is. It runs as a
+//! task, which the end of a program does not cancel but waits for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::combine::watch::Watch;
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::local::LoopLocal;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::reference::TaskRef;
+
+static DEPOSIT: LoopLocal<Deposit> = LoopLocal::new(Deposit::default);
+
+type CleanUp = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The clean-ups of one loop.
+#[derive(Default)]
+struct Deposit {
+    /// Those whose time has not come, in the order in which they were deposited.
+    waiting: RefCell<BTreeMap<u64, CleanUp>>,
+    /// Counts them: a number is used once.
+    count: Cell<u64>,
+    /// The tasks of those that run.
+    running: RefCell<Vec<TaskRef>>,
+    /// The program ends: whatever is due from now on waits for [`LoopHandle::shutdown_async_drops`].
+    ending: Cell<bool>,
+}
+
+impl Deposit {
+    fn run(&self, handle: &LoopHandle, clean_up: CleanUp) {
+        let task = handle.task_builder().name("async drop").spawn(clean_up);
+        let mut running = self.running.borrow_mut();
+        running.retain(|task| !task.done());
+        running.push(task.as_ref());
+    }
+}
+
+/// A clean-up that is deposited with the loop, and when it is due: when this is dropped. Made by [`defer_async_drop`].
+///
+/// ```
+/// use callsoon::{AsyncDrop, defer_async_drop, sleep};
+/// use std::time::Duration;
+///
+/// struct Connection { _goodbye: AsyncDrop }
+///
+/// callsoon::run(async {
+///     let goodbye = async { sleep(Duration::from_millis(1)).await; println!("said goodbye") };
+///     let connection = Connection { _goodbye: defer_async_drop(goodbye) };
+///     drop(connection); // the goodbye runs now, as a task
+/// }).unwrap();
+/// ```
+#[must_use = "dropping it is what makes the clean-up due"]
+pub struct AsyncDrop {
+    handle: LoopHandle,
+    /// Its number in the deposit; `None` once it was taken out.
+    number: Option<u64>,
+}
+
+impl LoopHandle {
+    /// Deposits a clean-up with the loop: it runs as a task when the returned value is dropped, or when the program ends.
+    /// A closed loop drops it.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let goodbye = event_loop.defer_async_drop(async { println!("goodbye") });
+    /// drop(goodbye);
+    /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn defer_async_drop(&self, clean_up: impl Future<Output = ()> + 'static) -> AsyncDrop {
+        let number = (!self.is_closed()).then(|| {
+            DEPOSIT.with(self, |deposit| {
+                let number = deposit.count.get();
+                deposit.count.set(number + 1);
+                let clean_up = Box::pin(clean_up);
+                deposit.waiting.borrow_mut().insert(number, clean_up);
+                number
+            })
+        });
+        AsyncDrop {
+            handle: self.clone(),
+            number,
+        }
+    }
+
+    /// Runs all clean-ups that are deposited with the loop, at once, and waits until they have ended, with those that run
+    /// already; a panic of one goes to the exception handler. What becomes due from now on waits for the next call.
+    /// [`run`](crate::run) does this at the end of a program: asyncio's `shutdown_asyncgens`.
+    ///
+    /// # Cancellation
+    /// Dropped, it waits no longer; the clean-ups run on.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let kept = callsoon::defer_async_drop(async { println!("goodbye") });
+    ///     event_loop.shutdown_async_drops().await;
+    ///     drop(kept); // nothing is left to run
+    /// }).unwrap();
+    /// ```
+    pub fn shutdown_async_drops(&self) -> impl Future<Output = ()> + use<> {
+        let handle = self.clone();
+        async move {
+            begin_end(&handle);
+            loop {
+                let due = DEPOSIT.with(&handle, |deposit| deposit.waiting.take());
+                for (_, clean_up) in due {
+                    DEPOSIT.with(&handle, |deposit| deposit.run(&handle, clean_up));
+                }
+                let running = DEPOSIT.with(&handle, |deposit| deposit.running.take());
+                if running.is_empty() {
+                    return;
+                }
+                Watch::of(running).all_ended().await;
+            }
+        }
+    }
+}
+
+/// The program ends: clean-ups that become due wait for [`LoopHandle::shutdown_async_drops`].
+pub(crate) fn begin_end(handle: &LoopHandle) {
+    DEPOSIT.with(handle, |deposit| deposit.ending.set(true));
+}
+
+/// Whether a task is a clean-up, which the end of a program waits for and does not cancel.
+pub(crate) fn is_clean_up(handle: &LoopHandle, task: &TaskRef) -> bool {
+    DEPOSIT.with(handle, |deposit| deposit.running.borrow().contains(task))
+}
+
+/// Deposits a clean-up with the running loop. See [`LoopHandle::defer_async_drop`].
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// callsoon::run(async {
+///     let _goodbye = callsoon::defer_async_drop(async { println!("goodbye") });
+/// }).unwrap();
+/// ```
+#[track_caller]
+pub fn defer_async_drop(clean_up: impl Future<Output = ()> + 'static) -> AsyncDrop {
+    get_running_loop().defer_async_drop(clean_up)
+}
+
+impl AsyncDrop {
+    /// Runs the clean-up here and now, as part of the task that awaits it.
+    ///
+    /// # Cancellation
+    /// Drops the clean-up, wherever it is.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     callsoon::defer_async_drop(async { println!("goodbye") }).run().await;
+    /// }).unwrap();
+    /// ```
+    pub async fn run(self) {
+        let mut this = self;
+        if let Some(clean_up) = this.take() {
+            clean_up.await;
+        }
+    }
+
+    /// Drops the clean-up unrun.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     callsoon::defer_async_drop(async { unreachable!() }).dismiss();
+    /// }).unwrap();
+    /// ```
+    pub fn dismiss(self) {
+        let mut this = self;
+        drop(this.take());
+    }
+
+    fn take(&mut self) -> Option<CleanUp> {
+        let number = self.number.take()?;
+        DEPOSIT.with(&self.handle, |deposit| {
+            deposit.waiting.borrow_mut().remove(&number)
+        })
+    }
+}
+
+impl Drop for AsyncDrop {
+    fn drop(&mut self) {
+        let ending = DEPOSIT.with(&self.handle, |deposit| deposit.ending.get());
+        if ending || self.handle.is_closed() {
+            return;
+        }
+        if let Some(clean_up) = self.take() {
+            DEPOSIT.with(&self.handle, |deposit| deposit.run(&self.handle, clean_up));
+        }
+    }
+}
+
+impl fmt::Debug for AsyncDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncDrop").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! A task that ends with its handle.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::error::TaskError;
+use crate::kernel::task::handle::Task;
+
+impl<T: 'static> Task<T> {
+    /// Wraps the handle so that dropping it asks the task to end; without that, dropping cancels nothing. For tasks that
+    /// are worth nothing without whoever waits for them: in a `select!`, in a struct.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let task = callsoon::create_task(std::future::pending::<()>());
+    ///     let watched = task.as_ref();
+    ///     drop(task.cancel_on_drop());
+    ///     callsoon::yield_now().await;
+    ///     assert!(watched.cancelled());
+    /// }).unwrap();
+    /// ```
+    pub fn cancel_on_drop(self) -> CancelOnDrop<T> {
+        CancelOnDrop { task: Some(self) }
+    }
+}
+
+/// A task that is asked to end when this is dropped; made by [`Task::cancel_on_drop`]. Awaiting it awaits the task.
+///
+/// ```
+/// callsoon::run(async {
+///     let task = callsoon::create_task(async { 7 }).cancel_on_drop();
+///     assert_eq!(task.await.unwrap(), 7);
+/// }).unwrap();
+/// ```
+#[must_use = "dropping it cancels the task"]
+pub struct CancelOnDrop<T: 'static> {
+    /// `None` once taken out.
+    task: Option<Task<T>>,
+}
+
+impl<T: 'static> CancelOnDrop<T> {
+    /// The task, which then no longer ends with its handle.
+    ///
+    /// ```
+    /// callsoon::run(async {
+    ///     let task = callsoon::create_task(async { 7 }).cancel_on_drop().into_inner();
+    ///     assert_eq!(task.await.unwrap(), 7);
+    /// }).unwrap();
+    /// ```
+    pub fn into_inner(mut self) -> Task<T> {
+        match self.task.take() {
+            Some(task) => task,
+            None => unreachable!("the task is taken out here, once"),
+        }
+    }
+}
+
+impl<T: 'static> Future for CancelOnDrop<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.task {
+            Some(task) => Pin::new(task).poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T: 'static> Drop for CancelOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.cancel_with("its handle was dropped");
+        }
+    }
+}
+
+impl<T> fmt::Debug for CancelOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CancelOnDrop").field(&self.task).finish()
+    }
+}
