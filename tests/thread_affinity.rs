@@ -10,12 +10,15 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::{
-    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError,
-    ExecutorFuture, FutureError, Handle, Interval, InvalidState, Job, LifoQueue, LoopClosed,
-    LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue,
-    RemoteHandle, ReturnWhen, RunError, Shield, Signal, SignalError, Sleep, StuckJobs, Task,
-    TaskBuilder, TaskError, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
-    ThreadPoolExecutor, ThreadsafeHandle, TimerHandle, YieldNow,
+    AsCompleted, AsyncDrop, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
+    Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError, ExecutorFuture, Failure,
+    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, Interval,
+    InvalidState, Job, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics, MissedTickBehavior,
+    Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield,
+    Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId,
+    TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
+    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather, TryGatherError,
+    YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -60,6 +63,22 @@ assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<&'static mut Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
 assert_not_impl!(ExceptionContext: Send, Sync);
+assert_not_impl!(Cancelled: Send, Sync, Clone);
+assert_impl!(Cancelled: Unpin, std::error::Error);
+assert_not_impl!(Timeout: Send, Sync);
+assert_not_impl!(Gather<Vec<Task<u8>>>: Send, Sync, Clone);
+assert_not_impl!(Settled<Vec<Task<u8>>>: Send, Sync, Clone);
+assert_not_impl!(TryGather<u8, u8>: Send, Sync, Clone);
+assert_not_impl!(TaskGroup: Send, Sync);
+assert_not_impl!(CancelOnDrop<u8>: Send, Sync, Clone);
+assert_not_impl!(AsyncDrop: Send, Sync, Clone);
+assert_not_impl!(Runner: Send, Sync, Clone);
+// Children may fail with errors that stay on their thread.
+assert_not_impl!(GroupError: Send, Sync);
+assert_impl!(GroupError: Unpin, std::error::Error);
+assert_not_impl!(Failure: Send, Sync);
+assert_impl!(Failure: Unpin, std::error::Error);
+assert_not_impl!(FailureCause: Send, Sync);
 assert_not_impl!(FutureError: Send, Sync);
 assert_not_impl!(TcpStream: Send, Sync, Clone);
 assert_not_impl!(TcpListener: Send, Sync, Clone);
@@ -94,7 +113,13 @@ assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
 assert_impl!(RunError: Send, Sync, std::error::Error);
 assert_impl!(SignalError: Send, Sync, std::error::Error);
-assert_impl!(Cancelled: Send, Sync, Clone, std::error::Error);
+assert_impl!(Cancellation: Send, Sync, Clone, Unpin, std::error::Error);
+assert_impl!(CancelOrigin: Send, Sync, Copy, std::hash::Hash);
+assert_impl!(TimedOut: Send, Sync, Copy, std::error::Error);
+assert_impl!(TimeoutState: Send, Sync, Copy, std::error::Error);
+assert_impl!(GatherError: Send, Sync, std::error::Error);
+assert_impl!(TryGatherError<std::fmt::Error>: Send, Sync, std::error::Error);
+assert_impl!(GroupClosed<u8>: Send, Sync, Copy, std::error::Error);
 assert_impl!(Panicked: Send, Sync, std::error::Error);
 assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
@@ -134,10 +159,20 @@ assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
 assert_impl!(YieldNow: Unpin);
+assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
+assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
+assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
+assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 2] = ["Executor", "QueueStore"];
+const TRAITS: [&str; 5] = [
+    "Executor",
+    "GatherFutures",
+    "Outcome",
+    "QueueStore",
+    "Tasks",
+];
 
 /// Every public type has its line above.
 #[test]
