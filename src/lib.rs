@@ -51,6 +51,7 @@
 //!   kernel/timers            the wheel
 //!   kernel/waiters           who waits for one thing
 //!   kernel/readiness         what is believed of one source
+//!   kernel/watch             who is called when it becomes ready
 //!   kernel/reactor           mio and the slab of sources
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
@@ -95,6 +96,20 @@
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
+//!   transport/address        the name of one end of a connection
+//!   transport/socket         the sockets under stream transports
+//!   transport/buffer         what the system has not taken yet
+//!   transport/flow           high and low water
+//!   transport/membership     a connection's place with its server
+//!   transport/protocol       Protocol, BufferedProtocol, Transport
+//!   transport/connection     what a connection does when it is ready, and how it ends
+//!   transport/handle         what a program asks of a transport
+//!   transport/target         ConnectTo, ListenOn
+//!   transport/unix_path      Unix sockets' names and files
+//!   transport/connect        create_connection
+//!   transport/listen         listening sockets that call back
+//!   transport/server         Server
+//!   transport/create_server  create_server
 //!   runner                   run
 //! ```
 //!
@@ -116,6 +131,7 @@ mod runner;
 pub mod sync;
 mod sys;
 mod time;
+pub mod transport;
 
 pub use combine::{AsCompleted, ReturnWhen, Shield, as_completed, shield, wait};
 pub use context_var::{ContextToken, ContextVar, copy_context};

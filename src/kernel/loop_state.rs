@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::{LoopClosed, Panicked};
@@ -17,7 +16,7 @@ use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::reactor::Reactor;
+use crate::kernel::reactor::{Reactor, Woken};
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
@@ -194,7 +193,7 @@ pub(crate) struct LoopState {
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// Buffers that turns reuse.
-    pub(crate) woken: Cell<Vec<Waker>>,
+    pub(crate) woken: Cell<Vec<Woken>>,
     pub(crate) due: Cell<Vec<TimerKey>>,
 }
 
