@@ -110,6 +110,13 @@
 //!   transport/listen         listening sockets that call back
 //!   transport/server         Server
 //!   transport/create_server  create_server
+//!   stream/error             why a read gave something else
+//!   stream/incoming          what was not read yet
+//!   stream/protocol          between a transport and a stream
+//!   stream/reader            StreamReader
+//!   stream/writer            StreamWriter
+//!   stream/client            a server's clients as tasks
+//!   stream/open              open_connection, start_server
 //!   runner                   run
 //! ```
 //!
@@ -128,6 +135,7 @@ mod kernel;
 pub mod net;
 pub mod queue;
 mod runner;
+pub mod stream;
 pub mod sync;
 mod sys;
 mod time;
@@ -156,6 +164,9 @@ pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::run;
+pub use stream::{open_connection, start_server};
+#[cfg(unix)]
+pub use stream::{open_unix_connection, start_unix_server};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, interval, interval_at, sleep, sleep_until, sleep_with,
 };

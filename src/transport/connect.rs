@@ -144,6 +144,18 @@ impl LoopHandle {
         let path = path.as_ref().to_owned();
         self.create_connection(factory, ConnectTo(Destination::Path(path)))
     }
+
+    /// What all of these come to.
+    pub(crate) async fn create_connection_at<P: Protocol>(
+        &self,
+        factory: impl FnOnce() -> Rc<P>,
+        to: ConnectTo,
+        local: Option<SocketAddr>,
+        location: Place,
+    ) -> Connected<P> {
+        let (io, peer) = connect(self, to, local).await?;
+        establish(io, peer, factory(), location).await
+    }
 }
 
 /// A connection about to be made: await it. [`LoopHandle::create_connection`] gives it.
@@ -202,8 +214,12 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (io, peer) = connect(&self.handle, self.to, self.local).await?;
-            establish(io, peer, self.factory, self.location).await
+            let factory = self.factory;
+            let shared = move || Rc::new(factory());
+            let handle = self.handle;
+            handle
+                .create_connection_at(shared, self.to, self.local, self.location)
+                .await
         })
     }
 }
@@ -350,15 +366,14 @@ impl Drop for CloseUnlessTaken {
     }
 }
 
-/// Makes the protocol and brings it together with its socket.
-pub(crate) async fn establish<P: Protocol>(
+/// Brings a protocol together with its socket.
+async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
-    factory: impl FnOnce() -> P,
+    protocol: Rc<P>,
     location: Place,
 ) -> Connected<P> {
     let handle = io.handle();
-    let protocol = Rc::new(factory());
     let transport = Transport::new(io, Rc::clone(&protocol) as Rc<dyn Protocol>, peer, location)?;
     let mut unless_taken = CloseUnlessTaken(Some(transport.clone()));
     let made = handle.create_future();

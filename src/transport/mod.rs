@@ -23,19 +23,19 @@
 //! `write` calls `pause_writing`. The transport is handed to every callback, so that a protocol need not keep it; one
 //! that does makes a cycle, which ends with the connection.
 
-mod address;
+pub(crate) mod address;
 mod buffer;
 mod connect;
 mod connection;
-mod create_server;
+pub(crate) mod create_server;
 mod flow;
 mod handle;
 mod listen;
 mod membership;
-mod protocol;
-mod server;
+pub(crate) mod protocol;
+pub(crate) mod server;
 mod socket;
-mod target;
+pub(crate) mod target;
 #[cfg(unix)]
 mod unix_path;
 
