@@ -9,6 +9,8 @@ use std::io;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::event_loop::free::yield_now;
+use crate::kernel::loop_state::BUDGET;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
@@ -95,6 +97,22 @@ impl StreamReader {
     pub async fn read_into(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
+        }
+        self.check()?;
+        if self.protocol.incoming.borrow().len() == 0 && !self.protocol.eof.get() {
+            // What is in the socket still need not be copied twice. A peer that sends without end must not keep the loop
+            // from others.
+            let budget = &self.protocol.state().budget;
+            if budget.get() == 0 {
+                budget.set(BUDGET);
+                yield_now().await;
+            } else {
+                budget.set(budget.get() - 1);
+                let count = self.transport.fetch(buffer);
+                if count > 0 {
+                    return Ok(count);
+                }
+            }
         }
         self.wait_for_bytes().await?;
         let count = self.protocol.incoming.borrow_mut().take_into(buffer);

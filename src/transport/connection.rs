@@ -201,6 +201,21 @@ impl Transport {
         READ_BUFFER.with(handle, |place| place.set(buffer));
     }
 
+    /// One read for a protocol that fetches by itself, from outside its callbacks; 0 where nothing is believed to be there.
+    /// The end and errors go the way of callbacks.
+    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> usize {
+        if !self.connection.may_read() {
+            return 0;
+        }
+        match self.connection.receive(buffer) {
+            Received::Bytes(count) => count,
+            other => {
+                self.read_nothing(other);
+                0
+            }
+        }
+    }
+
     /// A read that brought no bytes.
     fn read_nothing(&self, received: Received) {
         match received {
