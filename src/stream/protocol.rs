@@ -24,8 +24,8 @@ pub(crate) const LIMIT: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 /// As much as this at once is bulk: then copying it costs as much as a small system call.
 const BULK: usize = 8 * 1024;
 
-/// How much a connection in bulk receives at a time: what stays in a processor's cache until it is read.
-const BULK_READ: usize = 128 * 1024;
+/// How much a connection in bulk receives at a time: what stays in a processor's near cache until it is read.
+const BULK_READ: usize = 64 * 1024;
 
 /// What is done with a client's connection, for a server's.
 pub(crate) type OnConnect = Rc<dyn Fn(Rc<StreamProtocol>, &Transport)>;
