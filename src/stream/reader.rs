@@ -4,12 +4,12 @@
 //! that it gives, in one go: a read that is dropped while it waits has taken nothing.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use crate::event_loop::free::yield_now;
 use crate::kernel::loop_state::BUDGET;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
@@ -98,23 +98,15 @@ impl StreamReader {
         if buffer.is_empty() {
             return Ok(0);
         }
-        self.check()?;
-        if self.protocol.incoming.borrow().len() == 0 && !self.protocol.eof.get() {
-            // What is in the socket still need not be copied twice. A peer that sends without end must not keep the loop
-            // from others.
-            let budget = &self.protocol.state().budget;
-            if budget.get() == 0 {
-                budget.set(BUDGET);
-                yield_now().await;
-            } else {
-                budget.set(budget.get() - 1);
-                let count = self.transport.fetch(buffer);
-                if count > 0 {
-                    return Ok(count);
-                }
+        if self.protocol.incoming.borrow().len() == 0 {
+            return Fetch {
+                reader: self,
+                buffer,
+                waiting: false,
             }
+            .await;
         }
-        self.wait_for_bytes().await?;
+        self.check()?;
         let count = self.protocol.incoming.borrow_mut().take_into(buffer);
         self.resume_if_caught_up();
         Ok(count)
@@ -372,6 +364,9 @@ impl StreamReader {
         if self.protocol.behind.replace(false) {
             self.transport.resume_reading();
         }
+        // A fetch that was forgotten, not dropped, may have kept a delivery.
+        self.transport.wake_to_fetch(None);
+        self.transport.look_again();
         let protocol = &self.protocol;
         let before = (
             protocol.incoming.borrow().len(),
@@ -398,6 +393,66 @@ impl StreamReader {
         if protocol.behind.get() && protocol.incoming.borrow().len() <= protocol.limit.get() {
             protocol.behind.set(false);
             self.transport.resume_reading();
+        }
+    }
+}
+
+/// A read that finds nothing kept: it receives straight into its caller's memory, as soon as something is there. So what
+/// a waiting task reads is copied once, by the system.
+struct Fetch<'a, 'b> {
+    reader: &'a mut StreamReader,
+    buffer: &'b mut [u8],
+    /// The transport has our waker, or has woken us by it.
+    waiting: bool,
+}
+
+impl Future for Fetch<'_, '_> {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let (protocol, transport) = (&this.reader.protocol, &this.reader.transport);
+        let budget = &protocol.state().budget;
+        if budget.get() == 0 {
+            // A peer that sends without end must not keep the loop from others. The next poll by the loop gets a new
+            // budget, one by a foreign executor gets it here.
+            budget.set(BUDGET);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            if let Some(error) = protocol.failure() {
+                return Poll::Ready(Err(error));
+            }
+            let mut count = protocol.incoming.borrow_mut().take_into(this.buffer);
+            if count == 0 && !protocol.eof.get() {
+                if protocol.behind.replace(false) {
+                    transport.resume_reading();
+                }
+                count = transport.fetch(this.buffer);
+            }
+            if count > 0 || protocol.eof.get() {
+                budget.set(budget.get() - 1);
+                return Poll::Ready(Ok(count));
+            }
+            if this.waiting {
+                break;
+            }
+            // Cloning a foreign waker is foreign code: look once more.
+            this.waiting = true;
+        }
+        transport.wake_to_fetch(Some(context.waker().clone()));
+        protocol.wait_to_read(context);
+        Poll::Pending
+    }
+}
+
+impl Drop for Fetch<'_, '_> {
+    fn drop(&mut self) {
+        if self.waiting {
+            self.reader.transport.wake_to_fetch(None);
+            // Something may have come of which only we were told.
+            self.reader.transport.look_again();
         }
     }
 }

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Instant;
 
 use crate::error::Panicked;
@@ -23,6 +24,7 @@ use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::watch::Watch;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
@@ -80,6 +82,7 @@ impl Transport {
             closing: Cell::new(false),
             lost: Cell::new(false),
             writes_refused: Cell::new(0),
+            fetcher: Cell::new(None),
             membership: Cell::new(None),
             context,
             location,
@@ -156,6 +159,21 @@ impl Transport {
         if !self.connection.may_read() {
             return;
         }
+        let ready = |io: &Io<StreamSocket>| {
+            io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true)
+        };
+        if self.connection.with_io(ready) != Some(true) {
+            return;
+        }
+        if let Some(fetcher) = self.connection.fetcher.take() {
+            return match key_of(&fetcher) {
+                Some(key) => wake_key(key),
+                None => {
+                    let state = &self.connection.handle.state;
+                    state.shielded("Exception in a waker", || fetcher.wake());
+                }
+            };
+        }
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
             Some(self.receive_lent(buffered))
@@ -215,6 +233,13 @@ impl Transport {
                 0
             }
         }
+    }
+
+    /// Has `waker` woken when something may have come, once, and nothing delivered in its place. Whoever is woken so
+    /// fetches until nothing is there, or calls [`look_again`](Self::look_again).
+    pub(crate) fn wake_to_fetch(&self, waker: Option<Waker>) {
+        let former = self.connection.fetcher.replace(waker);
+        drop(former);
     }
 
     /// A read that brought no bytes.
@@ -456,6 +481,10 @@ impl Connection {
         // the last transport.
         let io = self.io.try_borrow_mut().map(|mut io| io.take());
         drop(io);
+        let fetcher = self.fetcher.take();
+        self.handle
+            .state
+            .shielded("Exception in the destructor of a waker", || drop(fetcher));
         self.outgoing.borrow_mut().clear();
         let protocol = self.protocol.borrow_mut().take();
         self.handle

@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Waker;
 
 use crate::kernel::context::Context;
 use crate::kernel::io::Io;
@@ -224,6 +225,8 @@ pub(crate) struct Connection {
     pub(crate) lost: Cell<bool>,
     /// Writes since then.
     pub(crate) writes_refused: Cell<u32>,
+    /// Who wants to fetch by itself what has come: woken once in place of a delivery.
+    pub(crate) fetcher: Cell<Option<Waker>>,
     /// The server's list that this connection is in.
     pub(crate) membership: Cell<Option<Membership>>,
     /// The values of context variables for its callbacks, as they were where it was made.

@@ -458,3 +458,66 @@ fn f3_a_writer_whose_peer_takes_everything_lets_others_run() {
         sink.join().unwrap();
     });
 }
+
+#[test]
+fn a_fetch_that_is_given_up_after_it_was_woken_keeps_nothing_from_the_next_read() {
+    run(|_| async {
+        for forgotten in [false, true] {
+            let (mut reader, _writer, mut peer) = stream().await;
+            let mut buffer = [0; 8];
+            let mut fetch = Waiting::begun(reader.read_into(&mut buffer));
+            peer.write_all(b"line\n").unwrap();
+            until(|| fetch.is_woken()).await;
+            if forgotten {
+                // What it has on the heap is lost, nothing else.
+                std::mem::forget(fetch);
+            } else {
+                drop(fetch);
+            }
+            assert_eq!(reader.readline().await.unwrap(), b"line\n");
+            drop(peer);
+            assert_eq!(reader.read_into(&mut [0; 8]).await.unwrap(), 0);
+        }
+    });
+}
+
+#[test]
+fn fetching_and_deliveries_take_turns_and_no_byte_is_lost_or_moved() {
+    run(|_| async {
+        let (mut reader, _writer, mut peer) = stream().await;
+        let expected: Vec<_> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let bytes = expected.clone();
+        let sender = std::thread::spawn(move || {
+            for piece in bytes.chunks(30_011) {
+                peer.write_all(piece).unwrap();
+            }
+        });
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 70_001];
+        for round in 0_usize.. {
+            let before = all.len();
+            match round % 4 {
+                0 => all.extend(reader.read(5000).await.unwrap()),
+                1 => {
+                    let mut fetch = Waiting::new(reader.read_into(&mut buffer));
+                    let done = fetch.poll();
+                    drop(fetch);
+                    if let Some(count) = done {
+                        all.extend(&buffer[..count.unwrap()]);
+                    }
+                    continue;
+                }
+                _ => {
+                    let size = [1, 100, 70_001][round % 3];
+                    let count = reader.read_into(&mut buffer[..size]).await.unwrap();
+                    all.extend(&buffer[..count]);
+                }
+            }
+            if all.len() == before {
+                break;
+            }
+        }
+        assert!(all == expected);
+        sender.join().unwrap();
+    });
+}
