@@ -465,7 +465,7 @@ fn a_fetch_that_is_given_up_after_it_was_woken_keeps_nothing_from_the_next_read(
         for forgotten in [false, true] {
             let (mut reader, _writer, mut peer) = stream().await;
             let mut buffer = [0; 8];
-            let mut fetch = Waiting::begun(reader.read_into(&mut buffer));
+            let fetch = Waiting::begun(reader.read_into(&mut buffer));
             peer.write_all(b"line\n").unwrap();
             until(|| fetch.is_woken()).await;
             if forgotten {
