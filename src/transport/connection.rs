@@ -204,20 +204,21 @@ impl Transport {
     }
 
     fn read_shared(&self) {
-        let handle = &self.connection.handle;
-        let mut buffer = READ_BUFFER.with(handle, Cell::take);
-        if buffer.is_empty() {
-            buffer = vec![0; MOST_READ];
-        }
-        match self.connection.receive(&mut buffer) {
-            Received::Bytes(count) => {
-                self.enter_or_abort("data_received", |protocol| {
-                    protocol.data_received(self, &buffer[..count]);
-                });
+        READ_BUFFER.with(&self.connection.handle, |place| {
+            let mut buffer = place.take();
+            if buffer.is_empty() {
+                buffer = vec![0; MOST_READ];
             }
-            other => self.read_nothing(other),
-        }
-        READ_BUFFER.with(handle, |place| place.set(buffer));
+            match self.connection.receive(&mut buffer) {
+                Received::Bytes(count) => {
+                    self.enter_or_abort("data_received", |protocol| {
+                        protocol.data_received(self, &buffer[..count]);
+                    });
+                }
+                other => self.read_nothing(other),
+            }
+            place.set(buffer);
+        });
     }
 
     /// One read for a protocol that fetches by itself, from outside its callbacks; 0 where nothing is believed to be there.
