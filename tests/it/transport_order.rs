@@ -301,3 +301,24 @@ fn a_closing_loop_lets_go_of_its_connections_without_a_call() {
         trace.expect(["made"]);
     }));
 }
+
+#[test]
+fn what_came_with_the_news_of_the_connection_is_delivered_without_further_news() {
+    run(|trace| async move {
+        let listener = std::net::TcpListener::bind(loopback()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let recorder = Recorder::new(&trace);
+        let mut connecting = get_running_loop()
+            .create_connection(|| recorder, address)
+            .into_future();
+        assert!(crate::support::poll_once(&mut connecting).await.is_none());
+        // One event tells of the connection and of this.
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"welcome").unwrap();
+        let (transport, recorder) = connecting.await.unwrap();
+        until(|| recorder.received.get() == 7).await;
+        transport.close();
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "data welcome", "lost"]);
+    });
+}
