@@ -51,13 +51,8 @@ fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
         return echo::load::run(rest);
     }
     echo::answer_parent();
-    match rest.first().map(String::as_str) {
-        Some("callsoon") => echo::callsoon_server::serve(),
-        Some("tokio") => echo::tokio_server::serve(),
-        Some("smol") => echo::smol_server::serve(),
-        Some("floor") => echo::floor_server::serve(),
-        other => Err(format!("no server {other:?}").into()),
-    }
+    let peer = rest.first().ok_or("serve wants a peer")?;
+    echo::serve(peer, echo::Work::Echo)
 }
 
 /// The load generator and the floor are written over epoll.
@@ -98,5 +93,7 @@ fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Fail
 /// The processor time that the server has used so far.
 fn cpu_nanos(server: &mut Child) -> Result<f64, Failure> {
     server.tell("cpu")?;
-    Ok(server.expect("cpu")?.parse()?)
+    let answer = server.expect("cpu")?;
+    let nanos = answer.split_whitespace().next().ok_or("no figure")?;
+    Ok(nanos.parse()?)
 }

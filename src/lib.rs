@@ -53,6 +53,7 @@
 //!   kernel/timers            the wheel
 //!   kernel/waiters           who waits for one thing
 //!   kernel/readiness         what is believed of one source
+//!   kernel/watch             who is called when it becomes ready
 //!   kernel/reactor           mio and the slab of sources
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
@@ -127,6 +128,27 @@
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
+//!   transport/address        the name of one end of a connection
+//!   transport/socket         the sockets under stream transports
+//!   transport/buffer         what the system has not taken yet
+//!   transport/flow           high and low water
+//!   transport/membership     a connection's place with its server
+//!   transport/protocol       Protocol, BufferedProtocol, Transport
+//!   transport/connection     what a connection does when it is ready, and how it ends
+//!   transport/handle         what a program asks of a transport
+//!   transport/target         ConnectTo, ListenOn
+//!   transport/unix_path      Unix sockets' names and files
+//!   transport/connect        create_connection
+//!   transport/listen         listening sockets that call back
+//!   transport/server         Server
+//!   transport/create_server  create_server
+//!   stream/error             why a read gave something else
+//!   stream/incoming          what was not read yet
+//!   stream/protocol          between a transport and a stream
+//!   stream/reader            StreamReader
+//!   stream/writer            StreamWriter
+//!   stream/client            a server's clients as tasks
+//!   stream/open              open_connection, start_server
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //! ```
@@ -151,9 +173,11 @@ mod runner;
 mod scope;
 #[cfg(unix)]
 mod signal;
+pub mod stream;
 pub mod sync;
 mod sys;
 mod time;
+pub mod transport;
 
 pub use async_drop::{AsyncDrop, defer_async_drop};
 pub use combine::{
@@ -196,6 +220,9 @@ pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 #[cfg(unix)]
 pub use signal::{Signal, SignalError, ctrl_c, signal};
+pub use stream::{open_connection, start_server};
+#[cfg(unix)]
+pub use stream::{open_unix_connection, start_unix_server};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,

@@ -23,7 +23,8 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, get_running_loop, sleep};
 
 use support::{
-    Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in,
+    until, watched,
 };
 
 /// Lets the process have so many descriptors from now on, and gives the former limit.
@@ -200,5 +201,68 @@ fn l2_connect_without_descriptors_is_an_error_and_works_again_later() {
             drop(files);
         });
         limit_descriptors(former);
+    }));
+}
+
+#[test]
+fn l1_a_server_without_descriptors_pauses_for_a_second_and_says_so_once() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let (made, t) = (Rc::new(Cell::new(0)), trace.clone());
+        let count = Rc::clone(&made);
+        let factory = move || {
+            count.set(count.get() + 1);
+            Recorder::new(&t)
+        };
+        let serving = event_loop.create_server(factory, loopback());
+        let server = complete(&event_loop, serving).unwrap();
+        let address = server.local_addr().unwrap();
+        let clients: Vec<_> = (0..3)
+            .map(|_| StdStream::connect(address).unwrap())
+            .collect();
+        let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
+        let mut files = exhaust();
+        let turns = turns_in(&event_loop, Duration::from_millis(2500));
+        assert!(turns <= 20, "{turns} turns");
+        trace.expect([
+            "report: Out of system resources in accept; trying again every second \
+             (Too many open files (os error 24))",
+        ]);
+        assert_eq!(made.get(), 0);
+        drop(files.pop());
+        let waited = time_until(&event_loop, &made, 1);
+        assert!(waited <= Duration::from_millis(1100), "{waited:?}");
+        drop(files);
+        let waited = time_until(&event_loop, &made, 3);
+        assert!(waited <= Duration::from_millis(1100), "{waited:?}");
+        limit_descriptors(former);
+        drop(clients);
+        server.close();
+        complete(&event_loop, server.wait_closed());
+    }));
+}
+
+#[test]
+fn l1_a_server_that_closes_while_it_pauses_is_not_taken_up_again() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        let serving = event_loop.create_server(move || Recorder::new(&t), loopback());
+        let server = complete(&event_loop, serving).unwrap();
+        let client = StdStream::connect(server.local_addr().unwrap()).unwrap();
+        let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
+        let files = exhaust();
+        turns_in(&event_loop, Duration::from_millis(10));
+        assert_eq!(trace.take().len(), 1);
+        server.close();
+        drop(files);
+        limit_descriptors(former);
+        turns_in(&event_loop, Duration::from_millis(1200));
+        assert_eq!(event_loop.metrics().timers, 0);
+        trace.expect([]);
+        drop(client);
+        complete(&event_loop, async { until(|| !server.is_serving()).await });
     }));
 }

@@ -15,9 +15,29 @@ mod support;
 use std::io::ErrorKind;
 use std::net::Shutdown;
 
-use callsoon::EventLoop;
+use callsoon::{EventLoop, get_running_loop, yield_now};
 
-use support::{audited, complete, reset, stream_and_peer, watched};
+use support::{Recorder, Trace, audited, complete, reset, stream_and_peer, until, watched};
+
+/// A transport whose peer, over a Unix socket, is gone before the first write.
+async fn transport_to_nobody(vectored: bool) {
+    let trace = Trace::new();
+    let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let recorder = Recorder::new(&trace).keep_open();
+    let (transport, recorder) = get_running_loop()
+        .connect_accepted_socket(|| recorder, ours)
+        .await
+        .unwrap();
+    drop(peer);
+    if vectored {
+        transport.writelines(&["a", "b"]);
+    } else {
+        transport.write(b"x");
+    }
+    until(|| recorder.lost.get()).await;
+    yield_now().await;
+    assert_eq!(trace.take().last().unwrap(), "lost: BrokenPipe");
+}
 
 #[test]
 fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_process() {
@@ -51,6 +71,9 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             reset(peer);
             // The shutdown in the half's destructor meets a connection that is gone.
             drop(writer);
+            for vectored in [false, true] {
+                transport_to_nobody(vectored).await;
+            }
         });
         // SAFETY: as above, back to what the harness expects.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

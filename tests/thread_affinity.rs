@@ -5,9 +5,17 @@ use callsoon::net::{
     ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpStream, WriteHalf,
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
+use callsoon::stream::{
+    IncompleteRead, LimitOverrun, OpenConnection, ReadError, StartServer, StreamReader,
+    StreamWriter,
+};
 use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
     Semaphore, SemaphoreGuard, TooManyPermits,
+};
+use callsoon::transport::{
+    AcceptedSocket, Address, ConnectTo, CreateConnection, CreateServer, InvalidLimits, ListenOn,
+    ServeError, Server, Transport,
 };
 use callsoon::{
     AsCompleted, AsyncDrop, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
@@ -86,6 +94,14 @@ assert_not_impl!(ReadHalf<'static>: Send, Sync);
 assert_not_impl!(WriteHalf<'static>: Send, Sync);
 assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
+assert_not_impl!(Transport: Send, Sync);
+assert_not_impl!(Server: Send, Sync, Clone);
+assert_not_impl!(CreateServer: Send, Sync, Clone);
+assert_not_impl!(CreateConnection<u8>: Send, Sync, Clone);
+assert_not_impl!(StreamReader: Send, Sync, Clone);
+assert_not_impl!(StreamWriter: Send, Sync, Clone);
+assert_not_impl!(OpenConnection: Send, Sync, Clone);
+assert_not_impl!(StartServer: Send, Sync, Clone);
 assert_not_impl!(Queue<u8>: Send, Sync);
 assert_not_impl!(LifoQueue<u8>: Send, Sync);
 assert_not_impl!(PriorityQueue<u8>: Send, Sync);
@@ -136,6 +152,15 @@ assert_impl!(TooManyTasksDone: Send, Sync, std::error::Error);
 assert_impl!(NotLocked: Send, Sync, Copy, std::error::Error);
 assert_impl!(TooManyPermits: Send, Sync, Copy, std::error::Error);
 assert_impl!(BrokenBarrier: Send, Sync, Copy, std::error::Error);
+assert_impl!(Address: Send, Sync, Clone, Eq, std::hash::Hash);
+assert_impl!(ConnectTo: Send, Sync);
+assert_impl!(ListenOn: Send, Sync);
+assert_impl!(AcceptedSocket: Send, Sync);
+assert_impl!(InvalidLimits: Send, Sync, Copy, std::error::Error);
+assert_impl!(ServeError: Send, Sync, std::error::Error);
+assert_impl!(ReadError: Send, Sync, std::error::Error);
+assert_impl!(IncompleteRead: Send, Sync, Clone, std::error::Error);
+assert_impl!(LimitOverrun: Send, Sync, Copy, std::error::Error);
 assert_impl!(TaskId: Send, Sync, Copy, std::hash::Hash, Ord);
 assert_impl!(CallbackId: Send, Sync, Copy, std::hash::Hash);
 // A static: its values stay with their loops, whatever they are.
@@ -166,10 +191,13 @@ assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 5] = [
+const TRAITS: [&str; 8] = [
+    "BufferedProtocol",
+    "ClientResult",
     "Executor",
     "GatherFutures",
     "Outcome",
+    "Protocol",
     "QueueStore",
     "Tasks",
 ];

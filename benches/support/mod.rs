@@ -1,4 +1,4 @@
-//! What the three benches share: the harness that measures and prints, and the peers that do the work.
+//! What the benches share: the harness that measures and prints, and the peers that do the work.
 //!
 //! - `options`: the command line, for the parent and for its children
 //! - `child`: a process of this same binary with a deadline, never left behind

@@ -23,7 +23,9 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         // A forked child, where everything but the descriptors is a copy of what the parent goes on with: destructors
         // would do their work a second time, and a lock may be held for ever by a thread that is not here.
         state.phase.set(Phase::Closed);
-        drop(state.take_reactor());
+        if let Some(mut reactor) = state.take_reactor() {
+            reactor.forget_watchers();
+        }
         return;
     }
     state.phase.set(Phase::Closing);
@@ -40,11 +42,14 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     for payload in state.timers(|timers| timers.drain()) {
         state.shielded(IN_CLOSE, || drop(payload));
     }
-    let mut woken = Vec::new();
-    let _ = state.reactor(|reactor| reactor.clear(&mut woken));
+    let (mut woken, mut watchers) = (Vec::new(), Vec::new());
+    let _ = state.reactor(|reactor| reactor.clear(&mut woken, &mut watchers));
     // Whoever waits on one of them in another loop finds that this one is gone.
     for waker in woken {
         state.shielded(IN_CLOSE, || waker.wake());
+    }
+    for watcher in watchers {
+        state.shielded(IN_CLOSE, || watcher.abandon());
     }
     let locals = std::mem::take(&mut *state.locals.borrow_mut());
     for local in locals {

@@ -18,6 +18,7 @@ use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
 use crate::kernel::reactor::SourceKey;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
+use crate::kernel::watch::Watch;
 
 /// A watched source.
 pub(crate) struct Io<S: Source> {
@@ -49,8 +50,27 @@ impl<S: Source> Io<S> {
         }
     }
 
+    /// From now on `watcher` is called whenever the source becomes ready. It may have become so before: who watches from
+    /// the beginning of a conversation calls [`queue`](Self::queue) once.
+    pub(crate) fn watch(&self, watcher: Rc<dyn Watch>) -> Result<(), LoopClosed> {
+        self.state
+            .reactor(|reactor| reactor.watch(self.key, watcher))
+    }
+
+    /// Has the watcher called in its turn, as if an event had come.
+    pub(crate) fn queue(&self) {
+        let queue = self.state.reactor(|reactor| reactor.enqueue(self.key));
+        if queue == Ok(true) && self.state.admit().is_ok() {
+            self.state
+                .queues(|queues| queues.ready.push_source(self.key));
+        }
+    }
+
     /// Borrows the cached readiness. `f` must not run foreign code.
-    fn readiness<R>(&self, f: impl FnOnce(&mut Readiness) -> R) -> Result<R, LoopClosed> {
+    pub(crate) fn readiness<R>(
+        &self,
+        f: impl FnOnce(&mut Readiness) -> R,
+    ) -> Result<R, LoopClosed> {
         self.state
             .reactor(|reactor| reactor.readiness(self.key).map(f))?
             .ok_or(LoopClosed)
@@ -105,10 +125,12 @@ impl<S: Source> Drop for Io<S> {
             return;
         }
         let mut woken = Vec::new();
-        // On a closed loop there is no poller any more that could know the source.
-        let _ = self
+        // On a closed loop there is no poller any more that could know the source. Nobody's watcher is dropped here for
+        // the last time: it is what owns this source.
+        let watcher = self
             .state
             .reactor(|reactor| reactor.deregister(&mut self.source, self.key, &mut woken));
+        drop(watcher);
         // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
         for waker in woken {
             self.state.shielded("Exception in a waker", || waker.wake());

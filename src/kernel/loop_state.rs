@@ -11,7 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::{LoopClosed, Panicked};
@@ -22,7 +21,7 @@ use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::reactor::Reactor;
+use crate::kernel::reactor::{Reactor, Woken};
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
@@ -217,7 +216,7 @@ pub(crate) struct LoopState {
     /// How many pieces of work outside the loop hold its virtual clock; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
     /// Buffers that turns reuse.
-    pub(crate) woken: Cell<Vec<Waker>>,
+    pub(crate) woken: Cell<Vec<Woken>>,
     pub(crate) due: Cell<Vec<TimerKey>>,
 }
 

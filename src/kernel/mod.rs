@@ -40,3 +40,4 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod waiters;
+pub(crate) mod watch;

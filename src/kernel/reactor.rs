@@ -5,9 +5,11 @@
 //! armed lazily: only when the new deadline comes before the armed one, or the armed one has passed. A tick that turns
 //! out stale costs one idle turn; in exchange a timer that is armed and cancelled costs no system call at all.
 //!
-//! The reactor never wakes anybody itself. `wait` fills a list of wakers, its caller ends the borrow and wakes them.
+//! The reactor never wakes anybody itself. `wait` fills a list of those who are concerned, its caller ends the borrow,
+//! wakes the wakers and queues the watched sources, in the order of the events.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use slab::Slab;
 use crate::kernel::clock::NEVER;
 use crate::kernel::inbox;
 use crate::kernel::readiness::Readiness;
+use crate::kernel::watch::Watch;
 use crate::sys::timerfd;
 
 /// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
@@ -34,8 +37,19 @@ const EVENTS: usize = 1024;
 /// Which source: a slot, and which of its tenants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SourceKey {
-    index: u32,
-    generation: u32,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// How many low bits of a source's generation an entry of the ready queue has room for.
+pub(crate) const QUEUED_GENERATION_BITS: u32 = 24;
+
+/// Whom an event concerns.
+pub(crate) enum Woken {
+    /// One who waits.
+    Waker(Waker),
+    /// The watcher of this source, which is to be queued.
+    Watched(SourceKey),
 }
 
 impl SourceKey {
@@ -55,6 +69,10 @@ struct Entry {
     /// Tells this tenant of the slot from earlier ones.
     generation: u32,
     readiness: Readiness,
+    /// Called when the source becomes ready.
+    watcher: Option<Rc<dyn Watch>>,
+    /// The ready queue holds the source's key, or is about to. Never set without a watcher.
+    queued: bool,
 }
 
 /// Sources, alarm and the system's poller.
@@ -124,31 +142,63 @@ impl Reactor {
         entry.insert(Entry {
             generation: key.generation,
             readiness,
+            watcher: None,
+            queued: false,
         });
         Ok(key)
     }
 
-    /// Takes a source out of the poller and frees its entry. The waiters come back, to be woken with no borrow held.
+    /// Takes a source out of the poller and frees its entry. The waiters come back, to be woken with no borrow held, and
+    /// so does the watcher, to be dropped likewise.
     pub(crate) fn deregister(
         &mut self,
         source: &mut impl Source,
         key: SourceKey,
         woken: &mut Vec<Waker>,
-    ) {
+    ) -> Option<Rc<dyn Watch>> {
         // A failure means that the descriptor is not in the set any more, which is what is wanted.
         let _ = self.poll.registry().deregister(source);
-        if self.readiness(key).is_some() {
-            self.sources
-                .remove(key.index as usize)
-                .readiness
-                .take_waiters(woken);
+        self.entry(key)?;
+        let mut entry = self.sources.remove(key.index as usize);
+        entry.readiness.take_waiters(woken);
+        entry.watcher
+    }
+
+    #[inline]
+    fn entry(&mut self, key: SourceKey) -> Option<&mut Entry> {
+        let entry = self.sources.get_mut(key.index as usize)?;
+        (entry.generation == key.generation).then_some(entry)
+    }
+
+    /// From now on `watcher` is called when the source becomes ready. A source has one watcher for its life.
+    pub(crate) fn watch(&mut self, key: SourceKey, watcher: Rc<dyn Watch>) {
+        if let Some(entry) = self.entry(key) {
+            entry.watcher = Some(watcher);
         }
+    }
+
+    /// Whether the key of a watched source has to be put into the ready queue, which its caller then does.
+    pub(crate) fn enqueue(&mut self, key: SourceKey) -> bool {
+        self.entry(key).is_some_and(|entry| {
+            entry.watcher.is_some() && !std::mem::replace(&mut entry.queued, true)
+        })
+    }
+
+    /// The watcher whose key was taken from the ready queue, which has only the low bits of the generation.
+    #[inline]
+    pub(crate) fn dequeue(&mut self, key: SourceKey) -> Option<Rc<dyn Watch>> {
+        let entry = self.sources.get_mut(key.index as usize)?;
+        let differs = (entry.generation ^ key.generation) << (32 - QUEUED_GENERATION_BITS);
+        if differs != 0 {
+            return None;
+        }
+        entry.queued = false;
+        entry.watcher.clone()
     }
 
     /// The readiness of a source, while it is registered.
     pub(crate) fn readiness(&mut self, key: SourceKey) -> Option<&mut Readiness> {
-        let entry = self.sources.get_mut(key.index as usize)?;
-        (entry.generation == key.generation).then_some(&mut entry.readiness)
+        self.entry(key).map(|entry| &mut entry.readiness)
     }
 
     /// How many sources are registered.
@@ -157,7 +207,7 @@ impl Reactor {
     }
 
     /// Looks for events without waiting.
-    pub(crate) fn look(&mut self, woken: &mut Vec<Waker>) -> io::Result<()> {
+    pub(crate) fn look(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
         self.poll(Some(Duration::ZERO), woken)
     }
 
@@ -166,7 +216,7 @@ impl Reactor {
         &mut self,
         deadline: u64,
         now: u64,
-        woken: &mut Vec<Waker>,
+        woken: &mut Vec<Woken>,
     ) -> io::Result<()> {
         self.arm(deadline, now)?;
         let timeout = match self.alarm {
@@ -189,7 +239,7 @@ impl Reactor {
         Ok(())
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Waker>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             // A signal arrived: the turn goes on and computes its wait anew.
@@ -204,16 +254,30 @@ impl Reactor {
             let key = SourceKey::from_token(token);
             let entry = self.sources.get_mut(key.index as usize);
             if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
-                entry.readiness.note(event, woken);
+                entry
+                    .readiness
+                    .note(event, |waker| woken.push(Woken::Waker(waker)));
+                if entry.watcher.is_some() && !entry.queued {
+                    entry.queued = true;
+                    woken.push(Woken::Watched(key));
+                }
             }
         }
         Ok(())
     }
 
-    /// Forgets all sources; their waiters are to be dropped with no borrow held.
-    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>) {
+    /// Forgets all sources; their waiters and watchers are to be told with no borrow held.
+    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, watchers: &mut Vec<Rc<dyn Watch>>) {
         for mut entry in self.sources.drain() {
             entry.readiness.take_waiters(woken);
+            watchers.extend(entry.watcher);
+        }
+    }
+
+    /// In a forked child, where watchers are copies of what the parent goes on with: their destructors must not run.
+    pub(crate) fn forget_watchers(&mut self) {
+        for entry in self.sources.drain() {
+            std::mem::forget(entry.watcher);
         }
     }
 

@@ -40,6 +40,13 @@ impl Half {
             waiters: Waiters::new(),
         }
     }
+
+    #[inline]
+    fn wake_all(&mut self, woken: &mut impl FnMut(Waker)) {
+        while let Some(waker) = self.waiters.take_first() {
+            woken(waker);
+        }
+    }
 }
 
 /// A source's cached readiness and waiters.
@@ -68,8 +75,8 @@ impl Readiness {
         }
     }
 
-    /// Notes an event; those who must be woken go to `woken`, in order.
-    pub(crate) fn note(&mut self, event: &Event, woken: &mut Vec<Waker>) {
+    /// Notes an event; `woken` is given those who must be woken, in order.
+    pub(crate) fn note(&mut self, event: &Event, mut woken: impl FnMut(Waker)) {
         if event.is_priority() {
             self.short_read_drains = false;
         }
@@ -78,12 +85,12 @@ impl Readiness {
         if event.is_readable() || event.is_read_closed() || event.is_priority() || failed {
             self.read.ready = true;
             self.read.closed |= event.is_read_closed() || failed;
-            self.read.waiters.take_all(woken);
+            self.read.wake_all(&mut woken);
         }
         if event.is_writable() || event.is_write_closed() || failed {
             self.write.ready = true;
             self.write.closed |= event.is_write_closed() || failed;
-            self.write.waiters.take_all(woken);
+            self.write.wake_all(&mut woken);
         }
     }
 

@@ -7,11 +7,12 @@
 
 use std::collections::VecDeque;
 
+use crate::kernel::reactor::{QUEUED_GENERATION_BITS, SourceKey};
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 
 /// How many low bits of a timer's generation a token has room for.
-const TIMER_GENERATION_BITS: u32 = 24;
+const TIMER_GENERATION_BITS: u32 = QUEUED_GENERATION_BITS;
 
 /// The bit that no task's key has: loop ids end below it.
 const NOT_A_TASK: u64 = 1 << 63;
@@ -26,6 +27,7 @@ const TIMER: u8 = 1;
 const POSTED: u8 = 2;
 const STOP: u8 = 3;
 const HOLE: u8 = 4;
+const SOURCE: u8 = 5;
 
 /// What a token stands for when it is not a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +42,8 @@ pub(crate) enum Special {
     Stop(u32),
     /// A callback that was cancelled.
     Hole,
+    /// A watched source that became ready, with the low bits of its generation.
+    Source(SourceKey),
 }
 
 impl Token {
@@ -65,6 +69,10 @@ impl Token {
             }
             POSTED => Special::Posted,
             STOP => Special::Stop(index),
+            SOURCE => {
+                let generation = (self.0 >> 32) as u32 & ((1 << QUEUED_GENERATION_BITS) - 1);
+                Special::Source(SourceKey { index, generation })
+            }
             _ => Special::Hole,
         }
     }
@@ -143,6 +151,12 @@ impl ReadyQueue {
             .push_back(Entry::Token(Token::new(STOP, 0, run)));
     }
 
+    #[inline]
+    pub(crate) fn push_source(&mut self, key: SourceKey) {
+        self.entries
+            .push_back(Entry::Token(Token::new(SOURCE, key.generation, key.index)));
+    }
+
     /// Takes the head of the line.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Entry> {
@@ -210,6 +224,10 @@ mod tests {
         });
         queue.push_stop(u32::MAX);
         queue.push_root(9);
+        queue.push_source(SourceKey {
+            index: 8,
+            generation: 0xab65_4321,
+        });
         assert_eq!(pop_token(&mut queue).task(), Some(key));
         let timer = pop_token(&mut queue);
         assert_eq!(timer.task(), None);
@@ -222,5 +240,10 @@ mod tests {
         );
         assert_eq!(pop_token(&mut queue).special(), Special::Stop(u32::MAX));
         assert_eq!(pop_token(&mut queue).special(), Special::Root(9));
+        let source = SourceKey {
+            index: 8,
+            generation: 0x65_4321,
+        };
+        assert_eq!(pop_token(&mut queue).special(), Special::Source(source));
     }
 }

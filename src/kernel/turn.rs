@@ -22,6 +22,7 @@ use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::loop_state::{BUDGET, LoopState, Next, Queues};
+use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
@@ -136,10 +137,13 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
     if state.inbox.has_mail() {
         state.drain_inbox();
     }
-    for waker in woken.drain(..) {
-        match key_of(&waker) {
-            Some(key) => wake_key(key),
-            None => state.shielded("Exception in a waker", || waker.wake()),
+    for woken in woken.drain(..) {
+        match woken {
+            Woken::Watched(key) => state.queues(|queues| queues.ready.push_source(key)),
+            Woken::Waker(waker) => match key_of(&waker) {
+                Some(key) => wake_key(key),
+                None => state.shielded("Exception in a waker", || waker.wake()),
+            },
         }
     }
     state.woken.set(woken);
@@ -148,13 +152,13 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
 }
 
 /// Phase 3 without waiting.
-fn look_only(state: &LoopState, woken: &mut Vec<Waker>) -> io::Result<()> {
+fn look_only(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
     state.reactor(|reactor| reactor.look(woken))?
 }
 
 /// Phase 3 when nothing is ready.
 #[inline(never)]
-fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io::Result<()> {
     let limit = match wait {
         Wait::Forever => NEVER,
         Wait::Until(limit) => limit,
@@ -199,7 +203,7 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Waker>) -> io:
 }
 
 /// Polls busily for a while, at most until `deadline`; true when there is something to do.
-fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Waker>) -> io::Result<bool> {
+fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
     let time = state.settings.spin;
     if time == Duration::ZERO || state.clock.is_virtual() {
         return Ok(false);
@@ -282,6 +286,15 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         }
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
+        Special::Source(key) => {
+            let watcher = state.reactor(|reactor| reactor.dequeue(key));
+            if let Ok(Some(watcher)) = watcher {
+                watcher.ready();
+            }
+            if state.careful.get() {
+                forget_context(state);
+            }
+        }
         // The end of a run that was stopped early, or a cancelled callback.
         Special::Stop(_) | Special::Hole => {}
     }

@@ -44,7 +44,7 @@ const BACKLOG: i32 = 1024;
 pub struct ListenOptions {
     reuse_address: bool,
     reuse_port: bool,
-    backlog: i32,
+    pub(crate) backlog: i32,
 }
 
 impl Default for ListenOptions {
@@ -114,6 +114,23 @@ impl ListenOptions {
     #[track_caller]
     pub fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let handle = get_running_loop();
+        let socket = self.bound(address)?;
+        socket.listen(self.backlog)?;
+        let listener = mio::net::TcpListener::from_std(socket.into());
+        let io = Io::new(
+            &handle,
+            listener,
+            Interest::READABLE,
+            Readiness::new(false, false),
+        )?;
+        Ok(TcpListener {
+            io,
+            starved: Cell::new(false),
+        })
+    }
+
+    /// A socket that is bound and does not listen yet.
+    pub(crate) fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -128,18 +145,7 @@ impl ListenOptions {
             reuse_port(&socket)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(self.backlog)?;
-        let listener = mio::net::TcpListener::from_std(socket.into());
-        let io = Io::new(
-            &handle,
-            listener,
-            Interest::READABLE,
-            Readiness::new(false, false),
-        )?;
-        Ok(TcpListener {
-            io,
-            starved: Cell::new(false),
-        })
+        Ok(socket)
     }
 }
 
@@ -268,7 +274,7 @@ impl TcpListener {
 }
 
 /// Errors of one client, who is gone; the next one may be fine.
-fn is_about_the_client(error: &io::Error) -> bool {
+pub(crate) fn is_about_the_client(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EPROTO) {
         return true;
@@ -280,7 +286,7 @@ fn is_about_the_client(error: &io::Error) -> bool {
 }
 
 /// Errors of the process or the system, which pass.
-fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(
         error.raw_os_error(),

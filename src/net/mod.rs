@@ -5,7 +5,7 @@
 //! are numeric here: nothing in this module starts a thread.
 
 mod halves;
-mod listener;
+pub(crate) mod listener;
 mod stream;
 
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};

@@ -4,9 +4,10 @@ use std::io;
 
 use callsoon::net::{TcpListener, TcpStream};
 
+use super::Work;
 use crate::support::rounds::Failure;
 
-pub(crate) fn serve() -> Result<(), Failure> {
+pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     callsoon::run(async {
         let listener = TcpListener::bind(super::ANYWHERE).await?;
         super::announce(listener.local_addr()?);
@@ -14,7 +15,10 @@ pub(crate) fn serve() -> Result<(), Failure> {
             let (stream, _) = listener.accept().await?;
             callsoon::create_task(async move {
                 // A connection that fails ends; the load generator notices.
-                let _ = echo(&stream).await;
+                let _ = match work {
+                    Work::Echo => echo(&stream).await,
+                    Work::Sink => sink(&stream).await,
+                };
             });
         }
     })?
@@ -29,4 +33,10 @@ async fn echo(stream: &TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..count]).await?;
     }
+}
+
+async fn sink(stream: &TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; super::BULK_BUFFER];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }

@@ -5,13 +5,14 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use super::Work;
 use super::epoll::Epoll;
 use crate::support::rounds::Failure;
 
 /// The listener's token; connections have their index.
 const LISTENER: u64 = u64::MAX;
 
-pub(crate) fn serve() -> Result<(), Failure> {
+pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     let listener = TcpListener::bind(super::ANYWHERE)?;
     listener.set_nonblocking(true)?;
     let mut epoll = Epoll::new()?;
@@ -19,7 +20,10 @@ pub(crate) fn serve() -> Result<(), Failure> {
     super::announce(listener.local_addr()?);
     // Closed connections leave holes that nobody fills: a server lives for one row.
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
-    let mut buffer = [0; super::BUFFER];
+    let mut buffer = match work {
+        Work::Echo => vec![0; super::BUFFER],
+        Work::Sink => vec![0; super::BULK_BUFFER],
+    };
     let mut events = Vec::new();
     loop {
         events.clear();
@@ -34,7 +38,7 @@ pub(crate) fn serve() -> Result<(), Failure> {
             let closing = bits & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0;
             let open = slot
                 .as_mut()
-                .is_some_and(|stream| echo(stream, &mut buffer, closing).unwrap_or(false));
+                .is_some_and(|stream| answer(stream, &mut buffer, closing, work).unwrap_or(false));
             if !open {
                 *slot = None;
             }
@@ -62,14 +66,21 @@ fn accept(
     }
 }
 
-/// Echoes until the socket is drained; `false` at its end. A socket that is `closing` is read to the end.
-fn echo(stream: &mut TcpStream, buffer: &mut [u8], closing: bool) -> io::Result<bool> {
+/// Does the work until the socket is drained; `false` at its end. A socket that is `closing` is read to the end.
+fn answer(
+    stream: &mut TcpStream,
+    buffer: &mut [u8],
+    closing: bool,
+    work: Work,
+) -> io::Result<bool> {
     loop {
         match stream.read(buffer) {
             Ok(0) => return Ok(false),
             Ok(count) => {
                 // A message of 64 bytes always fits the socket's buffer; a client that does not read is cut off.
-                stream.write_all(&buffer[..count])?;
+                if work == Work::Echo {
+                    stream.write_all(&buffer[..count])?;
+                }
                 if count < buffer.len() && !closing {
                     return Ok(true);
                 }

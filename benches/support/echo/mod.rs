@@ -1,13 +1,18 @@
-//! The echo bench's two kinds of process: a server a peer, and the load generator that all of them meet.
+//! The two kinds of process of `echo` and `net`: a server a peer, and the load generators that all of them meet.
 //!
 //! - `callsoon_server`, `tokio_server`, `smol_server`: one task a connection, `read` then `write_all`, a 4 KiB buffer
 //!   each
+//! - `protocol_server`, `streams_server`: callsoon's other two forms
 //! - `floor_server`: the same two system calls from a hand-written epoll loop
 //! - `load`: the closed loop of requests
+//! - `visits`: bulk, short visits, and idle connections
 //! - `epoll`: the few system calls that the last two need
 //!
-//! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS`, and ends
-//! when its input does.
+//! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS memory BYTES`,
+//! and ends when its input does.
+
+// `echo` and `net` each use their part of this.
+#![allow(dead_code)]
 
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,16 +24,53 @@ pub(crate) mod callsoon_server;
 pub(crate) mod epoll;
 pub(crate) mod floor_server;
 pub(crate) mod load;
+pub(crate) mod protocol_server;
 pub(crate) mod smol_server;
+pub(crate) mod streams_server;
 pub(crate) mod tokio_server;
+pub(crate) mod visits;
 
 /// Where servers listen: loopback, a port of the kernel's choice.
 pub(crate) const ANYWHERE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Every server's buffer for one connection.
 pub(crate) const BUFFER: usize = 4096;
-/// Descriptors that a process of this bench may need: 500 connections and some.
-const DESCRIPTORS: libc::rlim_t = 1024;
+/// Every server's buffer for a connection in bulk.
+pub(crate) const BULK_BUFFER: usize = 64 * 1024;
+/// Descriptors that a process of these benches may need: 5,000 connections and some.
+const DESCRIPTORS: libc::rlim_t = 6000;
+
+/// What a server does with what comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Sends it back.
+    Echo,
+    /// Reads it to its end and closes.
+    Sink,
+}
+
+/// Serves as `peer`, for ever.
+pub(crate) fn serve(peer: &str, work: Work) -> Result<(), Failure> {
+    match peer {
+        "callsoon" | "net" => callsoon_server::serve(work),
+        "protocol" => protocol_server::serve(work),
+        "streams" => streams_server::serve(work),
+        "tokio" => tokio_server::serve(work),
+        "smol" => smol_server::serve(work),
+        "floor" => floor_server::serve(work),
+        other => Err(format!("no server {other:?}").into()),
+    }
+}
+
+/// How much memory the process has, the kernel's part not counted.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
 
 /// Tells the parent that `address` accepts connections.
 pub(crate) fn announce(address: SocketAddr) {
@@ -42,7 +84,8 @@ pub(crate) fn answer_parent() {
             if line.is_err() {
                 break;
             }
-            println!("cpu {}", process_cpu().as_nanos());
+            let memory = resident().unwrap_or(0);
+            println!("cpu {} memory {memory}", process_cpu().as_nanos());
         }
         std::process::exit(0);
     });

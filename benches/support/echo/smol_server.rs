@@ -7,9 +7,10 @@ use async_executor::LocalExecutor;
 use async_io::Async;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
+use super::Work;
 use crate::support::rounds::Failure;
 
-pub(crate) fn serve() -> Result<(), Failure> {
+pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     let executor = LocalExecutor::new();
     async_io::block_on(executor.run(async {
         let listener = Async::<TcpListener>::bind(super::ANYWHERE)?;
@@ -18,7 +19,10 @@ pub(crate) fn serve() -> Result<(), Failure> {
             let (stream, _) = listener.accept().await?;
             let connection = executor.spawn(async move {
                 // A connection that fails ends; the load generator notices.
-                let _ = echo(stream).await;
+                let _ = match work {
+                    Work::Echo => echo(stream).await,
+                    Work::Sink => sink(stream).await,
+                };
             });
             connection.detach();
         }
@@ -34,4 +38,10 @@ async fn echo(mut stream: Async<TcpStream>) -> io::Result<()> {
         }
         stream.write_all(&buffer[..count]).await?;
     }
+}
+
+async fn sink(mut stream: Async<TcpStream>) -> io::Result<()> {
+    let mut buffer = vec![0; super::BULK_BUFFER];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }

@@ -6,9 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::Work;
 use crate::support::rounds::Failure;
 
-pub(crate) fn serve() -> Result<(), Failure> {
+pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -19,7 +20,10 @@ pub(crate) fn serve() -> Result<(), Failure> {
             let (stream, _) = listener.accept().await?;
             drop(spawn_local(async move {
                 // A connection that fails ends; the load generator notices.
-                let _ = echo(stream).await;
+                let _ = match work {
+                    Work::Echo => echo(stream).await,
+                    Work::Sink => sink(stream).await,
+                };
             }));
         }
     })
@@ -34,4 +38,10 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..count]).await?;
     }
+}
+
+async fn sink(mut stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; super::BULK_BUFFER];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }

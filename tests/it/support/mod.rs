@@ -5,6 +5,7 @@ mod caught;
 mod evil;
 mod probe;
 mod proc;
+mod recorder;
 mod seccomp;
 mod shared_trace;
 mod sockets;
@@ -20,6 +21,7 @@ pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
 };
+pub(crate) use recorder::{Recorder, until};
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{

@@ -1,0 +1,133 @@
+//! What the forms of a TCP server cost: by `Protocol`, by streams, by `net`, beside tokio, smol and a hand-written loop.
+//!
+//! Servers and load generators are processes of their own, as in `echo`, and what counts is the processor time, user and
+//! system, of the server. The floor has no runtime: edge-triggered epoll, two system calls a message.
+//!
+//! - `echo_N_cpu`: µs of the server's processor time for a message of 64 bytes and its echo, on N connections.
+//! - `echo_N_rate`, `echo_N_p50`, `echo_N_p99`: messages a second, and µs from a message to its echo, as the load
+//!   generator sees it; it saturates first.
+//! - `bulk_rate`, `bulk_cpu`: bytes a second on one connection that the server reads to its end, in buffers of 64 KiB
+//!   where the form leaves that to its user; ms of processor time for 1 GiB.
+//! - `visit_rate`, `visit_cpu`: visits a second, one after another, each a connection, a message, its echo and the end;
+//!   µs of processor time for each.
+//! - `idle_memory`: bytes of the server's resident memory for a connection that has exchanged one message and is silent.
+//!   Where the form has the user bring a buffer, its 4 KiB for each connection are part of it.
+
+#![allow(unsafe_code)] // clock_gettime, alarm, rlimits and the hand-written epoll loop, in support
+
+#[cfg(target_os = "linux")]
+#[path = "support/echo/mod.rs"]
+mod echo;
+mod support;
+
+use std::process::ExitCode;
+
+use support::child::Child;
+use support::options::Options;
+use support::rounds::{Bench, Failure};
+use support::table::Figure;
+
+/// The servers; ratios refer to the first.
+const SERVERS: &[&str] = &["protocol", "streams", "net", "floor", "tokio", "smol"];
+
+fn main() -> ExitCode {
+    let rows = vec!["echo_1", "echo_50", "echo_500", "bulk", "visit", "idle"];
+    Bench {
+        name: "net",
+        peers: SERVERS,
+        rows,
+    }
+    .main(Options::from_env(), child, measure)
+}
+
+/// `--child echo|sink PEER`, `--child load ...` or `--child bulk|visits|idle ...`.
+#[cfg(target_os = "linux")]
+fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
+    let (kind, rest) = order.split_first().ok_or("a child wants an order")?;
+    echo::raise_descriptor_limit()?;
+    let work = match kind.as_str() {
+        "echo" => echo::Work::Echo,
+        "sink" => echo::Work::Sink,
+        "load" => return echo::load::run(rest),
+        kind => return echo::visits::run(kind, rest),
+    };
+    echo::answer_parent();
+    echo::serve(rest.first().ok_or("a server wants a peer")?, work)
+}
+
+/// The load generators and the floor are written over epoll.
+#[cfg(not(target_os = "linux"))]
+fn child(_order: &[String], _options: &Options) -> Result<(), Failure> {
+    Err("this bench needs epoll".into())
+}
+
+/// One server, one load generator, one run.
+fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
+    if let Some(connections) = row.strip_prefix("echo_") {
+        let millis = options.pick("1000", "200");
+        let (cpu, _, done) = run("echo", peer, &["load"], &[connections, millis], options)?;
+        let [requests, wall, p50, p99] = done[..] else {
+            return Err(format!("the load generator said {done:?}").into());
+        };
+        return Ok(vec![
+            Figure::new(&format!("{row}_cpu"), cpu / 1e3 / requests, "us"),
+            Figure::new(&format!("{row}_rate"), requests / (wall / 1e9), "per_s"),
+            Figure::new(&format!("{row}_p50"), p50 / 1e3, "us"),
+            Figure::new(&format!("{row}_p99"), p99 / 1e3, "us"),
+        ]);
+    }
+    let (kind, server, count) = match row {
+        "bulk" => ("bulk", "sink", options.pick(1 << 30, 1 << 27)),
+        "visit" => ("visits", "echo", options.pick(8000, 800)),
+        _ => ("idle", "echo", options.pick(5000, 1000)),
+    };
+    let (cpu, memory, done) = run(server, peer, &[kind], &[&count.to_string()], options)?;
+    let wall = done.first().ok_or("no time")? / 1e9;
+    let count = f64::from(count);
+    Ok(match row {
+        "bulk" => vec![
+            Figure::new("bulk_rate", count / wall, "per_s"),
+            Figure::new("bulk_cpu", cpu / 1e6 * f64::from(1 << 30) / count, "ms"),
+        ],
+        "visit" => vec![
+            Figure::new("visit_rate", count / wall, "per_s"),
+            Figure::new("visit_cpu", cpu / 1e3 / count, "us"),
+        ],
+        _ => vec![Figure::new("idle_memory", memory / count, "bytes")],
+    })
+}
+
+/// Runs a server and a load generator, and gives the server's processor time in ns and growth in bytes between `warm` and
+/// `done`, and the numbers that the load generator says at its end.
+fn run(
+    server: &str,
+    peer: &str,
+    load: &[&str],
+    order: &[&str],
+    options: &Options,
+) -> Result<(f64, f64, Vec<f64>), Failure> {
+    let mut server = Child::start(&[server, peer], options.quick)?;
+    let port = server.expect("port")?;
+    let order = [load, &[port.as_str()], order].concat();
+    let mut load = Child::start(&order, options.quick)?;
+    load.expect("warm")?;
+    let (cpu, memory) = figures(&mut server)?;
+    load.tell("go")?;
+    let done = load.expect("done")?;
+    let (cpu_after, memory_after) = figures(&mut server)?;
+    load.finish()?;
+    server.finish()?;
+    let done = done
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    Ok((cpu_after - cpu, memory_after - memory, done))
+}
+
+/// The processor time that the server has used so far, and its memory.
+fn figures(server: &mut Child) -> Result<(f64, f64), Failure> {
+    server.tell("cpu")?;
+    let answer = server.expect("cpu")?;
+    let (cpu, memory) = answer.split_once(" memory ").ok_or("no memory")?;
+    Ok((cpu.parse()?, memory.parse()?))
+}

@@ -1,0 +1,98 @@
+//! What a server does with a client: a task that runs the program's function, and whose failure is reported.
+
+use std::error::Error;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use crate::error::Panicked;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::report::ExceptionContext;
+use crate::stream::protocol::OnConnect;
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::StreamWriter;
+
+/// What the function of a [`start_server`](crate::stream::start_server) may give: nothing, or a result whose error goes
+/// to the exception handler.
+///
+/// ```
+/// use callsoon::stream::ClientResult;
+/// assert!(().failure().is_none());
+/// assert_eq!(Err::<(), _>("too short").failure().unwrap().to_string(), "too short");
+/// ```
+pub trait ClientResult {
+    /// The error, if it is one.
+    fn failure(self) -> Option<Box<dyn Error>>;
+}
+
+impl ClientResult for () {
+    fn failure(self) -> Option<Box<dyn Error>> {
+        None
+    }
+}
+
+impl<E: Into<Box<dyn Error>>> ClientResult for Result<(), E> {
+    fn failure(self) -> Option<Box<dyn Error>> {
+        self.err().map(Into::into)
+    }
+}
+
+/// What connects clients to a function.
+pub(crate) fn serve<F, R>(
+    handle: &LoopHandle,
+    client_connected: F,
+    location: &'static Location<'static>,
+) -> OnConnect
+where
+    F: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+    R: ClientResult + 'static,
+{
+    let client_connected = Rc::new(client_connected);
+    let handle = handle.clone();
+    Rc::new(move |protocol, transport| {
+        let reader = StreamReader::new(&protocol, transport);
+        let writer = StreamWriter::new(&protocol, transport);
+        let client_connected = Rc::clone(&client_connected);
+        let reports = handle.clone();
+        // A function that ends, however it ends, drops the writer, and that closes the connection.
+        let task = handle.clone().into_task(
+            async move {
+                let context = {
+                    let mut client = pin!(client_connected(reader, writer));
+                    failure_of(client.as_mut()).await
+                };
+                if let Some(mut context) = context {
+                    context.message = "Unhandled exception in client_connected_cb".to_owned();
+                    context.location = Some(location);
+                    reports.state.report(context);
+                }
+            },
+            location,
+        );
+        task.detach();
+    })
+}
+
+/// Runs a client's future to its end, which may be a panic.
+async fn failure_of<R: ClientResult>(
+    mut client: Pin<&mut impl Future<Output = R>>,
+) -> Option<ExceptionContext> {
+    poll_fn(
+        move |context| match catch_unwind(AssertUnwindSafe(|| client.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(result)) => {
+                Poll::Ready(result.failure().map(|error| ExceptionContext {
+                    exception: Some(Rc::from(error)),
+                    ..ExceptionContext::default()
+                }))
+            }
+            Err(payload) => Poll::Ready(Some(ExceptionContext {
+                panic: Some(Panicked::new(payload)),
+                ..ExceptionContext::default()
+            })),
+        },
+    )
+    .await
+}

@@ -1,0 +1,174 @@
+//! Why a read did not give what was asked for.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// The peer finished writing before there was enough. The bytes that had come are here, and not in the reader any more.
+///
+/// ```
+/// # callsoon::run(async {
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
+/// std::io::Write::write_all(&mut &there, b"abc")?;
+/// drop(there);
+/// let incomplete = reader.readexactly(10).await.unwrap_err().incomplete().unwrap();
+/// assert_eq!((&incomplete.partial[..], incomplete.expected), (&b"abc"[..], Some(10)));
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct IncompleteRead {
+    /// What came before the end.
+    pub partial: Vec<u8>,
+    /// How many bytes were asked for; `None` where it was a separator.
+    pub expected: Option<usize>,
+}
+
+/// There is no separator within the reader's limit. Nothing was taken out of the reader.
+///
+/// ```
+/// # callsoon::run(async {
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// let limit = std::num::NonZeroUsize::new(4).unwrap();
+/// let (mut reader, _writer) = callsoon::stream::open_connection(here).limit(limit).await?;
+/// std::io::Write::write_all(&mut &there, b"a long line\n")?;
+/// let overrun = reader.readline().await.unwrap_err().limit_overrun().unwrap();
+/// assert_eq!(reader.readexactly(overrun.consumed).await?, b"a long line");
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct LimitOverrun {
+    /// How many bytes can be read without reading into a separator: those before it where there is one, and else all
+    /// that cannot be its beginning.
+    pub consumed: usize,
+}
+
+/// Why a read did not give what was asked for.
+///
+/// In a function that returns [`io::Error`] the `?` operator turns it into one: of kind `UnexpectedEof` for an incomplete
+/// read, `InvalidData` for a limit.
+///
+/// ```
+/// # callsoon::run(async {
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
+/// drop(there);
+/// let error = reader.readexactly(1).await.unwrap_err();
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::UnexpectedEof);
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The peer finished writing too early.
+    Incomplete(IncompleteRead),
+    /// The separator is not within the limit.
+    LimitOverrun(LimitOverrun),
+    /// The connection failed.
+    Io(io::Error),
+}
+
+impl ReadError {
+    /// The incomplete read, if it was one.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
+    /// # drop(there);
+    /// let error = reader.readexactly(1).await.unwrap_err();
+    /// assert!(error.incomplete().unwrap().partial.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn incomplete(self) -> Option<IncompleteRead> {
+        match self {
+            Self::Incomplete(incomplete) => Some(incomplete),
+            _ => None,
+        }
+    }
+
+    /// The limit that was overrun, if one was.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
+    /// # drop(there);
+    /// let error = reader.readexactly(1).await.unwrap_err();
+    /// assert!(error.limit_overrun().is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn limit_overrun(&self) -> Option<LimitOverrun> {
+        match self {
+            Self::LimitOverrun(overrun) => Some(*overrun),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for IncompleteRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.partial.len();
+        match self.expected {
+            Some(expected) => write!(f, "{count} bytes read on a total of {expected} expected"),
+            None => write!(f, "{count} bytes read and no separator among them"),
+        }
+    }
+}
+
+impl fmt::Display for LimitOverrun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let consumed = self.consumed;
+        write!(
+            f,
+            "{consumed} bytes without a separator are more than the reader's limit"
+        )
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete(error) => error.fmt(f),
+            Self::LimitOverrun(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for IncompleteRead {}
+
+impl Error for LimitOverrun {}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Incomplete(error) => Some(error),
+            Self::LimitOverrun(error) => Some(error),
+            Self::Io(error) => Some(error),
+        }
+    }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Incomplete(error) => Self::new(io::ErrorKind::UnexpectedEof, error),
+            ReadError::LimitOverrun(error) => Self::new(io::ErrorKind::InvalidData, error),
+            ReadError::Io(error) => error,
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! How streams come to be: by connecting, or by a server that accepts.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::loop_state::LoopHandle;
+use crate::stream::client::{ClientResult, serve};
+use crate::stream::protocol::{LIMIT, StreamProtocol};
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::StreamWriter;
+use crate::transport::create_server::CreateServer;
+use crate::transport::protocol::Protocol;
+use crate::transport::server::Server;
+use crate::transport::target::{ConnectTo, Destination, ListenOn, Site};
+
+type Opened = io::Result<(StreamReader, StreamWriter)>;
+
+/// Connects, and gives both ends of the stream.
+///
+/// `to` is an address, a list of addresses that are tried in their order, or a connected socket.
+///
+/// # Errors
+/// As [`create_connection`](LoopHandle::create_connection).
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// # Cancellation
+/// Dropped before it is done it closes the socket.
+///
+/// ```
+/// use callsoon::stream::{open_connection, start_server};
+/// callsoon::run(async {
+///     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+///     let server = start_server(async |mut reader, writer| {
+///         let line = reader.readline().await?;
+///         writer.write(&line);
+///         writer.drain().await
+///     }, anywhere).await?;
+///     let (mut reader, writer) = open_connection(server.local_addr().unwrap()).await?;
+///     writer.write(b"hello\n");
+///     assert_eq!(reader.readline().await?, b"hello\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+#[track_caller]
+pub fn open_connection(to: impl Into<ConnectTo>) -> OpenConnection {
+    OpenConnection {
+        handle: get_running_loop(),
+        to: to.into(),
+        limit: LIMIT,
+        local: None,
+        location: Location::caller(),
+    }
+}
+
+/// Connects to the Unix socket at a path, or of an abstract name, which begins with a zero byte.
+///
+/// # Errors
+/// As [`create_unix_connection`](LoopHandle::create_unix_connection).
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// # Cancellation
+/// Dropped before it is done it closes the socket.
+///
+/// ```
+/// let error = callsoon::run(async {
+///     callsoon::stream::open_unix_connection("/nobody/is/here").await.map(drop).unwrap_err()
+/// }).unwrap();
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+/// ```
+#[cfg(unix)]
+#[track_caller]
+pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection {
+    open_connection(ConnectTo(Destination::Path(path.as_ref().to_owned())))
+}
+
+/// A stream about to be opened: await it. [`open_connection`] gives it.
+///
+/// ```
+/// # callsoon::run(async {
+/// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+/// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
+/// let (reader, writer) = callsoon::stream::open_connection(here).limit(limit).await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "nothing is connected until it is awaited"]
+pub struct OpenConnection {
+    handle: LoopHandle,
+    to: ConnectTo,
+    limit: NonZeroUsize,
+    local: Option<SocketAddr>,
+    location: &'static Location<'static>,
+}
+
+impl OpenConnection {
+    /// How long a line may be, in bytes: 64 KiB unless it is said. The reader keeps about twice as much before the peer
+    /// has to wait.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
+    /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
+    /// let (reader, writer) = callsoon::stream::open_connection(here).limit(limit).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Binds the socket to this address first.
+    ///
+    /// ```
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let address = listener.local_addr()?;
+    /// # callsoon::run(async move {
+    /// let from = std::net::SocketAddr::from(([127, 0, 0, 2], 0));
+    /// let (reader, writer) = callsoon::stream::open_connection(address).local_addr(from).await?;
+    /// assert_eq!(writer.sockname().unwrap().internet().unwrap().ip(), from.ip());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn local_addr(mut self, address: SocketAddr) -> Self {
+        self.local = Some(address);
+        self
+    }
+}
+
+impl IntoFuture for OpenConnection {
+    type Output = Opened;
+    type IntoFuture = Pin<Box<dyn Future<Output = Opened>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (handle, limit) = (self.handle.clone(), self.limit);
+            let factory = move || StreamProtocol::new(&handle, limit, None);
+            let connecting =
+                self.handle
+                    .create_connection_at(factory, self.to, self.local, self.location);
+            let (transport, protocol) = connecting.await?;
+            let reader = StreamReader::new(&protocol, &transport);
+            let writer = StreamWriter::new(&protocol, &transport);
+            Ok((reader, writer))
+        })
+    }
+}
+
+impl fmt::Debug for OpenConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenConnection")
+            .field("to", &self.to)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a server that runs `client_connected` in a task for every client.
+///
+/// `on` is an address, a list of addresses, or a bound socket. The connection closes when the function ends and drops
+/// its writer. An error that it returns, or its panic, goes to the exception handler.
+///
+/// # Errors
+/// As [`create_server`](LoopHandle::create_server).
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// use callsoon::stream::{open_connection, start_server};
+/// callsoon::run(async {
+///     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+///     let server = start_server(async |_reader, writer| writer.write(b"bye\n"), anywhere).await?;
+///     let (mut reader, _writer) = open_connection(server.local_addr().unwrap()).await?;
+///     assert_eq!(reader.read_to_end().await?, b"bye\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+#[track_caller]
+pub fn start_server<F, R>(client_connected: F, on: impl Into<ListenOn>) -> StartServer
+where
+    F: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+    R: ClientResult + 'static,
+{
+    StartServer::new(client_connected, on.into().0, Location::caller())
+}
+
+/// [`start_server`] on a Unix socket. See [`create_unix_server`](LoopHandle::create_unix_server) for what becomes of its
+/// file.
+///
+/// # Errors
+/// As [`create_unix_server`](LoopHandle::create_unix_server).
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// ```
+/// use callsoon::stream::{open_unix_connection, start_unix_server};
+/// let path = std::env::temp_dir().join(format!("callsoon-doc-stream-{}", std::process::id()));
+/// callsoon::run(async move {
+///     let server = start_unix_server(async |_reader, writer| writer.write(b"bye\n"), &path).await?;
+///     let (mut reader, _writer) = open_unix_connection(&path).await?;
+///     assert_eq!(reader.read_to_end().await?, b"bye\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+#[cfg(unix)]
+#[track_caller]
+pub fn start_unix_server<F, R>(
+    client_connected: F,
+    path: impl AsRef<std::path::Path>,
+) -> StartServer
+where
+    F: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+    R: ClientResult + 'static,
+{
+    let site = Site::Path(path.as_ref().to_owned());
+    StartServer::new(client_connected, site, Location::caller())
+}
+
+/// A server about to be made: await it. [`start_server`] gives it.
+///
+/// ```
+/// # use callsoon::stream::start_server;
+/// # callsoon::run(async {
+/// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+/// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere)
+///     .options(|server| server.backlog(16).reuse_port(true))
+///     .await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "nothing is bound until it is awaited"]
+pub struct StartServer {
+    server: CreateServer,
+    limit: Rc<Cell<NonZeroUsize>>,
+}
+
+impl StartServer {
+    fn new<F, R>(client_connected: F, site: Site, location: &'static Location<'static>) -> Self
+    where
+        F: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
+        R: ClientResult + 'static,
+    {
+        let handle = get_running_loop();
+        let on_connect = serve(&handle, client_connected, location);
+        let limit = Rc::new(Cell::new(LIMIT));
+        let (of_clients, home) = (Rc::clone(&limit), handle.clone());
+        let factory = Rc::new(move || {
+            let on_connect = Some(Rc::clone(&on_connect));
+            StreamProtocol::new(&home, of_clients.get(), on_connect) as Rc<dyn Protocol>
+        });
+        Self {
+            server: handle.serve_with(factory, site, location),
+            limit,
+        }
+    }
+
+    /// How long a line of a client may be, in bytes: 64 KiB unless it is said.
+    ///
+    /// ```
+    /// # use callsoon::stream::start_server;
+    /// # callsoon::run(async {
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let limit = std::num::NonZeroUsize::new(1024).unwrap();
+    /// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere).limit(limit).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn limit(self, bytes: NonZeroUsize) -> Self {
+        self.limit.set(bytes);
+        self
+    }
+
+    /// Sets what every server has: backlog, reuse of addresses …
+    ///
+    /// ```
+    /// # use callsoon::stream::start_server;
+    /// # callsoon::run(async {
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere)
+    ///     .options(|server| server.start_serving(false))
+    ///     .await?;
+    /// assert!(!server.is_serving());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn options(mut self, set: impl FnOnce(CreateServer) -> CreateServer) -> Self {
+        self.server = set(self.server);
+        self
+    }
+}
+
+impl IntoFuture for StartServer {
+    type Output = io::Result<Server>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<Server>>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.server.into_future()
+    }
+}
+
+impl fmt::Debug for StartServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StartServer")
+            .field("server", &self.server)
+            .field("limit", &self.limit.get())
+            .finish()
+    }
+}

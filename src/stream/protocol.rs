@@ -1,0 +1,246 @@
+//! The protocol between a transport and the two ends of a stream.
+//!
+//! It keeps what comes for the reader and tells the transport to stop when that is more than twice the limit; it notes
+//! when the transport wants no more written, and wakes whoever waits. A connection on which little is said receives
+//! through the loop's shared buffer, so that an idle one has no memory of its own; one on which much comes at once is
+//! in bulk and receives straight into the reader's memory.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::num::NonZeroUsize;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::stream::incoming::Incoming;
+use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
+
+/// asyncio's 64 KiB.
+pub(crate) const LIMIT: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
+/// As much as this at once is bulk: then copying it costs as much as a small system call.
+const BULK: usize = 8 * 1024;
+
+/// How much a connection in bulk receives at a time: what stays in a processor's near cache until it is read.
+const BULK_READ: usize = 64 * 1024;
+
+/// What is done with a client's connection, for a server's.
+pub(crate) type OnConnect = Rc<dyn Fn(Rc<StreamProtocol>, &Transport)>;
+
+pub(crate) struct StreamProtocol {
+    this: Weak<Self>,
+    state: Rc<LoopState>,
+    pub(crate) limit: NonZeroUsize,
+    pub(crate) incoming: RefCell<Incoming>,
+    /// Much has come at once.
+    bulk: Cell<bool>,
+    /// Nothing more will come.
+    pub(crate) eof: Cell<bool>,
+    /// The reader is gone: what comes is of no use.
+    pub(crate) deaf: Cell<bool>,
+    /// Reading is paused since the reader is behind.
+    pub(crate) behind: Cell<bool>,
+    /// The transport wants no more written for now.
+    full: Cell<bool>,
+    lost: Cell<bool>,
+    /// What the connection was lost to.
+    error: RefCell<Option<io::Error>>,
+    /// The one who waits for something to come; a reader is one.
+    reader: Cell<Option<Waker>>,
+    /// Those who wait for room, or for the end.
+    writers: RefCell<Waiters<Waker>>,
+    on_connect: Option<OnConnect>,
+}
+
+impl StreamProtocol {
+    pub(crate) fn new(
+        handle: &LoopHandle,
+        limit: NonZeroUsize,
+        on_connect: Option<OnConnect>,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
+            state: Rc::clone(&handle.state),
+            limit,
+            incoming: RefCell::new(Incoming::default()),
+            bulk: Cell::new(false),
+            eof: Cell::new(false),
+            deaf: Cell::new(false),
+            behind: Cell::new(false),
+            full: Cell::new(false),
+            lost: Cell::new(false),
+            error: RefCell::new(None),
+            reader: Cell::new(None),
+            writers: RefCell::new(Waiters::new()),
+            on_connect,
+        })
+    }
+
+    /// A copy of what the connection was lost to.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        let error = self.error.borrow();
+        error.as_ref().map(|error| match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        })
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get() && !self.lost.get()
+    }
+
+    pub(crate) fn state(&self) -> &Rc<LoopState> {
+        &self.state
+    }
+
+    fn wake(&self, waker: Option<Waker>) {
+        let Some(waker) = waker else { return };
+        match key_of(&waker) {
+            Some(key) => wake_key(key),
+            None => self.state.shielded("Exception in a waker", || waker.wake()),
+        }
+    }
+
+    fn wake_writers(&self) {
+        loop {
+            let waker = self.writers.borrow_mut().take_first();
+            if waker.is_none() {
+                return;
+            }
+            self.wake(waker);
+        }
+    }
+
+    /// Has the reader woken when something comes, or nothing will any more.
+    pub(crate) fn wait_to_read(&self, context: &Context<'_>) {
+        let former = self.reader.replace(Some(context.waker().clone()));
+        drop(former);
+    }
+
+    /// Waits until `is_so`, which changes with `full` and `lost` only.
+    pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
+        let mut place = Place {
+            protocol: self,
+            id: None,
+        };
+        poll_fn(|context| {
+            if is_so(self) {
+                return Poll::Ready(());
+            }
+            place.wait(context);
+            // Cloning a foreign waker is foreign code.
+            if is_so(self) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// After bytes have come.
+    fn have_come(&self, transport: &Transport, count: usize) {
+        self.bulk.set(count >= BULK);
+        if self.deaf.get() {
+            self.incoming.borrow_mut().clear();
+            return;
+        }
+        let length = self.incoming.borrow().len();
+        if length > self.limit.get().saturating_mul(2) {
+            transport.pause_reading();
+            self.behind.set(true);
+        }
+        self.wake(self.reader.take());
+    }
+}
+
+impl Protocol for StreamProtocol {
+    fn connection_made(&self, transport: &Transport) {
+        if let (Some(this), Some(on_connect)) = (self.this.upgrade(), &self.on_connect) {
+            on_connect(this, transport);
+        }
+    }
+
+    fn data_received(&self, transport: &Transport, data: &[u8]) {
+        self.incoming.borrow_mut().push(data);
+        self.have_come(transport, data.len());
+    }
+
+    fn eof_received(&self, _: &Transport) -> bool {
+        self.eof.set(true);
+        self.wake(self.reader.take());
+        true
+    }
+
+    fn connection_lost(&self, _: &Transport, error: Option<io::Error>) {
+        *self.error.borrow_mut() = error;
+        self.eof.set(true);
+        self.lost.set(true);
+        self.wake(self.reader.take());
+        self.wake_writers();
+    }
+
+    fn pause_writing(&self, _: &Transport) {
+        self.full.set(true);
+    }
+
+    fn resume_writing(&self, _: &Transport) {
+        self.full.set(false);
+        self.wake_writers();
+    }
+
+    fn buffered(&self) -> Option<&dyn BufferedProtocol> {
+        self.bulk.get().then_some(self)
+    }
+}
+
+impl BufferedProtocol for StreamProtocol {
+    fn get_buffer(&self, _: &Transport, hint: usize, receive: &mut dyn FnMut(&mut [u8])) {
+        let mut incoming = self.incoming.borrow_mut();
+        let count = hint.min(BULK_READ);
+        receive(&mut incoming.room(count)[..count]);
+    }
+
+    fn buffer_updated(&self, transport: &Transport, count: usize) {
+        self.incoming.borrow_mut().advance(count);
+        self.have_come(transport, count);
+    }
+}
+
+/// A place among those who wait for room, or for the end.
+struct Place<'a> {
+    protocol: &'a StreamProtocol,
+    id: Option<WaiterId>,
+}
+
+impl Place<'_> {
+    fn wait(&mut self, context: &Context<'_>) {
+        let waker = context.waker().clone();
+        let mut writers = self.protocol.writers.borrow_mut();
+        let replaced = match self.id.and_then(|id| writers.get_mut(id)) {
+            Some(place) => Some(std::mem::replace(place, waker)),
+            None => {
+                self.id = Some(writers.join(waker));
+                None
+            }
+        };
+        drop(writers);
+        drop(replaced);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let left = self.protocol.writers.borrow_mut().leave(id);
+            drop(left);
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The writing end of a stream.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use crate::event_loop::free::yield_now;
+use crate::kernel::loop_state::BUDGET;
+use crate::stream::protocol::StreamProtocol;
+use crate::transport::address::Address;
+use crate::transport::protocol::Transport;
+
+/// The writing end of a connection. Dropping it closes the connection, after what was written has been sent.
+///
+/// ```
+/// callsoon::run(async {
+///     let (here, there) = std::os::unix::net::UnixStream::pair()?;
+///     let (_reader, writer) = callsoon::stream::open_connection(here).await?;
+///     writer.write(b"hello");
+///     writer.drain().await?;
+///     writer.close();
+///     writer.wait_closed().await?;
+///     assert_eq!(std::io::read_to_string(&there)?, "hello");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+pub struct StreamWriter {
+    protocol: Rc<StreamProtocol>,
+    transport: Transport,
+}
+
+impl StreamWriter {
+    pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
+        Self {
+            protocol: Rc::clone(protocol),
+            transport: transport.clone(),
+        }
+    }
+
+    /// Sends bytes, or keeps them until the system takes them; [`drain`](Self::drain) should follow. See
+    /// [`Transport::write`].
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.write(b"hello");
+    /// writer.drain().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        self.transport.write(data);
+    }
+
+    /// Sends several pieces of bytes as if they were one. See [`Transport::writelines`].
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.writelines(&["one\n", "two\n"]);
+    /// writer.drain().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
+        self.transport.writelines(lines);
+    }
+
+    /// Waits while too much is buffered, until the peer has taken enough of it. Several tasks may wait at a time.
+    ///
+    /// # Errors
+    /// What the connection was lost to; `ConnectionReset` where it ended without an error.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it changes nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.write(b"hello");
+    /// writer.drain().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn drain(&self) -> io::Result<()> {
+        let budget = &self.protocol.state().budget;
+        if budget.get() == 0 {
+            // A peer that takes everything at once must not keep the loop from others.
+            budget.set(BUDGET);
+            yield_now().await;
+        } else {
+            budget.set(budget.get() - 1);
+        }
+        if let Some(error) = self.protocol.failure() {
+            return Err(error);
+        }
+        if self.transport.is_closing() {
+            // The news of the end may be in the line already.
+            yield_now().await;
+        }
+        self.protocol
+            .wait_to_write(|protocol| !protocol.is_full())
+            .await;
+        match self.protocol.failure() {
+            Some(error) => Err(error),
+            None if self.protocol.is_lost() => Err(io::ErrorKind::ConnectionReset.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the writing side; the peer reads to its end and may go on writing. See [`Transport::write_eof`].
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.write(b"all I have to say");
+    /// writer.write_eof();
+    /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_eof(&self) {
+        self.transport.write_eof();
+    }
+
+    /// Whether the writing side can be ended by itself.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// assert!(writer.can_write_eof());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn can_write_eof(&self) -> bool {
+        self.transport.can_write_eof()
+    }
+
+    /// Closes the connection, after what was written has been sent.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.close();
+    /// writer.wait_closed().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn close(&self) {
+        self.transport.close();
+    }
+
+    /// Whether the connection is closing or closed.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// assert!(!writer.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_closing(&self) -> bool {
+        self.transport.is_closing()
+    }
+
+    /// Waits until the connection is over.
+    ///
+    /// # Errors
+    /// What it was lost to.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it changes nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.close();
+    /// writer.wait_closed().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn wait_closed(&self) -> io::Result<()> {
+        self.protocol.wait_to_write(StreamProtocol::is_lost).await;
+        match self.protocol.failure() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// The peer's name, also after the end of the connection.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// assert_eq!(writer.peername().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn peername(&self) -> Option<Address> {
+        self.transport.peername()
+    }
+
+    /// This end's name, until the connection is over.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// assert_eq!(writer.sockname().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn sockname(&self) -> Option<Address> {
+        self.transport.sockname()
+    }
+
+    /// What is underneath: limits, the socket, `abort`.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.transport().set_write_buffer_limits(Some(1 << 20), None).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+}
+
+impl Drop for StreamWriter {
+    fn drop(&mut self) {
+        self.transport.close();
+    }
+}
+
+impl fmt::Debug for StreamWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamWriter")
+            .field("transport", &self.transport)
+            .finish()
+    }
+}

@@ -1,0 +1,388 @@
+//! How a server comes to be: options, then one bound socket for each address.
+//!
+//! Either all sockets are bound or none is: a failure closes those that were. Only an address that this machine does not
+//! have may be left out, as long as another one can be bound.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use socket2::{Socket, Type};
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::net::listener::ListenOptions;
+use crate::transport::address::Address;
+use crate::transport::protocol::Protocol;
+use crate::transport::server::{Cleanup, Factory, Listening, Plan, Server};
+use crate::transport::target::{ListenOn, Site, not_a_stream};
+
+impl LoopHandle {
+    /// Makes a server that calls `factory` for every client and connects what it gives to the client's socket.
+    ///
+    /// `on` is an address, a list of addresses, or a bound socket. Awaiting it gives the server; the methods of
+    /// [`CreateServer`] set options before. An IPv6 socket takes IPv6 clients only.
+    ///
+    /// # Errors
+    /// What the system says of an address, which the error names. `InvalidInput` for an empty list, and for a socket
+    /// that is no stream.
+    ///
+    /// ```
+    /// use callsoon::transport::{Protocol, Transport};
+    /// struct Shout;
+    /// impl Protocol for Shout {
+    ///     fn data_received(&self, transport: &Transport, data: &[u8]) {
+    ///         transport.write(&data.to_ascii_uppercase());
+    ///     }
+    /// }
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    ///     let server = event_loop.create_server(|| Shout, anywhere).backlog(16).await?;
+    ///     let client = callsoon::net::TcpStream::connect(server.local_addr().unwrap()).await?;
+    ///     client.write_all(b"hello").await?;
+    ///     let mut answer = [0; 5];
+    ///     client.read_exact(&mut answer).await?;
+    ///     assert_eq!(&answer, b"HELLO");
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn create_server<F, P>(&self, factory: F, on: impl Into<ListenOn>) -> CreateServer
+    where
+        F: Fn() -> P + 'static,
+        P: Protocol,
+    {
+        self.serve_with(
+            Rc::new(move || Rc::new(factory())),
+            on.into().0,
+            Location::caller(),
+        )
+    }
+
+    /// Makes a server on a Unix socket at a path, or of an abstract name, which begins with a zero byte.
+    ///
+    /// The file of a socket at which nobody answers is removed first; that of a live server, and what is no socket, is
+    /// not. The server's own file is removed when it closes, unless another has taken its place.
+    ///
+    /// # Errors
+    /// What the system says, `AddrInUse` above all; `InvalidInput` for a path that is empty, too long or has a zero byte
+    /// inside.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// let path = std::env::temp_dir().join(format!("callsoon-doc-{}", std::process::id()));
+    /// let server_path = path.clone();
+    /// callsoon::run(async move {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let server = event_loop.create_unix_server(|| Idle, &server_path).await?;
+    ///     event_loop.create_unix_connection(|| Idle, &server_path).await?;
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// assert!(!path.exists());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn create_unix_server<F, P>(
+        &self,
+        factory: F,
+        path: impl AsRef<std::path::Path>,
+    ) -> CreateServer
+    where
+        F: Fn() -> P + 'static,
+        P: Protocol,
+    {
+        self.serve_with(
+            Rc::new(move || Rc::new(factory())),
+            Site::Path(path.as_ref().to_owned()),
+            Location::caller(),
+        )
+    }
+
+    pub(crate) fn serve_with(
+        &self,
+        factory: Factory,
+        site: Site,
+        location: &'static Location<'static>,
+    ) -> CreateServer {
+        CreateServer {
+            handle: self.clone(),
+            factory,
+            site,
+            options: ListenOptions::new(),
+            keep_alive: false,
+            start_serving: true,
+            cleanup_socket: true,
+            location,
+        }
+    }
+}
+
+/// A server about to be made: await it. [`LoopHandle::create_server`] and its kin give it.
+///
+/// ```
+/// # use callsoon::transport::Protocol;
+/// # struct Idle;
+/// # impl Protocol for Idle {}
+/// # callsoon::run(async {
+/// # let event_loop = callsoon::get_running_loop();
+/// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+/// let server = event_loop
+///     .create_server(|| Idle, anywhere)
+///     .reuse_port(true)
+///     .keep_alive(true)
+///     .start_serving(false)
+///     .await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "nothing is bound until it is awaited"]
+pub struct CreateServer {
+    handle: LoopHandle,
+    factory: Factory,
+    site: Site,
+    options: ListenOptions,
+    keep_alive: bool,
+    start_serving: bool,
+    cleanup_socket: bool,
+    location: &'static Location<'static>,
+}
+
+impl CreateServer {
+    /// How many clients may wait to be accepted: 1024 unless it is said.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = event_loop.create_server(|| Idle, anywhere).backlog(64);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backlog(mut self, clients: i32) -> Self {
+        self.options = self.options.backlog(clients);
+        self
+    }
+
+    /// `SO_REUSEADDR`: binds although old connections of the same port linger. On by default on Unix.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = event_loop.create_server(|| Idle, anywhere).reuse_address(false);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reuse_address(mut self, reuse: bool) -> Self {
+        self.options = self.options.reuse_address(reuse);
+        self
+    }
+
+    /// `SO_REUSEPORT`: several servers share the port and the system spreads clients over them. Off by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = event_loop.create_server(|| Idle, anywhere).reuse_port(true);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.options = self.options.reuse_port(reuse);
+        self
+    }
+
+    /// `SO_KEEPALIVE` for every client's socket: a peer that vanished is noticed after the system's time. Off by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = event_loop.create_server(|| Idle, anywhere).keep_alive(true);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_alive(mut self, keep_alive: bool) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Whether the server listens when it is made. On by default; else [`Server::start_serving`] begins.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// let server = event_loop.create_server(|| Idle, anywhere).start_serving(false);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_serving(mut self, start: bool) -> Self {
+        self.start_serving = start;
+        self
+    }
+
+    /// Whether the file of a Unix socket is removed when the server closes. On by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let server = event_loop.create_unix_server(|| Idle, "/run/some.sock").cleanup_socket(false);
+    /// # drop(server);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
+        self.cleanup_socket = cleanup;
+        self
+    }
+
+    fn make(self) -> io::Result<Server> {
+        let listening = match self.site {
+            Site::Addresses(addresses) => bind_all(&self.options, addresses)?,
+            Site::Socket(socket) => vec![adopt(socket)?],
+            #[cfg(unix)]
+            Site::Path(path) => vec![bind_path(&path, self.cleanup_socket)?],
+        };
+        let server = Server::new(Plan {
+            handle: self.handle,
+            factory: self.factory,
+            listening,
+            backlog: self.options.backlog,
+            keep_alive: self.keep_alive,
+            location: self.location,
+        });
+        if self.start_serving {
+            server.listen()?;
+        }
+        Ok(server)
+    }
+}
+
+impl IntoFuture for CreateServer {
+    type Output = io::Result<Server>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<Server>>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.make() })
+    }
+}
+
+impl fmt::Debug for CreateServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateServer")
+            .field("on", &self.site)
+            .field("options", &self.options)
+            .field("keep_alive", &self.keep_alive)
+            .field("start_serving", &self.start_serving)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    fn new(socket: Socket, cleanup: Option<Cleanup>) -> Self {
+        Self {
+            address: Address::of(socket.local_addr()),
+            socket: Some(socket),
+            acceptor: None,
+            cleanup,
+        }
+    }
+}
+
+/// One bound socket for each address; an address that is given twice counts once.
+fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<Vec<Listening>> {
+    let mut bound: Vec<Listening> = Vec::new();
+    let mut seen = Vec::new();
+    let mut absent = None;
+    for address in addresses {
+        if seen.contains(&address) {
+            continue;
+        }
+        seen.push(address);
+        match options.bound(address) {
+            Ok(socket) => bound.push(Listening::new(socket, None)),
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                absent.get_or_insert(named(address, error));
+            }
+            Err(error) => return Err(named(address, error)),
+        }
+    }
+    if bound.is_empty() {
+        let nothing = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        return Err(absent.unwrap_or_else(nothing));
+    }
+    Ok(bound)
+}
+
+/// A socket that somebody else has bound.
+fn adopt(socket: Socket) -> io::Result<Listening> {
+    if socket.r#type()? != Type::STREAM {
+        return Err(not_a_stream());
+    }
+    socket.set_nonblocking(true)?;
+    Ok(Listening::new(socket, None))
+}
+
+#[cfg(unix)]
+fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listening> {
+    let (socket, file) = crate::transport::unix_path::bind(path).map_err(|error| {
+        let path = path.display().to_string();
+        BindError::wrap(path, error)
+    })?;
+    let cleanup = file
+        .filter(|_| cleanup_socket)
+        .map(|file| Box::new(move || file.remove()) as Cleanup);
+    Ok(Listening::new(socket, cleanup))
+}
+
+fn named(address: SocketAddr, error: io::Error) -> io::Error {
+    BindError::wrap(address.to_string(), error)
+}
+
+/// What the system says of binding, and to what.
+#[derive(Debug)]
+struct BindError {
+    place: String,
+    error: io::Error,
+}
+
+impl BindError {
+    fn wrap(place: String, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), Self { place, error })
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, error } = self;
+        write!(f, "cannot bind to {}: {error}", place.escape_debug())
+    }
+}
+
+impl Error for BindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,486 @@
+//! What a program asks of a transport: to write, to pause, to tell its names.
+//!
+//! A write goes straight to the socket while nothing is buffered, and behind what is buffered otherwise. It never waits
+//! and never fails: whoever writes too much is asked to pause, and what comes too late is dropped, since nobody would
+//! read it. Ending a connection is `connection`'s part.
+
+use std::fmt;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use crate::kernel::report::run_quietly;
+use crate::transport::address::Address;
+use crate::transport::buffer::MOST_PIECES;
+use crate::transport::flow::InvalidLimits;
+use crate::transport::protocol::{Protocol, Transport};
+
+/// How many writes to a lost connection go without a word, as in asyncio: a few cross the news of its end, more are a
+/// program that does not listen.
+const QUIET_WRITES: u32 = 4;
+
+impl Transport {
+    /// Sends bytes: at once if the system takes them, else they are copied and sent as soon as it does.
+    ///
+    /// To a connection that is lost it does nothing, and says so in the log from the fifth time on. On one that is
+    /// closing and still has something to send, the bytes are sent after that.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"hello");
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        if !self.takes("write") || data.is_empty() {
+            return;
+        }
+        let connection = &self.connection;
+        let mut sent = 0;
+        if connection.outgoing.borrow().is_empty() {
+            match connection.send(data.len(), |socket| socket.send(data)) {
+                Ok(count) if count == data.len() => return,
+                Ok(count) => sent = count,
+                Err(error) => return self.fail(error),
+            }
+        }
+        connection.outgoing.borrow_mut().push(&data[sent..]);
+        self.buffered_more();
+    }
+
+    /// Sends several pieces of bytes as if they were one, without joining them first.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.writelines(&["hel", "", "lo"]);
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
+        if !self.takes("writelines") {
+            return;
+        }
+        let mut rest = lines;
+        // What `as_ref` gives is taken once: it is foreign code.
+        let mut few = [IoSlice::new(&[]); FEW_PIECES];
+        let mut many = Vec::new();
+        while !rest.is_empty() && self.connection.outgoing.borrow().is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(MOST_PIECES));
+            rest = later;
+            let pieces: &[IoSlice<'_>] = if now.len() <= FEW_PIECES {
+                for (piece, line) in few.iter_mut().zip(now) {
+                    *piece = IoSlice::new(line.as_ref());
+                }
+                &few[..now.len()]
+            } else {
+                many.clear();
+                many.extend(now.iter().map(|line| IoSlice::new(line.as_ref())));
+                &many
+            };
+            if !self.send_pieces(pieces) {
+                return;
+            }
+        }
+        for line in rest {
+            let bytes = line.as_ref();
+            self.connection.outgoing.borrow_mut().push(bytes);
+        }
+        self.buffered_more();
+    }
+
+    /// Sends what the system takes of some pieces and buffers the rest of them; false where the connection failed.
+    fn send_pieces(&self, pieces: &[IoSlice<'_>]) -> bool {
+        let connection = &self.connection;
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if total == 0 {
+            return true;
+        }
+        let mut sent = match connection.send(total, |socket| socket.send_vectored(pieces)) {
+            Ok(count) => count,
+            Err(error) => {
+                self.fail(error);
+                return false;
+            }
+        };
+        if sent < total {
+            let mut outgoing = connection.outgoing.borrow_mut();
+            for piece in pieces {
+                let skip = sent.min(piece.len());
+                sent -= skip;
+                outgoing.push(&piece[skip..]);
+            }
+        }
+        true
+    }
+
+    /// Whether bytes may be written at all.
+    #[track_caller]
+    fn takes(&self, call: &str) -> bool {
+        let connection = &self.connection;
+        if connection.lost.get() {
+            let refused = connection.writes_refused.get();
+            connection.writes_refused.set(refused.saturating_add(1));
+            if refused >= QUIET_WRITES {
+                let location = connection.location;
+                run_quietly(|| {
+                    tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
+                });
+            }
+            return false;
+        }
+        if connection.finishing.get() && !connection.closing.get() {
+            panic!("{call}: write_eof() was called before");
+        }
+        true
+    }
+
+    /// Something may have been buffered: asks the protocol to pause if that is too much.
+    fn buffered_more(&self) {
+        let connection = &self.connection;
+        let size = connection.outgoing.borrow().len();
+        if size == 0 {
+            return;
+        }
+        connection.look_again_for_writing();
+        self.pause_if_full(size);
+    }
+
+    fn pause_if_full(&self, size: usize) {
+        if self.connection.marks.borrow_mut().must_pause(size) {
+            // Its panic is reported, and costs it this call only.
+            let _ = self.enter("pause_writing", |protocol| protocol.pause_writing(self));
+        }
+    }
+
+    /// Ends the writing side, after what is buffered has been sent; the peer reads to its end and may go on writing.
+    /// Calling it again, or on a transport that is closing, changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"all I have to say");
+    /// transport.write_eof();
+    /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_eof(&self) {
+        let connection = &self.connection;
+        if connection.closing.get() || connection.finishing.replace(true) {
+            return;
+        }
+        if connection.outgoing.borrow().is_empty() {
+            connection.end_writing();
+        }
+    }
+
+    /// Whether the writing side can be ended by itself: true for every transport there is, as long as there is no TLS.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.can_write_eof());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn can_write_eof(&self) -> bool {
+        true
+    }
+
+    /// Whether the transport is closing or closed, whoever wanted that.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(!transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_closing(&self) -> bool {
+        self.connection.closing.get()
+    }
+
+    /// Has nothing delivered until [`resume_reading`](Self::resume_reading); the peer is held up once the system's
+    /// buffers are full. Calling it again, or on a transport that is closing, changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.pause_reading();
+    /// assert!(!transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn pause_reading(&self) {
+        if self.is_reading() {
+            self.connection.reading_paused.set(true);
+        }
+    }
+
+    /// Has what comes delivered again. Nothing is delivered from within this call.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.pause_reading();
+    /// transport.resume_reading();
+    /// assert!(transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn resume_reading(&self) {
+        let connection = &self.connection;
+        if !connection.closing.get() && connection.reading_paused.replace(false) {
+            self.look_again();
+        }
+    }
+
+    /// Whether what comes is delivered: reading is not paused, and the transport not closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_reading(&self) -> bool {
+        !self.connection.closing.get() && !self.connection.reading_paused.get()
+    }
+
+    /// How many bytes are written and not yet taken by the system.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"taken at once");
+    /// assert_eq!(transport.get_write_buffer_size(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_size(&self) -> usize {
+        self.connection.outgoing.borrow().len()
+    }
+
+    /// The low-water and the high-water mark, in this order, in bytes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+        self.connection.marks.borrow().limits()
+    }
+
+    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` are buffered, and to resume when
+    /// at most `low` are. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB. With a high
+    /// of 0 every byte that is buffered pauses.
+    ///
+    /// # Errors
+    /// If `low` is higher than `high`; then nothing changes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_limits(Some(1_000_000), None).unwrap();
+    /// assert_eq!(transport.get_write_buffer_limits(), (250_000, 1_000_000));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.connection.marks.borrow_mut().set(high, low)?;
+        self.pause_if_full(self.get_write_buffer_size());
+        Ok(())
+    }
+
+    /// The peer's name, also after the end of the connection.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.peername().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn peername(&self) -> Option<Address> {
+        self.connection.peer.clone()
+    }
+
+    /// This end's name, until the connection is over.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.sockname().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn sockname(&self) -> Option<Address> {
+        let local = self.connection.with_io(|io| io.source().local())?;
+        Address::of(local)
+    }
+
+    /// Lends the socket, for options that the transport has no word for; `None` once the connection is over. It must not
+    /// be closed, read, written or switched to blocking mode.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_connection(|| Idle, address).await?;
+    /// assert!(transport.socket(|socket| socket.tcp_nodelay()).unwrap()?, "on from the beginning");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
+        self.connection.with_io(|io| io.source().with(f))
+    }
+
+    /// Who is called; `None` once the connection is over.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.get_protocol().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_protocol(&self) -> Option<Rc<dyn Protocol>> {
+        self.connection.protocol.borrow().clone()
+    }
+
+    /// Has another protocol called from the next callback on. `connection_made` is not called again, and what the former
+    /// one was told of pausing is not repeated. Once the connection is over it changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// struct Other;
+    /// impl Protocol for Other {}
+    /// transport.set_protocol(std::rc::Rc::new(Other));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_protocol(&self, protocol: Rc<dyn Protocol>) {
+        let former = match &mut *self.connection.protocol.borrow_mut() {
+            Some(place) => std::mem::replace(place, protocol),
+            None => protocol,
+        };
+        drop(former);
+    }
+}
+
+/// Up to this many pieces are sent without an allocation.
+const FEW_PIECES: usize = 16;
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("peername", &self.connection.peer)
+            .field("closing", &self.connection.closing.get())
+            .field("over", &self.connection.protocol.borrow().is_none())
+            .field("buffered", &self.get_write_buffer_size())
+            .finish()
+    }
+}

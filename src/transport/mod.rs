@@ -1,0 +1,48 @@
+//! Transports and protocols: connections by callbacks, without a task for each.
+//!
+//! A *transport* is a connected socket with a buffer for what the system does not take at once; a *protocol* is what a
+//! program does with the bytes. The loop calls the protocol straight from its own line when the socket is ready: a
+//! message costs one `recv`, one `send`, no task, no waker and no allocation.
+//!
+//! ```text
+//! connection_made → data_received* → eof_received? → connection_lost
+//!                   pause_writing ⇄ resume_writing, in between
+//! ```
+//!
+//! 1. `connection_made` comes first and once, before anything is read.
+//! 2. `data_received` has at least one byte, and comes at most once for each time that the socket was ready: a
+//!    connection that always has something to say takes its turn like everybody.
+//! 3. Nothing is delivered while reading is paused, after `close` or `abort`, or after `eof_received`.
+//! 4. `eof_received` comes at most once. `true` keeps the writing side open.
+//! 5. `pause_writing` and `resume_writing` alternate, beginning with the former, which is called from within `write`.
+//! 6. `connection_lost` comes once and last, always by way of the loop's line, never from within a call of the program.
+//!    When it returns the socket is closed.
+//! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop.
+//!
+//! Protocols take `&self` and so keep what changes in cells, since a call into a transport may call back:
+//! `write` calls `pause_writing`. The transport is handed to every callback, so that a protocol need not keep it; one
+//! that does makes a cycle, which ends with the connection.
+
+pub(crate) mod address;
+mod buffer;
+mod connect;
+mod connection;
+pub(crate) mod create_server;
+mod flow;
+mod handle;
+mod listen;
+mod membership;
+pub(crate) mod protocol;
+pub(crate) mod server;
+mod socket;
+pub(crate) mod target;
+#[cfg(unix)]
+mod unix_path;
+
+pub use address::Address;
+pub use connect::CreateConnection;
+pub use create_server::CreateServer;
+pub use flow::InvalidLimits;
+pub use protocol::{BufferedProtocol, Protocol, Transport};
+pub use server::{ServeError, Server};
+pub use target::{AcceptedSocket, ConnectTo, ListenOn};

@@ -1,0 +1,179 @@
+//! The sockets that a stream transport can stand on, behind one type.
+//!
+//! One type instead of a type parameter: a protocol need not know over what it talks, and its code exists once. What is
+//! sent never raises SIGPIPE, whatever the process has made of that signal.
+
+use std::io::{self, IoSlice, Read};
+use std::net::Shutdown;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use socket2::{SockAddr, SockRef};
+
+/// A connected stream socket in non-blocking mode.
+pub(crate) enum StreamSocket {
+    Tcp(mio::net::TcpStream),
+    #[cfg(unix)]
+    Unix(mio::net::UnixStream),
+}
+
+/// The most bytes that the system takes in one call: less than that taken means that it takes no more now, more than
+/// that offered means nothing.
+pub(crate) const MOST_AT_ONCE: usize = 0x7fff_f000;
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+
+/// Elsewhere sockets are set up so by mio and std when they are made, or the signal does not exist.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+const SEND_FLAGS: i32 = 0;
+
+impl StreamSocket {
+    fn reference(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(socket) => SockRef::from(socket),
+            #[cfg(unix)]
+            Self::Unix(socket) => SockRef::from(socket),
+        }
+    }
+
+    /// What the socket has to be watched for. An urgent mark spoils the proof by short reads, so the poller has to tell
+    /// of it; a Unix socket has no proof to spoil.
+    pub(crate) fn interest(&self) -> Interest {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if matches!(self, Self::Tcp(_)) {
+            return both | Interest::PRIORITY;
+        }
+        both
+    }
+
+    /// Whether a short read proves that nothing is left.
+    pub(crate) fn short_read_drains(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Lets small messages go at once, where the socket would wait for more.
+    pub(crate) fn send_at_once(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(true),
+            #[cfg(unix)]
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| match self {
+            Self::Tcp(socket) => {
+                let mut socket = socket;
+                socket.read(buffer)
+            }
+            #[cfg(unix)]
+            Self::Unix(socket) => {
+                let mut socket = socket;
+                socket.read(buffer)
+            }
+        })
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| self.reference().send_with_flags(bytes, SEND_FLAGS))
+    }
+
+    pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        uninterrupted(|| {
+            self.reference()
+                .send_vectored_with_flags(pieces, SEND_FLAGS)
+        })
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.reference().shutdown(how)
+    }
+
+    pub(crate) fn peer(&self) -> io::Result<SockAddr> {
+        self.reference().peer_addr()
+    }
+
+    pub(crate) fn local(&self) -> io::Result<SockAddr> {
+        self.reference().local_addr()
+    }
+
+    /// What a connection attempt has come to; `WouldBlock` while it goes on.
+    pub(crate) fn connected(&self) -> io::Result<()> {
+        if let Some(error) = self.reference().take_error()? {
+            return Err(error);
+        }
+        match self.peer() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The socket for a program that wants to set an option.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> R {
+        f(&self.reference())
+    }
+}
+
+/// Tries again while signals get in the way.
+fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+impl Source for StreamSocket {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.register(registry, token, interest),
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.register(registry, token, interest),
+        }
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.reregister(registry, token, interest),
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.reregister(registry, token, interest),
+        }
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.deregister(registry),
+            #[cfg(unix)]
+            Self::Unix(socket) => socket.deregister(registry),
+        }
+    }
+}
+
+impl From<std::net::TcpStream> for StreamSocket {
+    fn from(socket: std::net::TcpStream) -> Self {
+        Self::Tcp(mio::net::TcpStream::from_std(socket))
+    }
+}
+
+#[cfg(unix)]
+impl From<std::os::unix::net::UnixStream> for StreamSocket {
+    fn from(socket: std::os::unix::net::UnixStream) -> Self {
+        Self::Unix(mio::net::UnixStream::from_std(socket))
+    }
+}

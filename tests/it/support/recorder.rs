@@ -1,0 +1,107 @@
+//! A protocol that writes down what it is told, and does what the test wants at each call.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use callsoon::transport::{Protocol, Transport};
+use callsoon::yield_now;
+
+use super::Trace;
+
+type Hook = Box<dyn Fn(&Transport)>;
+
+/// Writes `made`, `data <bytes>`, `eof`, `lost`, `pause` and `resume`, and runs the hook of that name.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    trace: Trace,
+    hooks: RefCell<Vec<(&'static str, Hook)>>,
+    /// What `eof_received` returns.
+    keep_open: Cell<bool>,
+    /// Data is counted and not written down.
+    quiet: Cell<bool>,
+    /// How many bytes have come.
+    pub(crate) received: Cell<usize>,
+    pub(crate) lost: Cell<bool>,
+}
+
+impl Recorder {
+    pub(crate) fn new(trace: &Trace) -> Self {
+        Self {
+            trace: trace.clone(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn on(self, call: &'static str, hook: impl Fn(&Transport) + 'static) -> Self {
+        self.hooks.borrow_mut().push((call, Box::new(hook)));
+        self
+    }
+
+    pub(crate) fn keep_open(self) -> Self {
+        self.keep_open.set(true);
+        self
+    }
+
+    pub(crate) fn quiet(self) -> Self {
+        self.quiet.set(true);
+        self
+    }
+
+    fn note(&self, call: &str, line: String, transport: &Transport) {
+        self.trace.push(line);
+        self.run(call, transport);
+    }
+
+    fn run(&self, call: &str, transport: &Transport) {
+        for (of, hook) in &*self.hooks.borrow() {
+            if *of == call {
+                hook(transport);
+            }
+        }
+    }
+}
+
+impl Protocol for Recorder {
+    fn connection_made(&self, transport: &Transport) {
+        self.note("made", "made".to_owned(), transport);
+    }
+
+    fn data_received(&self, transport: &Transport, data: &[u8]) {
+        self.received.set(self.received.get() + data.len());
+        if self.quiet.get() {
+            return self.run("data", transport);
+        }
+        let line = format!("data {}", String::from_utf8_lossy(data));
+        self.note("data", line, transport);
+    }
+
+    fn eof_received(&self, transport: &Transport) -> bool {
+        self.note("eof", "eof".to_owned(), transport);
+        self.keep_open.get()
+    }
+
+    fn connection_lost(&self, transport: &Transport, error: Option<io::Error>) {
+        self.lost.set(true);
+        let line = match error {
+            None => "lost".to_owned(),
+            Some(error) => format!("lost: {:?}", error.kind()),
+        };
+        self.note("lost", line, transport);
+    }
+
+    fn pause_writing(&self, transport: &Transport) {
+        self.note("pause", "pause".to_owned(), transport);
+    }
+
+    fn resume_writing(&self, transport: &Transport) {
+        self.note("resume", "resume".to_owned(), transport);
+    }
+}
+
+/// Lets the loop turn until something is so; `complete` ends it if it never is.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        callsoon::sleep(std::time::Duration::from_micros(200)).await;
+        yield_now().await;
+    }
+}

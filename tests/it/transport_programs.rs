@@ -1,0 +1,161 @@
+//! Row E5: every call of a transport in every state and every order, against the promises of `transport`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream as StdStream};
+
+use callsoon::transport::Transport;
+use callsoon::{get_running_loop, yield_now};
+use proptest::prelude::*;
+
+use crate::support::{
+    Recorder, Trace, audited, complete, real_loop, reset, std_pair, until, watched,
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(usize),
+    WriteLines,
+    WriteEof,
+    Close,
+    Abort,
+    Pause,
+    Resume,
+    Limits(usize),
+    Turn,
+    PeerWrites,
+    PeerReads,
+    PeerFinishes,
+    PeerResets,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => prop_oneof![Just(0_usize), Just(10), Just(300_000)].prop_map(Step::Write),
+        1 => Just(Step::WriteLines),
+        1 => Just(Step::WriteEof),
+        1 => Just(Step::Close),
+        1 => Just(Step::Abort),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Resume),
+        1 => prop_oneof![Just(0_usize), Just(100), Just(1_000_000)].prop_map(Step::Limits),
+        4 => Just(Step::Turn),
+        2 => Just(Step::PeerWrites),
+        1 => Just(Step::PeerReads),
+        1 => Just(Step::PeerFinishes),
+        1 => Just(Step::PeerResets),
+    ]
+}
+
+fn take(step: Step, transport: &Transport, peer: &mut Option<StdStream>, finished: &mut bool) {
+    match step {
+        // After write_eof it is a panic, as documented.
+        Step::Write(size) if !*finished => transport.write(&vec![1; size]),
+        Step::WriteLines if !*finished => transport.writelines(&["a", "", "bc"]),
+        Step::WriteEof => {
+            transport.write_eof();
+            *finished = true;
+        }
+        Step::Close => transport.close(),
+        Step::Abort => transport.abort(),
+        Step::Pause => transport.pause_reading(),
+        Step::Resume => transport.resume_reading(),
+        Step::Limits(high) => transport.set_write_buffer_limits(Some(high), None).unwrap(),
+        Step::PeerResets => {
+            if let Some(peer) = peer.take() {
+                reset(peer);
+            }
+        }
+        _ => {
+            let Some(peer) = peer else { return };
+            match step {
+                Step::PeerWrites => drop(peer.write(b"data")),
+                Step::PeerReads => drop(peer.read(&mut [0; 65536])),
+                Step::PeerFinishes => drop(peer.shutdown(Shutdown::Write)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether a trace is one that the promises allow.
+fn check(trace: &[String]) {
+    let kinds: Vec<_> = trace
+        .iter()
+        .map(|line| line.split([' ', ':']).next().unwrap())
+        .collect();
+    assert_eq!(kinds.first(), Some(&"made"), "{trace:?}");
+    assert_eq!(kinds.last(), Some(&"lost"), "{trace:?}");
+    for once in ["made", "lost"] {
+        assert_eq!(
+            kinds.iter().filter(|kind| **kind == once).count(),
+            1,
+            "{trace:?}"
+        );
+    }
+    let eof = kinds.iter().position(|kind| *kind == "eof");
+    if let Some(eof) = eof {
+        assert!(
+            !kinds[eof + 1..]
+                .iter()
+                .any(|kind| ["data", "eof"].contains(kind)),
+            "{trace:?}"
+        );
+    }
+    let flow: Vec<_> = kinds
+        .iter()
+        .filter(|kind| ["pause", "resume"].contains(kind))
+        .collect();
+    for (place, kind) in flow.into_iter().enumerate() {
+        assert_eq!(*kind, ["pause", "resume"][place % 2], "{trace:?}");
+    }
+    assert!(!kinds.contains(&"report"), "{trace:?}");
+}
+
+async fn run(program: &[Step], keep_open: bool, trace: &Trace) {
+    let (ours, peer) = std_pair();
+    peer.set_nonblocking(true).unwrap();
+    let mut peer = Some(peer);
+    let mut recorder = Recorder::new(trace);
+    if keep_open {
+        recorder = recorder.keep_open();
+    }
+    let (transport, recorder) = get_running_loop()
+        .connect_accepted_socket(|| recorder, ours)
+        .await
+        .unwrap();
+    let mut finished = false;
+    for step in program {
+        take(*step, &transport, &mut peer, &mut finished);
+        if matches!(step, Step::Turn) {
+            yield_now().await;
+        }
+    }
+    if !recorder.lost.get() {
+        transport.abort();
+    }
+    until(|| recorder.lost.get()).await;
+    assert_eq!(transport.get_write_buffer_size(), 0);
+}
+
+#[test]
+fn e5_no_order_of_calls_breaks_the_order_of_callbacks() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let program = (prop::collection::vec(step(), 0..25), any::<bool>());
+        let config = ProptestConfig {
+            cases: 1500,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        };
+        let result =
+            proptest::test_runner::TestRunner::new(config).run(&program, |(steps, keep)| {
+                trace.take();
+                complete(&event_loop, run(&steps, keep, &trace));
+                check(&trace.take());
+                assert_eq!(event_loop.metrics().sources, 0);
+                Ok(())
+            });
+        result.unwrap();
+    }));
+}
