@@ -40,6 +40,7 @@
 //! order of modules
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/fork                 whose process this is
 //!   kernel/sync              locks, or a model checker's
@@ -92,9 +93,15 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
-//!   net/stream               TcpStream
-//!   net/halves               its two sides
-//!   net/listener             TcpListener
+//!   net/stream               SocketStream: what TCP and Unix streams share
+//!   net/listener             SocketListener: what their listeners share
+//!   net/tcp                  TcpStream, TcpListener
+//!   net/halves               the two sides of a stream
+//!   net/listen_options       ListenOptions
+//!   net/unix                 UnixStream, UnixListener
+//!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
+//!   net/udp                  UdpSocket
+//!   net/unix_datagram        UnixDatagram
 //!   runner                   run
 //! ```
 //!

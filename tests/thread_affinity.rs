@@ -2,7 +2,9 @@
 //! what is meant for other threads may go there. Each assertion is one that does not compile where it does not hold.
 
 use callsoon::net::{
-    ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpStream, WriteHalf,
+    DatagramSocket, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener,
+    SocketStream, Tcp, TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram,
+    UnixListener, UnixStream, WriteHalf,
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::sync::{
@@ -64,6 +66,13 @@ assert_not_impl!(ReadHalf<'static>: Send, Sync);
 assert_not_impl!(WriteHalf<'static>: Send, Sync);
 assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
+assert_not_impl!(UnixStream: Send, Sync, Clone);
+assert_not_impl!(UnixListener: Send, Sync, Clone);
+assert_not_impl!(UdpSocket: Send, Sync, Clone);
+assert_not_impl!(UnixDatagram: Send, Sync, Clone);
+assert_not_impl!(SocketStream<Unix>: Send, Sync, Clone);
+assert_not_impl!(SocketListener<Unix>: Send, Sync, Clone);
+assert_not_impl!(DatagramSocket<Unix>: Send, Sync, Clone);
 assert_not_impl!(Queue<u8>: Send, Sync);
 assert_not_impl!(LifoQueue<u8>: Send, Sync);
 assert_not_impl!(PriorityQueue<u8>: Send, Sync);
@@ -87,6 +96,10 @@ assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
 assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
+assert_impl!(Tcp: Send, Sync);
+assert_impl!(Udp: Send, Sync);
+assert_impl!(Unix: Send, Sync);
+assert_impl!(UCred: Send, Sync, Copy);
 assert_impl!(Clock: Send, Sync, Copy);
 assert_impl!(ReturnWhen: Send, Sync, Copy);
 assert_impl!(MissedTickBehavior: Send, Sync, Copy);
@@ -123,7 +136,7 @@ assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 1] = ["QueueStore"];
+const TRAITS: [&str; 3] = ["QueueStore", "StreamKind", "DatagramKind"];
 
 /// Every public type has its line above.
 #[test]

@@ -1,13 +1,29 @@
 //! Sockets with async methods, for code that reads from top to bottom.
 //!
 //! A socket belongs to the loop that was running when it was made, and closes when it is dropped. Methods take `&self`,
-//! so that one task may read while another writes; what a method lends is given back when its future ends. Addresses
-//! are numeric here: nothing in this module starts a thread.
+//! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
+//! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+mod datagram;
 mod halves;
+mod listen_options;
 mod listener;
 mod stream;
+mod tcp;
+mod udp;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod unix_datagram;
 
+pub use datagram::{DatagramKind, DatagramSocket};
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-pub use listener::{ListenOptions, TcpListener};
-pub use stream::TcpStream;
+pub use listen_options::ListenOptions;
+pub use listener::SocketListener;
+pub use stream::{SocketStream, StreamKind};
+pub use tcp::{Tcp, TcpListener, TcpStream};
+pub use udp::{Udp, UdpSocket};
+#[cfg(unix)]
+pub use unix::{UCred, Unix, UnixListener, UnixStream};
+#[cfg(unix)]
+pub use unix_datagram::UnixDatagram;

@@ -40,4 +40,6 @@ mod tcp;
 mod threads;
 mod timers;
 mod turn_model;
+mod udp;
+mod unix;
 mod wait;
