@@ -40,8 +40,11 @@
 //! order of modules
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
+//!   sys/epoll                level-triggered places in the poller's set
+//!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
@@ -52,6 +55,7 @@
 //!   kernel/timers            the wheel
 //!   kernel/waiters           who waits for one thing
 //!   kernel/readiness         what is believed of one source
+//!   kernel/descriptors       users' own descriptors
 //!   kernel/reactor           mio and the slab of sources
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
@@ -67,6 +71,7 @@
 //!   kernel/task/handle       Task
 //!   kernel/future            Future
 //!   kernel/io                watched sources and operations on them
+//!   kernel/watch_fd          callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
@@ -74,6 +79,7 @@
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        LoopHandle, TaskBuilder
+//!   event_loop/watch         add_reader, add_writer
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
@@ -93,6 +99,7 @@
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
+//!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
@@ -102,6 +109,8 @@
 //!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
 //!   net/udp                  UdpSocket
 //!   net/unix_datagram        UnixDatagram
+//!   net/sock                 sock_recv and its kin
+//!   net/sendfile             sendfile, sock_sendfile
 //!   runner                   run
 //! ```
 //!
@@ -111,6 +120,8 @@
 //! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
 //! the walk again.
 
+#[cfg(unix)]
+mod async_fd;
 mod combine;
 mod context_var;
 mod debug;
@@ -124,6 +135,8 @@ pub mod sync;
 mod sys;
 mod time;
 
+#[cfg(unix)]
+pub use async_fd::{AsyncFd, ReadyGuard};
 pub use combine::{AsCompleted, ReturnWhen, Shield, as_completed, shield, wait};
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use debug::metrics::Metrics;

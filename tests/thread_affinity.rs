@@ -12,10 +12,11 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::{
-    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, FutureError,
-    Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Shield,
-    Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle, TimerHandle, YieldNow,
+    AsCompleted, AsyncFd, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext,
+    FutureError, Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal,
+    Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, ReadyGuard, RemoteHandle,
+    ReturnWhen, RunError, Shield, Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef,
+    ThreadsafeHandle, TimerHandle, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -66,6 +67,8 @@ assert_not_impl!(ReadHalf<'static>: Send, Sync);
 assert_not_impl!(WriteHalf<'static>: Send, Sync);
 assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
+assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
+assert_not_impl!(ReadyGuard<'static, std::fs::File>: Send, Sync, Clone);
 assert_not_impl!(UnixStream: Send, Sync, Clone);
 assert_not_impl!(UnixListener: Send, Sync, Clone);
 assert_not_impl!(UdpSocket: Send, Sync, Clone);

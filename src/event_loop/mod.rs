@@ -9,3 +9,5 @@ pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod owner;
 pub(crate) mod remote;
+#[cfg(unix)]
+mod watch;

@@ -108,6 +108,12 @@ impl<S: Source> Io<S> {
         result
     }
 
+    /// An operation that was tried elsewhere met `WouldBlock`.
+    pub(crate) fn clear_ready(&self, direction: Direction) {
+        // On a closed loop there is nothing to be remembered.
+        let _ = self.readiness(|readiness| readiness.blocked(direction));
+    }
+
     /// Waits until an operation in this direction is worth trying.
     pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
         self.operate(direction, |_| Ok(()), |()| false).await

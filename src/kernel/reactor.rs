@@ -17,8 +17,11 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::kernel::clock::NEVER;
+use crate::kernel::descriptors::{Callback, Descriptors, Set};
 use crate::kernel::inbox;
-use crate::kernel::readiness::Readiness;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::waiters::WaiterId;
+use crate::sys::epoll::Descriptor;
 use crate::sys::timerfd;
 
 /// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
@@ -60,6 +63,8 @@ struct Entry {
 /// Sources, alarm and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
+    /// Users' own descriptors.
+    pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
     generation: u32,
     /// The deadline that the alarm is armed for; [`NEVER`] while it is not.
@@ -88,6 +93,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::with_capacity(capacity),
+            descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
             events: Events::with_capacity(EVENTS),
@@ -153,7 +159,7 @@ impl Reactor {
 
     /// How many sources are registered.
     pub(crate) fn len(&self) -> usize {
-        self.sources.len()
+        self.sources.len() + self.descriptors.len()
     }
 
     /// Looks for events without waiting.
@@ -201,13 +207,75 @@ impl Reactor {
             if token == INBOX || token == ALARM {
                 continue;
             }
+            if Descriptors::owns(token) {
+                self.descriptors.note(event, woken);
+                continue;
+            }
             let key = SourceKey::from_token(token);
             let entry = self.sources.get_mut(key.index as usize);
             if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
                 entry.readiness.note(event, woken);
             }
         }
+        self.with_descriptors(|descriptors, set| descriptors.tidy(set));
         Ok(())
+    }
+
+    /// Borrows the users' descriptors, and the set that they have places in.
+    fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
+        let sources = &self.sources;
+        let is_source = |token: Token| {
+            let key = SourceKey::from_token(token);
+            let entry = sources.get(key.index as usize);
+            token == ALARM
+                || token == INBOX
+                || entry.is_some_and(|entry| entry.generation == key.generation)
+        };
+        let set = Set {
+            epoll: poll_number(&self.poll),
+            is_source: &is_source,
+        };
+        f(&mut self.descriptors, set)
+    }
+
+    /// See [`Descriptors::set_callback`].
+    pub(crate) fn set_callback(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        callback: Callback,
+    ) -> Result<Option<Callback>, (io::Error, Callback)> {
+        self.with_descriptors(|them, set| them.set_callback(set, fd, direction, callback))
+    }
+
+    /// See [`Descriptors::remove_callback`].
+    pub(crate) fn remove_callback(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+    ) -> Option<Callback> {
+        self.with_descriptors(|them, set| them.remove_callback(set, fd, direction))
+    }
+
+    /// See [`Descriptors::wait`].
+    pub(crate) fn wait_for_fd(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        id: &mut Option<WaiterId>,
+        waker: &mut Option<Waker>,
+    ) -> io::Result<()> {
+        self.with_descriptors(|them, set| them.wait(set, fd, direction, id, waker))
+    }
+
+    /// See [`Descriptors::leave`].
+    pub(crate) fn leave_fd(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        id: WaiterId,
+    ) -> Option<Waker> {
+        self.with_descriptors(|them, set| them.leave(set, fd, direction, id))
     }
 
     /// Forgets all sources; their waiters are to be dropped with no borrow held.
@@ -221,6 +289,17 @@ impl Reactor {
     #[cfg(unix)]
     pub(crate) fn poll_fd(&self) -> std::os::fd::RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.poll)
+    }
+}
+
+/// The number of the poller's set; no number where it has none.
+fn poll_number(poll: &Poll) -> Descriptor {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(poll);
+    #[cfg(not(unix))]
+    {
+        let _ = poll;
+        -1
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use crate::kernel::descriptors::{CallbackKey, NUMBER_BITS};
+use crate::kernel::readiness::Direction;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 
@@ -26,6 +28,8 @@ const TIMER: u8 = 1;
 const POSTED: u8 = 2;
 const STOP: u8 = 3;
 const HOLE: u8 = 4;
+const FD_READER: u8 = 6;
+const FD_WRITER: u8 = 7;
 
 /// What a token stands for when it is not a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +44,8 @@ pub(crate) enum Special {
     Stop(u32),
     /// A callback that was cancelled.
     Hole,
+    /// A callback whose descriptor is ready.
+    Fd(CallbackKey),
 }
 
 impl Token {
@@ -65,6 +71,15 @@ impl Token {
             }
             POSTED => Special::Posted,
             STOP => Special::Stop(index),
+            kind @ (FD_READER | FD_WRITER) => Special::Fd(CallbackKey {
+                fd: index as i32,
+                direction: if kind == FD_READER {
+                    Direction::Read
+                } else {
+                    Direction::Write
+                },
+                number: (self.0 >> 32) as u32 & ((1 << NUMBER_BITS) - 1),
+            }),
             _ => Special::Hole,
         }
     }
@@ -141,6 +156,15 @@ impl ReadyQueue {
     pub(crate) fn push_stop(&mut self, run: u32) {
         self.entries
             .push_back(Entry::Token(Token::new(STOP, 0, run)));
+    }
+
+    pub(crate) fn push_fd_callback(&mut self, key: CallbackKey) {
+        let kind = match key.direction {
+            Direction::Read => FD_READER,
+            Direction::Write => FD_WRITER,
+        };
+        let token = Token::new(kind, key.number, key.fd as u32);
+        self.entries.push_back(Entry::Token(token));
     }
 
     /// Takes the head of the line.

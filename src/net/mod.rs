@@ -8,6 +8,10 @@ mod datagram;
 mod halves;
 mod listen_options;
 mod listener;
+#[cfg(unix)]
+mod sendfile;
+#[cfg(unix)]
+mod sock;
 mod stream;
 mod tcp;
 mod udp;

@@ -20,7 +20,8 @@ use crate::event_loop::free::get_running_loop;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
 use crate::net::stream::{Kind, MOST_BUFFERS, NO_SIGNAL, SocketStream, StreamKind};
-use crate::sys::{fork, socket};
+use crate::sys::fork;
+use crate::sys::socket;
 use crate::time::sleep;
 
 /// A server whose backlog is full lets a client neither in nor wait, and no event tells when there is room. So the

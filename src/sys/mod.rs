@@ -1,10 +1,16 @@
 //! The system calls that the crate writes itself.
 //!
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
-//! monotonic clock, the timer descriptor, the fork, the socket. Every function returns what the system said and decides nothing.
+//! monotonic clock, the timer descriptor, level-triggered places in the
+//! poller's set, the fork, the socket. Every function returns what the system said and decides nothing.
 
 pub(crate) mod clock;
+pub(crate) mod epoll;
+#[cfg(unix)]
+pub(crate) mod fd;
 pub(crate) mod fork;
+#[cfg(unix)]
+pub(crate) mod sendfile;
 #[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod timerfd;
