@@ -43,6 +43,7 @@
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
+//!   sys/dns                  the system's resolver
 //!   sys/epoll                level-triggered places in the poller's set
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
@@ -50,6 +51,7 @@
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads
 //!   kernel/registry          from a loop's id to its inbox
+//!   kernel/inhibit           what keeps a virtual clock from jumping
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
@@ -104,6 +106,11 @@
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
+//!   net/gai_error            GaiError
+//!   net/resolver             threads that look names up
+//!   net/dns                  lookup_host, getaddrinfo, getnameinfo
+//!   net/happy_eyeballs       staggered_race, interleave
+//!   net/connect              ConnectOptions, ConnectError
 //!   net/listen_options       ListenOptions
 //!   net/unix                 UnixStream, UnixListener
 //!   net/datagram             DatagramSocket: what UDP and Unix datagrams share

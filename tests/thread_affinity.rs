@@ -2,9 +2,9 @@
 //! what is meant for other threads may go there. Each assertion is one that does not compile where it does not hold.
 
 use callsoon::net::{
-    DatagramSocket, ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener,
-    SocketStream, Tcp, TcpListener, TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram,
-    UnixListener, UnixStream, WriteHalf,
+    AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
+    TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::sync::{
@@ -99,6 +99,11 @@ assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
 assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
+assert_impl!(ConnectOptions: Send, Sync, Clone);
+assert_impl!(ConnectError: Send, Sync, std::error::Error);
+assert_impl!(GaiError: Send, Sync, Clone, std::error::Error);
+assert_impl!(AddrInfo: Send, Sync, Clone);
+assert_impl!(AddrInfoHints: Send, Sync, Copy);
 assert_impl!(Tcp: Send, Sync);
 assert_impl!(Udp: Send, Sync);
 assert_impl!(Unix: Send, Sync);
@@ -139,7 +144,7 @@ assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 3] = ["QueueStore", "StreamKind", "DatagramKind"];
+const TRAITS: [&str; 4] = ["QueueStore", "StreamKind", "DatagramKind", "ToSocketAddrs"];
 
 /// Every public type has its line above.
 #[test]

@@ -5,10 +5,12 @@
 //! return. What must be dropped is returned to the caller.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::error::{LoopClosed, Panicked};
 use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
+use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::reactor::Reactor;
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
@@ -193,6 +196,8 @@ pub(crate) struct LoopState {
     task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
+    /// How many pieces of work outside the loop hold its virtual clock; made for the first.
+    inhibitors: OnceCell<Arc<AtomicUsize>>,
     /// Buffers that turns reuse.
     pub(crate) woken: Cell<Vec<Waker>>,
     pub(crate) due: Cell<Vec<TimerKey>>,
@@ -256,6 +261,7 @@ impl LoopState {
             handler: RefCell::new(None),
             task_hook: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
+            inhibitors: OnceCell::new(),
             woken: Cell::new(Vec::new()),
             due: Cell::new(Vec::new()),
             clock,
@@ -310,6 +316,20 @@ impl LoopState {
             self.careful.set(true);
         }
         self.context.replace(context)
+    }
+
+    /// Holds a virtual clock still until it is dropped; `None` on the real clock, which nobody can hold.
+    pub(crate) fn inhibit(&self) -> Option<Inhibitor> {
+        self.clock.is_virtual().then(|| {
+            let count = self.inhibitors.get_or_init(Arc::default);
+            Inhibitor::new(count, self.inbox, self.epoch)
+        })
+    }
+
+    /// Whether somebody holds the virtual clock. Asked before the inbox is: who lets go has posted before.
+    pub(crate) fn is_inhibited(&self) -> bool {
+        let count = self.inhibitors.get();
+        count.is_some_and(|count| count.load(Ordering::SeqCst) > 0)
     }
 
     /// Gives up the reactor, at close.

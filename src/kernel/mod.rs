@@ -24,6 +24,7 @@ pub(crate) mod context;
 pub(crate) mod descriptors;
 pub(crate) mod future;
 pub(crate) mod inbox;
+pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;

@@ -167,16 +167,17 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Waker>) -> io:
         .unwrap_or(NEVER);
     let deadline = deadline.min(limit);
     if state.clock.is_virtual() {
+        let inhibited = state.is_inhibited();
         look_only(state, woken)?;
         if !woken.is_empty() || state.inbox.has_mail() || has_fired(state) {
             return Ok(());
         }
-        if deadline != NEVER {
+        if deadline != NEVER && !inhibited {
             state.clock.advance_to(deadline);
             return Ok(());
         }
     }
-    // A virtual clock that got here has no deadline to jump to: it waits for what the real world does.
+    // A virtual clock that got here has no deadline to jump to, or may not jump: it waits for what the real world does.
     let deadline = if state.clock.is_virtual() {
         NEVER
     } else {

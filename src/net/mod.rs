@@ -4,10 +4,15 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+mod connect;
 mod datagram;
+mod dns;
+mod gai_error;
 mod halves;
+mod happy_eyeballs;
 mod listen_options;
 mod listener;
+mod resolver;
 #[cfg(unix)]
 mod sendfile;
 #[cfg(unix)]
@@ -20,8 +25,12 @@ mod unix;
 #[cfg(unix)]
 mod unix_datagram;
 
+pub use connect::{ConnectError, ConnectOptions};
 pub use datagram::{DatagramKind, DatagramSocket};
+pub use dns::{AddrInfo, AddrInfoHints, ToSocketAddrs, lookup_host};
+pub use gai_error::GaiError;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+pub use happy_eyeballs::{interleave, staggered_race};
 pub use listen_options::ListenOptions;
 pub use listener::SocketListener;
 pub use stream::{SocketStream, StreamKind};

@@ -7,7 +7,6 @@ use std::time::Duration;
 use mio::Interest;
 use socket2::{SockRef, TcpKeepalive};
 
-use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
@@ -178,27 +177,6 @@ fn connected(socket: &mio::net::TcpStream) -> io::Result<()> {
 }
 
 impl TcpStream {
-    /// Connects to `address`, without a thread and without a look-up.
-    ///
-    /// # Errors
-    /// What the system says of the attempt: refused, unreachable, out of descriptors …
-    ///
-    /// # Panics
-    /// Outside a running loop.
-    ///
-    /// # Cancellation
-    /// Dropped before it is done it closes the socket.
-    ///
-    /// ```
-    /// use callsoon::net::TcpStream;
-    /// let error = callsoon::run(async { TcpStream::connect("127.0.0.1:1".parse().unwrap()).await });
-    /// assert_eq!(error.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
-    /// ```
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let handle = get_running_loop();
-        finish_connecting(&handle, mio::net::TcpStream::connect(address)?).await
-    }
-
     /// Whether small writes are sent at once (`TCP_NODELAY`). Off until it is set.
     ///
     /// # Errors

@@ -8,6 +8,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 /// A descriptor's number; `RawFd` where there is that type.
 pub(crate) type Descriptor = i32;
@@ -32,81 +34,76 @@ pub(crate) enum Change {
     Delete,
 }
 
+/// Reported while there is something to read.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux {
-    use std::io;
-    use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+pub(crate) const READ: u32 = libc::EPOLLIN as u32;
+/// Reported while there is room to write.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const WRITE: u32 = libc::EPOLLOUT as u32;
 
-    use super::{Change, Descriptor, Place};
-
-    /// Reported while there is something to read.
-    pub(crate) const READ: u32 = libc::EPOLLIN as u32;
-    /// Reported while there is room to write.
-    pub(crate) const WRITE: u32 = libc::EPOLLOUT as u32;
-
-    /// `epoll_ctl(2)`.
-    pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Result<()> {
-        let operation = match change {
-            Change::Add => libc::EPOLL_CTL_ADD,
-            Change::Modify => libc::EPOLL_CTL_MOD,
-            Change::Delete => libc::EPOLL_CTL_DEL,
-        };
-        let mut event = libc::epoll_event {
-            events: place.events,
-            u64: place.data,
-        };
-        // SAFETY: `event` is live and initialised; the kernel reads it during the call and writes nothing. The two numbers
-        // may be anything: one that is no descriptor, or no epoll set, is an error.
-        let result = unsafe { libc::epoll_ctl(epoll, operation, place.fd, &mut event) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+/// `epoll_ctl(2)`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Result<()> {
+    let operation = match change {
+        Change::Add => libc::EPOLL_CTL_ADD,
+        Change::Modify => libc::EPOLL_CTL_MOD,
+        Change::Delete => libc::EPOLL_CTL_DEL,
+    };
+    let mut event = libc::epoll_event {
+        events: place.events,
+        u64: place.data,
+    };
+    // SAFETY: `event` is live and initialised; the kernel reads it during the call and writes nothing. The two numbers
+    // may be anything: one that is no descriptor, or no epoll set, is an error.
+    let result = unsafe { libc::epoll_ctl(epoll, operation, place.fd, &mut event) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
     }
-
-    /// All places of a set, by the kernel's own list.
-    pub(crate) fn places(epoll: Descriptor) -> io::Result<Vec<Place>> {
-        let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}"))?;
-        Ok(list.lines().filter_map(parse).collect())
-    }
-
-    /// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
-    pub(super) fn parse(line: &str) -> Option<Place> {
-        let mut words = line.split_whitespace();
-        let mut after = |name: &str| words.find(|word| *word == name).and(words.next());
-        let fd = after("tfd:")?.parse().ok()?;
-        let events = u32::from_str_radix(after("events:")?, 16).ok()?;
-        let data = u64::from_str_radix(after("data:")?, 16).ok()?;
-        Some(Place { fd, events, data })
-    }
-
-    /// Replaces the set by one that has only the places that `keep` says, under the same number. A place whose number is
-    /// closed goes too. Edges that have been reported are reported once more.
-    pub(crate) fn rebuild(epoll: Descriptor, keep: impl Fn(&Place) -> bool) -> io::Result<()> {
-        let places = places(epoll)?;
-        // SAFETY: the call takes no pointers.
-        let fresh = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fresh < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-        let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
-        for place in places.into_iter().filter(keep) {
-            // Closed behind everybody's back, or closed and open again as something that has its own place already.
-            let _ = control(fresh.as_raw_fd(), Change::Add, place);
-        }
-        // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
-        // an open epoll descriptor throughout: `dup3` replaces what it names in one step.
-        let result = unsafe { libc::dup3(fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
+/// All places of a set, by the kernel's own list.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use linux::{READ, WRITE, control, places, rebuild};
+pub(crate) fn places(epoll: Descriptor) -> io::Result<Vec<Place>> {
+    let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}"))?;
+    Ok(list.lines().filter_map(parse).collect())
+}
+
+/// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn parse(line: &str) -> Option<Place> {
+    let mut words = line.split_whitespace();
+    let mut after = |name: &str| words.find(|word| *word == name).and(words.next());
+    let fd = after("tfd:")?.parse().ok()?;
+    let events = u32::from_str_radix(after("events:")?, 16).ok()?;
+    let data = u64::from_str_radix(after("data:")?, 16).ok()?;
+    Some(Place { fd, events, data })
+}
+
+/// Replaces the set by one that has only the places that `keep` says, under the same number. A place whose number is
+/// closed goes too. Edges that have been reported are reported once more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn rebuild(epoll: Descriptor, keep: impl Fn(&Place) -> bool) -> io::Result<()> {
+    let places = places(epoll)?;
+    // SAFETY: the call takes no pointers.
+    let fresh = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if fresh < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+    let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
+    for place in places.into_iter().filter(keep) {
+        // Closed behind everybody's back, or closed and open again as something that has its own place already.
+        let _ = control(fresh.as_raw_fd(), Change::Add, place);
+    }
+    // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
+    // an open epoll descriptor throughout: `dup3` replaces what it names in one step.
+    let result = unsafe { libc::dup3(fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
 
 /// Reported while there is something to read.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -162,10 +159,11 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
     error
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_kernel_s_list_is_understood() {
         let line = "tfd:        5 events:       19 data: 100000007  pos:0 ino:2a sdev:9";
@@ -174,7 +172,7 @@ mod tests {
             events: 0x19,
             data: 0x1_0000_0007,
         };
-        assert_eq!(linux::parse(line), Some(place));
-        assert_eq!(linux::parse("pos:\t0"), None);
+        assert_eq!(parse(line), Some(place));
+        assert_eq!(parse("pos:\t0"), None);
     }
 }

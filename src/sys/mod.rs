@@ -2,9 +2,11 @@
 //!
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
 //! monotonic clock, the timer descriptor, level-triggered places in the
-//! poller's set, the fork, the socket. Every function returns what the system said and decides nothing.
+//! poller's set, the resolver, the fork, the socket. Every function returns what the system said and decides nothing.
 
 pub(crate) mod clock;
+#[cfg(unix)]
+pub(crate) mod dns;
 pub(crate) mod epoll;
 #[cfg(unix)]
 pub(crate) mod fd;
