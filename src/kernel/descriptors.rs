@@ -8,7 +8,6 @@
 //!
 //! Callbacks and wakers come in and go out by value: nothing foreign runs or is dropped here.
 
-use std::collections::HashMap;
 use std::io;
 use std::panic::Location;
 use std::task::Waker;
@@ -130,7 +129,10 @@ fn bit(direction: Direction) -> u32 {
 
 /// All of them.
 pub(crate) struct Descriptors {
-    watched: HashMap<Descriptor, Watched>,
+    /// By number: descriptors are small numbers, and each event looks here twice.
+    watched: Vec<Option<Box<Watched>>>,
+    /// How many there are.
+    count: usize,
     /// The newest generation. Stays below `u32::MAX`, which the reactor's own tokens have.
     generation: u32,
     /// The number of the newest callback.
@@ -146,7 +148,8 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     pub(crate) fn new() -> Self {
         Self {
-            watched: HashMap::new(),
+            watched: Vec::new(),
+            count: 0,
             generation: 0,
             number: 0,
             fired: Vec::new(),
@@ -163,7 +166,7 @@ impl Descriptors {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.watched.len()
+        self.count
     }
 
     /// Puts a callback in place, and gives back the one that it replaces; on failure it comes back itself and all is as
@@ -175,7 +178,7 @@ impl Descriptors {
         direction: Direction,
         mut callback: Callback,
     ) -> Result<Option<Callback>, (io::Error, Callback)> {
-        let present = self.watched.get(&fd);
+        let present = self.get(fd);
         let wanted = present.map_or(0, Watched::wanted) | bit(direction);
         if let Err(error) = self.arm(set, fd, wanted) {
             return Err((error, callback));
@@ -193,7 +196,7 @@ impl Descriptors {
         fd: Descriptor,
         direction: Direction,
     ) -> Option<Callback> {
-        let callback = self.watched.get_mut(&fd)?.side(direction).callback.take();
+        let callback = self.get_mut(fd)?.side(direction).callback.take();
         self.settle(set, fd);
         callback
     }
@@ -208,7 +211,7 @@ impl Descriptors {
         id: &mut Option<WaiterId>,
         waker: &mut Option<Waker>,
     ) -> io::Result<()> {
-        let present = self.watched.get(&fd);
+        let present = self.get(fd);
         let armed = present.map_or(0, |watched| watched.armed);
         // The number may have been reused since the others came, so a new operation always tells the system; one that is
         // woken and comes again finds its place as it was.
@@ -236,7 +239,7 @@ impl Descriptors {
         direction: Direction,
         id: WaiterId,
     ) -> Option<Waker> {
-        let left = self.watched.get_mut(&fd)?.side(direction).waiters.leave(id);
+        let left = self.get_mut(fd)?.side(direction).waiters.leave(id);
         self.settle(set, fd);
         left
     }
@@ -245,7 +248,8 @@ impl Descriptors {
     pub(crate) fn note(&mut self, event: &Event, woken: &mut Vec<Waker>) {
         let token = event.token().0 as u64;
         let fd = (token as u32 & !DESCRIPTOR) as Descriptor;
-        let watched = self.watched.get_mut(&fd);
+        let watched = self.watched.get_mut(fd as usize);
+        let watched = watched.and_then(Option::as_deref_mut);
         let Some(watched) = watched.filter(|it| it.generation == (token >> 32) as u32) else {
             self.stale = true;
             return;
@@ -287,7 +291,7 @@ impl Descriptors {
                 if !Self::owns(Token(place.data as usize)) {
                     return true;
                 }
-                let known = watched.get(&place.fd);
+                let known = watched.get(place.fd as usize).and_then(Option::as_ref);
                 known.is_some_and(|known| known.generation == (place.data >> 32) as u32)
             };
             // A failure leaves the set as it is; the next event tries again.
@@ -306,7 +310,7 @@ impl Descriptors {
     }
 
     fn callback(&mut self, key: CallbackKey) -> Option<&mut Callback> {
-        let side = self.watched.get_mut(&key.fd)?.side(key.direction);
+        let side = self.get_mut(key.fd)?.side(key.direction);
         let callback = side.callback.as_mut();
         callback.filter(|callback| callback.number == key.number)
     }
@@ -335,7 +339,8 @@ impl Descriptors {
     /// Takes everything out: the loop closes.
     pub(crate) fn drain(&mut self, woken: &mut Vec<Waker>) -> Vec<Callback> {
         let mut callbacks = Vec::new();
-        for (_, mut watched) in self.watched.drain() {
+        self.count = 0;
+        for mut watched in self.watched.drain(..).flatten() {
             for direction in [Direction::Read, Direction::Write] {
                 let side = watched.side(direction);
                 side.waiters.take_all(woken);
@@ -346,12 +351,27 @@ impl Descriptors {
     }
 
     fn entry(&mut self, fd: Descriptor) -> &mut Watched {
-        self.watched.entry(fd).or_insert_with(Watched::new)
+        let at = fd as usize;
+        if self.watched.len() <= at {
+            self.watched.resize_with(at + 1, || None);
+        }
+        self.watched[at].get_or_insert_with(|| {
+            self.count += 1;
+            Box::new(Watched::new())
+        })
+    }
+
+    fn get(&self, fd: Descriptor) -> Option<&Watched> {
+        self.watched.get(fd as usize)?.as_deref()
+    }
+
+    fn get_mut(&mut self, fd: Descriptor) -> Option<&mut Watched> {
+        self.watched.get_mut(fd as usize)?.as_deref_mut()
     }
 
     /// Brings the place in line with what is wanted, after somebody has left.
     fn settle(&mut self, set: Set<'_>, fd: Descriptor) {
-        let Some(watched) = self.watched.get(&fd) else {
+        let Some(watched) = self.get(fd) else {
             return;
         };
         let (wanted, armed) = (watched.wanted(), watched.armed);
@@ -363,7 +383,9 @@ impl Descriptors {
             };
             // A failure means that the file is not in the set any more, or only by a copy that no call can name.
             let _ = epoll::control(set.epoll, Change::Delete, place);
-            self.watched.remove(&fd);
+            if let Some(place) = self.watched.get_mut(fd as usize) {
+                self.count -= usize::from(place.take().is_some());
+            }
         } else if wanted != armed && self.arm(set, fd, wanted).is_err() {
             // The number was closed: nothing more will come.
             self.entry(fd).armed = 0;
@@ -378,7 +400,7 @@ impl Descriptors {
                 "a descriptor's number is not negative",
             ));
         }
-        let known = self.watched.get(&fd).is_some_and(|known| known.armed != 0);
+        let known = self.get(fd).is_some_and(|known| known.armed != 0);
         let generation = if self.generation >= u32::MAX - 1 {
             1
         } else {

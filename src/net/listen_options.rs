@@ -27,7 +27,7 @@ const BACKLOG: i32 = 1024;
 pub struct ListenOptions {
     pub(super) reuse_address: bool,
     reuse_port: bool,
-    pub(super) backlog: i32,
+    pub(crate) backlog: i32,
     pub(super) cleanup_socket: bool,
 }
 
@@ -110,6 +110,14 @@ impl ListenOptions {
     #[track_caller]
     pub fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let handle = get_running_loop();
+        let socket = self.bound(address)?;
+        socket.listen(self.backlog)?;
+        let listener = mio::net::TcpListener::from_std(socket.into());
+        TcpListener::watch(&handle, listener, ())
+    }
+
+    /// A socket that is bound and does not listen yet.
+    pub(crate) fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -124,9 +132,7 @@ impl ListenOptions {
             reuse_port(&socket)?;
         }
         socket.bind(&address.into())?;
-        socket.listen(self.backlog)?;
-        let listener = mio::net::TcpListener::from_std(socket.into());
-        TcpListener::watch(&handle, listener, ())
+        Ok(socket)
     }
 }
 

@@ -186,7 +186,7 @@ impl<K: StreamKind> SocketListener<K> {
 }
 
 /// Errors of one client, who is gone; the next one may be fine.
-fn is_about_the_client(error: &io::Error) -> bool {
+pub(crate) fn is_about_the_client(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EPROTO) {
         return true;
@@ -198,7 +198,7 @@ fn is_about_the_client(error: &io::Error) -> bool {
 }
 
 /// Errors of the process or the system, which pass.
-fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(
         error.raw_os_error(),

@@ -10,8 +10,8 @@ mod dns;
 mod gai_error;
 mod halves;
 mod happy_eyeballs;
-mod listen_options;
-mod listener;
+pub(crate) mod listen_options;
+pub(crate) mod listener;
 mod resolver;
 #[cfg(unix)]
 mod sendfile;

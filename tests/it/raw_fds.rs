@@ -51,8 +51,8 @@ fn a_reader_is_called_in_every_turn_while_something_is_left() {
         event_loop
             .add_reader(&*near, move || {
                 let mut byte = [0];
-                match (&*reader).read(&mut byte) {
-                    Ok(_) => t.push(format!("reads {}", byte[0] as char)),
+                match (&*reader).read_exact(&mut byte) {
+                    Ok(()) => t.push(format!("reads {}", byte[0] as char)),
                     Err(error) => t.push(error.kind()),
                 }
             })
