@@ -118,6 +118,7 @@
 //!   net/unix_datagram        UnixDatagram
 //!   net/sock                 sock_recv and its kin
 //!   net/sendfile             sendfile, sock_sendfile
+//!   transport/datagram       DatagramTransport, DatagramProtocol
 //!   runner                   run
 //! ```
 //!
@@ -141,6 +142,7 @@ mod runner;
 pub mod sync;
 mod sys;
 mod time;
+pub mod transport;
 
 #[cfg(unix)]
 pub use async_fd::{AsyncFd, ReadyGuard};

@@ -11,6 +11,7 @@ use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
+use callsoon::transport::{CreateDatagramEndpoint, DatagramTransport};
 use callsoon::{
     AsCompleted, AsyncFd, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext,
     FutureError, Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal,
@@ -69,6 +70,8 @@ assert_not_impl!(OwnedReadHalf: Send, Sync, Clone);
 assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
 assert_not_impl!(ReadyGuard<'static, std::fs::File>: Send, Sync, Clone);
+assert_not_impl!(DatagramTransport: Send, Sync);
+assert_not_impl!(CreateDatagramEndpoint<fn()>: Send, Sync, Clone);
 assert_not_impl!(UnixStream: Send, Sync, Clone);
 assert_not_impl!(UnixListener: Send, Sync, Clone);
 assert_not_impl!(UdpSocket: Send, Sync, Clone);
@@ -144,7 +147,13 @@ assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 4] = ["QueueStore", "StreamKind", "DatagramKind", "ToSocketAddrs"];
+const TRAITS: [&str; 5] = [
+    "QueueStore",
+    "StreamKind",
+    "DatagramKind",
+    "ToSocketAddrs",
+    "DatagramProtocol",
+];
 
 /// Every public type has its line above.
 #[test]

@@ -31,6 +31,8 @@ pub trait Messages: Sized + 'static {
     /// The name of the socket's type.
     const NAME: &'static str;
 
+    /// Whether two addresses name the same socket.
+    fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
     /// Switches to non-blocking mode.
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Remains)>;
     /// The way back; the mode stays.

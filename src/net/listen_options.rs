@@ -140,7 +140,7 @@ impl ListenOptions {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 ))]
-fn reuse_port(socket: &Socket) -> io::Result<()> {
+pub(crate) fn reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
@@ -148,7 +148,7 @@ fn reuse_port(socket: &Socket) -> io::Result<()> {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 )))]
-fn reuse_port(_: &Socket) -> io::Result<()> {
+pub(crate) fn reuse_port(_: &Socket) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "SO_REUSEPORT does not exist on this system",

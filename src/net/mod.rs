@@ -5,8 +5,8 @@
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
 mod connect;
-mod datagram;
-mod dns;
+pub(crate) mod datagram;
+pub(crate) mod dns;
 mod gai_error;
 mod halves;
 mod happy_eyeballs;
@@ -19,7 +19,7 @@ mod sendfile;
 mod sock;
 mod stream;
 mod tcp;
-mod udp;
+pub(crate) mod udp;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

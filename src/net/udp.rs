@@ -44,6 +44,10 @@ impl Messages for Udp {
     type Remains = ();
     const NAME: &'static str = "UdpSocket";
 
+    fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
+        one == other
+    }
+
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, ())> {
         socket.set_nonblocking(true)?;
         Ok((mio::net::UdpSocket::from_std(socket), ()))

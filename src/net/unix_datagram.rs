@@ -39,6 +39,14 @@ impl Messages for Unix {
     type Remains = SocketFile;
     const NAME: &'static str = "UnixDatagram";
 
+    fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
+        match (system_address(one), system_address(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            // A socket without a name is like no other.
+            _ => false,
+        }
+    }
+
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, SocketFile)> {
         socket.set_nonblocking(true)?;
         // Whoever made the file removes it.
