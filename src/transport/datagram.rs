@@ -104,6 +104,9 @@ impl<K: DatagramKind, P: DatagramProtocol<K> + ?Sized> DatagramProtocol<K> for R
     }
 }
 
+/// A datagram, and whom it is for where that is not the peer.
+type Waiting<A> = (Vec<u8>, Option<A>);
+
 /// What the endpoint's owner and its task share.
 struct Endpoint<K: DatagramKind> {
     handle: LoopHandle,
@@ -113,7 +116,7 @@ struct Endpoint<K: DatagramKind> {
     /// The address that the socket is connected to.
     peer: Option<K::Address>,
     /// Datagrams that wait for the system to take them.
-    waiting: RefCell<VecDeque<(Vec<u8>, Option<K::Address>)>>,
+    waiting: RefCell<VecDeque<Waiting<K::Address>>>,
     /// Their bytes and what they count for besides.
     size: Cell<usize>,
     paused: Cell<bool>,
