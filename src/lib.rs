@@ -40,7 +40,12 @@
 //! order of modules
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/sendfile             from a file to a socket
+//!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
+//!   sys/dns                  the system's resolver
+//!   sys/epoll                level-triggered places in the poller's set
+//!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
@@ -54,6 +59,7 @@
 //!   kernel/waiters           who waits for one thing
 //!   kernel/readiness         what is believed of one source
 //!   kernel/watch             who is called when it becomes ready
+//!   kernel/descriptors       users' own descriptors
 //!   kernel/reactor           mio and the slab of sources
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
@@ -78,6 +84,7 @@
 //!   kernel/task/handle       Task
 //!   kernel/future            Future
 //!   kernel/io                watched sources and operations on them
+//!   kernel/watch_fd          callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
@@ -85,6 +92,7 @@
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        LoopHandle, TaskBuilder
+//!   event_loop/watch         add_reader, add_writer
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
@@ -125,9 +133,23 @@
 //!   signal/listeners         who listens for signals
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for what runs a program
-//!   net/stream               TcpStream
-//!   net/halves               its two sides
-//!   net/listener             TcpListener
+//!   async_fd                 AsyncFd, ReadyGuard
+//!   net/stream               SocketStream: what TCP and Unix streams share
+//!   net/listener             SocketListener: what their listeners share
+//!   net/tcp                  TcpStream, TcpListener
+//!   net/halves               the two sides of a stream
+//!   net/gai_error            GaiError
+//!   net/resolver             threads that look names up
+//!   net/dns                  lookup_host, getaddrinfo, getnameinfo
+//!   net/happy_eyeballs       staggered_race, interleave
+//!   net/connect              ConnectOptions, ConnectError
+//!   net/listen_options       ListenOptions
+//!   net/unix                 UnixStream, UnixListener
+//!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
+//!   net/udp                  UdpSocket
+//!   net/unix_datagram        UnixDatagram
+//!   net/sock                 sock_recv and its kin
+//!   net/sendfile             sendfile, sock_sendfile
 //!   transport/address        the name of one end of a connection
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
@@ -142,6 +164,7 @@
 //!   transport/listen         listening sockets that call back
 //!   transport/server         Server
 //!   transport/create_server  create_server
+//!   transport/datagram       DatagramTransport, DatagramProtocol
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
@@ -160,6 +183,8 @@
 //! the walk again.
 
 mod async_drop;
+#[cfg(unix)]
+mod async_fd;
 mod combine;
 mod context_var;
 mod debug;
@@ -180,6 +205,8 @@ mod time;
 pub mod transport;
 
 pub use async_drop::{AsyncDrop, defer_async_drop};
+#[cfg(unix)]
+pub use async_fd::{AsyncFd, ReadyGuard};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
     GroupClosed, GroupError, Outcome, ReturnWhen, Settled, Shield, TaskGroup, Tasks, TryGather,

@@ -12,10 +12,12 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown;
 
+use callsoon::net::{UnixDatagram, UnixStream};
 use callsoon::{EventLoop, get_running_loop, yield_now};
+use socket2::Socket;
 
 use support::{Recorder, Trace, audited, complete, reset, stream_and_peer, until, watched};
 
@@ -74,6 +76,25 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             for vectored in [false, true] {
                 transport_to_nobody(vectored).await;
             }
+            let vectored = [IoSlice::new(b"x")];
+            let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+            let (stream, _peer) = stream_and_peer();
+            stream.shutdown(Shutdown::Write).unwrap();
+            broken(stream.write_vectored(&vectored).await.unwrap_err());
+            broken(stream.sendfile(&file, 0, None).await.unwrap_err());
+            let (near, far) = UnixStream::pair().unwrap();
+            drop(far);
+            broken(near.write(b"x").await.unwrap_err());
+            broken(near.write_vectored(&vectored).await.unwrap_err());
+            broken(near.sendfile(&file, 0, None).await.unwrap_err());
+            let socket = Socket::from(near.into_std());
+            let handle = callsoon::get_running_loop();
+            broken(handle.sock_sendall(&socket, b"x").await.unwrap_err());
+            let sent = handle.sock_sendfile(&socket, &file, 0, None).await;
+            broken(sent.unwrap_err());
+            let (near, _far) = UnixDatagram::pair().unwrap();
+            near.shutdown(Shutdown::Write).unwrap();
+            broken(near.send(b"x").await.unwrap_err());
         });
         // SAFETY: as above, back to what the harness expects.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };

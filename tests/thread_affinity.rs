@@ -2,7 +2,9 @@
 //! what is meant for other threads may go there. Each assertion is one that does not compile where it does not hold.
 
 use callsoon::net::{
-    ListenOptions, OwnedReadHalf, OwnedWriteHalf, ReadHalf, TcpListener, TcpStream, WriteHalf,
+    AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
+    OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
+    TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
@@ -14,19 +16,19 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::transport::{
-    AcceptedSocket, Address, ConnectTo, CreateConnection, CreateServer, InvalidLimits, ListenOn,
-    ServeError, Server, Transport,
+    AcceptedSocket, Address, ConnectTo, CreateConnection, CreateDatagramEndpoint, CreateServer,
+    DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
 };
 use callsoon::{
-    AsCompleted, AsyncDrop, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
+    AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
     Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError, ExecutorFuture, Failure,
     FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, Interval,
     InvalidState, Job, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics, MissedTickBehavior,
-    Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield,
-    Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId,
-    TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
-    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather, TryGatherError,
-    YieldNow,
+    Panicked, PriorityQueue, Queue, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner,
+    Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError,
+    TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
+    ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
+    TryGatherError, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -102,6 +104,17 @@ assert_not_impl!(StreamReader: Send, Sync, Clone);
 assert_not_impl!(StreamWriter: Send, Sync, Clone);
 assert_not_impl!(OpenConnection: Send, Sync, Clone);
 assert_not_impl!(StartServer: Send, Sync, Clone);
+assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
+assert_not_impl!(ReadyGuard<'static, std::fs::File>: Send, Sync, Clone);
+assert_not_impl!(DatagramTransport: Send, Sync);
+assert_not_impl!(CreateDatagramEndpoint<fn()>: Send, Sync, Clone);
+assert_not_impl!(UnixStream: Send, Sync, Clone);
+assert_not_impl!(UnixListener: Send, Sync, Clone);
+assert_not_impl!(UdpSocket: Send, Sync, Clone);
+assert_not_impl!(UnixDatagram: Send, Sync, Clone);
+assert_not_impl!(SocketStream<Unix>: Send, Sync, Clone);
+assert_not_impl!(SocketListener<Unix>: Send, Sync, Clone);
+assert_not_impl!(DatagramSocket<Unix>: Send, Sync, Clone);
 assert_not_impl!(Queue<u8>: Send, Sync);
 assert_not_impl!(LifoQueue<u8>: Send, Sync);
 assert_not_impl!(PriorityQueue<u8>: Send, Sync);
@@ -141,6 +154,15 @@ assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
 assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
+assert_impl!(ConnectOptions: Send, Sync, Clone);
+assert_impl!(ConnectError: Send, Sync, std::error::Error);
+assert_impl!(GaiError: Send, Sync, Clone, std::error::Error);
+assert_impl!(AddrInfo: Send, Sync, Clone);
+assert_impl!(AddrInfoHints: Send, Sync, Copy);
+assert_impl!(Tcp: Send, Sync);
+assert_impl!(Udp: Send, Sync);
+assert_impl!(Unix: Send, Sync);
+assert_impl!(UCred: Send, Sync, Copy);
 assert_impl!(Clock: Send, Sync, Copy);
 assert_impl!(ReturnWhen: Send, Sync, Copy);
 assert_impl!(MissedTickBehavior: Send, Sync, Copy);
@@ -191,15 +213,19 @@ assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 8] = [
+const TRAITS: [&str; 12] = [
     "BufferedProtocol",
     "ClientResult",
+    "DatagramKind",
+    "DatagramProtocol",
     "Executor",
     "GatherFutures",
     "Outcome",
     "Protocol",
     "QueueStore",
+    "StreamKind",
     "Tasks",
+    "ToSocketAddrs",
 ];
 
 /// Every public type has its line above.

@@ -10,3 +10,5 @@ pub(crate) mod handle;
 pub(crate) mod owner;
 pub(crate) mod remote;
 pub(crate) mod thread_future;
+#[cfg(unix)]
+mod watch;

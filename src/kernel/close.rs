@@ -44,6 +44,10 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     }
     let (mut woken, mut watchers) = (Vec::new(), Vec::new());
     let _ = state.reactor(|reactor| reactor.clear(&mut woken, &mut watchers));
+    let callbacks = state.reactor(|reactor| reactor.descriptors.drain(&mut woken));
+    for callback in callbacks.unwrap_or_default() {
+        state.shielded(IN_CLOSE, || drop(callback));
+    }
     // Whoever waits on one of them in another loop finds that this one is gone.
     for waker in woken {
         state.shielded(IN_CLOSE, || waker.wake());

@@ -24,7 +24,8 @@ use crate::kernel::watch::Watch;
 pub(crate) struct Io<S: Source> {
     state: Rc<LoopState>,
     key: SourceKey,
-    source: S,
+    /// `None` only after [`into_source`](Self::into_source), which consumes the whole.
+    source: Option<S>,
 }
 
 impl<S: Source> Io<S> {
@@ -37,11 +38,47 @@ impl<S: Source> Io<S> {
     ) -> io::Result<Self> {
         let state = Rc::clone(&handle.state);
         let key = state.reactor(|reactor| reactor.register(&mut source, interest, readiness))??;
-        Ok(Self { state, key, source })
+        Ok(Self {
+            state,
+            key,
+            source: Some(source),
+        })
     }
 
     pub(crate) fn source(&self) -> &S {
-        &self.source
+        match &self.source {
+            Some(source) => source,
+            None => unreachable!("the source is taken out by value, with all of `self`"),
+        }
+    }
+
+    /// Deregisters the source and gives it back, open.
+    pub(crate) fn into_source(mut self) -> S {
+        match self.release() {
+            Some(source) => source,
+            None => unreachable!("the source is taken out by value, with all of `self`"),
+        }
+    }
+
+    /// Takes the source out of the poller, and out of here; wakes whoever waits for it.
+    fn release(&mut self) -> Option<S> {
+        let mut source = self.source.take()?;
+        if self.state.is_inherited() {
+            // The set is the parent's too, and so is the socket's place in it.
+            return Some(source);
+        }
+        let mut woken = Vec::new();
+        // On a closed loop there is no poller any more that could know the source. Nobody's watcher is dropped here for
+        // the last time: it is what owns this source.
+        let watcher = self
+            .state
+            .reactor(|reactor| reactor.deregister(&mut source, self.key, &mut woken));
+        drop(watcher);
+        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
+        for waker in woken {
+            self.state.shielded("Exception in a waker", || waker.wake());
+        }
+        Some(source)
     }
 
     pub(crate) fn handle(&self) -> LoopHandle {
@@ -85,12 +122,23 @@ impl<S: Source> Io<S> {
         if !self.readiness(|readiness| readiness.is_ready(direction))? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let result = op(&self.source);
+        let result = op(self.source());
         let blocked = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
         if result.as_ref().is_err_and(blocked) {
             self.readiness(|readiness| readiness.blocked(direction))?;
         }
         result
+    }
+
+    /// An operation that was tried elsewhere met `WouldBlock`.
+    pub(crate) fn clear_ready(&self, direction: Direction) {
+        // On a closed loop there is nothing to be remembered.
+        let _ = self.readiness(|readiness| readiness.blocked(direction));
+    }
+
+    /// Waits until an operation in this direction is worth trying.
+    pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
+        self.operate(direction, |_| Ok(()), |()| false).await
     }
 
     /// Runs `op` as soon as the direction is ready, and again until it does not block. `drained` says whether a success
@@ -120,21 +168,7 @@ impl<S: Source> Io<S> {
 
 impl<S: Source> Drop for Io<S> {
     fn drop(&mut self) {
-        if self.state.is_inherited() {
-            // The set is the parent's too, and so is the socket's place in it.
-            return;
-        }
-        let mut woken = Vec::new();
-        // On a closed loop there is no poller any more that could know the source. Nobody's watcher is dropped here for
-        // the last time: it is what owns this source.
-        let watcher = self
-            .state
-            .reactor(|reactor| reactor.deregister(&mut self.source, self.key, &mut woken));
-        drop(watcher);
-        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
-        for waker in woken {
-            self.state.shielded("Exception in a waker", || waker.wake());
-        }
+        drop(self.release());
     }
 }
 
@@ -171,7 +205,7 @@ where
                 .io
                 .readiness(|readiness| readiness.is_ready(this.direction))?
             {
-                match (this.op)(&this.io.source) {
+                match (this.op)(this.io.source()) {
                     Ok(value) => {
                         state.budget.set(state.budget.get() - 1);
                         if (this.short)(&value) {

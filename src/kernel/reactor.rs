@@ -19,9 +19,12 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::kernel::clock::NEVER;
+use crate::kernel::descriptors::{Callback, Descriptors, Set};
 use crate::kernel::inbox;
-use crate::kernel::readiness::Readiness;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
+use crate::sys::epoll::Descriptor;
 use crate::sys::timerfd;
 
 /// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
@@ -78,6 +81,8 @@ struct Entry {
 /// Sources, alarm and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
+    /// Users' own descriptors.
+    pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
     generation: u32,
     /// The deadline that the alarm is armed for; [`NEVER`] while it is not.
@@ -106,6 +111,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::with_capacity(capacity),
+            descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
             events: Events::with_capacity(EVENTS),
@@ -203,7 +209,7 @@ impl Reactor {
 
     /// How many sources are registered.
     pub(crate) fn len(&self) -> usize {
-        self.sources.len()
+        self.sources.len() + self.descriptors.len()
     }
 
     /// Looks for events without waiting.
@@ -251,6 +257,11 @@ impl Reactor {
             if token == INBOX || token == ALARM {
                 continue;
             }
+            if Descriptors::owns(token) {
+                self.descriptors
+                    .note(event, |waker| woken.push(Woken::Waker(waker)));
+                continue;
+            }
             let key = SourceKey::from_token(token);
             let entry = self.sources.get_mut(key.index as usize);
             if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
@@ -263,7 +274,65 @@ impl Reactor {
                 }
             }
         }
+        self.with_descriptors(|descriptors, set| descriptors.tidy(set));
         Ok(())
+    }
+
+    /// Borrows the users' descriptors, and the set that they have places in.
+    fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
+        let sources = &self.sources;
+        let is_source = |token: Token| {
+            let key = SourceKey::from_token(token);
+            let entry = sources.get(key.index as usize);
+            token == ALARM
+                || token == INBOX
+                || entry.is_some_and(|entry| entry.generation == key.generation)
+        };
+        let set = Set {
+            epoll: poll_number(&self.poll),
+            is_source: &is_source,
+        };
+        f(&mut self.descriptors, set)
+    }
+
+    /// See [`Descriptors::set_callback`].
+    pub(crate) fn set_callback(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        callback: Callback,
+    ) -> Result<Option<Callback>, (io::Error, Callback)> {
+        self.with_descriptors(|them, set| them.set_callback(set, fd, direction, callback))
+    }
+
+    /// See [`Descriptors::remove_callback`].
+    pub(crate) fn remove_callback(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+    ) -> Option<Callback> {
+        self.with_descriptors(|them, set| them.remove_callback(set, fd, direction))
+    }
+
+    /// See [`Descriptors::wait`].
+    pub(crate) fn wait_for_fd(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        id: &mut Option<WaiterId>,
+        waker: &mut Option<Waker>,
+    ) -> io::Result<()> {
+        self.with_descriptors(|them, set| them.wait(set, fd, direction, id, waker))
+    }
+
+    /// See [`Descriptors::leave`].
+    pub(crate) fn leave_fd(
+        &mut self,
+        fd: Descriptor,
+        direction: Direction,
+        id: WaiterId,
+    ) -> Option<Waker> {
+        self.with_descriptors(|them, set| them.leave(set, fd, direction, id))
     }
 
     /// Forgets all sources; their waiters and watchers are to be told with no borrow held.
@@ -279,12 +348,24 @@ impl Reactor {
         for entry in self.sources.drain() {
             std::mem::forget(entry.watcher);
         }
+        std::mem::forget(self.descriptors.drain(&mut Vec::new()));
     }
 
     /// The poller's descriptor, which is readable when a turn has something to do.
     #[cfg(unix)]
     pub(crate) fn poll_fd(&self) -> std::os::fd::RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.poll)
+    }
+}
+
+/// The number of the poller's set; no number where it has none.
+fn poll_number(poll: &Poll) -> Descriptor {
+    #[cfg(unix)]
+    return std::os::fd::AsRawFd::as_raw_fd(poll);
+    #[cfg(not(unix))]
+    {
+        let _ = poll;
+        -1
     }
 }
 

@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 
+use crate::kernel::descriptors::{CallbackKey, NUMBER_BITS};
 use crate::kernel::reactor::{QUEUED_GENERATION_BITS, SourceKey};
+use crate::kernel::readiness::Direction;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 
@@ -28,6 +30,8 @@ const POSTED: u8 = 2;
 const STOP: u8 = 3;
 const HOLE: u8 = 4;
 const SOURCE: u8 = 5;
+const FD_READER: u8 = 6;
+const FD_WRITER: u8 = 7;
 
 /// What a token stands for when it is not a task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +48,8 @@ pub(crate) enum Special {
     Hole,
     /// A watched source that became ready, with the low bits of its generation.
     Source(SourceKey),
+    /// A callback whose descriptor is ready.
+    Fd(CallbackKey),
 }
 
 impl Token {
@@ -73,6 +79,15 @@ impl Token {
                 let generation = (self.0 >> 32) as u32 & ((1 << QUEUED_GENERATION_BITS) - 1);
                 Special::Source(SourceKey { index, generation })
             }
+            kind @ (FD_READER | FD_WRITER) => Special::Fd(CallbackKey {
+                fd: index as i32,
+                direction: if kind == FD_READER {
+                    Direction::Read
+                } else {
+                    Direction::Write
+                },
+                number: (self.0 >> 32) as u32 & ((1 << NUMBER_BITS) - 1),
+            }),
             _ => Special::Hole,
         }
     }
@@ -155,6 +170,15 @@ impl ReadyQueue {
     pub(crate) fn push_source(&mut self, key: SourceKey) {
         self.entries
             .push_back(Entry::Token(Token::new(SOURCE, key.generation, key.index)));
+    }
+
+    pub(crate) fn push_fd_callback(&mut self, key: CallbackKey) {
+        let kind = match key.direction {
+            Direction::Read => FD_READER,
+            Direction::Write => FD_WRITER,
+        };
+        let token = Token::new(kind, key.number, key.fd as u32);
+        self.entries.push_back(Entry::Token(token));
     }
 
     /// Takes the head of the line.

@@ -30,6 +30,7 @@ use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
+use crate::kernel::watch_fd::{has_fired, queue_fired, run_fd_callback};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
 /// spends about one part in eighty on looking and makes a timer at most that much later.
@@ -147,6 +148,7 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
         }
     }
     state.woken.set(woken);
+    queue_fired(state);
     queue_due_timers(state);
     result
 }
@@ -172,7 +174,7 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
         look_only(state, woken)?;
-        if !woken.is_empty() || state.inbox.has_mail() {
+        if !woken.is_empty() || state.inbox.has_mail() || has_fired(state) {
             return Ok(());
         }
         if deadline != NEVER && !inhibited {
@@ -214,7 +216,7 @@ fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<
             return Ok(true);
         }
         look_only(state, woken)?;
-        if !woken.is_empty() {
+        if !woken.is_empty() || has_fired(state) {
             return Ok(true);
         }
         std::hint::spin_loop();
@@ -284,6 +286,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
                 forget_context(state);
             }
         }
+        Special::Fd(key) => run_fd_callback(state, key),
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
         Special::Source(key) => {

@@ -3,13 +3,15 @@
 //! A stream can be read and written through `&self`, so a half is a view that says which side is meant. Owned halves
 //! share the stream; dropping the writing one tells the peer that nothing more comes.
 
-use std::io;
+use std::fmt;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use crate::net::stream::TcpStream;
+use crate::net::stream::{SocketStream, StreamKind};
+use crate::net::tcp::Tcp;
 
-impl TcpStream {
+impl<K: StreamKind> SocketStream<K> {
     /// A reader and a writer that borrow the connection.
     ///
     /// ```
@@ -25,7 +27,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn split(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+    pub fn split(&self) -> (ReadHalf<'_, K>, WriteHalf<'_, K>) {
         (ReadHalf { stream: self }, WriteHalf { stream: self })
     }
 
@@ -46,7 +48,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+    pub fn into_split(self) -> (OwnedReadHalf<K>, OwnedWriteHalf<K>) {
         let stream = Rc::new(self);
         (
             OwnedReadHalf {
@@ -57,7 +59,7 @@ impl TcpStream {
     }
 }
 
-/// The reading side of a connection that [`TcpStream::split`] lent.
+/// The reading side of a connection that [`SocketStream::split`] lent.
 ///
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
@@ -71,12 +73,11 @@ impl TcpStream {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct ReadHalf<'a> {
-    stream: &'a TcpStream,
+pub struct ReadHalf<'a, K: StreamKind = Tcp> {
+    stream: &'a SocketStream<K>,
 }
 
-/// The writing side of a connection that [`TcpStream::split`] lent.
+/// The writing side of a connection that [`SocketStream::split`] lent.
 ///
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
@@ -90,9 +91,8 @@ pub struct ReadHalf<'a> {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct WriteHalf<'a> {
-    stream: &'a TcpStream,
+pub struct WriteHalf<'a, K: StreamKind = Tcp> {
+    stream: &'a SocketStream<K>,
 }
 
 /// The reading side of a connection, owned.
@@ -110,9 +110,8 @@ pub struct WriteHalf<'a> {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[derive(Debug)]
-pub struct OwnedReadHalf {
-    stream: Rc<TcpStream>,
+pub struct OwnedReadHalf<K: StreamKind = Tcp> {
+    stream: Rc<SocketStream<K>>,
 }
 
 /// The writing side of a connection, owned. Its drop ends the writing direction.
@@ -129,13 +128,12 @@ pub struct OwnedReadHalf {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[derive(Debug)]
-pub struct OwnedWriteHalf {
-    stream: Rc<TcpStream>,
+pub struct OwnedWriteHalf<K: StreamKind = Tcp> {
+    stream: Rc<SocketStream<K>>,
 }
 
-impl ReadHalf<'_> {
-    /// See [`TcpStream::read`].
+impl<K: StreamKind> ReadHalf<'_, K> {
+    /// See [`SocketStream::read`].
     ///
     /// # Errors
     /// The same.
@@ -156,7 +154,7 @@ impl ReadHalf<'_> {
         self.stream.read(buffer).await
     }
 
-    /// See [`TcpStream::read_exact`].
+    /// See [`SocketStream::read_exact`].
     ///
     /// # Errors
     /// The same.
@@ -178,8 +176,8 @@ impl ReadHalf<'_> {
     }
 }
 
-impl WriteHalf<'_> {
-    /// See [`TcpStream::write`].
+impl<K: StreamKind> WriteHalf<'_, K> {
+    /// See [`SocketStream::write`].
     ///
     /// # Errors
     /// The same.
@@ -199,7 +197,7 @@ impl WriteHalf<'_> {
         self.stream.write(bytes).await
     }
 
-    /// See [`TcpStream::write_all`].
+    /// See [`SocketStream::write_all`].
     ///
     /// # Errors
     /// The same.
@@ -218,6 +216,23 @@ impl WriteHalf<'_> {
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// See [`SocketStream::write_vectored`].
+    ///
+    /// # Errors
+    /// The same.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// let (_reader, writer) = near.split();
+    /// assert_eq!(writer.write_vectored(&[std::io::IoSlice::new(b"hi")]).await?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(buffers).await
     }
 
     /// Ends the writing direction.
@@ -242,8 +257,8 @@ impl WriteHalf<'_> {
     }
 }
 
-impl OwnedReadHalf {
-    /// See [`TcpStream::read`].
+impl<K: StreamKind> OwnedReadHalf<K> {
+    /// See [`SocketStream::read`].
     ///
     /// # Errors
     /// The same.
@@ -264,7 +279,7 @@ impl OwnedReadHalf {
         self.stream.read(buffer).await
     }
 
-    /// See [`TcpStream::read_exact`].
+    /// See [`SocketStream::read_exact`].
     ///
     /// # Errors
     /// The same.
@@ -298,13 +313,13 @@ impl OwnedReadHalf {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &SocketStream<K> {
         &self.stream
     }
 }
 
-impl OwnedWriteHalf {
-    /// See [`TcpStream::write`].
+impl<K: StreamKind> OwnedWriteHalf<K> {
+    /// See [`SocketStream::write`].
     ///
     /// # Errors
     /// The same.
@@ -324,7 +339,7 @@ impl OwnedWriteHalf {
         self.stream.write(bytes).await
     }
 
-    /// See [`TcpStream::write_all`].
+    /// See [`SocketStream::write_all`].
     ///
     /// # Errors
     /// The same.
@@ -343,6 +358,23 @@ impl OwnedWriteHalf {
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// See [`SocketStream::write_vectored`].
+    ///
+    /// # Errors
+    /// The same.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// let (_reader, writer) = near.into_split();
+    /// assert_eq!(writer.write_vectored(&[std::io::IoSlice::new(b"hi")]).await?, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.stream.write_vectored(buffers).await
     }
 
     /// Ends the writing direction; so does dropping the half.
@@ -379,14 +411,55 @@ impl OwnedWriteHalf {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &SocketStream<K> {
         &self.stream
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<K: StreamKind> Drop for OwnedWriteHalf<K> {
     fn drop(&mut self) {
         // A peer that is gone already is no news.
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+// By hand, since the kind itself need be none of these.
+impl<K: StreamKind> Clone for ReadHalf<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: StreamKind> Copy for ReadHalf<'_, K> {}
+
+impl<K: StreamKind> Clone for WriteHalf<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: StreamKind> Copy for WriteHalf<'_, K> {}
+
+impl<K: StreamKind> fmt::Debug for ReadHalf<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ReadHalf").field(self.stream).finish()
+    }
+}
+
+impl<K: StreamKind> fmt::Debug for WriteHalf<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WriteHalf").field(self.stream).finish()
+    }
+}
+
+impl<K: StreamKind> fmt::Debug for OwnedReadHalf<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedReadHalf").field(&self.stream).finish()
+    }
+}
+
+impl<K: StreamKind> fmt::Debug for OwnedWriteHalf<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnedWriteHalf").field(&self.stream).finish()
     }
 }

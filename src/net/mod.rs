@@ -1,13 +1,42 @@
 //! Sockets with async methods, for code that reads from top to bottom.
 //!
 //! A socket belongs to the loop that was running when it was made, and closes when it is dropped. Methods take `&self`,
-//! so that one task may read while another writes; what a method lends is given back when its future ends. Addresses
-//! are numeric here: nothing in this module starts a thread.
+//! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
+//! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+mod connect;
+pub(crate) mod datagram;
+pub(crate) mod dns;
+mod gai_error;
 mod halves;
+mod happy_eyeballs;
+pub(crate) mod listen_options;
 pub(crate) mod listener;
+mod resolver;
+#[cfg(unix)]
+mod sendfile;
+#[cfg(unix)]
+mod sock;
 mod stream;
+mod tcp;
+pub(crate) mod udp;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+mod unix_datagram;
 
+pub use connect::{ConnectError, ConnectOptions};
+pub use datagram::{DatagramKind, DatagramSocket};
+pub use dns::{AddrInfo, AddrInfoHints, ToSocketAddrs, lookup_host};
+pub use gai_error::GaiError;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-pub use listener::{ListenOptions, TcpListener};
-pub use stream::TcpStream;
+pub use happy_eyeballs::{interleave, staggered_race};
+pub use listen_options::ListenOptions;
+pub use listener::SocketListener;
+pub use stream::{SocketStream, StreamKind};
+pub use tcp::{Tcp, TcpListener, TcpStream};
+pub use udp::{Udp, UdpSocket};
+#[cfg(unix)]
+pub use unix::{UCred, Unix, UnixListener, UnixStream};
+#[cfg(unix)]
+pub use unix_datagram::UnixDatagram;

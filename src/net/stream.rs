@@ -1,81 +1,106 @@
-//! TCP connections: two system calls a message.
+//! Byte streams between two ends, over TCP or a Unix socket: what both have in common, which is nearly everything.
 //!
-//! A read that fills less than its buffer proves the socket drained, which saves the system call that would only say
-//! so; `kernel/readiness.rs` says when the proof holds. A fresh connection is taken as writable.
+//! A read that fills less than its buffer may prove the socket drained, which saves the system call that would only say
+//! so: two system calls a message. Whether it is a proof is a property of the [`Kind`]; `kernel/readiness.rs` says when
+//! it holds. A fresh connection is taken as writable.
 
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
 
 use mio::Interest;
+use mio::event::Source;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 
-/// A TCP connection.
+/// Which sockets a [`SocketStream`] or a [`SocketListener`](crate::net::SocketListener) is made of: [`Tcp`](crate::net::Tcp)
+/// or [`Unix`](crate::net::Unix). Nobody else can implement it.
+pub trait StreamKind: Kind {}
+
+/// In what kinds of streams differ, for this crate only.
+pub trait Kind: Sized + 'static {
+    /// What names an end of a stream.
+    type Address;
+    /// The connected socket, in non-blocking mode.
+    type Socket: Source + fmt::Debug;
+    /// The same in the standard library.
+    type Std;
+    /// The listening socket.
+    type Listener: Source + fmt::Debug;
+    /// The same in the standard library.
+    type StdListener;
+    /// What a listener leaves behind; its drop clears that away.
+    type Trace;
+    /// The name of the stream's type.
+    const STREAM: &'static str;
+    /// The name of the listener's type.
+    const LISTENER: &'static str;
+    /// Whether a read that fills less than its buffer, and more than nothing, proves the socket drained.
+    const SHORT_READ_DRAINS: bool;
+
+    /// What a stream is registered for.
+    fn interest() -> Interest {
+        Interest::READABLE | Interest::WRITABLE
+    }
+    /// Switches to non-blocking mode.
+    fn adopt(socket: Self::Std) -> io::Result<Self::Socket>;
+    /// The way back; the mode stays.
+    fn release(socket: Self::Socket) -> Self::Std;
+    fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+    fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Must not raise SIGPIPE.
+    fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
+    /// Must not raise SIGPIPE; takes any number of buffers.
+    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()>;
+    fn peer_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
+    fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
+    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>>;
+    fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, Self::Address)>;
+    fn listener_addr(listener: &Self::Listener) -> io::Result<Self::Address>;
+    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Trace)>;
+    fn release_listener(listener: Self::Listener, trace: Self::Trace) -> Self::StdListener;
+}
+
+/// The most buffers that one system call takes, on every system that Rust knows.
+pub(crate) const MOST_BUFFERS: usize = 1024;
+
+/// Keeps a write to a closed connection from raising SIGPIPE, which would end a process that has not ignored it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+/// Where there is no such flag, sockets are made with an option that does the same, or there is no such signal.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const NO_SIGNAL: i32 = 0;
+
+/// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a
+/// [`UnixStream`](crate::net::UnixStream).
+///
+/// Options that have no method here are set through `socket2::SockRef::from(&stream)`.
 ///
 /// ```
-/// use callsoon::net::{TcpListener, TcpStream};
+/// use callsoon::net::{SocketStream, StreamKind, UnixStream};
+///
+/// async fn greet<K: StreamKind>(stream: &SocketStream<K>) -> std::io::Result<()> {
+///     stream.write_all(b"hello").await
+/// }
+///
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
-///     let client = TcpStream::connect(listener.local_addr()?).await?;
-///     let (server, _) = listener.accept().await?;
-///     client.write_all(b"ping").await?;
-///     let mut buffer = [0; 4];
-///     server.read_exact(&mut buffer).await?;
-///     assert_eq!(&buffer, b"ping");
-///     Ok::<(), std::io::Error>(())
+///     let (near, far) = UnixStream::pair()?;
+///     greet(&near).await?;
+///     far.read_exact(&mut [0; 5]).await
 /// }).unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-///
-/// It stays on its thread:
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>() {}
-/// send::<callsoon::net::TcpStream>();
-/// ```
-pub struct TcpStream {
-    io: Io<mio::net::TcpStream>,
+pub struct SocketStream<K: StreamKind> {
+    pub(super) io: Io<K::Socket>,
 }
 
-/// What a stream is registered for. An urgent mark spoils the proof by short reads, so the poller has to tell of it.
-fn interest() -> Interest {
-    let both = Interest::READABLE | Interest::WRITABLE;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let both = both | Interest::PRIORITY;
-    both
-}
-
-impl TcpStream {
-    /// Connects to `address`, without a thread and without a look-up.
-    ///
-    /// # Errors
-    /// What the system says of the attempt: refused, unreachable, out of descriptors …
-    ///
-    /// # Panics
-    /// Outside a running loop.
-    ///
-    /// # Cancellation
-    /// Dropped before it is done it closes the socket.
-    ///
-    /// ```
-    /// use callsoon::net::TcpStream;
-    /// let error = callsoon::run(async { TcpStream::connect("127.0.0.1:1".parse().unwrap()).await });
-    /// assert_eq!(error.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
-    /// ```
-    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let handle = get_running_loop();
-        let socket = mio::net::TcpStream::connect(address)?;
-        // Not writable until the system says so: that is how a connection announces itself.
-        let io = Io::new(&handle, socket, interest(), Readiness::new(true, false))?;
-        io.operate(Direction::Write, connected, |_| false).await?;
-        Ok(Self { io })
-    }
-
-    /// A connection that exists already, made by `accept` or by other means and switched to non-blocking mode.
+impl<K: StreamKind> SocketStream<K> {
+    /// A connection that exists already, made by other means; it is switched to non-blocking mode.
     ///
     /// # Errors
     /// What the system says of switching the mode and of registering.
@@ -93,16 +118,71 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn from_std(socket: std::net::TcpStream) -> io::Result<Self> {
+    pub fn from_std(socket: K::Std) -> io::Result<Self> {
         let handle = get_running_loop();
-        socket.set_nonblocking(true)?;
-        Self::from_mio(&handle, mio::net::TcpStream::from_std(socket))
+        Self::from_mio(&handle, K::adopt(socket)?)
     }
 
-    pub(super) fn from_mio(handle: &LoopHandle, socket: mio::net::TcpStream) -> io::Result<Self> {
+    pub(crate) fn from_mio(handle: &LoopHandle, socket: K::Socket) -> io::Result<Self> {
+        let readiness = Readiness::new(K::SHORT_READ_DRAINS, true);
         Ok(Self {
-            io: Io::new(handle, socket, interest(), Readiness::new(true, true))?,
+            io: Io::new(handle, socket, K::interest(), readiness)?,
         })
+    }
+
+    /// The socket without its loop, still in non-blocking mode.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// let socket: std::os::unix::net::UnixStream = near.into_std();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn into_std(self) -> K::Std {
+        K::release(self.io.into_source())
+    }
+
+    /// Waits until a read is worth trying: data is there, or the end, or an error. It may be mistaken, so try and wait
+    /// again on `WouldBlock`.
+    ///
+    /// # Errors
+    /// Only that the loop is closed; what is wrong with the connection, the read says.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixStream::pair()?;
+    /// far.try_write(b"x")?;
+    /// near.readable().await?;
+    /// assert_eq!(near.try_read(&mut [0; 8])?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.ready(Direction::Read).await
+    }
+
+    /// Waits until a write is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    ///
+    /// # Errors
+    /// Only that the loop is closed; what is wrong with the connection, the write says.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// near.writable().await?;
+    /// assert_eq!(near.try_write(b"x")?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn writable(&self) -> io::Result<()> {
+        self.io.ready(Direction::Write).await
     }
 
     /// Reads what is there, at least one byte and at most `buffer.len()`, and gives the number of bytes. 0 means that
@@ -130,10 +210,69 @@ impl TcpStream {
             return Ok(0);
         }
         let room = buffer.len();
-        let read = |mut socket: &mio::net::TcpStream| socket.read(buffer);
+        let read = |socket: &K::Socket| K::read(socket, buffer);
         self.io
             .operate(Direction::Read, read, |&count| 0 < count && count < room)
             .await
+    }
+
+    /// Reads what is there into several buffers, filling one after the other, and gives the number of bytes. 0 means the
+    /// end, or that there is no room.
+    ///
+    /// # Errors
+    /// What the system says: reset, timed out …
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has read nothing.
+    ///
+    /// ```
+    /// # use std::io::IoSliceMut;
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixStream::pair()?;
+    /// far.write_all(b"headbody").await?;
+    /// let (mut head, mut body) = ([0; 4], [0; 16]);
+    /// let count = near.read_vectored(&mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)]).await?;
+    /// assert_eq!((count, &head), (8, b"head"));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let count = buffers.len().min(MOST_BUFFERS);
+        let buffers = &mut buffers[..count];
+        let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        if room == 0 {
+            return Ok(0);
+        }
+        let read = |socket: &K::Socket| K::read_vectored(socket, buffers);
+        self.io
+            .operate(Direction::Read, read, |&count| 0 < count && count < room)
+            .await
+    }
+
+    /// Reads what is there and leaves it there for the next read.
+    ///
+    /// # Errors
+    /// What the system says: reset, timed out …
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixStream::pair()?;
+    /// far.write_all(b"x").await?;
+    /// assert_eq!(near.peek(&mut [0; 8]).await?, 1);
+    /// assert_eq!(near.read(&mut [0; 8]).await?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let peek = |socket: &K::Socket| K::peek(socket, buffer);
+        // What was looked at is still there: a short look proves nothing.
+        self.io.operate(Direction::Read, peek, |_| false).await
     }
 
     /// Reads without waiting.
@@ -153,7 +292,7 @@ impl TcpStream {
     /// ```
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Read, |mut socket| socket.read(buffer))
+            .attempt(Direction::Read, |socket| K::read(socket, buffer))
     }
 
     /// Fills the whole buffer.
@@ -207,7 +346,7 @@ impl TcpStream {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = |mut socket: &mio::net::TcpStream| socket.write(bytes);
+        let write = |socket: &K::Socket| K::write(socket, bytes);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
@@ -227,7 +366,7 @@ impl TcpStream {
     /// ```
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Write, |mut socket| socket.write(bytes))
+            .attempt(Direction::Write, |socket| K::write(socket, bytes))
     }
 
     /// Writes all bytes.
@@ -258,6 +397,57 @@ impl TcpStream {
         Ok(())
     }
 
+    /// Writes what the system takes of several buffers, in their order, and gives the number of bytes.
+    ///
+    /// # Errors
+    /// What the system says: broken pipe, reset …
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has written nothing.
+    ///
+    /// ```
+    /// # use std::io::IoSlice;
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// assert_eq!(near.write_vectored(&[IoSlice::new(b"head"), IoSlice::new(b"body")]).await?, 8);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let write = |socket: &K::Socket| K::write_vectored(socket, buffers);
+        self.io.operate(Direction::Write, write, |_| false).await
+    }
+
+    /// Writes all of any number of buffers. What is left of the list afterwards says nothing.
+    ///
+    /// # Errors
+    /// What the system says; some of the bytes may have been written.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it may have written a part.
+    ///
+    /// ```
+    /// # use std::io::IoSlice;
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixStream::pair()?;
+    /// near.write_all_vectored(&mut [IoSlice::new(b"head"), IoSlice::new(b"body")]).await?;
+    /// far.read_exact(&mut [0; 8]).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn write_all_vectored(&self, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let mut rest = buffers;
+        // Empty buffers go first, so that a write of nothing is never taken for a connection that takes nothing.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            match self.write_vectored(rest).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => IoSlice::advance_slices(&mut rest, count),
+            }
+        }
+        Ok(())
+    }
+
     /// Ends one direction or both. Data on its way still arrives.
     ///
     /// # Errors
@@ -275,10 +465,10 @@ impl TcpStream {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.io.source().shutdown(how)
+        K::shutdown(self.io.source(), how)
     }
 
-    /// The peer's address.
+    /// The peer's address; that of a Unix socket without a name is unnamed.
     ///
     /// # Errors
     /// What the system says, `NotConnected` above all.
@@ -292,8 +482,8 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.io.source().peer_addr()
+    pub fn peer_addr(&self) -> io::Result<K::Address> {
+        K::peer_addr(self.io.source())
     }
 
     /// The address of this end.
@@ -311,65 +501,49 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.source().local_addr()
+    pub fn local_addr(&self) -> io::Result<K::Address> {
+        K::local_addr(self.io.source())
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Off until it is set.
+    /// The error that the system keeps for the socket, if there is one; taking it clears it.
     ///
     /// # Errors
     /// What the system says.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// client.set_nodelay(true)?;
-    /// assert!(client.nodelay()?);
+    /// let (near, _far) = callsoon::net::UnixStream::pair()?;
+    /// assert!(near.take_error()?.is_none());
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.source().nodelay()
-    }
-
-    /// Sets `TCP_NODELAY`. See [`nodelay`](Self::nodelay).
-    ///
-    /// # Errors
-    /// What the system says.
-    ///
-    /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// client.set_nodelay(true)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.source().set_nodelay(nodelay)
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        K::take_error(self.io.source())
     }
 }
 
-/// Whether a connection attempt has ended, and how.
-fn connected(socket: &mio::net::TcpStream) -> io::Result<()> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    match socket.peer_addr() {
-        Ok(_) => Ok(()),
-        // The event was not about the attempt: it goes on.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        Err(error) => Err(error),
+#[cfg(unix)]
+impl<K: StreamKind> std::os::fd::AsFd for SocketStream<K>
+where
+    K::Socket: std::os::fd::AsFd,
+{
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.io.source().as_fd()
     }
 }
 
-impl fmt::Debug for TcpStream {
+#[cfg(unix)]
+impl<K: StreamKind> std::os::fd::AsRawFd for SocketStream<K>
+where
+    K::Socket: std::os::fd::AsRawFd,
+{
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.io.source().as_raw_fd()
+    }
+}
+
+impl<K: StreamKind> fmt::Debug for SocketStream<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.io.source().fmt(f)
+        f.debug_tuple(K::STREAM).field(self.io.source()).finish()
     }
 }

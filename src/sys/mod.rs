@@ -3,9 +3,19 @@
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
 //! monotonic clock, the timer descriptor, the fork, signal dispositions. Every function returns what the system said and
 //! decides nothing.
+//! monotonic clock, the timer descriptor, level-triggered places in the
+//! poller's set, the resolver, the fork, the socket. Every function returns what the system said and decides nothing.
 
 pub(crate) mod clock;
+#[cfg(unix)]
+pub(crate) mod dns;
+pub(crate) mod epoll;
+#[cfg(unix)]
+pub(crate) mod fd;
 pub(crate) mod fork;
+pub(crate) mod sendfile;
 #[cfg(unix)]
 pub(crate) mod signal;
+#[cfg(unix)]
+pub(crate) mod socket;
 pub(crate) mod timerfd;

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use socket2::{Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::listener::ListenOptions;
+use crate::net::listen_options::ListenOptions;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::{Cleanup, Factory, Listening, Plan, Server};

@@ -741,14 +741,12 @@ fn ipv6_works_and_takes_no_ipv4_clients() {
                 return;
             };
             let port = listener.local_addr().unwrap().port();
-            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port).into())
+            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port))
                 .await
                 .unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer, client.local_addr().unwrap());
-            let error = TcpStream::connect(([127, 0, 0, 1], port).into())
-                .await
-                .unwrap_err();
+            let error = TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         });
     }));

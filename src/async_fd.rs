@@ -1,0 +1,344 @@
+//! `AsyncFd`: any pollable descriptor with async waits, for what has no type of its own here.
+//!
+//! The crate knows when such a descriptor is ready and nothing else: reading and writing are the user's. Readiness goes by
+//! edge, as for sockets, so it is believed until an operation says `WouldBlock`; the guard and `read_with` see to that.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::io::Io;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::sys::epoll;
+use crate::sys::fd::set_nonblocking;
+
+/// An object with a descriptor, as mio wants it.
+struct Watched<T>(T);
+
+impl<T: AsFd> Source for Watched<T> {
+    fn register(&mut self, registry: &Registry, token: Token, to: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_fd().as_raw_fd()).register(registry, token, to)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, to: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_fd().as_raw_fd()).reregister(registry, token, to)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_fd().as_raw_fd()).deregister(registry)
+    }
+}
+
+/// An object with a descriptor that the loop watches: inotify, a tty, a serial line, a socket of another library.
+///
+/// It owns the object and gives it back by [`into_inner`](Self::into_inner). The object is switched to non-blocking mode.
+/// For callbacks instead of waits there is [`LoopHandle::add_reader`](crate::LoopHandle::add_reader).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// callsoon::run(async {
+///     let (near, mut far) = std::os::unix::net::UnixStream::pair()?;
+///     let near = callsoon::AsyncFd::new(near)?;
+///     far.write_all(b"hello")?;
+///     let mut buffer = [0; 16];
+///     assert_eq!(near.read_with(|mut near| near.read(&mut buffer)).await?, 5);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct AsyncFd<T: AsFd> {
+    io: Io<Watched<T>>,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Watches `inner` for both directions.
+    ///
+    /// # Errors
+    /// What the system says: `PermissionDenied` for a regular file, which is always ready; `AlreadyExists` where the loop
+    /// watches the descriptor already. `inner` has been dropped then.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let error = callsoon::AsyncFd::new(std::fs::File::open("/etc/passwd")?).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn new(inner: T) -> io::Result<Self> {
+        Self::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Watches `inner` for reading only: for what can be read alone and would else be writable all the time.
+    ///
+    /// # Errors
+    /// The same as of [`new`](Self::new).
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = callsoon::AsyncFd::new_readable(reader)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn new_readable(inner: T) -> io::Result<Self> {
+        Self::with_interest(inner, Interest::READABLE)
+    }
+
+    #[track_caller]
+    fn with_interest(inner: T, interest: Interest) -> io::Result<Self> {
+        let handle = get_running_loop();
+        set_nonblocking(inner.as_fd())?;
+        let readiness = Readiness::new(false, interest.is_writable());
+        let io = Io::new(&handle, Watched(inner), interest, readiness).map_err(epoll::explain)?;
+        Ok(Self { io })
+    }
+
+    /// The object itself.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = callsoon::AsyncFd::new_readable(reader)?;
+    /// let same: &std::os::unix::net::UnixStream = reader.get_ref();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_ref(&self) -> &T {
+        &self.io.source().0
+    }
+
+    /// Watches it no longer and gives it back, still in non-blocking mode.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader: std::os::unix::net::UnixStream = callsoon::AsyncFd::new_readable(reader)?.into_inner();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn into_inner(self) -> T {
+        self.io.into_source().0
+    }
+
+    /// Waits until a read is worth trying. The guard tells the loop how the try went.
+    ///
+    /// # Errors
+    /// Only that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # callsoon::run(async {
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = callsoon::AsyncFd::new_readable(reader)?;
+    /// writer.write_all(b"x")?;
+    /// let mut ready = reader.readable().await?;
+    /// assert_eq!(ready.try_io(|mut reader| reader.read(&mut [0; 8]))?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn readable(&self) -> io::Result<ReadyGuard<'_, T>> {
+        self.ready(Direction::Read).await
+    }
+
+    /// Waits until a write is worth trying. The guard tells the loop how the try went.
+    ///
+    /// # Errors
+    /// Only that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # callsoon::run(async {
+    /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let writer = callsoon::AsyncFd::new(writer)?;
+    /// let mut ready = writer.writable().await?;
+    /// assert_eq!(ready.try_io(|mut writer| writer.write(b"x"))?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn writable(&self) -> io::Result<ReadyGuard<'_, T>> {
+        self.ready(Direction::Write).await
+    }
+
+    async fn ready(&self, direction: Direction) -> io::Result<ReadyGuard<'_, T>> {
+        self.io.ready(direction).await?;
+        Ok(ReadyGuard {
+            fd: self,
+            direction,
+        })
+    }
+
+    /// Calls `op` as soon as a read is worth trying, and again until it does not say `WouldBlock`.
+    ///
+    /// # Errors
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done, `op` has not succeeded.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # callsoon::run(async {
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = callsoon::AsyncFd::new_readable(reader)?;
+    /// writer.write_all(b"x")?;
+    /// assert_eq!(reader.read_with(|mut reader| reader.read(&mut [0; 8])).await?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.operate(Direction::Read, op).await
+    }
+
+    /// Calls `op` as soon as a write is worth trying, and again until it does not say `WouldBlock`.
+    ///
+    /// # Errors
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done, `op` has not succeeded.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # callsoon::run(async {
+    /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let writer = callsoon::AsyncFd::new(writer)?;
+    /// assert_eq!(writer.write_with(|mut writer| writer.write(b"x")).await?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        self.operate(Direction::Write, op).await
+    }
+
+    async fn operate<R>(
+        &self,
+        direction: Direction,
+        mut op: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        // Behind a reference the closure may be moved, whatever it holds.
+        let op: &mut dyn FnMut(&T) -> io::Result<R> = &mut op;
+        let op = |watched: &Watched<T>| op(&watched.0);
+        self.io.operate(direction, op, |_| false).await
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+impl<T: AsFd> AsRawFd for AsyncFd<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncFd").field(self.get_ref()).finish()
+    }
+}
+
+/// The descriptor was ready when this was made, and is taken for ready until [`try_io`](Self::try_io) meets `WouldBlock`
+/// or [`clear_ready`](Self::clear_ready) is called.
+///
+/// ```
+/// # callsoon::run(async {
+/// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
+/// let writer = callsoon::AsyncFd::new(writer)?;
+/// let guard: callsoon::ReadyGuard<'_, _> = writer.writable().await?;
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "a guard whose try is never told of lets the next wait return at once"]
+pub struct ReadyGuard<'a, T: AsFd> {
+    fd: &'a AsyncFd<T>,
+    direction: Direction,
+}
+
+impl<T: AsFd> ReadyGuard<'_, T> {
+    /// Tries an operation; where it says `WouldBlock`, the next wait waits for a new event.
+    ///
+    /// # Errors
+    /// What `op` gives.
+    ///
+    /// ```
+    /// # use std::io::Read;
+    /// # callsoon::run(async {
+    /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
+    /// let near = callsoon::AsyncFd::new(near)?;
+    /// let mut ready = near.writable().await?;
+    /// let error = ready.try_io(|mut near| near.read(&mut [0; 8])).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn try_io<R>(&mut self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        let result = op(self.fd.get_ref());
+        if let Err(error) = &result {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.clear_ready();
+            }
+        }
+        result
+    }
+
+    /// An operation has met `WouldBlock`: the next wait waits for a new event. Said of an operation that has not, it may
+    /// wait for ever.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
+    /// let near = callsoon::AsyncFd::new(near)?;
+    /// near.writable().await?.clear_ready();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn clear_ready(&mut self) {
+        self.fd.io.clear_ready(self.direction);
+    }
+
+    /// The object itself.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let writer = callsoon::AsyncFd::new(writer)?;
+    /// let ready = writer.writable().await?;
+    /// let same: &std::os::unix::net::UnixStream = ready.get_ref();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_ref(&self) -> &T {
+        self.fd.get_ref()
+    }
+}
+
+impl<T: AsFd + fmt::Debug> fmt::Debug for ReadyGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyGuard")
+            .field("fd", self.fd)
+            .field("direction", &self.direction)
+            .finish()
+    }
+}

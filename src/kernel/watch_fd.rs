@@ -1,0 +1,218 @@
+//! `add_reader` and its kin, and operations on descriptors that the user keeps.
+//!
+//! An event puts the callback's key into the ready queue; the callback runs in its turn, with nothing borrowed, and may
+//! remove, replace or add any. [`FdOperation`] waits for a descriptor that it borrows for that time only: its drop ends
+//! the wait at once, so that the next operation on the number, or on another file under it, begins afresh.
+
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::error::{LoopClosed, Panicked};
+use crate::kernel::callback::warn_slow;
+use crate::kernel::descriptors::{Callback, CallbackKey};
+use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::readiness::Direction;
+use crate::kernel::report::ExceptionContext;
+use crate::kernel::waiters::WaiterId;
+use crate::sys::epoll::Descriptor;
+
+/// What a report says of a panic in the destructor of a callback that is no longer called.
+const REMOVED: &str = "Exception in the destructor of a removed callback";
+
+impl LoopHandle {
+    pub(crate) fn add_watcher(
+        &self,
+        fd: Descriptor,
+        direction: Direction,
+        callback: Box<dyn FnMut()>,
+        location: &'static Location<'static>,
+    ) -> io::Result<()> {
+        let state = &self.state;
+        let context = state.peek_context().map(|context| context.copy());
+        let callback = Callback::new(callback, context, location);
+        if state.is_closed() {
+            state.shielded(REMOVED, || drop(callback));
+            return Err(LoopClosed.into());
+        }
+        let set = state.reactor(|reactor| reactor.set_callback(fd, direction, callback))?;
+        let (result, unused) = match set {
+            Ok(replaced) => (Ok(()), replaced),
+            Err((error, refused)) => (Err(error), Some(refused)),
+        };
+        state.shielded(REMOVED, || drop(unused));
+        result
+    }
+
+    pub(crate) fn remove_watcher(&self, fd: Descriptor, direction: Direction) -> bool {
+        let state = &self.state;
+        if state.is_closed() {
+            return false;
+        }
+        let removed = state.reactor(|reactor| reactor.remove_callback(fd, direction));
+        let Ok(Some(removed)) = removed else {
+            return false;
+        };
+        state.shielded(REMOVED, || drop(removed));
+        true
+    }
+
+    /// Runs `op` now, and again whenever the direction is ready, until it does not block. The descriptor stays the
+    /// caller's, who keeps it open meanwhile.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the line and the poller; `op` has then not succeeded, so nothing is lost.
+    pub(crate) fn fd_operation<R, Op>(
+        &self,
+        fd: Descriptor,
+        direction: Direction,
+        op: Op,
+    ) -> FdOperation<Op>
+    where
+        Op: FnMut() -> io::Result<R> + Unpin,
+    {
+        FdOperation {
+            state: Rc::clone(&self.state),
+            fd,
+            direction,
+            waiting: None,
+            op,
+        }
+    }
+}
+
+/// Phase 4: callbacks whose descriptors are ready stand in line.
+pub(crate) fn queue_fired(state: &LoopState) {
+    // A closed loop has no events.
+    let _ = state.reactor(|reactor| {
+        if reactor.descriptors.has_fired() {
+            state.queues(|queues| {
+                let fired = reactor.descriptors.take_fired();
+                fired.for_each(|key| queues.ready.push_fd_callback(key));
+            });
+        }
+    });
+}
+
+/// Whether the last look has found callbacks to be called.
+pub(crate) fn has_fired(state: &LoopState) -> bool {
+    state.reactor(|reactor| reactor.descriptors.has_fired()) == Ok(true)
+}
+
+/// Phase 6: calls the callback of a key, unless it was removed since.
+pub(crate) fn run_fd_callback(state: &LoopState, key: CallbackKey) {
+    let Ok(Some(mut callback)) = state.reactor(|reactor| reactor.descriptors.start(key)) else {
+        return;
+    };
+    let careful = state.careful.get();
+    let outer = if careful {
+        state.swap_context(callback.context.take())
+    } else {
+        None
+    };
+    let start = state.debug.get().then(Instant::now);
+    if let Some(call) = &mut callback.call {
+        guarded(state, call, callback.location);
+    }
+    let took = start.map(|start| start.elapsed());
+    if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
+        warn_slow("callback", callback.location, took);
+    }
+    if state.careful.get() {
+        callback.context = state.swap_context(outer);
+    }
+    let unused = state.reactor(|reactor| reactor.descriptors.finish(key, callback));
+    state.shielded(REMOVED, || drop(unused));
+}
+
+/// Calls a callback and survives its panic.
+fn guarded(state: &LoopState, call: &mut dyn FnMut(), location: &'static Location<'static>) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        state.report(ExceptionContext {
+            message: "Exception in callback".to_owned(),
+            panic: Some(Panicked::new(payload)),
+            location: Some(location),
+            ..ExceptionContext::default()
+        });
+    }
+}
+
+/// See [`LoopHandle::fd_operation`].
+#[must_use]
+pub(crate) struct FdOperation<Op> {
+    state: Rc<LoopState>,
+    fd: Descriptor,
+    direction: Direction,
+    /// The place in line, once it has had one.
+    waiting: Option<WaiterId>,
+    op: Op,
+}
+
+impl<R, Op> Future for FdOperation<Op>
+where
+    Op: FnMut() -> io::Result<R> + Unpin,
+{
+    type Output = io::Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
+        let this = &mut *self;
+        let state = &this.state;
+        if state.is_closed() {
+            return Poll::Ready(Err(LoopClosed.into()));
+        }
+        if state.budget.get() == 0 {
+            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
+            state.budget.set(BUDGET);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            match (this.op)() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => {
+                    state.budget.set(state.budget.get() - 1);
+                    this.leave();
+                    return Poll::Ready(result);
+                }
+            }
+        }
+        // What becomes ready from here on is reported when the place is taken: it is the level that counts, not the edge.
+        let mut waker = Some(context.waker().clone());
+        let waits = state.reactor(|reactor| {
+            reactor.wait_for_fd(this.fd, this.direction, &mut this.waiting, &mut waker)
+        });
+        drop(waker);
+        match waits {
+            Ok(Ok(())) => Poll::Pending,
+            Ok(Err(error)) => Poll::Ready(Err(error)),
+            Err(closed) => Poll::Ready(Err(closed.into())),
+        }
+    }
+}
+
+impl<Op> FdOperation<Op> {
+    fn leave(&mut self) {
+        let Some(id) = self.waiting.take() else {
+            return;
+        };
+        if self.state.is_inherited() {
+            // The set is the parent's too, and so is the descriptor's place in it.
+            return;
+        }
+        let left = self
+            .state
+            .reactor(|reactor| reactor.leave_fd(self.fd, self.direction, id));
+        drop(left);
+    }
+}
+
+impl<Op> Drop for FdOperation<Op> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

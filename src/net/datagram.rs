@@ -1,0 +1,425 @@
+//! Sockets that carry whole messages, over UDP or a Unix socket: what both have in common.
+//!
+//! A short read proves nothing here, since a message is read whole or cut: only EAGAIN ends readiness. A fresh socket is
+//! taken as writable.
+
+use std::fmt;
+use std::io;
+
+use mio::Interest;
+use mio::event::Source;
+
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::io::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::readiness::{Direction, Readiness};
+
+/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
+/// implement it.
+pub trait DatagramKind: Messages {}
+
+/// In what kinds of datagram sockets differ, for this crate only.
+pub trait Messages: Sized + 'static {
+    /// What names a socket.
+    type Address;
+    /// The socket, in non-blocking mode.
+    type Datagram: Source + fmt::Debug;
+    /// The same in the standard library.
+    type StdDatagram;
+    /// What a bound socket leaves behind; its drop clears that away.
+    type Remains;
+    /// The name of the socket's type.
+    const NAME: &'static str;
+
+    /// Whether two addresses name the same socket.
+    fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
+    /// Switches to non-blocking mode.
+    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Remains)>;
+    /// The way back; the mode stays.
+    fn release(socket: Self::Datagram, remains: Self::Remains) -> Self::StdDatagram;
+    fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize>;
+    fn send_to(socket: &Self::Datagram, bytes: &[u8], address: &Self::Address)
+    -> io::Result<usize>;
+    fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize>;
+    fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
+    fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize>;
+    fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
+    fn local_addr(socket: &Self::Datagram) -> io::Result<Self::Address>;
+    fn peer_addr(socket: &Self::Datagram) -> io::Result<Self::Address>;
+    fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>>;
+}
+
+/// A socket for whole messages: a [`UdpSocket`](crate::net::UdpSocket) or a [`UnixDatagram`](crate::net::UnixDatagram).
+///
+/// A message may be empty. One that does not fit into the buffer is cut, and what did not fit is lost. Options that have
+/// no method here are set through `socket2::SockRef::from(&socket)`.
+///
+/// ```
+/// use callsoon::net::{DatagramKind, DatagramSocket, UnixDatagram};
+///
+/// async fn ping<K: DatagramKind>(socket: &DatagramSocket<K>) -> std::io::Result<usize> {
+///     socket.send(b"ping").await
+/// }
+///
+/// callsoon::run(async {
+///     let (near, far) = UnixDatagram::pair()?;
+///     ping(&near).await?;
+///     assert_eq!(far.recv(&mut [0; 16]).await?, 4);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct DatagramSocket<K: DatagramKind> {
+    pub(crate) io: Io<K::Datagram>,
+    /// What is cleared away after the socket has closed.
+    remains: K::Remains,
+}
+
+impl<K: DatagramKind> DatagramSocket<K> {
+    /// Registers a socket in non-blocking mode.
+    pub(crate) fn watch(
+        handle: &LoopHandle,
+        socket: K::Datagram,
+        remains: K::Remains,
+    ) -> io::Result<Self> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        Ok(Self {
+            io: Io::new(handle, socket, both, Readiness::new(false, true))?,
+            remains,
+        })
+    }
+
+    /// A socket that exists already, made by other means; it is switched to non-blocking mode.
+    ///
+    /// # Errors
+    /// What the system says of switching the mode and of registering.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    /// callsoon::run(async {
+    ///     let socket = callsoon::net::UdpSocket::from_std(socket)?;
+    ///     socket.send_to(b"to myself", socket.local_addr()?).await
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn from_std(socket: K::StdDatagram) -> io::Result<Self> {
+        let handle = get_running_loop();
+        let (socket, remains) = K::adopt(socket)?;
+        Self::watch(&handle, socket, remains)
+    }
+
+    /// The socket without its loop, still in non-blocking mode.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket: std::net::UdpSocket = socket.into_std();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn into_std(self) -> K::StdDatagram {
+        K::release(self.io.into_source(), self.remains)
+    }
+
+    /// Sends a message to the address that the socket is connected to.
+    ///
+    /// # Errors
+    /// What the system says: not connected, too long, or that an earlier message was refused at its destination. The
+    /// socket stays usable.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
+    /// assert_eq!(near.send(b"").await?, 0);
+    /// assert_eq!(far.recv(&mut [0; 16]).await?, 0, "an empty message is a message");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let send = |socket: &K::Datagram| K::send(socket, bytes);
+        self.io.operate(Direction::Write, send, |_| false).await
+    }
+
+    /// Sends without waiting. See [`send`](Self::send).
+    ///
+    /// # Errors
+    /// `WouldBlock` where the system takes nothing now; else what the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
+    /// assert_eq!(near.try_send(b"x")?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.io
+            .attempt(Direction::Write, |socket| K::send(socket, bytes))
+    }
+
+    /// Sends a message to an address.
+    pub(crate) async fn send_to_address(
+        &self,
+        bytes: &[u8],
+        address: &K::Address,
+    ) -> io::Result<usize> {
+        let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
+        self.io.operate(Direction::Write, send, |_| false).await
+    }
+
+    /// Sends a message to an address without waiting.
+    pub(crate) fn try_send_to_address(
+        &self,
+        bytes: &[u8],
+        address: &K::Address,
+    ) -> io::Result<usize> {
+        self.io.attempt(Direction::Write, |socket| {
+            K::send_to(socket, bytes, address)
+        })
+    }
+
+    /// Receives a message and gives its length, or the buffer's where it was longer.
+    ///
+    /// # Errors
+    /// What the system says; of a connected UDP socket above all that a message was refused at its destination. The socket
+    /// stays usable.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has received nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
+    /// near.send(b"one").await?;
+    /// near.send(b"two!").await?;
+    /// assert_eq!(far.recv(&mut [0; 16]).await?, 3);
+    /// assert_eq!(far.recv(&mut [0; 16]).await?, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let recv = |socket: &K::Datagram| K::recv(socket, buffer);
+        self.io.operate(Direction::Read, recv, |_| false).await
+    }
+
+    /// Receives without waiting. See [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there yet; else what the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
+    /// assert_eq!(near.try_recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.io
+            .attempt(Direction::Read, |socket| K::recv(socket, buffer))
+    }
+
+    /// Receives a message and gives its length, or the buffer's where it was longer, and its sender.
+    ///
+    /// # Errors
+    /// What the system says. The socket stays usable.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has received nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let address = socket.local_addr()?;
+    /// socket.send_to(b"to myself", address).await?;
+    /// assert_eq!(socket.recv_from(&mut [0; 16]).await?, (9, address));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
+        let recv = |socket: &K::Datagram| K::recv_from(socket, buffer);
+        self.io.operate(Direction::Read, recv, |_| false).await
+    }
+
+    /// Receives without waiting. See [`recv_from`](Self::recv_from).
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing is there yet; else what the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// assert_eq!(socket.try_recv_from(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
+        self.io
+            .attempt(Direction::Read, |socket| K::recv_from(socket, buffer))
+    }
+
+    /// [`recv`](Self::recv), but the message stays there for the next one.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
+    /// near.send(b"once").await?;
+    /// assert_eq!(far.peek(&mut [0; 16]).await?, 4);
+    /// assert_eq!(far.recv(&mut [0; 16]).await?, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let peek = |socket: &K::Datagram| K::peek(socket, buffer);
+        self.io.operate(Direction::Read, peek, |_| false).await
+    }
+
+    /// [`recv_from`](Self::recv_from), but the message stays there for the next one.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let address = socket.local_addr()?;
+    /// socket.send_to(b"x", address).await?;
+    /// assert_eq!(socket.peek_from(&mut [0; 16]).await?, (1, address));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
+        let peek = |socket: &K::Datagram| K::peek_from(socket, buffer);
+        self.io.operate(Direction::Read, peek, |_| false).await
+    }
+
+    /// Waits until receiving is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    ///
+    /// # Errors
+    /// Only that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
+    /// far.try_send(b"x")?;
+    /// near.readable().await?;
+    /// assert_eq!(near.try_recv(&mut [0; 8])?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn readable(&self) -> io::Result<()> {
+        self.io.ready(Direction::Read).await
+    }
+
+    /// Waits until sending is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    ///
+    /// # Errors
+    /// Only that the loop is closed.
+    ///
+    /// # Cancellation
+    /// Dropping it has no effect.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
+    /// near.writable().await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn writable(&self) -> io::Result<()> {
+        self.io.ready(Direction::Write).await
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// assert!(socket.local_addr()?.port() > 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn local_addr(&self) -> io::Result<K::Address> {
+        K::local_addr(self.io.source())
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// What the system says, `NotConnected` above all.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<K::Address> {
+        K::peer_addr(self.io.source())
+    }
+
+    /// The error that the system keeps for the socket, if there is one; taking it clears it.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
+    /// assert!(near.take_error()?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        K::take_error(self.io.source())
+    }
+}
+
+#[cfg(unix)]
+impl<K: DatagramKind> std::os::fd::AsFd for DatagramSocket<K>
+where
+    K::Datagram: std::os::fd::AsFd,
+{
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.io.source().as_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<K: DatagramKind> std::os::fd::AsRawFd for DatagramSocket<K>
+where
+    K::Datagram: std::os::fd::AsRawFd,
+{
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.io.source().as_raw_fd()
+    }
+}
+
+impl<K: DatagramKind> fmt::Debug for DatagramSocket<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(K::NAME).field(self.io.source()).finish()
+    }
+}

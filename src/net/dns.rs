@@ -1,0 +1,492 @@
+//! Names to addresses and back.
+//!
+//! What is numeric is read here, at once and exactly: IPv4 and IPv6 addresses, with a zone or without, and the old forms
+//! such as `0x7f.1`, which are given to the system as numbers only and never asked of a server. A name is checked first:
+//! one that is empty, too long, holds a NUL byte or is not ASCII is an error here, and is never cut or guessed at. All
+//! other names go to the system's resolver, on threads that nothing else waits for.
+
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::sync::Arc;
+use std::time::Instant;
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::local::LoopLocal;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::report::run_quietly;
+use crate::net::resolver::ask;
+use crate::sys::dns::{self, Answer, Hints};
+
+/// What a name may have at most, by RFC 1035, without the dot at its end.
+const LONGEST_NAME: usize = 253;
+
+/// What each part between two dots may have at most.
+const LONGEST_LABEL: usize = 63;
+
+/// Who answers for names, where it is not the system.
+type Resolve = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+
+static RESOLVE: LoopLocal<RefCell<Option<Resolve>>> = LoopLocal::new(|| RefCell::new(None));
+
+/// What can be connected to: an address, several, or a host and a port.
+///
+/// `SocketAddr` and its two kinds, a slice or `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host", 80)`, and
+/// `"host:80"` with IPv6 addresses in brackets. Nobody else can implement it.
+///
+/// ```
+/// use callsoon::net::{ToSocketAddrs, lookup_host};
+/// async fn first(host: impl ToSocketAddrs) -> std::io::Result<std::net::SocketAddr> {
+///     Ok(lookup_host(host).await?[0])
+/// }
+/// callsoon::run(async {
+///     let address: std::net::SocketAddr = "[::1]:80".parse().unwrap();
+///     assert_eq!(first(address).await?, first(("::1", 80)).await?);
+///     assert_eq!(first(address).await?, first("[::1]:80").await?);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub trait ToSocketAddrs: IntoTarget {}
+
+impl<T: IntoTarget> ToSocketAddrs for T {}
+
+/// What was given, sorted out.
+pub enum Target {
+    /// One address.
+    Address(SocketAddr),
+    /// Several.
+    Addresses(Vec<SocketAddr>),
+    /// Something that has to be looked at, or up.
+    Host(String, u16),
+}
+
+/// For this crate only.
+pub trait IntoTarget {
+    fn into_target(self) -> io::Result<Target>;
+}
+
+macro_rules! into_address {
+    ($($type:ty),+) => {
+        $(impl IntoTarget for $type {
+            fn into_target(self) -> io::Result<Target> {
+                Ok(Target::Address(self.into()))
+            }
+        })+
+    };
+}
+
+into_address!(
+    SocketAddr,
+    SocketAddrV4,
+    SocketAddrV6,
+    (IpAddr, u16),
+    (Ipv4Addr, u16),
+    (Ipv6Addr, u16)
+);
+
+impl IntoTarget for &[SocketAddr] {
+    fn into_target(self) -> io::Result<Target> {
+        Ok(Target::Addresses(self.to_vec()))
+    }
+}
+
+impl IntoTarget for Vec<SocketAddr> {
+    fn into_target(self) -> io::Result<Target> {
+        Ok(Target::Addresses(self))
+    }
+}
+
+impl IntoTarget for (&str, u16) {
+    fn into_target(self) -> io::Result<Target> {
+        Ok(Target::Host(self.0.to_owned(), self.1))
+    }
+}
+
+impl IntoTarget for (String, u16) {
+    fn into_target(self) -> io::Result<Target> {
+        Ok(Target::Host(self.0, self.1))
+    }
+}
+
+impl IntoTarget for String {
+    fn into_target(self) -> io::Result<Target> {
+        self.as_str().into_target()
+    }
+}
+
+impl IntoTarget for &str {
+    fn into_target(self) -> io::Result<Target> {
+        if let Ok(address) = self.parse() {
+            return Ok(Target::Address(address));
+        }
+        let Some((host, port)) = self.rsplit_once(':') else {
+            return Err(invalid("a host and a port are wanted, as in host:80"));
+        };
+        let port = port
+            .parse()
+            .map_err(|_| invalid("the port is no number from 0 to 65535"))?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if bracketed.is_none() && host.contains(':') {
+            return Err(invalid("an IPv6 address stands in brackets before a port"));
+        }
+        Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// The addresses of a host, in the order in which the system prefers them. What is numeric takes no thread.
+///
+/// # Errors
+/// `InvalidInput` for what is no host name; `NotFound` and others with a [`GaiError`](crate::net::GaiError) inside for
+/// names that do not resolve; what the system says where there is no thread to be had.
+///
+/// # Panics
+/// Outside a running loop.
+///
+/// # Cancellation
+/// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+///
+/// ```
+/// callsoon::run(async {
+///     let addresses = callsoon::net::lookup_host(("localhost", 80)).await?;
+///     assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    match host.into_target()? {
+        Target::Address(address) => Ok(vec![address]),
+        Target::Addresses(addresses) => Ok(addresses),
+        Target::Host(host, port) => resolve(&get_running_loop(), host, port).await,
+    }
+}
+
+/// The addresses of a host, on a thread if need be.
+pub(crate) async fn resolve(
+    handle: &LoopHandle,
+    host: String,
+    port: u16,
+) -> io::Result<Vec<SocketAddr>> {
+    if let Some(address) = numeric(&host, port)? {
+        return Ok(vec![address]);
+    }
+    check_name(&host)?;
+    let own = RESOLVE.with(handle, |resolve| resolve.borrow().clone());
+    let begun = Instant::now();
+    let name = host.clone();
+    let lookup = ask(handle, move || match own {
+        Some(own) => {
+            let found = own(&name)?;
+            Ok(found.into_iter().map(|ip| (ip, port).into()).collect())
+        }
+        None => from_system(&name, port),
+    })?;
+    let found = lookup.await;
+    warn_if_slow(handle, &host, begun);
+    match found {
+        Ok(addresses) if addresses.is_empty() => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the host has no address",
+        )),
+        found => found,
+    }
+}
+
+fn from_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+    let hints = Hints {
+        // One kind of socket, or every address comes three times.
+        socktype: libc::SOCK_STREAM,
+        ..Hints::default()
+    };
+    let answers = dns::getaddrinfo(Some(&host), None, hints)?;
+    let addresses = answers.iter().filter_map(|it| it.address.as_socket());
+    Ok(addresses
+        .map(|mut address| {
+            address.set_port(port);
+            address
+        })
+        .collect())
+}
+
+/// asyncio's debug mode says how long a look-up took; so does this one, where it took long.
+fn warn_if_slow(handle: &LoopHandle, host: &str, begun: Instant) {
+    if handle.debug() && begun.elapsed() >= handle.slow_callback_duration() {
+        let took = begun.elapsed().as_secs_f64();
+        run_quietly(|| tracing::warn!(target: "callsoon", took, host, "a slow look-up of a name"));
+    }
+}
+
+/// Whether the last part of a name is a number, which no name in the world's tree ends with: then it is an address in
+/// one of its old forms, or nothing.
+fn ends_in_a_number(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last
+        .strip_prefix("0x")
+        .or_else(|| last.strip_prefix("0X"))
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The address that a numeric host is; `None` if it is a name.
+fn numeric(host: &str, port: u16) -> io::Result<Option<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(Some((ip, port).into()));
+    }
+    if let Some((ip, zone)) = host.split_once('%') {
+        let Ok(ip) = ip.parse::<Ipv6Addr>() else {
+            return Err(invalid("only an IPv6 address has a zone"));
+        };
+        let zone = zone.parse().ok().or_else(|| dns::interface(zone));
+        let Some(zone) = zone else {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the zone of the address is no interface of this machine",
+            ));
+        };
+        return Ok(Some(SocketAddrV6::new(ip, port, 0, zone).into()));
+    }
+    if !ends_in_a_number(host) {
+        return Ok(None);
+    }
+    let host = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+    let hints = Hints {
+        flags: libc::AI_NUMERICHOST,
+        socktype: libc::SOCK_STREAM,
+        ..Hints::default()
+    };
+    let answers = dns::getaddrinfo(Some(&host), None, hints)?;
+    let address = answers.iter().find_map(|it| it.address.as_socket());
+    let mut address = address.ok_or(io::ErrorKind::NotFound)?;
+    address.set_port(port);
+    Ok(Some(address))
+}
+
+/// Whether a resolver can be asked for a name: what it would cut, or read in its own way, is an error.
+fn check_name(host: &str) -> io::Result<()> {
+    if host.is_empty() {
+        return Err(invalid("the host name is empty"));
+    }
+    if host.contains('\0') {
+        return Err(invalid("a host name holds a NUL byte"));
+    }
+    if !host.is_ascii() {
+        return Err(invalid(
+            "a host name that is not ASCII is written in its xn-- form",
+        ));
+    }
+    let name = host.strip_suffix('.').unwrap_or(host);
+    if name.len() > LONGEST_NAME {
+        return Err(invalid("a host name has at most 253 characters"));
+    }
+    let label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
+    if !name.split('.').all(label) {
+        return Err(invalid("a part of a host name has from 1 to 63 characters"));
+    }
+    Ok(())
+}
+
+/// What [`LoopHandle::getaddrinfo`] is to look for; the default is anything.
+///
+/// ```
+/// use callsoon::net::AddrInfoHints;
+/// use socket2::{Domain, Type};
+/// let hints = AddrInfoHints { family: Some(Domain::IPV4), socktype: Some(Type::STREAM), ..AddrInfoHints::default() };
+/// ```
+#[derive(Clone, Copy, Default, Debug)]
+pub struct AddrInfoHints {
+    /// IPv4 or IPv6 only.
+    pub family: Option<Domain>,
+    /// One kind of socket only.
+    pub socktype: Option<Type>,
+    /// One protocol only.
+    pub protocol: Option<Protocol>,
+    /// `AI_…` flags.
+    pub flags: i32,
+}
+
+/// One answer of [`LoopHandle::getaddrinfo`]: what a socket for it is made of.
+///
+/// ```
+/// # callsoon::run(async {
+/// # use callsoon::net::{AddrInfo, AddrInfoHints};
+/// let event_loop = callsoon::get_running_loop();
+/// let answers: Vec<AddrInfo> = event_loop.getaddrinfo(Some("::1"), Some("80"), AddrInfoHints::default()).await?;
+/// assert_eq!(answers[0].sockaddr.as_socket(), "[::1]:80".parse().ok());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AddrInfo {
+    /// The address family.
+    pub family: Domain,
+    /// The kind of socket.
+    pub socktype: Type,
+    /// The protocol, where the system names one.
+    pub protocol: Option<Protocol>,
+    /// The host's own name, in the first answer, if it was asked for by `AI_CANONNAME`.
+    pub canonname: Option<String>,
+    /// The address, with its port.
+    pub sockaddr: SockAddr,
+}
+
+impl From<Answer> for AddrInfo {
+    fn from(answer: Answer) -> Self {
+        Self {
+            family: answer.family.into(),
+            socktype: answer.socktype.into(),
+            protocol: (answer.protocol != 0).then(|| answer.protocol.into()),
+            canonname: answer.canonname,
+            sockaddr: answer.address,
+        }
+    }
+}
+
+impl LoopHandle {
+    /// The system's `getaddrinfo`: all kinds of sockets that reach a service of a host. Without a host it is this
+    /// machine, without a service the port is 0. A numeric host and service take no thread. A resolver that was set by
+    /// [`set_resolver`](Self::set_resolver) is not asked: this is the system's word.
+    ///
+    /// # Errors
+    /// As of [`lookup_host`].
+    ///
+    /// # Cancellation
+    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// use callsoon::net::AddrInfoHints;
+    /// let event_loop = callsoon::get_running_loop();
+    /// let hints = AddrInfoHints { socktype: Some(socket2::Type::STREAM), ..AddrInfoHints::default() };
+    /// let answers = event_loop.getaddrinfo(Some("127.0.0.1"), Some("80"), hints).await?;
+    /// assert_eq!(answers[0].sockaddr.as_socket(), "127.0.0.1:80".parse().ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn getaddrinfo(
+        &self,
+        host: Option<&str>,
+        service: Option<&str>,
+        hints: AddrInfoHints,
+    ) -> io::Result<Vec<AddrInfo>> {
+        let mut wanted = Hints {
+            flags: hints.flags,
+            family: hints.family.map_or(0, i32::from),
+            socktype: hints.socktype.map_or(0, i32::from),
+            protocol: hints.protocol.map_or(0, i32::from),
+        };
+        let by_number = |host: &str| {
+            let plain = host.split_once('%').map_or(host, |(host, _)| host);
+            plain.parse::<IpAddr>().is_ok() || ends_in_a_number(plain)
+        };
+        let numeric_host = host.is_none_or(by_number);
+        if let Some(host) = host.filter(|_| !numeric_host) {
+            check_name(host)?;
+        }
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if service.is_some_and(|text| digits(text) && text.parse::<u16>().is_err()) {
+            return Err(invalid("the port is no number from 0 to 65535"));
+        }
+        let numeric_service = service.is_none_or(digits);
+        let text = |text: Option<&str>| {
+            let text = text.map(CString::new).transpose();
+            text.map_err(|_| invalid("a host or service name holds a NUL byte"))
+        };
+        let (name, port) = (text(host)?, text(service)?);
+        if numeric_host {
+            wanted.flags |= libc::AI_NUMERICHOST;
+        }
+        let question = move || {
+            let answers = dns::getaddrinfo(name.as_deref(), port.as_deref(), wanted)?;
+            Ok(answers.into_iter().map(AddrInfo::from).collect())
+        };
+        if numeric_host && numeric_service {
+            return question();
+        }
+        let begun = Instant::now();
+        let answers = ask(self, question)?.await;
+        warn_if_slow(self, host.unwrap_or_default(), begun);
+        answers
+    }
+
+    /// The system's `getnameinfo`: host and service of an address, with `NI_…` flags. Where both are wanted as numbers
+    /// it takes no thread.
+    ///
+    /// # Errors
+    /// As of [`lookup_host`].
+    ///
+    /// # Cancellation
+    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+    /// let flags = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
+    /// let names = callsoon::get_running_loop().getnameinfo(&address.into(), flags).await?;
+    /// assert_eq!(names, ("127.0.0.1".to_owned(), "80".to_owned()));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn getnameinfo(
+        &self,
+        address: &SockAddr,
+        flags: i32,
+    ) -> io::Result<(String, String)> {
+        const NUMERIC: i32 = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
+        if flags & NUMERIC == NUMERIC {
+            return Ok(dns::getnameinfo(address, flags)?);
+        }
+        let address = address.clone();
+        let question = move || Ok(dns::getnameinfo(&address, flags)?);
+        ask(self, question)?.await
+    }
+
+    /// Has `resolve` answer for names instead of the system, for this loop's [`lookup_host`] and for connecting by name.
+    /// It runs on the look-up threads and may block. Numeric hosts and impossible names never come to it.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// callsoon::run(async {
+    ///     callsoon::get_running_loop().set_resolver(|host| match host {
+    ///         "db.internal" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+    ///         _ => Err(std::io::ErrorKind::NotFound.into()),
+    ///     });
+    ///     let addresses = callsoon::net::lookup_host("db.internal:5432").await?;
+    ///     assert_eq!(addresses, ["127.0.0.1:5432".parse().unwrap()]);
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_resolver(
+        &self,
+        resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) {
+        let former = RESOLVE.with(self, |place| place.replace(Some(Arc::new(resolve))));
+        drop(former);
+    }
+
+    /// Has the system answer for names again.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_resolver(|_| Ok(vec![]));
+    /// event_loop.reset_resolver();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_resolver(&self) {
+        let former = RESOLVE.with(self, |place| place.take());
+        drop(former);
+    }
+}

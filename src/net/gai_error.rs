@@ -1,0 +1,60 @@
+//! Why a name was not resolved.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::sys::dns::{Failure, describe};
+
+/// The resolver's word on why there is no answer: Python's `gaierror`. It comes inside an [`io::Error`].
+///
+/// ```
+/// use callsoon::net::GaiError;
+/// let answer = callsoon::run(async { callsoon::net::lookup_host(("1.2.3.4.5", 80)).await }).unwrap();
+/// let error = answer.unwrap_err();
+/// let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<GaiError>()).unwrap();
+/// assert_eq!(reason.code(), libc::EAI_NONAME);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GaiError {
+    code: i32,
+}
+
+impl GaiError {
+    /// The code, one of `EAI_…`.
+    ///
+    /// ```
+    /// # let answer = callsoon::run(async { callsoon::net::lookup_host(("1.2.3.4.5", 80)).await }).unwrap();
+    /// # let error = answer.unwrap_err();
+    /// let reason: &callsoon::net::GaiError = error.get_ref().unwrap().downcast_ref().unwrap();
+    /// assert_eq!(reason.code(), libc::EAI_NONAME);
+    /// ```
+    pub fn code(&self) -> i32 {
+        self.code
+    }
+}
+
+impl fmt::Display for GaiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&describe(self.code))
+    }
+}
+
+impl Error for GaiError {}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        if let Some(system) = failure.system {
+            return system;
+        }
+        let kind = match failure.code {
+            libc::EAI_NONAME | libc::EAI_NODATA => io::ErrorKind::NotFound,
+            libc::EAI_MEMORY => io::ErrorKind::OutOfMemory,
+            libc::EAI_FAMILY | libc::EAI_SOCKTYPE | libc::EAI_SERVICE | libc::EAI_BADFLAGS => {
+                io::ErrorKind::InvalidInput
+            }
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, GaiError { code: failure.code })
+    }
+}

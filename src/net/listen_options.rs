@@ -1,0 +1,176 @@
+//! How a listener is set up, and `bind`.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::event_loop::free::get_running_loop;
+use crate::net::tcp::TcpListener;
+
+/// asyncio's backlog is 100; a burst of a thousand clients should not see their SYNs dropped.
+const BACKLOG: i32 = 1024;
+
+/// How a listener is set up.
+///
+/// ```
+/// use callsoon::net::ListenOptions;
+/// callsoon::run(async {
+///     let listener = ListenOptions::new().reuse_port(true).backlog(16).bind("127.0.0.1:0".parse().unwrap())?;
+///     assert_ne!(listener.local_addr()?.port(), 0);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options bind nothing until `bind()`"]
+pub struct ListenOptions {
+    pub(super) reuse_address: bool,
+    reuse_port: bool,
+    pub(crate) backlog: i32,
+    pub(super) cleanup_socket: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            reuse_address: cfg!(unix),
+            reuse_port: false,
+            backlog: BACKLOG,
+            cleanup_socket: true,
+        }
+    }
+}
+
+impl ListenOptions {
+    /// The defaults: `SO_REUSEADDR` on Unix, no `SO_REUSEPORT`, a backlog of 1024.
+    ///
+    /// ```
+    /// let options = callsoon::net::ListenOptions::new();
+    /// ```
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `SO_REUSEADDR`: binds although old connections of the same port linger; for a Unix socket,
+    /// although a dead server's file is there. On by default on Unix.
+    ///
+    /// ```
+    /// let options = callsoon::net::ListenOptions::new().reuse_address(false);
+    /// ```
+    pub fn reuse_address(mut self, reuse: bool) -> Self {
+        self.reuse_address = reuse;
+        self
+    }
+
+    /// `SO_REUSEPORT`: several listeners share the port and the system spreads clients over them. Off by default.
+    ///
+    /// ```
+    /// let options = callsoon::net::ListenOptions::new().reuse_port(true);
+    /// ```
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// How many clients may wait to be accepted; the system may cap it, and takes a negative number as it pleases.
+    ///
+    /// ```
+    /// let options = callsoon::net::ListenOptions::new().backlog(64);
+    /// ```
+    pub fn backlog(mut self, clients: i32) -> Self {
+        self.backlog = clients;
+        self
+    }
+
+    /// Whether the file of a Unix socket is removed with its listener; on by default.
+    ///
+    /// ```
+    /// let options = callsoon::net::ListenOptions::new().cleanup_socket(false);
+    /// ```
+    pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
+        self.cleanup_socket = cleanup;
+        self
+    }
+
+    /// Binds and listens. An IPv6 listener takes IPv6 clients only.
+    ///
+    /// # Errors
+    /// What the system says: address in use, permission denied … `Unsupported` for `reuse_port` where there is none.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let listener = callsoon::net::ListenOptions::new().bind("127.0.0.1:0".parse().unwrap())?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        let handle = get_running_loop();
+        let socket = self.bound(address)?;
+        socket.listen(self.backlog)?;
+        let listener = mio::net::TcpListener::from_std(socket.into());
+        TcpListener::watch(&handle, listener, ())
+    }
+
+    /// A socket that is bound and does not listen yet.
+    pub(crate) fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_nonblocking(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(self.reuse_address)?;
+        if self.reuse_port {
+            reuse_port(&socket)?;
+        }
+        socket.bind(&address.into())?;
+        Ok(socket)
+    }
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+pub(crate) fn reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+pub(crate) fn reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "SO_REUSEPORT does not exist on this system",
+    ))
+}
+
+impl TcpListener {
+    /// Binds and listens with the default [`ListenOptions`].
+    ///
+    /// # Errors
+    /// What the system says: address in use, permission denied …
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        ListenOptions::new().bind(address)
+    }
+}

@@ -1,0 +1,194 @@
+//! Files to sockets: by the system where it can, by reads and writes where it cannot.
+//!
+//! How much was sent is told exactly, also where it ends badly: the file's position is at the first byte that was not sent
+//! when the operation ends, is dropped, or fails. A file that shrinks meanwhile ends early; one that grows does not go on.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
+
+use socket2::{SockRef, Socket, Type};
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::readiness::Direction;
+use crate::net::stream::{NO_SIGNAL, SocketStream, StreamKind};
+use crate::sys::sendfile::{is_impossible, sendfile};
+
+/// The most that one call sends: a megabyte takes a fraction of a millisecond, then others may run.
+const CHUNK: u64 = 1 << 20;
+
+/// How much is read at once where the system cannot send by itself: asyncio's figure.
+const BLOCK: usize = 16 * 1024;
+
+/// One transfer, from its beginning to wherever it gets.
+struct Transfer<'a> {
+    file: &'a File,
+    /// The first byte that was not sent.
+    offset: u64,
+    /// How many bytes are still to be sent at most.
+    left: u64,
+    sent: u64,
+    /// The system has refused the direct way.
+    by_reads: bool,
+    /// What was read and not sent yet, of the bytes from `offset` on; only without the direct way.
+    block: Vec<u8>,
+}
+
+impl<'a> Transfer<'a> {
+    fn new(file: &'a File, offset: u64, count: Option<u64>) -> io::Result<Self> {
+        if count == Some(0) {
+            return Err(invalid("the count must be positive"));
+        }
+        let end = offset.checked_add(count.unwrap_or(0));
+        if end.is_none_or(|end| end > i64::MAX as u64) {
+            return Err(invalid(
+                "the offset and the count go beyond what a file can hold",
+            ));
+        }
+        Ok(Self {
+            file,
+            offset,
+            left: count.unwrap_or(i64::MAX as u64 - offset),
+            sent: 0,
+            by_reads: false,
+            block: Vec::new(),
+        })
+    }
+
+    /// Sends a part. 0 is the end.
+    fn step(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let count = if self.by_reads {
+            self.step_by_reads(socket)?
+        } else {
+            match sendfile(
+                socket,
+                self.file,
+                self.offset,
+                self.left.min(CHUNK) as usize,
+            ) {
+                // A failure later is a failure; at the first call it may only mean that there is no such way.
+                Err(error) if self.sent == 0 && is_impossible(&error) => {
+                    self.by_reads = true;
+                    self.step_by_reads(socket)?
+                }
+                result => result?,
+            }
+        } as u64;
+        self.offset += count;
+        self.sent += count;
+        self.left -= count;
+        Ok(count)
+    }
+
+    fn step_by_reads(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        if self.block.is_empty() {
+            let room = self.left.min(BLOCK as u64) as usize;
+            self.block.resize(room, 0);
+            let read = self.file.read_at(&mut self.block, self.offset);
+            self.block.truncate(*read.as_ref().unwrap_or(&0));
+            if read? == 0 {
+                return Ok(0);
+            }
+        }
+        let count = SockRef::from(&socket).send_with_flags(&self.block, NO_SIGNAL)?;
+        self.block.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Drop for Transfer<'_> {
+    fn drop(&mut self) {
+        // A file without a position keeps none.
+        let _ = (&mut &*self.file).seek(SeekFrom::Start(self.offset));
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+impl<K: StreamKind> SocketStream<K>
+where
+    K::Socket: AsFd,
+{
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and gives how many were sent. The file's
+    /// position is then after the last of them, also when this fails or is dropped.
+    ///
+    /// Reading from a disk holds up the loop for as long as it takes, a megabyte at a time. Writes that other tasks make
+    /// meanwhile go in between.
+    ///
+    /// # Errors
+    /// What the system says of socket or file; `InvalidInput` for a count of 0 or one beyond the largest file.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent what the file's position says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixStream::pair()?;
+    /// let file = std::fs::File::open("/etc/hostname")?;
+    /// let length = file.metadata()?.len();
+    /// assert_eq!(near.sendfile(&file, 0, None).await?, length);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn sendfile(&self, file: &File, offset: u64, count: Option<u64>) -> io::Result<u64> {
+        let mut transfer = Transfer::new(file, offset, count)?;
+        loop {
+            let step = |socket: &K::Socket| transfer.step(socket.as_fd());
+            if self.io.operate(Direction::Write, step, |_| false).await? == 0 {
+                return Ok(transfer.sent);
+            }
+        }
+    }
+}
+
+impl LoopHandle {
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connected stream socket, and gives how
+    /// many were sent. The file's position is then after the last of them, also when this fails or is dropped.
+    ///
+    /// # Errors
+    /// What the system says of socket or file; `InvalidInput` for a count of 0 or one beyond the largest file, for a
+    /// socket that is no stream, and in debug mode for one in blocking mode.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent what the file's position says. The socket is watched no longer.
+    ///
+    /// ```
+    /// # use socket2::{Domain, Socket, Type};
+    /// let (near, far) = Socket::pair(Domain::UNIX, Type::STREAM, None)?;
+    /// near.set_nonblocking(true)?;
+    /// let file = std::fs::File::open("/etc/hostname")?;
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     assert_eq!(event_loop.sock_sendfile(&near, &file, 0, Some(1)).await?, 1);
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn sock_sendfile(
+        &self,
+        socket: &Socket,
+        file: &File,
+        offset: u64,
+        count: Option<u64>,
+    ) -> io::Result<u64> {
+        self.check(socket)?;
+        if socket.r#type()? != Type::STREAM {
+            return Err(invalid("only a stream socket can send a file"));
+        }
+        let mut transfer = Transfer::new(file, offset, count)?;
+        loop {
+            let step = || transfer.step(socket.as_fd());
+            let number = socket.as_raw_fd();
+            let step = self.fd_operation(number, Direction::Write, step);
+            if step.await? == 0 {
+                return Ok(transfer.sent);
+            }
+        }
+    }
+}

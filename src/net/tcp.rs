@@ -1,0 +1,334 @@
+//! TCP: connections, listeners, and the options that only they have.
+
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use mio::Interest;
+use socket2::{SockRef, TcpKeepalive};
+
+use crate::kernel::io::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::net::listener::SocketListener;
+use crate::net::stream::{Kind, MOST_BUFFERS, NO_SIGNAL, SocketStream, StreamKind};
+
+/// The kind of stream that goes over TCP.
+///
+/// ```
+/// fn same_type(stream: callsoon::net::TcpStream) -> callsoon::net::SocketStream<callsoon::net::Tcp> {
+///     stream
+/// }
+/// ```
+#[derive(Debug)]
+pub enum Tcp {}
+
+/// A TCP connection.
+///
+/// ```
+/// use callsoon::net::{TcpListener, TcpStream};
+/// callsoon::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (server, _) = listener.accept().await?;
+///     client.write_all(b"ping").await?;
+///     let mut buffer = [0; 4];
+///     server.read_exact(&mut buffer).await?;
+///     assert_eq!(&buffer, b"ping");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// It stays on its thread:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<callsoon::net::TcpStream>();
+/// ```
+pub type TcpStream = SocketStream<Tcp>;
+
+/// A listening TCP socket.
+///
+/// ```
+/// use callsoon::net::{TcpListener, TcpStream};
+/// callsoon::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (_server, address) = listener.accept().await?;
+///     assert_eq!(address, client.local_addr()?);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub type TcpListener = SocketListener<Tcp>;
+
+impl StreamKind for Tcp {}
+
+impl Kind for Tcp {
+    type Address = SocketAddr;
+    type Socket = mio::net::TcpStream;
+    type Std = std::net::TcpStream;
+    type Listener = mio::net::TcpListener;
+    type StdListener = std::net::TcpListener;
+    type Trace = ();
+    const STREAM: &'static str = "TcpStream";
+    const LISTENER: &'static str = "TcpListener";
+    const SHORT_READ_DRAINS: bool = true;
+
+    // An urgent mark spoils the proof by short reads, so the poller has to tell of it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn interest() -> Interest {
+        Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
+    }
+
+    fn adopt(socket: Self::Std) -> io::Result<Self::Socket> {
+        socket.set_nonblocking(true)?;
+        Ok(mio::net::TcpStream::from_std(socket))
+    }
+
+    fn release(socket: Self::Socket) -> Self::Std {
+        socket.into()
+    }
+
+    fn read(mut socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.read(buffer)
+    }
+
+    fn read_vectored(
+        mut socket: &Self::Socket,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> io::Result<usize> {
+        socket.read_vectored(buffers)
+    }
+
+    fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.peek(buffer)
+    }
+
+    fn write(mut socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
+        socket.write(bytes)
+    }
+
+    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
+        SockRef::from(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
+    }
+
+    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()> {
+        socket.shutdown(how)
+    }
+
+    fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
+        socket.peer_addr()
+    }
+
+    fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
+        socket.local_addr()
+    }
+
+    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>> {
+        socket.take_error()
+    }
+
+    fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
+        listener.accept()
+    }
+
+    fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, ())> {
+        listener.set_nonblocking(true)?;
+        Ok((mio::net::TcpListener::from_std(listener), ()))
+    }
+
+    fn release_listener(listener: Self::Listener, (): ()) -> Self::StdListener {
+        listener.into()
+    }
+}
+
+/// Waits for a connection attempt that is under way on `socket` to end.
+pub(crate) async fn finish_connecting(
+    handle: &LoopHandle,
+    socket: mio::net::TcpStream,
+) -> io::Result<TcpStream> {
+    // Not writable until the system says so: that is how a connection announces itself.
+    let readiness = Readiness::new(Tcp::SHORT_READ_DRAINS, false);
+    let io = Io::new(handle, socket, Tcp::interest(), readiness)?;
+    io.operate(Direction::Write, connected, |()| false).await?;
+    Ok(TcpStream { io })
+}
+
+/// Whether a connection attempt has ended, and how.
+fn connected(socket: &mio::net::TcpStream) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(()),
+        // The event was not about the attempt: it goes on.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl TcpStream {
+    /// Whether small writes are sent at once (`TCP_NODELAY`). Off until it is set.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// client.set_nodelay(true)?;
+    /// assert!(client.nodelay()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.io.source().nodelay()
+    }
+
+    /// Sets `TCP_NODELAY`. See [`nodelay`](Self::nodelay).
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// client.set_nodelay(true)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.io.source().set_nodelay(nodelay)
+    }
+
+    /// How long closing waits for data on its way; `None` is the system's way, in the background.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(client.linger()?, None);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        SockRef::from(self.io.source()).linger()
+    }
+
+    /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up to
+    /// that time, in whole seconds; better `shutdown` and read to the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// # let (server, _) = listener.accept().await?;
+    /// client.set_linger(Some(std::time::Duration::ZERO))?;
+    /// drop(client);
+    /// assert_eq!(server.read(&mut [0; 1]).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        SockRef::from(self.io.source()).set_linger(linger)
+    }
+
+    /// How many routers a packet may pass.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// client.set_ttl(9)?;
+    /// assert_eq!(client.ttl()?, 9);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.io.source().ttl()
+    }
+
+    /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// client.set_ttl(64)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.io.source().set_ttl(ttl)
+    }
+
+    /// Whether the system looks after a silent peer (`SO_KEEPALIVE`).
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert!(!client.keepalive()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn keepalive(&self) -> io::Result<bool> {
+        SockRef::from(self.io.source()).keepalive()
+    }
+
+    /// Sees to it that a peer that says nothing for `idle` is asked whether it is there; `None` switches that off.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # use callsoon::net::{TcpListener, TcpStream};
+    /// # callsoon::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// client.set_keepalive(Some(std::time::Duration::from_secs(60)))?;
+    /// assert!(client.keepalive()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
+        let socket = SockRef::from(self.io.source());
+        match idle {
+            Some(idle) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
+            None => socket.set_keepalive(false),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Unix sockets for whole messages: nothing is lost between two of them, and who sends too fast waits.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use crate::event_loop::free::get_running_loop;
+use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
+use crate::net::stream::NO_SIGNAL;
+use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address};
+use crate::sys::socket;
+
+/// A Unix socket for whole messages. The file of a bound one goes with it.
+///
+/// ```
+/// use callsoon::net::UnixDatagram;
+/// callsoon::run(async {
+///     let name = format!("\0callsoon-doc-datagram-{}", std::process::id());
+///     let server = UnixDatagram::bind(&name).await?;
+///     let client = UnixDatagram::unbound()?;
+///     client.send_to(b"hello", &name).await?;
+///     assert_eq!(server.recv(&mut [0; 16]).await?, 5);
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub type UnixDatagram = DatagramSocket<Unix>;
+
+impl DatagramKind for Unix {}
+
+impl Messages for Unix {
+    type Address = SocketAddr;
+    type Datagram = mio::net::UnixDatagram;
+    type StdDatagram = std::os::unix::net::UnixDatagram;
+    type Remains = SocketFile;
+    const NAME: &'static str = "UnixDatagram";
+
+    fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
+        match (system_address(one), system_address(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            // A socket without a name is like no other.
+            _ => false,
+        }
+    }
+
+    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, SocketFile)> {
+        socket.set_nonblocking(true)?;
+        // Whoever made the file removes it.
+        Ok((mio::net::UnixDatagram::from_std(socket), SocketFile::none()))
+    }
+
+    fn release(socket: Self::Datagram, file: SocketFile) -> Self::StdDatagram {
+        file.forget();
+        socket.into()
+    }
+
+    fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(socket).send_with_flags(bytes, NO_SIGNAL)
+    }
+
+    fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
+        let address = system_address(to)?;
+        SockRef::from(socket).send_to_with_flags(bytes, &address, NO_SIGNAL)
+    }
+
+    fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
+        socket.recv(buffer)
+    }
+
+    fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (count, address) = socket::recv_from(socket.as_fd(), buffer, 0)?;
+        Ok((count, std_address(address)))
+    }
+
+    fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
+    }
+
+    fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let (count, address) = socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?;
+        Ok((count, std_address(address)))
+    }
+
+    fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
+        SockRef::from(socket).local_addr().map(std_address)
+    }
+
+    fn peer_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
+        SockRef::from(socket).peer_addr().map(std_address)
+    }
+
+    fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>> {
+        socket.take_error()
+    }
+}
+
+/// The form of an address in which the system takes it.
+fn system_address(address: &SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = address.as_pathname() {
+        return SockAddr::unix(path);
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        #[cfg(target_os = "android")]
+        use std::os::android::net::SocketAddrExt as _;
+        #[cfg(target_os = "linux")]
+        use std::os::linux::net::SocketAddrExt as _;
+        use std::os::unix::ffi::OsStrExt as _;
+
+        if let Some(name) = address.as_abstract_name() {
+            let name = [&[0], name].concat();
+            return SockAddr::unix(std::ffi::OsStr::from_bytes(&name));
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a socket without a name cannot be sent to",
+    ))
+}
+
+impl UnixDatagram {
+    /// A socket bound to a path, or to the abstract name after a NUL byte. A socket file on which nobody answers is
+    /// replaced; the file is removed when the socket is dropped, if it is still the same one.
+    ///
+    /// # Errors
+    /// What the system says: address in use, permission denied …; `InvalidInput` for a path that is too long.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let name = format!("\0callsoon-doc-bound-{}", std::process::id());
+    /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        let handle = get_running_loop();
+        let path = path.as_ref();
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        bind(&socket, path, true)?;
+        let file = SocketFile::at(path);
+        let socket = mio::net::UnixDatagram::from_std(socket.into());
+        Self::watch(&handle, socket, file)
+    }
+
+    /// A socket without a name, which can send but not be answered.
+    ///
+    /// # Errors
+    /// What the system says, out of descriptors above all.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn unbound() -> io::Result<Self> {
+        let handle = get_running_loop();
+        Self::watch(
+            &handle,
+            mio::net::UnixDatagram::unbound()?,
+            SocketFile::none(),
+        )
+    }
+
+    /// Two connected sockets without names.
+    ///
+    /// # Errors
+    /// What the system says, out of descriptors above all.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
+    /// near.send(b"x").await?;
+    /// assert_eq!(far.recv(&mut [0; 8]).await?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let handle = get_running_loop();
+        let (one, other) = mio::net::UnixDatagram::pair()?;
+        Ok((
+            Self::watch(&handle, one, SocketFile::none())?,
+            Self::watch(&handle, other, SocketFile::none())?,
+        ))
+    }
+
+    /// Makes the socket at `path` the one that [`send`](Self::send) sends to and the only one that is heard.
+    ///
+    /// # Errors
+    /// What the system says: no such file, refused …
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let name = format!("\0callsoon-doc-connect-{}", std::process::id());
+    /// let server = callsoon::net::UnixDatagram::bind(&name).await?;
+    /// let client = callsoon::net::UnixDatagram::unbound()?;
+    /// client.connect(&name).await?;
+    /// client.send(b"hello").await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let address = system_address(&address_of(path.as_ref())?)?;
+        SockRef::from(self.io.source()).connect(&address)
+    }
+
+    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte.
+    ///
+    /// # Errors
+    /// What the system says: no such file, refused, too long …
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let socket = callsoon::net::UnixDatagram::unbound()?;
+    /// let error = socket.send_to(b"x", "/nobody/here").await.unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let address = address_of(path.as_ref())?;
+        self.send_to_address(bytes, &address).await
+    }
+
+    /// Sends a message to an address, such as [`recv_from`](Self::recv_from) gives.
+    ///
+    /// # Errors
+    /// What the system says; `InvalidInput` for the address of a socket without a name.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent nothing.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let name = format!("\0callsoon-doc-send-{}", std::process::id());
+    /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
+    /// socket.send_to_addr(b"to myself", &socket.local_addr()?).await?;
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        self.send_to_address(bytes, address).await
+    }
+
+    /// Sends without waiting. See [`send_to`](Self::send_to).
+    ///
+    /// # Errors
+    /// `WouldBlock` where the receiver takes nothing now; else what the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let name = format!("\0callsoon-doc-try-{}", std::process::id());
+    /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
+    /// assert_eq!(socket.try_send_to(b"x", &name)?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn try_send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
+        let address = address_of(path.as_ref())?;
+        self.try_send_to_address(bytes, &address)
+    }
+
+    /// Ends one direction or both.
+    ///
+    /// # Errors
+    /// What the system says.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
+    /// near.shutdown(std::net::Shutdown::Write)?;
+    /// assert_eq!(near.send(b"x").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.io.source().shutdown(how)
+    }
+}

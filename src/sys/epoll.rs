@@ -1,0 +1,178 @@
+//! Level-triggered places in mio's own epoll set, for descriptors that mio knows nothing of.
+//!
+//! mio's registrations are edges; who reads in a callback that the crate never sees needs to hear of what is left behind.
+//! The set reports both kinds alike, by the word that each was registered with. A place can outlive its number: the set
+//! holds the open file, so a copy of the descriptor keeps it alive when the number is closed, and no call can name it any
+//! more. [`rebuild`] then makes a new set and puts it in the old one's place.
+
+#![allow(unsafe_code)]
+
+use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// A descriptor's number; `RawFd` where there is that type.
+pub(crate) type Descriptor = i32;
+
+/// One place in a set.
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    /// The number under which the file was registered.
+    pub(crate) fd: Descriptor,
+    /// What is reported, and how.
+    pub(crate) events: u32,
+    /// The word that comes with each report.
+    pub(crate) data: u64,
+}
+
+/// What to do with a place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    Add,
+    Modify,
+    Delete,
+}
+
+/// Reported while there is something to read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const READ: u32 = libc::EPOLLIN as u32;
+/// Reported while there is room to write.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const WRITE: u32 = libc::EPOLLOUT as u32;
+
+/// `epoll_ctl(2)`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Result<()> {
+    let operation = match change {
+        Change::Add => libc::EPOLL_CTL_ADD,
+        Change::Modify => libc::EPOLL_CTL_MOD,
+        Change::Delete => libc::EPOLL_CTL_DEL,
+    };
+    let mut event = libc::epoll_event {
+        events: place.events,
+        u64: place.data,
+    };
+    // SAFETY: `event` is live and initialised; the kernel reads it during the call and writes nothing. The two numbers
+    // may be anything: one that is no descriptor, or no epoll set, is an error.
+    let result = unsafe { libc::epoll_ctl(epoll, operation, place.fd, &mut event) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// All places of a set, by the kernel's own list.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn places(epoll: Descriptor) -> io::Result<Vec<Place>> {
+    let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}"))?;
+    Ok(list.lines().filter_map(parse).collect())
+}
+
+/// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn parse(line: &str) -> Option<Place> {
+    let mut words = line.split_whitespace();
+    let mut after = |name: &str| words.find(|word| *word == name).and(words.next());
+    let fd = after("tfd:")?.parse().ok()?;
+    let events = u32::from_str_radix(after("events:")?, 16).ok()?;
+    let data = u64::from_str_radix(after("data:")?, 16).ok()?;
+    Some(Place { fd, events, data })
+}
+
+/// Replaces the set by one that has only the places that `keep` says, under the same number. A place whose number is
+/// closed goes too. Edges that have been reported are reported once more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn rebuild(epoll: Descriptor, keep: impl Fn(&Place) -> bool) -> io::Result<()> {
+    let places = places(epoll)?;
+    // SAFETY: the call takes no pointers.
+    let fresh = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if fresh < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+    let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
+    for place in places.into_iter().filter(keep) {
+        // Closed behind everybody's back, or closed and open again as something that has its own place already.
+        let _ = control(fresh.as_raw_fd(), Change::Add, place);
+    }
+    // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
+    // an open epoll descriptor throughout: `dup3` replaces what it names in one step.
+    let result = unsafe { libc::dup3(fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Reported while there is something to read.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const READ: u32 = 1;
+/// Reported while there is room to write.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const WRITE: u32 = 2;
+
+/// There is no epoll here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn control(_: Descriptor, _: Change, _: Place) -> io::Result<()> {
+    Err(unsupported())
+}
+
+/// There is no epoll here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn places(_: Descriptor) -> io::Result<Vec<Place>> {
+    Err(unsupported())
+}
+
+/// There is no epoll here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn rebuild(_: Descriptor, _: impl Fn(&Place) -> bool) -> io::Result<()> {
+    Err(unsupported())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn unsupported() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "watching descriptors of one's own needs epoll",
+    )
+}
+
+/// Whether the file has no place in the set: it was closed, or is another one under the same number.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// Whether the file has a place in the set already.
+pub(crate) fn is_present(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
+}
+
+/// What the system says, in words where its own would puzzle.
+pub(crate) fn explain(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return io::Error::new(
+            error.kind(),
+            "the system does not watch such a descriptor: a regular file or a folder is always ready",
+        );
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_kernel_s_list_is_understood() {
+        let line = "tfd:        5 events:       19 data: 100000007  pos:0 ino:2a sdev:9";
+        let place = Place {
+            fd: 5,
+            events: 0x19,
+            data: 0x1_0000_0007,
+        };
+        assert_eq!(parse(line), Some(place));
+        assert_eq!(parse("pos:\t0"), None);
+    }
+}

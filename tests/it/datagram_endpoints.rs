@@ -1,0 +1,317 @@
+//! Datagram endpoints: protocols for UDP and Unix datagrams.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::rc::Rc;
+use std::time::Duration;
+
+use callsoon::net::{Unix, UnixDatagram};
+use callsoon::transport::{DatagramProtocol, DatagramTransport};
+use callsoon::{EventLoop, get_running_loop, sleep, yield_now};
+
+use crate::support::{
+    Trace, audited, complete, counted_fds, loopback, real_loop, warnings_of, watched,
+};
+
+/// Writes down what it is called with.
+struct Recorder {
+    trace: Trace,
+    panics: Cell<bool>,
+}
+
+impl Recorder {
+    fn new(trace: &Trace) -> Self {
+        Self {
+            trace: trace.clone(),
+            panics: Cell::new(false),
+        }
+    }
+}
+
+impl DatagramProtocol for Recorder {
+    fn connection_made(&self, transport: &DatagramTransport) {
+        assert!(transport.local_addr().is_ok());
+        self.trace.push("made");
+    }
+
+    fn datagram_received(&self, _: &DatagramTransport, data: &[u8], _: SocketAddr) {
+        self.trace.push(String::from_utf8_lossy(data));
+        assert!(!self.panics.get(), "on purpose");
+    }
+
+    fn error_received(&self, _: &DatagramTransport, error: io::Error) {
+        self.trace.push(error.kind());
+    }
+
+    fn connection_lost(&self, transport: &DatagramTransport, error: Option<io::Error>) {
+        assert!(transport.is_closing());
+        self.trace.push(format!("lost {error:?}"));
+    }
+}
+
+/// Waits until the trace has so many lines.
+async fn until(trace: &Trace, count: usize) -> Vec<String> {
+    let mut lines = trace.take();
+    while lines.len() < count {
+        sleep(Duration::from_millis(1)).await;
+        lines.extend(trace.take());
+    }
+    lines
+}
+
+#[test]
+fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let open = counted_fds();
+            let recorder = Recorder::new(&t);
+            let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
+            let (transport, _protocol) = endpoint.local_addr(loopback()).await.unwrap();
+            t.expect(["made"]);
+            let peer = StdSocket::bind(loopback()).unwrap();
+            let address = transport.local_addr().unwrap();
+            for text in ["one", "", "three"] {
+                peer.send_to(text.as_bytes(), address).unwrap();
+            }
+            assert_eq!(until(&t, 3).await, ["one", "", "three"]);
+            transport.close();
+            transport.close();
+            // What comes now is for nobody.
+            peer.send_to(b"late", address).unwrap();
+            assert_eq!(until(&t, 1).await, ["lost None"]);
+            yield_now().await;
+            assert_eq!(counted_fds(), open + 1);
+            assert!(transport.local_addr().is_err());
+            transport.abort();
+        });
+        trace.expect([]);
+        assert_eq!(event_loop.metrics().tasks, 0);
+    }));
+}
+
+#[test]
+fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let peer = StdSocket::bind(loopback()).unwrap();
+            let stranger = StdSocket::bind(loopback()).unwrap();
+            let recorder = Recorder::new(&t);
+            let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
+            let endpoint = endpoint.local_addr("127.0.0.1:0");
+            let address = peer.local_addr().unwrap();
+            let (transport, _) = endpoint.remote_addr(address).await.unwrap();
+            t.take();
+            assert_eq!(transport.peer_addr(), Some(&address));
+            transport.sendto(b"by no address", None).unwrap();
+            transport.sendto(b"", Some(address)).unwrap();
+            let error = transport.sendto(b"x", stranger.local_addr().ok());
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
+            let mut buffer = [0; 64];
+            assert_eq!(peer.recv(&mut buffer).unwrap(), 13);
+            assert_eq!(peer.recv(&mut buffer).unwrap(), 0);
+            let own = transport.local_addr().unwrap();
+            stranger.send_to(b"psst", own).unwrap();
+            peer.send_to(b"answer", own).unwrap();
+            assert_eq!(until(&t, 1).await, ["answer"]);
+            transport.close();
+            until(&t, 1).await;
+        });
+    }));
+}
+
+#[test]
+fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let gone = StdSocket::bind(loopback()).unwrap();
+            let address = gone.local_addr().unwrap();
+            drop(gone);
+            let recorder = Recorder::new(&t);
+            let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
+            let (transport, _) = endpoint.remote_addr(address).await.unwrap();
+            t.take();
+            transport.sendto(b"anybody?", None).unwrap();
+            assert_eq!(until(&t, 1).await, ["connection refused"]);
+            // Too long for the protocol: said at once, and the endpoint lives.
+            transport.sendto(&[0; 70_000], None).unwrap();
+            assert_eq!(t.take().len(), 1);
+            let peer = StdSocket::bind(address).unwrap();
+            peer.send_to(b"here now", transport.local_addr().unwrap())
+                .unwrap();
+            assert_eq!(until(&t, 1).await, ["here now"]);
+            transport.abort();
+            assert_eq!(until(&t, 1).await, ["lost None"]);
+        });
+    }));
+}
+
+#[test]
+fn b1_a_panic_of_the_protocol_is_reported_and_the_endpoint_goes_on() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let recorder = Recorder::new(&t);
+            let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
+            let (transport, protocol) = endpoint.local_addr(loopback()).await.unwrap();
+            t.take();
+            let own = transport.local_addr().unwrap();
+            protocol.panics.set(true);
+            transport.sendto(b"bomb", Some(own)).unwrap();
+            let report = "report: Exception in a protocol's datagram_received (on purpose)";
+            assert_eq!(until(&t, 2).await, ["bomb", report]);
+            protocol.panics.set(false);
+            transport.sendto(b"fine", Some(own)).unwrap();
+            assert_eq!(until(&t, 1).await, ["fine"]);
+            transport.close();
+            until(&t, 1).await;
+        });
+    }));
+}
+
+/// Counts pauses, on a Unix socket, whose receiver can be slow.
+struct Slow {
+    trace: Trace,
+}
+
+impl DatagramProtocol<Unix> for Slow {
+    fn pause_writing(&self, transport: &DatagramTransport<Unix>) {
+        assert!(transport.write_buffer_size() > 64 * 1024);
+        self.trace.push("pause");
+    }
+
+    fn resume_writing(&self, transport: &DatagramTransport<Unix>) {
+        assert!(transport.write_buffer_size() <= 16 * 1024);
+        self.trace.push("resume");
+    }
+
+    fn connection_lost(&self, _: &DatagramTransport<Unix>, _: Option<io::Error>) {
+        self.trace.push("lost");
+    }
+}
+
+#[test]
+fn a_slow_receiver_pauses_the_writer_once_and_close_sends_what_waits() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            let protocol = Slow { trace: t.clone() };
+            let handle = get_running_loop();
+            let (transport, _) = handle.create_datagram_endpoint_on(near, || protocol);
+            let mut sent = 0_u16;
+            while transport.write_buffer_size() <= 80 * 1024 {
+                let mut data = [0; 1000];
+                data[..2].copy_from_slice(&sent.to_be_bytes());
+                transport.sendto(&data, None).unwrap();
+                sent += 1;
+            }
+            t.expect(["pause"]);
+            let before = transport.write_buffer_size();
+            // An empty one counts too.
+            transport.sendto(b"", None).unwrap();
+            assert_eq!(transport.write_buffer_size(), before + 8);
+            transport.close();
+            let mut buffer = [0; 2000];
+            for number in 0..sent {
+                assert_eq!(far.recv(&mut buffer).await.unwrap(), 1000);
+                assert_eq!(buffer[..2], number.to_be_bytes());
+            }
+            assert_eq!(far.recv(&mut buffer).await.unwrap(), 0);
+            assert_eq!(until(&t, 2).await, ["resume", "lost"]);
+            assert_eq!(transport.write_buffer_size(), 0);
+        });
+    }));
+}
+
+#[test]
+fn abort_drops_what_waits_and_later_datagrams_are_dropped_and_counted() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        let lines = warnings_of(|| {
+            complete(&event_loop, async move {
+                let (near, far) = UnixDatagram::pair().unwrap();
+                let protocol = Slow { trace: t.clone() };
+                let handle = get_running_loop();
+                let (transport, _) = handle.create_datagram_endpoint_on(near, || protocol);
+                while transport.write_buffer_size() == 0 {
+                    transport.sendto(b"x", None).unwrap();
+                }
+                transport.abort();
+                assert_eq!(transport.write_buffer_size(), 0);
+                assert_eq!(until(&t, 1).await, ["lost"]);
+                for _ in 0..5 {
+                    transport.sendto(b"late", None).unwrap();
+                }
+                drop(far);
+            });
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+    }));
+}
+
+#[test]
+fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let open = counted_fds();
+            let handle = get_running_loop();
+            let endpoint = || {
+                let recorder = Recorder::new(&t);
+                handle.create_datagram_endpoint(|| recorder)
+            };
+            let invalid = |error: io::Error| assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            invalid(endpoint().await.err().unwrap());
+            let both = endpoint().local_addr("127.0.0.1:0").remote_addr("[::1]:9");
+            invalid(both.await.err().unwrap());
+            invalid(endpoint().local_addr("no port").await.err().unwrap());
+            let taken = StdSocket::bind(loopback()).unwrap();
+            let again = endpoint().local_addr(taken.local_addr().unwrap()).await;
+            assert_eq!(again.err().unwrap().kind(), ErrorKind::AddrInUse);
+            drop(taken);
+            assert_eq!(counted_fds(), open);
+            let everybody = endpoint().local_addr("0.0.0.0:0").allow_broadcast(true);
+            let shared = everybody.reuse_port(true).await.unwrap().0;
+            t.expect(["made"]);
+            shared.close();
+            until(&t, 1).await;
+        });
+    }));
+}
+
+#[test]
+fn a_closed_loop_lets_go_of_an_open_endpoint() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = EventLoop::new().unwrap();
+        let recorder = Recorder::new(&trace);
+        let (transport, protocol) = complete(&event_loop, async move {
+            let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
+            endpoint.local_addr(loopback()).await.unwrap()
+        });
+        complete(&event_loop, yield_now());
+        drop(event_loop);
+        assert_eq!(Rc::strong_count(&protocol), 1);
+        assert!(transport.is_closing());
+        assert!(format!("{transport:?}").contains("closing: true"));
+        transport.close();
+    }));
+}
