@@ -42,6 +42,7 @@
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/fork                 whose process this is
+//!   sys/pidfd                a child by descriptor
 //!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
@@ -70,6 +71,7 @@
 //!   kernel/future            Future
 //!   kernel/io                watched sources and operations on them
 //!   kernel/local             per-loop slots
+//!   kernel/background        futures that are nobody's task
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters
@@ -104,6 +106,7 @@
 //!   signal/listeners         who listens for signals
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for what runs a program
+//!   process/child            spawn, Process
 //!   net/stream               TcpStream
 //!   net/halves               its two sides
 //!   net/listener             TcpListener
@@ -124,6 +127,8 @@ mod event_loop;
 mod executor;
 mod kernel;
 pub mod net;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod queue;
 mod runner;
 #[cfg(unix)]
