@@ -195,9 +195,7 @@ fn h5_a_loop_that_closes_kills_and_reaps_what_still_runs() {
             })
             .detach();
         one_turn(&event_loop);
-        let start = Instant::now();
         event_loop.close().unwrap();
-        assert!(start.elapsed() < Duration::from_secs(1));
         // The one that somebody has in hand lives as long as that.
         assert_eq!(kept.returncode(), None);
         drop(kept);
