@@ -504,6 +504,7 @@ impl fmt::Debug for ThreadPoolExecutor {
             .field("max_workers", &self.max_workers())
             .field("workers", &state.workers)
             .field("jobs", &state.jobs())
+            .field("queue", &state.queue.len())
             .field("shut_down", &state.shut)
             .finish()
     }
