@@ -47,6 +47,7 @@
 //!   sys/epoll                level-triggered places in the poller's set
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
+//!   sys/pidfd                a child by descriptor
 //!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
@@ -86,6 +87,7 @@
 //!   kernel/io                watched sources and operations on them
 //!   kernel/watch_fd          callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
+//!   kernel/background        futures that are nobody's task
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters
@@ -172,6 +174,7 @@
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks
 //!   stream/open              open_connection, start_server
+//!   process/child            spawn, Process
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //! ```
@@ -193,6 +196,8 @@ mod event_loop;
 mod executor;
 mod kernel;
 pub mod net;
+#[cfg(target_os = "linux")]
+pub mod process;
 pub mod queue;
 mod runner;
 mod scope;

@@ -6,6 +6,7 @@ use callsoon::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
     TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
+use callsoon::process::Process;
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
     IncompleteRead, LimitOverrun, OpenConnection, ReadError, StartServer, StreamReader,
@@ -66,6 +67,7 @@ assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
+assert_not_impl!(Process: Send, Sync, Clone);
 assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);

@@ -21,6 +21,9 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::waiters::WaiterId;
 use crate::time::sleep;
 
+/// How long the thread of a timer may take to end after its time has come.
+const TIMER_ENDS_WITHIN: Duration = Duration::from_secs(1);
+
 static DEFAULT: LoopLocal<Default> = LoopLocal::new(|| Default {
     pool: RefCell::new(None),
     shut: Cell::new(false),
@@ -140,6 +143,7 @@ impl LoopHandle {
             }
             let jobs = pool.jobs();
             if jobs == 0 {
+                pool.settle();
                 return Ok(());
             }
             pool.shutdown_now();
@@ -168,6 +172,9 @@ async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration)
     let (job, joined) = job(move || waited.join(deadline), None);
     if timer.execute(job).is_ok() {
         ended(pool, joined).await;
+        // Its only job has ended, or is about to: it waits for the same.
+        timer.shutdown();
+        let _ = timer.join(TIMER_ENDS_WITHIN);
     }
 }
 

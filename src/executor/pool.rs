@@ -20,7 +20,7 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::executor::error::{ExecutorError, StuckJobs};
@@ -33,6 +33,12 @@ use crate::sys::fork;
 /// How long an idle thread stays, unless the builder says otherwise: long enough that a burst a second starts threads
 /// once, short enough that a burst at the start of a program does not cost their stacks for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long an ended thread may take to leave, which is a few instructions: a limit for a machine that does not run it.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether it has.
+const SETTLE_STEP: Duration = Duration::from_micros(20);
 
 /// The most threads where nobody has said how many: Python's figure. Jobs mostly wait, so there may be more than cores,
 /// but not so many that a large machine drowns in them.
@@ -107,6 +113,8 @@ struct State {
     withdrawn: usize,
     /// Threads ever started, for their names.
     started: usize,
+    /// The threads, and some that have ended.
+    threads: Vec<JoinHandle<()>>,
     /// No more jobs come in, and threads end when the queue is empty.
     shut: bool,
     /// An initializer has panicked.
@@ -185,7 +193,9 @@ impl Pool {
             builder = builder.stack_size(size);
         }
         let pool = Arc::clone(self);
-        builder.spawn(move || Worker { pool }.work())?;
+        let thread = builder.spawn(move || Worker { pool }.work())?;
+        state.threads.retain(|thread| !thread.is_finished());
+        state.threads.push(thread);
         state.started += 1;
         state.workers += 1;
         Ok(())
@@ -427,10 +437,26 @@ impl ThreadPoolExecutor {
             .wait_timeout_while(pool.lock(), limit, |state| !state.is_over());
         let jobs = waited.unwrap_or_else(PoisonError::into_inner).0.jobs();
         if jobs == 0 {
+            self.settle();
             Ok(())
         } else {
             Err(StuckJobs { jobs })
         }
+    }
+
+    /// After a shutdown whose last thread has said that it ends: waits until all have nothing left to do here. The last
+    /// thing that a thread does is to wake whoever waits for it, and it may be in the midst of that. No thread is joined,
+    /// since destructors of its thread-locals may take as long as they like.
+    pub(crate) fn settle(&self) {
+        let patience = Instant::now() + SETTLED_WITHIN;
+        while !self.is_settled() && Instant::now() < patience {
+            thread::sleep(SETTLE_STEP);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let state = self.owner.pool.lock();
+        state.workers > 0 || state.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
@@ -478,6 +504,7 @@ impl fmt::Debug for ThreadPoolExecutor {
             .field("max_workers", &self.max_workers())
             .field("workers", &state.workers)
             .field("jobs", &state.jobs())
+            .field("queue", &state.queue.len())
             .field("shut_down", &state.shut)
             .finish()
     }

@@ -17,6 +17,8 @@
 //! wakers, destructors, the exception handler) **runs with no borrow and no lock held**: what it needs is taken out
 //! first. And **a wake never runs foreign code**: it flips a flag and queues a word.
 
+#[cfg(unix)]
+pub(crate) mod background;
 pub(crate) mod callback;
 pub(crate) mod cancel;
 pub(crate) mod clock;

@@ -1,25 +1,22 @@
 //! Who listens for signals on one loop, and how the loop hears of them.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::sync::{Mutex, PoisonError};
 
 use mio::Interest;
 
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::RemoteHandle;
+use crate::kernel::background::keep;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::foreign::shielded;
 use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::task::waker::current;
 use crate::signal::error::SignalError;
 use crate::sync::line::Awaiter;
 use crate::sys::signal::{Bell, Registration, Unfit, check};
@@ -35,12 +32,8 @@ pub(crate) type Callback = Box<dyn FnMut()>;
 /// What one loop knows of signals.
 #[derive(Default)]
 struct Signals {
-    /// Hears the bell; out of its place while it is polled.
-    ear: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
-    /// There is an ear.
+    /// The bell is registered.
     hearing: Cell<bool>,
-    /// The ear was woken since its last poll began.
-    rung: Cell<bool>,
     /// In the order in which they came.
     listeners: RefCell<Vec<Rc<Listener>>>,
 }
@@ -193,7 +186,13 @@ impl Signals {
         }
         let readiness = Readiness::new(false, false);
         let bell = Io::new(handle, Bell::new()?, Interest::READABLE, readiness)?;
-        let ear = Box::pin(async move {
+        if !Bell::STAYS_READABLE {
+            let mut loops = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
+            loops.retain(|listening| !listening.is_closed());
+            loops.push(handle.remote());
+        }
+        self.hearing.set(true);
+        keep(handle, async move {
             let handle = bell.handle();
             let hear = |bell: &Bell| {
                 if !Bell::STAYS_READABLE {
@@ -206,37 +205,7 @@ impl Signals {
             // Ends with the loop only.
             let _ = bell.operate(Direction::Read, hear, |()| false).await;
         });
-        if !Bell::STAYS_READABLE {
-            let mut loops = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
-            loops.retain(|listening| !listening.is_closed());
-            loops.push(handle.remote());
-        }
-        self.ear.set(Some(ear));
-        self.hearing.set(true);
-        self.prick_up(&Arc::new(BellWaker {
-            epoch: handle.state.epoch,
-        }));
         Ok(())
-    }
-
-    /// Polls the ear: it hears what there is and waits for the next ring.
-    fn prick_up(&self, waker: &Arc<BellWaker>) {
-        self.rung.set(true);
-        let Some(mut ear) = self.ear.take() else {
-            // It is being polled further down the stack, and will be again.
-            return;
-        };
-        let waker = Waker::from(Arc::clone(waker));
-        while self.rung.replace(false) {
-            if ear
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_ready()
-            {
-                return;
-            }
-        }
-        self.ear.set(Some(ear));
     }
 
     /// Tells every listener whose signal has arrived.
@@ -380,19 +349,4 @@ fn drop_foreign<T>(foreign: T) {
     shielded("Exception in the destructor of a signal handler", || {
         drop(foreign)
     });
-}
-
-/// Wakes no task but the ear of the loop that is current on this thread: the reactor wakes it there, and nobody else
-/// has it.
-struct BellWaker {
-    epoch: u64,
-}
-
-impl Wake for BellWaker {
-    fn wake(self: Arc<Self>) {
-        let Some(state) = current() else { return };
-        if state.epoch == self.epoch {
-            SIGNALS.with(&LoopHandle { state }, |signals| signals.prick_up(&self));
-        }
-    }
 }

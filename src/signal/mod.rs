@@ -10,8 +10,8 @@
 //! process's counters with what it knows, so a signal reaches every loop that listens for it, on whichever thread the
 //! system delivered it. A burst of one kind may be one event; a kind is never lost.
 //!
-//! The bell is watched by no task, which `all_tasks` would show and a program's end would cancel, but by a waker of its
-//! own. It is registered for a loop's first listener and then stays; a loop without listeners has none of this.
+//! The bell is watched by no task but in the background. It is registered for a loop's first listener and then stays; a
+//! loop without listeners has none of this.
 //!
 //! Three deviations from asyncio: any thread's loop may listen, several loops may for the same signal, and what is put
 //! back in the end is the disposition from before, not the default one.

@@ -1,7 +1,7 @@
 //! The system calls that the crate writes itself.
 //!
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
-//! monotonic clock, the timer descriptor, the fork, signal dispositions. Every function returns what the system said and
+//! monotonic clock, the timer descriptor, the fork, signal dispositions, the child. Every function returns what the system said and
 //! decides nothing.
 //! monotonic clock, the timer descriptor, level-triggered places in the
 //! poller's set, the resolver, the fork, the socket. Every function returns what the system said and decides nothing.
@@ -13,6 +13,8 @@ pub(crate) mod epoll;
 #[cfg(unix)]
 pub(crate) mod fd;
 pub(crate) mod fork;
+#[cfg(target_os = "linux")]
+pub(crate) mod pidfd;
 pub(crate) mod sendfile;
 #[cfg(unix)]
 pub(crate) mod signal;

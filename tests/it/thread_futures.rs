@@ -262,6 +262,28 @@ fn a_cancel_that_meets_the_begin_is_not_lost() {
 }
 
 #[test]
+fn a_cancel_while_the_coroutine_is_being_made_is_not_lost() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        beside(&event_loop, |remote| {
+            let ((making, made), (cancel, cancelled)) = (mpsc::channel(), mpsc::channel());
+            let future = remote
+                .run_coroutine_threadsafe(move || {
+                    making.send(()).unwrap();
+                    cancelled.recv().unwrap();
+                    pending::<()>()
+                })
+                .unwrap();
+            made.recv().unwrap();
+            assert!(future.cancel() && !future.done());
+            cancel.send(()).unwrap();
+            let result = future.result(Some(20 * SECOND));
+            assert!(matches!(result, Err(ThreadFutureError::Cancelled)));
+        });
+    }));
+}
+
+#[test]
 fn a_late_cancel_harms_no_other_task() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());

@@ -19,7 +19,7 @@ pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
-    cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
+    cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
 };
 pub(crate) use recorder::{Recorder, until};
 pub(crate) use seccomp::forbid;

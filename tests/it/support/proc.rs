@@ -58,3 +58,21 @@ pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> boo
     let ready = unsafe { libc::poll(&mut polled, 1, limit.as_millis() as libc::c_int) };
     ready == 1 && polled.revents & libc::POLLIN != 0
 }
+
+/// Waits until the process has no thread any more whose name begins with `prefix`.
+#[track_caller]
+pub(crate) fn wait_until_gone(prefix: &str) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while has_thread(prefix) {
+        assert!(Instant::now() < patience, "threads do not end");
+        thread::yield_now();
+    }
+}
+
+fn has_thread(prefix: &str) -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok())
+        .any(|name| name.starts_with(prefix))
+}

@@ -1,0 +1,100 @@
+//! Futures that are nobody's task: what a loop does for itself, such as hearing signals or reaping children.
+//!
+//! A task would stand in `all_tasks`, and would be cancelled at a program's end. These futures are polled when their
+//! source wakes them, inside the turn's look for events, and are dropped when the loop closes. They queue and wake, and
+//! do nothing that takes time.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
+use slab::Slab;
+
+use crate::kernel::local::LoopLocal;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::waker::current;
+
+static CHORES: LoopLocal<Chores> = LoopLocal::new(Chores::default);
+
+#[derive(Default)]
+struct Chores {
+    all: RefCell<Slab<Rc<Chore>>>,
+    /// Tells a slot's tenants apart.
+    serial: Cell<u64>,
+}
+
+struct Chore {
+    serial: u64,
+    /// Out of its place while it is polled; for ever once it has ended.
+    future: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
+    /// Woken since its last poll began.
+    woken: Cell<bool>,
+}
+
+/// Polls `future` until it ends or the loop closes. The first poll is here and now.
+pub(crate) fn keep(handle: &LoopHandle, future: impl Future<Output = ()> + 'static) {
+    CHORES.with(handle, |chores| {
+        let serial = chores.serial.get();
+        chores.serial.set(serial + 1);
+        let chore = Rc::new(Chore {
+            serial,
+            future: Cell::new(Some(Box::pin(future))),
+            woken: Cell::new(false),
+        });
+        let place = chores.all.borrow_mut().insert(chore);
+        chores.poll(&Arc::new(Call {
+            epoch: handle.state.epoch,
+            place,
+            serial,
+        }));
+    });
+}
+
+impl Chores {
+    fn poll(&self, call: &Arc<Call>) {
+        let Some(chore) = self.all.borrow().get(call.place).cloned() else {
+            return;
+        };
+        if chore.serial != call.serial {
+            return;
+        }
+        chore.woken.set(true);
+        let Some(mut future) = chore.future.take() else {
+            // It is being polled further down the stack, and will be again.
+            return;
+        };
+        let waker = Waker::from(Arc::clone(call));
+        while chore.woken.replace(false) {
+            if future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+            {
+                let ended = self.all.borrow_mut().try_remove(call.place);
+                drop((ended, future));
+                return;
+            }
+        }
+        chore.future.set(Some(future));
+    }
+}
+
+/// Wakes no task but a chore of the loop that is current on this thread: the reactor wakes it there, and nobody else has
+/// it.
+struct Call {
+    epoch: u64,
+    place: usize,
+    serial: u64,
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        let Some(state) = current() else { return };
+        if state.epoch == self.epoch {
+            CHORES.with(&LoopHandle { state }, |chores| chores.poll(&self));
+        }
+    }
+}

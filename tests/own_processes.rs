@@ -1,0 +1,271 @@
+//! A process of its own, because children, who reaps them, and what SIGCHLD does belong to the whole process.
+//!
+//! Rows H1, H3 to H6 and H9 of the list of faults.
+
+#![allow(unsafe_code)]
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+use std::ptr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use callsoon::process::{Process, spawn};
+use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
+
+use support::{
+    Trace, audited, complete, counted_fds, forbid, one_turn, real_loop, virtual_loop, watched,
+};
+
+/// A test under audit, which leaves no child behind, dead or alive.
+#[track_caller]
+fn tested(test: impl FnOnce() + Send + 'static) {
+    audited(watched(move || {
+        test();
+        assert!(!has_children(), "a child was left behind");
+    }));
+}
+
+/// Whether this process has children, running or not reaped; reaps none.
+fn has_children() -> bool {
+    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
+    }
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::null());
+    command
+}
+
+/// A process that runs until it is told to end.
+fn endless() -> Command {
+    let mut command = Command::new("sleep");
+    command.arg("1000").stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn any_number_may_wait_and_all_get_the_same_status() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let process =
+                Rc::new(spawn(shell("sleep 0.05; exit 7").stdout(Stdio::null())).unwrap());
+            assert_eq!(process.returncode(), None);
+            let waiters: Vec<_> = (0..10)
+                .map(|_| {
+                    let process = Rc::clone(&process);
+                    create_task(async move { process.wait().await.unwrap().code() })
+                })
+                .collect();
+            // One that gives up does nothing to the process, nor to the others.
+            yield_now().await;
+            waiters[3].cancel();
+            for (number, waiter) in waiters.into_iter().enumerate() {
+                let code = waiter.await.ok();
+                assert_eq!(code, (number != 3).then_some(Some(7)));
+            }
+            assert_eq!(process.wait().await.unwrap().code(), Some(7));
+            assert_eq!(process.returncode().unwrap().code(), Some(7));
+        });
+    });
+}
+
+#[test]
+fn a_signal_reaches_the_process_and_later_ones_nobody() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            for (signum, send) in [
+                (libc::SIGTERM, Process::terminate as fn(&Process) -> _),
+                (libc::SIGKILL, Process::kill),
+            ] {
+                let process = spawn(&mut endless()).unwrap();
+                send(&process).unwrap();
+                assert_eq!(process.wait().await.unwrap().signal(), Some(signum));
+                let late = send(&process).unwrap_err();
+                assert_eq!(late.raw_os_error(), Some(libc::ESRCH));
+            }
+        });
+    });
+}
+
+#[test]
+fn h1_five_hundred_children_that_exit_at_once_give_their_statuses() {
+    const CHILDREN: usize = 500;
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            // Each waits for its line: all are given at once.
+            let (reader, mut writer) = io::pipe().unwrap();
+            let processes: Vec<_> = (0..CHILDREN)
+                .map(|number| {
+                    let mut command = shell(&format!("read line; exit {}", number % 200));
+                    spawn(command.stdin(reader.try_clone().unwrap())).unwrap()
+                })
+                .collect();
+            writer.write_all(&[b'\n'; CHILDREN]).unwrap();
+            drop(writer);
+            for (number, process) in processes.iter().enumerate() {
+                let code = process.wait().await.unwrap().code();
+                assert_eq!(code, Some((number % 200) as i32));
+            }
+        });
+    });
+}
+
+#[test]
+fn h3_a_child_that_somebody_else_has_reaped_is_an_error_at_once() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let process = spawn(&mut shell("exit 3")).unwrap();
+            let mut status = 0;
+            // SAFETY: the pointer is to a writable integer, and may be reached for the time of the call.
+            let thief = unsafe { libc::waitpid(process.id() as i32, &mut status, 0) };
+            assert_eq!(thief, process.id() as i32);
+            let error = process.wait().await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ECHILD));
+            assert_eq!(process.returncode(), None);
+        });
+    });
+}
+
+#[test]
+fn h4_wait_ends_with_the_process_although_a_grandchild_holds_its_output() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let start = Instant::now();
+            let mut process = spawn(shell("sleep 1000 & echo $!").stdout(Stdio::piped())).unwrap();
+            assert!(process.wait().await.unwrap().success());
+            assert!(start.elapsed() < Duration::from_secs(10));
+            let mut line = String::new();
+            let mut output = io::BufReader::new(process.take_stdout().unwrap());
+            io::BufRead::read_line(&mut output, &mut line).unwrap();
+            let grandchild: i32 = line.trim().parse().unwrap();
+            // SAFETY: the call takes numbers; the grandchild was started by this test and lives for a thousand seconds.
+            assert_eq!(unsafe { libc::kill(grandchild, libc::SIGKILL) }, 0);
+        });
+    });
+}
+
+#[test]
+fn h5_processes_whose_handles_are_dropped_are_reaped_by_the_loop() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            for _ in 0..100 {
+                drop(spawn(&mut Command::new("true")).unwrap());
+            }
+            // Nobody is a task for it.
+            assert_eq!(get_running_loop().all_tasks().len(), 1);
+            while has_children() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(get_running_loop().metrics().sources, 0);
+        });
+    });
+}
+
+#[test]
+fn h5_a_loop_that_closes_kills_and_reaps_what_still_runs() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        let kept = event_loop.spawn_process(&mut endless()).unwrap();
+        drop(event_loop.spawn_process(&mut endless()).unwrap());
+        event_loop
+            .create_task(async {
+                let process = spawn(&mut endless()).unwrap();
+                process.wait().await.unwrap();
+            })
+            .detach();
+        one_turn(&event_loop);
+        event_loop.close().unwrap();
+        // The one that somebody has in hand lives as long as that.
+        assert_eq!(kept.returncode(), None);
+        drop(kept);
+    });
+}
+
+#[test]
+fn h6_what_cannot_be_started_leaves_nothing_behind() {
+    tested(|| {
+        let event_loop = real_loop(&Trace::new());
+        let before = counted_fds();
+        let mut missing = Command::new("/no/such/program");
+        let error = event_loop.spawn_process(&mut missing).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let mut directory = Command::new("/tmp");
+        assert!(event_loop.spawn_process(&mut directory).is_err());
+        // And what was started, but cannot be watched.
+        if forbid(libc::SYS_pidfd_open, None, libc::EMFILE) {
+            let error = event_loop.spawn_process(&mut endless()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+        }
+        assert_eq!(counted_fds(), before);
+        assert_eq!(event_loop.metrics().sources, 0);
+        event_loop.close().unwrap();
+        assert!(event_loop.spawn_process(&mut endless()).is_err());
+    });
+}
+
+#[test]
+fn h9_a_forked_child_leaves_its_parent_s_children_alone() {
+    tested(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let process = event_loop.spawn_process(&mut endless()).unwrap();
+        // SAFETY: the child drops two values and leaves by `_exit`, so that it never returns into the harness. What it
+        // does takes no lock that another thread could have held.
+        let status = unsafe {
+            match libc::fork() {
+                0 => {
+                    drop(ptr::read(&process));
+                    drop(ptr::read(&event_loop));
+                    libc::_exit(0)
+                }
+                pid => {
+                    let mut status = 0;
+                    assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+                    status
+                }
+            }
+        };
+        assert!(libc::WIFEXITED(status));
+        assert_eq!(process.returncode(), None);
+        process.kill().unwrap();
+        let end = complete(&event_loop, process.wait()).unwrap();
+        assert_eq!(end.signal(), Some(libc::SIGKILL));
+    });
+}
+
+#[test]
+fn a_virtual_clock_stands_still_while_somebody_waits_for_a_process() {
+    tested(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let start = event_loop.time();
+        event_loop
+            .run_until_complete(async move {
+                let hour = create_task(sleep(Duration::from_secs(3600)));
+                let process = spawn(&mut shell("sleep 0.05")).unwrap();
+                process.wait().await.unwrap();
+                assert_eq!(get_running_loop().time(), start);
+                hour.await.unwrap();
+            })
+            .unwrap();
+    });
+}
