@@ -1,10 +1,8 @@
 //! The system calls that the crate writes itself.
 //!
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
-//! monotonic clock, the timer descriptor, the fork, signal dispositions, the child. Every function returns what the system said and
-//! decides nothing.
-//! monotonic clock, the timer descriptor, level-triggered places in the
-//! poller's set, the resolver, the fork, the socket. Every function returns what the system said and decides nothing.
+//! monotonic clock, the timer descriptor, level-triggered places in the poller's set, the resolver, the fork, signal
+//! dispositions, the child, the socket. Every function returns what the system said and decides nothing.
 
 pub(crate) mod clock;
 #[cfg(unix)]
