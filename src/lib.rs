@@ -162,6 +162,7 @@
 //!   transport/handle         what a program asks of a transport
 //!   transport/target         ConnectTo, ListenOn
 //!   transport/unix_path      Unix sockets' names and files
+//!   transport/attempt        from a name to a connected socket
 //!   transport/connect        create_connection
 //!   transport/listen         listening sockets that call back
 //!   transport/server         Server

@@ -24,6 +24,7 @@
 //! that does makes a cycle, which ends with the connection.
 
 pub(crate) mod address;
+pub(crate) mod attempt;
 mod buffer;
 mod connect;
 mod connection;

@@ -30,6 +30,7 @@ mod happy_eyeballs;
 mod intervals;
 mod lifecycle;
 mod misuse;
+mod names;
 mod queues;
 mod raw_fds;
 mod runner;
