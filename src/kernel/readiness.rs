@@ -68,6 +68,12 @@ impl Readiness {
         }
     }
 
+    /// Takes the source for readable although no event has said so: it is one that never blocks.
+    #[cfg(unix)]
+    pub(crate) fn assume_readable(&mut self) {
+        self.read.ready = true;
+    }
+
     fn half(&mut self, direction: Direction) -> &mut Half {
         match direction {
             Direction::Read => &mut self.read,

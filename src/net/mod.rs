@@ -14,7 +14,7 @@ pub(crate) mod listen_options;
 pub(crate) mod listener;
 mod resolver;
 #[cfg(unix)]
-mod sendfile;
+pub(crate) mod sendfile;
 #[cfg(unix)]
 mod sock;
 mod stream;

@@ -465,6 +465,10 @@ impl Drop for StreamReader {
     fn drop(&mut self) {
         self.protocol.deaf.set(true);
         self.protocol.incoming.borrow_mut().clear();
+        if !self.transport.can_write_eof() {
+            // A pipe, of which there is no writer that would close it.
+            return self.transport.close();
+        }
         // The end of the connection is still noticed, and what keeps coming until then is thrown away.
         if self.protocol.behind.replace(false) {
             self.transport.resume_reading();

@@ -17,5 +17,7 @@ pub(crate) mod sendfile;
 #[cfg(unix)]
 pub(crate) mod signal;
 #[cfg(unix)]
+pub(crate) mod sigpipe;
+#[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod timerfd;

@@ -25,7 +25,7 @@ use crate::transport::target::{AcceptedSocket, ConnectTo};
 type Place = &'static Location<'static>;
 
 /// What a connection gives: the transport, and the protocol that the factory has made.
-type Connected<P> = io::Result<(Transport, Rc<P>)>;
+pub(crate) type Connected<P> = io::Result<(Transport, Rc<P>)>;
 
 impl LoopHandle {
     /// Connects, and gives the transport and the protocol once `connection_made` has run.
@@ -296,7 +296,7 @@ impl Drop for CloseUnlessTaken {
 }
 
 /// Brings a protocol together with its socket.
-async fn establish<P: Protocol>(
+pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
     protocol: Rc<P>,

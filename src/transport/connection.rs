@@ -67,6 +67,7 @@ impl Transport {
     ) -> io::Result<Self> {
         // Small writes are sent at once; a socket that cannot be told so is none that would wait.
         let _ = io.source().send_at_once();
+        let pipe = direction_of(&io);
         let handle = io.handle();
         let context = handle.state.peek_context().map(|context| context.copy());
         let connection = Rc::new(Connection {
@@ -77,11 +78,14 @@ impl Transport {
             marks: RefCell::new(WaterMarks::default()),
             made: Cell::new(false),
             reading_paused: Cell::new(false),
-            ended: Cell::new(false),
-            finishing: Cell::new(false),
+            // The end of a pipe is closed in one direction from the start.
+            ended: Cell::new(pipe == Some(Direction::Write)),
+            finishing: Cell::new(pipe == Some(Direction::Read)),
             closing: Cell::new(false),
             lost: Cell::new(false),
             writes_refused: Cell::new(0),
+            sending_file: Cell::new(false),
+            file_turn: Cell::new(None),
             fetcher: Cell::new(None),
             membership: Cell::new(None),
             context,
@@ -166,13 +170,7 @@ impl Transport {
             return;
         }
         if let Some(fetcher) = self.connection.fetcher.take() {
-            return match key_of(&fetcher) {
-                Some(key) => wake_key(key),
-                None => {
-                    let state = &self.connection.handle.state;
-                    state.shielded("Exception in a waker", || fetcher.wake());
-                }
-            };
+            return self.connection.wake(Some(fetcher));
         }
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
@@ -250,7 +248,8 @@ impl Transport {
                 self.connection.ended.set(true);
                 let keep_open =
                     self.enter_or_abort("eof_received", |protocol| protocol.eof_received(self));
-                if keep_open == Some(false) {
+                let over = self.connection.pipe_direction().is_some();
+                if keep_open == Some(false) || over {
                     self.close();
                 }
             }
@@ -282,8 +281,11 @@ impl Transport {
     /// What one event is worth to the writer.
     fn write_ready(&self) {
         let connection = &self.connection;
-        if connection.lost.get() || connection.outgoing.borrow().is_empty() {
+        if connection.lost.get() {
             return;
+        }
+        if connection.outgoing.borrow().is_empty() {
+            return connection.let_file_go_on();
         }
         match connection.flush() {
             Err(error) => return self.fail(error),
@@ -291,6 +293,12 @@ impl Transport {
             Ok(_) => {}
         }
         let size = connection.outgoing.borrow().len();
+        if connection.sending_file.get() {
+            return match size {
+                0 => connection.let_file_go_on(),
+                _ => connection.look_again_for_writing(),
+            };
+        }
         if connection.marks.borrow_mut().may_resume(size) {
             // The protocol may well write at once. Its panic costs it this call only.
             let _ = self.enter("resume_writing", |protocol| protocol.resume_writing(self));
@@ -326,7 +334,7 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         let connection = &self.connection;
-        if !connection.closing.replace(true) && connection.outgoing.borrow().is_empty() {
+        if !connection.closing.replace(true) && connection.has_sent_all() {
             self.lose_soon(None);
         }
     }
@@ -365,9 +373,10 @@ impl Transport {
     }
 
     /// Queues `connection_lost`.
-    fn lose_soon(&self, error: Option<io::Error>) {
+    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let connection = &self.connection;
         connection.lost.set(true);
+        connection.let_file_go_on();
         if connection.handle.is_closed() {
             // The loop lets go of its connections by itself, or is another process's.
             return;
@@ -387,6 +396,39 @@ impl Transport {
     }
 }
 
+#[cfg(unix)]
+impl Transport {
+    /// Ends the writing end of a pipe that nobody reads any more. Events that say so set the reading bit, which nothing
+    /// else uses there.
+    fn notice_hang_up(&self) {
+        let connection = &self.connection;
+        let gone = connection.with_io(|io| {
+            let pipe = io.source().pipe()?;
+            let told = pipe.direction == Direction::Write
+                && io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true);
+            if !told {
+                return None;
+            }
+            io.clear_ready(Direction::Read);
+            Some(pipe.is_hung_up())
+        });
+        if gone.flatten() == Some(true) {
+            let unsent = !connection.outgoing.borrow().is_empty();
+            self.force_close(unsent.then(|| io::ErrorKind::BrokenPipe.into()));
+        }
+    }
+}
+
+/// Which end of a pipe a source is, if it is one.
+fn direction_of(io: &Io<StreamSocket>) -> Option<Direction> {
+    #[cfg(unix)]
+    if let Some(pipe) = io.source().pipe() {
+        return Some(pipe.direction);
+    }
+    let _ = io;
+    None
+}
+
 impl Connection {
     /// Borrows the socket, while there is one. `f` must not run foreign code.
     pub(crate) fn with_io<R>(&self, f: impl FnOnce(&Io<StreamSocket>) -> R) -> Option<R> {
@@ -399,6 +441,36 @@ impl Connection {
             && !self.ended.get()
             && !self.closing.get()
             && !self.lost.get()
+            && !self.sending_file.get()
+    }
+
+    /// Whether nothing that was asked for is still to be sent.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.outgoing.borrow().is_empty() && !self.sending_file.get()
+    }
+
+    /// Wakes the one who sends a file, if anybody does.
+    fn let_file_go_on(&self) {
+        if !self.sending_file.get() {
+            return;
+        }
+        let Some(mut turn) = self.file_turn.take() else {
+            return;
+        };
+        let sender = turn.sender.take();
+        self.file_turn.set(Some(turn));
+        self.wake(sender);
+    }
+
+    fn wake(&self, waker: Option<Waker>) {
+        let Some(waker) = waker else { return };
+        match key_of(&waker) {
+            Some(key) => wake_key(key),
+            None => {
+                let state = &self.handle.state;
+                state.shielded("Exception in a waker", || waker.wake());
+            }
+        }
     }
 
     /// One `recv`, if the socket is believed to be ready.
@@ -467,6 +539,11 @@ impl Connection {
         });
     }
 
+    /// Which end of a pipe it is, if it is one.
+    pub(crate) fn pipe_direction(&self) -> Option<Direction> {
+        self.with_io(direction_of).flatten()
+    }
+
     /// Tells the peer that nothing more comes. One that is gone already will be noticed by the next read.
     pub(crate) fn end_writing(&self) {
         self.with_io(|io| {
@@ -478,6 +555,7 @@ impl Connection {
     fn let_go(&self) {
         self.lost.set(true);
         self.closing.set(true);
+        self.let_file_go_on();
         // Only a program that is inside `Transport::socket` just now can hold the borrow; the socket then closes with
         // the last transport.
         let io = self.io.try_borrow_mut().map(|mut io| io.take());
@@ -504,6 +582,8 @@ impl Watch for Connection {
         let transport = Transport { connection: self };
         transport.read_ready();
         transport.write_ready();
+        #[cfg(unix)]
+        transport.notice_hang_up();
     }
 
     fn abandon(self: Rc<Self>) {

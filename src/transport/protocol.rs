@@ -14,6 +14,7 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
+use crate::transport::file_turn::FileTurn;
 use crate::transport::flow::WaterMarks;
 use crate::transport::membership::Membership;
 use crate::transport::socket::StreamSocket;
@@ -225,6 +226,9 @@ pub(crate) struct Connection {
     pub(crate) lost: Cell<bool>,
     /// Writes since then.
     pub(crate) writes_refused: Cell<u32>,
+    /// A file goes out: what is written waits behind it, and nothing is read.
+    pub(crate) sending_file: Cell<bool>,
+    pub(crate) file_turn: Cell<Option<Box<FileTurn>>>,
     /// Who wants to fetch by itself what has come: woken once in place of a delivery.
     pub(crate) fetcher: Cell<Option<Waker>>,
     /// The server's list that this connection is in.
