@@ -48,6 +48,9 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'stat
         complete(&event_loop, async {
             test(get_running_loop()).await;
             until(|| get_running_loop().metrics().sources == 0).await;
+            // Its threads hold a descriptor of the loop until they end.
+            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
+            threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     }));

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
+use std::time::Duration;
 
 use callsoon::stream::{open_read_pipe, open_write_pipe};
 use callsoon::transport::Transport;
@@ -25,6 +26,9 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             let handle = get_running_loop();
             test(handle.clone(), trace.clone()).await;
             until(|| handle.metrics().sources == 0).await;
+            // Its threads hold a descriptor of the loop until they end.
+            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
+            threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     }));

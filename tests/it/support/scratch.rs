@@ -24,6 +24,10 @@ impl Scratch {
         Self { path, file }
     }
 
+    pub(crate) fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
     pub(crate) fn position(&self) -> u64 {
         (&self.file).stream_position().unwrap()
     }
