@@ -102,6 +102,9 @@ impl StreamWriter {
         } else {
             budget.set(budget.get() - 1);
         }
+        if self.protocol.may_write() && !self.transport.is_closing() {
+            return Ok(());
+        }
         if let Some(error) = self.protocol.failure() {
             return Err(error);
         }

@@ -25,6 +25,7 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
@@ -52,6 +53,15 @@ enum Received {
     /// A buffered protocol has lent no memory.
     NoBuffer,
     Failed(io::Error),
+}
+
+/// What a fetch came to.
+pub(crate) enum Fetched {
+    Bytes(usize),
+    /// Nothing is there now.
+    Nothing,
+    /// Nothing is read now, or nothing more ever comes.
+    Ended,
 }
 
 /// A callback of the protocol panicked, or there was no protocol to call.
@@ -86,7 +96,6 @@ impl Transport {
             writes_refused: Cell::new(0),
             sending_file: Cell::new(false),
             file_turn: Cell::new(None),
-            fetcher: Cell::new(None),
             membership: Cell::new(None),
             context,
             location,
@@ -169,9 +178,6 @@ impl Transport {
         if self.connection.with_io(ready) != Some(true) {
             return;
         }
-        if let Some(fetcher) = self.connection.fetcher.take() {
-            return self.connection.wake(Some(fetcher));
-        }
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
             Some(self.receive_lent(buffered))
@@ -219,26 +225,42 @@ impl Transport {
         });
     }
 
-    /// One read for a protocol that fetches by itself, from outside its callbacks; 0 where nothing is believed to be there.
-    /// The end and errors go the way of callbacks.
-    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> usize {
+    /// One read for a protocol that fetches by itself, from outside its callbacks. The end and errors go the way of
+    /// callbacks.
+    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> Fetched {
         if !self.connection.may_read() {
-            return 0;
+            return Fetched::Ended;
         }
         match self.connection.receive(buffer) {
-            Received::Bytes(count) => count,
+            Received::Bytes(count) => Fetched::Bytes(count),
+            Received::Nothing => Fetched::Nothing,
             other => {
                 self.read_nothing(other);
-                0
+                Fetched::Ended
             }
         }
     }
 
-    /// Has `waker` woken when something may have come, once, and nothing delivered in its place. Whoever is woken so
-    /// fetches until nothing is there, or calls [`look_again`](Self::look_again).
-    pub(crate) fn wake_to_fetch(&self, waker: Option<Waker>) {
-        let former = self.connection.fetcher.replace(waker);
-        drop(former);
+    /// Has the waker wait in the socket's own line: it is woken when something may have come, and nothing is delivered in
+    /// its place. Whoever is woken so fetches until nothing is there, or leaves.
+    pub(crate) fn stand_in_line(&self, place: &mut Option<WaiterId>, waker: Waker) {
+        let mut waker = Some(waker);
+        self.connection.with_io(|io| {
+            // A loop that is closed has told everybody.
+            let _ = io.readiness(|readiness| readiness.wait(Direction::Read, place, &mut waker));
+        });
+        drop(waker);
+    }
+
+    /// Leaves the socket's line. Who may have been told of something that nobody else was told of looks again.
+    pub(crate) fn leave_fetching(&self, place: WaiterId, look_again: bool) {
+        let leave =
+            |io: &Io<StreamSocket>| io.readiness(|it| it.leave(Direction::Read, place)).ok();
+        let left = self.connection.with_io(leave);
+        drop(left);
+        if look_again {
+            self.look_again();
+        }
     }
 
     /// A read that brought no bytes.
@@ -307,8 +329,10 @@ impl Transport {
             return;
         }
         if !connection.outgoing.borrow().is_empty() {
-            connection.look_again_for_writing();
-        } else if connection.closing.get() {
+            return connection.look_again_for_writing();
+        }
+        connection.with_io(|io| io.set_writes(false));
+        if connection.closing.get() {
             connection.lost.set(true);
             self.over(None);
         } else if connection.finishing.get() {
@@ -474,23 +498,30 @@ impl Connection {
     }
 
     /// One `recv`, if the socket is believed to be ready.
+    #[inline]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         let room = buffer.len();
         let received = self.with_io(|io| {
-            let received = io.attempt(Direction::Read, |socket| socket.receive(buffer));
-            if matches!(received, Ok(count) if 0 < count && count < room) {
-                // On a closed loop there is nothing to note.
-                let _ = io.readiness(Readiness::short_read);
+            if io.readiness(|readiness| readiness.is_ready(Direction::Read)) != Ok(true) {
+                return Received::Nothing;
             }
-            received
+            match io.source().receive(buffer) {
+                Ok(0) => Received::End,
+                Ok(count) => {
+                    if count < room {
+                        // On a closed loop there is nothing to note.
+                        let _ = io.readiness(Readiness::short_read);
+                    }
+                    Received::Bytes(count)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    io.clear_ready(Direction::Read);
+                    Received::Nothing
+                }
+                Err(error) => Received::Failed(error),
+            }
         });
-        match received {
-            None => Received::Nothing,
-            Some(Ok(0)) => Received::End,
-            Some(Ok(count)) => Received::Bytes(count),
-            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Some(Err(error)) => Received::Failed(error),
-        }
+        received.unwrap_or(Received::Nothing)
     }
 
     /// One attempt to send `total` bytes; how many the system took. Fewer than all means that it takes no more now, and
@@ -533,6 +564,7 @@ impl Connection {
     /// more than one call's worth.
     pub(crate) fn look_again_for_writing(&self) {
         self.with_io(|io| {
+            io.set_writes(true);
             if io.readiness(|readiness| readiness.is_ready(Direction::Write)) == Ok(true) {
                 io.queue();
             }
@@ -560,10 +592,6 @@ impl Connection {
         // the last transport.
         let io = self.io.try_borrow_mut().map(|mut io| io.take());
         drop(io);
-        let fetcher = self.fetcher.take();
-        self.handle
-            .state
-            .shielded("Exception in the destructor of a waker", || drop(fetcher));
         self.outgoing.borrow_mut().clear();
         let protocol = self.protocol.borrow_mut().take();
         self.handle

@@ -152,30 +152,43 @@ impl Transport {
     }
 
     /// Whether bytes may be written at all.
+    #[inline]
     #[track_caller]
     fn takes(&self, call: &str) -> bool {
         let connection = &self.connection;
         if connection.lost.get() {
-            let refused = connection.writes_refused.get();
-            connection.writes_refused.set(refused.saturating_add(1));
-            if refused >= QUIET_WRITES {
-                let location = connection.location;
-                run_quietly(|| {
-                    tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
-                });
-            }
+            self.refuse(call);
             return false;
         }
         if connection.finishing.get() && !connection.closing.get() {
-            match connection.pipe_direction() {
-                Some(_) => panic!("{call}: this is the reading end of a pipe"),
-                None => panic!("{call}: write_eof() was called before"),
-            }
+            self.complain(call);
         }
         true
     }
 
-    /// Something may have been buffered: asks the protocol to pause if that is too much.
+    /// Drops a write on a connection that is lost.
+    #[cold]
+    fn refuse(&self, call: &str) {
+        let connection = &self.connection;
+        let refused = connection.writes_refused.get();
+        connection.writes_refused.set(refused.saturating_add(1));
+        if refused >= QUIET_WRITES {
+            let location = connection.location;
+            run_quietly(|| {
+                tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
+            });
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn complain(&self, call: &str) -> ! {
+        match self.connection.pipe_direction() {
+            Some(_) => panic!("{call}: this is the reading end of a pipe"),
+            None => panic!("{call}: write_eof() was called before"),
+        }
+    }
+
     /// Keeps what is written while a file goes out.
     fn write_behind(&self, data: &[u8]) {
         let Some(mut turn) = self.connection.file_turn.take() else {
@@ -185,6 +198,7 @@ impl Transport {
         self.connection.file_turn.set(Some(turn));
     }
 
+    /// Something may have been buffered: asks the protocol to pause if that is too much.
     fn buffered_more(&self) {
         let connection = &self.connection;
         let size = connection.outgoing.borrow().len();

@@ -27,7 +27,7 @@ pub(crate) mod address;
 pub(crate) mod attempt;
 mod buffer;
 pub(crate) mod connect;
-mod connection;
+pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
 mod file_turn;

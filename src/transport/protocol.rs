@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
 use crate::kernel::context::Context;
 use crate::kernel::io::Io;
@@ -229,8 +228,6 @@ pub(crate) struct Connection {
     /// A file goes out: what is written waits behind it, and nothing is read.
     pub(crate) sending_file: Cell<bool>,
     pub(crate) file_turn: Cell<Option<Box<FileTurn>>>,
-    /// Who wants to fetch by itself what has come: woken once in place of a delivery.
-    pub(crate) fetcher: Cell<Option<Waker>>,
     /// The server's list that this connection is in.
     pub(crate) membership: Cell<Option<Membership>>,
     /// The values of context variables for its callbacks, as they were where it was made.

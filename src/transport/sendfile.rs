@@ -91,6 +91,7 @@ impl<'a> Turn<'a> {
         connection
             .file_turn
             .set(Some(Box::new(FileTurn::default())));
+        connection.with_io(|io| io.set_writes(true));
         let turn = Self { transport };
         transport.pause_for_file();
         Ok(turn)
@@ -177,6 +178,7 @@ impl Drop for Turn<'_> {
             return;
         }
         connection.outgoing.borrow_mut().append(behind);
+        connection.with_io(|io| io.set_writes(false));
         if !connection.outgoing.borrow().is_empty() {
             connection.look_again_for_writing();
         } else if connection.closing.get() {

@@ -36,6 +36,7 @@ const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 const SEND_FLAGS: i32 = 0;
 
 impl StreamSocket {
+    #[inline]
     fn reference(&self) -> SockRef<'_> {
         match self {
             Self::Tcp(socket) => SockRef::from(socket),
@@ -92,6 +93,7 @@ impl StreamSocket {
         })
     }
 
+    #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(unix)]
         if let Self::Pipe(pipe) = self {

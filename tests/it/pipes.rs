@@ -14,8 +14,8 @@ use callsoon::transport::Transport;
 use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, one_turn, panic_text, real_loop, turns_in,
-    until, virtual_loop, watched,
+    Recorder, Scratch, Trace, audited, complete, counted_fds, one_turn, panic_text, real_loop,
+    turns_in, until, virtual_loop, watched,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
@@ -232,9 +232,9 @@ fn the_wrong_direction_is_a_mistake() {
 #[test]
 fn d5_what_is_no_pipe_is_refused_and_closed() {
     run(|event_loop, _| async move {
+        let scratch = Scratch::new(b"regular");
         let open = counted_fds();
-        let path = std::env::current_exe().unwrap();
-        for place in [path.as_path(), std::path::Path::new("/")] {
+        for place in [scratch.path(), "/"] {
             let file = File::open(place).unwrap();
             let recorder = Recorder::new(&Trace::new());
             let refused = event_loop.connect_read_pipe(|| recorder, file).await;
