@@ -9,7 +9,8 @@
 //!        4  time over? ask what is inside    5  else arm the timer    6  told to fall: drop what is inside, say so
 //! ```
 //!
-//! Nothing is polled twice in one poll, however deeply limits are nested. Where several are due at once, the earliest
+//! Nothing is polled twice in one poll, however deeply limits are nested; except in the first, where time was over from the
+//! start, so that a task in there which has not begun never does. Where several are due at once, the earliest
 //! deadline goes first, and among equal ones the outermost: it alone says that time is over.
 //!
 //! One deviation from asyncio: a delay counts from the end of the first poll, which a future that is ready at once does
@@ -507,29 +508,27 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, region) = self.project();
         let in_task = region.scope.enter(context.waker());
-        if !region.begun {
+        let first = !region.begun;
+        if first {
             region.note(TimeoutState::Active);
         }
         if region.expired && region.falls(future.as_mut(), in_task) {
             return region.late();
         }
-        let polled = region.scope.within(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(context),
-            // Cancelled from outside: pending until dropped.
-            None => Poll::Pending,
-        });
-        if let Poll::Ready(value) = polled {
-            region.scope.within(|| future.set(None));
-            region.scope.complete();
-            region.sleep = None;
-            region.note(TimeoutState::Finished);
-            return Poll::Ready(A::in_time(value));
+        if let Poll::Ready(value) = region.poll_inside(future.as_mut(), context) {
+            return region.in_time(future, value);
         }
         if !region.expired && future.is_some() {
-            if region.is_over(context) {
-                region.expire();
-            } else {
+            if !region.is_over(context) {
                 region.keep_waker(context.waker());
+                return Poll::Pending;
+            }
+            region.expire();
+            if first && !region.falls(future.as_mut(), in_task) {
+                // Over from the start: a task in there that has not begun must hear of it before it does.
+                if let Poll::Ready(value) = region.poll_inside(future.as_mut(), context) {
+                    return region.in_time(future, value);
+                }
             }
         }
         if region.expired && region.falls(future, in_task) {
@@ -540,6 +539,28 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
 }
 
 impl<A: Answer> Region<A> {
+    #[inline]
+    fn poll_inside<F: Future>(
+        &self,
+        mut future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        self.scope.within(|| match future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            // Cancelled from outside: pending until dropped.
+            None => Poll::Pending,
+        })
+    }
+
+    #[inline]
+    fn in_time<F, T>(&mut self, mut future: Pin<&mut Option<F>>, value: T) -> Poll<A::Output<T>> {
+        self.scope.within(|| future.set(None));
+        self.scope.complete();
+        self.sleep = None;
+        self.note(TimeoutState::Finished);
+        Poll::Ready(A::in_time(value))
+    }
+
     fn late<T>(&mut self) -> Poll<A::Output<T>> {
         self.scope.forget();
         self.note(TimeoutState::Expired);

@@ -8,6 +8,7 @@ mod proc;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod story;
 mod trace;
 mod waiting;
 mod warnings;
@@ -25,6 +26,7 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use story::{Story, ending, outcome, told};
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;
