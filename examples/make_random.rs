@@ -1,0 +1,65 @@
+//! Three coroutines that try again until they are content, at the same time: `gather` waits for all of them.
+//!
+//! ```text
+//! Initiated make_random(0).
+//! make_random(0) == 9 too low; retrying.
+//! Initiated make_random(1).
+//! make_random(1) == 8 too low; retrying.
+//! Initiated make_random(2).
+//! ---> Finished: make_random(2) == 9
+//! make_random(0) == 7 too low; retrying.
+//! make_random(1) == 7 too low; retrying.
+//! make_random(0) == 5 too low; retrying.
+//! ---> Finished: make_random(1) == 10
+//! make_random(0) == 8 too low; retrying.
+//! make_random(0) == 5 too low; retrying.
+//! ---> Finished: make_random(0) == 10
+//!
+//! r1: 10, r2: 10, r3: 9
+//! ```
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use callsoon::{RunError, gather, sleep};
+
+thread_local! {
+    /// Seeded, so that every run prints the same.
+    static SEED: Cell<u64> = const { Cell::new(444) };
+}
+
+/// A number from 0 to 10.
+fn random() -> u64 {
+    SEED.with(|seed| {
+        let mut next = seed.get();
+        next ^= next << 13;
+        next ^= next >> 7;
+        next ^= next << 17;
+        seed.set(next);
+        next % 11
+    })
+}
+
+async fn make_random(index: u32, threshold: u64) -> u64 {
+    println!("Initiated make_random({index}).");
+    loop {
+        let number = random();
+        if number > threshold {
+            println!("---> Finished: make_random({index}) == {number}");
+            return number;
+        }
+        println!("make_random({index}) == {number} too low; retrying.");
+        sleep(Duration::from_millis(100 + 35 * u64::from(index))).await;
+    }
+}
+
+fn main() -> Result<(), RunError> {
+    callsoon::run(async {
+        let tries = (0..3).map(|index| make_random(index, 9 - u64::from(index)));
+        let numbers = gather(tries).await.expect("nobody cancels them");
+        println!(
+            "\nr1: {}, r2: {}, r3: {}",
+            numbers[0], numbers[1], numbers[2]
+        );
+    })
+}
