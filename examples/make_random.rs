@@ -2,20 +2,18 @@
 //!
 //! ```text
 //! Initiated make_random(0).
-//! make_random(0) == 9 too low; retrying.
+//! make_random(0) == 2 too low; retrying.
 //! Initiated make_random(1).
-//! make_random(1) == 8 too low; retrying.
+//! make_random(1) == 1 too low; retrying.
 //! Initiated make_random(2).
-//! ---> Finished: make_random(2) == 9
-//! make_random(0) == 7 too low; retrying.
-//! make_random(1) == 7 too low; retrying.
+//! make_random(2) == 3 too low; retrying.
+//! make_random(0) == 1 too low; retrying.
+//! ---> Finished: make_random(1) == 7
+//! ---> Finished: make_random(2) == 8
 //! make_random(0) == 5 too low; retrying.
-//! ---> Finished: make_random(1) == 10
-//! make_random(0) == 8 too low; retrying.
-//! make_random(0) == 5 too low; retrying.
-//! ---> Finished: make_random(0) == 10
+//! ---> Finished: make_random(0) == 7
 //!
-//! r1: 10, r2: 10, r3: 9
+//! r1: 7, r2: 7, r3: 8
 //! ```
 
 use std::cell::Cell;
@@ -25,7 +23,7 @@ use callsoon::{RunError, gather, sleep};
 
 thread_local! {
     /// Seeded, so that every run prints the same.
-    static SEED: Cell<u64> = const { Cell::new(444) };
+    static SEED: Cell<u64> = const { Cell::new(2) };
 }
 
 /// A number from 0 to 10.
@@ -55,7 +53,7 @@ async fn make_random(index: u32, threshold: u64) -> u64 {
 
 fn main() -> Result<(), RunError> {
     callsoon::run(async {
-        let tries = (0..3).map(|index| make_random(index, 9 - u64::from(index)));
+        let tries = (0..3).map(|index| make_random(index, 6));
         let numbers = gather(tries).await.expect("nobody cancels them");
         println!(
             "\nr1: {}, r2: {}, r3: {}",
