@@ -17,31 +17,23 @@
 //! ```
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::{RunError, gather, sleep};
 
-thread_local! {
-    /// Seeded, so that every run prints the same.
-    static SEED: Cell<u64> = const { Cell::new(2) };
+/// A number from 0 to 10, the same ones in every run.
+fn random(seed: &Cell<u64>) -> u64 {
+    seed.set(seed.get() ^ (seed.get() << 13));
+    seed.set(seed.get() ^ (seed.get() >> 7));
+    seed.set(seed.get() ^ (seed.get() << 17));
+    seed.get() % 11
 }
 
-/// A number from 0 to 10.
-fn random() -> u64 {
-    SEED.with(|seed| {
-        let mut next = seed.get();
-        next ^= next << 13;
-        next ^= next >> 7;
-        next ^= next << 17;
-        seed.set(next);
-        next % 11
-    })
-}
-
-async fn make_random(index: u32, threshold: u64) -> u64 {
+async fn make_random(seed: Rc<Cell<u64>>, index: u32, threshold: u64) -> u64 {
     println!("Initiated make_random({index}).");
     loop {
-        let number = random();
+        let number = random(&seed);
         if number > threshold {
             println!("---> Finished: make_random({index}) == {number}");
             return number;
@@ -53,7 +45,8 @@ async fn make_random(index: u32, threshold: u64) -> u64 {
 
 fn main() -> Result<(), RunError> {
     callsoon::run(async {
-        let tries = (0..3).map(|index| make_random(index, 6));
+        let seed = Rc::new(Cell::new(2));
+        let tries = (0..3).map(|index| make_random(seed.clone(), index, 6));
         let numbers = gather(tries).await.expect("nobody cancels them");
         println!(
             "\nr1: {}, r2: {}, r3: {}",

@@ -10,10 +10,13 @@ use callsoon::sync::{
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::{
-    AsCompleted, Builder, CallbackId, Cancelled, Clock, EventLoop, ExceptionContext, FutureError,
-    Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen, RunError, Shield,
-    Sleep, Task, TaskBuilder, TaskError, TaskId, TaskRef, ThreadsafeHandle, TimerHandle, YieldNow,
+    AsCompleted, Builder, CallbackId, CancelOrigin, Cancellation, Cancelled, Clock, EventLoop,
+    ExceptionContext, Failure, FailureCause, FutureError, Gather, GatherError, GroupClosed,
+    GroupError, Handle, Interval, InvalidState, LifoQueue, LoopClosed, LoopHandle, LoopLocal,
+    Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, RemoteHandle, ReturnWhen,
+    RunError, Settled, Shield, Sleep, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef,
+    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather, TryGatherError,
+    YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -53,6 +56,15 @@ assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
+assert_not_impl!(Gather<Vec<Task<u8>>>: Send, Sync, Clone);
+assert_not_impl!(Gather<(Task<u8>, Task<()>)>: Send, Sync, Clone);
+assert_not_impl!(Settled<Vec<Task<u8>>>: Send, Sync, Clone);
+assert_not_impl!(TryGather<u8, u8>: Send, Sync, Clone);
+assert_not_impl!(TaskGroup: Send, Sync);
+assert_not_impl!(Timeout: Send, Sync);
+assert_not_impl!(GroupError: Send, Sync, Clone);
+assert_not_impl!(Failure: Send, Sync, Clone);
+assert_not_impl!(FailureCause: Send, Sync, Clone);
 assert_not_impl!(Shield<Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<&'static mut Task<u8>>: Send, Sync, Clone);
 assert_not_impl!(Shield<callsoon::Future<u8>>: Send, Sync, Clone);
@@ -81,7 +93,14 @@ assert_impl!(RemoteHandle: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadsafeHandle: Send, Sync, Clone, Unpin);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
 assert_impl!(RunError: Send, Sync, std::error::Error);
-assert_impl!(Cancelled: Send, Sync, Clone, std::error::Error);
+assert_not_impl!(Cancelled: Send, Sync, Clone);
+assert_impl!(Cancellation: Send, Sync, Clone, std::error::Error);
+assert_impl!(CancelOrigin: Send, Sync, Copy);
+assert_impl!(TimedOut: Send, Sync, Copy, std::error::Error);
+assert_impl!(TimeoutState: Send, Sync, Copy, std::error::Error);
+assert_impl!(GatherError: Send, Sync, std::error::Error);
+assert_impl!(TryGatherError<u8>: Send, Sync);
+assert_impl!(GroupClosed<u8>: Send, Sync, Copy, std::error::Error);
 assert_impl!(Panicked: Send, Sync, std::error::Error);
 assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
@@ -118,12 +137,15 @@ assert_impl!(callsoon::Future<std::marker::PhantomPinned>: Unpin);
 assert_impl!(Sleep: Unpin);
 assert_impl!(Interval: Unpin);
 assert_impl!(AsCompleted<std::marker::PhantomPinned>: Unpin);
+assert_impl!(Gather<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
+assert_impl!(Settled<Vec<Task<std::marker::PhantomPinned>>>: Unpin);
+assert_impl!(TryGather<std::marker::PhantomPinned, u8>: Unpin);
 assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
 assert_impl!(YieldNow: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 1] = ["QueueStore"];
+const TRAITS: [&str; 4] = ["GatherFutures", "Outcome", "QueueStore", "Tasks"];
 
 /// Every public type has its line above.
 #[test]
