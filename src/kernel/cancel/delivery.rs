@@ -41,7 +41,9 @@ impl LoopState {
         for waker in effects.wakers {
             self.shielded("Exception in a waker", || waker.wake());
         }
-        drop_quietly(effects.trash);
+        for waker in effects.trash {
+            drop_quietly(waker);
+        }
     }
 
     /// What hangs on a task: nothing, the one task that it awaits, or a tree.

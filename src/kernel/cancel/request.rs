@@ -58,7 +58,16 @@ impl Tree {
     }
 
     fn restart(&mut self, index: u32) {
+        self.leave_due(index);
         let node = self.at_mut(index);
+        if node.state == State::Asked {
+            // It has not acted yet: whether it is to, those below it decide anew.
+            node.state = if node.again {
+                State::Taken
+            } else {
+                State::Idle
+            };
+        }
         node.waiting = 0;
         node.passed = false;
         node.kept = false;
@@ -262,7 +271,7 @@ impl Tree {
             if node.polls <= polls && (node.direct || !queued) {
                 self.leave_due(here);
                 if !self.at(here).fall {
-                    self.at_mut(here).state = State::Parked;
+                    self.park(here);
                 }
                 if self.at(here).owes {
                     self.vote(here, Vote::Abstain);
@@ -273,6 +282,15 @@ impl Tree {
             } else {
                 here = next;
             }
+        }
+    }
+
+    /// The request passes a node by. One that is below it and has taken effect is kept, for when it is polled again.
+    fn park(&mut self, index: u32) {
+        self.at_mut(index).state = State::Parked;
+        if self.at(index).passed {
+            let request = self.request_of(index);
+            self.at_mut(index).own = request;
         }
     }
 
@@ -299,6 +317,12 @@ impl Tree {
             );
         }
         (None, self.at(root).fall || self.is_due(root))
+    }
+
+    /// Whether a region was told to let go, and has not done so yet.
+    #[inline]
+    pub(super) fn is_to_fall(&self, index: u32) -> bool {
+        self.at(index).fall && self.at(index).state != State::Passed
     }
 
     /// Whether a node has a request of its own in progress.

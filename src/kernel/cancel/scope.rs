@@ -216,7 +216,7 @@ impl Scope {
     /// Whether a region is to let go now. Then everything below it has been forgotten.
     #[inline]
     pub(crate) fn region_falls(&self) -> bool {
-        self.node(|tree, index| tree.at(index).fall && tree.falls(index))
+        self.node(|tree, index| tree.is_to_fall(index) && tree.falls(index))
             .unwrap_or(false)
     }
 }
@@ -229,6 +229,15 @@ impl Drop for Scope {
 }
 
 impl LoopState {
+    /// Moves the deadline of a region by somebody who only knows the node.
+    pub(crate) fn set_deadline_of(&self, key: NodeKey, deadline: u64) {
+        self.tree(|tree| {
+            if let Some(index) = tree.find(key) {
+                tree.at_mut(index).deadline = deadline;
+            }
+        });
+    }
+
     /// A request of a node's own to what is inside, by somebody who only knows the node.
     pub(crate) fn deliver_to(&self, key: NodeKey, request: Cancellation) {
         self.tree(|tree| {

@@ -232,23 +232,18 @@ impl Tree {
 
     /// Erases everything below a node: their keys go stale, and what they still owe is nobody's business any more.
     pub(super) fn erase_below(&mut self, top: u32) {
+        let mut here = top;
         loop {
-            let mut leaf = top;
-            while self.at(leaf).first_child != NIL {
-                leaf = self.at(leaf).first_child;
+            match self.at(here).first_child {
+                NIL if here == top => return,
+                NIL => {
+                    let parent = self.at(here).parent;
+                    self.unlink(here);
+                    self.release(here);
+                    here = parent;
+                }
+                child => here = child,
             }
-            if leaf == top {
-                return;
-            }
-            // The leaves of one parent go without walking down again.
-            let parent = self.at(leaf).parent;
-            while leaf != NIL && self.at(leaf).first_child == NIL {
-                let next = self.at(leaf).next;
-                self.unlink(leaf);
-                self.release(leaf);
-                leaf = next;
-            }
-            debug_assert!(parent == top || self.at(parent).parent != NIL);
         }
     }
 
