@@ -484,14 +484,14 @@ impl<A> Region<A> {
     }
 
     /// Asks what is inside to end.
-    fn expire(&mut self) {
+    fn expire(&mut self, at_once: bool) {
         self.expired = true;
         self.sleep = None;
         self.note(TimeoutState::Expiring);
         if let Some(state) = self.scope.state() {
             let now = state.looks.last.get();
             let request = Cancellation::new(None, CancelOrigin::Timeout, None);
-            self.scope.expire(now, request);
+            self.scope.expire(now, request, at_once);
         }
     }
 
@@ -547,8 +547,9 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
             return Poll::Ready(A::in_time(value));
         }
         if !region.expired && future.is_some() {
+            let first = !region.begun;
             if region.is_over(context) {
-                region.expire();
+                region.expire(first);
             } else {
                 region.keep_waker(context.waker());
             }

@@ -27,6 +27,7 @@ mod lifecycle;
 mod misuse;
 mod queues;
 mod scopes;
+mod scopes_cases;
 mod scopes_cells;
 mod shield;
 mod smoke;

@@ -38,6 +38,12 @@ impl LoopState {
                 self.schedule(key);
             }
         }
+        for (key, request) in effects.cancels {
+            let task = self.task(key);
+            if task.is_some_and(|task| !self.is_being_cancelled(task.header())) {
+                self.cancel_task(key, &request);
+            }
+        }
         for waker in effects.wakers {
             self.shielded("Exception in a waker", || waker.wake());
         }

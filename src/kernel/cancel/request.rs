@@ -14,6 +14,9 @@ use crate::kernel::cancel::node::{Kind, NIL, State, Vote};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::task::key::Key;
 
+/// How often voters that have opened meanwhile put off a fall.
+const MOST_ROUNDS: u8 = 16;
+
 impl Tree {
     /// Restarts everything below `x` with a new request, of which `x` is the origin.
     pub(super) fn deliver(&mut self, x: u32, request: Cancellation) {
@@ -68,6 +71,7 @@ impl Tree {
                 State::Idle
             };
         }
+        node.rounds = 0;
         node.waiting = 0;
         node.passed = false;
         node.kept = false;
@@ -239,8 +243,13 @@ impl Tree {
         None
     }
 
-    /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not.
+    /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not. But who
+    /// handles one request after the other, and waits anew each time, does not put off for ever what others have passed.
     pub(super) fn may_fall(&mut self, x: u32) -> bool {
+        let rounds = self.at(x).rounds;
+        if rounds == MOST_ROUNDS {
+            return true;
+        }
         let mut here = x;
         let late = loop {
             match self.next_below(here, x) {
@@ -257,6 +266,7 @@ impl Tree {
         }
         let request = self.request_of(x).unwrap_or_default();
         self.deliver(x, request);
+        self.at_mut(x).rounds = rounds + 1;
         false
     }
 

@@ -204,11 +204,15 @@ impl Scope {
     }
 
     /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
-    pub(crate) fn expire(&self, now: u64, request: Cancellation) {
+    /// `at_once` says that everything inside was polled just now, for the first time.
+    pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
         self.node(|tree, index| {
             tree.at_mut(index).expired = true;
             if !tree.is_preceded(index, now) {
                 tree.deliver(index, request);
+                if at_once {
+                    tree.cancel_awaited(index);
+                }
             }
         });
     }

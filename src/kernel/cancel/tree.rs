@@ -5,6 +5,7 @@
 
 use std::task::Waker;
 
+use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
 use crate::kernel::clock::NEVER;
 use crate::kernel::task::key::Key;
@@ -14,6 +15,8 @@ use crate::kernel::task::key::Key;
 pub(crate) struct Effects {
     /// Tasks in which a request is under way, to be marked so and woken.
     pub(crate) tasks: Vec<Key>,
+    /// Tasks that are to end, and why.
+    pub(crate) cancels: Vec<(Key, Cancellation)>,
     /// Wakers of nodes that were asked.
     pub(crate) wakers: Vec<Waker>,
     /// Wakers that nobody needs any more.
@@ -22,7 +25,10 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.wakers.is_empty() && self.trash.is_empty()
+        self.tasks.is_empty()
+            && self.cancels.is_empty()
+            && self.wakers.is_empty()
+            && self.trash.is_empty()
     }
 }
 
@@ -104,6 +110,7 @@ impl Tree {
             due_prev: index,
             due_next: index,
             polls: 0,
+            rounds: 0,
             waiting: 0,
             kind,
             state: State::Idle,
