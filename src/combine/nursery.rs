@@ -313,9 +313,15 @@ impl Member {
             cause,
         };
         self.nursery.fail(failure, self.index);
+        self.end_task();
+    }
+
+    /// The task of a child that has failed ends as cancelled.
+    fn end_task(&self) {
+        let state = &self.nursery.state;
         let text = "it has failed, which its task group reports";
         let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-        state.cancel_task(key, &request);
+        state.cancel_task(state.current_task.get(), &request);
     }
 }
 
@@ -334,10 +340,13 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
         if !member.nursery.may_run(&mut member.standing, current) {
             return Poll::Pending;
         }
-        let polled = catch_unwind(AssertUnwindSafe(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(context).map(Outcome::into_result),
-            // Failed, and waiting for the end of the task.
-            None => Poll::Pending,
+        let Some(inside) = future.as_mut().as_pin_mut() else {
+            // Failed, and somebody has taken back the request to end.
+            member.end_task();
+            return Poll::Pending;
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            inside.poll(context).map(Outcome::into_result)
         }));
         let cause = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -9,8 +9,7 @@
 //!        4  time over? ask what is inside    5  else arm the timer    6  told to fall: drop what is inside, say so
 //! ```
 //!
-//! Nothing is polled twice in one poll, however deeply limits are nested; except in the first, where time was over from the
-//! start, so that a task in there which has not begun never does. Where several are due at once, the earliest
+//! Nothing is polled twice in one poll, however deeply limits are nested. Where several are due at once, the earliest
 //! deadline goes first, and among equal ones the outermost: it alone says that time is over.
 //!
 //! One deviation from asyncio: a delay counts from the end of the first poll, which a future that is ready at once does
@@ -27,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{CancelOrigin, Cancellation, TimedOut};
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::cancel::node::Kind;
+use crate::kernel::cancel::node::{Kind, NodeKey};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::clock::NEVER;
 use crate::kernel::loop_state::LoopState;
@@ -211,6 +210,8 @@ struct Shared {
     moved: Cell<bool>,
     /// Whoever polls the future.
     waker: RefCell<Option<Waker>>,
+    /// The region, which those inside it look at: who is due first must know of a move at once.
+    region: RefCell<Option<(Rc<LoopState>, NodeKey)>>,
 }
 
 impl Timeout {
@@ -244,6 +245,7 @@ impl Timeout {
                 expired: Cell::new(false),
                 moved: Cell::new(false),
                 waker: RefCell::new(None),
+                region: RefCell::new(None),
             }),
         }
     }
@@ -307,6 +309,10 @@ impl Timeout {
         }
         shared.limit.set(when.map_or(Limit::Never, Limit::At));
         shared.moved.set(true);
+        if let Some((state, key)) = &*shared.region.borrow() {
+            let deadline = when.map_or(NEVER, |when| state.clock.raw(when));
+            state.set_deadline_of(*key, deadline);
+        }
         let waker = shared.waker.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -464,15 +470,28 @@ impl<A> Region<A> {
         None
     }
 
+    /// Where the limit can be moved, whoever moves it has to know the node.
+    #[inline]
+    fn note_place(&self) {
+        if let Some(shared) = &self.shared {
+            let place = self
+                .scope
+                .state()
+                .map(|state| (Rc::clone(state), self.scope.key()));
+            let former = shared.region.replace(place);
+            drop(former);
+        }
+    }
+
     /// Asks what is inside to end.
-    fn expire(&mut self) {
+    fn expire(&mut self, at_once: bool) {
         self.expired = true;
         self.sleep = None;
         self.note(TimeoutState::Expiring);
         if let Some(state) = self.scope.state() {
             let now = state.looks.last.get();
             let request = Cancellation::new(None, CancelOrigin::Timeout, None);
-            self.scope.expire(now, request);
+            self.scope.expire(now, request, at_once);
         }
     }
 
@@ -508,27 +527,31 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, region) = self.project();
         let in_task = region.scope.enter(context.waker());
-        let first = !region.begun;
-        if first {
+        if !region.begun {
             region.note(TimeoutState::Active);
         }
+        region.note_place();
         if region.expired && region.falls(future.as_mut(), in_task) {
             return region.late();
         }
-        if let Poll::Ready(value) = region.poll_inside(future.as_mut(), context) {
-            return region.in_time(future, value);
+        let polled = region.scope.within(|| match future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            // Cancelled from outside: pending until dropped.
+            None => Poll::Pending,
+        });
+        if let Poll::Ready(value) = polled {
+            region.scope.within(|| future.set(None));
+            region.scope.complete();
+            region.sleep = None;
+            region.note(TimeoutState::Finished);
+            return Poll::Ready(A::in_time(value));
         }
         if !region.expired && future.is_some() {
-            if !region.is_over(context) {
+            let first = !region.begun;
+            if region.is_over(context) {
+                region.expire(first);
+            } else {
                 region.keep_waker(context.waker());
-                return Poll::Pending;
-            }
-            region.expire();
-            if first && !region.falls(future.as_mut(), in_task) {
-                // Over from the start: a task in there that has not begun must hear of it before it does.
-                if let Poll::Ready(value) = region.poll_inside(future.as_mut(), context) {
-                    return region.in_time(future, value);
-                }
             }
         }
         if region.expired && region.falls(future, in_task) {
@@ -539,28 +562,6 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
 }
 
 impl<A: Answer> Region<A> {
-    #[inline]
-    fn poll_inside<F: Future>(
-        &self,
-        mut future: Pin<&mut Option<F>>,
-        context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        self.scope.within(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(context),
-            // Cancelled from outside: pending until dropped.
-            None => Poll::Pending,
-        })
-    }
-
-    #[inline]
-    fn in_time<F, T>(&mut self, mut future: Pin<&mut Option<F>>, value: T) -> Poll<A::Output<T>> {
-        self.scope.within(|| future.set(None));
-        self.scope.complete();
-        self.sleep = None;
-        self.note(TimeoutState::Finished);
-        Poll::Ready(A::in_time(value))
-    }
-
     fn late<T>(&mut self) -> Poll<A::Output<T>> {
         self.scope.forget();
         self.note(TimeoutState::Expired);
@@ -575,6 +576,7 @@ impl<A> Drop for Region<A> {
                 shared.state.set(TimeoutState::Finished);
             }
             drop(shared.waker.take());
+            drop(shared.region.take());
         }
     }
 }

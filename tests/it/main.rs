@@ -28,6 +28,8 @@ mod lifecycle;
 mod misuse;
 mod queues;
 mod scopes;
+mod scopes_cases;
+mod scopes_cells;
 mod shield;
 mod smoke;
 mod structured_drops;

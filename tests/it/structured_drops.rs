@@ -275,8 +275,12 @@ fn rehearse(index: usize, polls: usize, by: By, end: End) -> bool {
     let ended = ended.unwrap_or_else(|error| panic!("{name}: {error}"));
     hang.cancel();
     let metrics = event_loop.metrics();
-    let left = (metrics.tasks, metrics.timers, alive.0.get());
-    assert_eq!(left, (0, 0, 0), "{name}: tasks, timers, futures are left");
+    let left = (metrics.tasks, metrics.timers, metrics.scopes, alive.0.get());
+    assert_eq!(
+        left,
+        (0, 0, 0, 0),
+        "{name}: tasks, timers, scopes, futures are left"
+    );
     event_loop.close().unwrap();
     for line in trace.take() {
         assert_eq!(line, "report: Exception in a waker (on purpose)", "{name}");

@@ -627,6 +627,25 @@ fn a_failed_childs_task_counts_as_cancelled() {
 }
 
 #[test]
+fn a_failed_childs_end_cannot_be_taken_back() {
+    told(
+        async |story| {
+            let ended: Unit = task_group(async |group| {
+                let failing = group.create_task(bad(1.0, "no"));
+                sleep(SECOND).await;
+                for _ in 0..3 {
+                    failing.uncancel();
+                    yield_now().await;
+                }
+            })
+            .await;
+            say(story, ended);
+        },
+        ["1: group failed: no"],
+    );
+}
+
+#[test]
 fn a_body_that_awaits_a_failing_child_is_cancelled_there() {
     told(
         async |story| {

@@ -94,10 +94,14 @@ pub(crate) fn told<const N: usize>(
         super::one_turn(&event_loop);
         let metrics = event_loop.metrics();
         // The timer against hangs is one; dropping its handle leaves it.
-        let left = (metrics.tasks, metrics.timers, metrics.ready);
+        let left = (metrics.tasks, metrics.timers, metrics.ready, metrics.scopes);
         let said = trace.take();
         assert_eq!(said, lines);
-        assert_eq!(left, (0, 1, 0), "tasks, timers, ready entries are left");
+        assert_eq!(
+            left,
+            (0, 1, 0, 0),
+            "tasks, timers, entries, scopes are left"
+        );
         event_loop.close().unwrap();
         assert_eq!(trace.take(), Vec::<String>::new());
     }));
