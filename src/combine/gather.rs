@@ -54,7 +54,9 @@ where
     let location = Location::caller();
     let mut gather = Gather::new(Tally::new(handle.state.clone()), Vec::new());
     let futures = futures.into_iter();
-    gather.tasks.reserve(futures.size_hint().0.min(MOST_EXPECTED));
+    gather
+        .tasks
+        .reserve(futures.size_hint().0.min(MOST_EXPECTED));
     // One by one, so that a panic of the iterator drops a gather, which asks those to end that it has.
     for future in futures {
         let child = gather.tally.child(future.into_future());
@@ -145,7 +147,7 @@ impl error::Error for GatherError {
 ///
 /// ```
 /// callsoon::run(async {
-///     let both: callsoon::Gather<_> = callsoon::gather([async { 1 }, async { 2 }]);
+///     let both: callsoon::Gather<_> = callsoon::gather([1, 2].map(|n| async move { n }));
 ///     assert_eq!(both.await.unwrap(), [1, 2]);
 /// }).unwrap();
 /// ```

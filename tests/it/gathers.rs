@@ -23,6 +23,11 @@ fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
+/// Makes something inside a running loop.
+fn made<T>(mut make: impl FnMut() -> T) -> impl Future<Output = T> {
+    poll_fn(move |_| Poll::Ready(make()))
+}
+
 /// Fails after a time, by a panic.
 async fn bad(seconds: f64) -> &'static str {
     sleep(secs(seconds)).await;
@@ -614,8 +619,7 @@ fn values_are_dropped_once_whether_they_are_taken_or_not() {
 fn a_gather_awaited_by_a_foreign_waker_wakes_it_once() {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
-        let all =
-            event_loop.run_until_complete(async { gather([1, 2].map(|n| sleep(n * SECOND))) });
+        let all = event_loop.run_until_complete(made(|| gather([1, 2].map(|n| sleep(n * SECOND)))));
         let mut waiting = Waiting::begun(all.unwrap());
         event_loop.run_until_complete(sleep(secs(1.5))).unwrap();
         assert!(!waiting.is_woken());
@@ -632,7 +636,7 @@ fn a_waker_that_panics_keeps_no_child_from_ending() {
         quiet_panics();
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
-        let all = event_loop.run_until_complete(async { gather([sleep(SECOND)]) });
+        let all = event_loop.run_until_complete(made(|| gather([sleep(SECOND)])));
         let mut waiting = Waiting::new(all.unwrap());
         let evil = EvilWaker::new(|touch| {
             assert!(

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -1217,19 +1217,12 @@ fn a_group_outside_a_running_loop_says_so() {
 fn a_group_that_spawns_a_child_per_child_ends_when_all_have() {
     told(
         async |story| {
-            fn tree(
-                group: TaskGroup,
-                depth: u32,
-                count: Rc<Cell<u32>>,
-            ) -> impl Future<Output = ()> {
-                async move {
-                    count.set(count.get() + 1);
-                    yield_now().await;
-                    for _ in 0..if depth == 0 { 0 } else { 2 } {
-                        let boxed: std::pin::Pin<Box<dyn Future<Output = ()>>> =
-                            Box::pin(tree(group.clone(), depth - 1, Rc::clone(&count)));
-                        group.create_task(boxed);
-                    }
+            async fn tree(group: TaskGroup, depth: u32, count: Rc<Cell<u32>>) {
+                count.set(count.get() + 1);
+                yield_now().await;
+                for _ in 0..if depth == 0 { 0 } else { 2 } {
+                    let branch = tree(group.clone(), depth - 1, Rc::clone(&count));
+                    group.create_task(Box::pin(branch) as Pin<Box<dyn Future<Output = ()>>>);
                 }
             }
             let count = Rc::new(Cell::new(0));

@@ -928,9 +928,9 @@ fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
             let begun = create_task(async move {
                 let polled = poll_fn(|context| Poll::Ready(limited.as_mut().poll(context))).await;
                 assert!(polled.is_pending());
-                limited
+                (limited,)
             });
-            let limited = begun.await.unwrap();
+            let (limited,) = begun.await.unwrap();
             sleep(SECOND).await;
             story.say(format!("{:?}", create_task(limited).await.unwrap()));
         },
