@@ -1419,7 +1419,13 @@ fn scopes_are_nested_as_deep_as_futures_can_be() {
                 Ok(value) => value,
                 Err(cancelled) => cancelled.resume().await,
             },
-            _ => zip(inside, catch_cancelled(pending::<()>())).await.0,
+            _ => {
+                zip(inside, async {
+                    drop(catch_cancelled(pending::<()>()).await)
+                })
+                .await
+                .0
+            }
         }
     }
     audited(watched(|| {
