@@ -30,6 +30,7 @@ mod queues;
 mod scopes;
 mod scopes_cases;
 mod scopes_cells;
+mod scopes_fuzz;
 mod shield;
 mod smoke;
 mod structured_drops;

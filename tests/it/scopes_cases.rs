@@ -128,9 +128,7 @@ fn a_cancellation_tells_why_by_whom_and_where() {
                 cancelled.origin(),
                 location.file()
             ));
-            let line = location.line();
-            cancelled.resume().await;
-            line
+            cancelled.resume().await
         });
         one_turn(event_loop);
         let line = line!() + 1;
@@ -628,7 +626,11 @@ fn what_is_forgotten_holds_nobody_up() {
     type Lost = Pin<Box<dyn Future<Output = ()>>>;
     let all: [fn() -> Lost; 6] = [
         || Box::pin(async { drop(catch_cancelled(pending::<()>()).await) }),
-        || Box::pin(async { drop(timeout(SECOND * 9, pending::<()>()).await) }),
+        || {
+            Box::pin(async {
+                let _ = timeout(SECOND * 9, pending::<()>()).await;
+            })
+        },
         || {
             Box::pin(async {
                 drop(task_group(async |_| pending::<()>().await).await);
@@ -757,7 +759,11 @@ fn awaits_and_scopes_that_move_are_cancelled_where_they_are() {
     type Moved = Pin<Box<dyn Future<Output = ()>>>;
     let all: [fn() -> Moved; 5] = [
         || Box::pin(tidy("inside", 1)),
-        || Box::pin(async { drop(timeout(SECOND * 99, tidy("inside", 1)).await) }),
+        || {
+            Box::pin(async {
+                let _ = timeout(SECOND * 99, tidy("inside", 1)).await;
+            })
+        },
         || {
             Box::pin(async {
                 drop(task_group(async |_| tidy("inside", 1).await).await);
@@ -787,11 +793,8 @@ fn a_deadline_that_is_at_work_moves_with_its_region() {
             event_loop,
             false,
             timeout(SECOND, async {
-                drop(
-                    catch_cancelled(pending::<()>())
-                        .await
-                        .map_err(std::mem::forget),
-                );
+                let caught = catch_cancelled(pending::<()>()).await;
+                let _ = caught.map_err(std::mem::forget);
                 tidy("second", 1).await;
             }),
         );
@@ -940,14 +943,14 @@ fn wakers_that_panic_hold_nobody_up() {
             let mut one = Box::pin(tidy("one", 0));
             let mut two = Box::pin(timeout(SECOND * 9, tidy("two", 0)));
             let both = poll_fn(move |_| {
-                let mut poll = |future: &mut dyn FnMut(&mut Context<'_>)| {
+                let poll = |future: &mut dyn FnMut(&mut Context<'_>)| {
                     let mut context = Context::from_waker(&evil[0]);
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         future(&mut context);
                     }));
                 };
-                poll(&mut |context| drop(one.as_mut().poll(context)));
-                poll(&mut |context| drop(two.as_mut().poll(context)));
+                poll(&mut |context| assert!(one.as_mut().poll(context).is_pending()));
+                poll(&mut |context| assert!(two.as_mut().poll(context).is_pending()));
                 Poll::<()>::Pending
             });
             let mut task = event_loop.create_task(async {
@@ -1093,10 +1096,10 @@ fn a_destructor_may_cancel_its_own_task_and_others() {
         });
         finish(event_loop, &mut other);
         said([
-            "1 the task cleans up",
             "1 other cleans up",
-            "2 the task is clean",
+            "1 the task cleans up",
             "2 other is clean",
+            "2 the task is clean",
             r#"2 cancelled by Task "from a destructor""#,
             r#"2 cancelled by Task "from a destructor""#,
         ]);
@@ -1191,7 +1194,7 @@ fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
             let own = current_task().unwrap();
             yield_now().await;
             // Somebody else's code, within the poll.
-            let hook = EvilWaker::new(move |_| drop(own.cancel_with("in its last poll")));
+            let hook = EvilWaker::new(move |_| assert!(own.cancel_with("in its last poll")));
             hook.waker().wake();
             7
         });
@@ -1419,7 +1422,13 @@ fn scopes_are_nested_as_deep_as_futures_can_be() {
                 Ok(value) => value,
                 Err(cancelled) => cancelled.resume().await,
             },
-            _ => zip(inside, catch_cancelled(pending::<()>())).await.0,
+            _ => {
+                zip(inside, async {
+                    drop(catch_cancelled(pending::<()>()).await)
+                })
+                .await
+                .0
+            }
         }
     }
     audited(watched(|| {

@@ -446,8 +446,8 @@ fn an_await_whose_task_has_ended_and_that_is_not_polled_is_passed_by() {
         );
         said([
             "1 b is asked",
-            "1 b goes on",
             "1 inner cleans up",
+            "1 b goes on",
             "2 inner is clean",
             // What the task ended with is a result like any other by now.
             r#"5 ended: ("cancelled by Task \"1\"", ())"#,
@@ -479,8 +479,8 @@ fn a_group_whose_children_have_ended_and_that_is_not_polled_is_passed_by() {
         );
         said([
             "1 b is asked",
-            "1 b goes on",
             "1 child cleans up",
+            "1 b goes on",
             "2 child is clean",
             r#"5 ended: ("the task group was stopped", ())"#,
         ]);
@@ -557,6 +557,62 @@ fn a_second_request_interrupts_clean_up_and_makes_its_token_stale() {
             second.resume().await
         });
         said(["3 still there", r#"3 cancelled by Task "2""#]);
+    });
+}
+
+#[test]
+fn clean_up_that_a_second_request_interrupts_is_not_polled_again() {
+    lab(|event_loop| {
+        cancelled_at(event_loop, &[1.0, 2.0], async {
+            let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
+            poll_fn(|_| {
+                say("clean-up is polled");
+                Poll::<()>::Pending
+            })
+            .await;
+            drop(cancelled);
+        });
+        said(["1 clean-up is polled", r#"2 cancelled by Task "2""#]);
+    });
+}
+
+#[test]
+fn what_was_owed_to_the_first_request_is_not_paid_to_the_second() {
+    lab(|event_loop| {
+        let region = timeout(SECOND * 9, stubborn("a", 2));
+        let sibling = async {
+            let first = catch_cancelled(pending::<()>()).await;
+            tidy("b", 2).await;
+            drop(first);
+        };
+        cancelled_at(event_loop, &[1.0, 2.0], zip(region, sibling));
+        said([
+            "1 a is asked",
+            "2 b cleans up",
+            "3 a goes on",
+            "4 b is clean",
+            r#"4 cancelled by Task "2""#,
+        ]);
+    });
+}
+
+#[test]
+fn a_request_from_above_ends_that_of_a_deadline() {
+    lab(|event_loop| {
+        cancelled_at(
+            event_loop,
+            &[2.0],
+            timeout(SECOND, async {
+                let count = || callsoon::current_task().unwrap().cancelling();
+                let first = catch_cancelled(pending::<()>()).await.unwrap_err();
+                say(count());
+                let second = catch_cancelled(pending::<()>()).await.unwrap_err();
+                say(count());
+                drop(first);
+                second.resume().await
+            }),
+        );
+        said(["1 1", "2 1", r#"2 cancelled by Task "2""#]);
     });
 }
 

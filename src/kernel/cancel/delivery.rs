@@ -158,6 +158,7 @@ impl LoopState {
                 Branch::Bare | Branch::Awaits(_) => return Some(request),
             }
             let root = self.root_of(task);
+            header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request));
             return self.fall_if_told(task, header, root);
         }

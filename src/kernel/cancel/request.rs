@@ -130,9 +130,9 @@ impl Tree {
         self.stir(task);
     }
 
-    /// Has a task polled, which will find that a request is under way.
+    /// Has a task polled, which will find that a request is under way. One whose poll begins just now finds it anyway.
     fn stir(&mut self, task: Key) {
-        if self.effects.tasks.last() != Some(&task) {
+        if !self.starting && self.effects.tasks.last() != Some(&task) {
             self.effects.tasks.push(task);
         }
     }
