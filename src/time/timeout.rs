@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{CancelOrigin, Cancellation, TimedOut};
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::cancel::node::Kind;
+use crate::kernel::cancel::node::{Kind, NodeKey};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::clock::NEVER;
 use crate::kernel::loop_state::LoopState;
@@ -210,6 +210,8 @@ struct Shared {
     moved: Cell<bool>,
     /// Whoever polls the future.
     waker: RefCell<Option<Waker>>,
+    /// The region, which those inside it look at: who is due first must know of a move at once.
+    region: RefCell<Option<(Rc<LoopState>, NodeKey)>>,
 }
 
 impl Timeout {
@@ -243,6 +245,7 @@ impl Timeout {
                 expired: Cell::new(false),
                 moved: Cell::new(false),
                 waker: RefCell::new(None),
+                region: RefCell::new(None),
             }),
         }
     }
@@ -306,6 +309,10 @@ impl Timeout {
         }
         shared.limit.set(when.map_or(Limit::Never, Limit::At));
         shared.moved.set(true);
+        if let Some((state, key)) = &*shared.region.borrow() {
+            let deadline = when.map_or(NEVER, |when| state.clock.raw(when));
+            state.set_deadline_of(*key, deadline);
+        }
         let waker = shared.waker.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -463,15 +470,28 @@ impl<A> Region<A> {
         None
     }
 
+    /// Where the limit can be moved, whoever moves it has to know the node.
+    #[inline]
+    fn note_place(&self) {
+        if let Some(shared) = &self.shared {
+            let place = self
+                .scope
+                .state()
+                .map(|state| (Rc::clone(state), self.scope.key()));
+            let former = shared.region.replace(place);
+            drop(former);
+        }
+    }
+
     /// Asks what is inside to end.
-    fn expire(&mut self) {
+    fn expire(&mut self, at_once: bool) {
         self.expired = true;
         self.sleep = None;
         self.note(TimeoutState::Expiring);
         if let Some(state) = self.scope.state() {
             let now = state.looks.last.get();
             let request = Cancellation::new(None, CancelOrigin::Timeout, None);
-            self.scope.expire(now, request);
+            self.scope.expire(now, request, at_once);
         }
     }
 
@@ -510,6 +530,7 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
         if !region.begun {
             region.note(TimeoutState::Active);
         }
+        region.note_place();
         if region.expired && region.falls(future.as_mut(), in_task) {
             return region.late();
         }
@@ -526,8 +547,9 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
             return Poll::Ready(A::in_time(value));
         }
         if !region.expired && future.is_some() {
+            let first = !region.begun;
             if region.is_over(context) {
-                region.expire();
+                region.expire(first);
             } else {
                 region.keep_waker(context.waker());
             }
@@ -554,6 +576,7 @@ impl<A> Drop for Region<A> {
                 shared.state.set(TimeoutState::Finished);
             }
             drop(shared.waker.take());
+            drop(shared.region.take());
         }
     }
 }

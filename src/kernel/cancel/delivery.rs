@@ -38,10 +38,18 @@ impl LoopState {
                 self.schedule(key);
             }
         }
+        for (key, request) in effects.cancels {
+            let task = self.task(key);
+            if task.is_some_and(|task| !self.is_being_cancelled(task.header())) {
+                self.cancel_task(key, &request);
+            }
+        }
         for waker in effects.wakers {
             self.shielded("Exception in a waker", || waker.wake());
         }
-        drop_quietly(effects.trash);
+        for waker in effects.trash {
+            drop_quietly(waker);
+        }
     }
 
     /// What hangs on a task: nothing, the one task that it awaits, or a tree.
@@ -150,6 +158,7 @@ impl LoopState {
                 Branch::Bare | Branch::Awaits(_) => return Some(request),
             }
             let root = self.root_of(task);
+            header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request));
             return self.fall_if_told(task, header, root);
         }

@@ -95,6 +95,8 @@ pub(super) struct Node {
     pub(super) due_next: u32,
     /// The poll of its task by whose end it must act. For a root: how many polls there were during requests.
     pub(super) polls: u32,
+    /// How often what had opened below it was asked before it fell, in the request that is in progress.
+    pub(super) rounds: u8,
     /// How many children owe it a vote.
     pub(super) waiting: u32,
     pub(super) kind: Kind,
@@ -115,7 +117,7 @@ pub(super) struct Node {
     pub(super) expired: bool,
     /// A region's deadline on the loop's clock.
     pub(super) deadline: u64,
-    /// For a root: its task.
+    /// For a root: its task. For the await of a task: that one.
     pub(super) task: Key,
     /// The newest waker that is not the task's own; gone once it was woken.
     pub(super) waker: Option<Waker>,

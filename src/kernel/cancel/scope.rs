@@ -204,11 +204,15 @@ impl Scope {
     }
 
     /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
-    pub(crate) fn expire(&self, now: u64, request: Cancellation) {
+    /// `at_once` says that everything inside was polled just now, for the first time.
+    pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
         self.node(|tree, index| {
             tree.at_mut(index).expired = true;
             if !tree.is_preceded(index, now) {
                 tree.deliver(index, request);
+                if at_once {
+                    tree.cancel_awaited(index);
+                }
             }
         });
     }
@@ -216,7 +220,7 @@ impl Scope {
     /// Whether a region is to let go now. Then everything below it has been forgotten.
     #[inline]
     pub(crate) fn region_falls(&self) -> bool {
-        self.node(|tree, index| tree.at(index).fall && tree.falls(index))
+        self.node(|tree, index| tree.is_to_fall(index) && tree.falls(index))
             .unwrap_or(false)
     }
 }
@@ -229,6 +233,15 @@ impl Drop for Scope {
 }
 
 impl LoopState {
+    /// Moves the deadline of a region by somebody who only knows the node.
+    pub(crate) fn set_deadline_of(&self, key: NodeKey, deadline: u64) {
+        self.tree(|tree| {
+            if let Some(index) = tree.find(key) {
+                tree.at_mut(index).deadline = deadline;
+            }
+        });
+    }
+
     /// A request of a node's own to what is inside, by somebody who only knows the node.
     pub(crate) fn deliver_to(&self, key: NodeKey, request: Cancellation) {
         self.tree(|tree| {
