@@ -721,6 +721,16 @@ fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
             r#"3 cancelled by Task "the first""#,
         ]);
     });
+    // The same inside a region that moves with it.
+    lab(|event_loop| {
+        moved_at_two(event_loop, true, timeout(SECOND * 99, tidy("a", 2)));
+        said([
+            "1 a cleans up",
+            "3 a is clean",
+            r#"3 cancelled by Raised "the first""#,
+            r#"3 cancelled by Task "the first""#,
+        ]);
+    });
 }
 
 #[test]
