@@ -734,6 +734,38 @@ fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
 }
 
 #[test]
+fn clean_up_that_moves_away_has_nothing_to_say_where_it_was() {
+    lab(|event_loop| {
+        let moved = Box::pin(timeout(SECOND * 99, tidy("moved", 4)));
+        let slot = Rc::new(RefCell::new(Some(moved)));
+        let shared = Rc::clone(&slot);
+        let moved_away = poll_fn(move |context| match &mut *shared.borrow_mut() {
+            Some(moved) => moved.as_mut().poll(context).map(drop),
+            None => Poll::Ready(()),
+        });
+        let mut second = event_loop.create_task(async move {
+            until(3.0).await;
+            let moved = slot.borrow_mut().take().unwrap();
+            moved.await
+        });
+        let sibling = async {
+            unmoved("b").await;
+            until(4.0).await;
+            "went on"
+        };
+        cancelled_at(event_loop, &[1.0], zip(moved_away, sibling));
+        finish(event_loop, &mut second);
+        said([
+            "1 moved cleans up",
+            "1 b goes on",
+            r#"4 ended: ((), "went on")"#,
+            "5 moved is clean",
+            r#"5 cancelled by Raised "1""#,
+        ]);
+    });
+}
+
+#[test]
 fn a_pending_resume_that_moves_to_another_task_cancels_that_one_too() {
     lab(|event_loop| {
         let slot = Rc::new(RefCell::new(Some(Box::pin(async {

@@ -1106,6 +1106,28 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
 }
 
 #[test]
+fn a_group_that_gives_errors_to_a_request_has_passed_all_the_same() {
+    lab(|event_loop| {
+        let group = async {
+            let result = task_group(async |group| {
+                group.create_task(async {
+                    let _ = catch_cancelled(pending::<()>()).await;
+                    Err::<(), _>("no clean end")
+                });
+                pending::<()>().await;
+            });
+            say(result.await.is_err());
+        };
+        let sibling = async {
+            unmoved("b").await;
+            until(3.0).await;
+        };
+        cancelled_at(event_loop, &[1.0], zip(group, sibling));
+        said(["1 b goes on", "1 true", r#"1 cancelled by Task "1""#]);
+    });
+}
+
+#[test]
 fn gather_cancels_all_and_again_when_it_is_asked_again() {
     lab(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
