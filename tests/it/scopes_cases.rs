@@ -322,6 +322,38 @@ fn the_earlier_deadline_goes_first_and_of_equal_ones_the_outermost() {
 }
 
 #[test]
+fn a_deadline_that_was_kept_off_holds_up_none_inside_it() {
+    lab(|event_loop| {
+        cancelled_at(
+            event_loop,
+            &[],
+            timeout(SECOND, async {
+                unmoved("a").await;
+                timeout(SECOND * 2, pending::<()>()).await
+            }),
+        );
+        said(["1 a goes on", "3 ended: Ok(Err(TimedOut))"]);
+    });
+}
+
+#[test]
+fn a_region_whose_inside_has_passed_does_not_expire_by_itself() {
+    lab(|event_loop| {
+        let future = event_loop.create_future::<()>();
+        let region = async {
+            let result = timeout(SECOND, future).await;
+            say(format!("never said: {result:?}"));
+        };
+        cancelled_at(event_loop, &[0.5], zip(region, tidy("b", 3)));
+        said([
+            "0.5 b cleans up",
+            "3.5 b is clean",
+            r#"3.5 cancelled by Task "0.5""#,
+        ]);
+    });
+}
+
+#[test]
 fn of_equal_deadlines_the_outermost_alone_goes_through_a_catch_between() {
     lab(|event_loop| {
         let zero = event_loop.time();
