@@ -322,6 +322,38 @@ fn the_earlier_deadline_goes_first_and_of_equal_ones_the_outermost() {
 }
 
 #[test]
+fn a_deadline_that_was_kept_off_holds_up_none_inside_it() {
+    lab(|event_loop| {
+        cancelled_at(
+            event_loop,
+            &[],
+            timeout(SECOND, async {
+                unmoved("a").await;
+                timeout(SECOND * 2, pending::<()>()).await
+            }),
+        );
+        said(["1 a goes on", "3 ended: Ok(Err(TimedOut))"]);
+    });
+}
+
+#[test]
+fn a_region_whose_inside_has_passed_does_not_expire_by_itself() {
+    lab(|event_loop| {
+        let future = event_loop.create_future::<()>();
+        let region = async {
+            let result = timeout(SECOND, future).await;
+            say(format!("never said: {result:?}"));
+        };
+        cancelled_at(event_loop, &[0.5], zip(region, tidy("b", 3)));
+        said([
+            "0.5 b cleans up",
+            "3.5 b is clean",
+            r#"3.5 cancelled by Task "0.5""#,
+        ]);
+    });
+}
+
+#[test]
 fn of_equal_deadlines_the_outermost_alone_goes_through_a_catch_between() {
     lab(|event_loop| {
         let zero = event_loop.time();
@@ -719,6 +751,48 @@ fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
             "3 a is clean",
             r#"3 cancelled by Raised "the first""#,
             r#"3 cancelled by Task "the first""#,
+        ]);
+    });
+    // The same inside a region that moves with it.
+    lab(|event_loop| {
+        moved_at_two(event_loop, true, timeout(SECOND * 99, tidy("a", 2)));
+        said([
+            "1 a cleans up",
+            "3 a is clean",
+            r#"3 cancelled by Raised "the first""#,
+            r#"3 cancelled by Task "the first""#,
+        ]);
+    });
+}
+
+#[test]
+fn clean_up_that_moves_away_has_nothing_to_say_where_it_was() {
+    lab(|event_loop| {
+        let moved = Box::pin(timeout(SECOND * 99, tidy("moved", 4)));
+        let slot = Rc::new(RefCell::new(Some(moved)));
+        let shared = Rc::clone(&slot);
+        let moved_away = poll_fn(move |context| match &mut *shared.borrow_mut() {
+            Some(moved) => moved.as_mut().poll(context).map(drop),
+            None => Poll::Ready(()),
+        });
+        let mut second = event_loop.create_task(async move {
+            until(3.0).await;
+            let moved = slot.borrow_mut().take().unwrap();
+            moved.await
+        });
+        let sibling = async {
+            unmoved("b").await;
+            until(4.0).await;
+            "went on"
+        };
+        cancelled_at(event_loop, &[1.0], zip(moved_away, sibling));
+        finish(event_loop, &mut second);
+        said([
+            "1 moved cleans up",
+            "1 b goes on",
+            r#"4 ended: ((), "went on")"#,
+            "5 moved is clean",
+            r#"5 cancelled by Raised "1""#,
         ]);
     });
 }

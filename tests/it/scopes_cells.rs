@@ -181,6 +181,41 @@ fn a_region_hands_on_what_is_below_it_says() {
 }
 
 #[test]
+fn what_a_region_hands_on_counts_beside_others() {
+    // Its Pass outweighs a Keep.
+    lab(|event_loop| {
+        let region = timeout(SECOND * 9, tidy("a", 1));
+        cancelled_at(event_loop, &[1.0], zip(region, unmoved("b")));
+        said([
+            "1 a cleans up",
+            "1 b goes on",
+            "2 a is clean",
+            r#"2 cancelled by Task "1""#,
+        ]);
+    });
+    // Also that which it had from the request before.
+    lab(|event_loop| {
+        let region = timeout(SECOND * 9, event_loop.create_future::<()>());
+        let sibling = async {
+            let first = catch_cancelled(pending::<()>()).await;
+            unmoved("b").await;
+            drop(first);
+        };
+        cancelled_at(event_loop, &[1.0, 2.0], zip(region, sibling));
+        said(["2 b goes on", r#"2 cancelled by Task "2""#]);
+    });
+    // Nothing, where what is inside abstains.
+    lab(|event_loop| {
+        let gate = Rc::new(Cell::new(true));
+        let shut = Rc::clone(&gate);
+        at(0.5, move || shut.set(false));
+        let region = timeout(SECOND * 9, gated(gate, tidy("aside", 1)));
+        cancelled_at(event_loop, &[1.0], region);
+        said([r#"1 cancelled by Task "1""#]);
+    });
+}
+
+#[test]
 fn a_catch_is_asked_once_what_is_below_it_has_passed() {
     lab(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
@@ -320,6 +355,47 @@ fn who_is_asked_and_not_polled_is_passed_by() {
 }
 
 #[test]
+fn who_is_passed_by_is_so_at_the_end_of_the_poll_however_busy_the_task_is() {
+    lab(|event_loop| {
+        let gate = Rc::new(Cell::new(true));
+        let shut = Rc::clone(&gate);
+        let busy = async move {
+            shut.set(false);
+            callsoon::current_task().unwrap().cancel();
+            for round in 0..9 {
+                say(round);
+                yield_now().await;
+            }
+        };
+        cancelled_at(event_loop, &[], zip(gated(gate, tidy("aside", 1)), busy));
+        said(["0 0", "0 1", "0 cancelled by Task"]);
+    });
+}
+
+#[test]
+fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
+    lab(|event_loop| {
+        let gate = Rc::new(Cell::new(true));
+        let shut = Rc::clone(&gate);
+        at(0.5, move || shut.set(false));
+        let sibling = async {
+            unmoved("b").await;
+            poll_fn(|_| {
+                say("b is polled");
+                Poll::<()>::Pending
+            })
+            .await;
+        };
+        cancelled_at(
+            event_loop,
+            &[1.0, 2.0],
+            zip(gated(gate, tidy("aside", 1)), sibling),
+        );
+        said(["1 b goes on", "1 b is polled", r#"2 cancelled by Task "2""#]);
+    });
+}
+
+#[test]
 fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request() {
     lab(|event_loop| {
         let gate = Rc::new(Cell::new(true));
@@ -373,6 +449,34 @@ fn a_catch_that_was_passed_by_after_its_inside_was_cancelled_acts_when_it_is_pol
             }),
         );
         said(["1 b goes on", "4 caught", r#"4 cancelled by Task "1""#]);
+    });
+}
+
+#[test]
+fn a_catch_that_was_asked_waits_for_what_opens_before_it_acts() {
+    lab(|event_loop| {
+        let gate = Rc::new(Cell::new(true));
+        let shut = Rc::clone(&gate);
+        at(0.5, move || shut.set(false));
+        let future = event_loop.create_future::<()>();
+        // One passes, one is passed by, and one has opened anew when the catch is asked.
+        let anew = async {
+            unmoved("b").await;
+            tidy("anew", 2).await;
+        };
+        let inside = zip(zip(future, gated(gate, tidy("aside", 0))), anew);
+        cancelled_at(event_loop, &[1.0], async {
+            let cancelled = catch_cancelled(inside).await.unwrap_err();
+            say("caught");
+            cancelled.resume().await
+        });
+        said([
+            "1 b goes on",
+            "1 anew cleans up",
+            "3 anew is clean",
+            "3 caught",
+            r#"3 cancelled by Task "1""#,
+        ]);
     });
 }
 
@@ -998,6 +1102,28 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
             "{lines:?}"
         );
         assert_eq!(lines[1], r#"2 cancelled by Task "1""#);
+    });
+}
+
+#[test]
+fn a_group_that_gives_errors_to_a_request_has_passed_all_the_same() {
+    lab(|event_loop| {
+        let group = async {
+            let result = task_group(async |group| {
+                group.create_task(async {
+                    let _ = catch_cancelled(pending::<()>()).await;
+                    Err::<(), _>("no clean end")
+                });
+                pending::<()>().await;
+            });
+            say(result.await.is_err());
+        };
+        let sibling = async {
+            unmoved("b").await;
+            until(3.0).await;
+        };
+        cancelled_at(event_loop, &[1.0], zip(group, sibling));
+        said(["1 b goes on", "1 true", r#"1 cancelled by Task "1""#]);
     });
 }
 
