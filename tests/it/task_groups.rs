@@ -1097,6 +1097,40 @@ fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
 }
 
 #[test]
+fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
+    told(
+        async |story| {
+            let ended = task_group(async |group| {
+                group.set_limit(1);
+                group.create_task(child(story, "a", 1.0, 0.0));
+                yield_now().await;
+                let [first, second] = ["first", "second"].map(|name| {
+                    let (g, s) = (group.clone(), story.clone());
+                    create_task(async move {
+                        g.wait_vacancy().await;
+                        s.say(format!("{name} has room"));
+                    })
+                });
+                // In the turn in which the child ends, after the first was woken and before it runs.
+                let gone = first.as_ref();
+                get_running_loop().call_later(SECOND, move || {
+                    gone.cancel();
+                });
+                story.say(outcome(first.await));
+                second.await.unwrap();
+            });
+            say(story, ended.await);
+        },
+        [
+            "1: a is done",
+            "1: the task was cancelled",
+            "1: second has room",
+            "1: group: ()",
+        ],
+    );
+}
+
+#[test]
 fn for_each_limit_takes_items_only_when_there_is_room() {
     told(
         async |story| {

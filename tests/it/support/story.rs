@@ -86,7 +86,7 @@ pub(crate) fn told<const N: usize>(
             start: event_loop.time(),
         };
         let handle = event_loop.handle();
-        let hang = event_loop.call_later(Duration::from_secs(1 << 40), move || handle.stop());
+        let hang = event_loop.call_later(Duration::from_secs(1 << 30), move || handle.stop());
         if let Err(error) = event_loop.run_until_complete(main(&story)) {
             panic!("{error}; so far: {:#?}", trace.take());
         }
