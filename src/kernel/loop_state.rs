@@ -154,6 +154,8 @@ pub(crate) struct Scopes {
     pub(crate) current: Cell<NodeKey>,
     /// The root that was looked up last, and its task: scopes are opened one after the other.
     pub(crate) newest_root: Cell<(Key, u32)>,
+    /// How often a node was linked in the tree.
+    pub(crate) linked: Cell<u32>,
     /// Boxed, since most loops never look into it.
     pub(crate) tree: Box<RefCell<Tree>>,
 }
@@ -270,6 +272,7 @@ impl LoopState {
             scopes: Scopes {
                 tree: Box::new(RefCell::new(Tree::new())),
                 current: Cell::new(NodeKey::NONE),
+                linked: Cell::new(0),
                 newest_root: Cell::new((Key::NONE, NIL)),
             },
             current_task: Cell::new(Key::NONE),

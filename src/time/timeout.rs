@@ -526,42 +526,74 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, region) = self.project();
-        let in_task = region.scope.enter(context.waker());
-        if !region.begun {
-            region.note(TimeoutState::Active);
+        if !region.begun && region.shared.is_none() {
+            let inside = future.as_mut().as_pin_mut();
+            let Some(inside) = inside else {
+                return Poll::Pending;
+            };
+            // Most futures under a limit are ready at once, and need neither a node nor a look at the clock.
+            let (polled, mark) = Scope::tentatively(|| inside.poll(context));
+            if let Poll::Ready(value) = polled {
+                return Poll::Ready(A::in_time(value));
+            }
+            let in_task = region.scope.enter_around(context.waker(), mark);
+            return region.watch(future, context, in_task);
         }
-        region.note_place();
-        if region.expired && region.falls(future.as_mut(), in_task) {
-            return region.late();
+        region.poll(future, context)
+    }
+}
+
+impl<A: Answer> Region<A> {
+    /// A poll of a region that has its node, or is to have it from the beginning.
+    fn poll<F: Future>(
+        &mut self,
+        mut future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<A::Output<F::Output>> {
+        let in_task = self.scope.enter(context.waker());
+        if !self.begun {
+            self.note(TimeoutState::Active);
         }
-        let polled = region.scope.within(|| match future.as_mut().as_pin_mut() {
+        self.note_place();
+        if self.expired && self.falls(future.as_mut(), in_task) {
+            return self.late();
+        }
+        let polled = self.scope.within(|| match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
             // Cancelled from outside: pending until dropped.
             None => Poll::Pending,
         });
         if let Poll::Ready(value) = polled {
-            region.scope.within(|| future.set(None));
-            region.scope.complete();
-            region.sleep = None;
-            region.note(TimeoutState::Finished);
+            self.scope.within(|| future.set(None));
+            self.scope.complete();
+            self.sleep = None;
+            self.note(TimeoutState::Finished);
             return Poll::Ready(A::in_time(value));
         }
-        if !region.expired && future.is_some() {
-            let first = !region.begun;
-            if region.is_over(context) {
-                region.expire(first);
+        self.watch(future, context, in_task)
+    }
+
+    /// The end of a poll in which what is inside was pending.
+    fn watch<F: Future>(
+        &mut self,
+        future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+        in_task: bool,
+    ) -> Poll<A::Output<F::Output>> {
+        if !self.expired && future.is_some() {
+            let first = !self.begun;
+            if self.is_over(context) {
+                self.expire(first);
             } else {
-                region.keep_waker(context.waker());
+                self.keep_waker(context.waker());
             }
         }
-        if region.expired && region.falls(future, in_task) {
-            return region.late();
+        if self.expired && self.falls(future, in_task) {
+            return self.late();
         }
         Poll::Pending
     }
-}
 
-impl<A: Answer> Region<A> {
     fn late<T>(&mut self) -> Poll<A::Output<T>> {
         self.scope.forget();
         self.note(TimeoutState::Expired);

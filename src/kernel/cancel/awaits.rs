@@ -36,9 +36,10 @@ pub(crate) enum Duty {
 }
 
 impl Tree {
-    /// The node of an await that had none until now.
+    /// The node of an await that had none until now. It is older than anything that is being polled for the first time.
     pub(super) fn open_await(&mut self, root: u32) -> NodeKey {
         let index = self.open(root, Kind::Await);
+        self.at_mut(index).linked = self.linked.wrapping_sub(1 << 30);
         self.key(index)
     }
 

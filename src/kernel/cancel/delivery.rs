@@ -21,6 +21,7 @@ impl LoopState {
         let (result, effects) = {
             let mut tree = self.scopes.tree.borrow_mut();
             let result = f(&mut tree);
+            self.scopes.linked.set(tree.linked);
             if tree.effects.is_empty() {
                 return result;
             }
@@ -112,7 +113,7 @@ impl LoopState {
     #[inline]
     pub(super) fn place(&self) -> Option<u32> {
         let scope = self.scopes.current.get();
-        if scope != NodeKey::NONE {
+        if scope.index != NIL {
             return Some(scope.index);
         }
         let task = self.current_task.get();
@@ -209,7 +210,7 @@ impl LoopState {
     /// Requests of scopes that are in progress around the code that runs now.
     pub(crate) fn requests_around(&self) -> u32 {
         let scope = self.scopes.current.get();
-        if scope == NodeKey::NONE {
+        if scope.index == NIL {
             return 0;
         }
         self.tree(|tree| tree.requests_around(scope.index))

@@ -20,6 +20,12 @@ impl NodeKey {
         index: NIL,
         generation: 0,
     };
+
+    /// As the current scope: none, but one may be about to be put between the task and what is polled.
+    pub(crate) const TENTATIVE: Self = Self {
+        index: NIL,
+        generation: 1,
+    };
 }
 
 /// What stands at a node.
@@ -82,6 +88,8 @@ pub(crate) enum Vote {
 /// One node. The links are indices into the tree's slab.
 pub(super) struct Node {
     pub(super) generation: u32,
+    /// When it was linked below its parent, as the tree counts.
+    pub(super) linked: u32,
     /// The node in whose poll it is polled; in a free place the next free one.
     pub(super) parent: u32,
     /// The `Root` of its tree: itself, for that one.

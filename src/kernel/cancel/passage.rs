@@ -82,6 +82,40 @@ impl Tree {
         }
     }
 
+    /// Puts a node between its parent and those that were linked there after `mark` and before it: they were polled inside
+    /// it. What they owe they owe to it from now on, and it owes instead.
+    #[inline(never)]
+    pub(super) fn adopt(&mut self, index: u32, mark: u32) {
+        let parent = self.at(index).parent;
+        let mut first = index;
+        while first != self.at(parent).first_child {
+            let before = self.at(first).prev;
+            if self.at(before).linked.wrapping_sub(mark) as i32 <= 0 {
+                break;
+            }
+            first = before;
+        }
+        while first != index {
+            let next = self.at(first).next;
+            self.unlink(first);
+            self.move_to(first, index);
+            let (owes, passed) = {
+                let child = self.at(first);
+                (child.owes, child.state == State::Passed)
+            };
+            self.at_mut(index).passed |= passed;
+            if owes {
+                self.at_mut(parent).waiting -= 1;
+                self.at_mut(index).waiting += 1;
+            }
+            first = next;
+        }
+        if self.at(index).waiting > 0 {
+            self.at_mut(index).owes = true;
+            self.at_mut(parent).waiting += 1;
+        }
+    }
+
     /// Whether the node's newest waker is this one already.
     pub(super) fn wakes(&self, index: u32, waker: &Waker) -> bool {
         let known = &self.at(index).waker;

@@ -40,6 +40,21 @@ impl Drop for Within<'_> {
     }
 }
 
+/// Ends [`Scope::tentatively`], also on unwinding.
+struct Tentative {
+    /// There was no scope around.
+    top: bool,
+}
+
+impl Drop for Tentative {
+    #[inline]
+    fn drop(&mut self) {
+        if self.top {
+            with_current(|state| state.scopes.current.set(NodeKey::NONE));
+        }
+    }
+}
+
 impl Scope {
     pub(crate) const fn new(kind: Kind) -> Self {
         Self {
@@ -88,6 +103,32 @@ impl Scope {
             state.keep_waker(key, waker);
         }
         true
+    }
+
+    /// Polls what is inside for the first time, before there is a node: it may be ready at once and need none. Otherwise
+    /// [`enter_around`](Self::enter_around) with what comes back puts the node where it would have been.
+    #[inline]
+    pub(crate) fn tentatively<R>(f: impl FnOnce() -> R) -> (R, u32) {
+        let begun = with_current(|state| {
+            let top = state.scopes.current.get() == NodeKey::NONE;
+            if top {
+                // Awaits get nodes, which can be moved.
+                state.scopes.current.set(NodeKey::TENTATIVE);
+            }
+            (state.scopes.linked.get(), top)
+        });
+        let (mark, top) = begun.unwrap_or((0, false));
+        let _tentative = Tentative { top };
+        (f(), mark)
+    }
+
+    /// [`enter`](Self::enter) after what is inside was polled already.
+    pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u32) -> bool {
+        let in_task = self.enter(waker);
+        if in_task {
+            self.node(|tree, index| tree.adopt(index, mark));
+        }
+        in_task
     }
 
     /// Polls what is inside.

@@ -41,6 +41,8 @@ pub(crate) struct Tree {
     taken: usize,
     /// The generation of the next node.
     generation: u32,
+    /// Counts linkings.
+    pub(super) linked: u32,
     /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
     pub(super) starting: bool,
     /// The nodes that a request restarts; kept for its capacity.
@@ -55,6 +57,7 @@ impl Tree {
             free: NIL,
             taken: 0,
             generation: 0,
+            linked: 0,
             starting: false,
             order: Vec::new(),
             effects: Effects::default(),
@@ -102,6 +105,7 @@ impl Tree {
         };
         let node = Node {
             generation: self.generation,
+            linked: self.linked,
             parent: NIL,
             root: if root == NIL { index } else { root },
             first_child: NIL,
@@ -152,8 +156,11 @@ impl Tree {
 
     #[inline]
     fn link(&mut self, index: u32, parent: u32) {
+        self.linked = self.linked.wrapping_add(1);
+        let linked = self.linked;
         let first = self.at(parent).first_child;
         let node = self.at_mut(index);
+        node.linked = linked;
         node.parent = parent;
         node.next = NIL;
         if first == NIL {
