@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::{Kind, NodeKey};
+use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::waker::with_current;
@@ -16,6 +16,8 @@ use crate::kernel::task::waker::with_current;
 ///
 /// Whoever asked for the cancellation waits until it is decided: [`resume`](Self::resume) passes it on, dropping the
 /// token says that it is handled and all goes on. Between the two, clean-up may be awaited.
+///
+/// A clean-up that is dropped half-way, by a `select!` say, drops its token, which counts as handled.
 ///
 /// `mem::forget` of it decides nothing: the region waits until the next request.
 ///
@@ -89,14 +91,13 @@ impl Cancelled {
     /// }).unwrap();
     /// ```
     pub async fn resume(self) -> ! {
+        let request = self.cancellation.clone();
         let mut token = Some(self);
         let mut scope = Scope::new(Kind::Resume);
         poll_fn(|context| {
             match token.take() {
                 Some(mut token) => scope.resume(context.waker(), &mut token),
-                None => {
-                    let _ = scope.enter(context.waker());
-                }
+                None => scope.go_on_raising(context.waker(), &request),
             }
             Poll::<()>::Pending
         })
@@ -176,15 +177,9 @@ impl Cancellation {
     /// }).unwrap();
     /// ```
     pub async fn resume(self) -> ! {
-        let mut request = Some(self);
         let mut scope = Scope::new(Kind::Resume);
         poll_fn(|context| {
-            match request.take() {
-                Some(request) => scope.raise(context.waker(), request.raised()),
-                None => {
-                    let _ = scope.enter(context.waker());
-                }
-            }
+            scope.go_on_raising(context.waker(), &self);
             Poll::<()>::Pending
         })
         .await;
@@ -211,14 +206,14 @@ impl Scope {
         });
         match adopted {
             Some(key) => self.adopt(key, state),
-            None => self.raise(waker, token.cancellation.raised()),
+            None => self.go_on_raising(waker, &token.cancellation),
         }
     }
 
-    /// A cancellation begins here.
-    fn raise(&mut self, waker: &Waker, request: Cancellation) {
-        if self.enter(waker) {
-            self.begin_raise(request);
+    /// A cancellation begins here: at the first poll, and again where it is polled elsewhere than before.
+    fn go_on_raising(&mut self, waker: &Waker, request: &Cancellation) {
+        if self.enter(waker) && self.standing() != State::Passed {
+            self.begin_raise(request.raised());
         }
     }
 }

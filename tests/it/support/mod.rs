@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 mod caught;
 mod evil;
+pub(crate) mod lab;
 mod probe;
 mod proc;
 mod recorder;
@@ -10,6 +11,8 @@ mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod story;
+mod together;
 mod trace;
 mod waiting;
 mod warnings;
@@ -29,6 +32,8 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use story::{Story, ending, outcome, told};
+pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;
