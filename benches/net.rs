@@ -6,8 +6,12 @@
 //! - `echo_N_cpu`: µs of the server's processor time for a message of 64 bytes and its echo, on N connections.
 //! - `echo_N_rate`, `echo_N_p50`, `echo_N_p99`: messages a second, and µs from a message to its echo, as the load
 //!   generator sees it; it saturates first.
-//! - `bulk_rate`, `bulk_cpu`: bytes a second on one connection that the server reads to its end, in buffers of 64 KiB
-//!   where the form leaves that to its user; ms of processor time for 1 GiB.
+//! - `bulk_rate`, `bulk_cpu`: megabytes a second on one connection that the server reads to its end, in buffers of 64 KiB
+//!   where the form leaves that to its user; ms of processor time for 1 GiB. 2 GiB go through.
+//! - `udp_rate`, `udp_cpu`: datagrams of 64 bytes and their echoes, 16 of them under way; µs of processor time for each.
+//!   There is no stream form.
+//! - `sendfile_rate`, `sendfile_cpu`: megabytes a second of a file of 64 MiB, sent to one client after another; ms of processor
+//!   time for 1 GiB. tokio and smol have no call for it and read and write in blocks of 64 KiB.
 //! - `visit_rate`, `visit_cpu`: visits a second, one after another, each a connection, a message, its echo and the end;
 //!   µs of processor time for each.
 //! - `idle_memory`: bytes of the server's resident memory for a connection that has exchanged one message and is silent.
@@ -31,7 +35,9 @@ use support::table::Figure;
 const SERVERS: &[&str] = &["protocol", "streams", "net", "floor", "tokio", "smol"];
 
 fn main() -> ExitCode {
-    let rows = vec!["echo_1", "echo_50", "echo_500", "bulk", "visit", "idle"];
+    let rows = vec![
+        "echo_1", "echo_50", "echo_500", "bulk", "udp", "sendfile", "visit", "idle",
+    ];
     Bench {
         name: "net",
         peers: SERVERS,
@@ -40,7 +46,7 @@ fn main() -> ExitCode {
     .main(Options::from_env(), child, measure)
 }
 
-/// `--child echo|sink PEER`, `--child load ...` or `--child bulk|visits|idle ...`.
+/// `--child echo|sink|datagram|file PEER`, `--child load ...` or `--child bulk|visits|idle|datagrams|downloads ...`.
 #[cfg(target_os = "linux")]
 fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
     let (kind, rest) = order.split_first().ok_or("a child wants an order")?;
@@ -48,6 +54,14 @@ fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
     let work = match kind.as_str() {
         "echo" => echo::Work::Echo,
         "sink" => echo::Work::Sink,
+        "datagram" | "file" => {
+            echo::answer_parent();
+            let peer = rest.first().ok_or("a server wants a peer")?;
+            return match kind.as_str() {
+                "file" => echo::file_server::serve(peer),
+                _ => echo::datagram_server::serve(peer),
+            };
+        }
         "load" => return echo::load::run(rest),
         kind => return echo::visits::run(kind, rest),
     };
@@ -77,18 +91,34 @@ fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Fail
         ]);
     }
     let (kind, server, count) = match row {
-        "bulk" => ("bulk", "sink", options.pick(1 << 30, 1 << 27)),
+        // UDP has no streams.
+        "udp" if peer == "streams" => return Ok(Vec::new()),
+        "udp" => ("datagrams", "datagram", options.pick(200_000, 20_000)),
+        "sendfile" => ("downloads", "file", options.pick(32, 4)),
+        "bulk" => ("bulk", "sink", options.pick(1_u32 << 31, 1 << 27)),
         "visit" => ("visits", "echo", options.pick(8000, 800)),
         _ => ("idle", "echo", options.pick(5000, 1000)),
     };
     let (cpu, memory, done) = run(server, peer, &[kind], &[&count.to_string()], options)?;
     let wall = done.first().ok_or("no time")? / 1e9;
     let count = f64::from(count);
+    let gib = f64::from(1 << 30);
     Ok(match row {
         "bulk" => vec![
-            Figure::new("bulk_rate", count / wall, "per_s"),
-            Figure::new("bulk_cpu", cpu / 1e6 * f64::from(1 << 30) / count, "ms"),
+            Figure::new("bulk_rate", count / wall / 1e6, "MB_per_s"),
+            Figure::new("bulk_cpu", cpu / 1e6 * gib / count, "ms"),
         ],
+        "udp" => vec![
+            Figure::new("udp_rate", count / wall, "per_s"),
+            Figure::new("udp_cpu", cpu / 1e3 / count, "us"),
+        ],
+        "sendfile" => {
+            let size = done.get(1).ok_or("no size")?;
+            vec![
+                Figure::new("sendfile_rate", size / wall / 1e6, "MB_per_s"),
+                Figure::new("sendfile_cpu", cpu / 1e6 * gib / size, "ms"),
+            ]
+        }
         "visit" => vec![
             Figure::new("visit_rate", count / wall, "per_s"),
             Figure::new("visit_cpu", cpu / 1e3 / count, "us"),

@@ -11,7 +11,7 @@ pub(crate) struct Figure {
     /// A name without spaces. One with a dot is a detail: in the JSON only.
     metric: String,
     value: f64,
-    /// `ns`, `us`, `bytes`, `per_s` or `count`.
+    /// `ns`, `us`, `bytes`, `per_s`, `MB_per_s` or `count`.
     unit: String,
 }
 

@@ -4,8 +4,9 @@
 //!   each
 //! - `protocol_server`, `streams_server`: callsoon's other two forms
 //! - `floor_server`: the same two system calls from a hand-written epoll loop
+//! - `datagram_server`, `file_server`: UDP, and one file for everybody, by each peer
 //! - `load`: the closed loop of requests
-//! - `visits`: bulk, short visits, and idle connections
+//! - `visits`: bulk, short visits, idle connections, datagrams, downloads
 //! - `epoll`: the few system calls that the last two need
 //!
 //! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS memory BYTES`,
@@ -21,7 +22,9 @@ use crate::support::cpu::process_cpu;
 use crate::support::rounds::Failure;
 
 pub(crate) mod callsoon_server;
+pub(crate) mod datagram_server;
 pub(crate) mod epoll;
+pub(crate) mod file_server;
 pub(crate) mod floor_server;
 pub(crate) mod load;
 pub(crate) mod protocol_server;
