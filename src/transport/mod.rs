@@ -2,7 +2,8 @@
 //!
 //! A *transport* is a connected socket with a buffer for what the system does not take at once; a *protocol* is what a
 //! program does with the bytes. The loop calls the protocol straight from its own line when the socket is ready: a
-//! message costs one `recv`, one `send`, no task, no waker and no allocation.
+//! message costs one `recv`, one `send`, no task, no waker and no allocation. A silent connection takes about half a
+//! kilobyte, one that is read through a stream by a task of its own twice that and the task's state.
 //!
 //! ```text
 //! connection_made → data_received* → eof_received? → connection_lost
