@@ -48,6 +48,7 @@
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   sys/pidfd                a child by descriptor
+//!   sys/child_exit           a child without one, and its pipe
 //!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
@@ -174,7 +175,15 @@
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks
 //!   stream/open              open_connection, start_server
+//!   process/stdio            PIPE, DEVNULL, STDOUT
+//!   process/exit             what becomes readable when a child exits
+//!   process/pipe_writer      PipeWriter
+//!   process/pipe_reader      PipeReader
 //!   process/child            spawn, Process
+//!   process/communicate      all of a child's input and output
+//!   process/command          create_subprocess_exec, create_subprocess_shell, Command
+//!   process/protocol         SubprocessProtocol, SubprocessTransport
+//!   process/transport        subprocess_exec, subprocess_shell
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //! ```
@@ -247,6 +256,8 @@ pub use kernel::loop_state::LoopHandle;
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+#[cfg(target_os = "linux")]
+pub use process::{create_subprocess_exec, create_subprocess_shell};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::{Runner, run};
 pub use scope::catch_cancelled;

@@ -6,7 +6,9 @@ use callsoon::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
     TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
-use callsoon::process::Process;
+use callsoon::process::{
+    ChildPipe, Command, PipeReader, PipeWriter, Process, Starting, Stdio, SubprocessTransport,
+};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
     IncompleteRead, LimitOverrun, OpenConnection, ReadError, StartServer, StreamReader,
@@ -68,6 +70,10 @@ assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(Process: Send, Sync, Clone);
+assert_not_impl!(PipeReader: Send, Sync, Clone);
+assert_not_impl!(PipeWriter: Send, Sync, Clone);
+assert_not_impl!(SubprocessTransport: Send, Sync);
+assert_not_impl!(ChildPipe: Send, Sync);
 assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);

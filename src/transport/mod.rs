@@ -24,12 +24,12 @@
 //! that does makes a cycle, which ends with the connection.
 
 pub(crate) mod address;
-mod buffer;
+pub(crate) mod buffer;
 mod connect;
 mod connection;
 pub(crate) mod create_server;
 mod datagram;
-mod flow;
+pub(crate) mod flow;
 mod handle;
 mod listen;
 mod membership;

@@ -1,0 +1,78 @@
+//! Waiting for a child's end in a thread, where the system gives no descriptor for it.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Blocks until a child has exited, or is nobody's to wait for any more. It is not reaped: while it is a zombie its
+/// number cannot become another process's.
+pub(crate) fn wait_without_reaping(pid: u32) {
+    loop {
+        let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
+        // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the
+        // call. The rest are numbers.
+        let waited = unsafe {
+            libc::waitid(
+                libc::P_PID,
+                pid as libc::id_t,
+                info.as_mut_ptr(),
+                libc::WEXITED | libc::WNOWAIT,
+            )
+        };
+        let interrupted = || io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
+        if waited == 0 || !interrupted() {
+            return;
+        }
+    }
+}
+
+/// Sends a child that was not reaped a signal.
+pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
+    // SAFETY: the call takes numbers.
+    if unsafe { libc::kill(pid as libc::pid_t, signum) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Whether SIGPIPE would end this process.
+pub(crate) fn sigpipe_is_deadly() -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only asks; the pointer is to room for one action that the call fills, and all zeros is
+    // one as well, should it fail.
+    let action = unsafe {
+        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_DFL
+}
+
+/// Runs a write that raises SIGPIPE in this thread where its reader is gone, and takes the signal back: one that was
+/// pending before stays so.
+pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+    // SAFETY: all pointers are to sets and a time of this frame, which outlive the calls. `sigemptyset` initialises a set
+    // before anything reads it, and all zeros is a valid set should it fail. The mask is this thread's own, and is put
+    // back as it was; SIGPIPE from a write is sent to the thread that writes, so it is this thread's to take.
+    unsafe {
+        let mut pipe: libc::sigset_t = MaybeUninit::zeroed().assume_init();
+        let mut before: libc::sigset_t = MaybeUninit::zeroed().assume_init();
+        let mut pending: libc::sigset_t = MaybeUninit::zeroed().assume_init();
+        libc::sigemptyset(&mut pipe);
+        libc::sigaddset(&mut pipe, libc::SIGPIPE);
+        libc::sigpending(&mut pending);
+        if libc::sigismember(&pending, libc::SIGPIPE) == 1 {
+            return write();
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+        let result = write();
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            let now: libc::timespec = MaybeUninit::zeroed().assume_init();
+            libc::sigtimedwait(&pipe, ptr::null_mut(), &now);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
+        result
+    }
+}
