@@ -6,10 +6,12 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 
 use mio::Interest;
 use mio::unix::pipe::Receiver;
 
+use crate::error::LoopClosed;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
@@ -74,8 +76,13 @@ impl PipeReader {
 
     /// Reads once, behind what is kept.
     async fn fill(&mut self) -> io::Result<()> {
+        let state = Rc::clone(&self.io.handle().state);
+        if state.is_inherited() {
+            // In a forked child the bytes are the parent's.
+            return Err(LoopClosed.into());
+        }
         // A loop on the virtual clock must not jump while the child has something to say.
-        let _held = self.io.handle().state.inhibit();
+        let _held = state.inhibit();
         let (incoming, ask) = (&mut self.incoming, self.ask);
         let read = |receiver: &Receiver| {
             let mut receiver = receiver;

@@ -103,7 +103,8 @@ impl WritePipe {
     /// Writes, or keeps what is not taken at once. What comes after the end is thrown away: [`failure`](Self::failure)
     /// tells.
     pub(crate) fn write(&self, bytes: &[u8]) {
-        if self.is_closing() {
+        // On a closed loop nobody would write what is kept; in a forked child the pipe is the parent's.
+        if self.is_closing() || self.handle.is_closed() {
             return;
         }
         let mut rest = bytes;
