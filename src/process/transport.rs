@@ -116,10 +116,11 @@ fn start<P: SubprocessProtocol>(
         location,
     });
     let transport = SubprocessTransport { subprocess };
-    transport.call("connection_made", |protocol| {
-        protocol.connection_made(&transport)
-    });
+    // Whatever comes goes through the loop's line, behind this.
     transport.connect(pipes.stdout, pipes.stderr)?;
+    transport.call("connection_made", |protocol| {
+        protocol.connection_made(&transport);
+    });
     Ok((transport, protocol))
 }
 
