@@ -316,15 +316,16 @@ fn inheritable() -> usize {
 #[test]
 fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
     on_a_loop(async || {
-        let event_loop = get_running_loop();
-        event_loop.add_signal_handler(libc::SIGUSR1, || ()).unwrap();
         let sibling = Command::new("cat")
             .stdin(PIPE)
             .stdout(PIPE)
             .kill_on_drop(true);
         let sibling = sibling.await.unwrap();
-        // SAFETY: the set is initialised by the first call, and outlives all of them; the mask is this thread's.
+        extern "C" fn handle(_: i32) {}
+        // SAFETY: the handler does nothing. The set is initialised by the first call on it, and outlives all of them; the
+        // mask is this thread's.
         unsafe {
+            libc::signal(libc::SIGUSR1, handle as *const () as libc::sighandler_t);
             let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut set);
             libc::sigaddset(&mut set, libc::SIGUSR2);
@@ -355,7 +356,8 @@ fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
         // has started it.
         let expected = 5 + inheritable();
         assert_eq!(text.lines().last().unwrap().trim(), expected.to_string());
-        assert!(event_loop.remove_signal_handler(libc::SIGUSR1));
+        // SAFETY: the default is what every process starts with.
+        unsafe { libc::signal(libc::SIGUSR1, libc::SIG_DFL) };
         drop(sibling);
         until_no_child_is_left().await;
     });
