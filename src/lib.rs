@@ -184,6 +184,10 @@
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command
 //!   process/protocol         SubprocessProtocol, SubprocessTransport
 //!   process/transport        subprocess_exec, subprocess_shell
+//!   process_pool/error       why a job in another process gave no result
+//!   process_pool/function    a function by name, and its bytes
+//!   process_pool/serve       the worker's side
+//!   process_pool/executor    ProcessPoolExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //! ```
@@ -207,6 +211,8 @@ mod kernel;
 pub mod net;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(all(target_os = "linux", feature = "process-pool"))]
+pub mod process_pool;
 pub mod queue;
 mod runner;
 mod scope;

@@ -74,6 +74,12 @@ assert_not_impl!(PipeReader: Send, Sync, Clone);
 assert_not_impl!(PipeWriter: Send, Sync, Clone);
 assert_not_impl!(SubprocessTransport: Send, Sync);
 assert_not_impl!(ChildPipe: Send, Sync);
+#[cfg(feature = "process-pool")]
+assert_not_impl!(callsoon::process_pool::ProcessPoolExecutor: Send, Sync);
+#[cfg(feature = "process-pool")]
+assert_impl!(callsoon::process_pool::ProcessPoolError: Send, Sync, Unpin, std::error::Error);
+#[cfg(feature = "process-pool")]
+assert_impl!(callsoon::process_pool::Function<u8, u8>: Send, Sync, Unpin);
 assert_impl!(Command: Send, Unpin);
 assert_impl!(Starting: Send, Unpin);
 assert_impl!(Stdio: Send, Sync, Unpin);

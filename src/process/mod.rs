@@ -5,7 +5,7 @@
 //! is asked to end by its pidfd, so no signal ever reaches a stranger that has got its number.
 
 pub(crate) mod child;
-mod command;
+pub(crate) mod command;
 mod communicate;
 mod exit;
 mod pipe_reader;

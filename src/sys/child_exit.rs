@@ -76,3 +76,15 @@ pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> io::Result<R>) -> io::R
         result
     }
 }
+
+/// Makes descriptor 0 `/dev/null`, whatever it was.
+#[cfg(feature = "process-pool")]
+pub(crate) fn forget_stdin() -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: the call takes numbers, of which the first is open; nothing of this process owns descriptor 0 by type.
+    if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
