@@ -1,4 +1,5 @@
-//! What locks, semaphores, queues and events cost between the tasks of one thread.
+//! What locks, semaphores, queues and events cost between the tasks of one thread, and what it costs to hold tasks together
+//! and to limit their time.
 //!
 //! Rows are generic functions over `Primitives`, the same code for each peer; each measurement is a process of its own,
 //! and figures are processor time. callsoon's primitives belong to one thread, which is the point; tokio's and smol's
@@ -12,6 +13,12 @@
 //!   switches tasks for every item and `bounded_16` for every sixteenth. `unbounded` has a producer that yields after
 //!   every 100 items.
 //! - `event_set`: 100 tasks wait, one sets; ns a task woken, its way back into the line included.
+//! - `gather_1000`: a thousand tasks that yield once, their values in a list in order; ns a task. `gather` here; elsewhere
+//!   the tasks are spawned, then awaited one after another.
+//! - `task_group_1000`: the same without values: `task_group`; tokio's `JoinSet`; smol has nothing of the kind, so spawned
+//!   and awaited.
+//! - `timeout_ready`, `timeout_yield`: a limit of a second around a future that is ready at once, and around one that
+//!   yields once; ns each. smol's is its users' race against a timer, `futures_lite::future::or`.
 
 #![allow(unsafe_code)] // clock_gettime, alarm and affinity, in support
 
@@ -21,6 +28,7 @@ use std::future::Future;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
 use support::cpu::measure;
 use support::options::Options;
@@ -52,7 +60,31 @@ trait Primitives: Peer {
     /// Wakes all who wait now.
     fn pulse(event: &Self::Event);
     fn wait(event: &Self::Event) -> impl Future<Output = ()>;
+
+    /// Runs futures as tasks and gives their values in order.
+    async fn gather<F>(&self, futures: impl Iterator<Item = F>) -> Vec<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        let tasks: Vec<_> = futures.map(|future| self.spawn(future)).collect();
+        let mut values = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            values.push(Self::joined(task.await));
+        }
+        values
+    }
+
+    /// Runs futures as tasks of one group.
+    async fn group(&self, futures: impl Iterator<Item = impl Future<Output = ()> + 'static>) {
+        for () in self.gather(futures).await {}
+    }
+
+    /// Runs a future for a second at most.
+    fn limited<T>(future: impl Future<Output = T>) -> impl Future<Output = Option<T>>;
 }
+
+/// A limit that no row reaches.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// A queue's other end.
 trait Consumer: 'static {
@@ -101,6 +133,26 @@ impl Primitives for Callsoon {
 
     fn wait(event: &Self::Event) -> impl Future<Output = ()> {
         event.wait()
+    }
+
+    async fn gather<F>(&self, futures: impl Iterator<Item = F>) -> Vec<F::Output>
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        callsoon::gather(futures).await.expect("no task panics")
+    }
+
+    async fn group(&self, futures: impl Iterator<Item = impl Future<Output = ()> + 'static>) {
+        let ended = callsoon::task_group(async |group| {
+            for future in futures {
+                group.create_task(future);
+            }
+        });
+        ended.await.expect("no task panics");
+    }
+
+    async fn limited<T>(future: impl Future<Output = T>) -> Option<T> {
+        callsoon::timeout(LIMIT, future).await.ok()
     }
 }
 
@@ -181,6 +233,20 @@ impl Primitives for Tokio {
     fn wait(event: &Self::Event) -> impl Future<Output = ()> {
         event.notified()
     }
+
+    async fn group(&self, futures: impl Iterator<Item = impl Future<Output = ()> + 'static>) {
+        let mut set = tokio::task::JoinSet::new();
+        for future in futures {
+            set.spawn_local(future);
+        }
+        while let Some(joined) = set.join_next().await {
+            Self::joined(joined);
+        }
+    }
+
+    async fn limited<T>(future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(LIMIT, future).await.ok()
+    }
 }
 
 impl Consumer for TokioReceiver {
@@ -237,6 +303,14 @@ impl Primitives for Smol {
     fn wait(event: &Self::Event) -> impl Future<Output = ()> {
         event.listen()
     }
+
+    async fn limited<T>(future: impl Future<Output = T>) -> Option<T> {
+        let late = async {
+            async_io::Timer::after(LIMIT).await;
+            None
+        };
+        futures_lite::future::or(async { Some(future.await) }, late).await
+    }
 }
 
 impl Consumer for async_channel::Receiver<u64> {
@@ -258,6 +332,10 @@ fn main() -> ExitCode {
             "queue_put_get_bounded_16",
             "queue_put_get_unbounded",
             "event_set",
+            "gather_1000",
+            "task_group_1000",
+            "timeout_ready",
+            "timeout_yield",
         ],
     }
     .main(Options::from_env(), child, in_child)
@@ -289,6 +367,10 @@ fn figures<P: Primitives>(row: &str, options: &Options) -> Result<Vec<Figure>, F
         "queue_put_get_bounded_16" => P::run(|peer| queue(peer, ops, Some(16))),
         "queue_put_get_unbounded" => P::run(|peer| queue(peer, ops, None)),
         "event_set" => P::run(|peer| event_set(peer, ops)),
+        "gather_1000" => P::run(|peer| gather(peer, ops)),
+        "task_group_1000" => P::run(|peer| group(peer, ops)),
+        "timeout_ready" => P::run(|peer| timeout_ready(peer, ops)),
+        "timeout_yield" => P::run(|peer| timeout_yield(peer, ops)),
         _ => return Err(format!("no row {row}").into()),
     })
 }
@@ -421,6 +503,52 @@ async fn event_set<P: Primitives>(peer: P, wakes: u64) -> Vec<Figure> {
         });
         waiters.await;
         P::joined(setter.await);
+    })
+    .await
+}
+
+/// Tasks that are held together.
+const CHILDREN: u64 = 1000;
+
+async fn gather<P: Primitives>(peer: P, tasks: u64) -> Vec<Figure> {
+    measure("gather_1000", tasks, async || {
+        for _ in 0..tasks / CHILDREN {
+            let children = (0..CHILDREN).map(|n| async move {
+                P::yield_now().await;
+                n
+            });
+            let values = peer.gather(children).await;
+            assert_eq!(values.iter().sum::<u64>(), CHILDREN * (CHILDREN - 1) / 2);
+        }
+    })
+    .await
+}
+
+async fn group<P: Primitives>(peer: P, tasks: u64) -> Vec<Figure> {
+    measure("task_group_1000", tasks, async || {
+        for _ in 0..tasks / CHILDREN {
+            peer.group((0..CHILDREN).map(|_| P::yield_now())).await;
+        }
+    })
+    .await
+}
+
+async fn timeout_ready<P: Primitives>(_peer: P, limits: u64) -> Vec<Figure> {
+    measure("timeout_ready", limits, async || {
+        for n in 0..limits {
+            let ended = P::limited(std::future::ready(black_box(n))).await;
+            assert_eq!(black_box(ended), Some(n));
+        }
+    })
+    .await
+}
+
+async fn timeout_yield<P: Primitives>(_peer: P, limits: u64) -> Vec<Figure> {
+    measure("timeout_yield", limits, async || {
+        for _ in 0..limits {
+            let ended = P::limited(P::yield_now()).await;
+            assert!(black_box(ended).is_some());
+        }
     })
     .await
 }

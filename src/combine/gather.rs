@@ -50,32 +50,25 @@ pub fn gather<I>(futures: I) -> Gather<Vec<Task<<I::Item as IntoFuture>::Output>
 where
     I: IntoIterator<Item: IntoFuture<IntoFuture: 'static>>,
 {
-    let state = get_running_loop().state;
-    let (tally, tasks) = spawn_all(Tally::new(state), futures, Location::caller());
-    Gather::new(tally, tasks)
+    let handle = get_running_loop();
+    let location = Location::caller();
+    let mut gather = Gather::new(Tally::new(handle.state.clone()), Vec::new());
+    let futures = futures.into_iter();
+    gather
+        .tasks
+        .reserve(futures.size_hint().0.min(MOST_EXPECTED));
+    // One by one, so that a panic of the iterator drops a gather, which asks those to end that it has.
+    for future in futures {
+        let child = gather.tally.child(future.into_future());
+        let task = handle.clone().into_task(child, location);
+        gather.tally.add(task.key());
+        gather.tasks.push(task);
+    }
+    gather
 }
 
-/// Makes a task of each future.
-fn spawn_all<I>(
-    tally: Rc<Tally>,
-    futures: I,
-    location: &'static Location<'static>,
-) -> (Rc<Tally>, Vec<Task<<I::Item as IntoFuture>::Output>>)
-where
-    I: IntoIterator<Item: IntoFuture<IntoFuture: 'static>>,
-{
-    let handle = get_running_loop();
-    let tasks = futures
-        .into_iter()
-        .map(|future| {
-            let child = tally.child(future.into_future());
-            let task = handle.clone().into_task(child, location);
-            tally.add(task.key());
-            task
-        })
-        .collect();
-    (tally, tasks)
-}
+/// For how many children room is made before they are there, whatever their iterator says of their number.
+const MOST_EXPECTED: usize = 1 << 16;
 
 /// [`gather`] for a tuple of futures of different types; [`gather!`](crate::gather!) reads better.
 ///
@@ -154,7 +147,7 @@ impl error::Error for GatherError {
 ///
 /// ```
 /// callsoon::run(async {
-///     let both: callsoon::Gather<_> = callsoon::gather([async { 1 }, async { 2 }]);
+///     let both: callsoon::Gather<_> = callsoon::gather([1, 2].map(|n| async move { n }));
 ///     assert_eq!(both.await.unwrap(), [1, 2]);
 /// }).unwrap();
 /// ```

@@ -25,6 +25,9 @@ use crate::kernel::task::key::Key;
 use crate::kernel::waiters::{WaiterId, Waiters};
 use crate::sync::line::{Awaiter, Line};
 
+/// The number of a child that has failed, and ends by itself.
+const FAILED: u64 = u64::MAX;
+
 /// A group.
 pub(crate) struct Nursery {
     pub(crate) state: Rc<LoopState>,
@@ -33,8 +36,10 @@ pub(crate) struct Nursery {
     /// Counts children.
     serial: Cell<u64>,
     failures: RefCell<Vec<Failure>>,
-    /// The children were asked to end, and no more are taken in.
+    /// No more children are taken in.
     stopped: Cell<bool>,
+    /// The children were asked to end.
+    told: Cell<bool>,
     /// The parent has seen the end.
     closed: Cell<bool>,
     /// Whoever awaits the group.
@@ -59,6 +64,7 @@ impl Nursery {
             serial: Cell::new(0),
             failures: RefCell::default(),
             stopped: Cell::new(false),
+            told: Cell::new(false),
             closed: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
@@ -125,7 +131,7 @@ impl Nursery {
             }
             _ => false,
         };
-        if there && self.stopped.get() {
+        if there && self.told.get() {
             self.state.cancel_task(key, &stop_request());
         }
     }
@@ -142,12 +148,14 @@ impl Nursery {
 
     /// Asks the children to end, once, and what is left of the body, if the body is not what stops.
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
-        if self.stopped.replace(true) {
+        self.stopped.set(true);
+        if self.told.replace(true) {
             return;
         }
         let keys: Vec<Key> = {
             let children = self.children.borrow();
-            children.iter().map(|(_, (_, key))| *key).collect()
+            let unfailed = children.iter().filter(|(_, child)| child.0 != FAILED);
+            unfailed.map(|(_, (_, key))| *key).collect()
         };
         for key in keys {
             self.state.cancel_task(key, request);
@@ -159,10 +167,19 @@ impl Nursery {
         self.wake();
     }
 
-    /// Something has gone wrong.
-    pub(crate) fn fail(&self, failure: Failure) {
+    /// A child has failed. The others hear of it in the next turn, so that those whose turn comes in this one, and who
+    /// may have failed too, are not interrupted: how many failures are told does not depend on who stands where in line.
+    fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
+        if let Some(child) = self.children.borrow_mut().get_mut(index) {
+            child.0 = FAILED;
+        }
         self.failures.borrow_mut().push(failure);
-        self.stop(&fail_request(), true);
+        if !self.stopped.replace(true) {
+            let nursery = Rc::clone(self);
+            let stop = move || nursery.stop(&fail_request(), true);
+            // A loop that closes takes no more callbacks, and ends all tasks itself.
+            drop(self.state.push_call(Box::new(stop)));
+        }
     }
 
     /// The body has failed, so that only the children are left to be asked.
@@ -290,14 +307,21 @@ impl Member {
         let state = &self.nursery.state;
         let key = state.current_task.get();
         let task = state.task(key);
-        self.nursery.fail(Failure {
+        let failure = Failure {
             task: task.as_ref().map(|task| task.header().name()),
             location: Some(self.location),
             cause,
-        });
+        };
+        self.nursery.fail(failure, self.index);
+        self.end_task();
+    }
+
+    /// The task of a child that has failed ends as cancelled.
+    fn end_task(&self) {
+        let state = &self.nursery.state;
         let text = "it has failed, which its task group reports";
         let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-        state.cancel_task(key, &request);
+        state.cancel_task(state.current_task.get(), &request);
     }
 }
 
@@ -316,10 +340,13 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
         if !member.nursery.may_run(&mut member.standing, current) {
             return Poll::Pending;
         }
-        let polled = catch_unwind(AssertUnwindSafe(|| match future.as_mut().as_pin_mut() {
-            Some(future) => future.poll(context).map(Outcome::into_result),
-            // Failed, and waiting for the end of the task.
-            None => Poll::Pending,
+        let Some(inside) = future.as_mut().as_pin_mut() else {
+            // Failed, and somebody has taken back the request to end.
+            member.end_task();
+            return Poll::Pending;
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            inside.poll(context).map(Outcome::into_result)
         }));
         let cause = match polled {
             Ok(Poll::Pending) => return Poll::Pending,

@@ -26,6 +26,19 @@ pub struct Metrics {
     pub tasks: usize,
     /// Sockets and other descriptors that the loop watches.
     pub sources: usize,
+    /// Cancel scopes that are being polled, awaits inside them, and one for each task that has any: none once the tasks
+    /// that use them have ended.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let inside = event_loop.run_until_complete(callsoon::timeout(std::time::Duration::MAX, async {
+    ///     callsoon::get_running_loop().metrics().scopes
+    /// }));
+    /// assert_eq!(inside.unwrap(), Ok(2), "the timeout, and its task");
+    /// assert_eq!(event_loop.metrics().scopes, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub scopes: usize,
 }
 
 impl LoopHandle {
@@ -47,6 +60,7 @@ impl LoopHandle {
             timers: state.timers(|timers| timers.len()),
             tasks,
             sources: state.reactor(|reactor| reactor.len()).unwrap_or(0),
+            scopes: state.tree(|tree| tree.len()),
         }
     }
 }

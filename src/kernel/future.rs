@@ -18,6 +18,7 @@ use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::CallbackId;
 use crate::kernel::task::waker::{key_of, wake_key, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
@@ -343,7 +344,13 @@ impl<T> Future<T> {
             return Ok(Poll::Ready(()));
         }
         let state = &self.shared.state;
-        let (node, duty) = state.visit_await(self.node, context.waker(), done, self.cancelled());
+        let (node, duty) = state.visit_await(
+            self.node,
+            context.waker(),
+            Key::NONE,
+            done,
+            self.cancelled(),
+        );
         self.node = node;
         match duty {
             Duty::Nothing if done => {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{CancelOrigin, Cancellation, TimedOut};
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::cancel::node::Kind;
+use crate::kernel::cancel::node::{Kind, NodeKey};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::clock::NEVER;
 use crate::kernel::loop_state::LoopState;
@@ -210,6 +210,8 @@ struct Shared {
     moved: Cell<bool>,
     /// Whoever polls the future.
     waker: RefCell<Option<Waker>>,
+    /// The region, which those inside it look at: who is due first must know of a move at once.
+    region: RefCell<Option<(Rc<LoopState>, NodeKey)>>,
 }
 
 impl Timeout {
@@ -243,6 +245,7 @@ impl Timeout {
                 expired: Cell::new(false),
                 moved: Cell::new(false),
                 waker: RefCell::new(None),
+                region: RefCell::new(None),
             }),
         }
     }
@@ -306,6 +309,10 @@ impl Timeout {
         }
         shared.limit.set(when.map_or(Limit::Never, Limit::At));
         shared.moved.set(true);
+        if let Some((state, key)) = &*shared.region.borrow() {
+            let deadline = when.map_or(NEVER, |when| state.clock.raw(when));
+            state.set_deadline_of(*key, deadline);
+        }
         let waker = shared.waker.take();
         if let Some(waker) = waker {
             waker.wake();
@@ -463,15 +470,28 @@ impl<A> Region<A> {
         None
     }
 
+    /// Where the limit can be moved, whoever moves it has to know the node.
+    #[inline]
+    fn note_place(&self) {
+        if let Some(shared) = &self.shared {
+            let place = self
+                .scope
+                .state()
+                .map(|state| (Rc::clone(state), self.scope.key()));
+            let former = shared.region.replace(place);
+            drop(former);
+        }
+    }
+
     /// Asks what is inside to end.
-    fn expire(&mut self) {
+    fn expire(&mut self, at_once: bool) {
         self.expired = true;
         self.sleep = None;
         self.note(TimeoutState::Expiring);
         if let Some(state) = self.scope.state() {
             let now = state.looks.last.get();
             let request = Cancellation::new(None, CancelOrigin::Timeout, None);
-            self.scope.expire(now, request);
+            self.scope.expire(now, request, at_once);
         }
     }
 
@@ -506,40 +526,74 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, region) = self.project();
-        let in_task = region.scope.enter(context.waker());
-        if !region.begun {
-            region.note(TimeoutState::Active);
+        if !region.begun && region.shared.is_none() {
+            let inside = future.as_mut().as_pin_mut();
+            let Some(inside) = inside else {
+                return Poll::Pending;
+            };
+            // Most futures under a limit are ready at once, and need neither a node nor a look at the clock.
+            let (polled, mark) = Scope::tentatively(|| inside.poll(context));
+            if let Poll::Ready(value) = polled {
+                return Poll::Ready(A::in_time(value));
+            }
+            let in_task = region.scope.enter_around(context.waker(), mark);
+            return region.watch(future, context, in_task);
         }
-        if region.expired && region.falls(future.as_mut(), in_task) {
-            return region.late();
+        region.poll(future, context)
+    }
+}
+
+impl<A: Answer> Region<A> {
+    /// A poll of a region that has its node, or is to have it from the beginning.
+    fn poll<F: Future>(
+        &mut self,
+        mut future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<A::Output<F::Output>> {
+        let in_task = self.scope.enter(context.waker());
+        if !self.begun {
+            self.note(TimeoutState::Active);
         }
-        let polled = region.scope.within(|| match future.as_mut().as_pin_mut() {
+        self.note_place();
+        if self.expired && self.falls(future.as_mut(), in_task) {
+            return self.late();
+        }
+        let polled = self.scope.within(|| match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
             // Cancelled from outside: pending until dropped.
             None => Poll::Pending,
         });
         if let Poll::Ready(value) = polled {
-            region.scope.within(|| future.set(None));
-            region.scope.complete();
-            region.sleep = None;
-            region.note(TimeoutState::Finished);
+            self.scope.within(|| future.set(None));
+            self.scope.complete();
+            self.sleep = None;
+            self.note(TimeoutState::Finished);
             return Poll::Ready(A::in_time(value));
         }
-        if !region.expired && future.is_some() {
-            if region.is_over(context) {
-                region.expire();
+        self.watch(future, context, in_task)
+    }
+
+    /// The end of a poll in which what is inside was pending.
+    fn watch<F: Future>(
+        &mut self,
+        future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+        in_task: bool,
+    ) -> Poll<A::Output<F::Output>> {
+        if !self.expired && future.is_some() {
+            let first = !self.begun;
+            if self.is_over(context) {
+                self.expire(first);
             } else {
-                region.keep_waker(context.waker());
+                self.keep_waker(context.waker());
             }
         }
-        if region.expired && region.falls(future, in_task) {
-            return region.late();
+        if self.expired && self.falls(future, in_task) {
+            return self.late();
         }
         Poll::Pending
     }
-}
 
-impl<A: Answer> Region<A> {
     fn late<T>(&mut self) -> Poll<A::Output<T>> {
         self.scope.forget();
         self.note(TimeoutState::Expired);
@@ -554,6 +608,7 @@ impl<A> Drop for Region<A> {
                 shared.state.set(TimeoutState::Finished);
             }
             drop(shared.waker.take());
+            drop(shared.region.take());
         }
     }
 }

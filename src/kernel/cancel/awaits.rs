@@ -36,10 +36,32 @@ pub(crate) enum Duty {
 }
 
 impl Tree {
-    /// The node of an await that had none until now.
+    /// The node of an await that had none until now. It is older than anything that is being polled for the first time.
     pub(super) fn open_await(&mut self, root: u32) -> NodeKey {
         let index = self.open(root, Kind::Await);
+        self.at_mut(index).linked = self.linked.wrapping_sub(1 << 30);
         self.key(index)
+    }
+
+    /// An await knows the task that it waits for, so that it can be asked at once.
+    fn note_awaited(&mut self, index: u32, awaited: Key) {
+        self.at_mut(index).task = awaited;
+    }
+
+    /// Awaits below `top` that were just asked, and polled just before: what they wait for is asked without another poll.
+    pub(super) fn cancel_awaited(&mut self, top: u32) {
+        let mut here = self.next_below(top, top);
+        while let Some(index) = here {
+            here = self.next_below(index, top);
+            let node = self.at(index);
+            let task = node.task;
+            if node.kind == Kind::Await && node.state == State::Asked && task != Key::NONE {
+                let request = self.request_of(index).unwrap_or_default();
+                self.leave_due(index);
+                self.at_mut(index).state = State::Taken;
+                self.effects.cancels.push((task, request));
+            }
+        }
     }
 
     /// The request that has reached the node of this key.
@@ -69,11 +91,13 @@ impl Tree {
 }
 
 impl LoopState {
-    /// A poll of an await, as a node of the task that is running. `None` for the key where there is none.
+    /// A poll of an await, as a node of the task that is running; `awaited` is the task, [`Key::NONE`] for a future.
+    /// `None` for the key where there is none.
     pub(crate) fn visit_await(
         &self,
         key: NodeKey,
         waker: &Waker,
+        awaited: Key,
         ended: bool,
         cancelled: bool,
     ) -> (NodeKey, Duty) {
@@ -85,6 +109,7 @@ impl LoopState {
         let direct = key_of(waker) == Some(self.current_task.get());
         let (key, duty, known) = self.tree(|tree| {
             let (key, index) = tree.visit(key, place, Kind::Await, direct);
+            tree.note_awaited(index, awaited);
             let duty = tree.duty(index, ended, cancelled);
             (key, duty, direct || tree.wakes(index, waker))
         });
@@ -183,7 +208,7 @@ pub(super) fn step_await(
         };
     }
     let (ended, cancelled) = (header.state.is_done(), header.state.is_cancelled());
-    let (key, duty) = state.visit_await(known, waker, ended, cancelled);
+    let (key, duty) = state.visit_await(known, waker, own, ended, cancelled);
     header.set_node(key);
     match duty {
         Duty::Hold => return Awaited::Wait,

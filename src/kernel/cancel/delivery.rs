@@ -21,6 +21,7 @@ impl LoopState {
         let (result, effects) = {
             let mut tree = self.scopes.tree.borrow_mut();
             let result = f(&mut tree);
+            self.scopes.linked.set(tree.linked);
             if tree.effects.is_empty() {
                 return result;
             }
@@ -38,10 +39,18 @@ impl LoopState {
                 self.schedule(key);
             }
         }
+        for (key, request) in effects.cancels {
+            let task = self.task(key);
+            if task.is_some_and(|task| !self.is_being_cancelled(task.header())) {
+                self.cancel_task(key, &request);
+            }
+        }
         for waker in effects.wakers {
             self.shielded("Exception in a waker", || waker.wake());
         }
-        drop_quietly(effects.trash);
+        for waker in effects.trash {
+            drop_quietly(waker);
+        }
     }
 
     /// What hangs on a task: nothing, the one task that it awaits, or a tree.
@@ -104,7 +113,7 @@ impl LoopState {
     #[inline]
     pub(super) fn place(&self) -> Option<u32> {
         let scope = self.scopes.current.get();
-        if scope != NodeKey::NONE {
+        if scope.index != NIL {
             return Some(scope.index);
         }
         let task = self.current_task.get();
@@ -150,6 +159,7 @@ impl LoopState {
                 Branch::Bare | Branch::Awaits(_) => return Some(request),
             }
             let root = self.root_of(task);
+            header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request));
             return self.fall_if_told(task, header, root);
         }
@@ -200,7 +210,7 @@ impl LoopState {
     /// Requests of scopes that are in progress around the code that runs now.
     pub(crate) fn requests_around(&self) -> u32 {
         let scope = self.scopes.current.get();
-        if scope == NodeKey::NONE {
+        if scope.index == NIL {
             return 0;
         }
         self.tree(|tree| tree.requests_around(scope.index))

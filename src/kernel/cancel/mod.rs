@@ -25,13 +25,13 @@
 //! | `Asked`, or `Taken` and done, polled with the task's waker | the poll in which it was due has ended without it | `Parked`, Abstain |
 //! | the same, with a waker of its own | a poll has ended and the task is not queued again | `Parked`, Abstain |
 //! | `Taken` | what it waits for ends | due by the end of the next poll |
-//! | `Parked` | polled | `Idle`: the request has passed it by |
+//! | `Parked` | polled | `Idle`: the request has passed it by; `Asked`, where what is inside was cancelled and stays pending |
 //! | any that owes an answer | dropped | erased with all below it, Pass: a request is never lost with its holder |
 //! | `Taken` | a new request from above | `Asked` again; a catch whose clean-up runs is erased, its token stale |
 //! | `Passed` | anything | pending until dropped |
 //! | any that owes an answer | ends by itself | its handled catches go to the parent with their debts; if asked, acted, told to fall or passed: Pass (an await: Keep), else Abstain |
 //! | any that owes none | ends by itself, or is dropped | erased, with a request of its own |
-//! | any | polled below another parent | Abstain there, `Idle` here, with all below it |
+//! | any | polled below another parent | Abstain there, `Idle` here, with all below it; requests of their own begin anew |
 //!
 //! | kind | acts when `Asked` | then |
 //! |---|---|---|
@@ -48,7 +48,8 @@
 //! | `Region`, another's | Pass if somebody passed, else Abstain | Keep |
 //! | `Catch`, `Group`, `Gather` | asked | Keep |
 //!
-//! Before anything falls, voters that have opened below it since the asking are asked.
+//! Before anything falls, voters that have opened below it since the asking are asked; sixteen times at most, so that who
+//! handles each request and waits anew cannot put off for ever what others have passed.
 //!
 //! # Who may touch what
 //! [`tree`] links nodes and knows no rules; [`request`] and [`passage`] are the rules, in terms of nodes alone: they run

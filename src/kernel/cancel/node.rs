@@ -20,6 +20,12 @@ impl NodeKey {
         index: NIL,
         generation: 0,
     };
+
+    /// As the current scope: none, but one may be about to be put between the task and what is polled.
+    pub(crate) const TENTATIVE: Self = Self {
+        index: NIL,
+        generation: 1,
+    };
 }
 
 /// What stands at a node.
@@ -82,6 +88,8 @@ pub(crate) enum Vote {
 /// One node. The links are indices into the tree's slab.
 pub(super) struct Node {
     pub(super) generation: u32,
+    /// When it was linked below its parent, as the tree counts.
+    pub(super) linked: u32,
     /// The node in whose poll it is polled; in a free place the next free one.
     pub(super) parent: u32,
     /// The `Root` of its tree: itself, for that one.
@@ -95,6 +103,8 @@ pub(super) struct Node {
     pub(super) due_next: u32,
     /// The poll of its task by whose end it must act. For a root: how many polls there were during requests.
     pub(super) polls: u32,
+    /// How often what had opened below it was asked before it fell, in the request that is in progress.
+    pub(super) rounds: u8,
     /// How many children owe it a vote.
     pub(super) waiting: u32,
     pub(super) kind: Kind,
@@ -115,7 +125,7 @@ pub(super) struct Node {
     pub(super) expired: bool,
     /// A region's deadline on the loop's clock.
     pub(super) deadline: u64,
-    /// For a root: its task.
+    /// For a root: its task. For the await of a task: that one.
     pub(super) task: Key,
     /// The newest waker that is not the task's own; gone once it was woken.
     pub(super) waker: Option<Waker>,

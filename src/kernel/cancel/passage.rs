@@ -32,7 +32,13 @@ impl Tree {
         let node = self.at_mut(index);
         node.direct = direct;
         if node.state == State::Parked {
-            node.state = State::Idle;
+            // Where what is inside was cancelled it stays pending: then somebody has to act, if late.
+            let inside_passed = node.passed && node.kind != Kind::Region;
+            node.state = if inside_passed {
+                State::Asked
+            } else {
+                State::Idle
+            };
         }
         (key, index)
     }
@@ -44,10 +50,17 @@ impl Tree {
         let (owed, former) = (std::mem::replace(&mut node.owes, false), node.parent);
         self.unlink(index);
         self.move_to(index, parent);
+        let mut under_way = Vec::new();
         let mut here = Some(index);
         while let Some(below) = here {
             here = self.next_below(below, index);
             self.leave_due(below);
+            if self.is_handled(below) {
+                // Whoever holds its token decides about something that is over.
+                self.unlink(below);
+                self.release(below);
+                continue;
+            }
             let node = self.at_mut(below);
             node.state = State::Idle;
             node.waiting = 0;
@@ -55,10 +68,51 @@ impl Tree {
             node.kept = false;
             node.owes = false;
             node.fall = false;
-            node.own = None;
+            let own = node.own.take();
+            if node.kind.is_voter() || node.kind == Kind::Region {
+                under_way.extend(own.map(|request| (below, request)));
+            }
+        }
+        // Its own requests come along.
+        for (origin, request) in under_way {
+            self.deliver(origin, request);
         }
         if owed {
             self.take_vote(former, Vote::Abstain);
+        }
+    }
+
+    /// Puts a node between its parent and those that were linked there after `mark` and before it: they were polled inside
+    /// it. What they owe they owe to it from now on, and it owes instead.
+    #[inline(never)]
+    pub(super) fn adopt(&mut self, index: u32, mark: u32) {
+        let parent = self.at(index).parent;
+        let mut first = index;
+        while first != self.at(parent).first_child {
+            let before = self.at(first).prev;
+            if self.at(before).linked.wrapping_sub(mark) as i32 <= 0 {
+                break;
+            }
+            first = before;
+        }
+        while first != index {
+            let next = self.at(first).next;
+            self.unlink(first);
+            self.move_to(first, index);
+            let (owes, passed) = {
+                let child = self.at(first);
+                (child.owes, child.state == State::Passed)
+            };
+            self.at_mut(index).passed |= passed;
+            if owes {
+                self.at_mut(parent).waiting -= 1;
+                self.at_mut(index).waiting += 1;
+            }
+            first = next;
+        }
+        if self.at(index).waiting > 0 {
+            self.at_mut(index).owes = true;
+            self.at_mut(parent).waiting += 1;
         }
     }
 
@@ -164,14 +218,11 @@ impl Tree {
     /// A voter or a region lets go of everything below it, unless others have to be asked first.
     pub(super) fn falls(&mut self, index: u32) -> bool {
         self.leave_due(index);
-        if !self.may_fall(index) {
-            if self.at(index).state == State::Asked && !self.is_due(index) {
-                self.at_mut(index).state = State::Idle;
-            }
-            return self.at(index).fall;
+        let falls = self.may_fall(index);
+        if falls {
+            self.erase_below(index);
         }
-        self.erase_below(index);
-        true
+        falls
     }
 
     /// How many requests of their own are in progress around a node, itself included, its root not.

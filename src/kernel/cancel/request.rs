@@ -14,6 +14,9 @@ use crate::kernel::cancel::node::{Kind, NIL, State, Vote};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::task::key::Key;
 
+/// How often voters that have opened meanwhile put off a fall.
+const MOST_ROUNDS: u8 = 16;
+
 impl Tree {
     /// Restarts everything below `x` with a new request, of which `x` is the origin.
     pub(super) fn deliver(&mut self, x: u32, request: Cancellation) {
@@ -58,7 +61,17 @@ impl Tree {
     }
 
     fn restart(&mut self, index: u32) {
+        self.leave_due(index);
         let node = self.at_mut(index);
+        if node.state == State::Asked {
+            // It has not acted yet: whether it is to, those below it decide anew.
+            node.state = if node.again {
+                State::Taken
+            } else {
+                State::Idle
+            };
+        }
+        node.rounds = 0;
         node.waiting = 0;
         node.passed = false;
         node.kept = false;
@@ -117,9 +130,9 @@ impl Tree {
         self.stir(task);
     }
 
-    /// Has a task polled, which will find that a request is under way.
+    /// Has a task polled, which will find that a request is under way. One whose poll begins just now finds it anyway.
     fn stir(&mut self, task: Key) {
-        if self.effects.tasks.last() != Some(&task) {
+        if !self.starting && self.effects.tasks.last() != Some(&task) {
             self.effects.tasks.push(task);
         }
     }
@@ -230,8 +243,13 @@ impl Tree {
         None
     }
 
-    /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not.
+    /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not. But who
+    /// handles one request after the other, and waits anew each time, does not put off for ever what others have passed.
     pub(super) fn may_fall(&mut self, x: u32) -> bool {
+        let rounds = self.at(x).rounds;
+        if rounds == MOST_ROUNDS {
+            return true;
+        }
         let mut here = x;
         let late = loop {
             match self.next_below(here, x) {
@@ -248,6 +266,7 @@ impl Tree {
         }
         let request = self.request_of(x).unwrap_or_default();
         self.deliver(x, request);
+        self.at_mut(x).rounds = rounds + 1;
         false
     }
 
@@ -262,7 +281,7 @@ impl Tree {
             if node.polls <= polls && (node.direct || !queued) {
                 self.leave_due(here);
                 if !self.at(here).fall {
-                    self.at_mut(here).state = State::Parked;
+                    self.park(here);
                 }
                 if self.at(here).owes {
                     self.vote(here, Vote::Abstain);
@@ -273,6 +292,15 @@ impl Tree {
             } else {
                 here = next;
             }
+        }
+    }
+
+    /// The request passes a node by. One that is below it and has taken effect is kept, for when it is polled again.
+    fn park(&mut self, index: u32) {
+        self.at_mut(index).state = State::Parked;
+        if self.at(index).passed {
+            let request = self.request_of(index);
+            self.at_mut(index).own = request;
         }
     }
 
@@ -299,6 +327,12 @@ impl Tree {
             );
         }
         (None, self.at(root).fall || self.is_due(root))
+    }
+
+    /// Whether a region was told to let go, and has not done so yet.
+    #[inline]
+    pub(super) fn is_to_fall(&self, index: u32) -> bool {
+        self.at(index).fall && self.at(index).state != State::Passed
     }
 
     /// Whether a node has a request of its own in progress.

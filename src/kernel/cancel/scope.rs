@@ -40,6 +40,21 @@ impl Drop for Within<'_> {
     }
 }
 
+/// Ends [`Scope::tentatively`], also on unwinding.
+struct Tentative {
+    /// There was no scope around.
+    top: bool,
+}
+
+impl Drop for Tentative {
+    #[inline]
+    fn drop(&mut self) {
+        if self.top {
+            with_current(|state| state.scopes.current.set(NodeKey::NONE));
+        }
+    }
+}
+
 impl Scope {
     pub(crate) const fn new(kind: Kind) -> Self {
         Self {
@@ -88,6 +103,32 @@ impl Scope {
             state.keep_waker(key, waker);
         }
         true
+    }
+
+    /// Polls what is inside for the first time, before there is a node: it may be ready at once and need none. Otherwise
+    /// [`enter_around`](Self::enter_around) with what comes back puts the node where it would have been.
+    #[inline]
+    pub(crate) fn tentatively<R>(f: impl FnOnce() -> R) -> (R, u32) {
+        let begun = with_current(|state| {
+            let top = state.scopes.current.get() == NodeKey::NONE;
+            if top {
+                // Awaits get nodes, which can be moved.
+                state.scopes.current.set(NodeKey::TENTATIVE);
+            }
+            (state.scopes.linked.get(), top)
+        });
+        let (mark, top) = begun.unwrap_or((0, false));
+        let _tentative = Tentative { top };
+        (f(), mark)
+    }
+
+    /// [`enter`](Self::enter) after what is inside was polled already.
+    pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u32) -> bool {
+        let in_task = self.enter(waker);
+        if in_task {
+            self.node(|tree, index| tree.adopt(index, mark));
+        }
+        in_task
     }
 
     /// Polls what is inside.
@@ -204,11 +245,15 @@ impl Scope {
     }
 
     /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
-    pub(crate) fn expire(&self, now: u64, request: Cancellation) {
+    /// `at_once` says that everything inside was polled just now, for the first time.
+    pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
         self.node(|tree, index| {
             tree.at_mut(index).expired = true;
             if !tree.is_preceded(index, now) {
                 tree.deliver(index, request);
+                if at_once {
+                    tree.cancel_awaited(index);
+                }
             }
         });
     }
@@ -216,7 +261,7 @@ impl Scope {
     /// Whether a region is to let go now. Then everything below it has been forgotten.
     #[inline]
     pub(crate) fn region_falls(&self) -> bool {
-        self.node(|tree, index| tree.at(index).fall && tree.falls(index))
+        self.node(|tree, index| tree.is_to_fall(index) && tree.falls(index))
             .unwrap_or(false)
     }
 }
@@ -229,6 +274,15 @@ impl Drop for Scope {
 }
 
 impl LoopState {
+    /// Moves the deadline of a region by somebody who only knows the node.
+    pub(crate) fn set_deadline_of(&self, key: NodeKey, deadline: u64) {
+        self.tree(|tree| {
+            if let Some(index) = tree.find(key) {
+                tree.at_mut(index).deadline = deadline;
+            }
+        });
+    }
+
     /// A request of a node's own to what is inside, by somebody who only knows the node.
     pub(crate) fn deliver_to(&self, key: NodeKey, request: Cancellation) {
         self.tree(|tree| {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::{Kind, NodeKey};
+use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::waker::with_current;
@@ -89,14 +89,13 @@ impl Cancelled {
     /// }).unwrap();
     /// ```
     pub async fn resume(self) -> ! {
+        let request = self.cancellation.clone();
         let mut token = Some(self);
         let mut scope = Scope::new(Kind::Resume);
         poll_fn(|context| {
             match token.take() {
                 Some(mut token) => scope.resume(context.waker(), &mut token),
-                None => {
-                    let _ = scope.enter(context.waker());
-                }
+                None => scope.go_on_raising(context.waker(), &request),
             }
             Poll::<()>::Pending
         })
@@ -176,15 +175,9 @@ impl Cancellation {
     /// }).unwrap();
     /// ```
     pub async fn resume(self) -> ! {
-        let mut request = Some(self);
         let mut scope = Scope::new(Kind::Resume);
         poll_fn(|context| {
-            match request.take() {
-                Some(request) => scope.raise(context.waker(), request.raised()),
-                None => {
-                    let _ = scope.enter(context.waker());
-                }
-            }
+            scope.go_on_raising(context.waker(), &self);
             Poll::<()>::Pending
         })
         .await;
@@ -211,14 +204,14 @@ impl Scope {
         });
         match adopted {
             Some(key) => self.adopt(key, state),
-            None => self.raise(waker, token.cancellation.raised()),
+            None => self.go_on_raising(waker, &token.cancellation),
         }
     }
 
-    /// A cancellation begins here.
-    fn raise(&mut self, waker: &Waker, request: Cancellation) {
-        if self.enter(waker) {
-            self.begin_raise(request);
+    /// A cancellation begins here: at the first poll, and again where it is polled elsewhere than before.
+    fn go_on_raising(&mut self, waker: &Waker, request: &Cancellation) {
+        if self.enter(waker) && self.standing() != State::Passed {
+            self.begin_raise(request.raised());
         }
     }
 }

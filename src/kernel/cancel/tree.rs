@@ -5,6 +5,7 @@
 
 use std::task::Waker;
 
+use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
 use crate::kernel::clock::NEVER;
 use crate::kernel::task::key::Key;
@@ -14,6 +15,8 @@ use crate::kernel::task::key::Key;
 pub(crate) struct Effects {
     /// Tasks in which a request is under way, to be marked so and woken.
     pub(crate) tasks: Vec<Key>,
+    /// Tasks that are to end, and why.
+    pub(crate) cancels: Vec<(Key, Cancellation)>,
     /// Wakers of nodes that were asked.
     pub(crate) wakers: Vec<Waker>,
     /// Wakers that nobody needs any more.
@@ -22,7 +25,10 @@ pub(crate) struct Effects {
 
 impl Effects {
     pub(crate) fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.wakers.is_empty() && self.trash.is_empty()
+        self.tasks.is_empty()
+            && self.cancels.is_empty()
+            && self.wakers.is_empty()
+            && self.trash.is_empty()
     }
 }
 
@@ -35,6 +41,8 @@ pub(crate) struct Tree {
     taken: usize,
     /// The generation of the next node.
     generation: u32,
+    /// Counts linkings.
+    pub(super) linked: u32,
     /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
     pub(super) starting: bool,
     /// The nodes that a request restarts; kept for its capacity.
@@ -49,6 +57,7 @@ impl Tree {
             free: NIL,
             taken: 0,
             generation: 0,
+            linked: 0,
             starting: false,
             order: Vec::new(),
             effects: Effects::default(),
@@ -96,6 +105,7 @@ impl Tree {
         };
         let node = Node {
             generation: self.generation,
+            linked: self.linked,
             parent: NIL,
             root: if root == NIL { index } else { root },
             first_child: NIL,
@@ -104,6 +114,7 @@ impl Tree {
             due_prev: index,
             due_next: index,
             polls: 0,
+            rounds: 0,
             waiting: 0,
             kind,
             state: State::Idle,
@@ -145,8 +156,11 @@ impl Tree {
 
     #[inline]
     fn link(&mut self, index: u32, parent: u32) {
+        self.linked = self.linked.wrapping_add(1);
+        let linked = self.linked;
         let first = self.at(parent).first_child;
         let node = self.at_mut(index);
+        node.linked = linked;
         node.parent = parent;
         node.next = NIL;
         if first == NIL {
@@ -232,23 +246,18 @@ impl Tree {
 
     /// Erases everything below a node: their keys go stale, and what they still owe is nobody's business any more.
     pub(super) fn erase_below(&mut self, top: u32) {
+        let mut here = top;
         loop {
-            let mut leaf = top;
-            while self.at(leaf).first_child != NIL {
-                leaf = self.at(leaf).first_child;
+            match self.at(here).first_child {
+                NIL if here == top => return,
+                NIL => {
+                    let parent = self.at(here).parent;
+                    self.unlink(here);
+                    self.release(here);
+                    here = parent;
+                }
+                child => here = child,
             }
-            if leaf == top {
-                return;
-            }
-            // The leaves of one parent go without walking down again.
-            let parent = self.at(leaf).parent;
-            while leaf != NIL && self.at(leaf).first_child == NIL {
-                let next = self.at(leaf).next;
-                self.unlink(leaf);
-                self.release(leaf);
-                leaf = next;
-            }
-            debug_assert!(parent == top || self.at(parent).parent != NIL);
         }
     }
 

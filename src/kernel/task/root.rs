@@ -65,6 +65,8 @@ impl<F: Future, H: Home> RootFuture<'_, F, H> {
         if let Err(payload) = dropped {
             self.header.0.note_mishap(payload);
         }
+        // A destructor may have polled a scope.
+        self.home.fell(&self.header.0);
         match outcome {
             Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
             _ => self.header.0.state.finish(),

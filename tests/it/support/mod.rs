@@ -3,12 +3,15 @@
 pub(crate) mod audit;
 mod caught;
 mod evil;
+pub(crate) mod lab;
 mod probe;
 mod proc;
 mod recorder;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod story;
+mod together;
 mod trace;
 mod waiting;
 mod warnings;
@@ -27,6 +30,8 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use story::{Story, ending, outcome, told};
+pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;

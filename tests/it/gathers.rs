@@ -1,0 +1,710 @@
+//! Chapter 7a: `gather`, `gather!`, `Gather::settled`, `Gather::fail_fast`, `try_gather`.
+
+use std::cell::OnceCell;
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use callsoon::{
+    EventLoop, TaskError, TryGatherError, all_tasks, catch_cancelled, create_task, current_task,
+    gather, get_running_loop, shield, sleep, sleep_with, timeout, try_gather, yield_now,
+};
+
+use crate::support::{
+    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, one_turn, outcome,
+    panic_text, quiet_panics, told, virtual_loop,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// Makes something inside a running loop.
+fn made<T>(mut make: impl FnMut() -> T) -> impl Future<Output = T> {
+    poll_fn(move |_| Poll::Ready(make()))
+}
+
+/// Fails after a time, by a panic.
+async fn bad(seconds: f64) -> &'static str {
+    sleep(secs(seconds)).await;
+    panic!("on purpose, after {seconds} s")
+}
+
+#[test]
+fn values_come_in_the_order_of_the_arguments_after_the_longest_time() {
+    told(
+        async |story| {
+            let naps = gather([3, 1, 2].map(|n| sleep_with(n * SECOND, n))).await;
+            story.say(format!("{:?}", naps.unwrap()));
+            let (one, text, unit) = callsoon::gather!(
+                sleep_with(SECOND, 1),
+                sleep_with(2 * SECOND, "two"),
+                async {}
+            )
+            .await
+            .unwrap();
+            story.say(format!("{one} {text} {unit:?}"));
+        },
+        ["3: [3, 1, 2]", "5: 1 two ()"],
+    );
+}
+
+#[test]
+fn children_are_tasks_that_begin_in_order_before_anybody_awaits() {
+    told(
+        async |story| {
+            let naps = gather((0..3).map(|n| {
+                let s = story.clone();
+                async move { s.say(format!("{n} begins")) }
+            }));
+            assert_eq!(all_tasks().len(), 3 + 1);
+            yield_now().await;
+            story.say("not awaited yet");
+            naps.await.unwrap();
+        },
+        [
+            "0: 0 begins",
+            "0: 1 begins",
+            "0: 2 begins",
+            "0: not awaited yet",
+        ],
+    );
+}
+
+#[test]
+fn m2_nothing_gathered_is_ready_at_once() {
+    audited(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let checked = event_loop.run_until_complete(async {
+            let none = || Vec::<std::future::Ready<u8>>::new();
+            let failing = || Vec::<std::future::Ready<Result<u8, u8>>>::new();
+            assert_eq!(Waiting::new(gather(none())).poll().unwrap().unwrap(), []);
+            let settled = Waiting::new(gather(none()).settled()).poll();
+            assert!(settled.unwrap().is_empty());
+            assert!(
+                Waiting::new(try_gather(failing()))
+                    .poll()
+                    .unwrap()
+                    .unwrap()
+                    .is_empty()
+            );
+            let fast = Waiting::new(gather(failing()).fail_fast()).poll();
+            assert!(fast.unwrap().unwrap().is_empty());
+        });
+        checked.unwrap();
+    });
+}
+
+#[test]
+fn twelve_of_different_types_are_gathered_too() {
+    told(
+        async |_| {
+            let all = callsoon::gather!(
+                ready(0u8),
+                ready(1u16),
+                ready(2u32),
+                ready(3u64),
+                ready(4i8),
+                ready(5i16),
+                ready(6i32),
+                ready(7i64),
+                ready('8'),
+                ready("9"),
+                ready(10.0),
+                ready([11]),
+            );
+            let all = all.await.unwrap();
+            assert_eq!((all.0, all.8, all.11), (0, '8', [11]));
+        },
+        [],
+    );
+}
+
+#[test]
+fn the_first_failure_is_given_at_once_and_the_others_run_on_unheard() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let all: [std::pin::Pin<Box<dyn Future<Output = &'static str>>>; 4] = [
+                Box::pin(s.clone().worker("first", 3.0, 0.0)),
+                Box::pin(bad(1.0)),
+                // A later failure is nobody's business.
+                Box::pin(bad(2.0)),
+                Box::pin(s.worker("last", 4.0, 0.0)),
+            ];
+            let error = gather(all).await.unwrap_err();
+            story.say(format!("{error}"));
+            assert_eq!(error.index, 1);
+            sleep(9 * SECOND).await;
+        },
+        [
+            "1: gathered future 1: the task panicked: on purpose, after 1 s",
+            "3: first is done",
+            "4: last is done",
+        ],
+    );
+}
+
+#[test]
+fn settled_waits_for_all_however_they_end() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let cancelled = create_task(pending::<()>());
+            let canceller = cancelled.as_ref();
+            get_running_loop().call_later(SECOND, move || {
+                canceller.cancel_with("alone");
+            });
+            let (a, b, c) = callsoon::gather!(bad(1.0), s.worker("b", 2.0, 0.0), async {
+                match cancelled.await {
+                    Err(TaskError::Cancelled(request)) => request.resume().await,
+                    other => other.unwrap(),
+                }
+            })
+            .settled()
+            .await;
+            story.say(outcome(a));
+            story.say(outcome(b));
+            story.say(outcome(c));
+        },
+        [
+            "2: b is done",
+            "2: the task panicked: on purpose, after 1 s",
+            r#"2: "b""#,
+            "2: the task was cancelled: alone",
+        ],
+    );
+}
+
+#[test]
+fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() {
+    told(
+        async |story| {
+            let child = Rc::new(OnceCell::new());
+            let all = gather([1.0, 2.0].map(|time| {
+                let (s, child) = (story.clone(), Rc::clone(&child));
+                async move {
+                    child.get_or_init(|| current_task().unwrap());
+                    s.worker("child", time, 0.0).await
+                }
+            }));
+            yield_now().await;
+            child.get().unwrap().cancel_with("alone");
+            let error = all.await.unwrap_err();
+            story.say(&error);
+            assert!(error.error.cancelled().is_some());
+            assert_eq!(current_task().unwrap().cancelling(), 0);
+            sleep(9 * SECOND).await;
+        },
+        [
+            "0: child is cancelled: alone",
+            "0: child is clean",
+            "0: gathered future 0: the task was cancelled: alone",
+            "2: child is done",
+        ],
+    );
+}
+
+#[test]
+fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
+    for settled in [false, true] {
+        told(
+            async move |story| {
+                let s = story.clone();
+                let mut outer = create_task(async move {
+                    let naps = [(1.0, 0.0), (9.0, 1.0), (9.0, 2.0)];
+                    let all =
+                        gather(naps.map(|(work, clean)| s.clone().worker("child", work, clean)));
+                    if settled {
+                        format!("{:?}", all.settled().await.len())
+                    } else {
+                        format!("{:?}", all.await)
+                    }
+                });
+                sleep(2 * SECOND).await;
+                outer.cancel_with("enough");
+                story.say(outcome((&mut outer).await));
+            },
+            [
+                "1: child is done",
+                "2: child is cancelled: enough",
+                "2: child is cancelled: enough",
+                "3: child is clean",
+                "4: child is clean",
+                "4: the task was cancelled: enough",
+            ],
+        );
+    }
+}
+
+#[test]
+fn children_that_keep_on_do_not_keep_the_gather_from_being_cancelled() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = create_task(async move {
+                let all = gather([s.clone().stubborn("a", 9.0, 1.0), s.stubborn("b", 9.0, 2.0)]);
+                all.await.unwrap()
+            });
+            sleep(SECOND).await;
+            outer.cancel_with("stop");
+            story.say(outcome(outer.await));
+        },
+        [
+            "1: a ignores: cancelled: stop",
+            "1: b ignores: cancelled: stop",
+            "3: the task was cancelled: stop",
+        ],
+    );
+}
+
+#[test]
+fn a_second_request_cancels_the_clean_up_of_the_children() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = create_task(async move {
+                gather([s.worker("child", 9.0, 9.0)]).await.unwrap();
+            });
+            sleep(SECOND).await;
+            outer.cancel_with("first");
+            sleep(SECOND).await;
+            outer.cancel_with("second");
+            story.say(outcome(outer.await));
+        },
+        [
+            "1: child is cancelled: first",
+            "2: the task was cancelled: second",
+        ],
+    );
+}
+
+#[test]
+fn a_gather_in_a_shielded_task_leaves_its_children_and_one_of_shielded_tasks_leaves_them() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let mut inner =
+                create_task(async move { gather([s.worker("a", 3.0, 0.0)]).await.unwrap() });
+            assert!(timeout(SECOND, shield(&mut inner)).await.is_err());
+            story.say(outcome(inner.await));
+            let mut kept = create_task(story.clone().worker("b", 3.0, 0.0));
+            let late = timeout(SECOND, async {
+                let kept = &mut kept;
+                // A borrowed task cannot go into a gather, whose children are tasks of their own; a shared one can.
+                shield(kept).await.unwrap()
+            });
+            assert!(late.await.is_err());
+            story.say(outcome(kept.await));
+        },
+        ["3: a is done", r#"3: ["a"]"#, "6: b is done", r#"6: "b""#],
+    );
+}
+
+#[test]
+fn tasks_that_are_gathered_are_cancelled_with_the_gather_and_shielded_ones_are_not() {
+    told(
+        async |story| {
+            let tasks = [1, 2].map(|_| create_task(story.clone().worker("task", 3.0, 0.0)));
+            let shielded = create_task(story.clone().worker("shielded", 3.0, 0.0));
+            let late = timeout(SECOND, async move {
+                let [a, b] = tasks;
+                let all = callsoon::gather!(a, b, shield(shielded));
+                all.await.unwrap().0
+            });
+            story.say(late.await.is_err());
+            sleep(9 * SECOND).await;
+        },
+        [
+            "1: task is cancelled",
+            "1: task is cancelled",
+            "1: task is clean",
+            "1: task is clean",
+            "1: true",
+            "3: shielded is done",
+        ],
+    );
+}
+
+#[test]
+fn try_gather_cancels_the_others_at_the_first_failure_and_waits_for_them() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let child = |n: u32| {
+                let s = s.clone();
+                async move {
+                    if n == 1 {
+                        sleep(SECOND).await;
+                        return Err("no");
+                    }
+                    s.worker("child", 9.0, f64::from(n)).await;
+                    Ok(n)
+                }
+            };
+            let error = try_gather((0..3).map(child)).await.unwrap_err();
+            story.say(&error);
+            assert_eq!(error.index(), 1);
+        },
+        [
+            "1: child is cancelled: another of those gathered with it has failed",
+            "1: child is cancelled: another of those gathered with it has failed",
+            "1: child is clean",
+            "3: child is clean",
+            "3: gathered future 1: no",
+        ],
+    );
+}
+
+#[test]
+fn try_gather_gives_values_and_counts_panics_and_cancellations_as_failures() {
+    told(
+        async |story| {
+            let fine = try_gather([1, 2].map(|n| sleep_with(SECOND, Ok::<_, ()>(n)))).await;
+            story.say(format!("{:?}", fine.unwrap()));
+            let error =
+                try_gather([1.0, 2.0].map(|s| async move { Ok::<_, ()>(bad(s).await) })).await;
+            let Err(TryGatherError::Ended { index: 0, error }) = error else {
+                panic!("{error:?}");
+            };
+            story.say(error);
+            let error = try_gather([1, 2].map(|n| async move {
+                sleep(n * SECOND).await;
+                current_task().unwrap().cancel_with("by itself");
+                sleep(SECOND).await;
+                Ok::<_, ()>(())
+            }));
+            let Err(TryGatherError::Ended { index: 0, error }) = error.await else {
+                unreachable!()
+            };
+            story.say(error);
+        },
+        [
+            "1: [1, 2]",
+            "2: the task panicked: on purpose, after 1 s",
+            "3: the task was cancelled: by itself",
+        ],
+    );
+}
+
+#[test]
+fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let child = |n: u32| {
+                let s = s.clone();
+                async move {
+                    match n {
+                        1 => Err(sleep_with(SECOND, "no").await),
+                        _ => Ok(s.worker("child", 2.0, 0.0).await),
+                    }
+                }
+            };
+            let error = gather((0..3).map(child)).fail_fast().await.unwrap_err();
+            story.say(error);
+            sleep(9 * SECOND).await;
+        },
+        [
+            "1: gathered future 1: no",
+            "2: child is done",
+            "2: child is done",
+        ],
+    );
+}
+
+#[test]
+fn a_cancelled_try_gather_asks_its_children_once_and_gives_their_errors() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = create_task(async move {
+                let t = s.clone();
+                let ended = try_gather([0, 1].map(|n| {
+                    let s = s.clone();
+                    async move {
+                        let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
+                        s.say(format!("{n} is {cancelled}"));
+                        sleep(5 * SECOND).await;
+                        if n == 0 {
+                            Err("could not save")
+                        } else {
+                            cancelled.resume().await
+                        }
+                    }
+                }));
+                let ended: Result<Vec<()>, _> = ended.await;
+                t.say(ended.unwrap_err());
+                sleep(SECOND).await;
+                t.say("not reached");
+            });
+            sleep(SECOND).await;
+            outer.cancel_with("first");
+            sleep(SECOND).await;
+            outer.cancel_with("second");
+            story.say(outcome(outer.await));
+        },
+        [
+            "1: 0 is cancelled: first",
+            "1: 1 is cancelled: first",
+            "6: gathered future 0: could not save",
+            "6: the task was cancelled: second",
+        ],
+    );
+}
+
+#[test]
+fn a_gather_that_is_dropped_asks_its_children_to_end() {
+    told(
+        async |story| {
+            drop(gather([story.clone().worker("never begun", 9.0, 0.0)]));
+            let all = gather([story.clone().worker("begun", 9.0, 1.0)]);
+            yield_now().await;
+            drop(all);
+            let some = try_gather([async {
+                pending::<()>().await;
+                Ok::<_, ()>(())
+            }]);
+            drop(some);
+            story.say("all dropped");
+            sleep(2 * SECOND).await;
+        },
+        [
+            "0: all dropped",
+            "0: begun is cancelled: whoever gathered it was dropped",
+            "1: begun is clean",
+        ],
+    );
+}
+
+#[test]
+fn a_failure_after_a_gather_was_dropped_is_reported_once() {
+    told(
+        async |story| {
+            let all = gather([async {
+                drop(catch_cancelled(pending::<()>()).await);
+                panic!("on purpose");
+            }]);
+            let all: callsoon::Gather<Vec<callsoon::Task<()>>> = all;
+            yield_now().await;
+            drop(all);
+            sleep(SECOND).await;
+            story.say("the loop goes on");
+        },
+        [
+            "report: Task exception was never retrieved (on purpose)",
+            "1: the loop goes on",
+        ],
+    );
+}
+
+#[test]
+fn gathers_of_gathers_are_cancelled_from_the_inside_out() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = create_task(async move {
+                let inner = |name| {
+                    let s = s.clone();
+                    async move {
+                        let both =
+                            gather([s.clone().worker(name, 9.0, 0.0), s.worker(name, 9.0, 1.0)]);
+                        both.await.unwrap();
+                    }
+                };
+                gather([inner("a"), inner("b")]).await.unwrap();
+            });
+            sleep(SECOND).await;
+            outer.cancel();
+            story.say(outcome(outer.await));
+        },
+        [
+            "1: a is cancelled",
+            "1: a is cancelled",
+            "1: b is cancelled",
+            "1: b is cancelled",
+            "1: a is clean",
+            "1: b is clean",
+            "2: a is clean",
+            "2: b is clean",
+            "2: the task was cancelled",
+        ],
+    );
+}
+
+#[test]
+fn a_panic_of_the_iterator_leaves_the_children_that_it_gave_cancelled() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let made = create_task(async move {
+                let futures = (0..3).map(|n| {
+                    assert!(n < 2, "on purpose");
+                    s.clone().worker("child", 1.0, 0.0)
+                });
+                gather(futures).await.unwrap();
+            });
+            story.say(outcome(made.await));
+            sleep(2 * SECOND).await;
+        },
+        ["0: the task panicked: on purpose"],
+    );
+}
+
+#[test]
+fn outside_a_running_loop_gather_says_so() {
+    audited(|| {
+        quiet_panics();
+        for text in [
+            panic_text(|| drop(gather([async {}]))),
+            panic_text(|| drop(try_gather([async { Ok::<_, ()>(()) }]))),
+            panic_text(|| drop(callsoon::gather!(async {}))),
+        ] {
+            assert!(text.contains("no running event loop"), "{text}");
+        }
+    });
+}
+
+#[test]
+fn children_that_end_cost_their_waiter_one_poll() {
+    told(
+        async |_| {
+            let mut all = pin!(gather((0..1000).map(|n| sleep(n * SECOND))));
+            let mut polls = 0;
+            poll_fn(|context| {
+                polls += 1;
+                all.as_mut().poll(context).map(|ended| ended.unwrap().len())
+            })
+            .await;
+            assert_eq!(polls, 2);
+        },
+        [],
+    );
+}
+
+#[test]
+fn values_are_dropped_once_whether_they_are_taken_or_not() {
+    told(
+        async |story| {
+            let trace = Trace::new();
+            let probe = |n: u32| {
+                let trace = trace.clone();
+                async move { sleep_with(n * SECOND, DropProbe::new(&trace, n)).await }
+            };
+            let all = gather((1..3).map(probe)).await.unwrap();
+            trace.expect([]);
+            drop(all);
+            trace.expect(["drop 1", "drop 2"]);
+            // Dropped when one has ended and the other has not.
+            let all = gather((1..3).map(probe));
+            sleep(secs(1.5)).await;
+            trace.expect([]);
+            drop(all);
+            yield_now().await;
+            yield_now().await;
+            let mut dropped = trace.take();
+            dropped.sort();
+            assert_eq!(dropped, ["drop 1", "drop 2"]);
+            story.say("done");
+        },
+        ["3.5: done"],
+    );
+}
+
+#[test]
+fn a_gather_awaited_by_a_foreign_waker_wakes_it_once() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let all = event_loop.run_until_complete(made(|| gather([1, 2].map(|n| sleep(n * SECOND)))));
+        let mut waiting = Waiting::begun(all.unwrap());
+        event_loop.run_until_complete(sleep(secs(1.5))).unwrap();
+        assert!(!waiting.is_woken());
+        event_loop.run_until_complete(sleep(SECOND)).unwrap();
+        assert!(waiting.is_woken());
+        assert!(waiting.poll().unwrap().is_ok());
+        event_loop.close().unwrap();
+    });
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_child_from_ending() {
+    audited(|| {
+        quiet_panics();
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let all = event_loop.run_until_complete(made(|| gather([sleep(SECOND)])));
+        let mut waiting = Waiting::new(all.unwrap());
+        let evil = EvilWaker::new(|touch| {
+            assert!(
+                touch != Touch::Wake && touch != Touch::WakeByRef,
+                "on purpose"
+            );
+        });
+        assert!(waiting.poll_with(&evil.waker()).is_none());
+        event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
+        assert_eq!(evil.wakes(), 1);
+        assert!(waiting.poll().unwrap().is_ok());
+        trace.expect(["report: Exception in a waker (on purpose)"]);
+    });
+}
+
+/// A result, a cancellation of the waiter and one of the child, all in one turn and in every order.
+#[test]
+fn c7_a_gather_whose_last_child_ends_while_it_is_cancelled_is_cancelled() {
+    audited(|| {
+        for order in ["rc", "cr"] {
+            let trace = Trace::new();
+            let event_loop = virtual_loop(&trace);
+            let gate = event_loop.create_future::<Rc<DropProbe>>();
+            let g = gate.clone();
+            let mut task = event_loop.create_task(async move {
+                let child = async move { g.await.unwrap() };
+                gather([child]).await.unwrap().len()
+            });
+            one_turn(&event_loop);
+            one_turn(&event_loop);
+            for rival in order.chars() {
+                if rival == 'r' {
+                    let probe = Rc::new(DropProbe::new(&trace, "value"));
+                    gate.set_result(probe).ok().unwrap();
+                } else {
+                    task.cancel_with("outside");
+                }
+            }
+            drop(gate);
+            let end = event_loop.run_until_complete(async { outcome((&mut task).await) });
+            trace.push(format!("{order}: {}", end.unwrap()));
+            let _ = ending(&mut task);
+            event_loop.close().unwrap();
+            assert_eq!(
+                trace.take().last().unwrap().as_str(),
+                format!("{order}: the task was cancelled: outside")
+            );
+        }
+    });
+}
+
+#[test]
+fn k5_a_forgotten_gather_is_a_leak_and_no_hang() {
+    told(
+        async |story| {
+            let s: Story = story.clone();
+            let outer = create_task(async move {
+                let mut all = Box::pin(gather([s.clone().worker("child", 2.0, 0.0)]));
+                let polled = poll_fn(|context| Poll::Ready(all.as_mut().poll(context))).await;
+                assert!(polled.is_pending());
+                std::mem::forget(all);
+                sleep(9 * SECOND).await;
+            });
+            sleep(SECOND).await;
+            outer.cancel();
+            story.say(outcome(outer.await));
+            sleep(2 * SECOND).await;
+        },
+        ["1: the task was cancelled", "2: child is done"],
+    );
+}

@@ -1,0 +1,965 @@
+//! Chapters 7a and 7b: `timeout`, `timeout_at`, `wait_for`, `move_on_after`, `Timeout`.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use callsoon::{
+    CancelOrigin, Task, TimedOut, Timeout, TimeoutState, catch_cancelled, create_task,
+    current_task, get_running_loop, move_on_after, shield, sleep, sleep_with, task_group, timeout,
+    timeout_at, wait_for, yield_now,
+};
+
+use crate::support::{
+    CountingWaker, DropProbe, Story, Trace, Waiting, audited, ending, outcome, panic_text, told,
+    virtual_loop,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many timers are armed; one of them watches over the test.
+fn timers() -> usize {
+    get_running_loop().metrics().timers - 1
+}
+
+#[test]
+fn a_result_in_time_is_given_and_leaves_no_timer() {
+    told(
+        async |story| {
+            story.say(format!(
+                "{:?}",
+                wait_for(sleep_with(SECOND, 1), 2 * SECOND).await
+            ));
+            story.say(format!(
+                "{:?}",
+                timeout(2 * SECOND, sleep_with(SECOND, 2)).await
+            ));
+            story.say(format!(
+                "{:?}",
+                move_on_after(2 * SECOND, sleep_with(SECOND, 3)).await
+            ));
+            let when = story.at(9.0);
+            story.say(format!(
+                "{:?}",
+                timeout_at(when, sleep_with(SECOND, 4)).await
+            ));
+            assert_eq!(timers(), 0);
+        },
+        ["1: Ok(1)", "2: Ok(2)", "3: Some(3)", "4: Ok(4)"],
+    );
+}
+
+#[test]
+fn at_the_deadline_what_is_inside_is_cancelled_and_its_clean_up_waited_for() {
+    told(
+        async |story| {
+            let late = timeout(SECOND, story.clone().worker("a", 9.0, 0.5)).await;
+            story.say(format!("{late:?}"));
+            let late = timeout_at(story.at(3.0), story.clone().worker("b", 9.0, 0.0)).await;
+            story.say(format!("{late:?}"));
+            let late = wait_for(story.clone().worker("c", 9.0, 0.0), SECOND).await;
+            story.say(format!("{late:?}"));
+            let late = move_on_after(SECOND, story.clone().worker("d", 9.0, 0.0)).await;
+            story.say(format!("{late:?}"));
+        },
+        [
+            "1: a is cancelled",
+            "1.5: a is clean",
+            "1.5: Err(TimedOut)",
+            "3: b is cancelled",
+            "3: b is clean",
+            "3: Err(TimedOut)",
+            "4: c is cancelled",
+            "4: c is clean",
+            "4: Err(TimedOut)",
+            "5: d is cancelled",
+            "5: d is clean",
+            "5: None",
+        ],
+    );
+}
+
+#[test]
+fn what_catches_the_deadline_hears_that_it_is_one_and_nobody_counts_it_afterwards() {
+    told(
+        async |_| {
+            let me = current_task().unwrap();
+            let inner = me.clone();
+            let late = timeout(SECOND, async move {
+                let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
+                assert_eq!(cancelled.origin(), CancelOrigin::Timeout);
+                assert_eq!(inner.cancelling(), 1);
+                // What is taken back is the task's own requests, of which there is none.
+                assert_eq!(inner.uncancel(), 1);
+                cancelled.resume().await
+            });
+            let late: Result<(), TimedOut> = late.await;
+            assert!(late.is_err());
+            assert_eq!(me.cancelling(), 0);
+            yield_now().await;
+        },
+        [],
+    );
+}
+
+#[test]
+fn without_a_limit_wait_for_waits_for_ever() {
+    told(
+        async |story| {
+            let long = Duration::from_secs(1_000_000);
+            story.say(wait_for(sleep_with(long, "at last"), None).await.unwrap());
+            let limit = Timeout::at(None);
+            story.say(limit.run(sleep_with(long, "again")).await.unwrap());
+            assert!(!limit.expired());
+        },
+        ["1000000: at last", "2000000: again"],
+    );
+}
+
+#[test]
+fn a_zero_or_past_limit_lets_the_body_run_to_its_first_suspension() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let body = async move || {
+                s.say("begins");
+                yield_now().await;
+                s.say("never reached");
+            };
+            assert_eq!(timeout(Duration::ZERO, body()).await, Err(TimedOut));
+            assert_eq!(wait_for(body(), Duration::ZERO).await, Err(TimedOut));
+            assert_eq!(timeout_at(story.start, body()).await, Err(TimedOut));
+            let past = story.start.checked_sub(SECOND).unwrap_or(story.start);
+            assert_eq!(timeout_at(past, body()).await, Err(TimedOut));
+            assert_eq!(move_on_after(Duration::ZERO, body()).await, None);
+            assert_eq!(Timeout::at(Some(past)).run(body()).await, Err(TimedOut));
+            assert_eq!(timeout(Duration::ZERO, async { 7 }).await, Ok(7));
+            assert_eq!(timeout_at(past, async { 7 }).await, Ok(7));
+        },
+        ["0: begins"; 6],
+    );
+}
+
+#[test]
+fn a_zero_limit_never_starts_a_task_and_takes_the_result_of_one_that_has_ended() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let mut unstarted = create_task(async move { s.say("never started") });
+            assert!(wait_for(&mut unstarted, Duration::ZERO).await.is_err());
+            story.say(ending(&mut unstarted));
+            let mut ended = create_task(async { 5 });
+            sleep(Duration::ZERO).await;
+            sleep(Duration::ZERO).await;
+            assert_eq!(
+                wait_for(&mut ended, Duration::ZERO).await.unwrap().unwrap(),
+                5
+            );
+            let mut runs = create_task(story.clone().worker("runs", 9.0, 1.0));
+            yield_now().await;
+            assert!(wait_for(&mut runs, Duration::ZERO).await.is_err());
+            story.say(ending(&mut runs));
+        },
+        [
+            "0: the task was cancelled",
+            "0: runs is cancelled",
+            "1: runs is clean",
+            "1: the task was cancelled",
+        ],
+    );
+}
+
+#[test]
+fn c1_huge_limits_never_end_and_never_overflow() {
+    told(
+        async |story| {
+            let huge = [
+                Duration::MAX,
+                Duration::from_millis(u64::MAX),
+                Duration::from_nanos(u64::MAX),
+                Duration::from_secs(u64::MAX / 2),
+            ];
+            for delay in huge {
+                assert_eq!(timeout(delay, sleep_with(SECOND, 1)).await, Ok(1));
+                assert_eq!(wait_for(sleep_with(SECOND, 1), delay).await, Ok(1));
+                assert_eq!(move_on_after(delay, sleep_with(SECOND, 1)).await, Some(1));
+                let limit = Timeout::after(delay);
+                assert_eq!(limit.run(sleep_with(SECOND, 1)).await, Ok(1));
+            }
+            let far = (0..63)
+                .rev()
+                .find_map(|power| story.start.checked_add(Duration::from_secs(1 << power)))
+                .unwrap();
+            assert_eq!(timeout_at(far, sleep_with(SECOND, 1)).await, Ok(1));
+            let limit = Timeout::at(None);
+            let moved = limit.run(async {
+                limit.reschedule(Some(far)).unwrap();
+                sleep(SECOND).await;
+                assert_eq!(limit.when(), Some(far));
+            });
+            moved.await.unwrap();
+            assert_eq!(timers(), 0);
+        },
+        [],
+    );
+}
+
+#[test]
+fn c2_the_shortest_limits_are_never_early() {
+    told(
+        async |_| {
+            for nanos in (1..1000).step_by(7) {
+                let delay = Duration::from_nanos(nanos);
+                let before = get_running_loop().time();
+                timeout(delay, pending::<()>()).await.unwrap_err();
+                assert_eq!(get_running_loop().time() - before, delay);
+            }
+        },
+        [],
+    );
+}
+
+#[test]
+fn a_result_given_in_spite_of_the_deadline_is_the_result() {
+    told(
+        async |story| {
+            let limit = Timeout::after(SECOND);
+            let value = limit.run(story.clone().stubborn("late", 9.0, 1.0)).await;
+            story.say(format!("{value:?}, expired: {}", limit.expired()));
+            let mut task = create_task(story.clone().stubborn("task", 9.0, 1.0));
+            let value = wait_for(&mut task, SECOND).await;
+            story.say(format!("{:?}", value.unwrap().unwrap()));
+            let value = move_on_after(SECOND, async {
+                let caught = catch_cancelled(pending::<()>()).await;
+                caught.map_err(|_| "an error of its own")
+            });
+            story.say(format!("{:?}", value.await));
+        },
+        [
+            "1: late ignores: cancelled",
+            r#"2: Ok("late"), expired: true"#,
+            "3: task ignores: cancelled",
+            r#"4: "task""#,
+            r#"5: Some(Err("an error of its own"))"#,
+        ],
+    );
+}
+
+#[test]
+fn a_limit_cancels_a_task_and_waits_for_it_and_leaves_a_shielded_one() {
+    told(
+        async |story| {
+            let mut task = create_task(story.clone().worker("task", 9.0, 1.0));
+            assert!(timeout(SECOND, &mut task).await.is_err());
+            story.say(ending(&mut task));
+            let mut task = create_task(story.clone().worker("shielded", 2.0, 1.0));
+            assert!(timeout(SECOND, shield(&mut task)).await.is_err());
+            story.say(outcome(task.await));
+        },
+        [
+            "1: task is cancelled",
+            "2: task is clean",
+            "2: the task was cancelled",
+            "4: shielded is done",
+            r#"4: "shielded""#,
+        ],
+    );
+}
+
+#[test]
+fn a_panic_of_a_task_at_its_deadline_is_what_the_waiter_gets() {
+    told(
+        async |story| {
+            let mut task = create_task(async {
+                drop(catch_cancelled(pending::<()>()).await);
+                panic!("on purpose");
+            });
+            let ended: Result<Result<(), _>, _> = wait_for(&mut task, SECOND).await;
+            story.say(ended.unwrap().unwrap_err());
+        },
+        ["1: the task panicked: on purpose"],
+    );
+}
+
+#[test]
+fn a_future_of_the_loop_is_cancelled_at_the_deadline() {
+    told(
+        async |_| {
+            let future = get_running_loop().create_future::<u8>();
+            assert!(wait_for(future.clone(), SECOND).await.is_err());
+            assert!(future.cancelled());
+            let future = get_running_loop().create_future::<u8>();
+            assert!(wait_for(shield(future.clone()), SECOND).await.is_err());
+            assert!(!future.done());
+        },
+        [],
+    );
+}
+
+#[test]
+fn of_nested_limits_the_earliest_alone_says_that_time_is_over() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = timeout(SECOND, async move {
+                let inner = timeout(2 * SECOND, s.clone().worker("a", 9.0, 0.0)).await;
+                s.say(format!("not reached: {inner:?}"));
+            });
+            story.say(format!("outer {:?}", outer.await));
+            let s = story.clone();
+            let outer = timeout(2 * SECOND, async move {
+                let inner = timeout(SECOND, s.clone().worker("b", 9.0, 0.0)).await;
+                s.say(format!("inner {inner:?}"));
+            });
+            story.say(format!("outer {:?}", outer.await));
+        },
+        [
+            "1: a is cancelled",
+            "1: a is clean",
+            "1: outer Err(TimedOut)",
+            "2: b is cancelled",
+            "2: b is clean",
+            "2: inner Err(TimedOut)",
+            "2: outer Ok(())",
+        ],
+    );
+}
+
+#[test]
+fn of_equal_deadlines_the_outermost_goes_first() {
+    told(
+        async |story| {
+            let when = story.at(1.0);
+            let said = Rc::new(Cell::new(0));
+            let s = Rc::clone(&said);
+            let outer = timeout_at(when, async move {
+                let middle = timeout_at(when, async {
+                    let inner = timeout_at(when, pending::<()>()).await;
+                    s.set(s.get() + 1);
+                    inner
+                });
+                let middle = middle.await;
+                s.set(s.get() + 1);
+                middle
+            });
+            story.say(format!("{:?}", outer.await));
+            assert_eq!(said.get(), 0);
+        },
+        ["1: Err(TimedOut)"],
+    );
+}
+
+#[test]
+fn an_outer_deadline_interrupts_the_clean_up_of_an_inner_one() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = timeout(2 * SECOND, async move {
+                let inner = timeout(SECOND, s.clone().worker("inner", 9.0, 5.0)).await;
+                s.say(format!("not reached: {inner:?}"));
+            });
+            story.say(format!("{:?}", outer.await));
+        },
+        ["1: inner is cancelled", "2: Err(TimedOut)"],
+    );
+}
+
+#[test]
+fn an_inner_limit_that_expires_while_the_outer_one_does_adds_nothing() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let outer = timeout(SECOND, async move {
+                let caught = catch_cancelled(pending::<()>()).await;
+                s.say("cleaning up, with a limit of its own");
+                let late = timeout(SECOND, pending::<()>()).await;
+                s.say(format!("{late:?}"));
+                caught.unwrap_err().resume().await
+            });
+            let outer: Result<(), _> = outer.await;
+            story.say(format!("{outer:?}"));
+        },
+        [
+            "1: cleaning up, with a limit of its own",
+            "2: Err(TimedOut)",
+            "2: Err(TimedOut)",
+        ],
+    );
+}
+
+#[test]
+fn a_thousand_nested_limits_poll_what_is_inside_once_a_poll() {
+    told(
+        async |story| {
+            type Nested = std::pin::Pin<Box<dyn Future<Output = Result<(), TimedOut>>>>;
+            let polls = Rc::new(Cell::new(0));
+            let counted = Rc::clone(&polls);
+            let when = story.at(1.0);
+            let mut nested: Nested = Box::pin(poll_fn(move |_| {
+                counted.set(counted.get() + 1);
+                Poll::Pending
+            }));
+            for _ in 0..1000 {
+                let inner = nested;
+                nested = Box::pin(async move {
+                    timeout_at(when, inner).await?.unwrap();
+                    unreachable!("the outermost goes first")
+                });
+            }
+            assert_eq!(timeout_at(when, nested).await, Err(TimedOut));
+            story.say("the outermost");
+            assert!(polls.get() < 10, "polled {} times", polls.get());
+            assert_eq!(timers(), 0);
+        },
+        ["1: the outermost"],
+    );
+}
+
+#[test]
+fn errors_and_cancellations_from_elsewhere_pass_unchanged() {
+    told(
+        async |story| {
+            let error = timeout(SECOND, async { Err::<(), _>("its own") }).await;
+            assert_eq!(error, Ok(Err("its own")));
+            let limit = Timeout::after(9 * SECOND);
+            let l = limit.clone();
+            let mut task = create_task(async move { l.run(pending::<()>()).await });
+            sleep(SECOND).await;
+            task.cancel_with("enough");
+            story.say(outcome((&mut task).await));
+            assert!(!limit.expired());
+            assert_eq!(limit.reschedule(None), Err(TimeoutState::Finished));
+        },
+        ["1: the task was cancelled: enough"],
+    );
+}
+
+#[test]
+fn a_cancellation_from_within_passes_the_limit() {
+    told(
+        async |story| {
+            let mut task = create_task(async {
+                let me = current_task().unwrap();
+                let inside = timeout(9 * SECOND, async move {
+                    me.cancel_with("by itself");
+                    sleep(SECOND).await;
+                });
+                inside.await
+            });
+            story.say(outcome((&mut task).await));
+        },
+        ["0: the task was cancelled: by itself"],
+    );
+}
+
+#[test]
+fn a_limit_holds_during_the_clean_up_after_a_cancellation() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let mut task = create_task(async move {
+                let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
+                let me = current_task().unwrap();
+                assert_eq!(me.cancelling(), 1);
+                let late = timeout(SECOND, pending::<()>()).await;
+                s.say(format!("{late:?}"));
+                assert_eq!(me.cancelling(), 1);
+                assert_eq!(timeout(SECOND, async { 3 }).await, Ok(3));
+                cancelled.resume().await
+            });
+            yield_now().await;
+            task.cancel();
+            let ended: Result<(), _> = (&mut task).await;
+            story.say(outcome(ended));
+        },
+        ["1: Err(TimedOut)", "1: the task was cancelled"],
+    );
+}
+
+#[test]
+fn a_deadline_during_the_clean_up_after_a_cancellation_leaves_the_task_cancelled() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let limited = async move { timeout(2 * SECOND, s.worker("a", 9.0, 9.0)).await };
+            let mut task = create_task(limited);
+            sleep(SECOND).await;
+            task.cancel_with("first");
+            story.say(outcome((&mut task).await));
+        },
+        [
+            "1: a is cancelled: first",
+            "2: the task was cancelled: first",
+        ],
+    );
+}
+
+#[test]
+fn a_cancellation_during_the_clean_up_after_a_deadline_ends_the_task() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let limited = async move { timeout(SECOND, s.worker("a", 9.0, 9.0)).await };
+            let mut task = create_task(limited);
+            sleep(2 * SECOND).await;
+            task.cancel_with("second");
+            story.say(outcome((&mut task).await));
+        },
+        ["1: a is cancelled", "2: the task was cancelled: second"],
+    );
+}
+
+/// C7: the task that is waited for ends, its deadline comes, and the waiter is cancelled, all in one turn, in every order.
+#[test]
+fn c7_a_cancellation_is_never_swallowed_by_a_result_or_a_deadline() {
+    told(
+        async |story| {
+            for order in ["rdc", "rcd", "drc", "dcr", "crd", "cdr"] {
+                let when = get_running_loop().time() + SECOND;
+                let gate = get_running_loop().create_future::<u8>();
+                let waiter = Rc::new(RefCell::new(None::<Task<_>>));
+                for rival in order.chars() {
+                    match rival {
+                        'r' => {
+                            let gate = gate.clone();
+                            let give = move || {
+                                let _ = gate.set_result(1);
+                            };
+                            get_running_loop().call_at(when, give);
+                        }
+                        'd' => {
+                            let gate = gate.clone();
+                            let mut inner = create_task(async move { gate.await.unwrap() });
+                            let wait =
+                                async move { timeout_at(when, &mut inner).await.map(outcome) };
+                            waiter.replace(Some(create_task(wait)));
+                            sleep(Duration::ZERO).await;
+                        }
+                        _ => {
+                            let waiter = Rc::clone(&waiter);
+                            let cancel = move || {
+                                let waiter = waiter.borrow();
+                                assert!(waiter.as_ref().unwrap().cancel_with("outside"));
+                            };
+                            get_running_loop().call_at(when, cancel);
+                        }
+                    }
+                }
+                callsoon::sleep_until(when).await;
+                let waiter = waiter.take().unwrap();
+                story.say(format!("{order}: {}", outcome(waiter.await)));
+            }
+        },
+        [
+            "1: rdc: the task was cancelled: outside",
+            "2: rcd: the task was cancelled: outside",
+            "3: drc: the task was cancelled: outside",
+            "4: dcr: the task was cancelled: outside",
+            "5: crd: the task was cancelled: outside",
+            "6: cdr: the task was cancelled: outside",
+        ],
+    );
+}
+
+#[test]
+fn a_result_that_comes_with_the_deadline_wins_if_it_was_there_first() {
+    told(
+        async |story| {
+            let when = story.at(1.0);
+            let value = timeout_at(when, async move {
+                callsoon::sleep_until(when).await;
+                "in the same turn"
+            });
+            story.say(format!("{:?}", value.await));
+        },
+        [r#"1: Ok("in the same turn")"#],
+    );
+}
+
+#[test]
+fn a_timeout_says_where_it_stands_and_moves_only_while_it_holds() {
+    told(
+        async |story| {
+            let limit = Timeout::at(Some(story.at(5.0)));
+            assert_eq!(limit.when(), Some(story.at(5.0)));
+            let before = limit.reschedule(Some(story.at(1.0)));
+            story.say(before.unwrap_err());
+            let body = limit.run(async {
+                story.say(format!("{limit:?}").contains("Active"));
+                assert_eq!(limit.reschedule(Some(story.at(2.0))), Ok(()));
+                assert_eq!(limit.when(), Some(story.at(2.0)));
+                assert!(!limit.expired());
+                let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
+                assert!(limit.expired());
+                story.say(limit.reschedule(Some(story.at(9.0))).unwrap_err());
+                assert_eq!(limit.when(), Some(story.at(2.0)));
+                cancelled.resume().await
+            });
+            let late: Result<(), _> = body.await;
+            story.say(format!("{late:?}"));
+            story.say(limit.reschedule(None).unwrap_err());
+            let limit = Timeout::at(None);
+            limit.run(async {}).await.unwrap();
+            story.say(limit.reschedule(None).unwrap_err());
+            assert!(!limit.expired());
+        },
+        [
+            "0: the timeout has not been entered",
+            "0: true",
+            "2: the timeout is expiring",
+            "2: Err(TimedOut)",
+            "2: the timeout has expired",
+            "2: the timeout has finished",
+        ],
+    );
+}
+
+#[test]
+fn a_limit_is_moved_by_others_later_earlier_away_and_into_the_past() {
+    told(
+        async |story| {
+            for (at, to, name) in [
+                (1.0, Some(3.0), "later"),
+                (4.0, Some(4.5), "earlier"),
+                (5.0, Some(0.5), "past"),
+                (6.0, None, "away"),
+            ] {
+                let limit = Timeout::at(Some(story.at(at + 1.0)));
+                let (mover, s) = (limit.clone(), story.clone());
+                get_running_loop().call_at(story.at(at), move || {
+                    mover.reschedule(to.map(|to| s.at(to))).unwrap();
+                });
+                let slept = limit.run(callsoon::sleep_until(story.at(at + 2.0))).await;
+                story.say(format!("{name} {slept:?} {}", limit.expired()));
+            }
+        },
+        [
+            "3: later Ok(()) false",
+            "4.5: earlier Err(TimedOut) true",
+            "5: past Err(TimedOut) true",
+            "8: away Ok(()) false",
+        ],
+    );
+}
+
+#[test]
+fn a_limit_that_is_moved_in_the_turn_of_its_deadline_holds_on_if_it_was_moved_first() {
+    told(
+        async |story| {
+            let when = story.at(1.0);
+            for first in [true, false] {
+                let when = if first { when } else { story.at(3.0) };
+                let limit = Timeout::at(Some(when));
+                let mover = limit.clone();
+                let move_it = move || {
+                    let _ = mover.reschedule(Some(when + SECOND));
+                };
+                if first {
+                    get_running_loop().call_at(when, move_it);
+                } else {
+                    get_running_loop().call_soon(move || {
+                        // Armed after the limit's own timer.
+                        get_running_loop().call_at(when, move_it);
+                    });
+                }
+                let slept = limit.run(callsoon::sleep_until(when + SECOND / 2)).await;
+                story.say(format!("{first} {slept:?}"));
+            }
+        },
+        ["1.5: true Ok(())", "3: false Err(TimedOut)"],
+    );
+}
+
+#[test]
+fn a_limit_is_put_around_one_future_once() {
+    audited(|| {
+        let limit = Timeout::after(SECOND);
+        let run = limit.run(pending::<()>());
+        let text = panic_text(|| drop(limit.run(pending::<()>())));
+        assert_eq!(text, "a Timeout is put around one future, once");
+        drop(run);
+        assert_eq!(limit.reschedule(None), Err(TimeoutState::Finished));
+    });
+}
+
+#[test]
+fn outside_a_loop_a_limit_works_until_it_has_to_wait() {
+    audited(|| {
+        let mut ready = Waiting::new(timeout(SECOND, async { 4 }));
+        assert_eq!(ready.poll(), Some(Ok(4)));
+        let text = panic_text(|| Waiting::new(timeout(SECOND, pending::<()>())).poll());
+        assert!(text.contains("no running event loop"), "{text}");
+    });
+}
+
+#[test]
+fn a_limit_polled_by_a_foreign_waker_outside_any_task_drops_what_is_inside() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let probe = DropProbe::new(&trace, "inside");
+        let mut limited = Box::pin(timeout(SECOND, async move {
+            pending::<()>().await;
+            drop(probe);
+        }));
+        let (counter, waker) = CountingWaker::new();
+        let poll = Rc::new(RefCell::new(move || {
+            limited
+                .as_mut()
+                .poll(&mut std::task::Context::from_waker(&waker))
+        }));
+        let poller = Rc::clone(&poll);
+        event_loop.call_soon(move || assert!(poller.borrow_mut()().is_pending()));
+        let handle = event_loop.handle();
+        event_loop.call_later(2 * SECOND, move || handle.stop());
+        event_loop.run_forever().unwrap();
+        assert_eq!(counter.wakes(), 1);
+        let (poller, t) = (Rc::clone(&poll), trace.clone());
+        event_loop.call_soon(move || t.push(format!("{:?}", poller.borrow_mut()())));
+        crate::support::one_turn(&event_loop);
+        drop(poll);
+        trace.expect(["drop inside", "Ready(Err(TimedOut))"]);
+    });
+}
+
+/// Polls two futures with the task's own waker, as `join!` does.
+async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut first, mut second) = (None, None);
+    poll_fn(|context| {
+        if first.is_none() {
+            if let Poll::Ready(value) = a.as_mut().poll(context) {
+                first = Some(value);
+            }
+        }
+        if second.is_none() {
+            if let Poll::Ready(value) = b.as_mut().poll(context) {
+                second = Some(value);
+            }
+        }
+        if first.is_some() && second.is_some() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    })
+    .await;
+    (first.unwrap(), second.unwrap())
+}
+
+#[test]
+fn limits_side_by_side_in_one_task_do_not_touch_one_another() {
+    told(
+        async |story| {
+            let short = timeout(SECOND, story.clone().worker("short", 9.0, 0.0));
+            let long = timeout(3 * SECOND, story.clone().worker("long", 2.0, 0.0));
+            story.say(format!("{:?}", both(short, long).await));
+        },
+        [
+            "1: short is cancelled",
+            "1: short is clean",
+            "2: long is done",
+            r#"2: (Err(TimedOut), Ok("long"))"#,
+        ],
+    );
+}
+
+#[test]
+fn a_limit_around_limits_side_by_side_waits_for_both() {
+    told(
+        async |story| {
+            let inside = both(
+                timeout(2 * SECOND, story.clone().worker("a", 9.0, 0.25)),
+                timeout(3 * SECOND, story.clone().worker("b", 9.0, 0.5)),
+            );
+            story.say(format!("{:?}", timeout(SECOND, inside).await));
+        },
+        [
+            "1: a is cancelled",
+            "1: b is cancelled",
+            "1.25: a is clean",
+            "1.5: b is clean",
+            "1.5: Err(TimedOut)",
+        ],
+    );
+}
+
+#[test]
+fn an_inner_limit_may_end_while_the_outer_one_is_asking() {
+    told(
+        async |story| {
+            // One branch keeps on, so that its own limit's Pass outweighs it and all of it falls.
+            let inside = both(
+                story.clone().stubborn("keeps on", 9.0, 5.0),
+                story.clone().worker("passes on", 9.0, 1.0),
+            );
+            let late = timeout(SECOND, inside).await;
+            story.say(format!("{late:?}"));
+        },
+        [
+            "1: keeps on ignores: cancelled",
+            "1: passes on is cancelled",
+            "2: passes on is clean",
+            "2: Err(TimedOut)",
+        ],
+    );
+}
+
+#[test]
+fn a_group_inside_a_limit_is_waited_for() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let late = timeout(
+                SECOND,
+                task_group(async move |group| {
+                    group.create_task(async move {
+                        s.worker("child", 9.0, 1.0).await;
+                    });
+                }),
+            );
+            story.say(format!("{:?}", late.await.map(|ended| ended.is_ok())));
+        },
+        [
+            "1: child is cancelled",
+            "2: child is clean",
+            "2: Err(TimedOut)",
+        ],
+    );
+}
+
+#[test]
+fn a_limit_in_a_group_cancels_only_what_is_inside_it() {
+    told(
+        async |story| {
+            let s = story.clone();
+            let ended = task_group(async move |group| {
+                let t = s.clone();
+                group.create_task(async move {
+                    t.worker("child", 2.0, 0.0).await;
+                });
+                let late = timeout(SECOND, pending::<()>()).await;
+                s.say(format!("body {late:?}"));
+            });
+            story.say(ended.await.is_ok());
+        },
+        ["1: body Err(TimedOut)", "2: child is done", "2: true"],
+    );
+}
+
+#[test]
+fn limits_in_a_row_leave_nothing() {
+    told(
+        async |_| {
+            for n in 0..10_000 {
+                let nap = sleep(Duration::from_micros(n % 3));
+                let _ = timeout(Duration::from_micros(1), nap).await;
+            }
+            assert_eq!(timers(), 0);
+        },
+        [],
+    );
+}
+
+#[test]
+fn what_is_inside_is_dropped_before_the_caller_hears_of_it() {
+    told(
+        async |story| {
+            struct Says(Story, &'static str);
+            impl Drop for Says {
+                fn drop(&mut self) {
+                    self.0.say(self.1);
+                }
+            }
+            let (ready, late) = (story.clone(), story.clone());
+            timeout(SECOND, async move {
+                let _says = Says(ready, "dropped ready");
+                yield_now().await;
+            })
+            .await
+            .unwrap();
+            story.say("told ready");
+            let says = Says(late, "dropped late");
+            timeout(SECOND, async move {
+                pending::<()>().await;
+                drop(says);
+            })
+            .await
+            .unwrap_err();
+            story.say("told late");
+        },
+        [
+            "0: dropped ready",
+            "0: told ready",
+            "1: dropped late",
+            "1: told late",
+        ],
+    );
+}
+
+#[test]
+fn a_destructor_that_panics_at_the_deadline_is_the_tasks_panic() {
+    told(
+        async |story| {
+            struct Bad;
+            impl Drop for Bad {
+                fn drop(&mut self) {
+                    panic!("on purpose, by a destructor");
+                }
+            }
+            let task = create_task(timeout(SECOND, async {
+                let _bad = Bad;
+                pending::<()>().await;
+            }));
+            story.say(outcome(task.await));
+        },
+        ["1: the task panicked: on purpose, by a destructor"],
+    );
+}
+
+#[test]
+fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
+    told(
+        async |story| {
+            // Begun in one task, ended in another.
+            let mut limited = Box::pin(timeout(2 * SECOND, pending::<()>()));
+            let begun = create_task(async move {
+                let polled = poll_fn(|context| Poll::Ready(limited.as_mut().poll(context))).await;
+                assert!(polled.is_pending());
+                (limited,)
+            });
+            let (limited,) = begun.await.unwrap();
+            sleep(SECOND).await;
+            story.say(format!("{:?}", create_task(limited).await.unwrap()));
+        },
+        ["2: Err(TimedOut)"],
+    );
+}
+
+#[test]
+fn k5_a_forgotten_limit_is_a_leak_and_no_hang() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let t = trace.clone();
+        let task = event_loop.create_task(async move {
+            let mut limited = Box::pin(timeout(SECOND, sleep(9 * SECOND)));
+            let polled = poll_fn(|context| Poll::Ready(limited.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+            std::mem::forget(limited);
+            t.push(format!("{:?}", timeout(SECOND, pending::<()>()).await));
+            sleep(9 * SECOND).await;
+        });
+        let start: Instant = event_loop.time();
+        let canceller = task.as_ref();
+        event_loop.call_later(3 * SECOND, move || {
+            canceller.cancel();
+        });
+        let ended = event_loop.run_until_complete(task).unwrap();
+        trace.push(outcome(ended));
+        assert_eq!(event_loop.time() - start, 3 * SECOND);
+        trace.expect(["Err(TimedOut)", "the task was cancelled"]);
+    });
+}
