@@ -306,7 +306,7 @@ fn j4_threads_that_give_up_at_every_moment_leave_no_job_behind() {
             .build();
         let p = pool.clone();
         complete(&event_loop, async move {
-            for round in 0..3_000_u32 {
+            for round in 0..20_000_u32 {
                 let job = run_in_executor(Some(&p), move || round);
                 assert_eq!(job.await.unwrap(), round);
                 for _ in 0..round % 512 {
