@@ -40,6 +40,7 @@
 //! order of modules
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/sigpipe              writing to those who have gone
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
@@ -155,8 +156,10 @@
 //!   net/sock                 sock_recv and its kin
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/address        the name of one end of a connection
+//!   transport/pipe_end       one end of a pipe
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
+//!   transport/file_turn      what waits while a file is sent
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
@@ -164,7 +167,10 @@
 //!   transport/handle         what a program asks of a transport
 //!   transport/target         ConnectTo, ListenOn
 //!   transport/unix_path      Unix sockets' names and files
+//!   transport/attempt        from a name to a connected socket
 //!   transport/connect        create_connection
+//!   transport/pipes          connect_read_pipe, connect_write_pipe
+//!   transport/sendfile       sendfile over a transport
 //!   transport/listen         listening sockets that call back
 //!   transport/server         Server
 //!   transport/create_server  create_server
@@ -176,6 +182,7 @@
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks
 //!   stream/open              open_connection, start_server
+//!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
 //!   process/exit             what becomes readable when a child exits
 //!   process/pipe_writer      PipeWriter

@@ -14,6 +14,7 @@ mod support;
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::Shutdown;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 
 use callsoon::net::{UnixDatagram, UnixStream};
 use callsoon::{EventLoop, get_running_loop, yield_now};
@@ -39,6 +40,35 @@ async fn transport_to_nobody(vectored: bool) {
     until(|| recorder.lost.get()).await;
     yield_now().await;
     assert_eq!(trace.take().last().unwrap(), "lost: BrokenPipe");
+}
+
+/// The two ends of a new pipe, reading end first.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [0; 2];
+    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody else.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    }
+}
+
+/// The same over a pipe, for which there is no flag that holds the signal off.
+async fn pipe_to_nobody(vectored: bool) {
+    let trace = Trace::new();
+    let (reading, writing) = pipe();
+    let recorder = Recorder::new(&trace);
+    let (transport, recorder) = get_running_loop()
+        .connect_write_pipe(|| recorder, writing)
+        .await
+        .unwrap();
+    drop(reading);
+    if vectored {
+        transport.writelines(&["a", "b"]);
+    } else {
+        transport.write(b"x");
+    }
+    until(|| recorder.lost.get()).await;
+    trace.expect(["made", "lost: BrokenPipe"]);
 }
 
 #[test]
@@ -75,6 +105,9 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             drop(writer);
             for vectored in [false, true] {
                 transport_to_nobody(vectored).await;
+            }
+            for vectored in [false, true] {
+                pipe_to_nobody(vectored).await;
             }
             let vectored = [IoSlice::new(b"x")];
             let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();

@@ -11,16 +11,16 @@ use callsoon::process::{
 };
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
-    IncompleteRead, LimitOverrun, OpenConnection, ReadError, StartServer, StreamReader,
-    StreamWriter,
+    IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe, ReadError,
+    StartServer, StreamReader, StreamWriter,
 };
 use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
 use callsoon::transport::{
-    AcceptedSocket, Address, ConnectTo, CreateConnection, CreateDatagramEndpoint, CreateServer,
-    DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
+    AcceptedSocket, Address, ConnectPipe, ConnectTo, CreateConnection, CreateDatagramEndpoint,
+    CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
@@ -120,10 +120,13 @@ assert_not_impl!(OwnedWriteHalf: Send, Sync, Clone);
 assert_not_impl!(Transport: Send, Sync);
 assert_not_impl!(Server: Send, Sync, Clone);
 assert_not_impl!(CreateServer: Send, Sync, Clone);
+assert_not_impl!(ConnectPipe<u8>: Send, Sync, Clone);
 assert_not_impl!(CreateConnection<u8>: Send, Sync, Clone);
 assert_not_impl!(StreamReader: Send, Sync, Clone);
 assert_not_impl!(StreamWriter: Send, Sync, Clone);
 assert_not_impl!(OpenConnection: Send, Sync, Clone);
+assert_not_impl!(OpenReadPipe: Send, Sync, Clone);
+assert_not_impl!(OpenWritePipe: Send, Sync, Clone);
 assert_not_impl!(StartServer: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
 assert_not_impl!(ReadyGuard<'static, std::fs::File>: Send, Sync, Clone);

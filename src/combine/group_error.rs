@@ -108,6 +108,24 @@ impl GroupError {
     }
 }
 
+impl GroupError {
+    /// [`failures`](Self::failures) to be kept.
+    ///
+    /// ```
+    /// # use callsoon::{run, task_group};
+    /// run(async {
+    ///     let error = task_group(async |_| Err::<(), _>("no")).await.unwrap_err();
+    ///     assert_eq!(error.into_failures().len(), 1);
+    /// }).unwrap();
+    /// ```
+    pub fn into_failures(self) -> Vec<Failure> {
+        match self {
+            Self::Failed(failures) => failures,
+            Self::Stopped => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for GroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failures = self.failures();

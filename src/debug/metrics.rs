@@ -31,10 +31,10 @@ pub struct Metrics {
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
-    /// let inside = event_loop.run_until_complete(callsoon::timeout(std::time::Duration::MAX, async {
+    /// let inside = event_loop.run_until_complete(callsoon::catch_cancelled(async {
     ///     callsoon::get_running_loop().metrics().scopes
     /// }));
-    /// assert_eq!(inside.unwrap(), Ok(2), "the timeout, and its task");
+    /// assert_eq!(inside.unwrap().unwrap(), 2, "the scope, and its task");
     /// assert_eq!(event_loop.metrics().scopes, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -103,6 +103,16 @@ impl<S: Source> Io<S> {
         }
     }
 
+    /// Notes whether the watcher has something to write. While it has nothing, an event that wakes somebody who waits to
+    /// read is not the watcher's affair: whoever waits so looks to what has come, and asks for the watcher's call if it
+    /// goes without.
+    pub(crate) fn set_writes(&self, writes: bool) {
+        // On a closed loop nothing is called any more.
+        let _ = self
+            .state
+            .reactor(|reactor| reactor.set_writes(self.key, writes));
+    }
+
     /// Borrows the cached readiness. `f` must not run foreign code.
     pub(crate) fn readiness<R>(
         &self,

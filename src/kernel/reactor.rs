@@ -76,6 +76,9 @@ struct Entry {
     watcher: Option<Rc<dyn Watch>>,
     /// The ready queue holds the source's key, or is about to. Never set without a watcher.
     queued: bool,
+    /// The watcher has something to write: it is called for every event. Otherwise one that wakes somebody who waits to
+    /// read is that one's alone.
+    writes: bool,
 }
 
 /// Sources, alarm and the system's poller.
@@ -150,6 +153,7 @@ impl Reactor {
             readiness,
             watcher: None,
             queued: false,
+            writes: false,
         });
         Ok(key)
     }
@@ -200,6 +204,13 @@ impl Reactor {
         }
         entry.queued = false;
         entry.watcher.clone()
+    }
+
+    /// Notes whether the watcher has something to write.
+    pub(crate) fn set_writes(&mut self, key: SourceKey, writes: bool) {
+        if let Some(entry) = self.entry(key) {
+            entry.writes = writes;
+        }
     }
 
     /// The readiness of a source, while it is registered.
@@ -265,10 +276,11 @@ impl Reactor {
             let key = SourceKey::from_token(token);
             let entry = self.sources.get_mut(key.index as usize);
             if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
+                let another_s = entry.readiness.has_reader() && !entry.writes;
                 entry
                     .readiness
                     .note(event, |waker| woken.push(Woken::Waker(waker)));
-                if entry.watcher.is_some() && !entry.queued {
+                if entry.watcher.is_some() && !entry.queued && !another_s {
                     entry.queued = true;
                     woken.push(Woken::Watched(key));
                 }

@@ -68,6 +68,12 @@ impl Readiness {
         }
     }
 
+    /// Takes the source for readable although no event has said so: it is one that never blocks.
+    #[cfg(unix)]
+    pub(crate) fn assume_readable(&mut self) {
+        self.read.ready = true;
+    }
+
     fn half(&mut self, direction: Direction) -> &mut Half {
         match direction {
             Direction::Read => &mut self.read,
@@ -75,7 +81,14 @@ impl Readiness {
         }
     }
 
+    /// Whether anybody waits to read.
+    #[inline]
+    pub(crate) fn has_reader(&self) -> bool {
+        !self.read.waiters.is_empty()
+    }
+
     /// Notes an event; `woken` is given those who must be woken, in order.
+    #[inline]
     pub(crate) fn note(&mut self, event: &Event, mut woken: impl FnMut(Waker)) {
         if event.is_priority() {
             self.short_read_drains = false;

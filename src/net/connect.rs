@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,24 +31,49 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// }).unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 #[must_use = "options connect nothing until `connect()`"]
 pub struct ConnectOptions {
     local_addr: Option<SocketAddr>,
     nodelay: bool,
     keepalive: Option<Duration>,
-    happy_eyeballs_delay: Option<Duration>,
-    interleave: usize,
+    eyeballs: HappyEyeballs,
 }
 
-impl Default for ConnectOptions {
+/// When the next of several addresses is tried, and in which order they stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HappyEyeballs {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) interleave: usize,
+}
+
+impl Default for HappyEyeballs {
     fn default() -> Self {
         Self {
-            local_addr: None,
-            nodelay: false,
-            keepalive: None,
-            happy_eyeballs_delay: Some(ATTEMPT_DELAY),
+            delay: Some(ATTEMPT_DELAY),
             interleave: 1,
+        }
+    }
+}
+
+impl HappyEyeballs {
+    /// Makes an attempt on each address until one succeeds, and gives what it gave.
+    pub(crate) async fn connect<T, F>(
+        self,
+        mut addresses: Vec<SocketAddr>,
+        attempt: impl Fn(SocketAddr) -> F,
+    ) -> io::Result<T>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        if let [address] = addresses[..] {
+            return attempt(address).await;
+        }
+        addresses = interleave(addresses, self.interleave);
+        let attempts = addresses.iter().map(|&address| attempt(address));
+        match staggered_race(attempts, self.delay).await {
+            Ok((_, connected)) => Ok(connected),
+            Err(errors) => Err(together(addresses.into_iter().zip(errors).collect())),
         }
     }
 }
@@ -100,7 +126,7 @@ impl ConnectOptions {
     /// let options = callsoon::net::ConnectOptions::new().happy_eyeballs_delay(None);
     /// ```
     pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
-        self.happy_eyeballs_delay = delay;
+        self.eyeballs.delay = delay;
         self
     }
 
@@ -111,7 +137,7 @@ impl ConnectOptions {
     /// let options = callsoon::net::ConnectOptions::new().interleave(2);
     /// ```
     pub fn interleave(mut self, first_family: usize) -> Self {
-        self.interleave = first_family;
+        self.eyeballs.interleave = first_family;
         self
     }
 
@@ -152,17 +178,8 @@ impl ConnectOptions {
         handle: &LoopHandle,
         addresses: Vec<SocketAddr>,
     ) -> io::Result<TcpStream> {
-        if let [address] = addresses[..] {
-            return self.connect_one(handle, address).await;
-        }
-        let addresses = interleave(addresses, self.interleave);
-        let attempts = addresses
-            .iter()
-            .map(|&address| self.connect_one(handle, address));
-        match staggered_race(attempts, self.happy_eyeballs_delay).await {
-            Ok((_, stream)) => Ok(stream),
-            Err(errors) => Err(together(addresses.into_iter().zip(errors).collect())),
-        }
+        let attempt = |address| self.connect_one(handle, address);
+        self.eyeballs.connect(addresses, attempt).await
     }
 
     async fn connect_one(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
@@ -196,7 +213,7 @@ impl ConnectOptions {
 }
 
 /// Whether an attempt goes on in the background.
-fn is_under_way(error: &io::Error) -> bool {
+pub(crate) fn is_under_way(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EINPROGRESS) {
         return true;

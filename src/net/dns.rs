@@ -34,7 +34,7 @@ static RESOLVE: LoopLocal<RefCell<Option<Resolve>>> = LoopLocal::new(|| RefCell:
 
 /// What can be connected to: an address, several, or a host and a port.
 ///
-/// `SocketAddr` and its two kinds, a slice or `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host", 80)`, and
+/// `SocketAddr` and its two kinds, an array, a slice or a `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host", 80)`, and
 /// `"host:80"` with IPv6 addresses in brackets. Nobody else can implement it.
 ///
 /// ```
@@ -55,6 +55,7 @@ pub trait ToSocketAddrs: IntoTarget {}
 impl<T: IntoTarget> ToSocketAddrs for T {}
 
 /// What was given, sorted out.
+#[derive(Clone, Debug)]
 pub enum Target {
     /// One address.
     Address(SocketAddr),
@@ -62,6 +63,17 @@ pub enum Target {
     Addresses(Vec<SocketAddr>),
     /// Something that has to be looked at, or up.
     Host(String, u16),
+}
+
+impl Target {
+    /// The addresses, looked up if need be.
+    pub(crate) async fn addresses(self, handle: &LoopHandle) -> io::Result<Vec<SocketAddr>> {
+        match self {
+            Self::Address(address) => Ok(vec![address]),
+            Self::Addresses(addresses) => Ok(addresses),
+            Self::Host(host, port) => resolve(handle, host, port).await,
+        }
+    }
 }
 
 /// For this crate only.
@@ -89,6 +101,12 @@ into_address!(
 );
 
 impl IntoTarget for &[SocketAddr] {
+    fn into_target(self) -> io::Result<Target> {
+        Ok(Target::Addresses(self.to_vec()))
+    }
+}
+
+impl<const N: usize> IntoTarget for [SocketAddr; N] {
     fn into_target(self) -> io::Result<Target> {
         Ok(Target::Addresses(self.to_vec()))
     }

@@ -4,7 +4,7 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod datagram;
 pub(crate) mod dns;
 mod gai_error;
@@ -14,7 +14,7 @@ pub(crate) mod listen_options;
 pub(crate) mod listener;
 mod resolver;
 #[cfg(unix)]
-mod sendfile;
+pub(crate) mod sendfile;
 #[cfg(unix)]
 mod sock;
 mod stream;

@@ -22,13 +22,13 @@ const CHUNK: u64 = 1 << 20;
 const BLOCK: usize = 16 * 1024;
 
 /// One transfer, from its beginning to wherever it gets.
-struct Transfer<'a> {
+pub(crate) struct Transfer<'a> {
     file: &'a File,
     /// The first byte that was not sent.
     offset: u64,
     /// How many bytes are still to be sent at most.
     left: u64,
-    sent: u64,
+    pub(crate) sent: u64,
     /// The system has refused the direct way.
     by_reads: bool,
     /// What was read and not sent yet, of the bytes from `offset` on; only without the direct way.
@@ -36,7 +36,7 @@ struct Transfer<'a> {
 }
 
 impl<'a> Transfer<'a> {
-    fn new(file: &'a File, offset: u64, count: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn new(file: &'a File, offset: u64, count: Option<u64>) -> io::Result<Self> {
         if count == Some(0) {
             return Err(invalid("the count must be positive"));
         }
@@ -57,7 +57,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Sends a part. 0 is the end.
-    fn step(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
+    pub(crate) fn step(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
         if self.left == 0 {
             return Ok(0);
         }
@@ -107,7 +107,7 @@ impl Drop for Transfer<'_> {
     }
 }
 
-fn invalid(why: &'static str) -> io::Error {
+pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 

@@ -19,7 +19,8 @@ use crate::kernel::loop_state::{BUDGET, LoopHandle};
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::{WaiterId, Waiters};
 use crate::kernel::watch::Watch;
-use crate::sys::child_exit::{sigpipe_is_deadly, without_sigpipe};
+use crate::sys::child_exit::sigpipe_is_deadly;
+use crate::sys::sigpipe::without_sigpipe;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::flow::{InvalidLimits, WaterMarks};
 

@@ -15,6 +15,9 @@ use crate::kernel::task::cell::Held;
 /// Whoever asked waits for that decision: a `timeout` around it, the group that it is part of, the task that awaits this
 /// one. A second request during the clean-up interrupts it.
 ///
+/// Each branch of a `join!` decides for itself: a token that a branch merely returns waits there for the other branches,
+/// and whoever asked waits for it. So match on the result inside the branch.
+///
 /// A cancellation and a result at the same time: the cancellation wins, as in asyncio, unless the future had ended
 /// already. Outside any task nothing can be cancelled.
 ///

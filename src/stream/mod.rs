@@ -10,6 +10,8 @@ mod client;
 pub(crate) mod error;
 pub(crate) mod incoming;
 mod open;
+#[cfg(unix)]
+mod pipes;
 mod protocol;
 mod reader;
 mod writer;
@@ -19,5 +21,7 @@ pub use error::{IncompleteRead, LimitOverrun, ReadError};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 #[cfg(unix)]
 pub use open::{open_unix_connection, start_unix_server};
+#[cfg(unix)]
+pub use pipes::{OpenReadPipe, OpenWritePipe, open_read_pipe, open_write_pipe};
 pub use reader::StreamReader;
 pub use writer::StreamWriter;

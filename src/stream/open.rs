@@ -4,22 +4,26 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::Domain;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::net::dns::ToSocketAddrs;
 use crate::stream::client::{ClientResult, serve};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+use crate::transport::attempt::Approach;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::target::{ConnectTo, Destination, ListenOn, Site};
+use crate::transport::target::{ConnectTo, ListenOn, Site};
 
 type Opened = io::Result<(StreamReader, StreamWriter)>;
 
@@ -57,7 +61,7 @@ pub fn open_connection(to: impl Into<ConnectTo>) -> OpenConnection {
         handle: get_running_loop(),
         to: to.into(),
         limit: LIMIT,
-        local: None,
+        approach: Approach::default(),
         location: Location::caller(),
     }
 }
@@ -82,7 +86,7 @@ pub fn open_connection(to: impl Into<ConnectTo>) -> OpenConnection {
 #[cfg(unix)]
 #[track_caller]
 pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection {
-    open_connection(ConnectTo(Destination::Path(path.as_ref().to_owned())))
+    open_connection(ConnectTo::path(path.as_ref()))
 }
 
 /// A stream about to be opened: await it. [`open_connection`] gives it.
@@ -100,7 +104,7 @@ pub struct OpenConnection {
     handle: LoopHandle,
     to: ConnectTo,
     limit: NonZeroUsize,
-    local: Option<SocketAddr>,
+    approach: Approach,
     location: &'static Location<'static>,
 }
 
@@ -134,8 +138,47 @@ impl OpenConnection {
     /// # }).unwrap()?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn local_addr(mut self, address: SocketAddr) -> Self {
-        self.local = Some(address);
+    pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
+        self.approach.local = Some(address.into_target());
+        self
+    }
+
+    /// Tries addresses of this family only: `Domain::IPV4` or `Domain::IPV6`.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let opening = callsoon::open_connection(("127.0.0.1", 1)).family(socket2::Domain::IPV6);
+    /// assert_eq!(opening.await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    /// # }).unwrap();
+    /// ```
+    pub fn family(mut self, family: Domain) -> Self {
+        self.approach.family = Some(family);
+        self
+    }
+
+    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
+    /// 250 ms by default.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let one_by_one = callsoon::open_connection(("localhost", 80)).happy_eyeballs_delay(None);
+    /// # }).unwrap();
+    /// ```
+    pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
+        self.approach.eyeballs.delay = delay;
+        self
+    }
+
+    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
+    /// default.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let as_found = callsoon::open_connection(("localhost", 80)).interleave(0);
+    /// # }).unwrap();
+    /// ```
+    pub fn interleave(mut self, first_family: usize) -> Self {
+        self.approach.eyeballs.interleave = first_family;
         self
     }
 }
@@ -150,7 +193,7 @@ impl IntoFuture for OpenConnection {
             let factory = move || StreamProtocol::new(&handle, limit, None);
             let connecting =
                 self.handle
-                    .create_connection_at(factory, self.to, self.local, self.location);
+                    .create_connection_at(factory, self.to, self.approach, self.location);
             let (transport, protocol) = connecting.await?;
             let reader = StreamReader::new(&protocol, &transport);
             let writer = StreamWriter::new(&protocol, &transport);

@@ -81,6 +81,9 @@ impl StreamProtocol {
 
     /// A copy of what the connection was lost to.
     pub(crate) fn failure(&self) -> Option<io::Error> {
+        if !self.lost.get() {
+            return None;
+        }
         let error = self.error.borrow();
         error.as_ref().map(|error| match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
@@ -88,8 +91,26 @@ impl StreamProtocol {
         })
     }
 
+    /// Whether a read need not wait: something is kept, or nothing more comes.
+    pub(crate) fn has_news(&self) -> bool {
+        self.eof.get() || self.incoming.borrow().len() > 0
+    }
+
+    /// Takes what is kept, as much as fits.
+    pub(crate) fn take_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.failure() {
+            Some(error) => Err(error),
+            None => Ok(self.incoming.borrow_mut().take_into(buffer)),
+        }
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.get()
+    }
+
+    /// Whether there is nobody to wait for, and nobody has gone.
+    pub(crate) fn may_write(&self) -> bool {
+        !self.full.get() && !self.lost.get()
     }
 
     pub(crate) fn is_full(&self) -> bool {

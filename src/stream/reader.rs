@@ -11,9 +11,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::kernel::loop_state::BUDGET;
+use crate::kernel::task::waker::key_of;
+use crate::kernel::waiters::WaiterId;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
+use crate::transport::connection::Fetched;
 use crate::transport::protocol::Transport;
 
 /// The reading end of a connection. Dropping it has what comes thrown away.
@@ -94,22 +97,13 @@ impl StreamReader {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub async fn read_into(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
+    pub fn read_into(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        Fetch {
+            reader: self,
+            buffer,
+            waiting: None,
+            done: false,
         }
-        if self.protocol.incoming.borrow().len() == 0 {
-            return Fetch {
-                reader: self,
-                buffer,
-                waiting: false,
-            }
-            .await;
-        }
-        self.check()?;
-        let count = self.protocol.incoming.borrow_mut().take_into(buffer);
-        self.resume_if_caught_up();
-        Ok(count)
     }
 
     /// Reads until the peer has finished; the limit does not matter.
@@ -364,10 +358,7 @@ impl StreamReader {
         if self.protocol.behind.replace(false) {
             self.transport.resume_reading();
         }
-        // A fetch that was forgotten, not dropped, may have kept a delivery.
-        self.transport.wake_to_fetch(None);
-        self.transport.look_again();
-        let protocol = &self.protocol;
+        let (protocol, transport) = (&self.protocol, &self.transport);
         let before = (
             protocol.incoming.borrow().len(),
             protocol.eof.get(),
@@ -383,6 +374,8 @@ impl StreamReader {
                 return Poll::Ready(());
             }
             protocol.wait_to_read(context);
+            // A fetch that was forgotten, not dropped, may have kept a delivery.
+            transport.look_again();
             Poll::Pending
         })
         .await;
@@ -402,8 +395,9 @@ impl StreamReader {
 struct Fetch<'a, 'b> {
     reader: &'a mut StreamReader,
     buffer: &'b mut [u8],
-    /// The transport has our waker, or has woken us by it.
-    waiting: bool,
+    /// Our place in the socket's line, once there was nothing to receive.
+    waiting: Option<WaiterId>,
+    done: bool,
 }
 
 impl Future for Fetch<'_, '_> {
@@ -420,28 +414,44 @@ impl Future for Fetch<'_, '_> {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        loop {
-            if let Some(error) = protocol.failure() {
-                return Poll::Ready(Err(error));
-            }
-            let mut count = protocol.incoming.borrow_mut().take_into(this.buffer);
-            if count == 0 && !protocol.eof.get() {
-                if protocol.behind.replace(false) {
-                    transport.resume_reading();
-                }
-                count = transport.fetch(this.buffer);
-            }
-            if count > 0 || protocol.eof.get() {
-                budget.set(budget.get() - 1);
-                return Poll::Ready(Ok(count));
-            }
-            if this.waiting {
-                break;
-            }
-            // Cloning a foreign waker is foreign code: look once more.
-            this.waiting = true;
+        if this.buffer.is_empty() {
+            return Poll::Ready(Ok(0));
         }
-        transport.wake_to_fetch(Some(context.waker().clone()));
+        let mut foreign = None;
+        loop {
+            if protocol.has_news() {
+                let taken = protocol.take_into(this.buffer);
+                this.reader.resume_if_caught_up();
+                this.done = true;
+                return Poll::Ready(taken);
+            }
+            if protocol.behind.replace(false) {
+                transport.resume_reading();
+            }
+            match transport.fetch(this.buffer) {
+                Fetched::Bytes(count) => {
+                    // Whoever stood in the line did so while nothing was there, and was woken out of it since.
+                    this.waiting = None;
+                    budget.set(budget.get() - 1);
+                    return Poll::Ready(Ok(count));
+                }
+                Fetched::Ended if protocol.eof.get() => continue,
+                // The call that lets reading go on, or ends it, tells the protocol.
+                Fetched::Ended => break,
+                Fetched::Nothing => {}
+            }
+            // A waker of ours is a word. Cloning a foreign one is foreign code: look again.
+            let waker = match foreign.take() {
+                None if key_of(context.waker()).is_none() => {
+                    foreign = Some(context.waker().clone());
+                    continue;
+                }
+                None => context.waker().clone(),
+                Some(waker) => waker,
+            };
+            transport.stand_in_line(&mut this.waiting, waker);
+            break;
+        }
         protocol.wait_to_read(context);
         Poll::Pending
     }
@@ -449,10 +459,8 @@ impl Future for Fetch<'_, '_> {
 
 impl Drop for Fetch<'_, '_> {
     fn drop(&mut self) {
-        if self.waiting {
-            self.reader.transport.wake_to_fetch(None);
-            // Something may have come of which only we were told.
-            self.reader.transport.look_again();
+        if let Some(place) = self.waiting {
+            self.reader.transport.leave_fetching(place, !self.done);
         }
     }
 }
@@ -465,6 +473,10 @@ impl Drop for StreamReader {
     fn drop(&mut self) {
         self.protocol.deaf.set(true);
         self.protocol.incoming.borrow_mut().clear();
+        if !self.transport.can_write_eof() {
+            // A pipe, of which there is no writer that would close it.
+            return self.transport.close();
+        }
         // The end of the connection is still noticed, and what keeps coming until then is thrown away.
         if self.protocol.behind.replace(false) {
             self.transport.resume_reading();

@@ -102,6 +102,9 @@ impl StreamWriter {
         } else {
             budget.set(budget.get() - 1);
         }
+        if self.protocol.may_write() && !self.transport.is_closing() {
+            return Ok(());
+        }
         if let Some(error) = self.protocol.failure() {
             return Err(error);
         }
@@ -117,6 +120,37 @@ impl StreamWriter {
             None if self.protocol.is_lost() => Err(io::ErrorKind::ConnectionReset.into()),
             None => Ok(()),
         }
+    }
+
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and gives how many were sent. See
+    /// [`LoopHandle::sendfile`](crate::LoopHandle::sendfile).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has sent what the file's position says, and the connection can be used on.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// let file = std::fs::File::open("/etc/hostname")?;
+    /// let length = file.metadata()?.len();
+    /// writer.write(format!("Content-Length: {length}\r\n\r\n").as_bytes());
+    /// assert_eq!(writer.sendfile(&file, 0, None).await?, length);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[cfg(unix)]
+    pub async fn sendfile(
+        &self,
+        file: &std::fs::File,
+        offset: u64,
+        count: Option<u64>,
+    ) -> io::Result<u64> {
+        let handle = &self.transport.connection.handle;
+        handle.sendfile(&self.transport, file, offset, count).await
     }
 
     /// Ends the writing side; the peer reads to its end and may go on writing. See [`Transport::write_eof`].

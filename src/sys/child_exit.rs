@@ -50,33 +50,6 @@ pub(crate) fn sigpipe_is_deadly() -> bool {
     action.sa_sigaction == libc::SIG_DFL
 }
 
-/// Runs a write that raises SIGPIPE in this thread where its reader is gone, and takes the signal back: one that was
-/// pending before stays so.
-pub(crate) fn without_sigpipe<R>(write: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-    // SAFETY: all pointers are to sets and a time of this frame, which outlive the calls. `sigemptyset` initialises a set
-    // before anything reads it, and all zeros is a valid set should it fail. The mask is this thread's own, and is put
-    // back as it was; SIGPIPE from a write is sent to the thread that writes, so it is this thread's to take.
-    unsafe {
-        let mut pipe: libc::sigset_t = MaybeUninit::zeroed().assume_init();
-        let mut before: libc::sigset_t = MaybeUninit::zeroed().assume_init();
-        let mut pending: libc::sigset_t = MaybeUninit::zeroed().assume_init();
-        libc::sigemptyset(&mut pipe);
-        libc::sigaddset(&mut pipe, libc::SIGPIPE);
-        libc::sigpending(&mut pending);
-        if libc::sigismember(&pending, libc::SIGPIPE) == 1 {
-            return write();
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
-        let result = write();
-        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            let now: libc::timespec = MaybeUninit::zeroed().assume_init();
-            libc::sigtimedwait(&pipe, ptr::null_mut(), &now);
-        }
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
-        result
-    }
-}
-
 /// Makes descriptor 0 `/dev/null`, whatever it was.
 #[cfg(feature = "process-pool")]
 pub(crate) fn forget_stdin() -> io::Result<()> {

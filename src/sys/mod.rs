@@ -19,5 +19,7 @@ pub(crate) mod sendfile;
 #[cfg(unix)]
 pub(crate) mod signal;
 #[cfg(unix)]
+pub(crate) mod sigpipe;
+#[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod timerfd;

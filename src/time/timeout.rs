@@ -9,6 +9,9 @@
 //!        4  time over? ask what is inside    5  else arm the timer    6  told to fall: drop what is inside, say so
 //! ```
 //!
+//! The first poll is tentative: what is inside is polled before there is a node, and where it is ready at once there never
+//! is one. Else the node is opened around what was opened in that poll, as if it had been there before.
+//!
 //! Nothing is polled twice in one poll, however deeply limits are nested. Where several are due at once, the earliest
 //! deadline goes first, and among equal ones the outermost: it alone says that time is over.
 //!

@@ -91,6 +91,27 @@ impl WriteBuffer {
         }
     }
 
+    /// Puts what is in the other one behind what is here.
+    pub(crate) fn append(&mut self, other: Self) {
+        let Some(more) = other.chunks else {
+            return;
+        };
+        let Some(chunks) = &mut self.chunks else {
+            self.chunks = Some(more);
+            return;
+        };
+        let Chunks {
+            mut line,
+            sent,
+            size,
+        } = *more;
+        if let Some(first) = line.front_mut() {
+            first.drain(..sent);
+        }
+        chunks.size += size;
+        chunks.line.append(&mut line);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.chunks = None;
     }
@@ -123,6 +144,28 @@ mod tests {
                 expected.drain(..count);
             }
             assert!(buffer.is_empty() && buffer.only().is_none());
+        }
+    }
+
+    #[test]
+    fn a_buffer_goes_behind_another_one_without_what_it_has_sent() {
+        let filled = |bytes: &[u8], sent| {
+            let mut buffer = WriteBuffer::default();
+            buffer.push(bytes);
+            buffer.consume(sent);
+            buffer
+        };
+        for (first, second) in [(0, 2), (3, 0), (3, 2), (1, 1)] {
+            let mut buffer = filled(b"abc", 3 - first);
+            buffer.append(filled(b"de", 2 - second));
+            let mut expected = b"abc"[3 - first..].to_vec();
+            expected.extend_from_slice(&b"de"[2 - second..]);
+            assert_eq!(
+                (contents(&buffer), buffer.len()),
+                (expected, first + second)
+            );
+            buffer.consume(first + second);
+            assert!(buffer.is_empty());
         }
     }
 

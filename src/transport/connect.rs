@@ -1,40 +1,42 @@
 //! Connections that this side makes, or takes over.
 //!
-//! Addresses are tried one after another, each on a socket of its own, which is closed before the next is tried; the
-//! protocol is made when there is a connection for it. Finding addresses by name, and trying several at a time, can be
-//! put in front of [`connect`] without a change here.
+//! What is connected to is found and reached by `attempt`; here a socket that is connected meets its protocol, which is
+//! made when there is a connection for it and hears of the end if nobody waits for it any more.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::SocketAddr;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::Domain;
 
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
+use crate::net::dns::ToSocketAddrs;
 use crate::transport::address::Address;
+use crate::transport::attempt::Approach;
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::socket::StreamSocket;
-use crate::transport::target::{AcceptedSocket, ConnectTo, Destination};
+use crate::transport::target::{AcceptedSocket, ConnectTo};
 
 type Place = &'static Location<'static>;
 
 /// What a connection gives: the transport, and the protocol that the factory has made.
-type Connected<P> = io::Result<(Transport, Rc<P>)>;
+pub(crate) type Connected<P> = io::Result<(Transport, Rc<P>)>;
 
 impl LoopHandle {
     /// Connects, and gives the transport and the protocol once `connection_made` has run.
     ///
-    /// `to` is an address, a list of addresses that are tried in their order, or a connected socket. The factory is
-    /// called once, when there is a connection.
+    /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the loop,
+    /// and its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next one
+    /// beside the last when that has not answered in 250 ms. The factory is called once, when there is a connection.
     ///
     /// # Errors
-    /// What the system says of the only attempt; of several, one error that tells of each. Awaiting gives it.
+    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error where it is one and the same,
+    /// else one with a [`ConnectError`](crate::net::ConnectError) inside that has them all. Awaiting gives it.
     ///
     /// # Cancellation
     /// Dropped before it is done it closes the socket; if the protocol exists by then, it hears of the end.
@@ -71,7 +73,7 @@ impl LoopHandle {
             handle: self.clone(),
             factory,
             to: to.into(),
-            local: None,
+            approach: Approach::default(),
             location: Location::caller(),
         }
     }
@@ -142,7 +144,7 @@ impl LoopHandle {
         P: Protocol,
     {
         let path = path.as_ref().to_owned();
-        self.create_connection(factory, ConnectTo(Destination::Path(path)))
+        self.create_connection(factory, ConnectTo::path(path))
     }
 
     /// What all of these come to.
@@ -150,10 +152,10 @@ impl LoopHandle {
         &self,
         factory: impl FnOnce() -> Rc<P>,
         to: ConnectTo,
-        local: Option<SocketAddr>,
+        approach: Approach,
         location: Place,
     ) -> Connected<P> {
-        let (io, peer) = connect(self, to, local).await?;
+        let (io, peer) = approach.connect(self, to).await?;
         establish(io, peer, factory(), location).await
     }
 }
@@ -180,12 +182,12 @@ pub struct CreateConnection<F> {
     handle: LoopHandle,
     factory: F,
     to: ConnectTo,
-    local: Option<SocketAddr>,
+    approach: Approach,
     location: Place,
 }
 
 impl<F> CreateConnection<F> {
-    /// Binds the socket to this address first. It must be of the same family as the one that is connected to.
+    /// Binds the socket to this address first. Addresses of the other family then fail.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -198,8 +200,57 @@ impl<F> CreateConnection<F> {
     /// assert!(event_loop.run_until_complete(refused).unwrap().is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn local_addr(mut self, address: SocketAddr) -> Self {
-        self.local = Some(address);
+    pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
+        self.approach.local = Some(address.into_target());
+        self
+    }
+
+    /// Tries addresses of this family only: `Domain::IPV4` or `Domain::IPV6`.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let connecting = event_loop.create_connection(|| Idle, ("127.0.0.1", 1)).family(socket2::Domain::IPV6);
+    /// let error = event_loop.run_until_complete(connecting).unwrap().map(drop).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn family(mut self, family: Domain) -> Self {
+        self.approach.family = Some(family);
+        self
+    }
+
+    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
+    /// 250 ms by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let one_by_one = event_loop.create_connection(|| Idle, ("localhost", 80)).happy_eyeballs_delay(None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
+        self.approach.eyeballs.delay = delay;
+        self
+    }
+
+    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
+    /// default.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let as_found = event_loop.create_connection(|| Idle, ("localhost", 80)).interleave(0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn interleave(mut self, first_family: usize) -> Self {
+        self.approach.eyeballs.interleave = first_family;
         self
     }
 }
@@ -218,7 +269,7 @@ where
             let shared = move || Rc::new(factory());
             let handle = self.handle;
             handle
-                .create_connection_at(shared, self.to, self.local, self.location)
+                .create_connection_at(shared, self.to, self.approach, self.location)
                 .await
         })
     }
@@ -228,130 +279,8 @@ impl<F> fmt::Debug for CreateConnection<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateConnection")
             .field("to", &self.to)
-            .field("local_addr", &self.local)
+            .field("approach", &self.approach)
             .finish_non_exhaustive()
-    }
-}
-
-/// A watched socket that is connected, and its peer.
-async fn connect(
-    handle: &LoopHandle,
-    to: ConnectTo,
-    local: Option<SocketAddr>,
-) -> io::Result<(Io<StreamSocket>, Option<Address>)> {
-    let addresses = match to.0 {
-        Destination::Addresses(addresses) => addresses,
-        Destination::Socket(socket) => {
-            let socket = socket.into_stream()?;
-            let peer = Address::of(socket.peer());
-            let readiness = Readiness::new(socket.short_read_drains(), true);
-            let interest = socket.interest();
-            return Ok((Io::new(handle, socket, interest, readiness)?, peer));
-        }
-        #[cfg(unix)]
-        Destination::Path(path) => {
-            let address = crate::transport::unix_path::address(&path)?;
-            return connect_unix(handle, address).await;
-        }
-    };
-    let mut failures = Vec::new();
-    for address in addresses {
-        match connect_one(handle, address, local).await {
-            Ok(io) => return Ok((io, Some(address.into()))),
-            Err(error) => failures.push((address, error)),
-        }
-    }
-    Err(sum_up(failures))
-}
-
-/// One attempt at one address.
-pub(crate) async fn connect_one(
-    handle: &LoopHandle,
-    address: SocketAddr,
-    local: Option<SocketAddr>,
-) -> io::Result<Io<StreamSocket>> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    if let Some(local) = local {
-        if local.is_ipv4() != address.is_ipv4() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{local} is of another family than {address}"),
-            ));
-        }
-        socket.bind(&local.into())?;
-    }
-    match socket.connect(&address.into()) {
-        Ok(()) => {}
-        Err(error) if is_under_way(&error) => {}
-        Err(error) => return Err(error),
-    }
-    let socket = StreamSocket::from(std::net::TcpStream::from(socket));
-    let interest = socket.interest();
-    // Not writable until the system says so: that is how a connection announces itself.
-    let io = Io::new(handle, socket, interest, Readiness::new(true, false))?;
-    io.operate(Direction::Write, StreamSocket::connected, |_| false)
-        .await?;
-    Ok(io)
-}
-
-fn is_under_way(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EINPROGRESS) {
-        return true;
-    }
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
-}
-
-#[cfg(unix)]
-async fn connect_unix(
-    handle: &LoopHandle,
-    address: socket2::SockAddr,
-) -> io::Result<(Io<StreamSocket>, Option<Address>)> {
-    use std::time::Duration;
-
-    /// Between two attempts at a server whose backlog is full, of which no event tells when it has room.
-    const RETRIES: [u64; 5] = [1, 2, 5, 10, 20];
-    let mut attempts = 0;
-    loop {
-        let socket = crate::transport::unix_path::new_socket()?;
-        match socket.connect(&address) {
-            Ok(()) => {
-                let socket =
-                    std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-                let socket = StreamSocket::from(socket);
-                let interest = socket.interest();
-                let readiness = Readiness::new(socket.short_read_drains(), true);
-                let io = Io::new(handle, socket, interest, readiness)?;
-                return Ok((io, Some(Address::from(address))));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                drop(socket);
-                let pause = RETRIES[RETRIES.len().min(attempts + 1) - 1];
-                crate::time::sleep(Duration::from_millis(pause)).await;
-                attempts += 1;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// One error for several attempts. It is of the first one's kind, and the only one as it is.
-fn sum_up(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
-    match failures.len() {
-        0 => io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to"),
-        1 => failures.remove(0).1,
-        _ => {
-            let texts: Vec<_> = failures
-                .iter()
-                .map(|(address, error)| format!("{address}: {error}"))
-                .collect();
-            io::Error::new(failures[0].1.kind(), texts.join("; "))
-        }
     }
 }
 
@@ -367,7 +296,7 @@ impl Drop for CloseUnlessTaken {
 }
 
 /// Brings a protocol together with its socket.
-async fn establish<P: Protocol>(
+pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
     protocol: Rc<P>,

@@ -25,6 +25,7 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
@@ -54,6 +55,15 @@ enum Received {
     Failed(io::Error),
 }
 
+/// What a fetch came to.
+pub(crate) enum Fetched {
+    Bytes(usize),
+    /// Nothing is there now.
+    Nothing,
+    /// Nothing is read now, or nothing more ever comes.
+    Ended,
+}
+
 /// A callback of the protocol panicked, or there was no protocol to call.
 pub(crate) struct Failed;
 
@@ -67,6 +77,7 @@ impl Transport {
     ) -> io::Result<Self> {
         // Small writes are sent at once; a socket that cannot be told so is none that would wait.
         let _ = io.source().send_at_once();
+        let pipe = direction_of(&io);
         let handle = io.handle();
         let context = handle.state.peek_context().map(|context| context.copy());
         let connection = Rc::new(Connection {
@@ -77,12 +88,14 @@ impl Transport {
             marks: RefCell::new(WaterMarks::default()),
             made: Cell::new(false),
             reading_paused: Cell::new(false),
-            ended: Cell::new(false),
-            finishing: Cell::new(false),
+            // The end of a pipe is closed in one direction from the start.
+            ended: Cell::new(pipe == Some(Direction::Write)),
+            finishing: Cell::new(pipe == Some(Direction::Read)),
             closing: Cell::new(false),
             lost: Cell::new(false),
             writes_refused: Cell::new(0),
-            fetcher: Cell::new(None),
+            sending_file: Cell::new(false),
+            file_turn: Cell::new(None),
             membership: Cell::new(None),
             context,
             location,
@@ -165,15 +178,6 @@ impl Transport {
         if self.connection.with_io(ready) != Some(true) {
             return;
         }
-        if let Some(fetcher) = self.connection.fetcher.take() {
-            return match key_of(&fetcher) {
-                Some(key) => wake_key(key),
-                None => {
-                    let state = &self.connection.handle.state;
-                    state.shielded("Exception in a waker", || fetcher.wake());
-                }
-            };
-        }
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
             Some(self.receive_lent(buffered))
@@ -221,26 +225,42 @@ impl Transport {
         });
     }
 
-    /// One read for a protocol that fetches by itself, from outside its callbacks; 0 where nothing is believed to be there.
-    /// The end and errors go the way of callbacks.
-    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> usize {
+    /// One read for a protocol that fetches by itself, from outside its callbacks. The end and errors go the way of
+    /// callbacks.
+    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> Fetched {
         if !self.connection.may_read() {
-            return 0;
+            return Fetched::Ended;
         }
         match self.connection.receive(buffer) {
-            Received::Bytes(count) => count,
+            Received::Bytes(count) => Fetched::Bytes(count),
+            Received::Nothing => Fetched::Nothing,
             other => {
                 self.read_nothing(other);
-                0
+                Fetched::Ended
             }
         }
     }
 
-    /// Has `waker` woken when something may have come, once, and nothing delivered in its place. Whoever is woken so
-    /// fetches until nothing is there, or calls [`look_again`](Self::look_again).
-    pub(crate) fn wake_to_fetch(&self, waker: Option<Waker>) {
-        let former = self.connection.fetcher.replace(waker);
-        drop(former);
+    /// Has the waker wait in the socket's own line: it is woken when something may have come, and nothing is delivered in
+    /// its place. Whoever is woken so fetches until nothing is there, or leaves.
+    pub(crate) fn stand_in_line(&self, place: &mut Option<WaiterId>, waker: Waker) {
+        let mut waker = Some(waker);
+        self.connection.with_io(|io| {
+            // A loop that is closed has told everybody.
+            let _ = io.readiness(|readiness| readiness.wait(Direction::Read, place, &mut waker));
+        });
+        drop(waker);
+    }
+
+    /// Leaves the socket's line. Who may have been told of something that nobody else was told of looks again.
+    pub(crate) fn leave_fetching(&self, place: WaiterId, look_again: bool) {
+        let leave =
+            |io: &Io<StreamSocket>| io.readiness(|it| it.leave(Direction::Read, place)).ok();
+        let left = self.connection.with_io(leave);
+        drop(left);
+        if look_again {
+            self.look_again();
+        }
     }
 
     /// A read that brought no bytes.
@@ -250,7 +270,8 @@ impl Transport {
                 self.connection.ended.set(true);
                 let keep_open =
                     self.enter_or_abort("eof_received", |protocol| protocol.eof_received(self));
-                if keep_open == Some(false) {
+                let over = self.connection.pipe_direction().is_some();
+                if keep_open == Some(false) || over {
                     self.close();
                 }
             }
@@ -282,8 +303,11 @@ impl Transport {
     /// What one event is worth to the writer.
     fn write_ready(&self) {
         let connection = &self.connection;
-        if connection.lost.get() || connection.outgoing.borrow().is_empty() {
+        if connection.lost.get() {
             return;
+        }
+        if connection.outgoing.borrow().is_empty() {
+            return connection.let_file_go_on();
         }
         match connection.flush() {
             Err(error) => return self.fail(error),
@@ -291,6 +315,12 @@ impl Transport {
             Ok(_) => {}
         }
         let size = connection.outgoing.borrow().len();
+        if connection.sending_file.get() {
+            return match size {
+                0 => connection.let_file_go_on(),
+                _ => connection.look_again_for_writing(),
+            };
+        }
         if connection.marks.borrow_mut().may_resume(size) {
             // The protocol may well write at once. Its panic costs it this call only.
             let _ = self.enter("resume_writing", |protocol| protocol.resume_writing(self));
@@ -299,8 +329,10 @@ impl Transport {
             return;
         }
         if !connection.outgoing.borrow().is_empty() {
-            connection.look_again_for_writing();
-        } else if connection.closing.get() {
+            return connection.look_again_for_writing();
+        }
+        connection.with_io(|io| io.set_writes(false));
+        if connection.closing.get() {
             connection.lost.set(true);
             self.over(None);
         } else if connection.finishing.get() {
@@ -326,7 +358,7 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         let connection = &self.connection;
-        if !connection.closing.replace(true) && connection.outgoing.borrow().is_empty() {
+        if !connection.closing.replace(true) && connection.has_sent_all() {
             self.lose_soon(None);
         }
     }
@@ -365,9 +397,10 @@ impl Transport {
     }
 
     /// Queues `connection_lost`.
-    fn lose_soon(&self, error: Option<io::Error>) {
+    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let connection = &self.connection;
         connection.lost.set(true);
+        connection.let_file_go_on();
         if connection.handle.is_closed() {
             // The loop lets go of its connections by itself, or is another process's.
             return;
@@ -387,6 +420,39 @@ impl Transport {
     }
 }
 
+#[cfg(unix)]
+impl Transport {
+    /// Ends the writing end of a pipe that nobody reads any more. Events that say so set the reading bit, which nothing
+    /// else uses there.
+    fn notice_hang_up(&self) {
+        let connection = &self.connection;
+        let gone = connection.with_io(|io| {
+            let pipe = io.source().pipe()?;
+            let told = pipe.direction == Direction::Write
+                && io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true);
+            if !told {
+                return None;
+            }
+            io.clear_ready(Direction::Read);
+            Some(pipe.is_hung_up())
+        });
+        if gone.flatten() == Some(true) {
+            let unsent = !connection.outgoing.borrow().is_empty();
+            self.force_close(unsent.then(|| io::ErrorKind::BrokenPipe.into()));
+        }
+    }
+}
+
+/// Which end of a pipe a source is, if it is one.
+fn direction_of(io: &Io<StreamSocket>) -> Option<Direction> {
+    #[cfg(unix)]
+    if let Some(pipe) = io.source().pipe() {
+        return Some(pipe.direction);
+    }
+    let _ = io;
+    None
+}
+
 impl Connection {
     /// Borrows the socket, while there is one. `f` must not run foreign code.
     pub(crate) fn with_io<R>(&self, f: impl FnOnce(&Io<StreamSocket>) -> R) -> Option<R> {
@@ -399,26 +465,63 @@ impl Connection {
             && !self.ended.get()
             && !self.closing.get()
             && !self.lost.get()
+            && !self.sending_file.get()
+    }
+
+    /// Whether nothing that was asked for is still to be sent.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.outgoing.borrow().is_empty() && !self.sending_file.get()
+    }
+
+    /// Wakes the one who sends a file, if anybody does.
+    fn let_file_go_on(&self) {
+        if !self.sending_file.get() {
+            return;
+        }
+        let Some(mut turn) = self.file_turn.take() else {
+            return;
+        };
+        let sender = turn.sender.take();
+        self.file_turn.set(Some(turn));
+        self.wake(sender);
+    }
+
+    fn wake(&self, waker: Option<Waker>) {
+        let Some(waker) = waker else { return };
+        match key_of(&waker) {
+            Some(key) => wake_key(key),
+            None => {
+                let state = &self.handle.state;
+                state.shielded("Exception in a waker", || waker.wake());
+            }
+        }
     }
 
     /// One `recv`, if the socket is believed to be ready.
+    #[inline]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         let room = buffer.len();
         let received = self.with_io(|io| {
-            let received = io.attempt(Direction::Read, |socket| socket.receive(buffer));
-            if matches!(received, Ok(count) if 0 < count && count < room) {
-                // On a closed loop there is nothing to note.
-                let _ = io.readiness(Readiness::short_read);
+            if io.readiness(|readiness| readiness.is_ready(Direction::Read)) != Ok(true) {
+                return Received::Nothing;
             }
-            received
+            match io.source().receive(buffer) {
+                Ok(0) => Received::End,
+                Ok(count) => {
+                    if count < room {
+                        // On a closed loop there is nothing to note.
+                        let _ = io.readiness(Readiness::short_read);
+                    }
+                    Received::Bytes(count)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    io.clear_ready(Direction::Read);
+                    Received::Nothing
+                }
+                Err(error) => Received::Failed(error),
+            }
         });
-        match received {
-            None => Received::Nothing,
-            Some(Ok(0)) => Received::End,
-            Some(Ok(count)) => Received::Bytes(count),
-            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Some(Err(error)) => Received::Failed(error),
-        }
+        received.unwrap_or(Received::Nothing)
     }
 
     /// One attempt to send `total` bytes; how many the system took. Fewer than all means that it takes no more now, and
@@ -461,10 +564,16 @@ impl Connection {
     /// more than one call's worth.
     pub(crate) fn look_again_for_writing(&self) {
         self.with_io(|io| {
+            io.set_writes(true);
             if io.readiness(|readiness| readiness.is_ready(Direction::Write)) == Ok(true) {
                 io.queue();
             }
         });
+    }
+
+    /// Which end of a pipe it is, if it is one.
+    pub(crate) fn pipe_direction(&self) -> Option<Direction> {
+        self.with_io(direction_of).flatten()
     }
 
     /// Tells the peer that nothing more comes. One that is gone already will be noticed by the next read.
@@ -478,14 +587,11 @@ impl Connection {
     fn let_go(&self) {
         self.lost.set(true);
         self.closing.set(true);
+        self.let_file_go_on();
         // Only a program that is inside `Transport::socket` just now can hold the borrow; the socket then closes with
         // the last transport.
         let io = self.io.try_borrow_mut().map(|mut io| io.take());
         drop(io);
-        let fetcher = self.fetcher.take();
-        self.handle
-            .state
-            .shielded("Exception in the destructor of a waker", || drop(fetcher));
         self.outgoing.borrow_mut().clear();
         let protocol = self.protocol.borrow_mut().take();
         self.handle
@@ -504,6 +610,8 @@ impl Watch for Connection {
         let transport = Transport { connection: self };
         transport.read_ready();
         transport.write_ready();
+        #[cfg(unix)]
+        transport.notice_hang_up();
     }
 
     fn abandon(self: Rc<Self>) {

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use std::rc::Rc;
 use socket2::{Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::net::dns::Target;
 use crate::net::listen_options::ListenOptions;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
@@ -258,9 +259,17 @@ impl CreateServer {
         self
     }
 
-    fn make(self) -> io::Result<Server> {
+    async fn make(self) -> io::Result<Server> {
         let listening = match self.site {
-            Site::Addresses(addresses) => bind_all(&self.options, addresses)?,
+            Site::Named(Ok(Target::Host(host, port))) => {
+                let addresses = addresses(&self.handle, vec![host], port).await?;
+                bind_all(&self.options, addresses)?
+            }
+            Site::Named(target) => bind_all(&self.options, target?.addresses(&self.handle).await?)?,
+            Site::Hosts(hosts, port) => {
+                let addresses = addresses(&self.handle, hosts, port).await?;
+                bind_all(&self.options, addresses)?
+            }
             Site::Socket(socket) => vec![adopt(socket)?],
             #[cfg(unix)]
             Site::Path(path) => vec![bind_path(&path, self.cleanup_socket)?],
@@ -285,7 +294,7 @@ impl IntoFuture for CreateServer {
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<Server>>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.make() })
+        Box::pin(self.make())
     }
 }
 
@@ -311,6 +320,33 @@ impl Listening {
     }
 }
 
+/// All addresses of some hosts, in their order. The empty host stands for all interfaces.
+async fn addresses(
+    handle: &LoopHandle,
+    hosts: Vec<String>,
+    port: u16,
+) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    for host in hosts {
+        if host.is_empty() {
+            found.push((Ipv4Addr::UNSPECIFIED, port).into());
+            found.push((Ipv6Addr::UNSPECIFIED, port).into());
+        } else {
+            found.extend(Target::Host(host, port).addresses(handle).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether this machine has no such address, or nothing of its family.
+fn is_absent(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return true;
+    }
+    error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
 /// One bound socket for each address; an address that is given twice counts once.
 fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<Vec<Listening>> {
     let mut bound: Vec<Listening> = Vec::new();
@@ -323,7 +359,7 @@ fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<V
         seen.push(address);
         match options.bound(address) {
             Ok(socket) => bound.push(Listening::new(socket, None)),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(error) if is_absent(&error) => {
                 absent.get_or_insert(named(address, error));
             }
             Err(error) => return Err(named(address, error)),

@@ -21,7 +21,7 @@ use crate::error::Panicked;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::{ExceptionContext, run_quietly};
 use crate::net::datagram::{DatagramKind, DatagramSocket};
-use crate::net::dns::{Target, ToSocketAddrs, resolve};
+use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::udp::{Udp, UdpSocket};
 
 /// asyncio's marks: the protocol is paused above the high one and resumed at the low one.
@@ -754,9 +754,7 @@ async fn addresses(
 ) -> io::Result<Vec<SocketAddr>> {
     match target.transpose()? {
         None => Ok(Vec::new()),
-        Some(Target::Address(address)) => Ok(vec![address]),
-        Some(Target::Addresses(addresses)) => Ok(addresses),
-        Some(Target::Host(host, port)) => resolve(handle, host, port).await,
+        Some(target) => target.addresses(handle).await,
     }
 }
 

@@ -44,10 +44,15 @@ impl WaterMarks {
         Ok(())
     }
 
+    /// Pauses the owner whatever the size. Says whether it has to be asked to, now.
+    pub(crate) fn pause(&mut self) -> bool {
+        !std::mem::replace(&mut self.paused, true)
+    }
+
     /// Whether the owner of a buffer of this size has to be asked to pause now.
     #[inline]
     pub(crate) fn must_pause(&mut self, size: usize) -> bool {
-        size > self.high && !std::mem::replace(&mut self.paused, true)
+        size > self.high && self.pause()
     }
 
     /// Whether the owner of a buffer of this size may be asked to go on now.

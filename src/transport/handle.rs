@@ -8,11 +8,16 @@ use std::fmt;
 use std::io::IoSlice;
 use std::rc::Rc;
 
+#[cfg(unix)]
+use crate::kernel::io::Io;
+use crate::kernel::readiness::Direction;
 use crate::kernel::report::run_quietly;
 use crate::transport::address::Address;
 use crate::transport::buffer::MOST_PIECES;
 use crate::transport::flow::InvalidLimits;
 use crate::transport::protocol::{Protocol, Transport};
+#[cfg(unix)]
+use crate::transport::socket::StreamSocket;
 
 /// How many writes to a lost connection go without a word, as in asyncio: a few cross the news of its end, more are a
 /// program that does not listen.
@@ -48,6 +53,9 @@ impl Transport {
             return;
         }
         let connection = &self.connection;
+        if connection.sending_file.get() {
+            return self.write_behind(data);
+        }
         let mut sent = 0;
         if connection.outgoing.borrow().is_empty() {
             match connection.send(data.len(), |socket| socket.send(data)) {
@@ -84,6 +92,11 @@ impl Transport {
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
         if !self.takes("writelines") {
             return;
+        }
+        if self.connection.sending_file.get() {
+            return lines
+                .iter()
+                .for_each(|line| self.write_behind(line.as_ref()));
         }
         let mut rest = lines;
         // What `as_ref` gives is taken once: it is foreign code.
@@ -139,24 +152,50 @@ impl Transport {
     }
 
     /// Whether bytes may be written at all.
+    #[inline]
     #[track_caller]
     fn takes(&self, call: &str) -> bool {
         let connection = &self.connection;
         if connection.lost.get() {
-            let refused = connection.writes_refused.get();
-            connection.writes_refused.set(refused.saturating_add(1));
-            if refused >= QUIET_WRITES {
-                let location = connection.location;
-                run_quietly(|| {
-                    tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
-                });
-            }
+            self.refuse(call);
             return false;
         }
         if connection.finishing.get() && !connection.closing.get() {
-            panic!("{call}: write_eof() was called before");
+            self.complain(call);
         }
         true
+    }
+
+    /// Drops a write on a connection that is lost.
+    #[cold]
+    fn refuse(&self, call: &str) {
+        let connection = &self.connection;
+        let refused = connection.writes_refused.get();
+        connection.writes_refused.set(refused.saturating_add(1));
+        if refused >= QUIET_WRITES {
+            let location = connection.location;
+            run_quietly(|| {
+                tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
+            });
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn complain(&self, call: &str) -> ! {
+        match self.connection.pipe_direction() {
+            Some(_) => panic!("{call}: this is the reading end of a pipe"),
+            None => panic!("{call}: write_eof() was called before"),
+        }
+    }
+
+    /// Keeps what is written while a file goes out.
+    fn write_behind(&self, data: &[u8]) {
+        let Some(mut turn) = self.connection.file_turn.take() else {
+            return;
+        };
+        turn.behind.push(data);
+        self.connection.file_turn.set(Some(turn));
     }
 
     /// Something may have been buffered: asks the protocol to pause if that is too much.
@@ -196,10 +235,14 @@ impl Transport {
     /// ```
     pub fn write_eof(&self) {
         let connection = &self.connection;
-        if connection.closing.get() || connection.finishing.replace(true) {
+        if connection.closing.get() || connection.finishing.get() {
             return;
         }
-        if connection.outgoing.borrow().is_empty() {
+        if connection.pipe_direction().is_some() {
+            return self.close();
+        }
+        connection.finishing.set(true);
+        if connection.has_sent_all() {
             connection.end_writing();
         }
     }
@@ -219,7 +262,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn can_write_eof(&self) -> bool {
-        true
+        self.connection.pipe_direction() != Some(Direction::Read)
     }
 
     /// Whether the transport is closing or closed, whoever wanted that.
@@ -257,7 +300,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn pause_reading(&self) {
-        if self.is_reading() {
+        if !self.connection.closing.get() {
             self.connection.reading_paused.set(true);
         }
     }
@@ -300,7 +343,10 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn is_reading(&self) -> bool {
-        !self.connection.closing.get() && !self.connection.reading_paused.get()
+        let connection = &self.connection;
+        !connection.closing.get()
+            && !connection.reading_paused.get()
+            && !connection.sending_file.get()
     }
 
     /// How many bytes are written and not yet taken by the system.
@@ -319,7 +365,14 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
-        self.connection.outgoing.borrow().len()
+        let connection = &self.connection;
+        let before = connection.outgoing.borrow().len();
+        let Some(turn) = connection.file_turn.take() else {
+            return before;
+        };
+        let behind = turn.behind.len();
+        connection.file_turn.set(Some(turn));
+        before + behind
     }
 
     /// The low-water and the high-water mark, in this order, in bytes.
@@ -424,7 +477,32 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
+        if self.connection.pipe_direction().is_some() {
+            return None;
+        }
         self.connection.with_io(|io| io.source().with(f))
+    }
+
+    /// Calls `f` with the descriptor of a pipe; `None` if it is none, and when it is closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// use std::io::IsTerminal;
+    /// let (output, _) = event_loop.connect_write_pipe(|| Idle, callsoon::transport::stdout()?).await?;
+    /// let is_terminal = output.pipe(|pipe| pipe.is_terminal());
+    /// # output.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[cfg(unix)]
+    pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
+        use std::os::fd::AsFd;
+        let with = |io: &Io<StreamSocket>| io.source().pipe().map(|pipe| f(pipe.as_fd()));
+        self.connection.with_io(with).flatten()
     }
 
     /// Who is called; `None` once the connection is over.

@@ -24,16 +24,24 @@
 //! that does makes a cycle, which ends with the connection.
 
 pub(crate) mod address;
+pub(crate) mod attempt;
 pub(crate) mod buffer;
-mod connect;
-mod connection;
+pub(crate) mod connect;
+pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
+mod file_turn;
 pub(crate) mod flow;
 mod handle;
 mod listen;
 mod membership;
+#[cfg(unix)]
+mod pipe_end;
+#[cfg(unix)]
+pub(crate) mod pipes;
 pub(crate) mod protocol;
+#[cfg(unix)]
+mod sendfile;
 pub(crate) mod server;
 mod socket;
 pub(crate) mod target;
@@ -45,6 +53,8 @@ pub use connect::CreateConnection;
 pub use create_server::CreateServer;
 pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
 pub use flow::InvalidLimits;
+#[cfg(unix)]
+pub use pipes::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
 pub use target::{AcceptedSocket, ConnectTo, ListenOn};

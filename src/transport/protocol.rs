@@ -7,13 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
 use crate::kernel::context::Context;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
+use crate::transport::file_turn::FileTurn;
 use crate::transport::flow::WaterMarks;
 use crate::transport::membership::Membership;
 use crate::transport::socket::StreamSocket;
@@ -225,8 +225,9 @@ pub(crate) struct Connection {
     pub(crate) lost: Cell<bool>,
     /// Writes since then.
     pub(crate) writes_refused: Cell<u32>,
-    /// Who wants to fetch by itself what has come: woken once in place of a delivery.
-    pub(crate) fetcher: Cell<Option<Waker>>,
+    /// A file goes out: what is written waits behind it, and nothing is read.
+    pub(crate) sending_file: Cell<bool>,
+    pub(crate) file_turn: Cell<Option<Box<FileTurn>>>,
     /// The server's list that this connection is in.
     pub(crate) membership: Cell<Option<Membership>>,
     /// The values of context variables for its callbacks, as they were where it was made.

@@ -1,20 +1,27 @@
-//! The sockets that a stream transport can stand on, behind one type.
+//! The sockets, and pipes, that a stream transport can stand on, behind one type.
 //!
 //! One type instead of a type parameter: a protocol need not know over what it talks, and its code exists once. What is
 //! sent never raises SIGPIPE, whatever the process has made of that signal.
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use socket2::{SockAddr, SockRef};
 
-/// A connected stream socket in non-blocking mode.
+#[cfg(unix)]
+use crate::transport::pipe_end::PipeEnd;
+
+/// A connected stream socket, or one end of a pipe, in non-blocking mode.
 pub(crate) enum StreamSocket {
     Tcp(mio::net::TcpStream),
     #[cfg(unix)]
     Unix(mio::net::UnixStream),
+    #[cfg(unix)]
+    Pipe(PipeEnd),
 }
 
 /// The most bytes that the system takes in one call: less than that taken means that it takes no more now, more than
@@ -29,11 +36,15 @@ const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 const SEND_FLAGS: i32 = 0;
 
 impl StreamSocket {
+    #[inline]
     fn reference(&self) -> SockRef<'_> {
         match self {
             Self::Tcp(socket) => SockRef::from(socket),
             #[cfg(unix)]
             Self::Unix(socket) => SockRef::from(socket),
+            // What is asked of sockets alone is then an error of the system's.
+            #[cfg(unix)]
+            Self::Pipe(pipe) => SockRef::from(pipe),
         }
     }
 
@@ -41,6 +52,10 @@ impl StreamSocket {
     /// of it; a Unix socket has no proof to spoil.
     pub(crate) fn interest(&self) -> Interest {
         let both = Interest::READABLE | Interest::WRITABLE;
+        #[cfg(unix)]
+        if let Self::Pipe(pipe) = self {
+            return pipe.interest();
+        }
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if matches!(self, Self::Tcp(_)) {
             return both | Interest::PRIORITY;
@@ -58,7 +73,7 @@ impl StreamSocket {
         match self {
             Self::Tcp(socket) => socket.set_nodelay(true),
             #[cfg(unix)]
-            Self::Unix(_) => Ok(()),
+            Self::Unix(_) | Self::Pipe(_) => Ok(()),
         }
     }
 
@@ -73,14 +88,25 @@ impl StreamSocket {
                 let mut socket = socket;
                 socket.read(buffer)
             }
+            #[cfg(unix)]
+            Self::Pipe(pipe) => pipe.receive(buffer),
         })
     }
 
+    #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        if let Self::Pipe(pipe) = self {
+            return uninterrupted(|| pipe.send(bytes));
+        }
         uninterrupted(|| self.reference().send_with_flags(bytes, SEND_FLAGS))
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(unix)]
+        if let Self::Pipe(pipe) = self {
+            return uninterrupted(|| pipe.send_vectored(pieces));
+        }
         uninterrupted(|| {
             self.reference()
                 .send_vectored_with_flags(pieces, SEND_FLAGS)
@@ -113,6 +139,15 @@ impl StreamSocket {
         }
     }
 
+    /// The pipe, if it is one.
+    #[cfg(unix)]
+    pub(crate) fn pipe(&self) -> Option<&PipeEnd> {
+        match self {
+            Self::Pipe(pipe) => Some(pipe),
+            _ => None,
+        }
+    }
+
     /// The socket for a program that wants to set an option.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> R {
         f(&self.reference())
@@ -129,6 +164,17 @@ fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     }
 }
 
+#[cfg(unix)]
+impl AsFd for StreamSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+            Self::Pipe(pipe) => pipe.as_fd(),
+        }
+    }
+}
+
 impl Source for StreamSocket {
     fn register(
         &mut self,
@@ -140,6 +186,8 @@ impl Source for StreamSocket {
             Self::Tcp(socket) => socket.register(registry, token, interest),
             #[cfg(unix)]
             Self::Unix(socket) => socket.register(registry, token, interest),
+            #[cfg(unix)]
+            Self::Pipe(pipe) => pipe.register(registry, token, interest),
         }
     }
 
@@ -153,6 +201,8 @@ impl Source for StreamSocket {
             Self::Tcp(socket) => socket.reregister(registry, token, interest),
             #[cfg(unix)]
             Self::Unix(socket) => socket.reregister(registry, token, interest),
+            #[cfg(unix)]
+            Self::Pipe(pipe) => pipe.reregister(registry, token, interest),
         }
     }
 
@@ -161,6 +211,8 @@ impl Source for StreamSocket {
             Self::Tcp(socket) => socket.deregister(registry),
             #[cfg(unix)]
             Self::Unix(socket) => socket.deregister(registry),
+            #[cfg(unix)]
+            Self::Pipe(pipe) => pipe.deregister(registry),
         }
     }
 }

@@ -1,17 +1,18 @@
 //! What a connection is made to and what a server listens on, for calls that take either addresses or sockets.
 //!
 //! The calls take `impl Into<…>`, so that one call covers an address, several of them, and a socket that exists, and what
-//! makes no sense does not compile. A way to find addresses by name is another `From`.
+//! makes no sense does not compile. A text that names no place is an error when the call is awaited, like a host that is
+//! not found.
 
 use std::io;
-use std::net::SocketAddr;
 
 use socket2::{Socket, Type};
 
+use crate::net::dns::{Target, ToSocketAddrs};
 use crate::transport::socket::StreamSocket;
 
-/// What [`create_connection`](crate::LoopHandle::create_connection) connects to: an address, several that are tried in
-/// their order, or a socket that is connected already.
+/// What [`create_connection`](crate::LoopHandle::create_connection) connects to: whatever
+/// [`ToSocketAddrs`] names, a host and a port for one, or a socket that is connected already.
 ///
 /// ```
 /// use callsoon::transport::ConnectTo;
@@ -19,25 +20,37 @@ use crate::transport::socket::StreamSocket;
 /// let https = std::net::SocketAddr::from(([127, 0, 0, 1], 443));
 /// let one = ConnectTo::from(http);
 /// let two = ConnectTo::from([http, https]);
+/// let host = ConnectTo::from(("localhost", 80));
 /// ```
 #[derive(Debug)]
 pub struct ConnectTo(pub(crate) Destination);
 
 #[derive(Debug)]
 pub(crate) enum Destination {
-    Addresses(Vec<SocketAddr>),
+    Named(io::Result<Target>),
     Socket(AcceptedSocket),
     #[cfg(unix)]
     Path(std::path::PathBuf),
 }
 
-/// What [`create_server`](crate::LoopHandle::create_server) listens on: an address, several, or a socket that is bound
-/// already.
+#[cfg(unix)]
+impl ConnectTo {
+    pub(crate) fn path(path: impl Into<std::path::PathBuf>) -> Self {
+        Self(Destination::Path(path.into()))
+    }
+}
+
+/// What [`create_server`](crate::LoopHandle::create_server) listens on: whatever [`ToSocketAddrs`] names, a host and a
+/// port for one, several hosts and a port, or a socket that is bound already.
+///
+/// The empty host means all interfaces, of both families. A port of 0 is a free one, for each address another.
 ///
 /// ```
 /// use callsoon::transport::ListenOn;
 /// let bound = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let existing = ListenOn::from(bound);
+/// let everywhere = ListenOn::from(("", 8080));
+/// let two = ListenOn::from((["localhost", "192.0.2.1"], 8080));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
@@ -45,7 +58,8 @@ pub struct ListenOn(pub(crate) Site);
 
 #[derive(Debug)]
 pub(crate) enum Site {
-    Addresses(Vec<SocketAddr>),
+    Named(io::Result<Target>),
+    Hosts(Vec<String>, u16),
     Socket(Socket),
     #[cfg(unix)]
     Path(std::path::PathBuf),
@@ -106,27 +120,9 @@ impl From<Socket> for AcceptedSocket {
     }
 }
 
-impl From<SocketAddr> for ConnectTo {
-    fn from(address: SocketAddr) -> Self {
-        Self(Destination::Addresses(vec![address]))
-    }
-}
-
-impl From<Vec<SocketAddr>> for ConnectTo {
-    fn from(addresses: Vec<SocketAddr>) -> Self {
-        Self(Destination::Addresses(addresses))
-    }
-}
-
-impl From<&[SocketAddr]> for ConnectTo {
-    fn from(addresses: &[SocketAddr]) -> Self {
-        addresses.to_vec().into()
-    }
-}
-
-impl<const N: usize> From<[SocketAddr; N]> for ConnectTo {
-    fn from(addresses: [SocketAddr; N]) -> Self {
-        addresses.to_vec().into()
+impl<T: ToSocketAddrs> From<T> for ConnectTo {
+    fn from(place: T) -> Self {
+        Self(Destination::Named(place.into_target()))
     }
 }
 
@@ -155,27 +151,23 @@ impl From<Socket> for ConnectTo {
     }
 }
 
-impl From<SocketAddr> for ListenOn {
-    fn from(address: SocketAddr) -> Self {
-        Self(Site::Addresses(vec![address]))
+impl<T: ToSocketAddrs> From<T> for ListenOn {
+    fn from(place: T) -> Self {
+        Self(Site::Named(place.into_target()))
     }
 }
 
-impl From<Vec<SocketAddr>> for ListenOn {
-    fn from(addresses: Vec<SocketAddr>) -> Self {
-        Self(Site::Addresses(addresses))
+impl<H: Into<String>> From<(Vec<H>, u16)> for ListenOn {
+    fn from((hosts, port): (Vec<H>, u16)) -> Self {
+        let hosts = hosts.into_iter().map(Into::into).collect();
+        Self(Site::Hosts(hosts, port))
     }
 }
 
-impl From<&[SocketAddr]> for ListenOn {
-    fn from(addresses: &[SocketAddr]) -> Self {
-        addresses.to_vec().into()
-    }
-}
-
-impl<const N: usize> From<[SocketAddr; N]> for ListenOn {
-    fn from(addresses: [SocketAddr; N]) -> Self {
-        addresses.to_vec().into()
+impl<H: Into<String>, const N: usize> From<([H; N], u16)> for ListenOn {
+    fn from((hosts, port): ([H; N], u16)) -> Self {
+        let hosts = hosts.into_iter().map(Into::into).collect();
+        Self(Site::Hosts(hosts, port))
     }
 }
 

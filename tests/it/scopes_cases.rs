@@ -1607,3 +1607,27 @@ fn a_million_futures_of_one_task_are_cancelled_at_once() {
         assert_eq!(event_loop.metrics().scopes, 0);
     });
 }
+
+#[test]
+fn a_request_that_comes_before_a_limit_has_its_node_is_answered_through_it() {
+    lab(|event_loop| {
+        let ended = event_loop.run_until_complete(task_group(async |group| {
+            let work = timeout(SECOND * 9, async {
+                // The request is under way before the first poll of the limit is over.
+                let stop = async {
+                    group.cancel();
+                    pending::<()>().await;
+                };
+                let cancelled = catch_cancelled(stop).await.unwrap_err();
+                say("cleans up");
+                sleep(SECOND).await;
+                say("is clean");
+                cancelled.resume().await
+            });
+            say(if work.await.is_ok() { "ok" } else { "late" });
+            say("never reached");
+        }));
+        say(ended.unwrap().unwrap_err());
+        said(["0 cleans up", "1 is clean", "1 the task group was stopped"]);
+    });
+}

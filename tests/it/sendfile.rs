@@ -4,45 +4,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Seek as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use callsoon::net::{TcpStream, UnixStream};
 use callsoon::{create_task, get_running_loop, yield_now};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Trace, Waiting, audited, complete, real_loop, stream_pair, watched};
-
-/// A file that goes with the test.
-struct Scratch {
-    path: PathBuf,
-    file: File,
-}
-
-impl Scratch {
-    fn new(bytes: &[u8]) -> Self {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let name = format!("callsoon-sendfile-{}-{serial}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let mut options = File::options();
-        let options = options.read(true).write(true).create_new(true);
-        let mut file = options.open(&path).unwrap();
-        file.write_all(bytes).unwrap();
-        Self { path, file }
-    }
-
-    fn position(&self) -> u64 {
-        (&self.file).stream_position().unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
+use crate::support::{Scratch, Trace, Waiting, audited, complete, real_loop, stream_pair, watched};
 
 fn test_bytes(count: usize) -> Vec<u8> {
     (0..count).map(|n| (n % 251) as u8).collect()

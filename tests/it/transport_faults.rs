@@ -204,15 +204,15 @@ fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
             let both = event_loop
                 .create_connection(|| Recorder::new(&Trace::new()), two)
                 .await;
-            let text = both.map(drop).unwrap_err().to_string();
-            assert_eq!(text.matches(&nobody.to_string()).count(), 2, "{text}");
+            let both = both.map(drop).unwrap_err();
+            assert_eq!(both.raw_os_error(), Some(libc::ECONNREFUSED));
             let none: [std::net::SocketAddr; 0] = [];
             let none = event_loop
                 .create_connection(|| Recorder::new(&Trace::new()), none)
                 .await;
             assert_eq!(
                 none.map(drop).unwrap_err().kind(),
-                std::io::ErrorKind::InvalidInput
+                std::io::ErrorKind::NotFound
             );
             assert_eq!(counted_fds(), before);
         });

@@ -17,6 +17,8 @@ use crate::kernel::task::waker::with_current;
 /// Whoever asked for the cancellation waits until it is decided: [`resume`](Self::resume) passes it on, dropping the
 /// token says that it is handled and all goes on. Between the two, clean-up may be awaited.
 ///
+/// A clean-up that is dropped half-way, by a `select!` say, drops its token, which counts as handled.
+///
 /// `mem::forget` of it decides nothing: the region waits until the next request.
 ///
 /// ```

@@ -7,6 +7,7 @@ pub(crate) mod lab;
 mod probe;
 mod proc;
 mod recorder;
+mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
@@ -25,6 +26,7 @@ pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
 };
 pub(crate) use recorder::{Recorder, until};
+pub(crate) use scratch::Scratch;
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{

@@ -1,0 +1,141 @@
+//! One end of a pipe, as a transport stands on it: a FIFO, a terminal or another character device, a socket.
+//!
+//! The end is switched to non-blocking mode and back when it is let go: standard input shares its mode with the shell that
+//! gave it. A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file
+//! is refused, since reading it blocks the loop for as long as a disk takes.
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use crate::kernel::readiness::Direction;
+use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
+use crate::sys::fork::generation;
+use crate::sys::sigpipe::without_sigpipe;
+
+/// One end of a pipe in non-blocking mode.
+pub(crate) struct PipeEnd {
+    file: File,
+    /// Which of the two ends.
+    pub(crate) direction: Direction,
+    /// Whether it has to be switched back, and by which process: a forked child shares the mode with its parent.
+    was_blocking: bool,
+    forks: u32,
+    /// A character device, which may be a terminal.
+    device: bool,
+    /// The poller has refused it.
+    pub(crate) always_ready: bool,
+}
+
+impl PipeEnd {
+    /// # Errors
+    /// `InvalidInput` for what is no pipe, socket or character device.
+    pub(crate) fn new(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
+        let file = File::from(pipe);
+        let kind = file.metadata()?.file_type();
+        let device = kind.is_char_device();
+        if !(device || kind.is_fifo() || kind.is_socket()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a pipe, a socket or a character device is expected; read and write files in a thread",
+            ));
+        }
+        let was_blocking = set_nonblocking(file.as_fd())?;
+        Ok(Self {
+            file,
+            direction,
+            was_blocking,
+            forks: generation(),
+            device,
+            always_ready: false,
+        })
+    }
+
+    /// The other end is reported whatever is asked for.
+    pub(crate) fn interest(&self) -> Interest {
+        match self.direction {
+            Direction::Read => Interest::READABLE,
+            Direction::Write => Interest::WRITABLE,
+        }
+    }
+
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut file = &self.file;
+        match file.read(buffer) {
+            // How a terminal says that nobody has it open on the other side.
+            Err(error) if self.device && error.raw_os_error() == Some(libc::EIO) => Ok(0),
+            result => result,
+        }
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut file = &self.file;
+        without_sigpipe(|| file.write(bytes))
+    }
+
+    pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut file = &self.file;
+        without_sigpipe(|| file.write_vectored(pieces))
+    }
+
+    /// Whether nobody will ever read what is written.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        is_hung_up(self.file.as_fd())
+    }
+}
+
+impl AsFd for PipeEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        if self.was_blocking && self.forks == generation() {
+            // A file that refuses is one that nobody reads any more.
+            let _ = set_blocking(self.file.as_fd());
+        }
+    }
+}
+
+impl Source for PipeEnd {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match SourceFd(&self.file.as_raw_fd()).register(registry, token, interest) {
+            Err(error) if self.device && error.kind() == io::ErrorKind::PermissionDenied => {
+                self.always_ready = true;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        if self.always_ready {
+            return Ok(());
+        }
+        SourceFd(&self.file.as_raw_fd()).reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        if self.always_ready {
+            return Ok(());
+        }
+        SourceFd(&self.file.as_raw_fd()).deregister(registry)
+    }
+}

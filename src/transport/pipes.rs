@@ -1,0 +1,205 @@
+//! Transports on pipes: one direction each, with the same protocols as sockets.
+//!
+//! A pipe differs from a socket in three points. What goes the wrong way is a mistake and panics. The reading end is over
+//! at the end of what comes, whatever `eof_received` gives, since there is no other side to keep open; the writing end is
+//! over with `write_eof`. And the writing end hears at once when nobody reads any more, without having to write: the
+//! connection is lost then, to `BrokenPipe` if something was still to be sent.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use crate::kernel::io::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::readiness::{Direction, Readiness};
+use crate::transport::connect::{Connected, establish};
+use crate::transport::pipe_end::PipeEnd;
+use crate::transport::protocol::Protocol;
+use crate::transport::socket::StreamSocket;
+
+impl LoopHandle {
+    /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.
+    ///
+    /// It is switched to non-blocking mode, and back when the transport is over. After its end comes `eof_received`, then
+    /// `connection_lost`. Writing to such a transport panics.
+    ///
+    /// # Errors
+    /// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
+    ///
+    /// # Cancellation
+    /// As [`create_connection`](Self::create_connection).
+    ///
+    /// ```
+    /// use callsoon::transport::{Protocol, Transport};
+    /// struct Print;
+    /// impl Protocol for Print {
+    ///     fn data_received(&self, _: &Transport, data: &[u8]) {
+    ///         println!("{}", data.escape_ascii());
+    ///     }
+    /// }
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let pipe = std::fs::File::open("/dev/null")?;
+    ///     let (transport, _) = event_loop.connect_read_pipe(|| Print, pipe).await?;
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn connect_read_pipe<F, P>(&self, factory: F, pipe: impl Into<OwnedFd>) -> ConnectPipe<F>
+    where
+        F: FnOnce() -> P + 'static,
+        P: Protocol,
+    {
+        ConnectPipe {
+            handle: self.clone(),
+            factory,
+            pipe: pipe.into(),
+            direction: Direction::Read,
+            location: Location::caller(),
+        }
+    }
+
+    /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket.
+    ///
+    /// It is switched to non-blocking mode, and back when the transport is over. When nobody reads any more the connection
+    /// is lost, to `BrokenPipe` if something was still to be sent. [`write_eof`](crate::transport::Transport::write_eof)
+    /// is the same as `close`. Nothing is ever read.
+    ///
+    /// # Errors
+    /// As [`connect_read_pipe`](Self::connect_read_pipe).
+    ///
+    /// # Cancellation
+    /// As [`create_connection`](Self::create_connection).
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// callsoon::run(async {
+    ///     let event_loop = callsoon::get_running_loop();
+    ///     let (transport, _) = event_loop.connect_write_pipe(|| Idle, callsoon::transport::stdout()?).await?;
+    ///     transport.write(b"hello\n");
+    ///     transport.close();
+    ///     Ok::<(), std::io::Error>(())
+    /// }).unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn connect_write_pipe<F, P>(&self, factory: F, pipe: impl Into<OwnedFd>) -> ConnectPipe<F>
+    where
+        F: FnOnce() -> P + 'static,
+        P: Protocol,
+    {
+        ConnectPipe {
+            handle: self.clone(),
+            factory,
+            pipe: pipe.into(),
+            direction: Direction::Write,
+            location: Location::caller(),
+        }
+    }
+
+    /// What all of these come to.
+    pub(crate) async fn connect_pipe<P: Protocol>(
+        &self,
+        factory: impl FnOnce() -> Rc<P>,
+        pipe: OwnedFd,
+        direction: Direction,
+        location: &'static Location<'static>,
+    ) -> Connected<P> {
+        let end = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?);
+        let interest = end.interest();
+        let io = Io::new(self, end, interest, Readiness::new(false, true))?;
+        if io.source().pipe().is_some_and(|pipe| pipe.always_ready) {
+            io.readiness(Readiness::assume_readable)?;
+        }
+        establish(io, None, factory(), location).await
+    }
+}
+
+/// A pipe about to be connected: await it. [`LoopHandle::connect_read_pipe`] and
+/// [`connect_write_pipe`](LoopHandle::connect_write_pipe) give it.
+///
+/// ```
+/// # use callsoon::transport::Protocol;
+/// # struct Idle;
+/// # impl Protocol for Idle {}
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let file = std::fs::File::open("/etc/hostname")?;
+/// let refused = event_loop.run_until_complete(event_loop.connect_read_pipe(|| Idle, file)).unwrap();
+/// assert_eq!(refused.map(drop).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "nothing is connected until it is awaited"]
+pub struct ConnectPipe<F> {
+    handle: LoopHandle,
+    factory: F,
+    pipe: OwnedFd,
+    direction: Direction,
+    location: &'static Location<'static>,
+}
+
+impl<F, P> IntoFuture for ConnectPipe<F>
+where
+    F: FnOnce() -> P + 'static,
+    P: Protocol,
+{
+    type Output = Connected<P>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let (handle, factory) = (self.handle, self.factory);
+            let shared = move || Rc::new(factory());
+            handle
+                .connect_pipe(shared, self.pipe, self.direction, self.location)
+                .await
+        })
+    }
+}
+
+impl<F> fmt::Debug for ConnectPipe<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectPipe")
+            .field("pipe", &self.pipe)
+            .field("direction", &self.direction)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Standard input, under a descriptor of its own, for [`connect_read_pipe`](LoopHandle::connect_read_pipe).
+///
+/// What [`std::io::stdin`] has read ahead does not come again. While the transport lives standard input is in
+/// non-blocking mode, for everybody who shares it.
+///
+/// # Errors
+/// What the system says where there is none.
+///
+/// ```
+/// let input = callsoon::transport::stdin()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn stdin() -> io::Result<OwnedFd> {
+    io::stdin().as_fd().try_clone_to_owned()
+}
+
+/// Standard output, under a descriptor of its own, for [`connect_write_pipe`](LoopHandle::connect_write_pipe).
+///
+/// While the transport lives standard output is in non-blocking mode, for everybody who shares it: `println!` panics where
+/// it would have to wait.
+///
+/// # Errors
+/// What the system says where there is none.
+///
+/// ```
+/// let output = callsoon::transport::stdout()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn stdout() -> io::Result<OwnedFd> {
+    io::stdout().as_fd().try_clone_to_owned()
+}

@@ -1,0 +1,433 @@
+//! Transports and streams on pipes: FIFOs, sockets, terminals and devices, by their two ends.
+
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnix;
+use std::rc::Rc;
+use std::time::Duration;
+
+use callsoon::stream::{open_read_pipe, open_write_pipe};
+use callsoon::transport::Transport;
+use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
+
+use crate::support::{
+    Recorder, Scratch, Trace, audited, complete, counted_fds, one_turn, panic_text, real_loop,
+    turns_in, until, virtual_loop, watched,
+};
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let handle = get_running_loop();
+            test(handle.clone(), trace.clone()).await;
+            until(|| handle.metrics().sources == 0).await;
+            // Its threads hold a descriptor of the loop until they end.
+            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
+            threads.await.unwrap();
+        });
+        assert_eq!(trace.take(), [""; 0], "unexpected");
+    }));
+}
+
+/// The two ends of a new pipe, reading end first.
+fn pipe() -> (File, File) {
+    let mut ends = [0; 2];
+    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody else.
+    let (reading, writing) = unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    };
+    (reading.into(), writing.into())
+}
+
+/// A new terminal: the side of its emulator, and the side of its programs.
+fn terminal() -> (File, File) {
+    let (mut master, mut slave) = (0, 0);
+    // SAFETY: the two numbers are live and filled by the call; null means "not wanted" or "as usual" for the rest. On
+    // success both are new descriptors of nobody else.
+    unsafe {
+        let null = std::ptr::null_mut();
+        let (no_name, no_mode, no_size) = (null, std::ptr::null(), std::ptr::null());
+        assert_eq!(
+            libc::openpty(&mut master, &mut slave, no_name, no_mode, no_size),
+            0
+        );
+        (File::from_raw_fd(master), File::from_raw_fd(slave))
+    }
+}
+
+fn is_blocking(fd: &impl AsRawFd) -> bool {
+    // SAFETY: the call takes numbers.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags & libc::O_NONBLOCK == 0
+}
+
+#[test]
+fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
+    run(|event_loop, trace| async move {
+        let (reading, mut writing) = pipe();
+        let recorder = Recorder::new(&trace);
+        let (transport, recorder) = event_loop
+            .connect_read_pipe(|| recorder, reading)
+            .await
+            .unwrap();
+        trace.expect(["made"]);
+        writing.write_all(b"one").unwrap();
+        until(|| recorder.received.get() == 3).await;
+        assert_eq!((transport.peername(), transport.sockname()), (None, None));
+        assert!(!transport.can_write_eof());
+        transport.write_eof();
+        assert_eq!(transport.socket(|_| ()), None);
+        assert!(transport.pipe(|pipe| pipe.as_raw_fd()).is_some());
+        drop(writing);
+        until(|| recorder.lost.get()).await;
+        assert_eq!(transport.pipe(|_| ()), None);
+        trace.expect(["data one", "eof", "lost"]);
+    });
+}
+
+#[test]
+fn a_reading_end_is_over_at_its_end_whatever_eof_received_gives() {
+    run(|event_loop, trace| async move {
+        let (reading, writing) = pipe();
+        let recorder = Recorder::new(&trace).keep_open();
+        let connecting = event_loop.connect_read_pipe(|| recorder, reading);
+        let (_, recorder) = connecting.await.unwrap();
+        drop(writing);
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "eof", "lost"]);
+    });
+}
+
+#[test]
+fn reading_pauses_and_goes_on_without_losing_anything() {
+    run(|event_loop, trace| async move {
+        let (reading, mut writing) = pipe();
+        let recorder = Recorder::new(&trace).on("data", Transport::pause_reading);
+        let connecting = event_loop.connect_read_pipe(|| recorder, reading);
+        let (transport, recorder) = connecting.await.unwrap();
+        writing.write_all(b"one").unwrap();
+        until(|| recorder.received.get() == 3).await;
+        writing.write_all(b"two").unwrap();
+        drop(writing);
+        for _ in 0..50 {
+            yield_now().await;
+        }
+        trace.expect(["made", "data one"]);
+        transport.resume_reading();
+        transport.resume_reading();
+        until(|| recorder.received.get() == 6).await;
+        trace.expect(["data two"]);
+        transport.resume_reading();
+        until(|| recorder.lost.get()).await;
+        transport.pause_reading();
+        transport.resume_reading();
+        transport.close();
+        trace.expect(["eof", "lost"]);
+    });
+}
+
+#[test]
+fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
+    run(|event_loop, trace| async move {
+        let (reading, writing) = pipe();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_write_pipe(|| recorder, writing);
+        let (transport, _) = connecting.await.unwrap();
+        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let (first, second) = bytes.split_at(400_000);
+        transport.write(first);
+        transport.writelines(&[&second[..1], &second[1..300_000], &second[300_000..]]);
+        assert!(transport.get_write_buffer_size() > 0);
+        transport.write_eof();
+        assert!(transport.is_closing());
+        let mut reading = reading;
+        let come = callsoon::to_thread(move || {
+            let mut come = Vec::new();
+            reading.read_to_end(&mut come).map(|_| come)
+        });
+        assert_eq!(come.await.unwrap().unwrap(), bytes);
+        until(|| transport.pipe(|_| ()).is_none()).await;
+        trace.expect(["made", "pause", "resume", "lost"]);
+    });
+}
+
+#[test]
+fn a_writing_end_hears_at_once_that_nobody_reads_any_more() {
+    for (held, line) in [(0, "lost"), (1 << 20, "lost: BrokenPipe")] {
+        run(move |event_loop, trace| async move {
+            let (reading, writing) = pipe();
+            let recorder = Recorder::new(&trace);
+            let connecting = event_loop.connect_write_pipe(|| recorder, writing);
+            let (transport, recorder) = connecting.await.unwrap();
+            transport
+                .set_write_buffer_limits(Some(2 << 20), None)
+                .unwrap();
+            transport.write(&vec![7; held]);
+            drop(reading);
+            until(|| recorder.lost.get()).await;
+            trace.expect(["made", line]);
+        });
+    }
+}
+
+#[test]
+fn a_socket_is_a_pipe_too_and_what_its_peer_says_is_not_taken_for_its_end() {
+    run(|event_loop, trace| async move {
+        let (near, mut far) = StdUnix::pair().unwrap();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_write_pipe(|| recorder, near);
+        let (transport, recorder) = connecting.await.unwrap();
+        far.write_all(b"nobody reads this").unwrap();
+        transport.write(b"hello");
+        for _ in 0..50 {
+            yield_now().await;
+        }
+        assert!(!transport.is_closing());
+        let mut come = [0; 5];
+        far.read_exact(&mut come).unwrap();
+        assert_eq!(&come, b"hello");
+        drop(far);
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "lost"]);
+    });
+}
+
+#[test]
+fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
+    run(|event_loop, trace| async move {
+        let (reading, writing) = pipe();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_write_pipe(|| recorder, writing);
+        let (transport, recorder) = connecting.await.unwrap();
+        drop(reading);
+        transport.write(b"too late");
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "lost: BrokenPipe"]);
+    });
+}
+
+#[test]
+fn the_wrong_direction_is_a_mistake() {
+    run(|event_loop, _| async move {
+        let (reading, _writing) = pipe();
+        let quiet = Recorder::new(&Trace::new());
+        let (transport, _) = event_loop
+            .connect_read_pipe(|| quiet, reading)
+            .await
+            .unwrap();
+        let write = std::panic::AssertUnwindSafe(|| transport.write(b"x"));
+        let text = panic_text(write);
+        assert!(text.contains("the reading end of a pipe"), "{text}");
+        transport.close();
+        transport.write(b"too late, which is no mistake");
+    });
+}
+
+#[test]
+fn d5_what_is_no_pipe_is_refused_and_closed() {
+    run(|event_loop, _| async move {
+        let scratch = Scratch::new(b"regular");
+        let open = counted_fds();
+        for place in [scratch.path(), "/"] {
+            let file = File::open(place).unwrap();
+            let recorder = Recorder::new(&Trace::new());
+            let refused = event_loop.connect_read_pipe(|| recorder, file).await;
+            let error = refused.map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains("pipe"), "{error}");
+            let file = File::open(place).unwrap();
+            let error = open_write_pipe(file).await.map(drop).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+        assert_eq!(counted_fds(), open);
+    });
+}
+
+#[test]
+fn a_device_that_never_blocks_is_always_ready() {
+    run(|_, _| async {
+        let mut nothing = open_read_pipe(File::open("/dev/null").unwrap())
+            .await
+            .unwrap();
+        assert_eq!(nothing.read_to_end().await.unwrap(), b"");
+        let sink = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let sink = open_write_pipe(sink).await.unwrap();
+        sink.write(&[0; 100_000]);
+        sink.drain().await.unwrap();
+        // One that never ends holds nobody up.
+        let mut zeros = open_read_pipe(File::open("/dev/zero").unwrap())
+            .await
+            .unwrap();
+        let other = create_task(async { yield_now().await });
+        assert_eq!(zeros.readexactly(300_000).await.unwrap(), [0; 300_000]);
+        other.await.unwrap();
+    });
+}
+
+#[test]
+fn a_terminal_ends_when_nobody_has_it_open() {
+    run(|event_loop, trace| async move {
+        let (master, mut slave) = terminal();
+        let writing = master.try_clone().unwrap();
+        let recorder = Recorder::new(&trace);
+        let (_, reader) = event_loop
+            .connect_read_pipe(|| recorder, master)
+            .await
+            .unwrap();
+        let quiet = Recorder::new(&Trace::new());
+        let (_, writer) = event_loop
+            .connect_write_pipe(|| quiet, writing)
+            .await
+            .unwrap();
+        slave.write_all(b"prompt").unwrap();
+        until(|| reader.received.get() == 6).await;
+        drop(slave);
+        until(|| reader.lost.get() && writer.lost.get()).await;
+        trace.expect(["made", "data prompt", "eof", "lost"]);
+    });
+}
+
+#[test]
+fn a_line_typed_at_a_terminal_is_read() {
+    run(|_, _| async {
+        let (mut master, slave) = terminal();
+        let mut reader = open_read_pipe(slave).await.unwrap();
+        master.write_all(b"typed\n").unwrap();
+        assert_eq!(reader.readline().await.unwrap(), b"typed\n");
+    });
+}
+
+#[test]
+fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
+    run(|_, _| async {
+        let (reading, writing) = pipe();
+        let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
+        let reader = open_read_pipe(reading).await.unwrap();
+        let writer = open_write_pipe(writing).await.unwrap();
+        assert!(!is_blocking(&shared_in) && !is_blocking(&shared_out));
+        drop((reader, writer));
+        until(|| get_running_loop().metrics().sources == 0).await;
+        assert!(is_blocking(&shared_in) && is_blocking(&shared_out));
+    });
+}
+
+#[test]
+fn lines_go_through_a_pipe_and_its_end_ends_them() {
+    run(|_, _| async {
+        let (reading, writing) = pipe();
+        let mut reader = open_read_pipe(reading).await.unwrap();
+        let writer = open_write_pipe(writing).await.unwrap();
+        assert!(writer.can_write_eof());
+        let lines = create_task(async move {
+            let mut lines = Vec::new();
+            loop {
+                let line = reader.readline().await.unwrap();
+                if line.is_empty() {
+                    return lines;
+                }
+                lines.push(line.len());
+            }
+        });
+        for length in [1, 10, 60_000, 3] {
+            let mut line = vec![b'x'; length - 1];
+            line.push(b'\n');
+            writer.write(&line);
+            writer.drain().await.unwrap();
+        }
+        writer.write_eof();
+        writer.wait_closed().await.unwrap();
+        assert_eq!(lines.await.unwrap(), [1, 10, 60_000, 3]);
+    });
+}
+
+#[test]
+fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
+    run(|_, _| async {
+        let (reading, writing) = pipe();
+        let writer = open_write_pipe(writing).await.unwrap();
+        writer.write(&vec![0; 1 << 20]);
+        drop(reading);
+        let error = writer.drain().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        assert!(writer.wait_closed().await.is_err());
+    });
+}
+
+#[test]
+fn a_reader_that_is_dropped_closes_its_pipe() {
+    run(|_, _| async {
+        let (reading, writing) = pipe();
+        let reader = open_read_pipe(reading).await.unwrap();
+        let writer = open_write_pipe(writing).await.unwrap();
+        drop(reader);
+        writer.wait_closed().await.unwrap();
+    });
+}
+
+#[test]
+fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
+    run(|event_loop, trace| async move {
+        let (reading, writing) = pipe();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_read_pipe(|| recorder, reading);
+        let task = create_task(async move { connecting.await.map(drop) });
+        yield_now().await;
+        task.cancel();
+        assert!(task.await.is_err());
+        until(|| event_loop.metrics().sources == 0).await;
+        drop(writing);
+        let told = trace.take();
+        assert!(told.is_empty() || told == ["made", "lost"], "{told:?}");
+    });
+}
+
+#[test]
+fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let (reading, writing) = pipe();
+        let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
+        let (_, reader): (Transport, Rc<Recorder>) = complete(&event_loop, async {
+            let recorder = Recorder::new(&Trace::new()).on("made", Transport::pause_reading);
+            let handle = get_running_loop();
+            handle
+                .connect_read_pipe(|| recorder, reading)
+                .await
+                .unwrap()
+        });
+        drop((writing, shared_out));
+        let turns = turns_in(&event_loop, std::time::Duration::from_millis(200));
+        assert!(turns <= 10, "{turns} turns while paused");
+        assert!(!reader.lost.get());
+        drop(shared_in);
+        event_loop.close().unwrap();
+    }));
+}
+
+#[test]
+fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
+    audited(watched(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let (reading, mut writing) = pipe();
+        let (transport, _) = complete(&event_loop, async {
+            let quiet = Recorder::new(&Trace::new());
+            let handle = get_running_loop();
+            handle.connect_read_pipe(|| quiet, reading).await.unwrap()
+        });
+        one_turn(&event_loop);
+        event_loop.close().unwrap();
+        assert!(format!("{transport:?}").contains("over: true"));
+        assert_eq!(
+            writing.write(b"x").unwrap_err().kind(),
+            ErrorKind::BrokenPipe
+        );
+        transport.close();
+    }));
+}
