@@ -399,6 +399,54 @@ fn h6_what_cannot_be_started_is_the_caller_s_error_and_leaves_nothing() {
     });
 }
 
+#[test]
+fn h6_a_system_without_room_for_a_process_is_the_caller_s_error() {
+    on_a_loop(async || {
+        // Both, since the C library takes the one where it believes that there is no other.
+        if !forbid(libc::SYS_clone3, None, libc::EAGAIN)
+            || !forbid(libc::SYS_clone, None, libc::EAGAIN)
+            || !forbid(libc::SYS_vfork, None, libc::EAGAIN)
+        {
+            return;
+        }
+        let before = counted_fds();
+        let cat = Command::new("cat").stdin(PIPE).stdout(PIPE).stderr(PIPE);
+        let error = cat.await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+        assert_eq!(counted_fds(), before);
+        assert_eq!(get_running_loop().metrics().sources, 0);
+    });
+}
+
+#[test]
+fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
+    let mut strace = std::process::Command::new("strace");
+    if !strace
+        .arg("-V")
+        .output()
+        .is_ok_and(|said| said.status.success())
+    {
+        // Where it is not installed, or may not trace, there is nothing to be seen.
+        return;
+    }
+    // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may reap it.
+    let traced = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--test-threads", "1"])
+        .args([
+            "h5_kill_on_drop_kills_and_leaves_no_zombie",
+            "a_cancelled_communicate_loses_nothing",
+            "h2_a_stopped_child_has_not_exited",
+            "a_protocol_of_a_child_without_pipes_hears_of_its_exit",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&traced.stdout);
+    assert!(traced.status.success(), "{said}");
+    assert!(said.contains("4 passed"), "{said}");
+}
+
 /// The most descriptors that this process may open.
 fn limit_descriptors(count: u64) -> u64 {
     // SAFETY: the pointers are to one limit each, which outlive the calls; all zeros is a valid one.
