@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let rest = site.trim_start_matches("http://");
             let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
             let status = status(host.to_owned(), port, format!("/{path}"));
-            async { Ok::<_, std::io::Error>(wait_for(status, Duration::from_secs(10)).await??) }
+            async { wait_for(status, Duration::from_secs(10)).await? }
         });
         for (site, answer) in sites.iter().zip(gather(asked).await?) {
             println!(

@@ -13,7 +13,7 @@ use callsoon::{
 };
 
 use crate::support::{
-    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, one_turn, outcome,
+    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, forget, one_turn, outcome,
     panic_text, quiet_panics, told, virtual_loop,
 };
 
@@ -697,7 +697,7 @@ fn k5_a_forgotten_gather_is_a_leak_and_no_hang() {
                 let mut all = Box::pin(gather([s.clone().worker("child", 2.0, 0.0)]));
                 let polled = poll_fn(|context| Poll::Ready(all.as_mut().poll(context))).await;
                 assert!(polled.is_pending());
-                std::mem::forget(all);
+                forget(all);
                 sleep(9 * SECOND).await;
             });
             sleep(SECOND).await;

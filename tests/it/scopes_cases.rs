@@ -24,7 +24,7 @@ use crate::support::lab::{
     tidy, unmoved, until,
 };
 use crate::support::{
-    EvilWaker, Together, Touch, Trace, Waiting, audited, one_turn, virtual_loop, watched,
+    EvilWaker, Together, Touch, Trace, Waiting, audited, forget, one_turn, virtual_loop, watched,
 };
 
 /// Polls a boxed future once.
@@ -677,7 +677,7 @@ fn what_is_forgotten_holds_nobody_up() {
             cancelled_at(event_loop, &[2.0, 4.0], async move {
                 let mut lost = lost();
                 assert!(poll_once(&mut lost).await.is_none());
-                std::mem::forget(lost);
+                forget(lost);
                 unmoved("a").await;
                 tidy("b", 1).await;
             });
@@ -696,7 +696,7 @@ fn a_forgotten_token_makes_its_region_wait_for_the_next_request() {
     lab(|event_loop| {
         cancelled_at(event_loop, &[5.0], async {
             timeout(SECOND, async {
-                std::mem::forget(catch_cancelled(pending::<()>()).await);
+                forget(catch_cancelled(pending::<()>()).await);
                 pending::<()>().await;
             })
             .await
@@ -868,7 +868,7 @@ fn a_deadline_that_is_at_work_moves_with_its_region() {
             false,
             timeout(SECOND, async {
                 let caught = catch_cancelled(pending::<()>()).await;
-                let _ = caught.map_err(std::mem::forget);
+                let _ = caught.map_err(forget);
                 tidy("second", 1).await;
             }),
         );
@@ -1038,7 +1038,7 @@ fn wakers_that_panic_hold_nobody_up() {
             let lines = heard();
             assert_eq!(lines.last().unwrap(), "2 cancelled by Task", "{lines:?}");
             // What the bench's own wakers do at their end is not part of it.
-            std::mem::forget(task);
+            forget(task);
         });
     }
 }
@@ -1192,7 +1192,7 @@ fn a_destructor_may_open_scopes_while_its_task_ends() {
                 .is_pending()
         );
         // It outlives the task.
-        std::mem::forget(inside);
+        forget(inside);
     };
     lab(move |event_loop| {
         cancelled_at(
@@ -1281,9 +1281,7 @@ fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
 fn a_request_that_was_delivered_leaves_the_result_to_the_task() {
     lab(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
-            let _ = catch_cancelled(pending::<()>())
-                .await
-                .map_err(std::mem::forget);
+            let _ = catch_cancelled(pending::<()>()).await.map_err(forget);
             "an error of the clean-up"
         });
         said([r#"1 ended: "an error of the clean-up""#]);

@@ -21,7 +21,7 @@ use futures_lite::future::{or, zip};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::{Together, Trace, audited, virtual_loop, watched};
+use crate::support::{Together, Trace, audited, forget, virtual_loop, watched};
 
 /// One await.
 #[derive(Clone, Debug)]
@@ -276,7 +276,7 @@ impl World {
             Op::Forgotten(op) => {
                 let mut op = self.run(*op);
                 is_done(&mut op).await;
-                std::mem::forget(op);
+                forget(op);
             }
             _ => unreachable!("the other half has it"),
         }

@@ -14,7 +14,7 @@ use callsoon::{
     yield_now,
 };
 
-use crate::support::{Story, audited, ending, outcome, panic_text, quiet_panics, told};
+use crate::support::{Story, audited, ending, forget, outcome, panic_text, quiet_panics, told};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -1285,7 +1285,7 @@ fn k5_a_forgotten_group_is_a_leak_and_no_hang() {
                 let polled =
                     poll_fn(|context| Poll::Ready(half.as_mut().poll(context).is_pending()));
                 assert!(polled.await);
-                std::mem::forget(half);
+                forget(half);
                 sleep(9 * SECOND).await;
             });
             sleep(SECOND).await;

@@ -14,8 +14,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, DropProbe, Story, Trace, Waiting, audited, ending, outcome, panic_text, told,
-    virtual_loop,
+    CountingWaker, DropProbe, Story, Trace, Waiting, audited, ending, forget, outcome, panic_text,
+    told, virtual_loop,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -948,7 +948,7 @@ fn k5_a_forgotten_limit_is_a_leak_and_no_hang() {
             let mut limited = Box::pin(timeout(SECOND, sleep(9 * SECOND)));
             let polled = poll_fn(|context| Poll::Ready(limited.as_mut().poll(context))).await;
             assert!(polled.is_pending());
-            std::mem::forget(limited);
+            forget(limited);
             t.push(format!("{:?}", timeout(SECOND, pending::<()>()).await));
             sleep(9 * SECOND).await;
         });

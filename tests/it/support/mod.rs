@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 mod caught;
 mod evil;
+mod grave;
 pub(crate) mod lab;
 mod probe;
 mod proc;
@@ -21,6 +22,7 @@ mod watchdog;
 pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
+pub(crate) use grave::forget;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
