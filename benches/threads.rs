@@ -11,6 +11,9 @@
 //!   the last has run.
 //! - `wake_idle`: from a post until its closure runs on a loop that sleeps; µs, the median.
 //! - `wake_busy`: the same on a loop that never sleeps, since one of its tasks yields for ever.
+//! - `spawn_wait`: one child after the other, `/bin/true`, started and awaited; µs each, median and 99th percentile. The kernel's
+//!   part, to make a process and to end it, is nearly all of it. Peers: `tokio::process`, async-process.
+//! - `spawn_wait_20`: twenty of them at once; µs a child.
 //!
 //! tokio and smol have two ways to post each, by a spawned task and by a channel; the faster one counts.
 
@@ -70,6 +73,38 @@ impl Blocking for Smol {
     }
 }
 
+/// A peer's way to start a child and wait for its end.
+trait Children: Peer {
+    fn child_succeeds() -> impl Future<Output = bool> + 'static;
+}
+
+/// What the children do: nothing.
+const TRUE: &str = "/bin/true";
+
+impl Children for Callsoon {
+    async fn child_succeeds() -> bool {
+        let child = callsoon::process::Command::new(TRUE).spawn();
+        let status = child.expect("the child starts").wait().await;
+        status.expect("it ends").success()
+    }
+}
+
+impl Children for Tokio {
+    async fn child_succeeds() -> bool {
+        let child = tokio::process::Command::new(TRUE).spawn();
+        let status = child.expect("the child starts").wait().await;
+        status.expect("it ends").success()
+    }
+}
+
+impl Children for Smol {
+    async fn child_succeeds() -> bool {
+        let child = async_process::Command::new(TRUE).spawn();
+        let status = child.expect("the child starts").status().await;
+        status.expect("it ends").success()
+    }
+}
+
 fn main() -> ExitCode {
     Bench {
         name: "threads",
@@ -81,6 +116,8 @@ fn main() -> ExitCode {
             "posts_4",
             "wake_idle",
             "wake_busy",
+            "spawn_wait",
+            "spawn_wait_20",
         ],
     }
     .main(Options::from_env(), child, in_child)
@@ -91,7 +128,11 @@ fn child(order: &[String], options: &Options) -> Result<(), Failure> {
     let [row, peer] = order else {
         return Err("a child wants ROW PEER".into());
     };
-    let figures = match (row.starts_with("to_thread"), peer.as_str()) {
+    let children = row.starts_with("spawn_wait");
+    let figures = match (children || row.starts_with("to_thread"), peer.as_str()) {
+        (true, "callsoon") if children => spawns::<Callsoon>(row, options),
+        (true, "tokio") if children => spawns::<Tokio>(row, options),
+        (true, "smol") if children => spawns::<Smol>(row, options),
         (true, "callsoon") => jobs::<Callsoon>(row, options),
         (true, "tokio") => jobs::<Tokio>(row, options),
         (true, "smol") => jobs::<Smol>(row, options),
@@ -166,6 +207,52 @@ async fn bursts<P: Blocking>(peer: P, rounds: usize) -> Vec<Figure> {
         "to_thread_burst",
         percentile(&mut nanos, 50),
         "ns",
+    )]
+}
+
+fn spawns<P: Children>(row: &str, options: &Options) -> Vec<Figure> {
+    let rounds = options.pick(1_000, 200);
+    if row == "spawn_wait" {
+        P::run(move |_peer| one_by_one::<P>(rounds))
+    } else {
+        P::run(move |peer| together(peer, rounds / 20))
+    }
+}
+
+async fn one_by_one<P: Children>(rounds: usize) -> Vec<Figure> {
+    let mut micros = Vec::with_capacity(rounds);
+    for round in 0..rounds + rounds / 10 {
+        let began = Instant::now();
+        assert!(P::child_succeeds().await);
+        if round >= rounds / 10 {
+            micros.push(began.elapsed().as_nanos() as f64 / 1e3);
+        }
+    }
+    vec![
+        Figure::new("spawn_wait", percentile(&mut micros, 50), "us"),
+        Figure::new("spawn_wait_p99", percentile(&mut micros, 99), "us"),
+    ]
+}
+
+/// How many children live at a time.
+const LITTER: usize = 20;
+
+async fn together<P: Children>(peer: P, rounds: usize) -> Vec<Figure> {
+    let mut micros = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let began = Instant::now();
+        let tasks: Vec<_> = (0..LITTER)
+            .map(|_| peer.spawn(P::child_succeeds()))
+            .collect();
+        for task in tasks {
+            assert!(P::joined(task.await));
+        }
+        micros.push(began.elapsed().as_nanos() as f64 / 1e3 / LITTER as f64);
+    }
+    vec![Figure::new(
+        "spawn_wait_20",
+        percentile(&mut micros, 50),
+        "us",
     )]
 }
 

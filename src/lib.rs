@@ -49,6 +49,7 @@
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   sys/pidfd                a child by descriptor
+//!   sys/child_exit           a child without one, and its pipe
 //!   sys/signal               what a signal handler may do
 //!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
@@ -130,6 +131,7 @@
 //!   combine/for_each         for_each_limit
 //!   executor/error           why a job gave no result
 //!   executor/job             a job and its future
+//!   executor/staff           how many threads a pool has, and what they are up to
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for
@@ -181,7 +183,19 @@
 //!   stream/client            a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
+//!   process/stdio            PIPE, DEVNULL, STDOUT
+//!   process/exit             what becomes readable when a child exits
+//!   process/pipe_writer      PipeWriter
+//!   process/pipe_reader      PipeReader
 //!   process/child            spawn, Process
+//!   process/communicate      all of a child's input and output
+//!   process/command          create_subprocess_exec, create_subprocess_shell, Command
+//!   process/protocol         SubprocessProtocol, SubprocessTransport
+//!   process/transport        subprocess_exec, subprocess_shell
+//!   process_pool/error       why a job in another process gave no result
+//!   process_pool/function    a function by name, and its bytes
+//!   process_pool/serve       the worker's side
+//!   process_pool/executor    ProcessPoolExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //! ```
@@ -205,6 +219,8 @@ mod kernel;
 pub mod net;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(all(target_os = "linux", feature = "process-pool"))]
+pub mod process_pool;
 pub mod queue;
 mod runner;
 mod scope;
@@ -254,6 +270,8 @@ pub use kernel::loop_state::LoopHandle;
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+#[cfg(target_os = "linux")]
+pub use process::{create_subprocess_exec, create_subprocess_shell};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::{Runner, run};
 pub use scope::catch_cancelled;

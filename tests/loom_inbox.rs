@@ -3,6 +3,10 @@
 
 /// What `src/kernel/sync.rs` names, in loom's edition.
 mod sync {
+    /// No model forks.
+    pub(super) fn forks() -> u32 {
+        0
+    }
     pub(super) use loom::sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},

@@ -154,9 +154,8 @@ fn h4_wait_ends_with_the_process_although_a_grandchild_holds_its_output() {
             let mut process = spawn(shell("sleep 1000 & echo $!").stdout(Stdio::piped())).unwrap();
             assert!(process.wait().await.unwrap().success());
             assert!(start.elapsed() < Duration::from_secs(10));
-            let mut line = String::new();
-            let mut output = io::BufReader::new(process.take_stdout().unwrap());
-            io::BufRead::read_line(&mut output, &mut line).unwrap();
+            let line = process.stdout.as_mut().unwrap().readline().await.unwrap();
+            let line = String::from_utf8(line).unwrap();
             let grandchild: i32 = line.trim().parse().unwrap();
             // SAFETY: the call takes numbers; the grandchild was started by this test and lives for a thousand seconds.
             assert_eq!(unsafe { libc::kill(grandchild, libc::SIGKILL) }, 0);

@@ -125,6 +125,12 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             broken(handle.sock_sendall(&socket, b"x").await.unwrap_err());
             let sent = handle.sock_sendfile(&socket, &file, 0, None).await;
             broken(sent.unwrap_err());
+            let child = callsoon::process::Command::new("true").stdin(callsoon::process::PIPE);
+            let child = child.await.unwrap();
+            child.wait().await.unwrap();
+            let stdin = child.stdin.as_ref().unwrap();
+            stdin.write(b"x");
+            broken(stdin.drain().await.unwrap_err());
             let (near, _far) = UnixDatagram::pair().unwrap();
             near.shutdown(Shutdown::Write).unwrap();
             broken(near.send(b"x").await.unwrap_err());

@@ -6,7 +6,9 @@ use callsoon::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
     TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
-use callsoon::process::Process;
+use callsoon::process::{
+    ChildPipe, Command, PipeReader, PipeWriter, Process, Starting, Stdio, SubprocessTransport,
+};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
     IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe, ReadError,
@@ -68,6 +70,21 @@ assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(Process: Send, Sync, Clone);
+assert_not_impl!(PipeReader: Send, Sync, Clone);
+assert_not_impl!(PipeWriter: Send, Sync, Clone);
+assert_not_impl!(SubprocessTransport: Send, Sync);
+assert_not_impl!(ChildPipe: Send, Sync);
+#[cfg(feature = "process-pool")]
+assert_not_impl!(callsoon::process_pool::ProcessPoolExecutor: Send, Sync);
+#[cfg(feature = "process-pool")]
+assert_impl!(callsoon::process_pool::ProcessPoolBuilder: Send, Sync, Unpin);
+#[cfg(feature = "process-pool")]
+assert_impl!(callsoon::process_pool::ProcessPoolError: Send, Sync, Unpin, std::error::Error);
+#[cfg(feature = "process-pool")]
+assert_impl!(callsoon::process_pool::Function<u8, u8>: Send, Sync, Unpin);
+assert_impl!(Command: Send, Unpin);
+assert_impl!(Starting: Send, Unpin);
+assert_impl!(Stdio: Send, Sync, Unpin);
 assert_not_impl!(Signal: Send, Sync, Clone);
 assert_not_impl!(Interval: Send, Sync, Clone);
 assert_not_impl!(AsCompleted<u8>: Send, Sync, Clone);
@@ -222,7 +239,13 @@ assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 12] = [
+const TRAITS: [&str; 18] = [
+    "SubprocessProtocol",
+    "Registered",
+    "DEVNULL",
+    "INHERIT",
+    "PIPE",
+    "STDOUT",
     "BufferedProtocol",
     "ClientResult",
     "DatagramKind",
@@ -250,11 +273,13 @@ fn every_public_type_has_its_assertion() {
     names.retain(|name| !TRAITS.contains(&name.as_str()));
     names.retain(|name| {
         ["assert_impl!(", "assert_not_impl!("].iter().all(|which| {
-            ["", "callsoon::"].iter().all(|path| {
-                let start = format!("{which}{path}{name}");
-                let mut asserted = assertions.split(&start).skip(1);
-                !asserted.any(|rest| rest.starts_with([':', '<']))
-            })
+            ["", "callsoon::", "callsoon::process_pool::"]
+                .iter()
+                .all(|path| {
+                    let start = format!("{which}{path}{name}");
+                    let mut asserted = assertions.split(&start).skip(1);
+                    !asserted.any(|rest| rest.starts_with([':', '<']))
+                })
         })
     });
     assert!(

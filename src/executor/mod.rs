@@ -8,6 +8,7 @@ pub(crate) mod default;
 pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod pool;
+mod staff;
 
 pub use default::{run_in_executor, to_thread};
 pub use error::{ExecutorError, StuckJobs};

@@ -7,8 +7,7 @@
 //! ```
 //! One lock guards the queue and every count, so that no job can fall between a thread that gives up and one that was
 //! not started: who leaves has looked at the queue under it, and a thread is made under it, so a job that waits in the
-//! queue always has a thread that will come to it. `idle` counts the threads that sleep and have not been told; who tells
-//! one takes it off that count himself, so two jobs never count on the same sleeper.
+//! queue always has a thread that will come to it. `staff` has these counts, and the proof.
 //!
 //! The system may refuse a thread. Where there is no other, the job is refused with its word; where there is, the job
 //! waits for it. No job is run, dropped or looked at with the lock held.
@@ -25,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Executor, Job, Withdraw};
+use crate::executor::staff::{Need, Rise, Staff};
 use crate::kernel::report::{drop_quietly, run_quietly};
 use crate::kernel::task::waker::watch_forks;
 use crate::kernel::waiters::{WaiterId, Waiters};
@@ -101,12 +101,8 @@ struct Pool {
 struct State {
     /// Jobs that no thread has taken.
     queue: VecDeque<Job>,
-    /// Threads that have been started and have not ended.
-    workers: usize,
-    /// Threads that sleep and have not been told.
-    idle: usize,
-    /// Threads that have been told and have not woken up.
-    told: usize,
+    /// Who is asleep, told, or at work.
+    staff: Staff,
     /// Jobs that run.
     running: usize,
     /// Jobs in the queue that nobody wants; a few more or less, since it is counted without looking.
@@ -119,6 +115,9 @@ struct State {
     shut: bool,
     /// An initializer has panicked.
     broken: bool,
+    /// Threads that block in [`ThreadPoolExecutor::join`]: they alone are told of progress, since telling nobody costs
+    /// a system call as well.
+    joiners: usize,
     /// Who waits for the last thread to end.
     waiters: Waiters<Waker>,
 }
@@ -132,7 +131,7 @@ impl State {
     /// Nothing is left to wait for.
     fn is_over(&self) -> bool {
         if self.shut {
-            self.workers == 0
+            self.staff.workers() == 0
         } else {
             self.jobs() == 0
         }
@@ -164,21 +163,21 @@ impl Pool {
             return Err(ExecutorError::ShutDown);
         }
         state.queue.push_back(job);
-        if state.idle > 0 {
-            state.idle -= 1;
-            state.told += 1;
-            drop(state);
-            self.work.notify_one();
-            return Ok(());
-        }
-        if state.workers < self.settings.max_workers {
-            if let Err(error) = self.start_thread(&mut state) {
-                if state.workers == 0 {
-                    // Nobody would ever come to it. It goes with nothing locked.
-                    let refused = state.queue.pop_back();
-                    drop(state);
-                    drop(refused);
-                    return Err(ExecutorError::Io(error));
+        match state.staff.need(self.settings.max_workers) {
+            Need::Nothing => {}
+            Need::Tell => {
+                drop(state);
+                self.work.notify_one();
+            }
+            Need::Start => {
+                if let Err(error) = self.start_thread(&mut state) {
+                    if state.staff.workers() == 0 {
+                        // Nobody would ever come to it. It goes with nothing locked.
+                        let refused = state.queue.pop_back();
+                        drop(state);
+                        drop(refused);
+                        return Err(ExecutorError::Io(error));
+                    }
                 }
             }
         }
@@ -197,16 +196,19 @@ impl Pool {
         state.threads.retain(|thread| !thread.is_finished());
         state.threads.push(thread);
         state.started += 1;
-        state.workers += 1;
+        state.staff.started();
         Ok(())
     }
 
-    /// The next job for a thread, which has just ended one or not; `None` when the thread is to end.
+    /// The next job for a thread, which has just ended one or not; `None` when the thread is to end, and then it does not
+    /// count any more: a job that comes later finds room for another.
     fn next(&self, ended_one: bool) -> Option<Job> {
         let mut state = self.lock();
         if ended_one {
             state.running -= 1;
-            self.progress.notify_all();
+            if state.joiners > 0 {
+                self.progress.notify_all();
+            }
         }
         loop {
             while let Some(job) = state.queue.pop_front() {
@@ -218,32 +220,45 @@ impl Pool {
                 state.withdrawn = state.withdrawn.saturating_sub(1);
             }
             if state.shut {
-                return None;
+                break;
             }
-            state = self.sleep(state)?;
+            let risen;
+            (state, risen) = self.sleep(state);
+            if risen == Rise::End {
+                break;
+            }
         }
+        self.leave(state);
+        None
     }
 
-    /// Sleeps until told; `None` when that has taken too long.
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
-        state.idle += 1;
+    /// Sleeps until told, or for too long.
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, Rise) {
+        state.staff.lie_down();
         let asleep = Instant::now();
         loop {
             let left = self.settings.keep_alive.saturating_sub(asleep.elapsed());
             let slept = self.work.wait_timeout(state, left);
             state = slept.unwrap_or_else(PoisonError::into_inner).0;
-            if state.told > 0 {
-                state.told -= 1;
-                return Some(state);
+            let too_long = asleep.elapsed() >= self.settings.keep_alive;
+            let shut = state.shut;
+            match state.staff.rise(shut, too_long) {
+                Rise::Sleep => {}
+                risen => return (state, risen),
             }
-            if state.shut {
-                state.idle -= 1;
-                return Some(state);
-            }
-            if asleep.elapsed() >= self.settings.keep_alive {
-                state.idle -= 1;
-                return None;
-            }
+        }
+    }
+
+    /// A thread ends. Under the lock under which it has found nothing to do: no job may count on it in between.
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
+        let mut woken = Vec::new();
+        if state.staff.ended() {
+            state.waiters.take_all(&mut woken);
+        }
+        drop(state);
+        self.progress.notify_all();
+        for waker in woken {
+            run_quietly(|| waker.wake());
         }
     }
 
@@ -272,21 +287,6 @@ impl Pool {
         self.work.notify_all();
         for job in refused {
             job.refuse(ExecutorError::Broken);
-        }
-    }
-
-    fn thread_ended(&self) {
-        let mut woken = Vec::new();
-        {
-            let mut state = self.lock();
-            state.workers -= 1;
-            if state.workers == 0 {
-                state.waiters.take_all(&mut woken);
-            }
-        }
-        self.progress.notify_all();
-        for waker in woken {
-            run_quietly(|| waker.wake());
         }
     }
 }
@@ -321,7 +321,8 @@ impl Worker {
         if let Some(initializer) = &pool.settings.initializer {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| initializer())) {
                 drop_quietly(payload);
-                return pool.break_down();
+                pool.break_down();
+                return pool.leave(pool.lock());
             }
         }
         let mut ended_one = false;
@@ -329,12 +330,6 @@ impl Worker {
             job.run();
             ended_one = true;
         }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.pool.thread_ended();
     }
 }
 
@@ -382,7 +377,7 @@ impl ThreadPoolExecutor {
     /// assert_eq!(callsoon::ThreadPoolExecutor::new().workers(), 0);
     /// ```
     pub fn workers(&self) -> usize {
-        self.owner.pool.lock().workers
+        self.owner.pool.lock().staff.workers()
     }
 
     /// How many jobs run, or wait to be run.
@@ -432,10 +427,15 @@ impl ThreadPoolExecutor {
         if pool.is_inherited() {
             return Ok(());
         }
+        let mut state = pool.lock();
+        state.joiners += 1;
         let waited = pool
             .progress
-            .wait_timeout_while(pool.lock(), limit, |state| !state.is_over());
-        let jobs = waited.unwrap_or_else(PoisonError::into_inner).0.jobs();
+            .wait_timeout_while(state, limit, |state| !state.is_over());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.joiners -= 1;
+        let jobs = state.jobs();
+        drop(state);
         if jobs == 0 {
             self.settle();
             Ok(())
@@ -456,7 +456,7 @@ impl ThreadPoolExecutor {
 
     fn is_settled(&self) -> bool {
         let state = self.owner.pool.lock();
-        state.workers > 0 || state.threads.iter().all(JoinHandle::is_finished)
+        state.staff.workers() > 0 || state.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
@@ -502,7 +502,7 @@ impl fmt::Debug for ThreadPoolExecutor {
         let state = self.owner.pool.lock();
         f.debug_struct("ThreadPoolExecutor")
             .field("max_workers", &self.max_workers())
-            .field("workers", &state.workers)
+            .field("workers", &state.staff.workers())
             .field("jobs", &state.jobs())
             .field("queue", &state.queue.len())
             .field("shut_down", &state.shut)

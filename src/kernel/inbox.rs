@@ -29,6 +29,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, LockResult, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -36,7 +37,7 @@ use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
 use super::inline_fn::SendFn;
-use super::sync::{AtomicBool, Mutex, Ordering};
+use super::sync::{AtomicBool, Mutex, Ordering, forks};
 
 /// Entries that a buffer may hold room for while it is empty. Enough that a loop under steady load allocates nothing
 /// (the two buffers of closures then keep 64 KiB), little enough that one burst of a million does not cost 50 MB for
@@ -69,6 +70,10 @@ pub(crate) struct Inbox {
     /// Whether there is mail; written under the lock of the mail, when that changes between empty and not. A hint:
     /// the loop reads it every turn without the lock, and before it sleeps it asks again with it.
     hint: AtomicBool,
+    /// The fork generation of the process whose loop lives here. In a forked child all of this is a copy, but the bell is
+    /// not, and a lock may be held for ever by a thread that is not there: whoever knocks is refused before either.
+    /// Changes with the tenant only, so nothing hangs on its order; std's also in a model, which has no forks.
+    forks: AtomicU32,
 }
 
 struct Mail {
@@ -113,6 +118,9 @@ impl Inbox {
     /// Puts `f` at the end of the line and returns its number, or gives it back when the loop of that epoch is gone.
     /// Unlike a key, a closure must never reach a successor.
     pub(crate) fn post(&self, epoch: u64, f: SendFn) -> Result<u64, SendFn> {
+        if self.is_inherited() {
+            return Err(f);
+        }
         let mut mail = held(self.mail.lock());
         if mail.closed || mail.epoch != epoch {
             return Err(f);
@@ -134,6 +142,9 @@ impl Inbox {
     /// stand for one after it. No epoch is asked for, since a key that reaches a successor is at worst a spurious
     /// poll; a closed inbox ignores it.
     pub(crate) fn wake(&self, key: u64) {
+        if self.is_inherited() {
+            return;
+        }
         let mut mail = held(self.mail.lock());
         if mail.closed {
             return;
@@ -155,6 +166,9 @@ impl Inbox {
     /// never runs; false that it has run, is running, was cancelled before, or went with its loop. A panic in its
     /// destructor is the caller's.
     pub(crate) fn cancel(&self, epoch: u64, sequence: u64) -> bool {
+        if self.is_inherited() {
+            return false;
+        }
         let taken = {
             // With the batch locked nothing moves, so what is in neither place is in no place.
             let mut batch = held(self.batch.lock());
@@ -182,12 +196,23 @@ impl Inbox {
 
     /// Whether the loop of that epoch still lives here.
     pub(crate) fn is_open(&self, epoch: u64) -> bool {
+        if self.is_inherited() {
+            return false;
+        }
         let mail = held(self.mail.lock());
         !mail.closed && mail.epoch == epoch
     }
 
+    /// Whether this process is a forked child of the one whose loop lives here.
+    fn is_inherited(&self) -> bool {
+        self.forks.load(Relaxed) != forks()
+    }
+
     /// Whether the loop of that epoch lives here, and on the calling thread.
     pub(crate) fn is_home(&self, epoch: u64) -> bool {
+        if self.is_inherited() {
+            return false;
+        }
         let here = thread::current().id();
         let mail = held(self.mail.lock());
         !mail.closed && mail.epoch == epoch && mail.home == Some(here)
@@ -244,12 +269,14 @@ impl Inbox {
             mail: Mutex::new(mail),
             batch: Mutex::new(Batch::default()),
             hint: AtomicBool::new(false),
+            forks: AtomicU32::new(0),
         }
     }
 
     /// A loop of the calling thread moves in. The one before it has closed.
     pub(crate) fn open(&self, epoch: u64, alarm: Arc<dyn Alarm>) {
         let home = thread::current().id();
+        self.forks.store(forks(), Relaxed);
         let mut mail = held(self.mail.lock());
         debug_assert!(
             mail.closed,

@@ -21,7 +21,7 @@ mod stream;
 mod tcp;
 pub(crate) mod udp;
 #[cfg(unix)]
-mod unix;
+pub(crate) mod unix;
 #[cfg(unix)]
 mod unix_datagram;
 

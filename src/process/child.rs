@@ -8,27 +8,31 @@
 //! Nobody waits for a child by blocking, and none is left as a zombie: whoever looks first when the descriptor is readable
 //! reaps it, and that is the awaiter, or the loop in its stead.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus};
+use std::num::NonZeroUsize;
+use std::process::{Child, Command, ExitStatus};
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
+use mio::unix::pipe::{Receiver, Sender};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::sys::pidfd::PidFd;
+use crate::process::exit::Exit;
+use crate::process::pipe_reader::{LIMIT, PipeReader, watched};
+use crate::process::pipe_writer::{PipeWriter, WritePipe};
 
 /// How long the end of a killed child is waited for: it comes within a millisecond, unless the child hangs in the kernel,
 /// and then nobody should wait for it.
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Starts a process on the running loop. See [`LoopHandle::spawn_process`].
+/// Starts a process that std's `Command` describes, on the running loop. See [`LoopHandle::spawn_process`].
 ///
 /// # Errors
 /// The system's.
@@ -50,7 +54,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Process> {
 
 impl LoopHandle {
     /// Starts a process, which this loop watches. What it is and how its streams are connected is std's `Command`'s to
-    /// say.
+    /// say; those that are piped are the [`Process`]'s to read and write.
     ///
     /// # Errors
     /// The system's: there is no such program, or no room for a process or a descriptor. Nothing is left behind then.
@@ -66,53 +70,100 @@ impl LoopHandle {
         if self.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
-        let mut child = command.spawn()?;
-        let watch = PidFd::open(child.id()).and_then(|pidfd| {
+        Process::watch(self, command.spawn()?, None, LIMIT)
+    }
+}
+
+/// A child, and who tells when it exits.
+pub(crate) struct Watched {
+    io: Io<Exit>,
+    /// Remembers its status once it has been reaped.
+    child: RefCell<Child>,
+    /// Somebody has reaped it: this, or one who should not have.
+    reaped: Cell<bool>,
+}
+
+impl Watched {
+    /// Watches a child that has just been started. Where that cannot be, it is killed: nobody could ever hear of its end.
+    pub(crate) fn new(handle: &LoopHandle, mut child: Child) -> io::Result<Self> {
+        let watch = Exit::of(child.id()).and_then(|exit| {
             let readiness = Readiness::new(false, false);
-            Io::new(self, pidfd, Interest::READABLE, readiness)
+            Io::new(handle, exit, Interest::READABLE, readiness)
         });
         match watch {
-            Ok(io) => Ok(Process {
-                watched: Rc::new(Watched {
-                    io,
-                    child: RefCell::new(child),
-                }),
+            Ok(io) => Ok(Self {
+                io,
+                child: RefCell::new(child),
+                reaped: Cell::new(false),
             }),
             Err(error) => {
-                // Nobody could ever hear of its end.
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(error)
             }
         }
     }
-}
 
-struct Watched {
-    io: Io<PidFd>,
-    /// Remembers its status once it has been reaped.
-    child: RefCell<Child>,
-}
-
-impl Watched {
-    /// Reaps the child if it has exited; `WouldBlock` while it runs.
-    fn reap(&self) -> io::Result<ExitStatus> {
-        let status = self.child.borrow_mut().try_wait()?;
-        status.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    pub(crate) fn handle(&self) -> LoopHandle {
+        self.io.handle()
     }
 
-    async fn exited(&self) -> io::Result<ExitStatus> {
-        let reap = |_: &PidFd| self.reap();
+    pub(crate) fn id(&self) -> u32 {
+        self.child.borrow().id()
+    }
+
+    /// Reaps the child if it has exited; `WouldBlock` while it runs.
+    fn reap(&self) -> io::Result<ExitStatus> {
+        let status = self.child.borrow_mut().try_wait();
+        self.reaped.set(!matches!(status, Ok(None)));
+        status?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Waits for its end, and reaps it.
+    pub(crate) async fn exited(&self) -> io::Result<ExitStatus> {
+        let reap = |_: &Exit| self.reap();
         self.io.operate(Direction::Read, reap, |_| false).await
     }
 
     /// The status, if it is known or to be had.
-    fn status(&self) -> Option<io::Result<ExitStatus>> {
+    pub(crate) fn status(&self) -> Option<io::Result<ExitStatus>> {
         match self.reap() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             result => Some(result),
         }
     }
+
+    pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
+        if self.io.handle().state.is_inherited() {
+            // Its parent's child is its sibling.
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        let reaped = self.reaped.get();
+        self.io.source().send_signal(signum, reaped)
+    }
+
+    /// What the child's input, output and errors are connected to here.
+    pub(crate) fn take_pipes(&self, both: Option<Receiver>) -> io::Result<Pipes> {
+        let mut child = self.child.borrow_mut();
+        let handle = self.io.handle();
+        let stdin = child.stdin.take().map(Sender::from);
+        let stdout = both.or(child.stdout.take().map(Receiver::from));
+        let stderr = child.stderr.take().map(Receiver::from);
+        Ok(Pipes {
+            stdin: stdin
+                .map(|sender| WritePipe::new(&handle, sender))
+                .transpose()?,
+            stdout: stdout.map(|end| watched(&handle, end)).transpose()?,
+            stderr: stderr.map(|end| watched(&handle, end)).transpose()?,
+        })
+    }
+}
+
+/// This process's ends of a child's pipes.
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<Rc<WritePipe>>,
+    pub(crate) stdout: Option<Io<Receiver>>,
+    pub(crate) stderr: Option<Io<Receiver>>,
 }
 
 /// The last who knows of the child: the loop has closed, or nobody watches it any more.
@@ -122,9 +173,9 @@ impl Drop for Watched {
         if self.io.handle().state.is_inherited() || self.status().is_some() {
             return;
         }
-        let pidfd = self.io.source();
-        if pidfd.send_signal(libc::SIGKILL).is_ok() {
-            pidfd.wait_exit(KILLED_WITHIN);
+        let exit = self.io.source();
+        if exit.send_signal(libc::SIGKILL, false).is_ok() {
+            exit.wait(KILLED_WITHIN);
         }
         let _ = self.status();
     }
@@ -132,27 +183,52 @@ impl Drop for Watched {
 
 /// A process that this one has started.
 ///
-/// Dropping it does nothing to the process: it runs on, and its loop reaps it when it ends. One that still runs when the
-/// loop closes is killed.
+/// Dropping it closes the pipes and does nothing else to the process: it runs on, unless
+/// [`kill_on_drop`](crate::process::Command::kill_on_drop) was said, and its loop reaps it when it ends. One that still
+/// runs when the loop closes is killed.
 ///
 /// ```
 /// use std::process::{Command, Stdio};
 /// callsoon::run(async {
 ///     let mut command = Command::new("echo");
 ///     let mut process: callsoon::process::Process =
-///         callsoon::process::spawn(command.arg("hello").stdout(Stdio::piped())).unwrap();
-///     let mut stdout = process.take_stdout().unwrap();
-///     let text = callsoon::to_thread(move || std::io::read_to_string(&mut stdout)).await.unwrap();
-///     assert_eq!(text.unwrap(), "hello\n");
-///     assert!(process.wait().await.unwrap().success());
-/// }).unwrap();
+///         callsoon::process::spawn(command.arg("hello").stdout(Stdio::piped()))?;
+///     assert_eq!(process.stdout.as_mut().unwrap().readline().await?, b"hello\n");
+///     assert!(process.wait().await?.success());
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
 /// ```
 pub struct Process {
     watched: Rc<Watched>,
+    /// The writing end of its input, if it was piped and not taken.
+    pub stdin: Option<PipeWriter>,
+    /// The reading end of its output, if it was piped and not taken.
+    pub stdout: Option<PipeReader>,
+    /// The reading end of its errors, if they were piped, not in one stream with the output, and not taken.
+    pub stderr: Option<PipeReader>,
+    pub(crate) kill_on_drop: bool,
 }
 
 impl Process {
-    /// The process's number.
+    /// Watches a child that has just been started; one that cannot be is killed.
+    pub(crate) fn watch(
+        handle: &LoopHandle,
+        child: Child,
+        both: Option<Receiver>,
+        limit: NonZeroUsize,
+    ) -> io::Result<Self> {
+        let watched = Watched::new(handle, child)?;
+        let pipes = watched.take_pipes(both)?;
+        Ok(Self {
+            watched: Rc::new(watched),
+            stdin: pipes.stdin.map(PipeWriter::new),
+            stdout: pipes.stdout.map(|io| PipeReader::new(io, limit)),
+            stderr: pipes.stderr.map(|io| PipeReader::new(io, limit)),
+            kill_on_drop: false,
+        })
+    }
+
+    /// The process's number: asyncio's `pid`.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -161,7 +237,7 @@ impl Process {
     /// # }).unwrap();
     /// ```
     pub fn id(&self) -> u32 {
-        self.watched.child.borrow().id()
+        self.watched.id()
     }
 
     /// Waits until the process has exited. Any number may wait; all get the same status. It does not wait for the
@@ -184,11 +260,14 @@ impl Process {
     /// # }).unwrap();
     /// ```
     pub async fn wait(&self) -> io::Result<ExitStatus> {
-        // Known already, also after the loop's end.
-        if let Some(status) = self.watched.status() {
-            return status;
+        let handle = self.watched.handle();
+        if self.watched.reaped.get() || handle.is_closed() {
+            // Known already, also after the loop's end.
+            if let Some(status) = self.watched.status() {
+                return status;
+            }
         }
-        let _held = self.watched.io.handle().state.inhibit();
+        let _held = handle.state.inhibit();
         self.watched.exited().await
     }
 
@@ -222,7 +301,7 @@ impl Process {
     /// # }).unwrap();
     /// ```
     pub fn send_signal(&self, signum: i32) -> io::Result<()> {
-        self.watched.io.source().send_signal(signum)
+        self.watched.send_signal(signum)
     }
 
     /// Asks the process to end: SIGTERM.
@@ -256,51 +335,17 @@ impl Process {
     pub fn kill(&self) -> io::Result<()> {
         self.send_signal(libc::SIGKILL)
     }
-
-    /// The writing end of the process's input, if it was piped and not taken. It blocks, as std's does.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// use std::process::{Command, Stdio};
-    /// let mut process = callsoon::process::spawn(Command::new("cat").stdin(Stdio::piped())).unwrap();
-    /// drop(process.take_stdin());
-    /// assert!(process.wait().await.unwrap().success());
-    /// # }).unwrap();
-    /// ```
-    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
-        self.watched.child.borrow_mut().stdin.take()
-    }
-
-    /// The reading end of the process's output, if it was piped and not taken. It blocks, as std's does.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// let mut process = callsoon::process::spawn(&mut std::process::Command::new("true")).unwrap();
-    /// assert!(process.take_stdout().is_none(), "it was not piped");
-    /// # }).unwrap();
-    /// ```
-    pub fn take_stdout(&mut self) -> Option<ChildStdout> {
-        self.watched.child.borrow_mut().stdout.take()
-    }
-
-    /// The reading end of the process's errors, if they were piped and not taken. It blocks, as std's does.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// let mut process = callsoon::process::spawn(&mut std::process::Command::new("true")).unwrap();
-    /// assert!(process.take_stderr().is_none(), "they were not piped");
-    /// # }).unwrap();
-    /// ```
-    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
-        self.watched.child.borrow_mut().stderr.take()
-    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let handle = self.watched.io.handle();
+        let handle = self.watched.handle();
         if handle.is_closed() || self.watched.status().is_some() {
             return;
+        }
+        if self.kill_on_drop {
+            // It can only fail for one that has ended.
+            let _ = self.kill();
         }
         let watched = Rc::clone(&self.watched);
         keep(&handle, async move {

@@ -7,8 +7,8 @@
 //! Every read may be dropped before it is done and has then taken nothing out.
 
 mod client;
-mod error;
-mod incoming;
+pub(crate) mod error;
+pub(crate) mod incoming;
 mod open;
 #[cfg(unix)]
 mod pipes;

@@ -13,7 +13,7 @@ mod condition;
 mod event;
 pub(crate) mod line;
 mod lock;
-mod semaphore;
+pub(crate) mod semaphore;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;

@@ -4,6 +4,8 @@
 //! monotonic clock, the timer descriptor, level-triggered places in the poller's set, the resolver, the fork, signal
 //! dispositions, the child, the socket. Every function returns what the system said and decides nothing.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod child_exit;
 pub(crate) mod clock;
 #[cfg(unix)]
 pub(crate) mod dns;

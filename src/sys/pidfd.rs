@@ -10,9 +10,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token, event};
-
 /// A child of this process that has not been reaped when this is made.
 #[derive(Debug)]
 pub(crate) struct PidFd {
@@ -53,19 +50,6 @@ impl PidFd {
             Err(io::Error::last_os_error())
         }
     }
-
-    /// Blocks until the child has exited, for so long at the most.
-    pub(crate) fn wait_exit(&self, limit: Duration) {
-        let mut polled = libc::pollfd {
-            fd: self.fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let limit = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
-        // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call. An
-        // error or an interruption ends the wait early, which the caller finds out.
-        unsafe { libc::poll(&mut polled, 1, limit) };
-    }
 }
 
 impl AsRawFd for PidFd {
@@ -74,26 +58,15 @@ impl AsRawFd for PidFd {
     }
 }
 
-impl event::Source for PidFd {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.fd.as_raw_fd()).register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.fd.as_raw_fd()).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.fd.as_raw_fd()).deregister(registry)
-    }
+/// Blocks until a descriptor is readable, for so long at the most.
+pub(crate) fn wait_readable(fd: RawFd, limit: Duration) {
+    let mut polled = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let limit = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call. An
+    // error or an interruption ends the wait early, which the caller finds out.
+    unsafe { libc::poll(&mut polled, 1, limit) };
 }

@@ -158,28 +158,42 @@ pub(crate) struct Registration {
 impl Registration {
     /// Catches a signal that [`check`] has let through.
     pub(crate) fn new(signum: i32) -> io::Result<Self> {
-        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
-        make_bell(&mut table)?;
-        let kind = kind(signum);
-        if kind.users.load(Ordering::SeqCst) == 0 {
-            let former = exchange(signum, Some(&ours()))?;
-            kind.former
-                .store(Box::into_raw(Box::new(former)), Ordering::SeqCst);
-        }
-        kind.users.fetch_add(1, Ordering::SeqCst);
-        Ok(Self {
-            signum,
-            forks: fork::generation(),
+        Ok(match Self::take(signum, |_| true)? {
+            Some(registration) => registration,
+            None => unreachable!("any disposition will do"),
         })
     }
 
     /// Catches a signal if nobody has caught or ignored it; `None` where somebody has.
     pub(crate) fn if_default(signum: i32) -> io::Result<Option<Self>> {
-        let present = exchange(signum, None)?;
-        if present.sa_sigaction != libc::SIG_DFL {
+        Self::take(signum, |former| former.sa_sigaction == libc::SIG_DFL)
+    }
+
+    /// Catches a signal whose former disposition will do. It is learned by replacing it, in one step: one that somebody
+    /// installs in this very moment, who knows nothing of our lock, is found here and put back, never overwritten.
+    fn take(
+        signum: i32,
+        will_do: impl FnOnce(&libc::sigaction) -> bool,
+    ) -> io::Result<Option<Self>> {
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        make_bell(&mut table)?;
+        let kind = kind(signum);
+        if kind.users.load(Ordering::SeqCst) == 0 {
+            let former = exchange(signum, Some(&ours()))?;
+            if !will_do(&former) {
+                exchange(signum, Some(&former))?;
+                return Ok(None);
+            }
+            kind.former
+                .store(Box::into_raw(Box::new(former)), Ordering::SeqCst);
+        } else if !will_do(&ours()) {
             return Ok(None);
         }
-        Self::new(signum).map(Some)
+        kind.users.fetch_add(1, Ordering::SeqCst);
+        Ok(Some(Self {
+            signum,
+            forks: fork::generation(),
+        }))
     }
 
     pub(crate) fn signum(&self) -> i32 {

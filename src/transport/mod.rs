@@ -26,13 +26,13 @@
 
 pub(crate) mod address;
 pub(crate) mod attempt;
-mod buffer;
+pub(crate) mod buffer;
 pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
 mod file_turn;
-mod flow;
+pub(crate) mod flow;
 mod handle;
 mod listen;
 mod membership;

@@ -109,6 +109,36 @@ fn j2_a_pool_full_of_stuck_jobs_holds_up_no_other_pool_and_no_loop() {
 }
 
 #[test]
+fn j2_a_default_pool_full_of_stuck_jobs_does_not_hold_up_a_look_up_of_a_name() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let pool = ThreadPoolExecutor::builder().max_workers(2).build();
+        event_loop.set_default_executor(pool.clone());
+        let (release, stuck) = std::sync::mpsc::channel::<()>();
+        let stuck = std::sync::Arc::new(std::sync::Mutex::new(stuck));
+        let jobs: Vec<_> = (0..4)
+            .map(|_| {
+                let stuck = std::sync::Arc::clone(&stuck);
+                // Until the sender is gone.
+                event_loop.run_in_executor(None, move || stuck.lock().unwrap().recv().is_err())
+            })
+            .collect();
+        complete(&event_loop, async {
+            let found = callsoon::net::lookup_host(("localhost", 80)).await.unwrap();
+            assert!(found.into_iter().next().is_some());
+        });
+        assert_eq!(pool.jobs(), 4, "nothing was done meanwhile");
+        drop(release);
+        complete(&event_loop, async move {
+            for job in jobs {
+                assert!(job.await.unwrap());
+            }
+        });
+        end(&pool);
+    }));
+}
+
+#[test]
 fn j2_a_hundred_thousand_jobs_that_are_taken_back_leave_nothing_in_the_queue() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
@@ -306,7 +336,7 @@ fn j4_threads_that_give_up_at_every_moment_leave_no_job_behind() {
             .build();
         let p = pool.clone();
         complete(&event_loop, async move {
-            for round in 0..3_000_u32 {
+            for round in 0..20_000_u32 {
                 let job = run_in_executor(Some(&p), move || round);
                 assert_eq!(job.await.unwrap(), round);
                 for _ in 0..round % 512 {

@@ -553,3 +553,47 @@ fn a_future_that_is_polled_after_its_end_says_so() {
         ));
     }));
 }
+
+#[test]
+fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place() {
+    // A key tells this many tenants of a place apart.
+    const TENANTS: usize = 1 << 16;
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let gate = event_loop.create_future::<()>();
+        WAITS.with(|place| *place.borrow_mut() = Some(gate.clone()));
+        let future: ThreadFuture<u8> = event_loop
+            .remote()
+            .run_coroutine_threadsafe(|| async {
+                let gate = WAITS.with(|place| place.borrow_mut().take());
+                gate.unwrap().await.unwrap();
+                7
+            })
+            .unwrap();
+        let victim = complete(&event_loop, async move {
+            yield_now().await;
+            yield_now().await;
+            // In the line, in this order: the coroutine's last step, what this task does next, the request to end.
+            gate.set_result(()).unwrap();
+            future.cancel();
+            yield_now().await;
+            let handle = get_running_loop();
+            for _ in 1..TENANTS {
+                drop(handle.task_builder().eager(true).spawn(async {}));
+            }
+            let victim = handle.create_task(async {
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+                "not disturbed"
+            });
+            victim.await
+        });
+        assert_eq!(victim.unwrap(), "not disturbed");
+    }));
+}
+
+std::thread_local! {
+    static WAITS: std::cell::RefCell<Option<callsoon::Future<()>>> = const { std::cell::RefCell::new(None) };
+}

@@ -1,0 +1,444 @@
+//! What is to be started, and how: asyncio's `create_subprocess_*` on std's `Command`.
+//!
+//! The child has descriptors 0 to 2 and no others, since everything that this crate and std open closes on exec; its signal
+//! mask is empty and SIGPIPE ends it, as programs expect. std sees to that, and starts it by `posix_spawn` where it can,
+//! which copies no memory.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{Command as StdCommand, Stdio as StdStdio};
+use std::task::{Context, Poll};
+
+use mio::unix::pipe::Receiver;
+
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::loop_state::LoopHandle;
+use crate::process::child::{Process, Watched};
+use crate::process::pipe_reader::LIMIT;
+use crate::process::stdio::{INHERIT, Kind, Stdio};
+
+/// Starts a program: awaited, the builder gives a [`Process`].
+///
+/// The program is looked for in `PATH` unless it has a slash; arguments are passed as they are, with no shell between.
+///
+/// # Errors
+/// Awaiting gives the system's: `NotFound` where there is no such program. Nothing is left behind then.
+///
+/// # Panics
+/// When awaited outside a running loop.
+///
+/// ```
+/// use callsoon::process::{PIPE, create_subprocess_exec};
+/// callsoon::run(async {
+///     let mut process = create_subprocess_exec("echo", ["hello", "world"]).stdout(PIPE).await?;
+///     let output = process.communicate(None).await?;
+///     assert!(output.status.success());
+///     assert_eq!(output.stdout, b"hello world\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+pub fn create_subprocess_exec<I, S>(program: impl AsRef<OsStr>, args: I) -> Command
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    Command::new(program).args(args)
+}
+
+/// Has `/bin/sh` run a line: awaited, the builder gives a [`Process`].
+///
+/// Whatever is put into the line from elsewhere has to be quoted; arguments of [`create_subprocess_exec`] need not.
+///
+/// # Errors
+/// Awaiting gives the system's. What the shell does not find is its own exit status, 127.
+///
+/// # Panics
+/// When awaited outside a running loop.
+///
+/// ```
+/// use callsoon::process::{PIPE, create_subprocess_shell};
+/// callsoon::run(async {
+///     let mut process = create_subprocess_shell("echo hello | tr a-z A-Z").stdout(PIPE).await?;
+///     assert_eq!(process.communicate(None).await?.stdout, b"HELLO\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+pub fn create_subprocess_shell(line: impl AsRef<OsStr>) -> Command {
+    Command::shell(line)
+}
+
+/// A process to be started. [`create_subprocess_exec`] and [`create_subprocess_shell`] give one too.
+///
+/// It may be started several times by [`spawn`](Self::spawn). What is not here, std's `Command` has:
+/// [`as_std_mut`](Self::as_std_mut).
+///
+/// ```
+/// use callsoon::process::{Command, PIPE};
+/// callsoon::run(async {
+///     let mut sort = Command::new("sort").arg("-r").env("LC_ALL", "C").stdin(PIPE).stdout(PIPE);
+///     let output = sort.spawn()?.communicate(Some(b"1\n2\n")).await?;
+///     assert_eq!(output.stdout, b"2\n1\n");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+#[must_use = "nothing is started until it is awaited or spawned"]
+pub struct Command {
+    std: StdCommand,
+    /// `None` where nothing was said.
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    kill_on_drop: bool,
+    limit: NonZeroUsize,
+}
+
+/// What was started, and whose other ends are not std's to know.
+pub(crate) struct Started {
+    pub(crate) child: std::process::Child,
+    /// The other end of an output that is stdout and stderr in one.
+    pub(crate) both: Option<Receiver>,
+}
+
+impl Command {
+    /// A program, with no arguments yet.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let process = callsoon::process::Command::new("true").spawn()?;
+    /// assert!(process.wait().await?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        StdCommand::new(program).into()
+    }
+
+    /// A line for `/bin/sh`.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let process = callsoon::process::Command::shell("exit 3").spawn()?;
+    /// assert_eq!(process.wait().await?.code(), Some(3));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn shell(line: impl AsRef<OsStr>) -> Self {
+        Self::new("/bin/sh").arg("-c").arg(line)
+    }
+
+    /// Adds an argument.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("ls").arg("-l");
+    /// ```
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.std.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("ls").args(["-l", "-a"]);
+    /// ```
+    pub fn args<I, S>(mut self, args: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.std.args(args);
+        self
+    }
+
+    /// Sets one of the child's environment variables; the others are the parent's.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let shell = callsoon::process::Command::shell("test $ANSWER = 42").env("ANSWER", "42");
+    /// assert!(shell.await?.wait().await?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.std.env(key, value);
+        self
+    }
+
+    /// Sets several variables.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("ls").envs([("LANG", "C"), ("TZ", "UTC")]);
+    /// ```
+    pub fn envs<I, K, V>(mut self, variables: I) -> Self
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        self.std.envs(variables);
+        self
+    }
+
+    /// Takes a variable of the parent's away.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("ls").env_remove("LANG");
+    /// ```
+    pub fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
+        self.std.env_remove(key);
+        self
+    }
+
+    /// Takes all variables away, also those that were set here before.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("/bin/ls").env_clear();
+    /// ```
+    pub fn env_clear(mut self) -> Self {
+        self.std.env_clear();
+        self
+    }
+
+    /// The folder in which the child starts.
+    ///
+    /// ```
+    /// # use callsoon::process::{Command, PIPE};
+    /// # callsoon::run(async {
+    /// let mut pwd = Command::new("pwd").current_dir("/").stdout(PIPE).await?;
+    /// assert_eq!(pwd.communicate(None).await?.stdout, b"/\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.std.current_dir(folder);
+        self
+    }
+
+    /// Where its input comes from.
+    ///
+    /// ```
+    /// use callsoon::process::{Command, DEVNULL};
+    /// let command = Command::new("cat").stdin(DEVNULL);
+    /// ```
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// Where its output goes.
+    ///
+    /// ```
+    /// use callsoon::process::{Command, PIPE};
+    /// let command = Command::new("ls").stdout(PIPE);
+    /// ```
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// Where its errors go.
+    ///
+    /// ```
+    /// use callsoon::process::{Command, PIPE, STDOUT};
+    /// let command = Command::new("ls").stdout(PIPE).stderr(STDOUT);
+    /// ```
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// The child's process group; 0 makes one of its own, which Ctrl-C at the terminal does not reach.
+    ///
+    /// ```
+    /// let command = callsoon::process::Command::new("sleep").arg("1").process_group(0);
+    /// ```
+    pub fn process_group(mut self, group: i32) -> Self {
+        std::os::unix::process::CommandExt::process_group(&mut self.std, group);
+        self
+    }
+
+    /// Whether the child is killed when its [`Process`] is dropped. Unless it is said, it runs on.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let sleeper = callsoon::process::Command::new("sleep").arg("1000").kill_on_drop(true);
+    /// drop(sleeper.spawn()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn kill_on_drop(mut self, kill: bool) -> Self {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// How long a line may be that is read from the child, in bytes: 64 KiB unless it is said.
+    ///
+    /// ```
+    /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
+    /// let command = callsoon::process::Command::new("ls").limit(limit);
+    /// ```
+    pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// What is underneath, for what has no method here: uid, `pre_exec`, `arg0` … Its standard descriptors are set when the
+    /// process is started.
+    ///
+    /// ```
+    /// use std::os::unix::process::CommandExt;
+    /// let mut command = callsoon::process::Command::new("ls");
+    /// command.as_std_mut().arg0("list");
+    /// ```
+    pub fn as_std_mut(&mut self) -> &mut StdCommand {
+        &mut self.std
+    }
+
+    /// Starts the process on the running loop. Awaiting the command does the same.
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` where [`STDOUT`](crate::process::STDOUT) is given for something else than stderr.
+    ///
+    /// # Panics
+    /// Outside a running loop.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let process = callsoon::process::Command::new("true").spawn()?;
+    /// assert!(process.wait().await?.success());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn spawn(&mut self) -> io::Result<Process> {
+        self.spawn_on(&get_running_loop())
+    }
+
+    /// Starts the process on a loop that need not run.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn); [`LoopClosed`](crate::LoopClosed), inside an `io::Error`.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// let process = callsoon::process::Command::new("true").spawn_on(&event_loop)?;
+    /// assert!(event_loop.run_until_complete(process.wait())??.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawn_on(&mut self, handle: &LoopHandle) -> io::Result<Process> {
+        if handle.is_closed() {
+            return Err(crate::error::LoopClosed.into());
+        }
+        let started = self.start(&INHERIT)?;
+        let mut process = Process::watch(handle, started.child, started.both, self.limit)?;
+        process.kill_on_drop = self.kill_on_drop;
+        Ok(process)
+    }
+
+    /// Starts it for a protocol, which has pipes unless something else was said.
+    pub(crate) fn start_watched(
+        &mut self,
+        handle: &LoopHandle,
+        unsaid: &Stdio,
+    ) -> io::Result<(Watched, Option<Receiver>)> {
+        if handle.is_closed() {
+            return Err(crate::error::LoopClosed.into());
+        }
+        let started = self.start(unsaid)?;
+        Ok((Watched::new(handle, started.child)?, started.both))
+    }
+
+    fn start(&mut self, unsaid: &Stdio) -> io::Result<Started> {
+        let stdin = self.stdin.as_ref().unwrap_or(unsaid).to_std()?;
+        let stdout = self.stdout.as_ref().unwrap_or(unsaid);
+        let stderr = self.stderr.as_ref().unwrap_or(unsaid);
+        let (stdout, stderr, both) = if matches!(stderr.0, Kind::Stdout) {
+            stdout.to_both()?
+        } else {
+            (stdout.to_std()?, stderr.to_std()?, None)
+        };
+        let spawned = self.std.stdin(stdin).stdout(stdout).stderr(stderr).spawn();
+        // std keeps the descriptors for another start: this end of a pipe would never see its end.
+        self.std
+            .stdin(StdStdio::inherit())
+            .stdout(StdStdio::inherit())
+            .stderr(StdStdio::inherit());
+        Ok(Started {
+            child: spawned?,
+            both,
+        })
+    }
+}
+
+/// A program and its surroundings. Its standard descriptors have to be said again, for std does not tell them.
+impl From<StdCommand> for Command {
+    fn from(std: StdCommand) -> Self {
+        Self {
+            std,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            kill_on_drop: false,
+            limit: LIMIT,
+        }
+    }
+}
+
+/// Awaited, it starts.
+impl IntoFuture for Command {
+    type Output = io::Result<Process>;
+    type IntoFuture = Starting;
+
+    fn into_future(self) -> Starting {
+        Starting {
+            command: Some(self),
+        }
+    }
+}
+
+/// A process that starts when it is polled. Awaiting a [`Command`] makes one.
+///
+/// # Cancellation
+/// Dropped, it has started nothing, or has given the process already.
+///
+/// ```
+/// # use std::future::IntoFuture;
+/// # callsoon::run(async {
+/// let starting: callsoon::process::Starting = callsoon::process::Command::new("true").into_future();
+/// assert!(starting.await?.wait().await?.success());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is started until it is awaited"]
+pub struct Starting {
+    command: Option<Command>,
+}
+
+impl Future for Starting {
+    type Output = io::Result<Process>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.command.take() {
+            Some(mut command) => Poll::Ready(command.spawn()),
+            None => panic!("Starting: polled after it was done"),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("std", &self.std)
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .field("kill_on_drop", &self.kill_on_drop)
+            .finish_non_exhaustive()
+    }
+}

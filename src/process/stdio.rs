@@ -1,0 +1,127 @@
+//! Where a child's input comes from and its output goes: PIPE, DEVNULL, STDOUT, a descriptor, or as with the parent.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Stdio as StdStdio;
+
+use mio::unix::pipe::{self, Receiver};
+
+/// What one of a child's three standard descriptors is: [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or made from a
+/// file or descriptor, which is then the child's as well.
+///
+/// ```
+/// use callsoon::process::{PIPE, create_subprocess_shell};
+/// callsoon::run(async {
+///     let null = std::fs::File::open("/dev/null")?;
+///     let mut process = create_subprocess_shell("wc -c").stdin(null).stdout(PIPE).await?;
+///     assert_eq!(process.communicate(None).await?.stdout.trim_ascii(), b"0");
+///     Ok::<(), std::io::Error>(())
+/// }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Stdio(pub(crate) Kind);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Inherit,
+    Pipe,
+    Null,
+    Stdout,
+    Fd(OwnedFd),
+}
+
+/// A pipe, whose other end the [`Process`](crate::process::Process) has.
+///
+/// ```
+/// # use callsoon::process::{PIPE, create_subprocess_shell};
+/// # callsoon::run(async {
+/// let mut process = create_subprocess_shell("echo hello").stdout(PIPE).await?;
+/// assert_eq!(process.communicate(None).await?.stdout, b"hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub const PIPE: Stdio = Stdio(Kind::Pipe);
+
+/// Nothing comes, and what goes there is lost: `/dev/null`.
+///
+/// ```
+/// # use callsoon::process::{DEVNULL, create_subprocess_shell};
+/// # callsoon::run(async {
+/// let process = create_subprocess_shell("echo hello").stdout(DEVNULL).await?;
+/// assert!(process.wait().await?.success());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub const DEVNULL: Stdio = Stdio(Kind::Null);
+
+/// For `stderr`: the same as `stdout`, in one stream with it.
+///
+/// ```
+/// # use callsoon::process::{PIPE, STDOUT, create_subprocess_shell};
+/// # callsoon::run(async {
+/// let shell = create_subprocess_shell("echo one; echo two >&2");
+/// let output = shell.stdout(PIPE).stderr(STDOUT).await?.communicate(None).await?;
+/// assert_eq!(output.stdout, b"one\ntwo\n");
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub const STDOUT: Stdio = Stdio(Kind::Stdout);
+
+/// The same as the parent's, which is so unless something else is said.
+///
+/// ```
+/// # use callsoon::process::{INHERIT, create_subprocess_shell};
+/// # callsoon::run(async {
+/// let process = create_subprocess_shell("exit 0").stdin(INHERIT).await?;
+/// assert!(process.wait().await?.success());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+pub const INHERIT: Stdio = Stdio(Kind::Inherit);
+
+impl From<OwnedFd> for Stdio {
+    fn from(fd: OwnedFd) -> Self {
+        Self(Kind::Fd(fd))
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Self {
+        Self(Kind::Fd(file.into()))
+    }
+}
+
+impl Stdio {
+    /// For stdin, and for an output that nothing else shares.
+    pub(crate) fn to_std(&self) -> io::Result<StdStdio> {
+        Ok(match &self.0 {
+            Kind::Inherit => StdStdio::inherit(),
+            Kind::Pipe => StdStdio::piped(),
+            Kind::Null => StdStdio::null(),
+            Kind::Fd(fd) => fd.try_clone()?.into(),
+            Kind::Stdout => {
+                let text = "STDOUT is for stderr: it says that both are one stream";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        })
+    }
+
+    /// For stdout and stderr that are one stream: both, and where that is a pipe its reading end.
+    pub(crate) fn to_both(&self) -> io::Result<(StdStdio, StdStdio, Option<Receiver>)> {
+        Ok(match &self.0 {
+            Kind::Pipe => {
+                let (sender, receiver) = pipe::new()?;
+                // The child's end blocks, as every program expects.
+                sender.set_nonblocking(false)?;
+                let end = OwnedFd::from(sender);
+                (end.try_clone()?.into(), end.into(), Some(receiver))
+            }
+            Kind::Inherit => {
+                let own = io::stdout().as_fd().try_clone_to_owned()?;
+                (StdStdio::inherit(), own.into(), None)
+            }
+            _ => (self.to_std()?, self.to_std()?, None),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a job in another process gave no result.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+
+/// Why a job in another process gave no result.
+///
+/// ```
+/// # use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor};
+/// static SQUARE: Function<u64, u64> = Function::new("square", |n| n * n);
+/// // This program's `main` has not called `worker`.
+/// let refused = callsoon::run(async { ProcessPoolExecutor::new().run(&SQUARE, 12).await });
+/// assert!(matches!(refused.unwrap(), Err(ProcessPoolError::NoWorkerEntry)));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ProcessPoolError {
+    /// `main` has not called [`worker`](crate::process_pool::worker), so a worker would be the whole program again.
+    NoWorkerEntry,
+    /// [`worker`](crate::process_pool::worker) was not told of this function.
+    UnknownFunction(&'static str),
+    /// The argument or the result does not survive its journey: which, and what serde or the codec says.
+    Codec(String),
+    /// The function panicked; the worker lives.
+    Panicked(String),
+    /// The worker ended while it had the job.
+    WorkerDied(ExitStatus),
+    /// The system refused a worker, or the way to it.
+    Io(io::Error),
+    /// The pool takes no more jobs.
+    ShutDown,
+}
+
+impl fmt::Display for ProcessPoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWorkerEntry => {
+                f.write_str("main has not called process_pool::worker before anything else")
+            }
+            Self::UnknownFunction(name) => {
+                write!(
+                    f,
+                    "process_pool::worker was not told of the function {name}"
+                )
+            }
+            Self::Codec(what) => f.write_str(what),
+            Self::Panicked(message) => write!(f, "the job panicked: {message}"),
+            Self::WorkerDied(status) => write!(f, "the worker died during the job: {status}"),
+            Self::Io(error) => write!(f, "a worker cannot be reached: {error}"),
+            Self::ShutDown => f.write_str("the pool has been shut down"),
+        }
+    }
+}
+
+impl Error for ProcessPoolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for ProcessPoolError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,147 @@
+//! A function by name, and the bytes that stand for its argument and result.
+//!
+//! ```text
+//! request   length of the rest, 8 bytes · name, as the codec writes a string · argument
+//! response  length of the rest, 8 bytes · 1 byte: what it is · result, or a text
+//! ```
+//! Both ends are the same program, so there is no version to agree on.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Panicked;
+use crate::process_pool::error::ProcessPoolError;
+
+/// What a response's first byte says.
+const DONE: u8 = 0;
+const PANICKED: u8 = 1;
+const UNREADABLE: u8 = 2;
+const UNWRITABLE: u8 = 3;
+
+/// A function that other processes can run, known by its name. It goes into a static, and the static into
+/// [`worker`](crate::process_pool::worker).
+///
+/// ```
+/// use callsoon::process_pool::Function;
+/// static LENGTH: Function<String, usize> = Function::new("length", |text| text.len());
+/// assert_eq!(LENGTH.name(), "length");
+/// ```
+pub struct Function<A, R> {
+    name: &'static str,
+    function: fn(A) -> R,
+}
+
+impl<A, R> Function<A, R> {
+    /// A function and its name, which no other of the program has.
+    ///
+    /// ```
+    /// # use callsoon::process_pool::Function;
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    /// static SQUARE: Function<u64, u64> = Function::new("square", square);
+    /// ```
+    pub const fn new(name: &'static str, function: fn(A) -> R) -> Self {
+        Self { name, function }
+    }
+
+    /// Its name.
+    ///
+    /// ```
+    /// # use callsoon::process_pool::Function;
+    /// assert_eq!(Function::new("nothing", |()| ()).name(), "nothing");
+    /// ```
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl<A, R> fmt::Debug for Function<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish()
+    }
+}
+
+/// A [`Function`] of whatever types, as [`worker`](crate::process_pool::worker) takes it.
+///
+/// ```
+/// use callsoon::process_pool::{Function, Registered};
+/// static SQUARE: Function<u64, u64> = Function::new("square", |n| n * n);
+/// let functions: [&'static dyn Registered; 1] = [&SQUARE];
+/// ```
+pub trait Registered: Sync + sealed::Answer {}
+
+impl<A: DeserializeOwned, R: Serialize> Registered for Function<A, R> {}
+
+pub(crate) mod sealed {
+    /// What a worker does with a function.
+    pub trait Answer {
+        /// Its name.
+        fn key(&self) -> &'static str;
+        /// Runs it on an argument's bytes; gives the response's.
+        fn answer(&self, argument: &[u8]) -> Vec<u8>;
+    }
+}
+
+impl<A: DeserializeOwned, R: Serialize> sealed::Answer for Function<A, R> {
+    fn key(&self) -> &'static str {
+        self.name
+    }
+
+    fn answer(&self, argument: &[u8]) -> Vec<u8> {
+        let argument = match postcard::from_bytes(argument) {
+            Ok(argument) => argument,
+            Err(error) => return failure(UNREADABLE, &error.to_string()),
+        };
+        let run = || (self.function)(argument);
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(result) => match postcard::to_extend(&result, vec![DONE]) {
+                Ok(response) => response,
+                Err(error) => failure(UNWRITABLE, &error.to_string()),
+            },
+            Err(payload) => failure(PANICKED, Panicked::new(payload).message()),
+        }
+    }
+}
+
+fn failure(kind: u8, text: &str) -> Vec<u8> {
+    let mut response = vec![kind];
+    response.extend(text.as_bytes());
+    response
+}
+
+/// A whole request, with its length in front.
+pub(crate) fn request<A: Serialize>(name: &str, argument: &A) -> Result<Vec<u8>, ProcessPoolError> {
+    let written = postcard::to_extend(name, vec![0; 8])
+        .and_then(|request| postcard::to_extend(argument, request));
+    let mut request =
+        written.map_err(|error| ProcessPoolError::Codec(format!("the argument: {error}")))?;
+    let length = (request.len() - 8) as u64;
+    request[..8].copy_from_slice(&length.to_le_bytes());
+    Ok(request)
+}
+
+/// The name and the argument of a request without its length.
+pub(crate) fn parts(request: &[u8]) -> Option<(&str, &[u8])> {
+    postcard::take_from_bytes(request).ok()
+}
+
+/// What a response without its length says.
+pub(crate) fn result<R: DeserializeOwned>(response: &[u8]) -> Result<R, ProcessPoolError> {
+    let Some((kind, rest)) = response.split_first() else {
+        return Err(ProcessPoolError::Codec("an empty response".to_owned()));
+    };
+    let text = || String::from_utf8_lossy(rest).into_owned();
+    match *kind {
+        DONE => postcard::from_bytes(rest)
+            .map_err(|error| ProcessPoolError::Codec(format!("the result: {error}"))),
+        PANICKED => Err(ProcessPoolError::Panicked(text())),
+        UNREADABLE => Err(ProcessPoolError::Codec(format!("the argument: {}", text()))),
+        _ => Err(ProcessPoolError::Codec(format!("the result: {}", text()))),
+    }
+}

@@ -1,0 +1,378 @@
+//! A program of its own, without the test harness: workers are this program again, and `main` has to notice.
+//!
+//! It understands as much of the harness's arguments as test runners need: names to choose by, and `--list`.
+
+#![allow(unsafe_code)] // waitid and kill
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::num::NonZero;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor, worker};
+use callsoon::{create_task, get_running_loop, sleep, timeout};
+
+use support::{Trace, audited, complete, real_loop, virtual_loop, watched};
+
+static ADD: Function<(u64, u64), u64> = Function::new("add", |(a, b)| a + b);
+static PID: Function<(), u32> = Function::new("pid", |()| std::process::id());
+static PANIC: Function<String, ()> = Function::new("panic", |text| {
+    std::panic::set_hook(Box::new(|_| ()));
+    panic!("{text}");
+});
+static ABORT: Function<(), ()> = Function::new("abort", |()| std::process::abort());
+static EXIT: Function<i32, ()> = Function::new("exit", |code| std::process::exit(code));
+static SLEEP: Function<u64, ()> = Function::new("sleep", |millis| {
+    std::thread::sleep(Duration::from_millis(millis));
+});
+static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes| {
+    bytes.reverse();
+    bytes
+});
+static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).unwrap();
+    bytes
+});
+/// What serde refuses to write.
+static REFUSED: Function<(), Refused> = Function::new("refused", |()| Refused);
+static STRANGER: Function<(), ()> = Function::new("stranger", |()| ());
+
+struct Refused;
+
+impl serde::Serialize for Refused {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("no"))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Refused {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("no"))
+    }
+}
+
+type Test = (&'static str, fn());
+
+const TESTS: [Test; 11] = [
+    ("results_come_back_and_workers_are_used_again", results),
+    ("as_many_jobs_run_at_once_as_there_are_workers", at_once),
+    ("megabytes_travel_both_ways", megabytes),
+    ("a_panic_is_an_error_and_the_worker_lives", panics),
+    ("a_worker_that_dies_fails_its_job_and_is_replaced", deaths),
+    (
+        "a_worker_that_died_while_idle_is_nobody_s_error",
+        idle_death,
+    ),
+    ("a_dropped_job_kills_its_worker", dropped),
+    ("max_tasks_per_child_replaces_workers", max_tasks),
+    ("a_shutdown_waits_for_jobs_and_refuses_others", shutdown),
+    ("what_cannot_travel_is_an_error", refusals),
+    ("a_loop_that_closes_leaves_no_worker", closing),
+];
+
+fn main() {
+    if std::env::var_os("UNREGISTERED").is_some() {
+        return unregistered();
+    }
+    worker(&[
+        &ADD,
+        &PID,
+        &PANIC,
+        &ABORT,
+        &EXIT,
+        &SLEEP,
+        &REVERSE,
+        &READ_STDIN,
+        &REFUSED,
+    ]);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let names: Vec<_> = arguments
+        .iter()
+        .filter(|name| !name.starts_with('-'))
+        .collect();
+    let ignored = arguments.iter().any(|argument| argument == "--ignored");
+    for (name, test) in TESTS {
+        let chosen = names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
+        if !chosen || ignored {
+            continue;
+        }
+        if arguments.iter().any(|argument| argument == "--list") {
+            println!("{name}: test");
+            continue;
+        }
+        audited(watched(move || {
+            test();
+            assert!(!has_children(), "a worker was left behind");
+        }));
+        println!("test {name} ... ok");
+    }
+}
+
+/// Whether this process has children, running or not reaped; reaps none.
+fn has_children() -> bool {
+    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
+    }
+}
+
+async fn until_no_worker_is_left() {
+    while has_children() {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn pool_of(workers: usize) -> ProcessPoolExecutor {
+    ProcessPoolExecutor::builder().max_workers(workers).build()
+}
+
+fn on_a_loop(test: impl AsyncFnOnce()) {
+    let trace = Trace::new();
+    let event_loop = real_loop(&trace);
+    complete(&event_loop, test());
+    assert_eq!(trace.take(), [""; 0]);
+}
+
+fn results() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        for n in 0..20 {
+            assert_eq!(pool.run(&ADD, (n, 1)).await.unwrap(), n + 1);
+        }
+        assert_eq!(pool.started(), 1);
+        assert_ne!(pool.run(&PID, ()).await.unwrap(), std::process::id());
+        assert_eq!(
+            pool.run(&READ_STDIN, ()).await.unwrap(),
+            b"",
+            "the jobs do not come there"
+        );
+        drop(pool);
+        until_no_worker_is_left().await;
+    });
+    let event_loop = virtual_loop(&Trace::new());
+    event_loop
+        .run_until_complete(async {
+            let hour = create_task(sleep(Duration::from_secs(3600)));
+            let pool = pool_of(1);
+            pool.run(&SLEEP, 20).await.unwrap();
+            assert!(!hour.done(), "the clock stands still");
+            pool.shutdown().await;
+        })
+        .unwrap();
+}
+
+fn at_once() {
+    on_a_loop(async || {
+        let pool = pool_of(3);
+        let jobs: Vec<_> = (0..6)
+            .map(|_| {
+                let pool = pool.clone();
+                create_task(async move {
+                    pool.run(&SLEEP, 30).await?;
+                    pool.run(&PID, ()).await
+                })
+            })
+            .collect();
+        for job in jobs {
+            job.await.unwrap().unwrap();
+        }
+        assert_eq!(pool.started(), 3);
+        pool.shutdown().await;
+    });
+}
+
+fn megabytes() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let bytes: Vec<u8> = (0..5_000_000).map(|n| (n % 251) as u8).collect();
+        let mut reversed = pool.run(&REVERSE, bytes.clone()).await.unwrap();
+        reversed.reverse();
+        assert!(reversed == bytes);
+        pool.shutdown().await;
+    });
+}
+
+fn panics() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let before = pool.run(&PID, ()).await.unwrap();
+        let error = pool
+            .run(&PANIC, "out of paper".to_owned())
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the job panicked: out of paper");
+        assert_eq!(pool.run(&PID, ()).await.unwrap(), before);
+        pool.shutdown().await;
+    });
+}
+
+fn deaths() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        let quiet = {
+            let pool = pool.clone();
+            create_task(async move { pool.run(&SLEEP, 100).await })
+        };
+        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
+            panic!("an abort is a death")
+        };
+        assert_eq!(status.signal(), Some(libc::SIGABRT));
+        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&EXIT, 7).await else {
+            panic!("an exit is a death")
+        };
+        assert_eq!(status.code(), Some(7));
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        quiet.await.unwrap().unwrap();
+        pool.shutdown().await;
+    });
+}
+
+fn idle_death() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let worker = pool.run(&PID, ()).await.unwrap();
+        // SAFETY: the call takes numbers; the worker is this process's child, and was not reaped.
+        assert_eq!(unsafe { libc::kill(worker as i32, libc::SIGKILL) }, 0);
+        until_a_zombie();
+        let next = pool.run(&PID, ()).await.unwrap();
+        assert_ne!(next, worker);
+        pool.shutdown().await;
+    });
+}
+
+/// Blocks until a child has exited, without reaping it.
+fn until_a_zombie() {
+    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOWAIT;
+        assert_eq!(libc::waitid(libc::P_ALL, 0, &mut info, options), 0);
+    }
+}
+
+fn dropped() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let begun = Instant::now();
+        let waits = {
+            let pool = pool.clone();
+            create_task(async move { pool.run(&ADD, (1, 2)).await })
+        };
+        waits.cancel();
+        assert!(
+            timeout(Duration::from_millis(50), pool.run(&SLEEP, 100_000))
+                .await
+                .is_err()
+        );
+        until_no_worker_is_left().await;
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        assert_eq!(
+            pool.started(),
+            2,
+            "what was cancelled before its turn has started none"
+        );
+        pool.shutdown().await;
+    });
+}
+
+fn max_tasks() {
+    on_a_loop(async || {
+        let two = NonZero::new(2).unwrap();
+        let pool = ProcessPoolExecutor::builder()
+            .max_workers(1)
+            .max_tasks_per_child(two)
+            .build();
+        let mut pids = Vec::new();
+        for _ in 0..6 {
+            pids.push(pool.run(&PID, ()).await.unwrap());
+        }
+        assert!(
+            pids[0] == pids[1] && pids[1] != pids[2] && pids[2] == pids[3] && pids[4] == pids[5]
+        );
+        assert_eq!(pool.started(), 3);
+        pool.shutdown().await;
+        until_no_worker_is_left().await;
+    });
+}
+
+fn shutdown() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let jobs: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = pool.clone();
+                create_task(async move { pool.run(&SLEEP, 50).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(5)).await;
+        pool.shutdown().await;
+        assert!(!has_children());
+        let mut ends = Vec::new();
+        for job in jobs {
+            ends.push(job.await.unwrap());
+        }
+        assert!(ends[0].is_ok());
+        assert!(matches!(ends[1], Err(ProcessPoolError::ShutDown)));
+        let late = pool.run(&ADD, (1, 2)).await;
+        assert!(matches!(late, Err(ProcessPoolError::ShutDown)));
+    });
+}
+
+fn refusals() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let unknown = pool.run(&STRANGER, ()).await;
+        assert!(matches!(
+            unknown,
+            Err(ProcessPoolError::UnknownFunction("stranger"))
+        ));
+        assert_eq!(pool.started(), 0);
+        let unwritable = pool.run(&REFUSED, ()).await;
+        assert!(matches!(unwritable, Err(ProcessPoolError::Codec(_))));
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        pool.shutdown().await;
+    });
+    // A program that has not called `worker` must not start itself again and again.
+    let this = std::env::current_exe().unwrap();
+    let status = std::process::Command::new(this)
+        .env("UNREGISTERED", "1")
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// What happens to a program that forgets the call in `main`.
+fn unregistered() {
+    on_a_loop(async || {
+        let refused = pool_of(1).run(&ADD, (1, 2)).await;
+        assert!(matches!(refused, Err(ProcessPoolError::NoWorkerEntry)));
+        assert!(!has_children());
+    });
+}
+
+fn closing() {
+    let event_loop = real_loop(&Trace::new());
+    let pool = pool_of(2);
+    let busy = pool.clone();
+    event_loop
+        .create_task(async move { busy.run(&SLEEP, 100_000).await })
+        .detach();
+    complete(&event_loop, pool.run(&ADD, (1, 2))).unwrap();
+    complete(&event_loop, async {
+        while get_running_loop().metrics().sources < 4 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    event_loop.close().unwrap();
+    drop(pool);
+}
