@@ -20,6 +20,12 @@ use crate::sys::fd::set_nonblocking;
 /// An object with a descriptor, as mio wants it.
 struct Watched<T>(T);
 
+impl<T: AsFd> AsRawFd for Watched<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
 impl<T: AsFd> Source for Watched<T> {
     fn register(&mut self, registry: &Registry, token: Token, to: Interest) -> io::Result<()> {
         SourceFd(&self.0.as_fd().as_raw_fd()).register(registry, token, to)

@@ -371,6 +371,15 @@ impl Descriptors {
         self.watched.get_mut(fd as usize)?.as_deref_mut()
     }
 
+    /// A source of the loop has got a place under this number. What was watched under it was then closed behind our back,
+    /// and its place went with it: nothing more comes, and taking it back must not take the source's.
+    pub(crate) fn forget(&mut self, fd: Descriptor) {
+        if let Some(watched) = self.get_mut(fd) {
+            watched.armed = 0;
+            watched.generation = 0;
+        }
+    }
+
     /// Brings the place in line with what is wanted, after somebody has left.
     fn settle(&mut self, set: Set<'_>, fd: Descriptor) {
         let Some(watched) = self.get(fd) else {
@@ -384,7 +393,9 @@ impl Descriptors {
                 data: 0,
             };
             // A failure means that the file is not in the set any more, or only by a copy that no call can name.
-            let _ = epoll::control(set.epoll, Change::Delete, place);
+            if armed != 0 {
+                let _ = epoll::control(set.epoll, Change::Delete, place);
+            }
             if let Some(place) = self.watched.get_mut(fd as usize) {
                 self.count -= usize::from(place.take().is_some());
             }

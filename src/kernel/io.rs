@@ -19,6 +19,7 @@ use crate::kernel::reactor::SourceKey;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
+use crate::sys::epoll::Numbered;
 
 /// A watched source.
 pub(crate) struct Io<S: Source> {
@@ -28,7 +29,7 @@ pub(crate) struct Io<S: Source> {
     source: Option<S>,
 }
 
-impl<S: Source> Io<S> {
+impl<S: Source + Numbered> Io<S> {
     /// Registers `source`; on failure it is closed and nothing is left behind.
     pub(crate) fn new(
         handle: &LoopHandle,
@@ -44,7 +45,9 @@ impl<S: Source> Io<S> {
             source: Some(source),
         })
     }
+}
 
+impl<S: Source> Io<S> {
     pub(crate) fn source(&self) -> &S {
         match &self.source {
             Some(source) => source,

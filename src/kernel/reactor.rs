@@ -24,7 +24,7 @@ use crate::kernel::inbox;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
-use crate::sys::epoll::Descriptor;
+use crate::sys::epoll::{Descriptor, Numbered};
 use crate::sys::timerfd;
 
 /// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
@@ -131,7 +131,7 @@ impl Reactor {
     /// Registers a source for both directions and reserves its entry.
     pub(crate) fn register(
         &mut self,
-        source: &mut impl Source,
+        source: &mut (impl Source + Numbered),
         interest: Interest,
         readiness: Readiness,
     ) -> io::Result<SourceKey> {
@@ -148,6 +148,9 @@ impl Reactor {
         self.poll
             .registry()
             .register(source, key.token(), interest)?;
+        if let Some(number) = source.number() {
+            self.descriptors.forget(number);
+        }
         entry.insert(Entry {
             generation: key.generation,
             readiness,

@@ -13,6 +13,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
+use crate::sys::epoll::Numbered;
 
 /// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
 /// implement it.
@@ -23,7 +24,7 @@ pub trait Messages: Sized + 'static {
     /// What names a socket.
     type Address;
     /// The socket, in non-blocking mode.
-    type Datagram: Source + fmt::Debug;
+    type Datagram: Source + Numbered + fmt::Debug;
     /// The same in the standard library.
     type StdDatagram;
     /// What a bound socket leaves behind; its drop clears that away.

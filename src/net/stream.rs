@@ -15,6 +15,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
+use crate::sys::epoll::Numbered;
 
 /// Which sockets a [`SocketStream`] or a [`SocketListener`](crate::net::SocketListener) is made of: [`Tcp`](crate::net::Tcp)
 /// or [`Unix`](crate::net::Unix). Nobody else can implement it.
@@ -25,11 +26,11 @@ pub trait Kind: Sized + 'static {
     /// What names an end of a stream.
     type Address;
     /// The connected socket, in non-blocking mode.
-    type Socket: Source + fmt::Debug;
+    type Socket: Source + Numbered + fmt::Debug;
     /// The same in the standard library.
     type Std;
     /// The listening socket.
-    type Listener: Source + fmt::Debug;
+    type Listener: Source + Numbered + fmt::Debug;
     /// The same in the standard library.
     type StdListener;
     /// What a listener leaves behind; its drop clears that away.

@@ -82,6 +82,12 @@ fn is_refused(error: &io::Error) -> bool {
     )
 }
 
+impl AsRawFd for Exit {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd()
+    }
+}
+
 impl Source for Exit {
     fn register(
         &mut self,

@@ -14,6 +14,26 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 /// A descriptor's number; `RawFd` where there is that type.
 pub(crate) type Descriptor = i32;
 
+/// What says under which number the poller knows it, where there are numbers.
+pub trait Numbered {
+    /// The number, if there is one.
+    fn number(&self) -> Option<Descriptor>;
+}
+
+#[cfg(unix)]
+impl<S: std::os::fd::AsRawFd> Numbered for S {
+    fn number(&self) -> Option<Descriptor> {
+        Some(self.as_raw_fd())
+    }
+}
+
+#[cfg(not(unix))]
+impl<S: mio::event::Source> Numbered for S {
+    fn number(&self) -> Option<Descriptor> {
+        None
+    }
+}
+
 /// One place in a set.
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

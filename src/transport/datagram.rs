@@ -31,8 +31,9 @@ const LOW: usize = HIGH / 4;
 /// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
 const OVERHEAD: usize = 8;
 
-/// The longest datagram that UDP can carry, and a little more.
-const LONGEST: usize = 64 * 1024;
+/// The longest datagram that is received whole: four times what UDP can carry, and more than a Unix socket sends unless its
+/// buffer was made larger.
+const LONGEST: usize = 256 * 1024;
 
 /// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
 const QUIET_SENDS: u32 = 4;
@@ -62,10 +63,11 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     /// The endpoint is open.
     fn connection_made(&self, transport: &DatagramTransport<K>) {}
 
-    /// A datagram came. One that was longer than 64 KiB would have been cut; no UDP datagram is.
+    /// A datagram came, whole. One of more than 256 KiB, which only a Unix socket can send, is dropped, and `error_received`
+    /// told of it as `InvalidData`.
     fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {}
 
-    /// The system says that an earlier datagram could not be sent or received. The endpoint stays open.
+    /// The system says that an earlier datagram could not be sent or received, or one was too long. The endpoint stays open.
     fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
 
     /// More is buffered than the high-water mark: stop sending.
@@ -363,7 +365,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let Some(socket) = transport.endpoint.socket.borrow().clone() else {
             return;
         };
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; LONGEST + 1];
         while let Some(ready) = transport.endpoint.next(&socket).await {
             match ready {
                 Ready::ToReceive => transport.receive(&socket, &mut buffer),
@@ -375,6 +377,10 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Receives one datagram, so that others have their turn between two.
     fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) {
         match socket.try_recv_from(buffer) {
+            Ok((count, _)) if count > LONGEST => self.enter("error_received", |protocol| {
+                let what = "a datagram of more than 256 KiB was cut, and is dropped";
+                protocol.error_received(self, io::Error::new(io::ErrorKind::InvalidData, what));
+            }),
             Ok((count, from)) => self.enter("datagram_received", |protocol| {
                 protocol.datagram_received(self, &buffer[..count], from);
             }),

@@ -11,6 +11,8 @@ pub(crate) struct WaterMarks {
     high: usize,
     low: usize,
     paused: bool,
+    /// More than this may not be buffered at all.
+    pub(crate) cap: usize,
 }
 
 impl Default for WaterMarks {
@@ -19,6 +21,7 @@ impl Default for WaterMarks {
             high: HIGH,
             low: HIGH / 4,
             paused: false,
+            cap: usize::MAX,
         }
     }
 }

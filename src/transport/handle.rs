@@ -5,7 +5,7 @@
 //! read it. Ending a connection is `connection`'s part.
 
 use std::fmt;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 #[cfg(unix)]
@@ -180,6 +180,15 @@ impl Transport {
         }
     }
 
+    /// Ends a connection whose peer takes too little.
+    #[cold]
+    fn overflow(&self) {
+        self.fail(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
+            "more was written than may be buffered",
+        ));
+    }
+
     #[cold]
     #[track_caller]
     fn complain(&self, call: &str) -> ! {
@@ -196,6 +205,9 @@ impl Transport {
         };
         turn.behind.push(data);
         self.connection.file_turn.set(Some(turn));
+        if self.get_write_buffer_size() > self.connection.marks.borrow().cap {
+            self.overflow();
+        }
     }
 
     /// Something may have been buffered: asks the protocol to pause if that is too much.
@@ -204,6 +216,9 @@ impl Transport {
         let size = connection.outgoing.borrow().len();
         if size == 0 {
             return;
+        }
+        if size > connection.marks.borrow().cap {
+            return self.overflow();
         }
         connection.look_again_for_writing();
         self.pause_if_full(size);
@@ -421,6 +436,34 @@ impl Transport {
         self.connection.marks.borrow_mut().set(high, low)?;
         self.pause_if_full(self.get_write_buffer_size());
         Ok(())
+    }
+
+    /// How many bytes may be buffered at all; `None`, as at the start, is no bound.
+    ///
+    /// The marks only ask: what a program writes nevertheless is buffered, as in asyncio, however much it is. With a cap the
+    /// write that goes beyond it ends the connection, which is then lost to an error of kind `QuotaExceeded`, and what was
+    /// buffered is dropped: so a peer that reads nothing costs at most the cap and one write. Writes between the high mark
+    /// and the cap are the program's leeway.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_cap(Some(1 << 20));
+    /// transport.write(&vec![0; 3 << 20]);
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
+        self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
+        if self.get_write_buffer_size() > bytes.unwrap_or(usize::MAX) {
+            self.overflow();
+        }
     }
 
     /// The peer's name, also after the end of the connection.

@@ -6,6 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+#[cfg(unix)]
+use std::os::fd::{AsRawFd, RawFd};
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
@@ -63,6 +65,16 @@ impl ListenSocket {
                 let peer = Address::of(socket.peer());
                 Ok((socket, peer))
             }
+        }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for ListenSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.as_raw_fd(),
         }
     }
 }

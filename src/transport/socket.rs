@@ -6,7 +6,7 @@
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
 #[cfg(unix)]
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
@@ -172,6 +172,13 @@ impl AsFd for StreamSocket {
             Self::Unix(socket) => socket.as_fd(),
             Self::Pipe(pipe) => pipe.as_fd(),
         }
+    }
+}
+
+#[cfg(unix)]
+impl AsRawFd for StreamSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

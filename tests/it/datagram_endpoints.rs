@@ -315,3 +315,47 @@ fn a_closed_loop_lets_go_of_an_open_endpoint() {
         transport.close();
     }));
 }
+
+/// Writes down how long what comes is, over a Unix socket.
+struct Lengths(Trace);
+
+impl DatagramProtocol<Unix> for Lengths {
+    fn datagram_received(
+        &self,
+        _: &DatagramTransport<Unix>,
+        data: &[u8],
+        _: std::os::unix::net::SocketAddr,
+    ) {
+        self.0.push(data.len());
+    }
+
+    fn error_received(&self, _: &DatagramTransport<Unix>, error: io::Error) {
+        self.0.push(error.kind());
+    }
+}
+
+#[test]
+fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            let (transport, _) =
+                get_running_loop().create_datagram_endpoint_on(near, || Lengths(trace.clone()));
+            let far = socket2::SockRef::from(&far).try_clone().unwrap();
+            far.set_send_buffer_size(1 << 20).unwrap();
+            far.send(&vec![7; 200_000]).unwrap();
+            assert_eq!(until(&trace, 1).await, ["200000"]);
+            let too_long = far.send(&vec![7; 300_000]);
+            if too_long.is_ok() {
+                assert_eq!(until(&trace, 1).await, ["invalid data"]);
+            } else {
+                println!("skipped: this system sends no datagram that is long enough");
+            }
+            far.send(b"next").unwrap();
+            assert_eq!(until(&trace, 1).await, ["4"]);
+            transport.close();
+        });
+    }));
+}

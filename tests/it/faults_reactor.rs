@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream as StdStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -14,11 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 use callsoon::net::{TcpListener, TcpStream};
-use callsoon::{EventLoop, create_task, sleep, yield_now};
+use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Trace, audited, complete, counted_fds, forbid, loopback, one_turn, readable_within,
-    real_loop, std_pair, stream_and_peer, turns_in, watched,
+    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, loopback, one_turn,
+    readable_within, real_loop, std_pair, stream_and_peer, turns_in, until, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -370,4 +370,136 @@ fn a_stream_may_be_read_on_one_loop_while_another_one_of_the_thread_watches_it()
         }
         assert_eq!(complete(&event_loop, reader).unwrap(), b'x');
     }));
+}
+
+/// A protocol that calls a closure with what comes, and writes down its calls.
+fn when_data(trace: &Trace, call: impl Fn() + 'static) -> Recorder {
+    Recorder::new(trace).on("data", move |_| call())
+}
+
+#[test]
+fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predecessor_s_event() {
+    audited(watched(|| {
+        let (trace, first_trace) = (Trace::new(), Trace::new());
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let handle = get_running_loop();
+            let (first, mut first_peer) = std_pair();
+            let (second, mut second_peer) = std_pair();
+            let (third, mut third_peer) = std_pair();
+            let number = second.as_raw_fd();
+            let quiet = Recorder::new(&Trace::new());
+            let (second, _) = handle
+                .connect_accepted_socket(|| quiet, second)
+                .await
+                .unwrap();
+            let third = RefCell::new(Some(third));
+            let reopened = Rc::new(Cell::new(false));
+            let (t, flag) = (trace.clone(), Rc::clone(&reopened));
+            let swap = move || {
+                let Some(third) = third.borrow_mut().take() else {
+                    return;
+                };
+                // The second's event stands in this batch. It ends, and its number and its slot go to the third.
+                second.abort();
+                let (t, flag) = (t.clone(), Rc::clone(&flag));
+                create_task(async move {
+                    dup_onto(&third, number);
+                    drop(third);
+                    let recorder = Recorder::new(&t);
+                    let connecting =
+                        get_running_loop().connect_accepted_socket(|| recorder, own(number));
+                    drop(connecting.await.unwrap());
+                    flag.set(true);
+                })
+                .detach();
+            };
+            let recorder = when_data(&first_trace, swap);
+            let (first, _) = handle
+                .connect_accepted_socket(|| recorder, first)
+                .await
+                .unwrap();
+            first_peer.write_all(b"1").unwrap();
+            second_peer.write_all(b"2").unwrap();
+            until(|| reopened.get()).await;
+            sleep(Duration::from_millis(5)).await;
+            trace.expect(["made"]);
+            third_peer.write_all(b"3").unwrap();
+            drop(third_peer);
+            until(|| get_running_loop().metrics().sources == 1).await;
+            trace.expect(["data 3", "eof", "lost"]);
+            first.abort();
+            until(|| get_running_loop().metrics().sources == 0).await;
+        });
+        first_trace.expect(["made", "data 1", "lost"]);
+    }));
+}
+
+#[test]
+fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let (ours, mut peer) = std_pair();
+        let copy = ours.try_clone().unwrap();
+        complete(&event_loop, async {
+            let recorder = Recorder::new(&trace);
+            let handle = get_running_loop();
+            let connecting = handle.connect_accepted_socket(|| recorder, ours);
+            let (transport, recorder) = connecting.await.unwrap();
+            transport.abort();
+            until(|| recorder.lost.get()).await;
+            yield_now().await;
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
+        for _ in 0..10 {
+            peer.write_all(b"for the copy").unwrap();
+            assert!(readable_within(&copy, Duration::from_secs(20)));
+        }
+        let turns = turns_in(&event_loop, WINDOW);
+        assert!(turns <= 5, "{turns} turns");
+        trace.expect(["made", "lost"]);
+    }));
+}
+
+#[test]
+fn a_number_that_was_closed_behind_its_watcher_and_is_a_socket_s_now_stays_the_socket_s() {
+    for by_removal in [true, false] {
+        audited(watched(move || {
+            let trace = Trace::new();
+            let event_loop = real_loop(&trace);
+            complete(&event_loop, async {
+                let handle = get_running_loop();
+                let (watched, _watched_peer) = std_pair();
+                let (ours, mut peer) = std_pair();
+                let number = watched.as_raw_fd();
+                let t = trace.clone();
+                handle.add_reader(&number, move || t.push("never")).unwrap();
+                // The number is closed and opened as another socket, and nobody tells the loop.
+                dup_onto(&ours, number);
+                drop(ours);
+                std::mem::forget(watched);
+                let stream = TcpStream::from_std(own(number)).unwrap();
+                if by_removal {
+                    assert!(handle.remove_reader(&number));
+                    assert!(!handle.remove_reader(&number));
+                } else {
+                    // Nor does a second callback take the place over.
+                    let refused = handle.add_writer(&number, || ());
+                    assert!(refused.is_err());
+                }
+                let reader = create_task(async move {
+                    let mut bytes = [0; 3];
+                    stream.read_exact(&mut bytes).await.unwrap();
+                    bytes
+                });
+                yield_now().await;
+                peer.write_all(b"abc").unwrap();
+                assert_eq!(&reader.await.unwrap(), b"abc");
+                assert_eq!(handle.remove_reader(&number), !by_removal);
+            });
+            assert_eq!(event_loop.metrics().sources, 0);
+            trace.expect([]);
+        }));
+    }
 }

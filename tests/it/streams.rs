@@ -521,3 +521,50 @@ fn fetching_and_deliveries_take_turns_and_no_byte_is_lost_or_moved() {
         sender.join().unwrap();
     });
 }
+
+#[test]
+fn a_read_that_is_dropped_after_its_event_leaves_what_came_to_the_next() {
+    run(|_| async {
+        let (mut reader, _writer, mut peer) = stream().await;
+        for round in 0..20_u8 {
+            let mut buffer = [0; 8];
+            let reading = Waiting::begun(reader.read_into(&mut buffer));
+            peer.write_all(&[b'a' + round, b'\n']).unwrap();
+            while !reading.is_woken() {
+                yield_now().await;
+            }
+            drop(reading);
+            assert_eq!(reader.readline().await.unwrap(), [b'a' + round, b'\n']);
+        }
+    });
+}
+
+#[test]
+fn a_reader_waits_while_another_task_writes_more_than_the_peer_takes() {
+    run(|_| async {
+        let (mut reader, writer, mut peer) = stream().await;
+        let big = vec![7; 8 << 20];
+        let length = big.len();
+        let reading = create_task(async move {
+            let mut buffer = [0; 64];
+            let mut got = Vec::new();
+            while got.len() < 10 {
+                let count = reader.read_into(&mut buffer).await.unwrap();
+                got.extend_from_slice(&buffer[..count]);
+            }
+            got
+        });
+        yield_now().await;
+        writer.write(&big);
+        peer.write_all(b"01234").unwrap();
+        let far = std::thread::spawn(move || {
+            let mut rest = vec![0; length];
+            peer.read_exact(&mut rest).unwrap();
+            peer.write_all(b"56789").unwrap();
+            peer
+        });
+        writer.drain().await.unwrap();
+        assert_eq!(reading.await.unwrap(), b"0123456789");
+        drop(far.join().unwrap());
+    });
+}

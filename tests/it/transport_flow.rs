@@ -238,3 +238,64 @@ fn a_flooding_connection_lets_others_have_their_turn() {
         trace.take();
     }));
 }
+
+#[test]
+fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let (ours, _peer) = std_pair();
+            let recorder = Recorder::new(&trace);
+            let (transport, recorder) = get_running_loop()
+                .connect_accepted_socket(|| recorder, ours)
+                .await
+                .unwrap();
+            let cap = 3 << 20;
+            transport.set_write_buffer_cap(Some(cap));
+            let chunk = vec![0; 10_000];
+            let mut most = 0;
+            // A program that heeds nothing: ten gigabytes, if it were let.
+            for _ in 0..1_000_000 {
+                transport.writelines(&[&chunk[..1], &chunk[1..]]);
+                most = most.max(transport.get_write_buffer_size());
+                if transport.is_closing() {
+                    break;
+                }
+            }
+            assert!(transport.is_closing());
+            assert!((cap - 10_000..=cap).contains(&most), "{most}");
+            assert_eq!(transport.get_write_buffer_size(), 0);
+            until(|| recorder.lost.get()).await;
+        });
+        trace.expect(["made", "pause", "lost: QuotaExceeded"]);
+    }));
+}
+
+#[test]
+fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let (ours, _peer) = std_pair();
+            let recorder = Recorder::new(&trace);
+            let (transport, recorder) = get_running_loop()
+                .connect_accepted_socket(|| recorder, ours)
+                .await
+                .unwrap();
+            transport.set_write_buffer_cap(Some(0));
+            transport.write(b"the system takes this at once");
+            transport.set_write_buffer_cap(None);
+            transport.write(&vec![0; 20 << 20]);
+            assert!(!transport.is_closing());
+            let size = transport.get_write_buffer_size();
+            transport.set_write_buffer_cap(Some(size));
+            assert!(!transport.is_closing());
+            transport.set_write_buffer_cap(Some(size - 1));
+            assert!(transport.is_closing());
+            until(|| recorder.lost.get()).await;
+        });
+        trace.expect(["made", "pause", "lost: QuotaExceeded"]);
+    }));
+}
