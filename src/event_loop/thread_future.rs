@@ -101,6 +101,9 @@ impl<T> Delivery<T> {
         let (callbacks, unread) = {
             let mut inner = self.shared.lock();
             let unread = if inner.futures == 0 {
+                // Over also with nobody to read it: a request to end may still be on its way, to a key that is free.
+                let cancelled = matches!(result, Err(ThreadFutureError::Cancelled));
+                inner.stage = Stage::Taken(cancelled);
                 Some(result)
             } else {
                 inner.stage = Stage::Done(result);

@@ -266,7 +266,7 @@ impl Command {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let sleeper = callsoon::process::Command::new("sleep").arg("1000").kill_on_drop(true);
+    /// let mut sleeper = callsoon::process::Command::new("sleep").arg("1000").kill_on_drop(true);
     /// drop(sleeper.spawn()?);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();

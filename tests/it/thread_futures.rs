@@ -574,9 +574,10 @@ fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place()
         let victim = complete(&event_loop, async move {
             yield_now().await;
             yield_now().await;
-            // In the line, in this order: the coroutine's last step, what this task does next, the request to end.
+            // In the line, in this order: the coroutine's last step, what this task does next, the request to end, which
+            // comes by way of the inbox.
             gate.set_result(()).unwrap();
-            future.cancel();
+            thread::spawn(move || future.cancel()).join().unwrap();
             yield_now().await;
             let handle = get_running_loop();
             for _ in 1..TENANTS {
