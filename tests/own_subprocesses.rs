@@ -843,7 +843,8 @@ fn a_protocol_is_paused_while_its_child_does_not_read() {
 #[test]
 fn a_child_that_dies_with_input_left_is_a_broken_pipe_for_its_protocol() {
     noted(
-        create_subprocess_shell("sleep 0.02; exit 1"),
+        // It dies once the writing has begun.
+        create_subprocess_shell("head -c 1 >/dev/null; exit 1"),
         |transport| {
             transport
                 .pipe_transport(0)
