@@ -422,6 +422,10 @@ fn h6_a_system_without_room_for_a_process_is_the_caller_s_error() {
 fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
     // Alone, for the tracer is a child.
     tested(|| {
+        if std::env::var_os("CALLSOON_SANITIZED").is_some() {
+            // The leak checker traces its own process, which one that is traced already cannot be.
+            return;
+        }
         let mut strace = std::process::Command::new("strace");
         if !strace
             .args(["-qq", "-e", "trace=none", "-o", "/dev/null", "true"])

@@ -10,7 +10,7 @@ use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection, s
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, loopback, real_loop, reset, std_pair, until, watched,
+    Trace, Waiting, audited, complete, forget, loopback, real_loop, reset, std_pair, until, watched,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
@@ -470,7 +470,7 @@ fn a_fetch_that_is_given_up_after_it_was_woken_keeps_nothing_from_the_next_read(
             until(|| fetch.is_woken()).await;
             if forgotten {
                 // What it has on the heap is lost, nothing else.
-                std::mem::forget(fetch);
+                forget(fetch);
             } else {
                 drop(fetch);
             }
