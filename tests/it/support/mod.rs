@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 mod caught;
+mod descriptors;
 mod evil;
 mod grave;
 pub(crate) mod lab;
@@ -21,6 +22,7 @@ mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
+pub(crate) use descriptors::{exhaust, limit_descriptors};
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
 pub(crate) use probe::{CountingWaker, DropProbe};
