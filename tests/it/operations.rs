@@ -3,6 +3,8 @@
 //! Whoever runs the cases drops them at each wait, takes descriptors away, or has system calls fail. So what a case sets up
 //! may fail, too, and a peer that could not do its part is gone instead of silent.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -62,10 +64,19 @@ pub(crate) fn holdings() -> Holdings {
     )
 }
 
-/// Lets the loop turn until it holds what it held before, and not more.
+/// Lets the loop turn until it holds what it held before, and not more: while the operation's peers are still there, and
+/// when they are gone.
 pub(crate) async fn settle(name: &str, before: Holdings) {
+    let of_loop = |(_, sources, tasks, timers, _): Holdings| (sources, tasks, timers);
+    settle_until(name, before, |now| of_loop(now) == of_loop(before)).await;
+    let peers = PEERS.take();
+    drop(peers);
+    settle_until(name, before, |now| now == before).await;
+}
+
+async fn settle_until(name: &str, before: Holdings, is_so: impl Fn(Holdings) -> bool) {
     let patience = Instant::now() + Duration::from_secs(10);
-    while holdings() != before {
+    while !is_so(holdings()) {
         let late = Instant::now() > patience;
         assert!(
             !late,
@@ -140,11 +151,21 @@ pub(crate) fn nobody() -> io::Result<SocketAddr> {
     StdListener::bind(loopback())?.local_addr()
 }
 
-/// Somebody who is there for as long as the operation lasts: the backlog takes the connection.
-pub(crate) fn somebody() -> io::Result<(StdListener, SocketAddr)> {
+thread_local! {
+    static PEERS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Has a peer stay until nothing of the operation is left: its going must not be what ends it.
+pub(crate) fn keep(peer: impl Any) {
+    PEERS.with_borrow_mut(|peers| peers.push(Box::new(peer)));
+}
+
+/// Somebody who stays, and whose backlog takes the connection.
+pub(crate) fn somebody() -> io::Result<SocketAddr> {
     let listener = StdListener::bind(loopback())?;
     let address = listener.local_addr()?;
-    Ok((listener, address))
+    keep(listener);
+    Ok(address)
 }
 
 /// Has every name stand for this machine.
@@ -163,40 +184,23 @@ pub(crate) fn cases() -> Vec<Case> {
 fn of_tcp() -> Vec<Case> {
     table! {
         "TcpStream::connect" => {
-            let (listener, address) = somebody()?;
-            async move {
-                let connected = TcpStream::connect(address).await;
-                drop(listener);
-                connected.map(drop)
-            }
+            let address = somebody()?;
+            async move { TcpStream::connect(address).await.map(drop) }
         }
         "TcpStream::connect to the second of two" => {
-            let (listener, address) = somebody()?;
-            let addresses = vec![nobody()?, address];
-            async move {
-                let connected = TcpStream::connect(addresses).await;
-                drop(listener);
-                connected.map(drop)
-            }
+            let addresses = vec![nobody()?, somebody()?];
+            async move { TcpStream::connect(addresses).await.map(drop) }
         }
         "TcpStream::connect by name" => {
-            let (listener, address) = somebody()?;
+            let port = somebody()?.port();
             know_all_names();
-            async move {
-                let connected = TcpStream::connect(("some.host", address.port())).await;
-                drop(listener);
-                connected.map(drop)
-            }
+            async move { TcpStream::connect(("some.host", port)).await.map(drop) }
         }
         "TcpListener::bind" => { async { TcpListener::bind(loopback()).await.map(drop) } }
         "TcpListener::accept of one who is there" => {
             let listener = TcpListener::bind(loopback()).await?;
-            let client = StdStream::connect(listener.local_addr()?)?;
-            async move {
-                let accepted = listener.accept().await;
-                drop(client);
-                accepted.map(drop)
-            }
+            keep(StdStream::connect(listener.local_addr()?)?);
+            async move { listener.accept().await.map(drop) }
         }
         "TcpListener::accept of one who comes" => {
             let listener = TcpListener::bind(loopback()).await?;
@@ -295,7 +299,8 @@ fn of_udp() -> Vec<Case> {
             async move { ours.connect(address).await }
         }
         "UdpSocket::send" => {
-            let (ours, _peer) = udp_pair().await?;
+            let (ours, peer) = udp_pair().await?;
+            keep(peer);
             async move { ours.send(b"datagram").await.map(drop) }
         }
         "UdpSocket::send_to" => {
@@ -417,16 +422,13 @@ fn of_plain_sockets() -> Vec<Case> {
             async move { event_loop().sock_sendto(&ours, b"datagram", &to).await.map(drop) }
         }
         "sock_connect" => {
-            let (listener, address) = somebody()?;
+            let address = somebody()?.into();
             let ours = unconnected()?;
-            async move {
-                let connected = event_loop().sock_connect(&ours, &address.into()).await;
-                drop(listener);
-                connected
-            }
+            async move { event_loop().sock_connect(&ours, &address).await }
         }
         "sock_accept" => {
-            let (listener, address) = somebody()?;
+            let listener = StdListener::bind(loopback())?;
+            let address = listener.local_addr()?;
             listener.set_nonblocking(true)?;
             let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             later(move || drop(client.connect(&address.into())));

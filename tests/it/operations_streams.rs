@@ -16,7 +16,7 @@ use callsoon::stream::{
 use callsoon::transport::{DatagramProtocol, Server, Transport};
 
 use crate::operations::{
-    Case, Idle, MUCH, event_loop, folder, know_all_names, later, nobody, pair, say, somebody,
+    Case, Idle, MUCH, event_loop, folder, keep, know_all_names, later, nobody, pair, say, somebody,
     swallow, table,
 };
 use crate::support::{Scratch, loopback};
@@ -38,10 +38,11 @@ impl Drop for Place {
     }
 }
 
-/// Somebody at a path, whose backlog takes the connection.
-fn at_a_path() -> io::Result<(StdListener, Place)> {
-    let place = Place(path()?);
-    Ok((StdListener::bind(&place.0)?, place))
+/// Somebody at a path who stays, and whose backlog takes the connection.
+fn at_a_path() -> io::Result<PathBuf> {
+    let path = path()?;
+    keep((StdListener::bind(&path)?, Place(path.clone())));
+    Ok(path)
 }
 
 impl DatagramProtocol<Unix> for Idle {}
@@ -68,12 +69,8 @@ pub(crate) fn more_cases() -> Vec<Case> {
 fn of_unix() -> Vec<Case> {
     table! {
         "UnixStream::connect" => {
-            let (listener, place) = at_a_path()?;
-            async move {
-                let connected = UnixStream::connect(&place.0).await;
-                drop(listener);
-                connected.map(drop)
-            }
+            let path = at_a_path()?;
+            async move { UnixStream::connect(&path).await.map(drop) }
         }
         "UnixStream::connect to a full backlog" => {
             let place = Place(path()?);
@@ -152,64 +149,44 @@ fn end<P>((transport, _): (Transport, P)) {
 fn of_transports() -> Vec<Case> {
     table! {
         "create_connection" => {
-            let (listener, address) = somebody()?;
-            async move {
-                let connected = event_loop().create_connection(|| Idle, address).await;
-                drop(listener);
-                connected.map(end)
-            }
+            let address = somebody()?;
+            async move { event_loop().create_connection(|| Idle, address).await.map(end) }
         }
         "create_connection to the second of two, from an address of one's own" => {
-            let (listener, address) = somebody()?;
-            let addresses = vec![nobody()?, address];
+            let addresses = vec![nobody()?, somebody()?];
             async move {
                 let connecting = event_loop().create_connection(|| Idle, addresses);
-                let connected = connecting.local_addr(loopback()).await;
-                drop(listener);
-                connected.map(end)
+                connecting.local_addr(loopback()).await.map(end)
             }
         }
         "create_connection by name" => {
-            let (listener, address) = somebody()?;
+            let to = ("some.host", somebody()?.port());
             know_all_names();
-            async move {
-                let to = ("some.host", address.port());
-                let connected = event_loop().create_connection(|| Idle, to).await;
-                drop(listener);
-                connected.map(end)
-            }
+            async move { event_loop().create_connection(|| Idle, to).await.map(end) }
         }
         "create_connection of a socket" => {
-            let (ours, _peer) = pair()?;
+            let (ours, peer) = pair()?;
+            keep(peer);
             async move { event_loop().create_connection(|| Idle, ours).await.map(end) }
         }
         "connect_accepted_socket" => {
-            let (ours, _peer) = pair()?;
+            let (ours, peer) = pair()?;
+            keep(peer);
             async move { event_loop().connect_accepted_socket(|| Idle, ours).await.map(end) }
         }
         "create_unix_connection" => {
-            let (listener, place) = at_a_path()?;
-            async move {
-                let connected = event_loop().create_unix_connection(|| Idle, &place.0).await;
-                drop(listener);
-                connected.map(end)
-            }
+            let path = at_a_path()?;
+            async move { event_loop().create_unix_connection(|| Idle, &path).await.map(end) }
         }
         "connect_read_pipe" => {
             let (come, go) = io::pipe()?;
-            async move {
-                let connected = event_loop().connect_read_pipe(|| Idle, come).await;
-                drop(go);
-                connected.map(end)
-            }
+            keep(go);
+            async move { event_loop().connect_read_pipe(|| Idle, come).await.map(end) }
         }
         "connect_write_pipe" => {
             let (come, go) = io::pipe()?;
-            async move {
-                let connected = event_loop().connect_write_pipe(|| Idle, go).await;
-                drop(come);
-                connected.map(end)
-            }
+            keep(come);
+            async move { event_loop().connect_write_pipe(|| Idle, go).await.map(end) }
         }
         "LoopHandle::sendfile" => {
             let (ours, peer) = pair()?;
@@ -224,7 +201,9 @@ fn of_transports() -> Vec<Case> {
             }
         }
         "create_datagram_endpoint_on" => {
-            let (ours, _peer) = UnixDatagram::pair()?;
+            let (ours, peer) = std::os::unix::net::UnixDatagram::pair()?;
+            keep(peer);
+            let ours = UnixDatagram::from_std(ours)?;
             async move {
                 event_loop().create_datagram_endpoint_on(ours, || Idle).0.close();
                 Ok(())
@@ -300,20 +279,12 @@ async fn nothing(_: StreamReader, _: StreamWriter) {}
 fn of_opening() -> Vec<Case> {
     table! {
         "open_connection" => {
-            let (listener, address) = somebody()?;
-            async move {
-                let opened = open_connection(address).await;
-                drop(listener);
-                opened.map(drop)
-            }
+            let address = somebody()?;
+            async move { open_connection(address).await.map(drop) }
         }
         "open_unix_connection" => {
-            let (listener, place) = at_a_path()?;
-            async move {
-                let opened = open_unix_connection(&place.0).await;
-                drop(listener);
-                opened.map(drop)
-            }
+            let path = at_a_path()?;
+            async move { open_unix_connection(&path).await.map(drop) }
         }
         "start_server" => { async { start_server(nothing, loopback()).await.map(drop) } }
         "start_unix_server" => {
@@ -322,19 +293,13 @@ fn of_opening() -> Vec<Case> {
         }
         "open_read_pipe" => {
             let (come, go) = io::pipe()?;
-            async move {
-                let opened = open_read_pipe(come).await;
-                drop(go);
-                opened.map(drop)
-            }
+            keep(go);
+            async move { open_read_pipe(come).await.map(drop) }
         }
         "open_write_pipe" => {
             let (come, go) = io::pipe()?;
-            async move {
-                let opened = open_write_pipe(go).await;
-                drop(come);
-                opened.map(drop)
-            }
+            keep(come);
+            async move { open_write_pipe(go).await.map(drop) }
         }
     }
 }
