@@ -246,8 +246,10 @@ fn of_tcp() -> Vec<Case> {
             }
         }
         "TcpStream::writable" => {
-            let stream = heard()?;
+            let (ours, peer) = pair()?;
+            let stream = TcpStream::from_std(ours)?;
             while stream.try_write(&[0; 4096]).is_ok() {}
+            later(move || swallow(peer));
             async move { stream.writable().await }
         }
         "OwnedReadHalf::read_exact" => {

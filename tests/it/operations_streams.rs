@@ -41,7 +41,8 @@ impl Drop for Place {
 /// Somebody at a path who stays, and whose backlog takes the connection.
 fn at_a_path() -> io::Result<PathBuf> {
     let path = path()?;
-    keep((StdListener::bind(&path)?, Place(path.clone())));
+    keep(Place(path.clone()));
+    keep(StdListener::bind(&path)?);
     Ok(path)
 }
 

@@ -14,6 +14,7 @@ mod seccomp;
 mod shared_trace;
 mod sockets;
 mod story;
+mod strace;
 mod together;
 mod trace;
 mod waiting;
@@ -37,6 +38,7 @@ pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
 pub(crate) use story::{Story, ending, outcome, told};
+pub(crate) use strace::{injected, under_strace};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
