@@ -57,8 +57,6 @@ pub(crate) struct Listener {
     registration: RefCell<Option<Registration>>,
     /// The signal's count when the loop last heard of it.
     heard: Cell<u64>,
-    /// The signal's count from which on arrivals were this listener's.
-    pub(crate) base: Cell<u64>,
     /// What to call; out of its place while it runs. A stream has none.
     callback: Cell<Option<Callback>>,
     /// The context in which it was added, and where.
@@ -147,7 +145,6 @@ impl LoopHandle {
             signum: registration.signum(),
             role,
             heard: Cell::new(registration.arrived()),
-            base: Cell::new(registration.arrived()),
             registration: RefCell::new(Some(registration)),
             callback: Cell::new(callback),
             context,
@@ -235,7 +232,7 @@ impl Signals {
                     handle.queue_call_in(context, move || listener.call(), location);
                 }
                 // It was for somebody else, and so does not count: the next one is the first.
-                Role::Interrupts => listener.start_from(count),
+                Role::Interrupts => listener.start(),
             }
         }
     }
@@ -310,11 +307,10 @@ impl Listener {
         self.release();
     }
 
-    /// Counts arrivals from here on; the second has its default action.
-    pub(crate) fn start_from(&self, count: u64) {
-        self.base.set(count);
+    /// From what the loop has heard on, the second arrival has the signal's default action.
+    pub(crate) fn start(&self) {
         if let Some(registration) = &*self.registration.borrow() {
-            registration.harden(count + 2);
+            registration.harden(self.heard.get() + 2);
         }
     }
 
