@@ -80,8 +80,9 @@ impl LoopHandle {
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let handle = event_loop.handle();
     /// event_loop.add_signal_handler(libc::SIGTERM, move || handle.stop())?;
-    /// # fn kill_from_elsewhere() { unsafe { libc::raise(libc::SIGTERM) }; }
-    /// kill_from_elsewhere();
+    /// # let own = std::process::id().to_string();
+    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-TERM", &own]).status();
+    /// kill_from_elsewhere()?;
     /// event_loop.run_forever()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
