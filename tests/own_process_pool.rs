@@ -12,14 +12,23 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+use std::future::Future;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener as StdListener, TcpStream as StdStream};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use callsoon::net::{TcpListener, TcpStream};
 use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor, worker};
-use callsoon::{create_task, get_running_loop, sleep, timeout};
+use callsoon::{create_task, sleep, yield_now};
+use futures_lite::future::or;
 
-use support::{Trace, audited, complete, real_loop, virtual_loop, watched};
+use support::{
+    Trace, Waiting, audited, complete, loopback, real_loop, thread_id, virtual_loop,
+    wait_until_asleep, watched,
+};
 
 static ADD: Function<(u64, u64), u64> = Function::new("add", |(a, b)| a + b);
 static PID: Function<(), u32> = Function::new("pid", |()| std::process::id());
@@ -29,8 +38,10 @@ static PANIC: Function<String, ()> = Function::new("panic", |text| {
 });
 static ABORT: Function<(), ()> = Function::new("abort", |()| std::process::abort());
 static EXIT: Function<i32, ()> = Function::new("exit", |code| std::process::exit(code));
-static SLEEP: Function<u64, ()> = Function::new("sleep", |millis| {
-    std::thread::sleep(Duration::from_millis(millis));
+/// Knocks at a port, and goes on when the door is shut.
+static HOLD: Function<u16, ()> = Function::new("hold", |port| {
+    let mut door = StdStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_eq!(door.read(&mut [0]).unwrap(), 0);
 });
 static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes| {
     bytes.reverse();
@@ -38,7 +49,7 @@ static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes
 });
 static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).unwrap();
+    std::io::stdin().read_to_end(&mut bytes).unwrap();
     bytes
 });
 /// What serde refuses to write.
@@ -88,7 +99,7 @@ fn main() {
         &PANIC,
         &ABORT,
         &EXIT,
-        &SLEEP,
+        &HOLD,
         &REVERSE,
         &READ_STDIN,
         &REFUSED,
@@ -136,6 +147,29 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build()
 }
 
+/// Where jobs that are held knock.
+struct Doorman(TcpListener);
+
+impl Doorman {
+    async fn new() -> Self {
+        Self(TcpListener::bind(loopback()).await.unwrap())
+    }
+
+    /// Runs a job that lasts until it is let go.
+    fn hold(
+        &self,
+        pool: &ProcessPoolExecutor,
+    ) -> impl Future<Output = Result<(), ProcessPoolError>> + use<> {
+        let (pool, port) = (pool.clone(), self.0.local_addr().unwrap().port());
+        async move { pool.run(&HOLD, port).await }
+    }
+
+    /// Waits until one of them runs, and gives what lets it go when it is dropped.
+    async fn knocks(&self) -> TcpStream {
+        self.0.accept().await.unwrap().0
+    }
+}
+
 fn on_a_loop(test: impl AsyncFnOnce()) {
     let trace = Trace::new();
     let event_loop = real_loop(&trace);
@@ -159,30 +193,45 @@ fn results() {
         drop(pool);
         until_no_worker_is_left().await;
     });
+    let listener = StdListener::bind(loopback()).unwrap();
+    let (port, sleeper) = (listener.local_addr().unwrap().port(), thread_id());
+    let doorman = thread::spawn(move || {
+        let held = listener.accept().unwrap();
+        // So long that a clock which did not stand still would have jumped.
+        wait_until_asleep(sleeper);
+        drop(held);
+    });
     let event_loop = virtual_loop(&Trace::new());
     event_loop
         .run_until_complete(async {
             let hour = create_task(sleep(Duration::from_secs(3600)));
             let pool = pool_of(1);
-            pool.run(&SLEEP, 20).await.unwrap();
+            pool.run(&HOLD, port).await.unwrap();
             assert!(!hour.done(), "the clock stands still");
             pool.shutdown().await;
         })
         .unwrap();
+    doorman.join().unwrap();
 }
 
 fn at_once() {
     on_a_loop(async || {
-        let pool = pool_of(3);
+        let (doorman, pool) = (Doorman::new().await, pool_of(3));
         let jobs: Vec<_> = (0..6)
             .map(|_| {
-                let pool = pool.clone();
+                let (held, pool) = (doorman.hold(&pool), pool.clone());
                 create_task(async move {
-                    pool.run(&SLEEP, 30).await?;
+                    held.await?;
                     pool.run(&PID, ()).await
                 })
             })
             .collect();
+        for _ in 0..2 {
+            let mut at_once = Vec::new();
+            for _ in 0..3 {
+                at_once.push(doorman.knocks().await);
+            }
+        }
         for job in jobs {
             job.await.unwrap().unwrap();
         }
@@ -218,11 +267,9 @@ fn panics() {
 
 fn deaths() {
     on_a_loop(async || {
-        let pool = pool_of(2);
-        let quiet = {
-            let pool = pool.clone();
-            create_task(async move { pool.run(&SLEEP, 100).await })
-        };
+        let (doorman, pool) = (Doorman::new().await, pool_of(2));
+        let quiet = create_task(doorman.hold(&pool));
+        let held = doorman.knocks().await;
         let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
@@ -232,6 +279,7 @@ fn deaths() {
         };
         assert_eq!(status.code(), Some(7));
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        drop(held);
         quiet.await.unwrap().unwrap();
         pool.shutdown().await;
     });
@@ -262,20 +310,21 @@ fn until_a_zombie() {
 
 fn dropped() {
     on_a_loop(async || {
-        let pool = pool_of(1);
+        let (doorman, pool) = (Doorman::new().await, pool_of(1));
         let begun = Instant::now();
         let waits = {
             let pool = pool.clone();
             create_task(async move { pool.run(&ADD, (1, 2)).await })
         };
         waits.cancel();
-        assert!(
-            timeout(Duration::from_millis(50), pool.run(&SLEEP, 100_000))
-                .await
-                .is_err()
-        );
+        let ends = async {
+            doorman.hold(&pool).await.unwrap();
+            unreachable!("nobody lets it go");
+        };
+        let held = or(ends, doorman.knocks()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        drop(held);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(
             pool.started(),
@@ -308,15 +357,15 @@ fn max_tasks() {
 
 fn shutdown() {
     on_a_loop(async || {
-        let pool = pool_of(1);
-        let jobs: Vec<_> = (0..2)
-            .map(|_| {
-                let pool = pool.clone();
-                create_task(async move { pool.run(&SLEEP, 50).await })
-            })
-            .collect();
-        sleep(Duration::from_millis(5)).await;
-        pool.shutdown().await;
+        let (doorman, pool) = (Doorman::new().await, pool_of(1));
+        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
+        let held = doorman.knocks().await;
+        let mut ending = Waiting::begun(pool.shutdown());
+        assert!(!jobs[0].done());
+        drop(held);
+        while ending.poll().is_none() {
+            yield_now().await;
+        }
         assert!(!has_children());
         let mut ends = Vec::new();
         for job in jobs {
@@ -363,16 +412,12 @@ fn unregistered() {
 fn closing() {
     let event_loop = real_loop(&Trace::new());
     let pool = pool_of(2);
-    let busy = pool.clone();
-    event_loop
-        .create_task(async move { busy.run(&SLEEP, 100_000).await })
-        .detach();
-    complete(&event_loop, pool.run(&ADD, (1, 2))).unwrap();
-    complete(&event_loop, async {
-        while get_running_loop().metrics().sources < 4 {
-            sleep(Duration::from_millis(1)).await;
-        }
+    let held = complete(&event_loop, async {
+        let doorman = Doorman::new().await;
+        create_task(doorman.hold(&pool)).detach();
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        doorman.knocks().await
     });
     event_loop.close().unwrap();
-    drop(pool);
+    drop((pool, held));
 }

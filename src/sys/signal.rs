@@ -240,6 +240,7 @@ impl Drop for Registration {
 }
 
 /// Sends a signal to the calling thread.
+#[cfg(test)]
 pub(crate) fn raise(signum: i32) -> io::Result<()> {
     // SAFETY: the call takes a number. What it sets off is what the signal's disposition says.
     if unsafe { libc::raise(signum) } == 0 {
