@@ -163,8 +163,11 @@
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
-//!   transport/connection     what a connection does when it is ready, and how it ends
-//!   transport/handle         what a program asks of a transport
+//!   transport/traffic        what a connection exchanges with its socket
+//!   transport/connection     how a connection begins and ends
+//!   transport/ready          what a connection does when its socket is ready
+//!   transport/writing        what a program writes
+//!   transport/handle         what a program asks of a transport besides
 //!   transport/target         ConnectTo, ListenOn
 //!   transport/unix_path      Unix sockets' names and files
 //!   transport/attempt        from a name to a connected socket
@@ -172,9 +175,13 @@
 //!   transport/pipes          connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport
 //!   transport/listen         listening sockets that call back
+//!   transport/serving        a server at work
 //!   transport/server         Server
 //!   transport/create_server  create_server
-//!   transport/datagram       DatagramTransport, DatagramProtocol
+//!   transport/datagram/protocol DatagramProtocol, DatagramTransport
+//!   transport/datagram/endpoint an endpoint at work
+//!   transport/datagram/handle what a program asks of an endpoint
+//!   transport/datagram/create create_datagram_endpoint
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
