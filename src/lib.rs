@@ -77,6 +77,7 @@
 //!   kernel/ready             the FIFO queue
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
 //!   kernel/cancel/scope      a scope in the hands of its future
@@ -139,13 +140,15 @@
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for what runs a program
 //!   async_fd                 AsyncFd, ReadyGuard
+//!   net/stream_kind          in what TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
 //!   net/gai_error            GaiError
 //!   net/resolver             threads that look names up
-//!   net/dns                  lookup_host, getaddrinfo, getnameinfo
+//!   net/dns                  lookup_host
+//!   net/addr_info            getaddrinfo, getnameinfo
 //!   net/happy_eyeballs       staggered_race, interleave
 //!   net/connect              ConnectOptions, ConnectError
 //!   net/listen_options       ListenOptions

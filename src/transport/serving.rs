@@ -4,11 +4,9 @@
 //! when it closes, and when the last of its connections is over after that.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
@@ -16,7 +14,7 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Readiness;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait_queue::WaitQueue;
 use crate::transport::address::Address;
 use crate::transport::listen::{Acceptor, Host, ListenSocket};
 use crate::transport::membership::{Members, Membership};
@@ -70,7 +68,7 @@ pub(crate) struct Serving {
     /// The connections that are not over.
     pub(crate) clients: RefCell<Slab<Transport>>,
     /// Who waits for the server to close, or for that and for the last client's end. All are woken at either event.
-    waiting: RefCell<Waiters<Waker>>,
+    waiting: WaitQueue,
     /// Somebody is in `serve_forever`.
     pub(crate) forever: Cell<bool>,
 }
@@ -86,7 +84,7 @@ impl Serving {
             location: plan.location,
             phase: Cell::new(Phase::Bound),
             clients: RefCell::new(Slab::new()),
-            waiting: RefCell::new(Waiters::new()),
+            waiting: WaitQueue::new(),
             forever: Cell::new(false),
         })
     }
@@ -140,38 +138,12 @@ impl Serving {
             .shielded("Exception in the destructor of a protocol factory", || {
                 drop(factory);
             });
-        self.wake_all();
+        self.waiting.wake_all(&self.handle.state);
     }
 
-    fn wake_all(&self) {
-        let mut woken = Vec::new();
-        self.waiting.borrow_mut().take_all(&mut woken);
-        for waker in woken {
-            self.handle
-                .state
-                .shielded("Exception in a waker", || waker.wake());
-        }
-    }
-
-    /// Waits until `is_so`, which changes only where `wake_all` is called.
+    /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
     pub(crate) async fn wait(&self, is_so: impl Fn(&Self) -> bool) {
-        let mut place = Place {
-            shared: self,
-            id: None,
-        };
-        poll_fn(|context| {
-            if is_so(self) {
-                return Poll::Ready(());
-            }
-            place.wait(context);
-            // Cloning a foreign waker is foreign code.
-            if is_so(self) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        self.waiting.wait_until(|| is_so(self)).await;
     }
 
     fn connect(self: &Rc<Self>, socket: StreamSocket, peer: Option<Address>) -> io::Result<()> {
@@ -226,38 +198,7 @@ impl Members for Serving {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
-            self.wake_all();
-        }
-    }
-}
-
-/// A place among those who wait for a server.
-struct Place<'a> {
-    shared: &'a Serving,
-    id: Option<WaiterId>,
-}
-
-impl Place<'_> {
-    fn wait(&mut self, context: &Context<'_>) {
-        let waker = context.waker().clone();
-        let mut waiting = self.shared.waiting.borrow_mut();
-        let replaced = match self.id.and_then(|id| waiting.get_mut(id)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                self.id = Some(waiting.join(waker));
-                None
-            }
-        };
-        drop(waiting);
-        drop(replaced);
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let left = self.shared.waiting.borrow_mut().leave(id);
-            drop(left);
+            self.waiting.wake_all(&self.handle.state);
         }
     }
 }

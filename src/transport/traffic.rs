@@ -4,11 +4,10 @@
 //! system does not take stays in the buffer, and what it does not have is no error.
 
 use std::io;
-use std::task::Waker;
 
 use crate::kernel::io::Io;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::wait_queue::wake;
 use crate::transport::protocol::Connection;
 use crate::transport::socket::{MOST_AT_ONCE, StreamSocket};
 
@@ -65,17 +64,8 @@ impl Connection {
         };
         let sender = turn.sender.take();
         self.file_turn.set(Some(turn));
-        self.wake(sender);
-    }
-
-    fn wake(&self, waker: Option<Waker>) {
-        let Some(waker) = waker else { return };
-        match key_of(&waker) {
-            Some(key) => wake_key(key),
-            None => {
-                let state = &self.handle.state;
-                state.shielded("Exception in a waker", || waker.wake());
-            }
+        if let Some(sender) = sender {
+            wake(&self.handle.state, sender);
         }
     }
 
