@@ -52,6 +52,21 @@ static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
     std::io::stdin().read_to_end(&mut bytes).unwrap();
     bytes
 });
+static SUICIDE: Function<(), ()> = Function::new("suicide", |()| {
+    // SAFETY: the call takes numbers, of which one is this process's own.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+});
+/// Leaves a process behind that holds whatever this one had open.
+static GRANDCHILD: Function<(), u32> = Function::new("grandchild", |()| {
+    let mut sleep = std::process::Command::new("sleep");
+    sleep.arg("1000").spawn().unwrap().id()
+});
+/// The worker writes what is no text, and the program cannot read it.
+static GARBLED: Function<(), Garbled> = Function::new("garbled", |()| Garbled);
+static NESTED: Function<(), String> = Function::new("nested", |()| {
+    let inner = callsoon::run(async { pool_of(1).run(&ADD, (1, 2)).await });
+    inner.unwrap().unwrap_err().to_string()
+});
 /// What serde refuses to write.
 static REFUSED: Function<(), Refused> = Function::new("refused", |()| Refused);
 static STRANGER: Function<(), ()> = Function::new("stranger", |()| ());
@@ -70,9 +85,24 @@ impl<'de> serde::Deserialize<'de> for Refused {
     }
 }
 
+#[derive(Debug)]
+struct Garbled;
+
+impl serde::Serialize for Garbled {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&[0xff, 0xfe])
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Garbled {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|_| Self)
+    }
+}
+
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 17] = [
     ("results_come_back_and_workers_are_used_again", results),
     ("as_many_jobs_run_at_once_as_there_are_workers", at_once),
     ("megabytes_travel_both_ways", megabytes),
@@ -87,6 +117,15 @@ const TESTS: [Test; 11] = [
     ("a_shutdown_waits_for_jobs_and_refuses_others", shutdown),
     ("what_cannot_travel_is_an_error", refusals),
     ("a_loop_that_closes_leaves_no_worker", closing),
+    (
+        "sixty_four_megabytes_travel_both_ways",
+        sixty_four_megabytes,
+    ),
+    ("what_a_job_leaves_behind_holds_up_nobody", left_behind),
+    ("a_pool_outlives_its_loop_and_its_workers_do_not", two_loops),
+    ("any_number_of_shutdowns_end", shutdowns),
+    ("jobs_that_are_dropped_at_every_moment_leave_nothing", drops),
+    ("a_worker_that_somebody_else_has_reaped_is_replaced", stolen),
 ];
 
 fn main() {
@@ -103,6 +142,10 @@ fn main() {
         &REVERSE,
         &READ_STDIN,
         &REFUSED,
+        &SUICIDE,
+        &GRANDCHILD,
+        &GARBLED,
+        &NESTED,
     ]);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let names: Vec<_> = arguments
@@ -278,6 +321,10 @@ fn deaths() {
             panic!("an exit is a death")
         };
         assert_eq!(status.code(), Some(7));
+        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&SUICIDE, ()).await else {
+            panic!("being killed is a death")
+        };
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
         drop(held);
         quiet.await.unwrap().unwrap();
@@ -387,6 +434,10 @@ fn refusals() {
             Err(ProcessPoolError::UnknownFunction("stranger"))
         ));
         assert_eq!(pool.started(), 0);
+        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err();
+        assert!(unreadable.to_string().starts_with("the result: "));
+        let nested = pool.run(&NESTED, ()).await.unwrap();
+        assert!(nested.contains("has not called process_pool::worker"));
         let unwritable = pool.run(&REFUSED, ()).await;
         assert!(matches!(unwritable, Err(ProcessPoolError::Codec(_))));
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
@@ -420,4 +471,120 @@ fn closing() {
     });
     event_loop.close().unwrap();
     drop((pool, held));
+}
+
+fn sixty_four_megabytes() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let mut reversed = pool.run(&REVERSE, vec![7; 64 << 20]).await.unwrap();
+        assert_eq!(reversed.len(), 64 << 20);
+        reversed.retain(|byte| *byte != 7);
+        assert_eq!(reversed, b"");
+        pool.shutdown().await;
+    });
+}
+
+fn left_behind() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let grandchild = pool.run(&GRANDCHILD, ()).await.unwrap();
+        // Neither the next job, nor a death, nor the end waits for it.
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        assert!(pool.run(&ABORT, ()).await.is_err());
+        let other = pool.run(&GRANDCHILD, ()).await.unwrap();
+        pool.shutdown().await;
+        for orphan in [grandchild, other] {
+            // SAFETY: the call takes numbers; the process was started by this test and lives for a thousand seconds.
+            assert_eq!(unsafe { libc::kill(orphan as i32, libc::SIGKILL) }, 0);
+        }
+    });
+}
+
+fn two_loops() {
+    let pool = pool_of(2);
+    let first = real_loop(&Trace::new());
+    complete(&first, pool.run(&ADD, (1, 2))).unwrap();
+    // The first loop does not run, and could not hear of its worker's answer.
+    let second = real_loop(&Trace::new());
+    assert_eq!(complete(&second, pool.run(&ADD, (3, 4))).unwrap(), 7);
+    second.close().unwrap();
+    assert_eq!(complete(&first, pool.run(&ADD, (5, 6))).unwrap(), 11);
+    complete(&first, pool.shutdown());
+    complete(&first, until_no_worker_is_left());
+    let late = complete(&first, pool.run(&ADD, (1, 2)));
+    assert!(matches!(late, Err(ProcessPoolError::ShutDown)));
+}
+
+fn shutdowns() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        let jobs: Vec<_> = (1..3)
+            .map(|n| {
+                let pool = pool.clone();
+                create_task(async move { pool.run(&SLEEP, 40 * n).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(5)).await;
+        let ends: Vec<_> = (0..5)
+            .map(|_| {
+                let pool = pool.clone();
+                create_task(async move { pool.shutdown().await })
+            })
+            .collect();
+        callsoon::yield_now().await;
+        ends[0].cancel();
+        for end in ends.into_iter().skip(1) {
+            end.await.unwrap();
+        }
+        for job in jobs {
+            job.await.unwrap().unwrap();
+        }
+        assert!(!has_children());
+    });
+}
+
+fn drops() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        for turns in 0..40 {
+            let jobs: Vec<_> = (0..3)
+                .map(|_| {
+                    let pool = pool.clone();
+                    create_task(async move { pool.run(&REVERSE, vec![1; 300_000]).await })
+                })
+                .collect();
+            for _ in 0..turns {
+                callsoon::yield_now().await;
+            }
+            for job in &jobs {
+                job.cancel();
+            }
+            for job in jobs {
+                // Done or cancelled, but never a death that nobody has asked for.
+                match job.await {
+                    Ok(done) => assert_eq!(done.unwrap().len(), 300_000),
+                    Err(error) => assert!(matches!(error, callsoon::TaskError::Cancelled(_))),
+                }
+            }
+            assert_eq!(pool.run(&ADD, (turns, 1)).await.unwrap(), turns + 1);
+        }
+        pool.shutdown().await;
+        until_no_worker_is_left().await;
+    });
+}
+
+fn stolen() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let worker = pool.run(&PID, ()).await.unwrap();
+        let mut status = 0;
+        // SAFETY: the calls take numbers and a pointer to a writable integer; the worker is this process's child.
+        unsafe {
+            assert_eq!(libc::kill(worker as i32, libc::SIGKILL), 0);
+            let thief = libc::waitpid(worker as i32, &mut status, 0);
+            assert_eq!(thief, worker as i32);
+        }
+        assert_ne!(pool.run(&PID, ()).await.unwrap(), worker);
+        pool.shutdown().await;
+    });
 }
