@@ -517,22 +517,18 @@ fn two_loops() {
 
 fn shutdowns() {
     on_a_loop(async || {
-        let pool = pool_of(2);
-        let jobs: Vec<_> = (1..3)
-            .map(|n| {
-                let pool = pool.clone();
-                create_task(async move { pool.run(&SLEEP, 40 * n).await })
-            })
-            .collect();
-        sleep(Duration::from_millis(5)).await;
+        let (doorman, pool) = (Doorman::new().await, pool_of(2));
+        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
+        let held = [doorman.knocks().await, doorman.knocks().await];
         let ends: Vec<_> = (0..5)
             .map(|_| {
                 let pool = pool.clone();
                 create_task(async move { pool.shutdown().await })
             })
             .collect();
-        callsoon::yield_now().await;
+        yield_now().await;
         ends[0].cancel();
+        drop(held);
         for end in ends.into_iter().skip(1) {
             end.await.unwrap();
         }
