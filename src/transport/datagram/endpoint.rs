@@ -56,14 +56,18 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let mut buffer = vec![0; LONGEST + 1];
         while let Some(ready) = transport.endpoint.next(&socket).await {
             match ready {
-                Ready::ToReceive => transport.receive(&socket, &mut buffer),
+                Ready::ToReceive => {
+                    while transport.receive(&socket, &mut buffer)
+                        && transport.endpoint.may_receive_on()
+                    {}
+                }
                 Ready::ToSend => transport.flush(),
             }
         }
     }
 
-    /// Receives one datagram, so that others have their turn between two.
-    fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) {
+    /// Receives one datagram, or an error in its place; `false` when nothing is there.
+    fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) -> bool {
         match socket.try_recv_from(buffer) {
             Ok((count, _)) if count > LONGEST => self.enter("error_received", |protocol| {
                 let what = "a datagram of more than 256 KiB was cut, and is dropped";
@@ -72,11 +76,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
             Ok((count, from)) => self.enter("datagram_received", |protocol| {
                 protocol.datagram_received(self, &buffer[..count], from);
             }),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if is_passing(&error) => return false,
             Err(error) => self.enter("error_received", |protocol| {
                 protocol.error_received(self, error);
             }),
         }
+        true
     }
 
     /// Sends what waits, until the system takes no more.
@@ -132,6 +137,17 @@ impl<K: DatagramKind> Endpoint<K> {
             Some(address) => socket.try_send_to_address(data, address),
             None => socket.try_send(data),
         }
+    }
+
+    /// Whether the next datagram may be received without waiting for it: nothing else is to be done first, and the others'
+    /// turn has not come. It has when this task's budget is used up, as with any operation.
+    fn may_receive_on(&self) -> bool {
+        let budget = &self.handle.state.budget;
+        if self.closing.get() || !self.waiting.borrow().is_empty() || budget.get() == 0 {
+            return false;
+        }
+        budget.set(budget.get() - 1);
+        true
     }
 
     pub(crate) fn wake(&self) {
