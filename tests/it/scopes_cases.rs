@@ -4,9 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use callsoon::{
@@ -20,17 +18,6 @@ use crate::support::lab::{
     SECOND, at, cancelled_at, finish, gated, lab, said, say, tidy, unmoved, until,
 };
 use crate::support::one_turn;
-
-/// Polls a boxed future once.
-pub(crate) async fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
-    poll_fn(|context| {
-        Poll::Ready(match future.as_mut().poll(context) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
-}
 
 // Requests of a task.
 

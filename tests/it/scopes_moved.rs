@@ -14,9 +14,8 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::scopes_cases::poll_once;
 use crate::support::lab::{SECOND, at, cancelled_at, finish, lab, said, say, tidy, unmoved, until};
-use crate::support::{forget, one_turn};
+use crate::support::{forget, one_turn, poll_once};
 
 // Chains.
 
