@@ -6,6 +6,8 @@
 //! - `echo_N_cpu`: µs of the server's processor time for a message of 64 bytes and its echo, on N connections.
 //! - `echo_N_rate`, `echo_N_p50`, `echo_N_p99`: messages a second, and µs from a message to its echo, as the load
 //!   generator sees it; it saturates first.
+//! - `lines_N_...`: the same, each message a line that the server must have whole: `readline` beside the `BufReader`s of
+//!   tokio and smol, which are streams' nearest form. The others have none.
 //! - `bulk_rate`, `bulk_cpu`: megabytes a second on one connection that the server reads to its end, in buffers of 64 KiB
 //!   where the form leaves that to its user; ms of processor time for 1 GiB. 2 GiB go through.
 //! - `udp_rate`, `udp_cpu`: datagrams of 64 bytes and their echoes, 16 of them under way; µs of processor time for each.
@@ -31,12 +33,12 @@ use support::options::Options;
 use support::rounds::{Bench, Failure};
 use support::table::Figure;
 
-/// The servers; ratios refer to the first.
+/// The servers; ratios refer to the first that has the figure.
 const SERVERS: &[&str] = &["protocol", "streams", "net", "floor", "tokio", "smol"];
 
 fn main() -> ExitCode {
     let rows = vec![
-        "echo_1", "echo_50", "echo_500", "bulk", "udp", "sendfile", "visit", "idle",
+        "echo_1", "echo_50", "echo_500", "lines_50", "bulk", "udp", "sendfile", "visit", "idle",
     ];
     Bench {
         name: "net",
@@ -46,13 +48,14 @@ fn main() -> ExitCode {
     .main(Options::from_env(), child, measure)
 }
 
-/// `--child echo|sink|datagram|file PEER`, `--child load ...` or `--child bulk|visits|idle|datagrams|downloads ...`.
+/// `--child echo|lines|sink|datagram|file PEER`, `--child load ...` or `--child bulk|visits|idle|datagrams|downloads ...`.
 #[cfg(target_os = "linux")]
 fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
     let (kind, rest) = order.split_first().ok_or("a child wants an order")?;
     echo::raise_descriptor_limit()?;
     let work = match kind.as_str() {
         "echo" => echo::Work::Echo,
+        "lines" => echo::Work::Lines,
         "sink" => echo::Work::Sink,
         "datagram" | "file" => {
             echo::answer_parent();
@@ -75,11 +78,23 @@ fn child(_order: &[String], _options: &Options) -> Result<(), Failure> {
     Err("this bench needs epoll".into())
 }
 
+#[cfg(target_os = "linux")]
+use echo::reads_lines;
+
+/// There is no server to ask.
+#[cfg(not(target_os = "linux"))]
+fn reads_lines(_peer: &str) -> bool {
+    true
+}
+
 /// One server, one load generator, one run.
 fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
-    if let Some(connections) = row.strip_prefix("echo_") {
+    if let Some((kind @ ("echo" | "lines"), connections)) = row.split_once('_') {
+        if kind == "lines" && !reads_lines(peer) {
+            return Ok(Vec::new());
+        }
         let millis = options.pick("1000", "200");
-        let (cpu, _, done) = run("echo", peer, &["load"], &[connections, millis], options)?;
+        let (cpu, _, done) = run(kind, peer, &["load"], &[connections, millis], options)?;
         let [requests, wall, p50, p99] = done[..] else {
             return Err(format!("the load generator said {done:?}").into());
         };

@@ -77,6 +77,7 @@
 //!   kernel/ready             the FIFO queue
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
 //!   kernel/cancel/scope      a scope in the hands of its future
@@ -139,13 +140,15 @@
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for what runs a program
 //!   async_fd                 AsyncFd, ReadyGuard
+//!   net/stream_kind          in what TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
 //!   net/gai_error            GaiError
 //!   net/resolver             threads that look names up
-//!   net/dns                  lookup_host, getaddrinfo, getnameinfo
+//!   net/dns                  lookup_host
+//!   net/addr_info            getaddrinfo, getnameinfo
 //!   net/happy_eyeballs       staggered_race, interleave
 //!   net/connect              ConnectOptions, ConnectError
 //!   net/listen_options       ListenOptions
@@ -163,8 +166,11 @@
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
-//!   transport/connection     what a connection does when it is ready, and how it ends
-//!   transport/handle         what a program asks of a transport
+//!   transport/traffic        what a connection exchanges with its socket
+//!   transport/connection     how a connection begins and ends
+//!   transport/ready          what a connection does when its socket is ready
+//!   transport/writing        what a program writes
+//!   transport/handle         what a program asks of a transport besides
 //!   transport/target         ConnectTo, ListenOn
 //!   transport/unix_path      Unix sockets' names and files
 //!   transport/attempt        from a name to a connected socket
@@ -172,9 +178,13 @@
 //!   transport/pipes          connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport
 //!   transport/listen         listening sockets that call back
+//!   transport/serving        a server at work
 //!   transport/server         Server
 //!   transport/create_server  create_server
-//!   transport/datagram       DatagramTransport, DatagramProtocol
+//!   transport/datagram/protocol DatagramProtocol, DatagramTransport
+//!   transport/datagram/endpoint an endpoint at work
+//!   transport/datagram/handle what a program asks of an endpoint
+//!   transport/datagram/create create_datagram_endpoint
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream

@@ -3,7 +3,7 @@
 //! Each test is a scenario that this program runs again as a child; what becomes of the child is what is tested. It
 //! understands as much of the harness's arguments as test runners need: names to choose by, and `--list`.
 #![cfg(unix)]
-#![allow(unsafe_code)] // getpid and kill, to send the child's own process a signal
+#![allow(unsafe_code)] // getpid and kill, to send the child's own process a signal; signal, for its disposition
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
@@ -16,7 +16,7 @@ const CHILD: &str = "CALLSOON_CTRL_C_CHILD";
 /// A name, what the child does, and what must become of it: success, or death by Ctrl-C.
 type Test = (&'static str, fn(), fn(ExitStatus, &str));
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     (
         "the_first_ctrl_c_cancels_main_which_cleans_up",
         cleans_up,
@@ -42,11 +42,18 @@ const TESTS: [Test; 5] = [
         runs_and_ends,
         dies,
     ),
+    (
+        "a_ctrl_c_that_whoever_started_the_process_had_ignored_stays_ignored",
+        is_started_in_the_background,
+        succeeds,
+    ),
 ];
 
 fn main() {
     if let Ok(name) = std::env::var(CHILD) {
         let test = TESTS.iter().find(|test| test.0 == name);
+        // A shell that starts the tests in the background has them ignore Ctrl-C.
+        set_disposition(libc::SIG_DFL);
         return test.expect("a test of this name").1();
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -87,6 +94,12 @@ fn press_ctrl_c() {
     // SAFETY: both are plain system calls on numbers.
     let sent = unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
     assert_eq!(sent, 0);
+}
+
+fn set_disposition(disposition: libc::sighandler_t) {
+    // SAFETY: no handler is installed, and there is no other thread yet.
+    let former = unsafe { libc::signal(libc::SIGINT, disposition) };
+    assert_ne!(former, libc::SIG_ERR);
 }
 
 fn cleans_up() {
@@ -141,5 +154,17 @@ fn is_stuck() {
 fn runs_and_ends() {
     run(yield_now()).unwrap();
     println!("so far, so good");
+    press_ctrl_c();
+}
+
+fn is_started_in_the_background() {
+    set_disposition(libc::SIG_IGN);
+    let result = run(async {
+        press_ctrl_c();
+        sleep(Duration::from_millis(1)).await;
+        press_ctrl_c();
+        "unimpressed"
+    });
+    assert_eq!(result.unwrap(), "unimpressed");
     press_ctrl_c();
 }

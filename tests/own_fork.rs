@@ -15,14 +15,17 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use callsoon::process::{Command, PIPE};
 use callsoon::{
-    EventLoop, ExecutorError, LoopHandle, ThreadPoolExecutor, run_in_executor, sleep, to_thread,
+    EventLoop, ExecutorError, LoopHandle, ThreadFutureError, ThreadPoolExecutor, run_in_executor,
+    sleep, to_thread,
 };
 
-use support::{Trace, audited, complete, real_loop, stream_and_peer, watched};
+use support::{Trace, audited, complete, real_loop, stream_and_peer, until, watched};
 
 /// Forks; the child runs `child` and exits with 0 if it comes to its end, the parent waits for it.
 #[track_caller]
@@ -193,6 +196,112 @@ fn h9_a_forked_child_that_drops_everything_takes_nothing_from_its_parent() {
         pool.shutdown();
         pool.join(Duration::from_secs(5)).unwrap();
     }));
+}
+
+#[test]
+fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_parent() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        let remote = event_loop.remote();
+        let pool = ThreadPoolExecutor::builder().max_workers(1).build();
+        let mut done = remote.run_coroutine_threadsafe(|| async { 6 }).unwrap();
+        let mut running = remote
+            .run_coroutine_threadsafe(|| sleep(Duration::from_millis(50)))
+            .unwrap();
+        let mut done_job = event_loop.run_in_executor(Some(&pool), || 7);
+        complete(&event_loop, until(|| done.done() && done_job.done()));
+        let mut queued = remote.run_coroutine_threadsafe(|| async { 8 }).unwrap();
+        let (ready, go) = std::sync::mpsc::channel::<()>();
+        let mut running_job = event_loop.run_in_executor(Some(&pool), move || go.recv().is_ok());
+        let mut queued_job = event_loop.run_in_executor(Some(&pool), || 9);
+        in_a_forked_child(|| {
+            for future in [&running.clone(), &running] {
+                assert!(future.done() && !future.cancelled() && !future.cancel());
+                let ended = future.result(None);
+                assert!(matches!(
+                    ended,
+                    Err(ThreadFutureError::LoopClosed | ThreadFutureError::Taken)
+                ));
+            }
+            assert!(!queued.cancel());
+            let (told, heard) = std::sync::mpsc::channel();
+            queued.add_done_callback(move |_| told.send(()).unwrap());
+            heard.recv().unwrap();
+            assert_eq!(done.result(None).unwrap(), 6, "it was there before");
+            assert_eq!((pool.workers(), pool.jobs()), (0, 0));
+            assert!(format!("{pool:?}").contains("ThreadPoolExecutor"));
+            assert!(running_job.done() && !queued_job.cancel());
+            let fresh = EventLoop::new().unwrap();
+            complete(&fresh, async {
+                let ended = (&mut queued).await;
+                assert!(matches!(ended, Err(ThreadFutureError::LoopClosed)));
+                let shut = (&mut running_job).await;
+                assert!(matches!(shut, Err(ExecutorError::ShutDown)));
+                let shut = (&mut queued_job).await;
+                assert!(matches!(shut, Err(ExecutorError::ShutDown)));
+                assert_eq!((&mut done_job).await.unwrap(), 7, "it was there before");
+            });
+        });
+        ready.send(()).unwrap();
+        complete(&event_loop, async {
+            (&mut running).await.unwrap();
+            assert_eq!((&mut queued).await.unwrap(), 8);
+            assert_eq!((&mut done).await.unwrap(), 6);
+            assert!((&mut running_job).await.unwrap());
+            assert_eq!((&mut queued_job).await.unwrap(), 9);
+            assert_eq!((&mut done_job).await.unwrap(), 7);
+        });
+        pool.shutdown();
+        pool.join(Duration::from_secs(5)).unwrap();
+    }));
+}
+
+/// Forks while other threads do what `busy` says, which takes locks, and has each child do the same.
+fn forked_in_the_midst_of(busy: fn()) {
+    audited(watched(move || {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Relaxed) {
+                        busy();
+                    }
+                });
+            }
+            let forks = std::panic::catch_unwind(|| {
+                for _ in 0..300 {
+                    in_a_forked_child(|| {
+                        // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody handles.
+                        unsafe { libc::alarm(20) };
+                        busy();
+                    });
+                }
+            });
+            over.store(true, Relaxed);
+            if let Err(failed) = forks {
+                std::panic::resume_unwind(failed);
+            }
+        });
+    }));
+}
+
+#[test]
+fn h9_a_fork_while_other_threads_make_and_close_loops_leaves_the_child_a_fresh_one() {
+    forked_in_the_midst_of(|| drop(EventLoop::new().unwrap()));
+}
+
+#[test]
+fn h9_a_fork_while_other_threads_listen_for_signals_leaves_the_child_its_own() {
+    let event_loop = EventLoop::new().unwrap();
+    event_loop.add_signal_handler(libc::SIGUSR2, || ()).unwrap();
+    drop(event_loop);
+    forked_in_the_midst_of(|| {
+        let event_loop = EventLoop::new().unwrap();
+        for _ in 0..20 {
+            event_loop.add_signal_handler(libc::SIGUSR1, || ()).unwrap();
+            event_loop.remove_signal_handler(libc::SIGUSR1);
+        }
+    });
 }
 
 async fn run_in_executor_on(pool: &ThreadPoolExecutor) {

@@ -12,14 +12,23 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+use std::future::Future;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener as StdListener, TcpStream as StdStream};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use callsoon::net::{TcpListener, TcpStream};
 use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor, worker};
-use callsoon::{create_task, get_running_loop, sleep, timeout};
+use callsoon::{create_task, sleep, yield_now};
+use futures_lite::future::or;
 
-use support::{Trace, audited, complete, real_loop, virtual_loop, watched};
+use support::{
+    Trace, Waiting, audited, complete, loopback, real_loop, thread_id, virtual_loop,
+    wait_until_asleep, watched,
+};
 
 static ADD: Function<(u64, u64), u64> = Function::new("add", |(a, b)| a + b);
 static PID: Function<(), u32> = Function::new("pid", |()| std::process::id());
@@ -29,8 +38,10 @@ static PANIC: Function<String, ()> = Function::new("panic", |text| {
 });
 static ABORT: Function<(), ()> = Function::new("abort", |()| std::process::abort());
 static EXIT: Function<i32, ()> = Function::new("exit", |code| std::process::exit(code));
-static SLEEP: Function<u64, ()> = Function::new("sleep", |millis| {
-    std::thread::sleep(Duration::from_millis(millis));
+/// Knocks at a port, and goes on when the door is shut.
+static HOLD: Function<u16, ()> = Function::new("hold", |port| {
+    let mut door = StdStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_eq!(door.read(&mut [0]).unwrap(), 0);
 });
 static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes| {
     bytes.reverse();
@@ -38,8 +49,23 @@ static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes
 });
 static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).unwrap();
+    std::io::stdin().read_to_end(&mut bytes).unwrap();
     bytes
+});
+static SUICIDE: Function<(), ()> = Function::new("suicide", |()| {
+    // SAFETY: the call takes numbers, of which one is this process's own.
+    unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+});
+/// Leaves a process behind that holds whatever this one had open.
+static GRANDCHILD: Function<(), u32> = Function::new("grandchild", |()| {
+    let mut sleep = std::process::Command::new("sleep");
+    sleep.arg("1000").spawn().unwrap().id()
+});
+/// The worker writes what is no text, and the program cannot read it.
+static GARBLED: Function<(), Garbled> = Function::new("garbled", |()| Garbled);
+static NESTED: Function<(), String> = Function::new("nested", |()| {
+    let inner = callsoon::run(async { pool_of(1).run(&ADD, (1, 2)).await });
+    inner.unwrap().unwrap_err().to_string()
 });
 /// What serde refuses to write.
 static REFUSED: Function<(), Refused> = Function::new("refused", |()| Refused);
@@ -59,9 +85,24 @@ impl<'de> serde::Deserialize<'de> for Refused {
     }
 }
 
+#[derive(Debug)]
+struct Garbled;
+
+impl serde::Serialize for Garbled {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&[0xff, 0xfe])
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Garbled {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|_| Self)
+    }
+}
+
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 11] = [
+const TESTS: [Test; 17] = [
     ("results_come_back_and_workers_are_used_again", results),
     ("as_many_jobs_run_at_once_as_there_are_workers", at_once),
     ("megabytes_travel_both_ways", megabytes),
@@ -76,6 +117,15 @@ const TESTS: [Test; 11] = [
     ("a_shutdown_waits_for_jobs_and_refuses_others", shutdown),
     ("what_cannot_travel_is_an_error", refusals),
     ("a_loop_that_closes_leaves_no_worker", closing),
+    (
+        "sixty_four_megabytes_travel_both_ways",
+        sixty_four_megabytes,
+    ),
+    ("what_a_job_leaves_behind_holds_up_nobody", left_behind),
+    ("a_pool_outlives_its_loop_and_its_workers_do_not", two_loops),
+    ("any_number_of_shutdowns_end", shutdowns),
+    ("jobs_that_are_dropped_at_every_moment_leave_nothing", drops),
+    ("a_worker_that_somebody_else_has_reaped_is_replaced", stolen),
 ];
 
 fn main() {
@@ -88,10 +138,14 @@ fn main() {
         &PANIC,
         &ABORT,
         &EXIT,
-        &SLEEP,
+        &HOLD,
         &REVERSE,
         &READ_STDIN,
         &REFUSED,
+        &SUICIDE,
+        &GRANDCHILD,
+        &GARBLED,
+        &NESTED,
     ]);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let names: Vec<_> = arguments
@@ -136,6 +190,29 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build()
 }
 
+/// Where jobs that are held knock.
+struct Doorman(TcpListener);
+
+impl Doorman {
+    async fn new() -> Self {
+        Self(TcpListener::bind(loopback()).await.unwrap())
+    }
+
+    /// Runs a job that lasts until it is let go.
+    fn hold(
+        &self,
+        pool: &ProcessPoolExecutor,
+    ) -> impl Future<Output = Result<(), ProcessPoolError>> + use<> {
+        let (pool, port) = (pool.clone(), self.0.local_addr().unwrap().port());
+        async move { pool.run(&HOLD, port).await }
+    }
+
+    /// Waits until one of them runs, and gives what lets it go when it is dropped.
+    async fn knocks(&self) -> TcpStream {
+        self.0.accept().await.unwrap().0
+    }
+}
+
 fn on_a_loop(test: impl AsyncFnOnce()) {
     let trace = Trace::new();
     let event_loop = real_loop(&trace);
@@ -159,30 +236,45 @@ fn results() {
         drop(pool);
         until_no_worker_is_left().await;
     });
+    let listener = StdListener::bind(loopback()).unwrap();
+    let (port, sleeper) = (listener.local_addr().unwrap().port(), thread_id());
+    let doorman = thread::spawn(move || {
+        let held = listener.accept().unwrap();
+        // So long that a clock which did not stand still would have jumped.
+        wait_until_asleep(sleeper);
+        drop(held);
+    });
     let event_loop = virtual_loop(&Trace::new());
     event_loop
         .run_until_complete(async {
             let hour = create_task(sleep(Duration::from_secs(3600)));
             let pool = pool_of(1);
-            pool.run(&SLEEP, 20).await.unwrap();
+            pool.run(&HOLD, port).await.unwrap();
             assert!(!hour.done(), "the clock stands still");
             pool.shutdown().await;
         })
         .unwrap();
+    doorman.join().unwrap();
 }
 
 fn at_once() {
     on_a_loop(async || {
-        let pool = pool_of(3);
+        let (doorman, pool) = (Doorman::new().await, pool_of(3));
         let jobs: Vec<_> = (0..6)
             .map(|_| {
-                let pool = pool.clone();
+                let (held, pool) = (doorman.hold(&pool), pool.clone());
                 create_task(async move {
-                    pool.run(&SLEEP, 30).await?;
+                    held.await?;
                     pool.run(&PID, ()).await
                 })
             })
             .collect();
+        for _ in 0..2 {
+            let mut at_once = Vec::new();
+            for _ in 0..3 {
+                at_once.push(doorman.knocks().await);
+            }
+        }
         for job in jobs {
             job.await.unwrap().unwrap();
         }
@@ -218,11 +310,9 @@ fn panics() {
 
 fn deaths() {
     on_a_loop(async || {
-        let pool = pool_of(2);
-        let quiet = {
-            let pool = pool.clone();
-            create_task(async move { pool.run(&SLEEP, 100).await })
-        };
+        let (doorman, pool) = (Doorman::new().await, pool_of(2));
+        let quiet = create_task(doorman.hold(&pool));
+        let held = doorman.knocks().await;
         let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
@@ -231,7 +321,12 @@ fn deaths() {
             panic!("an exit is a death")
         };
         assert_eq!(status.code(), Some(7));
+        let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&SUICIDE, ()).await else {
+            panic!("being killed is a death")
+        };
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        drop(held);
         quiet.await.unwrap().unwrap();
         pool.shutdown().await;
     });
@@ -262,20 +357,21 @@ fn until_a_zombie() {
 
 fn dropped() {
     on_a_loop(async || {
-        let pool = pool_of(1);
+        let (doorman, pool) = (Doorman::new().await, pool_of(1));
         let begun = Instant::now();
         let waits = {
             let pool = pool.clone();
             create_task(async move { pool.run(&ADD, (1, 2)).await })
         };
         waits.cancel();
-        assert!(
-            timeout(Duration::from_millis(50), pool.run(&SLEEP, 100_000))
-                .await
-                .is_err()
-        );
+        let ends = async {
+            doorman.hold(&pool).await.unwrap();
+            unreachable!("nobody lets it go");
+        };
+        let held = or(ends, doorman.knocks()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        drop(held);
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(
             pool.started(),
@@ -308,15 +404,15 @@ fn max_tasks() {
 
 fn shutdown() {
     on_a_loop(async || {
-        let pool = pool_of(1);
-        let jobs: Vec<_> = (0..2)
-            .map(|_| {
-                let pool = pool.clone();
-                create_task(async move { pool.run(&SLEEP, 50).await })
-            })
-            .collect();
-        sleep(Duration::from_millis(5)).await;
-        pool.shutdown().await;
+        let (doorman, pool) = (Doorman::new().await, pool_of(1));
+        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
+        let held = doorman.knocks().await;
+        let mut ending = Waiting::begun(pool.shutdown());
+        assert!(!jobs[0].done());
+        drop(held);
+        while ending.poll().is_none() {
+            yield_now().await;
+        }
         assert!(!has_children());
         let mut ends = Vec::new();
         for job in jobs {
@@ -338,6 +434,10 @@ fn refusals() {
             Err(ProcessPoolError::UnknownFunction("stranger"))
         ));
         assert_eq!(pool.started(), 0);
+        let unreadable = pool.run(&GARBLED, ()).await.unwrap_err();
+        assert!(unreadable.to_string().starts_with("the result: "));
+        let nested = pool.run(&NESTED, ()).await.unwrap();
+        assert!(nested.contains("has not called process_pool::worker"));
         let unwritable = pool.run(&REFUSED, ()).await;
         assert!(matches!(unwritable, Err(ProcessPoolError::Codec(_))));
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
@@ -363,16 +463,124 @@ fn unregistered() {
 fn closing() {
     let event_loop = real_loop(&Trace::new());
     let pool = pool_of(2);
-    let busy = pool.clone();
-    event_loop
-        .create_task(async move { busy.run(&SLEEP, 100_000).await })
-        .detach();
-    complete(&event_loop, pool.run(&ADD, (1, 2))).unwrap();
-    complete(&event_loop, async {
-        while get_running_loop().metrics().sources < 4 {
-            sleep(Duration::from_millis(1)).await;
-        }
+    let held = complete(&event_loop, async {
+        let doorman = Doorman::new().await;
+        create_task(doorman.hold(&pool)).detach();
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        doorman.knocks().await
     });
     event_loop.close().unwrap();
-    drop(pool);
+    drop((pool, held));
+}
+
+fn sixty_four_megabytes() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let mut reversed = pool.run(&REVERSE, vec![7; 64 << 20]).await.unwrap();
+        assert_eq!(reversed.len(), 64 << 20);
+        reversed.retain(|byte| *byte != 7);
+        assert_eq!(reversed, b"");
+        pool.shutdown().await;
+    });
+}
+
+fn left_behind() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let grandchild = pool.run(&GRANDCHILD, ()).await.unwrap();
+        // Neither the next job, nor a death, nor the end waits for it.
+        assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        assert!(pool.run(&ABORT, ()).await.is_err());
+        let other = pool.run(&GRANDCHILD, ()).await.unwrap();
+        pool.shutdown().await;
+        for orphan in [grandchild, other] {
+            // SAFETY: the call takes numbers; the process was started by this test and lives for a thousand seconds.
+            assert_eq!(unsafe { libc::kill(orphan as i32, libc::SIGKILL) }, 0);
+        }
+    });
+}
+
+fn two_loops() {
+    let pool = pool_of(2);
+    let first = real_loop(&Trace::new());
+    complete(&first, pool.run(&ADD, (1, 2))).unwrap();
+    // The first loop does not run, and could not hear of its worker's answer.
+    let second = real_loop(&Trace::new());
+    assert_eq!(complete(&second, pool.run(&ADD, (3, 4))).unwrap(), 7);
+    second.close().unwrap();
+    assert_eq!(complete(&first, pool.run(&ADD, (5, 6))).unwrap(), 11);
+    complete(&first, pool.shutdown());
+    complete(&first, until_no_worker_is_left());
+    let late = complete(&first, pool.run(&ADD, (1, 2)));
+    assert!(matches!(late, Err(ProcessPoolError::ShutDown)));
+}
+
+fn shutdowns() {
+    on_a_loop(async || {
+        let (doorman, pool) = (Doorman::new().await, pool_of(2));
+        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
+        let held = [doorman.knocks().await, doorman.knocks().await];
+        let ends: Vec<_> = (0..5)
+            .map(|_| {
+                let pool = pool.clone();
+                create_task(async move { pool.shutdown().await })
+            })
+            .collect();
+        yield_now().await;
+        ends[0].cancel();
+        drop(held);
+        for end in ends.into_iter().skip(1) {
+            end.await.unwrap();
+        }
+        for job in jobs {
+            job.await.unwrap().unwrap();
+        }
+        assert!(!has_children());
+    });
+}
+
+fn drops() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        for turns in 0..40 {
+            let jobs: Vec<_> = (0..3)
+                .map(|_| {
+                    let pool = pool.clone();
+                    create_task(async move { pool.run(&REVERSE, vec![1; 300_000]).await })
+                })
+                .collect();
+            for _ in 0..turns {
+                callsoon::yield_now().await;
+            }
+            for job in &jobs {
+                job.cancel();
+            }
+            for job in jobs {
+                // Done or cancelled, but never a death that nobody has asked for.
+                match job.await {
+                    Ok(done) => assert_eq!(done.unwrap().len(), 300_000),
+                    Err(error) => assert!(matches!(error, callsoon::TaskError::Cancelled(_))),
+                }
+            }
+            assert_eq!(pool.run(&ADD, (turns, 1)).await.unwrap(), turns + 1);
+        }
+        pool.shutdown().await;
+        until_no_worker_is_left().await;
+    });
+}
+
+fn stolen() {
+    on_a_loop(async || {
+        let pool = pool_of(1);
+        let worker = pool.run(&PID, ()).await.unwrap();
+        let mut status = 0;
+        // SAFETY: the calls take numbers and a pointer to a writable integer; the worker is this process's child.
+        unsafe {
+            assert_eq!(libc::kill(worker as i32, libc::SIGKILL), 0);
+            let thief = libc::waitpid(worker as i32, &mut status, 0);
+            assert_eq!(thief, worker as i32);
+        }
+        assert_ne!(pool.run(&PID, ()).await.unwrap(), worker);
+        pool.shutdown().await;
+    });
 }

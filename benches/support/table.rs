@@ -162,10 +162,15 @@ impl Table {
             .find(|series| series.metric == metric && series.peer == peer)
     }
 
-    /// One line a metric: the first peer's figure, then each other peer's with its ratio to the first.
+    /// The peer to which a metric's ratios refer: the first one that has it.
+    fn base(&self, metric: &str) -> Option<&Series> {
+        self.peers.iter().find_map(|peer| self.find(metric, peer))
+    }
+
+    /// One line a metric: the first peer's figure, then each other peer's with its ratio to the first that has one.
     pub(crate) fn print(&self, rows: &[&str], rounds: usize) {
         println!(
-            "{}: medians of {rounds} rounds; (n×) is a peer's figure divided by {}'s",
+            "{}: medians of {rounds} rounds; (n×) is a peer's figure divided by that of {}, or of the first that has one",
             self.bench, self.peers[0]
         );
         let title = format!("{:<24} {:>6}", "", "unit");
@@ -179,7 +184,7 @@ impl Table {
             if metric.contains('.') {
                 continue;
             }
-            let base = self.find(metric, self.peers[0]).map(Series::value);
+            let base = self.base(metric);
             let cells: String = self
                 .peers
                 .iter()
@@ -195,15 +200,14 @@ impl Table {
         println!("noise: half the middle half's range of the rounds, the widest of the peers'");
     }
 
-    fn cell(&self, metric: &str, peer: &str, base: Option<f64>) -> String {
+    fn cell(&self, metric: &str, peer: &str, base: Option<&Series>) -> String {
         let Some(series) = self.find(metric, peer) else {
             return format!("{:>COLUMN$}", "–");
         };
         let value = series.value();
-        let is_peer = peer != self.peers[0] && series.unit != COUNT;
         let ratio = base
-            .filter(|base| is_peer && *base > 0.0)
-            .map(|base| format!(" ({:.2}×)", value / base));
+            .filter(|base| base.peer != peer && base.value() > 0.0 && series.unit != COUNT)
+            .map(|base| format!(" ({:.2}×)", value / base.value()));
         format!(
             "{:>COLUMN$}",
             format!("{}{}", digits(value), ratio.unwrap_or_default())

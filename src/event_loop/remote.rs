@@ -101,6 +101,11 @@ impl RemoteHandle {
         self.inbox.is_home(self.epoch)
     }
 
+    /// Whether this is a forked child of the loop's process.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.inbox.is_inherited()
+    }
+
     /// Whether the loop has been closed.
     ///
     /// ```

@@ -10,6 +10,9 @@
 //! Whatever becomes of the coroutine, its [`Delivery`] is used or dropped, and either way there is a result: a closure
 //! that is refused, taken back or dropped by a closing loop, a task that is cancelled, killed or never run. So nobody
 //! who waits is forgotten. The lock is held for words alone; wakers, callbacks and results are handled outside it.
+//!
+//! In a forked child the loop's thread is not there, and its copy of the lock may be held for ever by a thread that is
+//! not either. What was done before the fork can be read there; all else has ended as with a loop that has closed.
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +20,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -61,8 +64,20 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// `None` in a forked child that will never have the lock. There, what was under way is found to have ended.
+    fn lock(&self) -> Option<MutexGuard<'_, Inner<T>>> {
+        if !self.remote.is_inherited() {
+            return Some(self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        let mut inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if !inner.is_done() {
+            inner.stage = Stage::Done(Err(ThreadFutureError::LoopClosed));
+        }
+        Some(inner)
     }
 }
 
@@ -99,7 +114,9 @@ impl<T> Delivery<T> {
         self.given = true;
         let mut woken = Vec::new();
         let (callbacks, unread) = {
-            let mut inner = self.shared.lock();
+            let Some(mut inner) = self.shared.lock() else {
+                return;
+            };
             let unread = if inner.futures == 0 {
                 // Over also with nobody to read it: a request to end may still be on its way, to a key that is free.
                 let cancelled = matches!(result, Err(ThreadFutureError::Cancelled));
@@ -231,9 +248,11 @@ fn begin<T, F>(
     let shared = Arc::clone(&delivery.shared);
     let task = get_running_loop().into_task(deliver(coroutine, delivery), location);
     let cancelled = {
-        let mut inner = shared.lock();
-        inner.task = Some(task.as_ref().key);
-        inner.cancelled
+        let inner = shared.lock();
+        inner.is_some_and(|mut inner| {
+            inner.task = Some(task.as_ref().key);
+            inner.cancelled
+        })
     };
     if cancelled {
         // Asked for while this was on its way from the queue.
@@ -282,7 +301,9 @@ pub struct ThreadFuture<T> {
 
 impl<T> ThreadFuture<T> {
     fn new(shared: Arc<Shared<T>>, posted: Option<ThreadsafeHandle>) -> Self {
-        shared.lock().futures += 1;
+        if let Some(mut inner) = shared.lock() {
+            inner.futures += 1;
+        }
         Self {
             shared,
             posted,
@@ -307,7 +328,8 @@ impl<T> ThreadFuture<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&self, timeout: Option<Duration>) -> Result<T, ThreadFutureError> {
-        let mut inner = self.shared.lock();
+        let lock = || self.shared.lock().ok_or(ThreadFutureError::LoopClosed);
+        let mut inner = lock()?;
         if let Some(result) = inner.take() {
             return result;
         }
@@ -315,7 +337,7 @@ impl<T> ThreadFuture<T> {
         if self.shared.remote.is_at_home() {
             return Err(ThreadFutureError::OwnThread);
         }
-        inner = self.shared.lock();
+        inner = lock()?;
         let pending = |inner: &mut Inner<T>| !inner.is_done();
         let done = &self.shared.done;
         inner = match timeout {
@@ -341,7 +363,7 @@ impl<T> ThreadFuture<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn done(&self) -> bool {
-        self.shared.lock().is_done()
+        self.shared.lock().is_none_or(|inner| inner.is_done())
     }
 
     /// Whether the coroutine has ended by being cancelled.
@@ -354,7 +376,10 @@ impl<T> ThreadFuture<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
-        match &self.shared.lock().stage {
+        let Some(inner) = self.shared.lock() else {
+            return false;
+        };
+        match &inner.stage {
             Stage::Pending => false,
             Stage::Done(result) => matches!(result, Err(ThreadFutureError::Cancelled)),
             Stage::Taken(cancelled) => *cancelled,
@@ -379,10 +404,8 @@ impl<T> ThreadFuture<T> {
         T: Send + 'static,
     {
         let task = {
-            let mut inner = self.shared.lock();
-            if inner.is_done() {
-                return false;
-            }
+            let inner = self.shared.lock().filter(|inner| !inner.is_done());
+            let Some(mut inner) = inner else { return false };
             inner.cancelled = true;
             inner.task
         };
@@ -419,12 +442,12 @@ impl<T> ThreadFuture<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + Send + 'static) {
         let callback: Callback<T> = Box::new(callback);
         let due = {
-            let mut inner = self.shared.lock();
-            if inner.is_done() {
-                Some(callback)
-            } else {
-                inner.callbacks.push(callback);
-                None
+            match self.shared.lock().filter(|inner| !inner.is_done()) {
+                None => Some(callback),
+                Some(mut inner) => {
+                    inner.callbacks.push(callback);
+                    None
+                }
             }
         };
         if let Some(callback) = due {
@@ -436,7 +459,7 @@ impl<T> ThreadFuture<T> {
 /// On the loop's thread: asks the coroutine's task to end, if it has not.
 fn ask<T>(shared: &Shared<T>, key: Key) {
     // A task that has ended has delivered, and only then may its key become another's.
-    if shared.lock().is_done() {
+    if shared.lock().is_none_or(|inner| inner.is_done()) {
         return;
     }
     let Some(state) = current() else { return };
@@ -453,7 +476,9 @@ impl<T> Future for ThreadFuture<T> {
         // Cloned with nothing locked, since it may be foreign.
         let mut waker = context.waker().clone();
         let this = &mut *self;
-        let mut inner = this.shared.lock();
+        let Some(mut inner) = this.shared.lock() else {
+            return Poll::Ready(Err(ThreadFutureError::LoopClosed));
+        };
         if let Some(result) = inner.take() {
             drop(inner);
             this.waiting = None;
@@ -480,8 +505,11 @@ impl<T> Clone for ThreadFuture<T> {
 impl<T> Drop for ThreadFuture<T> {
     fn drop(&mut self) {
         let (left, unread) = {
-            let mut inner = self.shared.lock();
-            inner.futures -= 1;
+            let Some(mut inner) = self.shared.lock() else {
+                return;
+            };
+            // In a forked child some may not have been counted.
+            inner.futures = inner.futures.saturating_sub(1);
             let left = self.waiting.and_then(|id| inner.waiters.leave(id));
             let unread = matches!(inner.stage, Stage::Done(_)) && inner.futures == 0;
             (left, if unread { inner.take() } else { None })
@@ -518,7 +546,7 @@ pub enum ThreadFutureError {
     Panicked(Panicked),
     /// The coroutine was cancelled.
     Cancelled,
-    /// The loop closed before the coroutine ended.
+    /// The loop closed before the coroutine ended, or this is a forked child, in which the loop is not.
     LoopClosed,
     /// The coroutine is still running.
     TimedOut,

@@ -21,7 +21,8 @@ pub enum ExecutorError {
     Panicked(Panicked),
     /// The job was taken back, or dropped by its executor, before it began.
     Cancelled,
-    /// The executor, or the loop that it belongs to, takes no more jobs.
+    /// The executor, or the loop that it belongs to, takes no more jobs; or this is a forked child, which has none of its
+    /// parent's threads.
     ShutDown,
     /// The initializer of one of the pool's threads panicked; the pool runs nothing any more.
     Broken,

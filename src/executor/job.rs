@@ -11,13 +11,16 @@
 //! Both sides share one allocation and one lock, and nothing foreign is touched under it: the closure, its captures, the
 //! result and wakers are moved out first. The way back to the loop is the awaiter's waker. One of a loop's tasks is a
 //! word that goes through the inbox by itself, so that nothing is allocated or queued for the journey home.
+//!
+//! A forked child has neither the threads nor, perhaps, ever the lock: there a job that was under way is not run, and
+//! its future ends at once.
 
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
@@ -25,6 +28,7 @@ use crate::executor::error::ExecutorError;
 use crate::kernel::foreign::report_panic;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::report::{drop_quietly, run_quietly};
+use crate::sys::fork;
 
 /// Who runs jobs: a pool of threads, of any make.
 ///
@@ -105,6 +109,8 @@ struct Shared<T, F> {
     inner: Mutex<Inner<T, F>>,
     /// The closure was taken back. Set under the lock, when it is; read without.
     withdrawn: AtomicBool,
+    /// The fork generation of the process whose job it is.
+    forks: u32,
 }
 
 struct Inner<T, F> {
@@ -139,6 +145,27 @@ impl<T, F> Shared<T, F> {
     fn lock(&self) -> MutexGuard<'_, Inner<T, F>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn is_inherited(&self) -> bool {
+        self.forks != fork::generation()
+    }
+
+    /// In a forked child: the result, where it was there before the fork.
+    fn take_inherited(&self) -> Result<T, ExecutorError> {
+        let mut inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(ExecutorError::ShutDown),
+        };
+        match std::mem::replace(&mut inner.stage, Stage::Gone) {
+            Stage::Done(result) => result,
+            Stage::Gone => Err(ExecutorError::Taken),
+            unfinished => {
+                inner.stage = unfinished;
+                Err(ExecutorError::ShutDown)
+            }
+        }
+    }
 }
 
 impl<T, F> Inner<T, F> {
@@ -157,6 +184,9 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     fn run(&self) {
+        if self.is_inherited() {
+            return;
+        }
         let begun = {
             let mut inner = self.lock();
             match std::mem::replace(&mut inner.stage, Stage::Running) {
@@ -183,6 +213,9 @@ where
     }
 
     fn refuse(&self, error: ExecutorError) {
+        if self.is_inherited() {
+            return;
+        }
         let owed = {
             let mut inner = self.lock();
             if !matches!(inner.stage, Stage::Queued(_)) {
@@ -208,6 +241,9 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ExecutorError>> {
+        if self.is_inherited() {
+            return Poll::Ready(self.take_inherited());
+        }
         // Cloned with nothing locked, since it may be foreign.
         let mut awaiter = Some(waker.clone());
         let polled = {
@@ -227,10 +263,13 @@ where
     }
 
     fn is_done(&self) -> bool {
-        matches!(self.lock().stage, Stage::Done(_) | Stage::Gone)
+        self.is_inherited() || matches!(self.lock().stage, Stage::Done(_) | Stage::Gone)
     }
 
     fn cancel(&self) -> bool {
+        if self.is_inherited() {
+            return false;
+        }
         let (owed, queue) = {
             let mut inner = self.lock();
             if !matches!(inner.stage, Stage::Queued(_)) {
@@ -246,6 +285,9 @@ where
     }
 
     fn forget(&self) {
+        if self.is_inherited() {
+            return;
+        }
         let (owed, queue) = {
             let mut inner = self.lock();
             inner.wanted = false;
@@ -297,6 +339,7 @@ where
             queue: None,
         }),
         withdrawn: AtomicBool::new(false),
+        forks: fork::generation(),
     });
     let work = Arc::clone(&shared);
     (Job { work }, ExecutorFuture { outcome: shared })

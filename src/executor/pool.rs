@@ -143,6 +143,11 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What `f` sees of it; `None` in a forked child, where it has no threads and perhaps never the lock.
+    fn look<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
+        (!self.is_inherited()).then(|| f(&self.lock()))
+    }
+
     /// Whether the threads of this pool are another process's.
     fn is_inherited(&self) -> bool {
         self.forks != fork::generation()
@@ -377,7 +382,8 @@ impl ThreadPoolExecutor {
     /// assert_eq!(callsoon::ThreadPoolExecutor::new().workers(), 0);
     /// ```
     pub fn workers(&self) -> usize {
-        self.owner.pool.lock().staff.workers()
+        let pool = &self.owner.pool;
+        pool.look(|state| state.staff.workers()).unwrap_or(0)
     }
 
     /// How many jobs run, or wait to be run.
@@ -386,7 +392,7 @@ impl ThreadPoolExecutor {
     /// assert_eq!(callsoon::ThreadPoolExecutor::new().jobs(), 0);
     /// ```
     pub fn jobs(&self) -> usize {
-        self.owner.pool.lock().jobs()
+        self.owner.pool.look(State::jobs).unwrap_or(0)
     }
 
     /// Takes no more jobs. Those that wait are still run; threads end when there are none. Returns at once.
@@ -455,12 +461,17 @@ impl ThreadPoolExecutor {
     }
 
     fn is_settled(&self) -> bool {
-        let state = self.owner.pool.lock();
-        state.staff.workers() > 0 || state.threads.iter().all(JoinHandle::is_finished)
+        let settled = self.owner.pool.look(|state| {
+            state.staff.workers() > 0 || state.threads.iter().all(JoinHandle::is_finished)
+        });
+        settled.unwrap_or(true)
     }
 
     /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
     pub(crate) fn poll_ended(&self, place: &mut Option<WaiterId>, waker: &Waker) -> bool {
+        if self.owner.pool.is_inherited() {
+            return true;
+        }
         let mut waker = waker.clone();
         let mut state = self.owner.pool.lock();
         if state.is_over() {
@@ -480,6 +491,9 @@ impl ThreadPoolExecutor {
 
     /// Gives up a place that [`poll_ended`](Self::poll_ended) gave.
     pub(crate) fn leave(&self, place: WaiterId) {
+        if self.owner.pool.is_inherited() {
+            return;
+        }
         let left = self.owner.pool.lock().waiters.leave(place);
         drop(left);
     }
@@ -499,14 +513,15 @@ impl Executor for ThreadPoolExecutor {
 
 impl fmt::Debug for ThreadPoolExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.owner.pool.lock();
-        f.debug_struct("ThreadPoolExecutor")
-            .field("max_workers", &self.max_workers())
-            .field("workers", &state.staff.workers())
-            .field("jobs", &state.jobs())
-            .field("queue", &state.queue.len())
-            .field("shut_down", &state.shut)
-            .finish()
+        let mut shown = f.debug_struct("ThreadPoolExecutor");
+        shown.field("max_workers", &self.max_workers());
+        self.owner.pool.look(|state| {
+            shown.field("workers", &state.staff.workers());
+            shown.field("jobs", &state.jobs());
+            shown.field("queue", &state.queue.len());
+            shown.field("shut_down", &state.shut);
+        });
+        shown.finish()
     }
 }
 

@@ -204,7 +204,7 @@ impl Inbox {
     }
 
     /// Whether this process is a forked child of the one whose loop lives here.
-    fn is_inherited(&self) -> bool {
+    pub(crate) fn is_inherited(&self) -> bool {
         self.forks.load(Relaxed) != forks()
     }
 

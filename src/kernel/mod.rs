@@ -42,6 +42,7 @@ pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;
+pub(crate) mod wait_queue;
 pub(crate) mod waiters;
 pub(crate) mod watch;
 pub(crate) mod watch_fd;

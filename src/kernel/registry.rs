@@ -3,10 +3,13 @@
 //! to be valid for ever and cost next to nothing. Inboxes are therefore never freed: they are found by two loads in a
 //! table that only grows, and an inbox is used again together with its id, by a loop with another epoch.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
 use super::inbox::{Inbox, held};
+#[cfg(unix)]
+use crate::sys::fork;
 
 /// Bucket `b` holds the ids from 2^b to 2^(b+1) − 1, so sixteen hold every id but 0. Id 0 has no bucket, is never
 /// handed out, and a key made of zeros therefore leads nowhere.
@@ -48,6 +51,11 @@ pub(crate) struct Claim {
 
 /// An id for a new loop, or `None` while 32,767 loops live.
 pub(crate) fn claim() -> Option<Claim> {
+    #[cfg(unix)]
+    {
+        static SAFE_IN_CHILDREN: Once = Once::new();
+        SAFE_IN_CHILDREN.call_once(|| fork::hold(before_fork, after_fork));
+    }
     let mut ledger = held(LEDGER.lock());
     let id = ledger.next_id()?;
     ledger.epoch += 1;
@@ -60,6 +68,23 @@ pub(crate) fn claim() -> Option<Claim> {
         epoch: ledger.epoch,
         inbox: &inboxes[place],
     })
+}
+
+thread_local! {
+    /// The ledger, while this thread forks.
+    static HELD: Cell<Option<MutexGuard<'static, Ledger>>> = const { Cell::new(None) };
+}
+
+#[cfg(unix)]
+extern "C" fn before_fork() {
+    let ledger = fork::lock(&LEDGER);
+    // A thread that is ending has no such place any more, and goes without.
+    let _ = HELD.try_with(|place| place.set(ledger));
+}
+
+#[cfg(unix)]
+extern "C" fn after_fork() {
+    let _ = HELD.try_with(|place| drop(place.take()));
 }
 
 /// Gives an id back. Its inbox is closed by then: whoever claims the id next opens it.

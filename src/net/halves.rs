@@ -8,7 +8,8 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use crate::net::stream::{SocketStream, StreamKind};
+use crate::net::stream::SocketStream;
+use crate::net::stream_kind::StreamKind;
 use crate::net::tcp::Tcp;
 
 impl<K: StreamKind> SocketStream<K> {

@@ -17,7 +17,8 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
-use crate::net::stream::{SocketStream, StreamKind};
+use crate::net::stream::SocketStream;
+use crate::net::stream_kind::StreamKind;
 use crate::time::sleep;
 
 /// How long `accept` waits for a free descriptor before it tries again. asyncio waits a second; half of one serves the

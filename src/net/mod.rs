@@ -4,6 +4,7 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+mod addr_info;
 pub(crate) mod connect;
 pub(crate) mod datagram;
 pub(crate) mod dns;
@@ -18,6 +19,7 @@ pub(crate) mod sendfile;
 #[cfg(unix)]
 mod sock;
 mod stream;
+mod stream_kind;
 mod tcp;
 pub(crate) mod udp;
 #[cfg(unix)]
@@ -25,15 +27,17 @@ pub(crate) mod unix;
 #[cfg(unix)]
 mod unix_datagram;
 
+pub use addr_info::{AddrInfo, AddrInfoHints};
 pub use connect::{ConnectError, ConnectOptions};
 pub use datagram::{DatagramKind, DatagramSocket};
-pub use dns::{AddrInfo, AddrInfoHints, ToSocketAddrs, lookup_host};
+pub use dns::{ToSocketAddrs, lookup_host};
 pub use gai_error::GaiError;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use happy_eyeballs::{interleave, staggered_race};
 pub use listen_options::ListenOptions;
 pub use listener::SocketListener;
-pub use stream::{SocketStream, StreamKind};
+pub use stream::SocketStream;
+pub use stream_kind::StreamKind;
 pub use tcp::{Tcp, TcpListener, TcpStream};
 pub use udp::{Udp, UdpSocket};
 #[cfg(unix)]

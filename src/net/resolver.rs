@@ -19,6 +19,7 @@ use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::drop_quietly;
+use crate::sys::fork;
 
 /// The most threads of a loop. Several, so that one dead name server does not hold up all others; few, since the system's
 /// resolver asks one server at a time anyway.
@@ -32,6 +33,8 @@ static RESOLVER: LoopLocal<Resolver> = LoopLocal::new(Resolver::new);
 
 struct Resolver {
     shared: Arc<Shared>,
+    /// The fork generation of the process whose threads these are.
+    forks: u32,
 }
 
 impl Resolver {
@@ -47,12 +50,17 @@ impl Resolver {
                 }),
                 bell: Condvar::new(),
             }),
+            forks: fork::generation(),
         }
     }
 }
 
 impl Drop for Resolver {
     fn drop(&mut self) {
+        if self.forks != fork::generation() {
+            // A forked child's copy of the lock may be held for ever by a thread that is not there.
+            return;
+        }
         let left = {
             let mut line = held(&self.shared.line);
             line.closed = true;

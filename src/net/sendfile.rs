@@ -12,7 +12,8 @@ use socket2::{SockRef, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
-use crate::net::stream::{NO_SIGNAL, SocketStream, StreamKind};
+use crate::net::stream::SocketStream;
+use crate::net::stream_kind::{NO_SIGNAL, StreamKind};
 use crate::sys::sendfile::{is_impossible, sendfile};
 
 /// The most that one call sends: a megabyte takes a fraction of a millisecond, then others may run.

@@ -12,7 +12,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
-use crate::net::stream::NO_SIGNAL;
+use crate::net::stream_kind::NO_SIGNAL;
 use crate::sys::socket;
 use crate::time::sleep;
 

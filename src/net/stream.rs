@@ -1,81 +1,18 @@
 //! Byte streams between two ends, over TCP or a Unix socket: what both have in common, which is nearly everything.
 //!
 //! A read that fills less than its buffer may prove the socket drained, which saves the system call that would only say
-//! so: two system calls a message. Whether it is a proof is a property of the [`Kind`]; `kernel/readiness.rs` says when
+//! so: two system calls a message. Whether it is a proof is a property of the kind; `kernel/readiness.rs` says when
 //! it holds. A fresh connection is taken as writable.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 
-use mio::Interest;
-use mio::event::Source;
-
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::sys::epoll::Numbered;
-
-/// Which sockets a [`SocketStream`] or a [`SocketListener`](crate::net::SocketListener) is made of: [`Tcp`](crate::net::Tcp)
-/// or [`Unix`](crate::net::Unix). Nobody else can implement it.
-pub trait StreamKind: Kind {}
-
-/// In what kinds of streams differ, for this crate only.
-pub trait Kind: Sized + 'static {
-    /// What names an end of a stream.
-    type Address;
-    /// The connected socket, in non-blocking mode.
-    type Socket: Source + Numbered + fmt::Debug;
-    /// The same in the standard library.
-    type Std;
-    /// The listening socket.
-    type Listener: Source + Numbered + fmt::Debug;
-    /// The same in the standard library.
-    type StdListener;
-    /// What a listener leaves behind; its drop clears that away.
-    type Trace;
-    /// The name of the stream's type.
-    const STREAM: &'static str;
-    /// The name of the listener's type.
-    const LISTENER: &'static str;
-    /// Whether a read that fills less than its buffer, and more than nothing, proves the socket drained.
-    const SHORT_READ_DRAINS: bool;
-
-    /// What a stream is registered for.
-    fn interest() -> Interest {
-        Interest::READABLE | Interest::WRITABLE
-    }
-    /// Switches to non-blocking mode.
-    fn adopt(socket: Self::Std) -> io::Result<Self::Socket>;
-    /// The way back; the mode stays.
-    fn release(socket: Self::Socket) -> Self::Std;
-    fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
-    fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
-    fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Must not raise SIGPIPE.
-    fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
-    /// Must not raise SIGPIPE; takes any number of buffers.
-    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
-    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()>;
-    fn peer_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
-    fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
-    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>>;
-    fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, Self::Address)>;
-    fn listener_addr(listener: &Self::Listener) -> io::Result<Self::Address>;
-    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Trace)>;
-    fn release_listener(listener: Self::Listener, trace: Self::Trace) -> Self::StdListener;
-}
-
-/// The most buffers that one system call takes, on every system that Rust knows.
-pub(crate) const MOST_BUFFERS: usize = 1024;
-
-/// Keeps a write to a closed connection from raising SIGPIPE, which would end a process that has not ignored it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// Where there is no such flag, sockets are made with an option that does the same, or there is no such signal.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) const NO_SIGNAL: i32 = 0;
+use crate::net::stream_kind::{MOST_BUFFERS, StreamKind};
 
 /// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a
 /// [`UnixStream`](crate::net::UnixStream).

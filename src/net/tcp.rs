@@ -11,7 +11,8 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::listener::SocketListener;
-use crate::net::stream::{Kind, MOST_BUFFERS, NO_SIGNAL, SocketStream, StreamKind};
+use crate::net::stream::SocketStream;
+use crate::net::stream_kind::{Kind, MOST_BUFFERS, NO_SIGNAL, StreamKind};
 
 /// The kind of stream that goes over TCP.
 ///

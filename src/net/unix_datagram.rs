@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::stream::NO_SIGNAL;
+use crate::net::stream_kind::NO_SIGNAL;
 use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address};
 use crate::sys::socket;
 

@@ -286,6 +286,18 @@ impl Process {
         self.watched.status()?.ok()
     }
 
+    /// Whether it has exited, also where nobody knows its status.
+    #[cfg(feature = "process-pool")]
+    pub(crate) fn is_over(&self) -> bool {
+        self.watched.status().is_some()
+    }
+
+    /// Whether it is that loop that hears of its end.
+    #[cfg(feature = "process-pool")]
+    pub(crate) fn is_watched_by(&self, handle: &LoopHandle) -> bool {
+        self.watched.handle().state.epoch == handle.state.epoch
+    }
+
     /// Sends the process a signal. It reaches this process or none.
     ///
     /// # Errors

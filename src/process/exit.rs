@@ -4,6 +4,9 @@
 //! lets go of the other end of the pipe when it is over. A thread a child is dear, but it needs nothing of the program:
 //! one SIGCHLD handler for all would be the program's, and one thread that waits for any child would steal those of
 //! others. The number of a child that was not reaped is nobody else's, so its signals are safe also then.
+//!
+//! Where SIGCHLD is ignored, or somebody waits for any child, this one may be gone before it is looked at. Then its number
+//! is anybody's: what is left is an end that has come, and no signal is ever sent.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -28,6 +31,8 @@ pub(crate) enum Exit {
         ended: Receiver,
         pid: u32,
     },
+    /// Readable, for there is no other end.
+    Gone(Receiver),
 }
 
 impl Exit {
@@ -36,6 +41,10 @@ impl Exit {
         match PidFd::open(pid) {
             Ok(pidfd) => Ok(Self::PidFd(pidfd)),
             Err(error) if is_refused(&error) => Self::by_thread(pid),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                let (_, ended) = pipe::new()?;
+                Ok(Self::Gone(ended))
+            }
             Err(error) => Err(error),
         }
     }
@@ -56,8 +65,8 @@ impl Exit {
     pub(crate) fn send_signal(&self, signum: i32, reaped: bool) -> io::Result<()> {
         match self {
             Self::PidFd(pidfd) => pidfd.send_signal(signum),
-            Self::Thread { .. } if reaped => Err(io::Error::from_raw_os_error(libc::ESRCH)),
-            Self::Thread { pid, .. } => kill(*pid, signum),
+            Self::Thread { pid, .. } if !reaped => kill(*pid, signum),
+            Self::Thread { .. } | Self::Gone(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }
 
@@ -69,7 +78,7 @@ impl Exit {
     fn fd(&self) -> RawFd {
         match self {
             Self::PidFd(pidfd) => pidfd.as_raw_fd(),
-            Self::Thread { ended, .. } => ended.as_raw_fd(),
+            Self::Thread { ended, .. } | Self::Gone(ended) => ended.as_raw_fd(),
         }
     }
 }

@@ -6,7 +6,8 @@
 //!                               └ died: the job's error; the next job starts another
 //! ```
 //! A worker has one job at a time, and nothing is sent to it before: so a job that fails with its worker is the only one
-//! that does.
+//! that does. A worker's socket and end are watched by the loop that started it, so another loop does not use it: the
+//! pool may outlive a loop, its workers do not.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,13 +22,15 @@ use std::thread::available_parallelism;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::event_loop::free::get_running_loop;
+use crate::event_loop::free::{get_running_loop, try_get_running_loop};
+use crate::kernel::loop_state::LoopHandle;
 use crate::net::unix::UnixStream;
 use crate::process::child::Process;
 use crate::process::command::Command;
 use crate::process_pool::error::ProcessPoolError;
 use crate::process_pool::function::{Function, request, result};
 use crate::process_pool::serve::{MARK, is_registered};
+use crate::sync::lock::Lock;
 use crate::sync::semaphore::Semaphore;
 
 /// This program, also after its file was replaced: a worker of another version would speak another language.
@@ -68,6 +71,8 @@ struct Pool {
     /// Processes ever started.
     started: Cell<usize>,
     shut: Cell<bool>,
+    /// Held by one shutdown at a time: two that each have some of the turns would wait for each other's.
+    ending: Lock<()>,
 }
 
 struct Worker {
@@ -203,8 +208,9 @@ impl ProcessPoolExecutor {
             return Err(ProcessPoolError::ShutDown);
         }
         // While a process works for the loop, a virtual clock stands still.
-        let _held = get_running_loop().state.inhibit();
-        let worker = self.worker()?;
+        let handle = get_running_loop();
+        let _held = handle.state.inhibit();
+        let worker = self.worker(&handle)?;
         // Dropped from here on until its answer is there, the worker is killed.
         let response = match worker.exchange(&request).await {
             Ok(response) => response,
@@ -215,12 +221,13 @@ impl ProcessPoolExecutor {
     }
 
     /// One that is idle and lives, or a new one.
-    fn worker(&self) -> io::Result<Worker> {
+    fn worker(&self, handle: &LoopHandle) -> io::Result<Worker> {
         loop {
             let idle = self.pool.idle.borrow_mut().pop();
             match idle {
                 None => break,
-                Some(worker) if worker.process.returncode().is_none() => return Ok(worker),
+                Some(worker) if !worker.process.is_watched_by(handle) => drop(worker.retire()),
+                Some(worker) if !worker.process.is_over() => return Ok(worker),
                 // It died while it had nothing to do, which is nobody's error.
                 Some(dead) => drop(dead),
             }
@@ -254,15 +261,23 @@ impl ProcessPoolExecutor {
     /// ```
     pub async fn shutdown(&self) {
         self.pool.shut.set(true);
+        let _ending = self.pool.ending.acquire().await;
         let mut turns = Vec::new();
         for _ in 0..self.pool.max_workers {
             turns.push(self.pool.turns.acquire().await);
         }
+        let here = try_get_running_loop();
         let workers = self.pool.idle.take();
         let processes: Vec<_> = workers.into_iter().map(Worker::retire).collect();
         for process in processes {
-            // A status that somebody else has taken is an end as well.
-            let _ = process.wait().await;
+            // What another loop watches cannot be waited for here: that loop does not run.
+            if here
+                .as_ref()
+                .is_some_and(|here| process.is_watched_by(here))
+            {
+                // A status that somebody else has taken is an end as well.
+                let _ = process.wait().await;
+            }
         }
     }
 }
@@ -352,6 +367,7 @@ impl ProcessPoolBuilder {
                 idle: RefCell::default(),
                 started: Cell::new(0),
                 shut: Cell::new(false),
+                ending: Lock::new(()),
             }),
         }
     }

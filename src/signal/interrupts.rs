@@ -1,26 +1,23 @@
 //! Ctrl-C for what runs a whole program.
 
-use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Callback, Listener, Role, may_listen};
-use crate::sys::signal::{Registration, raise};
+use crate::sys::signal::Registration;
 
 /// Ctrl-C for whoever runs a whole program, where nobody else has an opinion on it: asked for only while the signal has
 /// its default action, and silent as long as any other listener for it lives.
 ///
 /// The first arrival is an event in the loop. Each further one ends the process, in the signal's own way and at once:
 /// a loop that is stuck in a callback hears of nothing.
-#[allow(dead_code, reason = "made for what runs a program")]
 pub(crate) struct Interrupts {
     handle: LoopHandle,
     listener: Rc<Listener>,
 }
 
-#[allow(dead_code, reason = "made for what runs a program")]
 impl Interrupts {
     /// Calls `first` in the loop for a Ctrl-C; `None` where the signal is handled or ignored already.
     #[track_caller]
@@ -36,24 +33,11 @@ impl Interrupts {
         let place = Location::caller();
         let listener =
             handle.listen_for_signal(registration, Role::Interrupts, Some(callback), place)?;
-        listener.start_from(listener.base.get());
+        listener.start();
         Ok(Some(Self {
             handle: handle.clone(),
             listener,
         }))
-    }
-
-    /// How many have arrived since, and were nobody else's.
-    pub(crate) fn arrived(&self) -> u64 {
-        let count = self.listener.count();
-        count.map_or(0, |(count, _)| count - self.listener.base.get())
-    }
-
-    /// Puts the default action back and sends the process the signal again: this does not return, unless somebody else
-    /// listens for it.
-    pub(crate) fn reraise(self) -> io::Result<()> {
-        drop(self);
-        raise(libc::SIGINT)
     }
 }
 
@@ -65,11 +49,13 @@ impl Drop for Interrupts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     use super::*;
     use crate::event_loop::owner::EventLoop;
+    use crate::sys::signal::{raise, reset};
 
     const CHILD: &str = "CALLSOON_INTERRUPTED_CHILD";
 
@@ -79,7 +65,7 @@ mod tests {
     /// after it had written [`SO_FAR`].
     fn killed_by(test: &str, scenario: fn()) -> Option<i32> {
         if std::env::var_os(CHILD).is_some() {
-            crate::sys::signal::reset(libc::SIGINT);
+            reset(libc::SIGINT);
             scenario();
             std::process::exit(0);
         }
@@ -92,11 +78,16 @@ mod tests {
         output.status.signal()
     }
 
-    fn interrupted(event_loop: &EventLoop) -> Interrupts {
-        let handle = event_loop.handle();
-        Interrupts::install(event_loop, move || handle.stop())
-            .unwrap()
-            .unwrap()
+    /// Interrupts that stop the loop, and how often they have been heard.
+    fn interrupted(event_loop: &EventLoop) -> (Interrupts, Rc<Cell<u64>>) {
+        let (handle, arrived) = (event_loop.handle(), Rc::new(Cell::new(0)));
+        let count = Rc::clone(&arrived);
+        let first = move || {
+            count.set(count.get() + 1);
+            handle.stop();
+        };
+        let interrupts = Interrupts::install(event_loop, first);
+        (interrupts.unwrap().unwrap(), arrived)
     }
 
     #[test]
@@ -104,10 +95,10 @@ mod tests {
         let test = "the_first_ctrl_c_is_an_event_and_the_second_ends_a_process_that_is_stuck";
         let scenario = || {
             let event_loop = EventLoop::new().unwrap();
-            let interrupts = interrupted(&event_loop);
+            let (_interrupts, arrived) = interrupted(&event_loop);
             raise(libc::SIGINT).unwrap();
             event_loop.run_forever().unwrap();
-            assert_eq!(interrupts.arrived(), 1);
+            assert_eq!(arrived.get(), 1);
             println!("{SO_FAR}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
@@ -120,9 +111,7 @@ mod tests {
         let test = "a_program_s_own_listener_goes_before_interrupts";
         let scenario = || {
             let event_loop = EventLoop::new().unwrap();
-            let interrupts =
-                Interrupts::install(&event_loop, || unreachable!("not asked")).unwrap();
-            assert!(interrupts.is_some());
+            let (interrupts, arrived) = interrupted(&event_loop);
             let handle = event_loop.handle();
             event_loop
                 .add_signal_handler(libc::SIGINT, move || handle.stop())
@@ -133,12 +122,12 @@ mod tests {
                 raise(libc::SIGINT).unwrap();
                 event_loop.run_forever().unwrap();
             }
-            let interrupts = interrupts.unwrap();
-            assert_eq!(interrupts.arrived(), 0);
+            assert_eq!(arrived.get(), 0);
             assert!(Interrupts::install(&event_loop, || ()).unwrap().is_none());
             event_loop.remove_signal_handler(libc::SIGINT);
             println!("{SO_FAR}");
-            let _ = interrupts.reraise();
+            drop(interrupts);
+            raise(libc::SIGINT).unwrap();
             std::process::exit(1);
         };
         assert_eq!(killed_by(test, scenario), Some(libc::SIGINT));
@@ -149,9 +138,9 @@ mod tests {
         let test = "interrupts_that_are_gone_leave_the_default_action";
         let scenario = || {
             let event_loop = EventLoop::new().unwrap();
-            let interrupts = interrupted(&event_loop);
+            let (_interrupts, arrived) = interrupted(&event_loop);
             event_loop.close().unwrap();
-            assert_eq!(interrupts.arrived(), 0);
+            assert_eq!(arrived.get(), 0);
             println!("{SO_FAR}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);

@@ -57,8 +57,6 @@ pub(crate) struct Listener {
     registration: RefCell<Option<Registration>>,
     /// The signal's count when the loop last heard of it.
     heard: Cell<u64>,
-    /// The signal's count from which on arrivals were this listener's.
-    pub(crate) base: Cell<u64>,
     /// What to call; out of its place while it runs. A stream has none.
     callback: Cell<Option<Callback>>,
     /// The context in which it was added, and where.
@@ -82,8 +80,9 @@ impl LoopHandle {
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let handle = event_loop.handle();
     /// event_loop.add_signal_handler(libc::SIGTERM, move || handle.stop())?;
-    /// # fn kill_from_elsewhere() { unsafe { libc::raise(libc::SIGTERM) }; }
-    /// kill_from_elsewhere();
+    /// # let own = std::process::id().to_string();
+    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-TERM", &own]).status();
+    /// kill_from_elsewhere()?;
     /// event_loop.run_forever()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -147,7 +146,6 @@ impl LoopHandle {
             signum: registration.signum(),
             role,
             heard: Cell::new(registration.arrived()),
-            base: Cell::new(registration.arrived()),
             registration: RefCell::new(Some(registration)),
             callback: Cell::new(callback),
             context,
@@ -235,7 +233,7 @@ impl Signals {
                     handle.queue_call_in(context, move || listener.call(), location);
                 }
                 // It was for somebody else, and so does not count: the next one is the first.
-                Role::Interrupts => listener.start_from(count),
+                Role::Interrupts => listener.start(),
             }
         }
     }
@@ -310,11 +308,10 @@ impl Listener {
         self.release();
     }
 
-    /// Counts arrivals from here on; the second has its default action.
-    pub(crate) fn start_from(&self, count: u64) {
-        self.base.set(count);
+    /// From what the loop has heard on, the second arrival has the signal's default action.
+    pub(crate) fn start(&self) {
         if let Some(registration) = &*self.registration.borrow() {
-            registration.harden(count + 2);
+            registration.harden(self.heard.get() + 2);
         }
     }
 

@@ -23,8 +23,9 @@ impl LoopHandle {
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let mut hangups = event_loop.signal(libc::SIGHUP)?;
-    /// # fn kill_from_elsewhere() { unsafe { libc::raise(libc::SIGHUP) }; }
-    /// kill_from_elsewhere();
+    /// # let own = std::process::id().to_string();
+    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-HUP", &own]).status();
+    /// kill_from_elsewhere()?;
     /// event_loop.run_until_complete(hangups.recv())??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -47,7 +48,8 @@ impl LoopHandle {
 /// ```
 /// # callsoon::run(async {
 /// let mut winch: callsoon::Signal = callsoon::signal(libc::SIGWINCH).unwrap();
-/// # unsafe { libc::raise(libc::SIGWINCH) };
+/// # let own = std::process::id().to_string();
+/// # std::process::Command::new("kill").args(["-WINCH", &own]).status().unwrap();
 /// winch.recv().await.unwrap();
 /// # }).unwrap();
 /// ```
@@ -72,7 +74,8 @@ impl Signal {
     /// ```
     /// # callsoon::run(async {
     /// let mut usr1 = callsoon::signal(libc::SIGUSR1).unwrap();
-    /// # unsafe { libc::raise(libc::SIGUSR1) };
+    /// # let own = std::process::id().to_string();
+    /// # std::process::Command::new("kill").args(["-USR1", &own]).status().unwrap();
     /// usr1.recv().await.unwrap();
     /// # }).unwrap();
     /// ```
@@ -136,7 +139,8 @@ impl fmt::Debug for Signal {
 /// ```
 /// # callsoon::run(async {
 /// let mut hangups = callsoon::signal(libc::SIGHUP).unwrap();
-/// # unsafe { libc::raise(libc::SIGHUP) };
+/// # let own = std::process::id().to_string();
+/// # std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap();
 /// hangups.recv().await.unwrap();
 /// println!("the configuration is read again");
 /// # }).unwrap();
@@ -159,7 +163,10 @@ pub fn signal(signum: i32) -> Result<Signal, SignalError> {
 ///
 /// ```
 /// # callsoon::run(async {
-/// # callsoon::get_running_loop().call_soon(|| unsafe { libc::raise(libc::SIGINT); });
+/// # let own = std::process::id().to_string();
+/// # let mut kill = std::process::Command::new("kill");
+/// # kill.args(["-INT", &own]);
+/// # callsoon::get_running_loop().call_soon(move || { kill.status().unwrap(); });
 /// callsoon::ctrl_c().await.unwrap();
 /// println!("shutting down");
 /// # }).unwrap();

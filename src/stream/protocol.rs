@@ -6,15 +6,13 @@
 //! in bulk and receives straight into the reader's memory.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::task::waker::{key_of, wake_key};
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait_queue::{WaitQueue, wake};
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
@@ -51,7 +49,7 @@ pub(crate) struct StreamProtocol {
     /// The one who waits for something to come; a reader is one.
     reader: Cell<Option<Waker>>,
     /// Those who wait for room, or for the end.
-    writers: RefCell<Waiters<Waker>>,
+    writers: WaitQueue,
     on_connect: Option<OnConnect>,
 }
 
@@ -74,7 +72,7 @@ impl StreamProtocol {
             lost: Cell::new(false),
             error: RefCell::new(None),
             reader: Cell::new(None),
-            writers: RefCell::new(Waiters::new()),
+            writers: WaitQueue::new(),
             on_connect,
         })
     }
@@ -121,22 +119,14 @@ impl StreamProtocol {
         &self.state
     }
 
-    fn wake(&self, waker: Option<Waker>) {
-        let Some(waker) = waker else { return };
-        match key_of(&waker) {
-            Some(key) => wake_key(key),
-            None => self.state.shielded("Exception in a waker", || waker.wake()),
+    fn wake_reader(&self) {
+        if let Some(waker) = self.reader.take() {
+            wake(&self.state, waker);
         }
     }
 
     fn wake_writers(&self) {
-        loop {
-            let waker = self.writers.borrow_mut().take_first();
-            if waker.is_none() {
-                return;
-            }
-            self.wake(waker);
-        }
+        self.writers.wake_all(&self.state);
     }
 
     /// Has the reader woken when something comes, or nothing will any more.
@@ -147,23 +137,7 @@ impl StreamProtocol {
 
     /// Waits until `is_so`, which changes with `full` and `lost` only.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
-        let mut place = Place {
-            protocol: self,
-            id: None,
-        };
-        poll_fn(|context| {
-            if is_so(self) {
-                return Poll::Ready(());
-            }
-            place.wait(context);
-            // Cloning a foreign waker is foreign code.
-            if is_so(self) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        self.writers.wait_until(|| is_so(self)).await;
     }
 
     /// After bytes have come.
@@ -178,7 +152,7 @@ impl StreamProtocol {
             transport.pause_reading();
             self.behind.set(true);
         }
-        self.wake(self.reader.take());
+        self.wake_reader();
     }
 }
 
@@ -196,7 +170,7 @@ impl Protocol for StreamProtocol {
 
     fn eof_received(&self, _: &Transport) -> bool {
         self.eof.set(true);
-        self.wake(self.reader.take());
+        self.wake_reader();
         true
     }
 
@@ -204,7 +178,7 @@ impl Protocol for StreamProtocol {
         *self.error.borrow_mut() = error;
         self.eof.set(true);
         self.lost.set(true);
-        self.wake(self.reader.take());
+        self.wake_reader();
         self.wake_writers();
     }
 
@@ -232,36 +206,5 @@ impl BufferedProtocol for StreamProtocol {
     fn buffer_updated(&self, transport: &Transport, count: usize) {
         self.incoming.borrow_mut().advance(count);
         self.have_come(transport, count);
-    }
-}
-
-/// A place among those who wait for room, or for the end.
-struct Place<'a> {
-    protocol: &'a StreamProtocol,
-    id: Option<WaiterId>,
-}
-
-impl Place<'_> {
-    fn wait(&mut self, context: &Context<'_>) {
-        let waker = context.waker().clone();
-        let mut writers = self.protocol.writers.borrow_mut();
-        let replaced = match self.id.and_then(|id| writers.get_mut(id)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                self.id = Some(writers.join(waker));
-                None
-            }
-        };
-        drop(writers);
-        drop(replaced);
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let left = self.protocol.writers.borrow_mut().leave(id);
-            drop(left);
-        }
     }
 }

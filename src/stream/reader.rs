@@ -16,8 +16,8 @@ use crate::kernel::waiters::WaiterId;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
-use crate::transport::connection::Fetched;
 use crate::transport::protocol::Transport;
+use crate::transport::ready::Fetched;
 
 /// The reading end of a connection. Dropping it has what comes thrown away.
 ///

@@ -12,7 +12,7 @@ mod barrier;
 mod condition;
 mod event;
 pub(crate) mod line;
-mod lock;
+pub(crate) mod lock;
 pub(crate) mod semaphore;
 
 pub use barrier::{Barrier, BrokenBarrier};

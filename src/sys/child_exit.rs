@@ -9,27 +9,29 @@ use std::ptr;
 /// Blocks until a child has exited, or is nobody's to wait for any more. It is not reaped: while it is a zombie its
 /// number cannot become another process's.
 pub(crate) fn wait_without_reaping(pid: u32) {
-    loop {
-        let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
-        // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the
-        // call. The rest are numbers.
-        let waited = unsafe {
-            libc::waitid(
-                libc::P_PID,
-                pid as libc::id_t,
-                info.as_mut_ptr(),
-                libc::WEXITED | libc::WNOWAIT,
-            )
-        };
-        let interrupted = || io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
-        if waited == 0 || !interrupted() {
-            return;
-        }
+    while look(pid, 0).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
+}
+
+/// Asks for a child's end and leaves it as it is: an error where this process has no such child.
+fn look(pid: u32, how: i32) -> io::Result<()> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
+    let options = libc::WEXITED | libc::WNOWAIT | how;
+    // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the call.
+    // The rest are numbers.
+    let looked =
+        unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), options) };
+    if looked == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 
-/// Sends a child that was not reaped a signal.
+/// Sends a child a signal; `ESRCH` where somebody else has reaped it, since its number is then anybody's.
 pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
+    if look(pid, libc::WNOHANG).is_err() {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
     // SAFETY: the call takes numbers.
     if unsafe { libc::kill(pid as libc::pid_t, signum) } == 0 {
         Ok(())

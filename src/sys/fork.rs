@@ -3,11 +3,20 @@
 //! A forked child shares the poller's set, the wake-up descriptor and the alarm with its parent: taking a socket out of
 //! the set there takes it out of the parent's. So a loop remembers how many forks its process had come from when it was
 //! made, and a child finds another number. `pthread_atfork` counts, in the child and at once; asking costs one load.
+//!
+//! A lock of the whole process is copied as well, and where another thread holds it at that moment, nobody in the child
+//! ever opens it. So the few that a child's own loops need are taken before a fork and given back on both sides.
 
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a fork waits for a lock that is held for a few instructions only. It gives up where the thread that forks is
+/// the one that holds it, which can be in a signal handler.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How many forks lie between this process and the first one that watched.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -34,6 +43,31 @@ pub(crate) fn watch(hook: fn()) {
         }
         hook
     });
+}
+
+/// Has `before` called in the thread that forks, and `after` in that and in the child's, which is its copy: the one takes
+/// what no other thread may be in the midst of, by [`lock`], and the other lets go of it.
+#[cfg(unix)]
+pub(crate) fn hold(before: extern "C" fn(), after: extern "C" fn()) {
+    // SAFETY: the functions live as long as the process. What they do between fork and exec is to give back a lock that
+    // this very thread has taken, which writes to an atomic. A failure is as in `watch`.
+    unsafe {
+        libc::pthread_atfork(Some(before), Some(after), Some(after));
+    }
+}
+
+/// A lock for the time of a fork. Poison is ignored, as by all who take such locks.
+#[cfg(unix)]
+pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> Option<MutexGuard<'static, T>> {
+    let begun = Instant::now();
+    loop {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => return None,
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
 }
 
 #[cfg(unix)]

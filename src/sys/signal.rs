@@ -19,13 +19,14 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token, event};
@@ -240,6 +241,7 @@ impl Drop for Registration {
 }
 
 /// Sends a signal to the calling thread.
+#[cfg(test)]
 pub(crate) fn raise(signum: i32) -> io::Result<()> {
     // SAFETY: the call takes a number. What it sets off is what the signal's disposition says.
     if unsafe { libc::raise(signum) } == 0 {
@@ -329,6 +331,7 @@ fn make_bell(made: &mut Option<Made>) -> io::Result<Made> {
     }
     let (watched, struck) = new_bell()?;
     FORGET_IN_CHILDREN.call_once(|| {
+        fork::hold(before_fork, after_fork);
         // SAFETY: null handlers are allowed and mean "none"; `child` lives as long as the process and does what is
         // allowed between fork and exec: it reads and writes atomics and calls `sigaction`.
         unsafe { libc::pthread_atfork(None, None, Some(child)) };
@@ -360,6 +363,21 @@ fn new_bell() -> io::Result<(RawFd, RawFd)> {
 
     let (sender, receiver) = mio::unix::pipe::new()?;
     Ok((receiver.into_raw_fd(), sender.into_raw_fd()))
+}
+
+thread_local! {
+    /// The table, while this thread forks.
+    static HELD: Cell<Option<MutexGuard<'static, Option<Made>>>> = const { Cell::new(None) };
+}
+
+extern "C" fn before_fork() {
+    let table = fork::lock(&TABLE);
+    // A thread that is ending has no such place any more, and goes without.
+    let _ = HELD.try_with(|place| place.set(table));
+}
+
+extern "C" fn after_fork() {
+    let _ = HELD.try_with(|place| drop(place.take()));
 }
 
 /// In a forked child: its signals do what they did before the parent caught them, and its bell is the parent's.

@@ -19,7 +19,8 @@ use crate::net::dns::Target;
 use crate::net::listen_options::ListenOptions;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
-use crate::transport::server::{Cleanup, Factory, Listening, Plan, Server};
+use crate::transport::server::Server;
+use crate::transport::serving::{Cleanup, Factory, Listening, Plan};
 use crate::transport::target::{ListenOn, Site, not_a_stream};
 
 impl LoopHandle {

@@ -41,13 +41,17 @@ mod pipe_end;
 #[cfg(unix)]
 pub(crate) mod pipes;
 pub(crate) mod protocol;
+pub(crate) mod ready;
 #[cfg(unix)]
 mod sendfile;
 pub(crate) mod server;
+mod serving;
 mod socket;
 pub(crate) mod target;
+mod traffic;
 #[cfg(unix)]
 mod unix_path;
+mod writing;
 
 pub use address::Address;
 pub use connect::CreateConnection;

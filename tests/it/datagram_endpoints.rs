@@ -359,3 +359,77 @@ fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
         });
     }));
 }
+
+/// Closes its endpoint when the third datagram is there.
+struct Three(Trace);
+
+impl DatagramProtocol for Three {
+    fn datagram_received(&self, transport: &DatagramTransport, data: &[u8], _: SocketAddr) {
+        self.0.push(String::from_utf8_lossy(data));
+        if data == b"3" {
+            transport.close();
+        }
+    }
+
+    fn connection_lost(&self, _: &DatagramTransport, _: Option<io::Error>) {
+        self.0.push("lost");
+    }
+}
+
+#[test]
+fn an_endpoint_that_closes_itself_receives_nothing_more_of_what_has_come() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let endpoint = get_running_loop().create_datagram_endpoint({
+                let t = t.clone();
+                move || Three(t)
+            });
+            let (transport, _) = endpoint.local_addr(loopback()).await.unwrap();
+            let sender = StdSocket::bind(loopback()).unwrap();
+            for number in 1..=5 {
+                let data = number.to_string();
+                let sent = sender.send_to(data.as_bytes(), transport.local_addr().unwrap());
+                sent.unwrap();
+            }
+            assert_eq!(until(&t, 4).await, ["1", "2", "3", "lost"]);
+        });
+    }));
+}
+
+#[test]
+fn f1_a_flood_of_datagrams_lets_others_have_their_turn() {
+    const FLOOD: usize = 200;
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let t = trace.clone();
+        complete(&event_loop, async move {
+            let endpoint = get_running_loop().create_datagram_endpoint({
+                let t = t.clone();
+                move || Recorder::new(&t)
+            });
+            let (transport, _) = endpoint.local_addr(loopback()).await.unwrap();
+            t.expect(["made"]);
+            let sender = StdSocket::bind(loopback()).unwrap();
+            for _ in 0..FLOOD {
+                let sent = sender.send_to(b"x", transport.local_addr().unwrap());
+                sent.unwrap();
+            }
+            let mut received = Vec::new();
+            while received.iter().sum::<usize>() < FLOOD {
+                received.push(t.take().len());
+                yield_now().await;
+            }
+            let most = received.into_iter().max().unwrap();
+            assert!(
+                (2..=129).contains(&most),
+                "{most} of them between two turns of another task"
+            );
+            transport.close();
+            assert_eq!(until(&t, 1).await, ["lost None"]);
+        });
+    }));
+}

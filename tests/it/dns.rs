@@ -11,8 +11,8 @@ use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 use socket2::{Domain, Type};
 
 use crate::support::{
-    SharedTrace, Trace, Waiting, audited, complete, loopback, real_loop, virtual_loop, warnings_of,
-    watched,
+    SharedTrace, Trace, Waiting, audited, complete, loopback, real_loop, thread_id, virtual_loop,
+    wait_until_asleep, warnings_of, watched,
 };
 
 /// How many threads of this process look names up.
@@ -345,10 +345,11 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
         let event_loop = virtual_loop(&Trace::new());
         let gate = Gate::default();
         let _opener = gate.opener();
-        let before = gate.clone();
+        let (before, sleeper) = (gate.clone(), thread_id());
         event_loop.set_resolver(move |host| {
             match host {
-                "slow" => std::thread::sleep(Duration::from_millis(20)),
+                // So long that a clock which did not stand still would have jumped.
+                "slow" => wait_until_asleep(sleeper),
                 _ => before.pass(),
             }
             Ok(vec![ANSWER])
@@ -419,18 +420,26 @@ fn j4_idle_threads_go_by_themselves() {
 #[test]
 fn a_slow_look_up_is_warned_of_in_debug_mode() {
     audited(watched(|| {
+        let slow = Duration::from_millis(50);
         let event_loop = EventLoop::builder()
             .debug(true)
-            .slow_callback_duration(Duration::from_millis(50))
+            .slow_callback_duration(slow)
             .build()
             .unwrap();
-        event_loop.set_resolver(|_| {
-            std::thread::sleep(Duration::from_millis(60));
+        let gate = Gate::default();
+        let _opener = gate.opener();
+        let before = gate.clone();
+        event_loop.set_resolver(move |_| {
+            before.pass();
             Ok(vec![ANSWER])
         });
         let lines = warnings_of(|| {
             complete(&event_loop, async {
-                lookup_host(("tortoise", 1)).await.unwrap();
+                let look_up = create_task(lookup_host(("tortoise", 1)));
+                // It has begun before the time is taken that it lasts at least.
+                yield_now().await;
+                get_running_loop().call_later(slow, move || gate.open());
+                look_up.await.unwrap().unwrap();
             });
         });
         let about = lines.iter().filter(|line| line.contains("tortoise"));

@@ -14,8 +14,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, one_turn, real_loop,
-    virtual_loop, wait_until_gone, watched,
+    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, one_turn, real_loop, thread_id,
+    virtual_loop, wait_until_asleep, wait_until_gone, watched,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -387,14 +387,14 @@ fn the_newest_waker_is_the_one_that_is_woken() {
 fn a_virtual_clock_stands_still_while_a_job_is_under_way() {
     audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
-        let start = event_loop.time();
+        let (start, sleeper) = (event_loop.time(), thread_id());
         event_loop
             .run_until_complete(async move {
                 let handle = get_running_loop();
                 let tick = create_task(sleep(HOUR));
-                to_thread(|| thread::sleep(Duration::from_millis(20)))
-                    .await
-                    .unwrap();
+                // So long that a clock which did not stand still would have jumped.
+                let job = to_thread(move || wait_until_asleep(sleeper));
+                job.await.unwrap();
                 assert_eq!(handle.time(), start, "time passed during the job");
                 tick.await.unwrap();
                 assert_eq!(handle.time(), start + HOUR);

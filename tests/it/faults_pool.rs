@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use callsoon::{
     EventLoop, ExecutorError, ExecutorFuture, ThreadPoolExecutor, create_task, run_in_executor,
-    to_thread,
+    to_thread, yield_now,
 };
 
 use crate::support::{
@@ -208,7 +208,8 @@ fn j3_a_shutdown_does_not_block_the_loop_and_ends_with_the_last_job() {
                 handle.shutdown_default_executor(20 * SECOND).await.unwrap();
                 t2.push("shut down");
             });
-            callsoon::sleep(Duration::from_millis(5)).await;
+            // The shutdown begins in this turn.
+            yield_now().await;
             let refused = to_thread(|| ()).await;
             assert!(matches!(refused, Err(ExecutorError::ShutDown)));
             t.push("the loop goes on");

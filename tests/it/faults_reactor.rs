@@ -17,7 +17,7 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, loopback, one_turn,
+    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, looks, loopback, one_turn,
     readable_within, real_loop, std_pair, stream_and_peer, turns_in, until, watched,
 };
 
@@ -65,11 +65,11 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
                     byte[0]
                 }
             }));
-            sleep(Duration::from_millis(1)).await;
+            looks(2).await;
             assert_eq!(polls.get(), 1);
             for _ in 0..10 {
                 stale_peer.write_all(b"stale").unwrap();
-                sleep(Duration::from_millis(1)).await;
+                looks(2).await;
             }
             assert_eq!(
                 polls.get(),
@@ -119,7 +119,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
             let reader = create_task(polls.clone().of(async move {
                 let _ = stream.read(&mut [0]).await;
             }));
-            sleep(Duration::from_millis(5)).await;
+            looks(2).await;
             assert_eq!(polls.get(), 1);
             drop(third_peer);
             reader.await.unwrap();
@@ -135,7 +135,7 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async move {
             let stream = TcpStream::from_std(ours).unwrap();
-            sleep(Duration::from_millis(1)).await;
+            looks(2).await;
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
@@ -160,7 +160,7 @@ fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
         complete(&event_loop, async {
             let number = ours.as_raw_fd();
             let stream = TcpStream::from_std(ours).unwrap();
-            sleep(Duration::from_millis(1)).await;
+            looks(2).await;
             dup_onto(&stranger, number);
             drop(stream);
         });
@@ -422,7 +422,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predeces
             first_peer.write_all(b"1").unwrap();
             second_peer.write_all(b"2").unwrap();
             until(|| reopened.get()).await;
-            sleep(Duration::from_millis(5)).await;
+            looks(2).await;
             trace.expect(["made"]);
             third_peer.write_all(b"3").unwrap();
             drop(third_peer);

@@ -11,7 +11,8 @@ use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep};
 
 use crate::support::{
-    DropProbe, Trace, audited, complete, counted_fds, loopback, real_loop, virtual_loop, watched,
+    DropProbe, Trace, audited, complete, counted_fds, loopback, real_loop, until, virtual_loop,
+    watched,
 };
 
 /// The delay of all races here.
@@ -318,7 +319,9 @@ fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
             let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
             let open = counted_fds();
             let task = create_task(async move { options.connect(silent).await });
-            sleep(ms(10)).await;
+            // All three are under way, or it is over because there is no way out of this machine.
+            let sources = || get_running_loop().metrics().sources;
+            until(|| sources() == 3 || task.done()).await;
             task.cancel();
             let _ = task.await;
             assert_eq!(counted_fds(), open);

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use callsoon::{
@@ -11,7 +11,7 @@ use callsoon::{
     defer_async_drop, get_running_loop, run, sleep, to_thread, yield_now,
 };
 
-use crate::support::{DropProbe, Trace, audited, panic_text};
+use crate::support::{DropProbe, Trace, audited, panic_text, thread_id, wait_until_asleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -201,10 +201,13 @@ fn jobs_of_the_default_executor_are_waited_for() {
             Arc::new(AtomicBool::new(false)),
         );
         let (begin, end) = (Arc::clone(&begun), Arc::clone(&done));
+        let (runner, (ends, ended)) = (thread_id(), mpsc::channel());
         run(async move {
             create_task(to_thread(move || {
                 begin.store(true, SeqCst);
-                std::thread::sleep(Duration::from_millis(20));
+                // Until the main task has ended, and its runner waits for nothing but this job.
+                ended.recv().unwrap();
+                wait_until_asleep(runner);
                 end.store(true, SeqCst);
             }))
             .detach();
@@ -212,6 +215,7 @@ fn jobs_of_the_default_executor_are_waited_for() {
             while !begun.load(SeqCst) {
                 yield_now().await;
             }
+            ends.send(()).unwrap();
         })
         .unwrap();
         assert!(done.load(SeqCst));

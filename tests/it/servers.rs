@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
-use callsoon::{create_task, get_running_loop, sleep, yield_now};
+use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
     Recorder, Trace, Waiting, audited, complete, loopback, real_loop, reset, until, watched,
@@ -104,7 +104,8 @@ fn waiting_may_begin_before_closing_and_the_clients_may_be_gone_first() {
         let mut client = connect(&server);
         ask(&mut client).await;
         drop(client);
-        sleep(Duration::from_millis(5)).await;
+        // The server has noticed.
+        until(|| get_running_loop().metrics().sources == 1).await;
         assert!(!waiting.done());
         server.close();
         waiting.await.unwrap();

@@ -8,11 +8,11 @@ use std::os::fd::AsRawFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
+use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, loopback, real_loop, turns_in, watched,
+    Trace, Waiting, audited, complete, counted_fds, looks, loopback, real_loop, turns_in, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -197,7 +197,7 @@ fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
                 let client = client();
                 let mut attempt = Waiting::new(handle.sock_connect(&client, &address));
                 if attempt.poll().is_none() {
-                    sleep(Duration::from_millis(5)).await;
+                    looks(2).await;
                     if attempt.poll().is_none() {
                         assert_eq!(handle.metrics().sources, 1);
                         drop(attempt);
@@ -287,9 +287,7 @@ fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
             drop(fresh);
             stale_far.send(b"stale").unwrap();
             let mut waiting = Waiting::begun(handle.sock_recv(&near, 8));
-            for _ in 0..10 {
-                sleep(Duration::from_millis(1)).await;
-            }
+            looks(10).await;
             assert!(!waiting.is_woken());
             fresh_far.send(b"fresh").unwrap();
             while !waiting.is_woken() {
@@ -367,8 +365,7 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
             far.send(b"z").unwrap();
             assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"z");
             far.send(b"z").unwrap();
-            yield_now().await;
-            sleep(Duration::from_millis(1)).await;
+            looks(2).await;
             t.push(handle.metrics().sources);
             assert!(handle.remove_reader(&near));
             t.push(handle.metrics().sources);

@@ -15,8 +15,8 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, sleep, yield_now};
 
 use crate::support::{
-    CountingWaker, Polls, Trace, audited, complete, counted_fds, fill, loopback, one_turn,
-    poll_once, real_loop, reset, std_pair, stream_and_peer, stream_pair, watched,
+    CountingWaker, Polls, Trace, audited, complete, counted_fds, fill, looks, loopback, one_turn,
+    poll_once, real_loop, reset, std_pair, stream_and_peer, stream_pair, until, watched,
 };
 
 /// More than any socket buffer takes, so that both sides have to wait for each other.
@@ -470,7 +470,8 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
                 .map(|_| create_task(TcpStream::connect(address)))
                 .collect();
             // A client that fits is connected as soon as the loop looks; the others hear nothing for a second.
-            sleep(Duration::from_millis(50)).await;
+            until(|| attempts.iter().any(|attempt| attempt.done())).await;
+            looks(2).await;
             let waiting = attempts.iter().filter(|attempt| !attempt.done()).count();
             assert!((1..8).contains(&waiting), "{waiting} of 8 wait");
             for attempt in &attempts {

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::net::UdpSocket;
-use callsoon::{create_task, sleep, yield_now};
+use callsoon::{create_task, yield_now};
 
 use crate::support::{
-    Polls, Trace, Waiting, audited, complete, loopback, real_loop, turns_in, watched,
+    Polls, Trace, Waiting, audited, complete, loopback, real_loop, turns_in, until, watched,
 };
 
 async fn bound() -> UdpSocket {
@@ -173,8 +173,7 @@ fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
             {
                 let waiting = Waiting::begun(other.recv(&mut buffer));
                 one.send(b"late").await.unwrap();
-                sleep(Duration::from_millis(1)).await;
-                assert!(waiting.is_woken());
+                until(|| waiting.is_woken()).await;
             }
             assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
         });

@@ -16,7 +16,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
             callsoon::create_task(async move {
                 // A connection that fails ends; the load generator notices.
                 let _ = match work {
-                    Work::Echo => echo(&stream).await,
+                    Work::Echo | Work::Lines => echo(&stream).await,
                     Work::Sink => sink(&stream).await,
                 };
             });

@@ -21,7 +21,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     // Closed connections leave holes that nobody fills: a server lives for one row.
     let mut connections: Vec<Option<TcpStream>> = Vec::new();
     let mut buffer = match work {
-        Work::Echo => vec![0; super::BUFFER],
+        Work::Echo | Work::Lines => vec![0; super::BUFFER],
         Work::Sink => vec![0; super::BULK_BUFFER],
     };
     let mut events = Vec::new();
@@ -78,7 +78,7 @@ fn answer(
             Ok(0) => return Ok(false),
             Ok(count) => {
                 // A message of 64 bytes always fits the socket's buffer; a client that does not read is cut off.
-                if work == Work::Echo {
+                if work != Work::Sink {
                     stream.write_all(&buffer[..count])?;
                 }
                 if count < buffer.len() && !closing {

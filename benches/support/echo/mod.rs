@@ -48,12 +48,22 @@ const DESCRIPTORS: libc::rlim_t = 6000;
 pub(crate) enum Work {
     /// Sends it back.
     Echo,
+    /// Sends each line back once it is whole: what buffered readers are for.
+    Lines,
     /// Reads it to its end and closes.
     Sink,
 }
 
+/// Whether `peer` has a form that reads by line; one that has none would only echo.
+pub(crate) fn reads_lines(peer: &str) -> bool {
+    ["streams", "tokio", "smol"].contains(&peer)
+}
+
 /// Serves as `peer`, for ever.
 pub(crate) fn serve(peer: &str, work: Work) -> Result<(), Failure> {
+    if work == Work::Lines && !reads_lines(peer) {
+        return Err(format!("{peer} has no buffered reader").into());
+    }
     match peer {
         "callsoon" | "net" => callsoon_server::serve(work),
         "protocol" => protocol_server::serve(work),

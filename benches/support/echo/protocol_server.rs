@@ -21,7 +21,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     callsoon::run(async {
         let event_loop = callsoon::get_running_loop();
         let server = match work {
-            Work::Echo => event_loop.create_server(|| Echo, super::ANYWHERE).await?,
+            Work::Echo | Work::Lines => event_loop.create_server(|| Echo, super::ANYWHERE).await?,
             Work::Sink => event_loop.create_server(|| Sink, super::ANYWHERE).await?,
         };
         super::announce(server.local_addr().ok_or("no address")?);

@@ -5,7 +5,8 @@ use std::net::{TcpListener, TcpStream};
 
 use async_executor::LocalExecutor;
 use async_io::Async;
-use futures_lite::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::io::BufReader;
+use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 use super::Work;
 use crate::support::rounds::Failure;
@@ -21,6 +22,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
                 // A connection that fails ends; the load generator notices.
                 let _ = match work {
                     Work::Echo => echo(stream).await,
+                    Work::Lines => lines(&stream).await,
                     Work::Sink => sink(stream).await,
                 };
             });
@@ -38,6 +40,17 @@ async fn echo(mut stream: Async<TcpStream>) -> io::Result<()> {
         }
         stream.write_all(&buffer[..count]).await?;
     }
+}
+
+async fn lines(stream: &Async<TcpStream>) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(super::BUFFER, stream);
+    let mut writer = stream;
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        writer.write_all(&line).await?;
+        line.clear();
+    }
+    Ok(())
 }
 
 async fn sink(mut stream: Async<TcpStream>) -> io::Result<()> {

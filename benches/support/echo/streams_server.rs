@@ -11,6 +11,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
     callsoon::run(async {
         let client = async move |reader, writer| match work {
             Work::Echo => echo(reader, writer).await,
+            Work::Lines => lines(reader, writer).await,
             Work::Sink => sink(reader).await,
         };
         let server = start_server(client, super::ANYWHERE).await?;
@@ -29,6 +30,14 @@ async fn echo(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> 
         writer.write(&buffer[..count]);
         writer.drain().await?;
     }
+}
+
+async fn lines(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
+    while let Some(line) = reader.next_line().await.map_err(io::Error::other)? {
+        writer.write(&line);
+        writer.drain().await?;
+    }
+    Ok(())
 }
 
 async fn sink(mut reader: StreamReader) -> io::Result<()> {

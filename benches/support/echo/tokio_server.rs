@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -22,6 +22,7 @@ pub(crate) fn serve(work: Work) -> Result<(), Failure> {
                 // A connection that fails ends; the load generator notices.
                 let _ = match work {
                     Work::Echo => echo(stream).await,
+                    Work::Lines => lines(stream).await,
                     Work::Sink => sink(stream).await,
                 };
             }));
@@ -38,6 +39,17 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..count]).await?;
     }
+}
+
+async fn lines(mut stream: TcpStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut reader = BufReader::with_capacity(super::BUFFER, reader);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await? > 0 {
+        writer.write_all(&line).await?;
+        line.clear();
+    }
+    Ok(())
 }
 
 async fn sink(mut stream: TcpStream) -> io::Result<()> {

@@ -30,7 +30,7 @@ pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
 };
-pub(crate) use recorder::{Recorder, until};
+pub(crate) use recorder::{Recorder, looks, until};
 pub(crate) use scratch::Scratch;
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;

@@ -12,7 +12,7 @@ pub(crate) fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Waits until a thread of this process sleeps in the kernel. It says so itself, in `/proc`, so this is a handshake and
+/// Waits until a thread, of this process or another, sleeps in the kernel. It says so itself, in `/proc`, so this is a handshake and
 /// no guess: a thread that never sleeps fails the test.
 #[track_caller]
 pub(crate) fn wait_until_asleep(thread_id: i32) {
@@ -24,7 +24,7 @@ pub(crate) fn wait_until_asleep(thread_id: i32) {
 }
 
 fn state(thread_id: i32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/stat")).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{thread_id}/task/{thread_id}/stat")).unwrap();
     // The name, in parentheses, may hold anything.
     let rest = &stat[stat.rfind(')').unwrap() + 2..];
     rest.chars().next().unwrap()

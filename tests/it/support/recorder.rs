@@ -105,3 +105,13 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
         yield_now().await;
     }
 }
+
+/// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already; what
+/// local sockets and pipes have done by now is in the second.
+pub(crate) async fn looks(count: u64) {
+    let handle = callsoon::get_running_loop();
+    let last = handle.metrics().looks + count;
+    while handle.metrics().looks < last {
+        yield_now().await;
+    }
+}

@@ -1,0 +1,173 @@
+//! The system's `getaddrinfo` and `getnameinfo`, with all that they know.
+//!
+//! What needs no server is answered at once; everything else is asked on the resolver's threads. Unlike
+//! [`lookup_host`](crate::net::lookup_host) this is the system's word: no resolver of the program's is asked.
+
+use std::ffi::CString;
+use std::io;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::net::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
+use crate::net::resolver::ask;
+use crate::sys::dns::{self, Answer, Hints};
+
+/// What [`LoopHandle::getaddrinfo`] is to look for; the default is anything.
+///
+/// ```
+/// use callsoon::net::AddrInfoHints;
+/// use socket2::{Domain, Type};
+/// let hints = AddrInfoHints { family: Some(Domain::IPV4), socktype: Some(Type::STREAM), ..AddrInfoHints::default() };
+/// ```
+#[derive(Clone, Copy, Default, Debug)]
+pub struct AddrInfoHints {
+    /// IPv4 or IPv6 only.
+    pub family: Option<Domain>,
+    /// One kind of socket only.
+    pub socktype: Option<Type>,
+    /// One protocol only.
+    pub protocol: Option<Protocol>,
+    /// `AI_…` flags.
+    pub flags: i32,
+}
+
+/// One answer of [`LoopHandle::getaddrinfo`]: what a socket for it is made of.
+///
+/// ```
+/// # callsoon::run(async {
+/// # use callsoon::net::{AddrInfo, AddrInfoHints};
+/// let event_loop = callsoon::get_running_loop();
+/// let answers: Vec<AddrInfo> = event_loop.getaddrinfo(Some("::1"), Some("80"), AddrInfoHints::default()).await?;
+/// assert_eq!(answers[0].sockaddr.as_socket(), "[::1]:80".parse().ok());
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AddrInfo {
+    /// The address family.
+    pub family: Domain,
+    /// The kind of socket.
+    pub socktype: Type,
+    /// The protocol, where the system names one.
+    pub protocol: Option<Protocol>,
+    /// The host's own name, in the first answer, if it was asked for by `AI_CANONNAME`.
+    pub canonname: Option<String>,
+    /// The address, with its port.
+    pub sockaddr: SockAddr,
+}
+
+impl From<Answer> for AddrInfo {
+    fn from(answer: Answer) -> Self {
+        Self {
+            family: answer.family.into(),
+            socktype: answer.socktype.into(),
+            protocol: (answer.protocol != 0).then(|| answer.protocol.into()),
+            canonname: answer.canonname,
+            sockaddr: answer.address,
+        }
+    }
+}
+
+impl LoopHandle {
+    /// The system's `getaddrinfo`: all kinds of sockets that reach a service of a host. Without a host it is this
+    /// machine, without a service the port is 0. A numeric host and service take no thread. A resolver that was set by
+    /// [`set_resolver`](Self::set_resolver) is not asked: this is the system's word.
+    ///
+    /// # Errors
+    /// As of [`lookup_host`](crate::net::lookup_host).
+    ///
+    /// # Cancellation
+    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// use callsoon::net::AddrInfoHints;
+    /// let event_loop = callsoon::get_running_loop();
+    /// let hints = AddrInfoHints { socktype: Some(socket2::Type::STREAM), ..AddrInfoHints::default() };
+    /// let answers = event_loop.getaddrinfo(Some("127.0.0.1"), Some("80"), hints).await?;
+    /// assert_eq!(answers[0].sockaddr.as_socket(), "127.0.0.1:80".parse().ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn getaddrinfo(
+        &self,
+        host: Option<&str>,
+        service: Option<&str>,
+        hints: AddrInfoHints,
+    ) -> io::Result<Vec<AddrInfo>> {
+        let mut wanted = Hints {
+            flags: hints.flags,
+            family: hints.family.map_or(0, i32::from),
+            socktype: hints.socktype.map_or(0, i32::from),
+            protocol: hints.protocol.map_or(0, i32::from),
+        };
+        let by_number = |host: &str| {
+            let plain = host.split_once('%').map_or(host, |(host, _)| host);
+            plain.parse::<IpAddr>().is_ok() || ends_in_a_number(plain)
+        };
+        let numeric_host = host.is_none_or(by_number);
+        if let Some(host) = host.filter(|_| !numeric_host) {
+            check_name(host)?;
+        }
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if service.is_some_and(|text| digits(text) && text.parse::<u16>().is_err()) {
+            return Err(invalid("the port is no number from 0 to 65535"));
+        }
+        let numeric_service = service.is_none_or(digits);
+        let text = |text: Option<&str>| {
+            let text = text.map(CString::new).transpose();
+            text.map_err(|_| invalid("a host or service name holds a NUL byte"))
+        };
+        let (name, port) = (text(host)?, text(service)?);
+        if numeric_host {
+            wanted.flags |= libc::AI_NUMERICHOST;
+        }
+        let question = move || {
+            let answers = dns::getaddrinfo(name.as_deref(), port.as_deref(), wanted)?;
+            Ok(answers.into_iter().map(AddrInfo::from).collect())
+        };
+        if numeric_host && numeric_service {
+            return question();
+        }
+        let begun = Instant::now();
+        let answers = ask(self, question)?.await;
+        warn_if_slow(self, host.unwrap_or_default(), begun);
+        answers
+    }
+
+    /// The system's `getnameinfo`: host and service of an address, with `NI_…` flags. Where both are wanted as numbers
+    /// it takes no thread.
+    ///
+    /// # Errors
+    /// As of [`lookup_host`](crate::net::lookup_host).
+    ///
+    /// # Cancellation
+    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
+    /// let flags = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
+    /// let names = callsoon::get_running_loop().getnameinfo(&address.into(), flags).await?;
+    /// assert_eq!(names, ("127.0.0.1".to_owned(), "80".to_owned()));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn getnameinfo(
+        &self,
+        address: &SockAddr,
+        flags: i32,
+    ) -> io::Result<(String, String)> {
+        const NUMERIC: i32 = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
+        if flags & NUMERIC == NUMERIC {
+            return Ok(dns::getnameinfo(address, flags)?);
+        }
+        let address = address.clone();
+        let question = move || Ok(dns::getnameinfo(&address, flags)?);
+        ask(self, question)?.await
+    }
+}

@@ -1,0 +1,299 @@
+//! How an endpoint comes to be: of addresses, or of a socket that exists already.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::Location;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::net::dns::{Target, ToSocketAddrs};
+use crate::net::udp::UdpSocket;
+use crate::transport::datagram::handle::invalid;
+use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
+
+impl LoopHandle {
+    /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Await what it gives, after naming a local address, a
+    /// remote one, or both; `factory` is called when the socket is there, and `connection_made` before this returns.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let (transport, protocol) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn create_datagram_endpoint<F, P>(&self, factory: F) -> CreateDatagramEndpoint<F>
+    where
+        F: FnOnce() -> P + 'static,
+        P: DatagramProtocol,
+    {
+        CreateDatagramEndpoint {
+            handle: self.clone(),
+            factory,
+            local: None,
+            remote: None,
+            reuse_port: false,
+            allow_broadcast: false,
+            location: Location::caller(),
+        }
+    }
+
+    /// Makes an endpoint of a socket that exists already, UDP's or a Unix socket's, connected or not.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # use callsoon::net::{Unix, UnixDatagram};
+    /// # struct Nothing; impl DatagramProtocol<Unix> for Nothing {}
+    /// # callsoon::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let (near, far) = UnixDatagram::pair()?;
+    /// let (transport, _) = event_loop.create_datagram_endpoint_on(near, || Nothing);
+    /// transport.sendto(b"hello", None)?;
+    /// assert_eq!(far.recv(&mut [0; 16]).await?, 5);
+    /// transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn create_datagram_endpoint_on<K, P>(
+        &self,
+        socket: DatagramSocket<K>,
+        factory: impl FnOnce() -> P,
+    ) -> (DatagramTransport<K>, Rc<P>)
+    where
+        K: DatagramKind,
+        P: DatagramProtocol<K>,
+    {
+        let location = Location::caller();
+        self.open_endpoint(socket, factory, location)
+    }
+
+    fn open_endpoint<K, P>(
+        &self,
+        socket: DatagramSocket<K>,
+        factory: impl FnOnce() -> P,
+        location: &'static Location<'static>,
+    ) -> (DatagramTransport<K>, Rc<P>)
+    where
+        K: DatagramKind,
+        P: DatagramProtocol<K>,
+    {
+        let protocol = Rc::new(factory());
+        let own: Rc<dyn DatagramProtocol<K>> = Rc::clone(&protocol) as _;
+        let transport = DatagramTransport {
+            endpoint: Rc::new(Endpoint {
+                handle: self.clone(),
+                peer: socket.peer_addr().ok(),
+                socket: RefCell::new(Some(Rc::new(socket))),
+                protocol: RefCell::new(Some(own)),
+                waiting: RefCell::new(VecDeque::new()),
+                size: Cell::new(0),
+                paused: Cell::new(false),
+                closing: Cell::new(false),
+                lost: Cell::new(false),
+                refused: Cell::new(0),
+                task: Cell::new(None),
+                location,
+            }),
+        };
+        transport.enter("connection_made", |protocol| {
+            protocol.connection_made(&transport);
+        });
+        let task = self.task_builder().name("datagram endpoint");
+        task.spawn(transport.clone().drive()).detach();
+        (transport, protocol)
+    }
+}
+
+/// How a UDP endpoint is made. See [`LoopHandle::create_datagram_endpoint`].
+///
+/// ```
+/// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+/// # struct Nothing; impl DatagramProtocol for Nothing {}
+/// # callsoon::run(async {
+/// let event_loop = callsoon::get_running_loop();
+/// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0");
+/// let (transport, _) = endpoint.allow_broadcast(true).await?;
+/// transport.close();
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[must_use = "it makes nothing until it is awaited"]
+pub struct CreateDatagramEndpoint<F> {
+    handle: LoopHandle,
+    factory: F,
+    local: Option<io::Result<Target>>,
+    remote: Option<io::Result<Target>>,
+    reuse_port: bool,
+    allow_broadcast: bool,
+    location: &'static Location<'static>,
+}
+
+impl<F> CreateDatagramEndpoint<F> {
+    /// Binds to this address; a name is looked up.
+    ///
+    /// ```
+    /// # use callsoon::transport::DatagramProtocol;
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
+        self.local = Some(address.into_target());
+        self
+    }
+
+    /// Connects to this address: others are neither heard nor sent to. A name is looked up.
+    ///
+    /// ```
+    /// # use callsoon::transport::DatagramProtocol;
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).remote_addr("127.0.0.1:9");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remote_addr(mut self, address: impl ToSocketAddrs) -> Self {
+        self.remote = Some(address.into_target());
+        self
+    }
+
+    /// `SO_REUSEPORT`: several sockets share the port. Off by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::DatagramProtocol;
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).reuse_port(true);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// `SO_BROADCAST`: datagrams may go to everybody in the network. Off by default.
+    ///
+    /// ```
+    /// # use callsoon::transport::DatagramProtocol;
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).allow_broadcast(true);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allow_broadcast(mut self, allow: bool) -> Self {
+        self.allow_broadcast = allow;
+        self
+    }
+
+    /// A socket for the first pair of addresses of one family that can be bound and connected.
+    async fn socket(&mut self) -> io::Result<UdpSocket> {
+        let local = addresses(&self.handle, self.local.take()).await?;
+        let remote = addresses(&self.handle, self.remote.take()).await?;
+        if local.is_empty() && remote.is_empty() {
+            return Err(invalid("a local or a remote address is wanted"));
+        }
+        let mut last = None;
+        for (local, remote) in pairs(&local, &remote) {
+            match self.bound(local, remote) {
+                Ok(socket) => {
+                    let socket = mio::net::UdpSocket::from_std(socket.into());
+                    return UdpSocket::watch(&self.handle, socket, ());
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| invalid("the two addresses are of different families")))
+    }
+
+    fn bound(&self, local: Option<SocketAddr>, remote: Option<SocketAddr>) -> io::Result<Socket> {
+        let Some(family) = local.or(remote).map(Domain::for_address) else {
+            return Err(invalid("a local or a remote address is wanted"));
+        };
+        let socket = Socket::new(family, Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if self.reuse_port {
+            crate::net::listen_options::reuse_port(&socket)?;
+        }
+        socket.set_broadcast(self.allow_broadcast)?;
+        if let Some(local) = local {
+            socket.bind(&local.into())?;
+        }
+        if let Some(remote) = remote {
+            socket.connect(&remote.into())?;
+        }
+        Ok(socket)
+    }
+}
+
+async fn addresses(
+    handle: &LoopHandle,
+    target: Option<io::Result<Target>>,
+) -> io::Result<Vec<SocketAddr>> {
+    match target.transpose()? {
+        None => Ok(Vec::new()),
+        Some(target) => target.addresses(handle).await,
+    }
+}
+
+/// What can be tried: every address where there is one kind, and pairs of one family where there are both.
+fn pairs(
+    local: &[SocketAddr],
+    remote: &[SocketAddr],
+) -> Vec<(Option<SocketAddr>, Option<SocketAddr>)> {
+    if remote.is_empty() {
+        return local.iter().map(|&local| (Some(local), None)).collect();
+    }
+    if local.is_empty() {
+        return remote.iter().map(|&remote| (None, Some(remote))).collect();
+    }
+    let mut pairs = Vec::new();
+    for &local in local {
+        let fitting = remote.iter().filter(|it| it.is_ipv6() == local.is_ipv6());
+        pairs.extend(fitting.map(|&remote| (Some(local), Some(remote))));
+    }
+    pairs
+}
+
+impl<F, P> IntoFuture for CreateDatagramEndpoint<F>
+where
+    F: FnOnce() -> P + 'static,
+    P: DatagramProtocol,
+{
+    type Output = io::Result<(DatagramTransport, Rc<P>)>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let socket = self.socket().await?;
+            let Self {
+                handle,
+                factory,
+                location,
+                ..
+            } = self;
+            Ok(handle.open_endpoint(socket, factory, location))
+        })
+    }
+}
+
+impl<F> fmt::Debug for CreateDatagramEndpoint<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateDatagramEndpoint")
+            .field("reuse_port", &self.reuse_port)
+            .field("allow_broadcast", &self.allow_broadcast)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,212 @@
+//! What a program asks of an endpoint: to send, to close, to tell its names.
+//!
+//! A datagram is sent at once where the system takes it, and copied behind those that wait otherwise.
+
+use std::fmt;
+use std::io;
+
+use crate::kernel::report::run_quietly;
+use crate::net::datagram::DatagramKind;
+use crate::transport::datagram::endpoint::{HIGH, OVERHEAD};
+use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
+
+/// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
+const QUIET_SENDS: u32 = 4;
+
+impl<K: DatagramKind> DatagramTransport<K> {
+    /// Sends a datagram, an empty one too: to `address`, or to the peer of a connected endpoint. It never waits; what the
+    /// system does not take at once is copied and sent later, and what it refuses goes to `error_received`. After the
+    /// endpoint is lost it is dropped.
+    ///
+    /// # Errors
+    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert!(transport.sendto(b"to whom?", None).is_err());
+    /// transport.sendto(b"to myself", Some(transport.local_addr()?))?;
+    /// transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn sendto(&self, data: &[u8], address: Option<K::Address>) -> io::Result<()> {
+        let endpoint = &self.endpoint;
+        match (&endpoint.peer, &address) {
+            (None, None) => return Err(invalid("the endpoint has no peer: an address is wanted")),
+            (Some(peer), Some(address)) if !K::is_same(peer, address) => {
+                return Err(invalid("the endpoint sends to its peer only"));
+            }
+            _ => {}
+        }
+        if endpoint.lost.get() || endpoint.closing.get() {
+            endpoint.refuse();
+            return Ok(());
+        }
+        let address = address.filter(|_| endpoint.peer.is_none());
+        if endpoint.waiting.borrow().is_empty() {
+            match endpoint.send(data, address.as_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.enter("error_received", |protocol| {
+                        protocol.error_received(self, error);
+                    });
+                    return Ok(());
+                }
+                Ok(_) => return Ok(()),
+            }
+        }
+        let mut waiting = endpoint.waiting.borrow_mut();
+        waiting.push_back((data.to_vec(), address));
+        drop(waiting);
+        let size = endpoint.size.get() + data.len() + OVERHEAD;
+        endpoint.size.set(size);
+        endpoint.wake();
+        if size > HIGH && !endpoint.paused.replace(true) {
+            self.enter("pause_writing", |protocol| protocol.pause_writing(self));
+        }
+        Ok(())
+    }
+
+    /// Receives nothing more, sends what waits, and ends with `connection_lost(None)`. Again, it does nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// transport.close();
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn close(&self) {
+        if !self.endpoint.closing.replace(true) {
+            self.endpoint.wake();
+        }
+    }
+
+    /// Closes without sending what waits.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// transport.abort();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn abort(&self) {
+        let left = self.endpoint.waiting.take();
+        drop(left);
+        self.endpoint.size.set(0);
+        self.close();
+        self.endpoint.wake();
+    }
+
+    /// Whether the endpoint is closed or is being closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert!(!transport.is_closing());
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_closing(&self) -> bool {
+        self.endpoint.closing.get() || self.endpoint.lost.get()
+    }
+
+    /// How much waits to be sent: the bytes, and eight more for each datagram.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert_eq!(transport.write_buffer_size(), 0);
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_buffer_size(&self) -> usize {
+        self.endpoint.size.get()
+    }
+
+    /// The address that the endpoint is bound to.
+    ///
+    /// # Errors
+    /// What the system says; `NotConnected` once the endpoint is lost.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert!(transport.local_addr()?.port() > 0);
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn local_addr(&self) -> io::Result<K::Address> {
+        let socket = self.endpoint.socket.borrow().clone();
+        socket.ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// The address that the endpoint is connected to, if it is.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).remote_addr("127.0.0.1:9").await?;
+    /// assert_eq!(transport.peer_addr(), "127.0.0.1:9".parse().ok().as_ref());
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn peer_addr(&self) -> Option<&K::Address> {
+        self.endpoint.peer.as_ref()
+    }
+}
+
+impl<K: DatagramKind> Endpoint<K> {
+    /// Counts a datagram that comes too late, and says so from the fifth on.
+    fn refuse(&self) {
+        let refused = self.refused.get();
+        self.refused.set(refused.saturating_add(1));
+        if refused >= QUIET_SENDS {
+            let location = self.location;
+            run_quietly(
+                || tracing::warn!(target: "callsoon", %location, "sendto on an endpoint that is closed"),
+            );
+        }
+    }
+}
+
+pub(crate) fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+impl<K: DatagramKind> fmt::Debug for DatagramTransport<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramTransport")
+            .field("socket", &self.endpoint.socket.borrow().as_deref())
+            .field("closing", &self.is_closing())
+            .field("waiting", &self.endpoint.size.get())
+            .finish()
+    }
+}

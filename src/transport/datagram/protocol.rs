@@ -1,0 +1,143 @@
+//! What a program does with datagrams, a protocol, and what it is given for it, a transport.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::net::udp::Udp;
+
+/// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
+///
+/// `connection_made` comes first and once, `connection_lost` once and last; `pause_writing` and `resume_writing` alternate.
+/// A panic in one of them goes to the exception handler, and the endpoint stays open.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use callsoon::transport::{DatagramProtocol, DatagramTransport};
+///
+/// struct Echo;
+///
+/// impl DatagramProtocol for Echo {
+///     fn datagram_received(&self, transport: &DatagramTransport, data: &[u8], from: SocketAddr) {
+///         transport.sendto(data, Some(from)).unwrap();
+///     }
+/// }
+/// ```
+#[allow(
+    unused_variables,
+    reason = "a default does nothing with what it is given"
+)]
+pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
+    /// The endpoint is open.
+    fn connection_made(&self, transport: &DatagramTransport<K>) {}
+
+    /// A datagram came, whole. One of more than 256 KiB, which only a Unix socket can send, is dropped, and `error_received`
+    /// told of it as `InvalidData`.
+    fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {}
+
+    /// The system says that an earlier datagram could not be sent or received, or one was too long. The endpoint stays open.
+    fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
+
+    /// More is buffered than the high-water mark: stop sending.
+    fn pause_writing(&self, transport: &DatagramTransport<K>) {}
+
+    /// No more than the low-water mark is buffered: go on.
+    fn resume_writing(&self, transport: &DatagramTransport<K>) {}
+
+    /// The endpoint is closed. `error` is `None` where the program has closed it.
+    fn connection_lost(&self, transport: &DatagramTransport<K>, error: Option<io::Error>) {}
+}
+
+impl<K: DatagramKind, P: DatagramProtocol<K> + ?Sized> DatagramProtocol<K> for Rc<P> {
+    fn connection_made(&self, transport: &DatagramTransport<K>) {
+        (**self).connection_made(transport);
+    }
+
+    fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {
+        (**self).datagram_received(transport, data, from);
+    }
+
+    fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {
+        (**self).error_received(transport, error);
+    }
+
+    fn pause_writing(&self, transport: &DatagramTransport<K>) {
+        (**self).pause_writing(transport);
+    }
+
+    fn resume_writing(&self, transport: &DatagramTransport<K>) {
+        (**self).resume_writing(transport);
+    }
+
+    fn connection_lost(&self, transport: &DatagramTransport<K>, error: Option<io::Error>) {
+        (**self).connection_lost(transport, error);
+    }
+}
+
+/// A datagram, and whom it is for where that is not the peer.
+pub(crate) type Waiting<A> = (Vec<u8>, Option<A>);
+
+/// What the endpoint's owner and its task share.
+pub(crate) struct Endpoint<K: DatagramKind> {
+    pub(crate) handle: LoopHandle,
+    /// `None` once lost.
+    pub(crate) socket: RefCell<Option<Rc<DatagramSocket<K>>>>,
+    pub(crate) protocol: RefCell<Option<Rc<dyn DatagramProtocol<K>>>>,
+    /// The address that the socket is connected to.
+    pub(crate) peer: Option<K::Address>,
+    /// Datagrams that wait for the system to take them.
+    pub(crate) waiting: RefCell<VecDeque<Waiting<K::Address>>>,
+    /// Their bytes and what they count for besides.
+    pub(crate) size: Cell<usize>,
+    pub(crate) paused: Cell<bool>,
+    /// Nothing is received any more, and what waits is sent.
+    pub(crate) closing: Cell<bool>,
+    /// `connection_lost` has come, or will next.
+    pub(crate) lost: Cell<bool>,
+    pub(crate) refused: Cell<u32>,
+    /// Wakes the task, to find a datagram waiting or the endpoint closing.
+    pub(crate) task: Cell<Option<Waker>>,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// A datagram endpoint: asyncio's `DatagramTransport`. Clones are the same endpoint, and dropping them closes nothing.
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use callsoon::transport::{DatagramProtocol, DatagramTransport};
+///
+/// struct Once;
+/// impl DatagramProtocol for Once {
+///     fn datagram_received(&self, transport: &DatagramTransport, data: &[u8], _: SocketAddr) {
+///         assert_eq!(data, b"hello");
+///         transport.close();
+///     }
+///     fn connection_lost(&self, _: &DatagramTransport, _: Option<std::io::Error>) {
+///         callsoon::get_running_loop().stop();
+///     }
+/// }
+///
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let (transport, _protocol) = event_loop.run_until_complete(
+///     event_loop.create_datagram_endpoint(|| Once).local_addr("127.0.0.1:0"),
+/// ).unwrap()?;
+/// transport.sendto(b"hello", Some(transport.local_addr()?))?;
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct DatagramTransport<K: DatagramKind = Udp> {
+    pub(crate) endpoint: Rc<Endpoint<K>>,
+}
+
+impl<K: DatagramKind> Clone for DatagramTransport<K> {
+    fn clone(&self) -> Self {
+        Self {
+            endpoint: Rc::clone(&self.endpoint),
+        }
+    }
+}
