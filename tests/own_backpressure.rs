@@ -198,7 +198,11 @@ fn f1_a_file_of_ten_gigabytes_waits_for_a_peer_that_never_reads() {
         while !counting.is_finished() {
             sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(counting.join().unwrap(), sent, "what the position says came");
+        assert_eq!(
+            counting.join().unwrap(),
+            sent,
+            "what the position says came"
+        );
         assert_eq!(told.pauses.get(), 1);
     });
 }

@@ -11,6 +11,7 @@ mod callbacks;
 mod clocks;
 mod contexts;
 mod datagram_endpoints;
+mod datagram_errors;
 mod debug_mode;
 mod dns;
 mod exception_handler;

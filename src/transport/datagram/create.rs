@@ -104,6 +104,7 @@ impl LoopHandle {
                 closing: Cell::new(false),
                 lost: Cell::new(false),
                 refused: Cell::new(0),
+                telling: Cell::new(false),
                 task: Cell::new(None),
                 location,
             }),

@@ -69,25 +69,40 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Receives one datagram, or an error in its place; `false` when nothing is there.
     fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) -> bool {
         match socket.try_recv_from(buffer) {
-            Ok((count, _)) if count > LONGEST => self.enter("error_received", |protocol| {
+            Ok((count, _)) if count > LONGEST => {
                 let what = "a datagram of more than 256 KiB was cut, and is dropped";
-                protocol.error_received(self, io::Error::new(io::ErrorKind::InvalidData, what));
-            }),
+                self.tell(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
             Ok((count, from)) => self.enter("datagram_received", |protocol| {
                 protocol.datagram_received(self, &buffer[..count], from);
             }),
             Err(error) if is_passing(&error) => return false,
-            Err(error) => self.enter("error_received", |protocol| {
-                protocol.error_received(self, error);
-            }),
+            Err(error) => self.tell(error),
         }
         true
     }
 
-    /// Sends what waits, until the system takes no more.
+    /// Tells the protocol of an error. One that comes of what it does about another is told in the loop's line: who sends
+    /// again whenever sending has failed would never come to an end here.
+    pub(crate) fn tell(&self, error: io::Error) {
+        let endpoint = &self.endpoint;
+        if endpoint.telling.replace(true) {
+            let transport = self.clone();
+            let later = move || transport.tell(error);
+            endpoint.handle.queue_call(later, endpoint.location);
+            return;
+        }
+        self.enter("error_received", |protocol| {
+            protocol.error_received(self, error);
+        });
+        endpoint.telling.set(false);
+    }
+
+    /// Sends what waits now, until the system takes no more. What is added meanwhile has its turn later.
     fn flush(&self) {
         let endpoint = &self.endpoint;
-        loop {
+        let waiting = endpoint.waiting.borrow().len();
+        for _ in 0..waiting {
             let Some((data, address)) = endpoint.waiting.borrow_mut().pop_front() else {
                 break;
             };
@@ -102,9 +117,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
                         .size
                         .set(size.saturating_sub(data.len() + OVERHEAD));
                     if let Err(error) = result {
-                        self.enter("error_received", |protocol| {
-                            protocol.error_received(self, error);
-                        });
+                        self.tell(error);
                     }
                 }
             }
@@ -116,7 +129,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
 }
 
 /// Whether trying again later is the answer.
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

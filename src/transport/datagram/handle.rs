@@ -7,7 +7,7 @@ use std::io;
 
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
-use crate::transport::datagram::endpoint::{HIGH, OVERHEAD};
+use crate::transport::datagram::endpoint::{HIGH, OVERHEAD, is_passing};
 use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
 
 /// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
@@ -49,11 +49,9 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let address = address.filter(|_| endpoint.peer.is_none());
         if endpoint.waiting.borrow().is_empty() {
             match endpoint.send(data, address.as_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    self.enter("error_received", |protocol| {
-                        protocol.error_received(self, error);
-                    });
+                    self.tell(error);
                     return Ok(());
                 }
                 Ok(_) => return Ok(()),

@@ -41,6 +41,8 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {}
 
     /// The system says that an earlier datagram could not be sent or received, or one was too long. The endpoint stays open.
+    ///
+    /// Called from within the `sendto` that failed, but never from within itself: of what fails here it is told later.
     fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
 
     /// More is buffered than the high-water mark: stop sending.
@@ -100,6 +102,8 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     /// `connection_lost` has come, or will next.
     pub(crate) lost: Cell<bool>,
     pub(crate) refused: Cell<u32>,
+    /// The protocol is being told of an error.
+    pub(crate) telling: Cell<bool>,
     /// Wakes the task, to find a datagram waiting or the endpoint closing.
     pub(crate) task: Cell<Option<Waker>>,
     pub(crate) location: &'static Location<'static>,
