@@ -69,7 +69,10 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
         let event_loop = real_loop(&trace);
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
+            let ended = Rc::new(Cell::new(false));
+            let end = Rc::clone(&ended);
             let recorder = Recorder::new(&trace).quiet().keep_open();
+            let recorder = recorder.on("eof", move |_| end.set(true));
             let (transport, recorder) = get_running_loop()
                 .connect_accepted_socket(|| recorder, ours)
                 .await
@@ -88,7 +91,7 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
             });
             transport.write(&bytes);
             transport.write_eof();
-            until(|| recorder.received.get() == TEN_MEGABYTES).await;
+            until(|| recorder.received.get() == TEN_MEGABYTES && ended.get()).await;
             until(|| reader.is_finished() && writer.is_finished()).await;
             reader.join().unwrap();
             writer.join().unwrap();
