@@ -163,6 +163,7 @@
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
 //!   transport/file_turn      what waits while a file is sent
+//!   transport/entry          how a protocol is called
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport

@@ -203,3 +203,22 @@ fn broadcast_must_be_allowed_first() {
         });
     }));
 }
+
+#[test]
+fn an_endpoint_is_nobody_s_task() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
+            let (transport, protocol) = endpoint.local_addr(loopback()).await.unwrap();
+            yield_now().await;
+            let others = get_running_loop().all_tasks().len();
+            // The root alone.
+            assert_eq!((others, get_running_loop().metrics().tasks), (1, 0));
+            // Who ends all tasks at the end of a program ends no endpoint.
+            assert!(!transport.is_closing() && !protocol.lost.get());
+            transport.close();
+            until(|| protocol.lost.get()).await;
+        });
+    }));
+}

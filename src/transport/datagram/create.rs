@@ -105,15 +105,11 @@ impl LoopHandle {
                 lost: Cell::new(false),
                 refused: Cell::new(0),
                 telling: Cell::new(false),
-                task: Cell::new(None),
+                context: self.state.peek_context().map(|context| context.copy()),
                 location,
             }),
         };
-        transport.enter("connection_made", |protocol| {
-            protocol.connection_made(&transport);
-        });
-        let task = self.task_builder().name("datagram endpoint");
-        task.spawn(transport.clone().drive()).detach();
+        transport.begin();
         (transport, protocol)
     }
 }

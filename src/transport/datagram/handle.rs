@@ -62,7 +62,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         drop(waiting);
         let size = endpoint.size.get() + data.len() + OVERHEAD;
         endpoint.size.set(size);
-        endpoint.wake();
+        endpoint.look_again_for_writing();
         if size > HIGH && !endpoint.paused.replace(true) {
             self.enter("pause_writing", |protocol| protocol.pause_writing(self));
         }
@@ -83,8 +83,9 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        if !self.endpoint.closing.replace(true) {
-            self.endpoint.wake();
+        let endpoint = &self.endpoint;
+        if !endpoint.closing.replace(true) && endpoint.waiting.borrow().is_empty() {
+            self.lose_soon();
         }
     }
 
@@ -104,8 +105,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let left = self.endpoint.waiting.take();
         drop(left);
         self.endpoint.size.set(0);
-        self.close();
-        self.endpoint.wake();
+        self.endpoint.closing.set(true);
+        self.lose_soon();
     }
 
     /// Whether the endpoint is closed or is being closed.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
+use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
@@ -84,7 +84,7 @@ impl<K: DatagramKind, P: DatagramProtocol<K> + ?Sized> DatagramProtocol<K> for R
 /// A datagram, and whom it is for where that is not the peer.
 pub(crate) type Waiting<A> = (Vec<u8>, Option<A>);
 
-/// What the endpoint's owner and its task share.
+/// An endpoint, which the reactor calls when its socket is ready.
 pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) handle: LoopHandle,
     /// `None` once lost.
@@ -104,8 +104,8 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) refused: Cell<u32>,
     /// The protocol is being told of an error.
     pub(crate) telling: Cell<bool>,
-    /// Wakes the task, to find a datagram waiting or the endpoint closing.
-    pub(crate) task: Cell<Option<Waker>>,
+    /// In which the protocol is called.
+    pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,
 }
 
