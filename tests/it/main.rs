@@ -38,6 +38,7 @@ mod lifecycle;
 mod misuse;
 mod names;
 mod network_drops;
+mod network_options;
 mod operations;
 mod operations_streams;
 mod pipes;
