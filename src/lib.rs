@@ -195,8 +195,7 @@
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
 //!   process/exit             what becomes readable when a child exits
-//!   process/pipe_writer      PipeWriter
-//!   process/pipe_reader      PipeReader
+//!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
 //!   process/communicate      all of a child's input and output
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command

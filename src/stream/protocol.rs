@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 
+use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::wait_queue::{WaitQueue, wake};
 use crate::stream::incoming::Incoming;
@@ -44,6 +45,8 @@ pub(crate) struct StreamProtocol {
     /// The transport wants no more written for now.
     full: Cell<bool>,
     lost: Cell<bool>,
+    /// The other end is a child's.
+    pub(crate) child: Cell<bool>,
     /// What the connection was lost to.
     error: RefCell<Option<io::Error>>,
     /// The one who waits for something to come; a reader is one.
@@ -70,6 +73,7 @@ impl StreamProtocol {
             behind: Cell::new(false),
             full: Cell::new(false),
             lost: Cell::new(false),
+            child: Cell::new(false),
             error: RefCell::new(None),
             reader: Cell::new(None),
             writers: WaitQueue::new(),
@@ -87,6 +91,24 @@ impl StreamProtocol {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(error.kind(), error.to_string()),
         })
+    }
+
+    /// What is said to those who write of an end that was no error.
+    pub(crate) fn nobody_reads(&self) -> io::Error {
+        if self.child.get() {
+            io::ErrorKind::BrokenPipe.into()
+        } else {
+            io::ErrorKind::ConnectionReset.into()
+        }
+    }
+
+    /// Holds a virtual clock while a child is waited for: it must not jump before the child has spoken.
+    pub(crate) fn hold_clock(&self) -> Option<Box<Inhibitor>> {
+        if self.child.get() {
+            self.state.inhibit().map(Box::new)
+        } else {
+            None
+        }
     }
 
     /// Whether a read need not wait: something is kept, or nothing more comes.

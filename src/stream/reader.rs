@@ -4,12 +4,13 @@
 //! that it gives, in one go: a read that is dropped while it waits has taken nothing.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::waker::key_of;
 use crate::kernel::waiters::WaiterId;
@@ -19,7 +20,8 @@ use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
 use crate::transport::ready::Fetched;
 
-/// The reading end of a connection. Dropping it has what comes thrown away.
+/// The reading end of a connection, or of a child's output. Dropping it has what comes thrown away; the end of a pipe it
+/// closes.
 ///
 /// ```
 /// callsoon::run(async {
@@ -99,6 +101,7 @@ impl StreamReader {
     /// ```
     pub fn read_into(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         Fetch {
+            held: self.protocol.hold_clock(),
             reader: self,
             buffer,
             waiting: None,
@@ -125,15 +128,26 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        self.read_all().await?;
+        Ok(self.take_all())
+    }
+
+    /// Reads to the end, and keeps it.
+    pub(crate) async fn read_all(&mut self) -> io::Result<()> {
         loop {
             self.check()?;
             if self.protocol.eof.get() {
-                let mut incoming = self.protocol.incoming.borrow_mut();
-                let count = incoming.len();
-                return Ok(incoming.take(count));
+                return Ok(());
             }
             self.wait_for_more().await;
         }
+    }
+
+    /// Takes what is kept.
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        let mut incoming = self.protocol.incoming.borrow_mut();
+        let count = incoming.len();
+        incoming.take(count)
     }
 
     /// Reads exactly `n` bytes; they may be more than the limit.
@@ -333,11 +347,9 @@ impl StreamReader {
         }
     }
 
-    fn incomplete(&self, expected: Option<usize>) -> ReadError {
-        let mut incoming = self.protocol.incoming.borrow_mut();
-        let count = incoming.len();
+    fn incomplete(&mut self, expected: Option<usize>) -> ReadError {
         ReadError::Incomplete(IncompleteRead {
-            partial: incoming.take(count),
+            partial: self.take_all(),
             expected,
         })
     }
@@ -354,31 +366,22 @@ impl StreamReader {
     }
 
     /// Waits until more has come than there is, or never will.
-    async fn wait_for_more(&mut self) {
+    fn wait_for_more(&mut self) -> More<'_> {
         if self.protocol.behind.replace(false) {
             self.transport.resume_reading();
         }
-        let (protocol, transport) = (&self.protocol, &self.transport);
-        let before = (
-            protocol.incoming.borrow().len(),
-            protocol.eof.get(),
-            protocol.is_lost(),
-        );
-        poll_fn(|context| {
-            let now = (
-                protocol.incoming.borrow().len(),
-                protocol.eof.get(),
-                protocol.is_lost(),
-            );
-            if now != before {
-                return Poll::Ready(());
-            }
-            protocol.wait_to_read(context);
-            // A fetch that was forgotten, not dropped, may have kept a delivery.
-            transport.look_again();
-            Poll::Pending
-        })
-        .await;
+        More {
+            before: self.kept(),
+            held: self.protocol.hold_clock(),
+            reader: self,
+        }
+    }
+
+    /// What a waiting read looks at: how much is kept, and whether more can come.
+    fn kept(&self) -> (usize, bool, bool) {
+        let protocol = &self.protocol;
+        let length = protocol.incoming.borrow().len();
+        (length, protocol.eof.get(), protocol.is_lost())
     }
 
     fn resume_if_caught_up(&self) {
@@ -390,6 +393,28 @@ impl StreamReader {
     }
 }
 
+/// See [`StreamReader::wait_for_more`].
+struct More<'a> {
+    reader: &'a StreamReader,
+    before: (usize, bool, bool),
+    #[expect(dead_code, reason = "it is held, and dropped when there is more")]
+    held: Option<Box<Inhibitor>>,
+}
+
+impl Future for More<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.reader.kept() != self.before {
+            return Poll::Ready(());
+        }
+        self.reader.protocol.wait_to_read(context);
+        // A fetch that was forgotten, not dropped, may have kept a delivery.
+        self.reader.transport.look_again();
+        Poll::Pending
+    }
+}
+
 /// A read that finds nothing kept: it receives straight into its caller's memory, as soon as something is there. So what
 /// a waiting task reads is copied once, by the system.
 struct Fetch<'a, 'b> {
@@ -398,6 +423,8 @@ struct Fetch<'a, 'b> {
     /// Our place in the socket's line, once there was nothing to receive.
     waiting: Option<WaiterId>,
     done: bool,
+    #[expect(dead_code, reason = "it is held, and dropped with the read")]
+    held: Option<Box<Inhibitor>>,
 }
 
 impl Future for Fetch<'_, '_> {

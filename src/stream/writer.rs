@@ -8,9 +8,10 @@ use crate::event_loop::free::yield_now;
 use crate::kernel::loop_state::BUDGET;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::address::Address;
+use crate::transport::flow::InvalidLimits;
 use crate::transport::protocol::Transport;
 
-/// The writing end of a connection. Dropping it closes the connection, after what was written has been sent.
+/// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
 ///
 /// ```
 /// callsoon::run(async {
@@ -79,7 +80,7 @@ impl StreamWriter {
     /// Waits while too much is buffered, until the peer has taken enough of it. Several tasks may wait at a time.
     ///
     /// # Errors
-    /// What the connection was lost to; `ConnectionReset` where it ended without an error.
+    /// What the connection was lost to; where it ended without an error `ConnectionReset`, of a child `BrokenPipe`.
     ///
     /// # Cancellation
     /// Dropped before it is done it changes nothing.
@@ -117,7 +118,7 @@ impl StreamWriter {
             .await;
         match self.protocol.failure() {
             Some(error) => Err(error),
-            None if self.protocol.is_lost() => Err(io::ErrorKind::ConnectionReset.into()),
+            None if self.protocol.is_lost() => Err(self.protocol.nobody_reads()),
             None => Ok(()),
         }
     }
@@ -263,6 +264,43 @@ impl StreamWriter {
     /// ```
     pub fn sockname(&self) -> Option<Address> {
         self.transport.sockname()
+    }
+
+    /// How many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.write(b"taken at once");
+    /// assert_eq!(writer.write_buffer_size(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_buffer_size(&self) -> usize {
+        self.transport.get_write_buffer_size()
+    }
+
+    /// Sets how many bytes may be buffered before [`drain`](Self::drain) waits, and how few let it go on. See
+    /// [`Transport::set_write_buffer_limits`].
+    ///
+    /// # Errors
+    /// Where the low limit would lie above the high one.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.set_write_buffer_limits(Some(1 << 20), None).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.transport.set_write_buffer_limits(high, low)
     }
 
     /// What is underneath: limits, the socket, `abort`.

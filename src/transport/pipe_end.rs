@@ -13,19 +13,23 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use crate::error::LoopClosed;
 use crate::kernel::readiness::Direction;
 use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
 use crate::sys::fork::generation;
-use crate::sys::sigpipe::without_sigpipe;
+use crate::sys::sigpipe::{sigpipe_is_deadly, without_sigpipe};
 
 /// One end of a pipe in non-blocking mode.
 pub(crate) struct PipeEnd {
     file: File,
     /// Which of the two ends.
     pub(crate) direction: Direction,
-    /// Whether it has to be switched back, and by which process: a forked child shares the mode with its parent.
+    /// Whether it has to be switched back.
     was_blocking: bool,
+    /// Whose it is: a forked child shares the pipe and its mode with its parent.
     forks: u32,
+    /// SIGPIPE has to be held back.
+    deadly: bool,
     /// A character device, which may be a terminal.
     device: bool,
     /// The poller has refused it.
@@ -51,7 +55,22 @@ impl PipeEnd {
             direction,
             was_blocking,
             forks: generation(),
+            deadly: true,
             device,
+            always_ready: false,
+        })
+    }
+
+    /// One end of a pipe that this process has made, and whose mode is nobody else's affair.
+    pub(crate) fn own(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
+        set_nonblocking(pipe.as_fd())?;
+        Ok(Self {
+            file: File::from(pipe),
+            direction,
+            was_blocking: false,
+            forks: generation(),
+            deadly: direction == Direction::Write && sigpipe_is_deadly(),
+            device: false,
             always_ready: false,
         })
     }
@@ -74,13 +93,22 @@ impl PipeEnd {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut file = &self.file;
-        without_sigpipe(|| file.write(bytes))
+        self.write(|mut file| file.write(bytes))
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut file = &self.file;
-        without_sigpipe(|| file.write_vectored(pieces))
+        self.write(|mut file| file.write_vectored(pieces))
+    }
+
+    fn write(&self, write: impl FnOnce(&File) -> io::Result<usize>) -> io::Result<usize> {
+        if self.forks != generation() {
+            return Err(LoopClosed.into());
+        }
+        if self.deadly {
+            without_sigpipe(|| write(&self.file))
+        } else {
+            write(&self.file)
+        }
     }
 
     /// Whether nobody will ever read what is written.
