@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 
+use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::wait_queue::{WaitQueue, wake};
@@ -128,6 +129,11 @@ impl StreamProtocol {
         self.lost.get()
     }
 
+    /// Whether the connection is lost, or its loop closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lost.get() || self.state.is_closed()
+    }
+
     /// Whether there is nobody to wait for, and nobody has gone.
     pub(crate) fn may_write(&self) -> bool {
         !self.full.get() && !self.lost.get()
@@ -151,15 +157,20 @@ impl StreamProtocol {
         self.writers.wake_all(&self.state);
     }
 
-    /// Has the reader woken when something comes, or nothing will any more.
-    pub(crate) fn wait_to_read(&self, context: &Context<'_>) {
+    /// Has the reader woken when something comes, or nothing will any more. On a closed loop nobody would tell.
+    pub(crate) fn wait_to_read(&self, context: &Context<'_>) -> Result<(), LoopClosed> {
+        if self.state.is_closed() {
+            return Err(LoopClosed);
+        }
         let former = self.reader.replace(Some(context.waker().clone()));
         drop(former);
+        Ok(())
     }
 
-    /// Waits until `is_so`, which changes with `full` and `lost` only.
+    /// Waits until `is_so`, which changes with `full` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
-        self.writers.wait_until(|| is_so(self)).await;
+        let is_so = || is_so(self) || self.is_over();
+        self.writers.wait_until(is_so).await;
     }
 
     /// After bytes have come.

@@ -139,7 +139,7 @@ impl StreamReader {
             if self.protocol.eof.get() {
                 return Ok(());
             }
-            self.wait_for_more().await;
+            self.wait_for_more().await?;
         }
     }
 
@@ -180,7 +180,7 @@ impl StreamReader {
             if self.protocol.eof.get() {
                 return Err(self.incomplete(Some(n)));
             }
-            self.wait_for_more().await;
+            self.wait_for_more().await?;
         }
     }
 
@@ -318,7 +318,7 @@ impl StreamReader {
             if self.protocol.eof.get() {
                 return Err(self.incomplete(None));
             }
-            self.wait_for_more().await;
+            self.wait_for_more().await?;
         }
     }
 
@@ -361,7 +361,7 @@ impl StreamReader {
             if self.protocol.eof.get() || self.protocol.incoming.borrow().len() > 0 {
                 return Ok(());
             }
-            self.wait_for_more().await;
+            self.wait_for_more().await?;
         }
     }
 
@@ -402,13 +402,13 @@ struct More<'a> {
 }
 
 impl Future for More<'_> {
-    type Output = ();
+    type Output = io::Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.reader.kept() != self.before {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
-        self.reader.protocol.wait_to_read(context);
+        self.reader.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have kept a delivery.
         self.reader.transport.look_again();
         Poll::Pending
@@ -479,7 +479,7 @@ impl Future for Fetch<'_, '_> {
             transport.stand_in_line(&mut this.waiting, waker);
             break;
         }
-        protocol.wait_to_read(context);
+        protocol.wait_to_read(context)?;
         Poll::Pending
     }
 }

@@ -118,7 +118,7 @@ impl StreamWriter {
             .await;
         match self.protocol.failure() {
             Some(error) => Err(error),
-            None if self.protocol.is_lost() => Err(self.protocol.nobody_reads()),
+            None if self.protocol.is_over() => Err(self.protocol.nobody_reads()),
             None => Ok(()),
         }
     }

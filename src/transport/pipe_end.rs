@@ -84,6 +84,7 @@ impl PipeEnd {
     }
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check_owner()?;
         let mut file = &self.file;
         match file.read(buffer) {
             // How a terminal says that nobody has it open on the other side.
@@ -101,13 +102,20 @@ impl PipeEnd {
     }
 
     fn write(&self, write: impl FnOnce(&File) -> io::Result<usize>) -> io::Result<usize> {
-        if self.forks != generation() {
-            return Err(LoopClosed.into());
-        }
+        self.check_owner()?;
         if self.deadly {
             without_sigpipe(|| write(&self.file))
         } else {
             write(&self.file)
+        }
+    }
+
+    /// In a forked child the bytes are the parent's.
+    fn check_owner(&self) -> Result<(), LoopClosed> {
+        if self.forks == generation() {
+            Ok(())
+        } else {
+            Err(LoopClosed)
         }
     }
 
