@@ -162,24 +162,29 @@ fn on_a_closed_loop_nobody_waits_for_a_child() {
 fn h9_a_forked_child_takes_nothing_of_what_its_sibling_says() {
     audited(watched(|| {
         let event_loop = EventLoop::new().unwrap();
-        let mut shell = create_subprocess_shell("echo hello; exec cat")
-            .stdin(PIPE)
+        let limit = NonZeroUsize::new(10).unwrap();
+        let mut head = create_subprocess_shell("exec head -c 1000000 /dev/zero")
+            .limit(limit)
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
+        // The pipe is full, its reader behind and the loop told.
+        complete(&event_loop, sleep(Duration::from_millis(50)));
         // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
         // thread could have held. It drops nothing that the parent goes on using; memory is not shared.
         let status = unsafe {
             match libc::fork() {
                 0 => {
-                    let mut room = [0; 10];
-                    let stdout = shell.stdout.as_mut().unwrap();
-                    let read = matches!(
-                        polled_once(stdout.read_into(&mut room)),
-                        Poll::Ready(Err(_))
-                    );
-                    let line = matches!(polled_once(stdout.readline()), Poll::Ready(Err(_)));
-                    libc::_exit(i32::from(!read || !line))
+                    let stdout = head.stdout.as_mut().unwrap();
+                    let mut room = [0; 4096];
+                    let mut come = 0;
+                    // What the parent has read already is in this memory too.
+                    while let Poll::Ready(Ok(count)) = polled_once(stdout.read_into(&mut room)) {
+                        come += count;
+                    }
+                    let line = polled_once(stdout.readline());
+                    let refused = matches!(line, Poll::Ready(Err(_)));
+                    libc::_exit(i32::from(!refused || !(1..=64 * 1024).contains(&come)))
                 }
                 pid => {
                     let mut status = 0;
@@ -189,8 +194,8 @@ fn h9_a_forked_child_takes_nothing_of_what_its_sibling_says() {
             }
         };
         assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0);
-        let output = complete(&event_loop, shell.communicate(Some(b"there"))).unwrap();
-        assert_eq!(output.stdout, b"hello\nthere");
+        let output = complete(&event_loop, head.communicate(None)).unwrap();
+        assert_eq!(output.stdout.len(), 1_000_000);
     }));
 }
 
