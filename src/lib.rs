@@ -188,6 +188,7 @@
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
+//!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks

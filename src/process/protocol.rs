@@ -387,7 +387,7 @@ impl ChildPipe {
         self.transport.resume_reading();
     }
 
-    /// Closes it: an input after what was written has gone, an output at once.
+    /// Closes it: an input after what was written has gone, an output without reading what is left.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};

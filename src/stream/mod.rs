@@ -15,6 +15,7 @@ mod open;
 mod pipes;
 pub(crate) mod protocol;
 pub(crate) mod reader;
+mod waiting;
 pub(crate) mod writer;
 
 pub use client::ClientResult;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::event_loop::free::yield_now;
 use crate::kernel::loop_state::BUDGET;
 use crate::stream::protocol::StreamProtocol;
+use crate::stream::waiting::Stream;
 use crate::transport::address::Address;
 use crate::transport::flow::InvalidLimits;
 use crate::transport::protocol::Transport;
@@ -26,15 +27,13 @@ use crate::transport::protocol::Transport;
 /// }).unwrap().unwrap();
 /// ```
 pub struct StreamWriter {
-    protocol: Rc<StreamProtocol>,
-    transport: Transport,
+    stream: Stream,
 }
 
 impl StreamWriter {
     pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
         Self {
-            protocol: Rc::clone(protocol),
-            transport: transport.clone(),
+            stream: Stream::new(protocol, transport),
         }
     }
 
@@ -55,7 +54,7 @@ impl StreamWriter {
     /// ```
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
-        self.transport.write(data);
+        self.stream.transport.write(data);
     }
 
     /// Sends several pieces of bytes as if they were one. See [`Transport::writelines`].
@@ -74,7 +73,7 @@ impl StreamWriter {
     /// ```
     #[track_caller]
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
-        self.transport.writelines(lines);
+        self.stream.transport.writelines(lines);
     }
 
     /// Waits while too much is buffered, until the peer has taken enough of it. Several tasks may wait at a time.
@@ -95,7 +94,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
-        let budget = &self.protocol.state().budget;
+        let budget = &self.stream.protocol.state().budget;
         if budget.get() == 0 {
             // A peer that takes everything at once must not keep the loop from others.
             budget.set(BUDGET);
@@ -103,22 +102,23 @@ impl StreamWriter {
         } else {
             budget.set(budget.get() - 1);
         }
-        if self.protocol.may_write() && !self.transport.is_closing() {
+        if self.stream.protocol.may_write() && !self.stream.transport.is_closing() {
             return Ok(());
         }
-        if let Some(error) = self.protocol.failure() {
+        if let Some(error) = self.stream.protocol.failure() {
             return Err(error);
         }
-        if self.transport.is_closing() {
+        if self.stream.transport.is_closing() {
             // The news of the end may be in the line already.
             yield_now().await;
         }
-        self.protocol
+        self.stream
+            .protocol
             .wait_to_write(|protocol| !protocol.is_full())
             .await;
-        match self.protocol.failure() {
+        match self.stream.protocol.failure() {
             Some(error) => Err(error),
-            None if self.protocol.is_over() => Err(self.protocol.nobody_reads()),
+            None if self.stream.protocol.is_over() => Err(self.stream.protocol.nobody_reads()),
             None => Ok(()),
         }
     }
@@ -150,8 +150,10 @@ impl StreamWriter {
         offset: u64,
         count: Option<u64>,
     ) -> io::Result<u64> {
-        let handle = &self.transport.connection.handle;
-        handle.sendfile(&self.transport, file, offset, count).await
+        let handle = &self.stream.transport.connection.handle;
+        handle
+            .sendfile(&self.stream.transport, file, offset, count)
+            .await
     }
 
     /// Ends the writing side; the peer reads to its end and may go on writing. See [`Transport::write_eof`].
@@ -167,7 +169,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn write_eof(&self) {
-        self.transport.write_eof();
+        self.stream.transport.write_eof();
     }
 
     /// Whether the writing side can be ended by itself.
@@ -181,7 +183,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn can_write_eof(&self) -> bool {
-        self.transport.can_write_eof()
+        self.stream.transport.can_write_eof()
     }
 
     /// Closes the connection, after what was written has been sent.
@@ -196,7 +198,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        self.transport.close();
+        self.stream.transport.close();
     }
 
     /// Whether the connection is closing or closed.
@@ -210,7 +212,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.transport.is_closing()
+        self.stream.transport.is_closing()
     }
 
     /// Waits until the connection is over.
@@ -231,8 +233,11 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
-        self.protocol.wait_to_write(StreamProtocol::is_lost).await;
-        match self.protocol.failure() {
+        self.stream
+            .protocol
+            .wait_to_write(StreamProtocol::is_lost)
+            .await;
+        match self.stream.protocol.failure() {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -249,7 +254,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn peername(&self) -> Option<Address> {
-        self.transport.peername()
+        self.stream.transport.peername()
     }
 
     /// This end's name, until the connection is over.
@@ -263,7 +268,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn sockname(&self) -> Option<Address> {
-        self.transport.sockname()
+        self.stream.transport.sockname()
     }
 
     /// How many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
@@ -278,7 +283,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn write_buffer_size(&self) -> usize {
-        self.transport.get_write_buffer_size()
+        self.stream.transport.get_write_buffer_size()
     }
 
     /// Sets how many bytes may be buffered before [`drain`](Self::drain) waits, and how few let it go on. See
@@ -300,7 +305,7 @@ impl StreamWriter {
         high: Option<usize>,
         low: Option<usize>,
     ) -> Result<(), InvalidLimits> {
-        self.transport.set_write_buffer_limits(high, low)
+        self.stream.transport.set_write_buffer_limits(high, low)
     }
 
     /// What is underneath: limits, the socket, `abort`.
@@ -314,20 +319,20 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn transport(&self) -> &Transport {
-        &self.transport
+        &self.stream.transport
     }
 }
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
-        self.transport.close();
+        self.stream.transport.close();
     }
 }
 
 impl fmt::Debug for StreamWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamWriter")
-            .field("transport", &self.transport)
+            .field("transport", &self.stream.transport)
             .finish()
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Re
 }
 
 /// Whether SIGPIPE would end this process.
+#[cfg(target_os = "linux")]
 pub(crate) fn sigpipe_is_deadly() -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action only asks; the pointer is to room for one action that the call fills, and all zeros is

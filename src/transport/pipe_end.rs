@@ -17,7 +17,9 @@ use crate::error::LoopClosed;
 use crate::kernel::readiness::Direction;
 use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
 use crate::sys::fork::generation;
-use crate::sys::sigpipe::{sigpipe_is_deadly, without_sigpipe};
+#[cfg(target_os = "linux")]
+use crate::sys::sigpipe::sigpipe_is_deadly;
+use crate::sys::sigpipe::without_sigpipe;
 
 /// One end of a pipe in non-blocking mode.
 pub(crate) struct PipeEnd {
@@ -61,7 +63,8 @@ impl PipeEnd {
         })
     }
 
-    /// One end of a pipe that this process has made, and whose mode is nobody else's affair.
+    /// One end of a pipe that this process has made for a child, and whose mode is nobody else's affair.
+    #[cfg(target_os = "linux")]
     pub(crate) fn own(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         set_nonblocking(pipe.as_fd())?;
         Ok(Self {
