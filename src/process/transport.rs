@@ -6,11 +6,13 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
+use crate::error::Panicked;
 use crate::kernel::background::keep;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::report::ExceptionContext;
 use crate::process::command::Command;
 use crate::process::pipes::{self, Pipes};
 use crate::process::protocol::{Subprocess, SubprocessProtocol, SubprocessTransport};
@@ -135,16 +137,14 @@ impl SubprocessTransport {
         }
         let caller = Caller(self.clone());
         keep(&self.handle(), async move {
-            let transport = &caller.0;
             // A status that somebody else has taken is an exit as well.
-            let _ = transport.subprocess.watched.exited().await;
-            let exited = transport.clone();
-            transport.queue(move || {
-                exited.call("process_exited", |protocol| {
-                    protocol.process_exited(&exited)
+            let _ = caller.0.subprocess.watched.exited().await;
+            caller.queue(|transport| {
+                transport.call("process_exited", |protocol| {
+                    protocol.process_exited(transport);
                 });
-                exited.subprocess.exited.set(true);
-                exited.finish();
+                transport.subprocess.exited.set(true);
+                transport.finish();
             });
         });
         Ok(())
@@ -153,18 +153,14 @@ impl SubprocessTransport {
     /// Calls the protocol with nothing borrowed; its panic is reported.
     fn call(&self, name: &str, call: impl FnOnce(&dyn SubprocessProtocol)) {
         let protocol = self.subprocess.protocol.borrow().clone();
-        if let Some(protocol) = protocol {
-            let message = format!("Exception in a subprocess protocol's {name}");
-            let state = &self.handle().state;
-            state.shielded(&message, || call(&*protocol));
-        }
-    }
-
-    /// Puts a call of the protocol into the loop's line. A closed loop makes none.
-    fn queue(&self, call: impl FnOnce() + 'static) {
-        let handle = self.handle();
-        if !handle.is_closed() {
-            handle.queue_call(call, self.subprocess.location);
+        let Some(protocol) = protocol else { return };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call(&*protocol))) {
+            self.handle().state.report(ExceptionContext {
+                message: format!("Exception in a subprocess protocol's {name}"),
+                panic: Some(Panicked::new(payload)),
+                location: Some(self.subprocess.location),
+                ..ExceptionContext::default()
+            });
         }
     }
 
@@ -174,10 +170,9 @@ impl SubprocessTransport {
         if !subprocess.exited.get() || subprocess.open.get() > 0 || subprocess.over.replace(true) {
             return;
         }
-        let transport = self.clone();
-        self.queue(move || {
+        Caller(self.clone()).queue(|transport| {
             transport.call("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
+                protocol.connection_lost(transport, None);
             });
             transport.let_go();
         });
@@ -196,6 +191,16 @@ impl SubprocessTransport {
 /// Held by whoever will call the protocol. When the loop closes nobody will, and a protocol that holds its transport is
 /// held by it.
 struct Caller(SubprocessTransport);
+
+impl Caller {
+    /// Puts calls of the protocol into the loop's line. A closed loop makes none.
+    fn queue(self, call: impl FnOnce(&SubprocessTransport) + 'static) {
+        let (handle, location) = (self.0.handle(), self.0.subprocess.location);
+        if !handle.is_closed() {
+            handle.queue_call(move || call(&self.0), location);
+        }
+    }
+}
 
 impl Drop for Caller {
     fn drop(&mut self) {

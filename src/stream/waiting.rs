@@ -64,7 +64,6 @@ impl Stream {
             stream: self,
             buffer,
             waiting: None,
-            done: false,
         }
     }
 }
@@ -98,7 +97,6 @@ pub(crate) struct Fetch<'a, 'b> {
     buffer: &'b mut [u8],
     /// Our place in the socket's line, once there was nothing to receive.
     waiting: Option<WaiterId>,
-    done: bool,
     #[expect(dead_code, reason = "it is held, and dropped with the read")]
     held: Option<Box<Inhibitor>>,
 }
@@ -125,7 +123,9 @@ impl Future for Fetch<'_, '_> {
             if protocol.has_news() {
                 let taken = protocol.take_into(this.buffer);
                 this.stream.resume_if_caught_up();
-                this.done = true;
+                if let Some(place) = this.waiting.take() {
+                    transport.leave_fetching(place, false);
+                }
                 return Poll::Ready(taken);
             }
             if protocol.behind.replace(false) {
@@ -163,7 +163,7 @@ impl Future for Fetch<'_, '_> {
 impl Drop for Fetch<'_, '_> {
     fn drop(&mut self) {
         if let Some(place) = self.waiting {
-            self.stream.transport.leave_fetching(place, !self.done);
+            self.stream.transport.leave_fetching(place, true);
         }
     }
 }
