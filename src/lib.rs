@@ -189,6 +189,7 @@
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
+//!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks
@@ -196,8 +197,7 @@
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
 //!   process/exit             what becomes readable when a child exits
-//!   process/pipe_writer      PipeWriter
-//!   process/pipe_reader      PipeReader
+//!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
 //!   process/communicate      all of a child's input and output
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command

@@ -6,9 +6,7 @@ use callsoon::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
     TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
-use callsoon::process::{
-    ChildPipe, Command, PipeReader, PipeWriter, Process, Starting, Stdio, SubprocessTransport,
-};
+use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
     IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe, ReadError,
@@ -70,8 +68,6 @@ assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(Process: Send, Sync, Clone);
-assert_not_impl!(PipeReader: Send, Sync, Clone);
-assert_not_impl!(PipeWriter: Send, Sync, Clone);
 assert_not_impl!(SubprocessTransport: Send, Sync);
 assert_not_impl!(ChildPipe: Send, Sync);
 #[cfg(feature = "process-pool")]
