@@ -152,17 +152,16 @@ impl SubprocessTransport {
             subprocess.open.set(subprocess.open.get() + 1);
             subprocess.outputs.borrow_mut()[place] = Some(pipe);
         }
-        let transport = self.clone();
+        let kept = Kept(self.clone());
         keep(&self.handle(), async move {
             // A status that somebody else has taken is an exit as well.
-            let _ = transport.subprocess.watched.exited().await;
-            let exited = transport.clone();
-            transport.queue(move || {
-                exited.call("process_exited", |protocol| {
-                    protocol.process_exited(&exited)
+            let _ = kept.0.subprocess.watched.exited().await;
+            kept.0.queue(|transport| {
+                transport.call("process_exited", |protocol| {
+                    protocol.process_exited(transport);
                 });
-                exited.subprocess.exited.set(true);
-                exited.finish();
+                transport.subprocess.exited.set(true);
+                transport.finish();
             });
         });
         Ok(())
@@ -179,24 +178,40 @@ impl SubprocessTransport {
     }
 
     /// Puts a call of the protocol into the loop's line. A closed loop makes none.
-    fn queue(&self, call: impl FnOnce() + 'static) {
+    fn queue(&self, call: impl FnOnce(&Self) + 'static) {
         let handle = self.handle();
         if !handle.is_closed() {
-            handle.queue_call(call, self.subprocess.location);
+            let kept = Kept(self.clone());
+            handle.queue_call(move || call(&kept.0), self.subprocess.location);
         }
+    }
+
+    /// Ends what holds each other, on a loop that makes no call any more: the pipes, and the protocol, which may have this
+    /// transport.
+    fn dismantle(&self) {
+        let outputs = self.subprocess.outputs.take();
+        drop(outputs);
+        self.drop_protocol();
+    }
+
+    fn drop_protocol(&self) {
+        let protocol = self.subprocess.protocol.borrow_mut().take();
+        let state = &self.handle().state;
+        state.shielded("Exception in the destructor of a protocol", || {
+            drop(protocol);
+        });
     }
 
     /// A pipe has ended: tells the protocol in its turn.
     fn pipe_over(&self, fd: i32, error: Option<io::Error>) {
-        let transport = self.clone();
-        self.queue(move || {
+        self.queue(move |transport| {
             let subprocess = &transport.subprocess;
             match fd {
                 0 => drop(subprocess.stdin.borrow_mut().take()),
                 fd => drop(subprocess.outputs.borrow_mut()[fd as usize - 1].take()),
             }
             transport.call("pipe_connection_lost", |protocol| {
-                protocol.pipe_connection_lost(&transport, fd, error);
+                protocol.pipe_connection_lost(transport, fd, error);
             });
             subprocess.open.set(subprocess.open.get() - 1);
             transport.finish();
@@ -209,17 +224,25 @@ impl SubprocessTransport {
         if !subprocess.exited.get() || subprocess.open.get() > 0 || subprocess.over.replace(true) {
             return;
         }
-        let transport = self.clone();
-        self.queue(move || {
+        self.queue(|transport| {
             transport.call("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
+                protocol.connection_lost(transport, None);
             });
-            let protocol = transport.subprocess.protocol.borrow_mut().take();
-            let state = &transport.handle().state;
-            state.shielded("Exception in the destructor of a protocol", || {
-                drop(protocol);
-            });
+            transport.drop_protocol();
         });
+    }
+}
+
+/// A transport in the loop's hands, which something is still to come for. Where the loop has closed instead, nothing will.
+struct Kept(SubprocessTransport);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let handle = self.0.handle();
+        // A forked child's copy of a loop is closed as well, but its parent's protocols are not to be ended there.
+        if handle.is_closed() && !handle.state.is_inherited() {
+            self.0.dismantle();
+        }
     }
 }
 
@@ -331,15 +354,7 @@ impl Watch for ReadPipe {
     fn abandon(self: Rc<Self>) {
         let io = self.io.borrow_mut().take();
         drop(io);
-        // Each holds the other: here the cycle ends.
-        let place = self.fd as usize - 1;
-        drop(self.subprocess.outputs.borrow_mut()[place].take());
-        let protocol = self.subprocess.protocol.borrow_mut().take();
-        self.subprocess.watched.handle().state.shielded(
-            "Exception in the destructor of a protocol",
-            || {
-                drop(protocol);
-            },
-        );
+        let subprocess = Rc::clone(&self.subprocess);
+        SubprocessTransport { subprocess }.dismantle();
     }
 }
