@@ -9,6 +9,7 @@ mod as_completed;
 mod callbacks;
 mod clocks;
 mod contexts;
+mod crossing;
 mod datagram_endpoints;
 mod debug_mode;
 mod dns;
