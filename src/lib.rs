@@ -102,6 +102,7 @@
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
 //!   event_loop/thread_future run_coroutine_threadsafe
+//!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
@@ -267,6 +268,7 @@ pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+pub use event_loop::wrap_future::{WrappedFuture, wrap_future};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,

@@ -29,7 +29,7 @@ use callsoon::{
     Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError,
     TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
     ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
-    TryGatherError, YieldNow,
+    TryGatherError, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -159,6 +159,8 @@ assert_impl!(ThreadPoolBuilder: Send, Sync, Clone);
 assert_impl!(ThreadFuture<std::cell::Cell<u8>>: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadFutureError: Send, Sync, std::error::Error);
 assert_not_impl!(ThreadFuture<std::rc::Rc<u8>>: Send, Sync);
+assert_impl!(WrappedFuture<std::cell::Cell<u8>>: Send, Sync, Unpin);
+assert_not_impl!(WrappedFuture<u8>: Clone);
 assert_impl!(ExecutorError: Send, Sync, std::error::Error);
 assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);
