@@ -132,6 +132,7 @@
 //!   executor/error           why a job gave no result
 //!   executor/job             a job and its future
 //!   executor/staff           how many threads a pool has, and what they are up to
+//!   executor/threads         a pool's queue, and who empties it
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for
