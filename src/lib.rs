@@ -103,6 +103,7 @@
 //!   event_loop/thread_future run_coroutine_threadsafe
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
+//!   time/region              a limit of time around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
 //!   sync/line                the line before a primitive
