@@ -75,7 +75,9 @@
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
+//!   kernel/queues            the line and who stands in it
 //!   kernel/loop_state        the parts of a loop, held together
+//!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
