@@ -45,6 +45,7 @@
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/dns                  the system's resolver
+//!   sys/source               what the poller can watch
 //!   sys/epoll                level-triggered places in the poller's set
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is

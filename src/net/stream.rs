@@ -9,13 +9,13 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 
 use mio::Interest;
-use mio::event::Source;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::sys::epoll::Numbered;
+use crate::sys::source::Pollable;
 
 /// Which sockets a [`SocketStream`] or a [`SocketListener`](crate::net::SocketListener) is made of: [`Tcp`](crate::net::Tcp)
 /// or [`Unix`](crate::net::Unix). Nobody else can implement it.
@@ -26,11 +26,11 @@ pub trait Kind: Sized + 'static {
     /// What names an end of a stream.
     type Address;
     /// The connected socket, in non-blocking mode.
-    type Socket: Source + Numbered + fmt::Debug;
+    type Socket: Pollable + Numbered + fmt::Debug;
     /// The same in the standard library.
     type Std;
     /// The listening socket.
-    type Listener: Source + Numbered + fmt::Debug;
+    type Listener: Pollable + Numbered + fmt::Debug;
     /// The same in the standard library.
     type StdListener;
     /// What a listener leaves behind; its drop clears that away.

@@ -28,7 +28,7 @@ impl<S: std::os::fd::AsRawFd> Numbered for S {
 }
 
 #[cfg(not(unix))]
-impl<S: mio::event::Source> Numbered for S {
+impl<S: crate::sys::source::Pollable> Numbered for S {
     fn number(&self) -> Option<Descriptor> {
         None
     }

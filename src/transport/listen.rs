@@ -12,8 +12,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::Interest;
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
@@ -23,6 +22,7 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
 use crate::net::listener::{is_about_the_client, is_exhaustion};
+use crate::sys::source::{Act, Pollable};
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
 
@@ -79,38 +79,12 @@ impl AsRawFd for ListenSocket {
     }
 }
 
-impl Source for ListenSocket {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
+impl Pollable for ListenSocket {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => listener.register(registry, token, interest),
+            Self::Tcp(listener) => act(listener),
             #[cfg(unix)]
-            Self::Unix(listener) => listener.register(registry, token, interest),
-        }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.reregister(registry, token, interest),
-            #[cfg(unix)]
-            Self::Unix(listener) => listener.reregister(registry, token, interest),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.deregister(registry),
-            #[cfg(unix)]
-            Self::Unix(listener) => listener.deregister(registry),
+            Self::Unix(listener) => act(listener),
         }
     }
 }

@@ -9,14 +9,14 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
-use mio::event::Source;
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 
 use crate::kernel::readiness::Direction;
 use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
 use crate::sys::fork::generation;
 use crate::sys::sigpipe::without_sigpipe;
+use crate::sys::source::{Act, Pollable};
 
 /// One end of a pipe in non-blocking mode.
 pub(crate) struct PipeEnd {
@@ -104,38 +104,17 @@ impl Drop for PipeEnd {
     }
 }
 
-impl Source for PipeEnd {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match SourceFd(&self.file.as_raw_fd()).register(registry, token, interest) {
+impl Pollable for PipeEnd {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        if self.always_ready {
+            return Ok(());
+        }
+        match act(&mut SourceFd(&self.file.as_raw_fd())) {
             Err(error) if self.device && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.always_ready = true;
                 Ok(())
             }
             result => result,
         }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).deregister(registry)
     }
 }
