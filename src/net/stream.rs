@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 
 use mio::Interest;
+use socket2::SockRef;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
@@ -50,17 +51,20 @@ pub trait Kind: Sized + 'static {
     fn adopt(socket: Self::Std) -> io::Result<Self::Socket>;
     /// The way back; the mode stays.
     fn release(socket: Self::Socket) -> Self::Std;
+    /// The socket, for what is asked of all kinds alike.
+    fn as_ref(socket: &Self::Socket) -> SockRef<'_>;
     fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
     fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     /// Must not raise SIGPIPE.
     fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
-    /// Must not raise SIGPIPE; takes any number of buffers.
-    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
-    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()>;
+    /// Does not raise SIGPIPE; takes any number of buffers.
+    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
+        Self::as_ref(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
+    }
     fn peer_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
     fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
-    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>>;
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, Self::Address)>;
     fn listener_addr(listener: &Self::Listener) -> io::Result<Self::Address>;
     fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Trace)>;
@@ -68,7 +72,7 @@ pub trait Kind: Sized + 'static {
 }
 
 /// The most buffers that one system call takes, on every system that Rust knows.
-pub(crate) const MOST_BUFFERS: usize = 1024;
+const MOST_BUFFERS: usize = 1024;
 
 /// Keeps a write to a closed connection from raising SIGPIPE, which would end a process that has not ignored it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -466,7 +470,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        K::shutdown(self.io.source(), how)
+        K::as_ref(self.io.source()).shutdown(how)
     }
 
     /// The peer's address; that of a Unix socket without a name is unnamed.
@@ -519,7 +523,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        K::take_error(self.io.source())
+        K::as_ref(self.io.source()).take_error()
     }
 }
 
