@@ -35,7 +35,6 @@ impl<S: crate::sys::source::Pollable> Numbered for S {
 }
 
 /// One place in a set.
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     /// The number under which the file was registered.
