@@ -2,11 +2,7 @@
 //!
 //! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
