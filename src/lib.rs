@@ -45,6 +45,7 @@
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/dns                  the system's resolver
+//!   sys/source               what the poller can watch
 //!   sys/epoll                level-triggered places in the poller's set
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
@@ -75,7 +76,9 @@
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
+//!   kernel/queues            the line and who stands in it
 //!   kernel/loop_state        the parts of a loop, held together
+//!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
@@ -105,6 +108,7 @@
 //!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
+//!   time/region              a limit of time around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
 //!   sync/line                the line before a primitive
@@ -134,6 +138,7 @@
 //!   executor/error           why a job gave no result
 //!   executor/job             a job and its future
 //!   executor/staff           how many threads a pool has, and what they are up to
+//!   executor/threads         a pool's queue, and who empties it
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for

@@ -1,10 +1,6 @@
 //! A process of its own, because it starts Python: executors and coroutines across threads, beside asyncio's.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 

@@ -18,6 +18,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
+use crate::executor::threads::Pool;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::waiters::WaiterId;
@@ -141,11 +142,11 @@ impl LoopHandle {
             if held.is_some() {
                 ended_on_a_virtual_clock(&pool, deadline).await;
             } else {
-                ended(&pool, sleep(deadline)).await;
+                ended(pool.pool(), sleep(deadline)).await;
             }
             let jobs = pool.jobs();
             if jobs == 0 {
-                pool.settle();
+                pool.pool().settle();
                 return Ok(());
             }
             pool.shutdown_now();
@@ -155,7 +156,7 @@ impl LoopHandle {
 }
 
 /// Waits for the last thread of a pool to end, or for the limit.
-async fn ended(pool: &ThreadPoolExecutor, limit: impl Future) {
+async fn ended(pool: &Pool, limit: impl Future) {
     let mut place = Place { pool, place: None };
     let mut limit = pin!(limit);
     poll_fn(|context| {
@@ -173,7 +174,7 @@ async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration)
     let waited = pool.clone();
     let (job, joined) = job(move || waited.join(deadline), None);
     if timer.execute(job).is_ok() {
-        ended(pool, joined).await;
+        ended(pool.pool(), joined).await;
         // Its only job has ended, or is about to: it waits for the same.
         timer.shutdown();
         let _ = timer.join(TIMER_ENDS_WITHIN);
@@ -182,7 +183,7 @@ async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration)
 
 /// A place in the line of a pool, given up at the end.
 struct Place<'a> {
-    pool: &'a ThreadPoolExecutor,
+    pool: &'a Pool,
     place: Option<WaiterId>,
 }
 

@@ -9,9 +9,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
-use mio::event::Source;
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 
 use crate::error::LoopClosed;
 use crate::kernel::readiness::Direction;
@@ -20,6 +19,7 @@ use crate::sys::fork::generation;
 #[cfg(target_os = "linux")]
 use crate::sys::sigpipe::sigpipe_is_deadly;
 use crate::sys::sigpipe::without_sigpipe;
+use crate::sys::source::{Act, Pollable};
 
 /// One end of a pipe in non-blocking mode.
 pub(crate) struct PipeEnd {
@@ -143,38 +143,17 @@ impl Drop for PipeEnd {
     }
 }
 
-impl Source for PipeEnd {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match SourceFd(&self.file.as_raw_fd()).register(registry, token, interest) {
+impl Pollable for PipeEnd {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        if self.always_ready {
+            return Ok(());
+        }
+        match act(&mut SourceFd(&self.file.as_raw_fd())) {
             Err(error) if self.device && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.always_ready = true;
                 Ok(())
             }
             result => result,
         }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).deregister(registry)
     }
 }

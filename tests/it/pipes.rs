@@ -14,14 +14,12 @@ use callsoon::transport::Transport;
 use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Scratch, Trace, audited, complete, counted_fds, one_turn, panic_text, real_loop,
-    turns_in, until, virtual_loop, watched,
+    Recorder, Scratch, Trace, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
+    panic_text, turns_in, until,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             test(handle.clone(), trace.clone()).await;
@@ -31,7 +29,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 /// The two ends of a new pipe, reading end first.
@@ -389,9 +387,7 @@ fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
 
 #[test]
 fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|_, event_loop| {
         let (reading, writing) = pipe();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
         let (_, reader): (Transport, Rc<Recorder>) = complete(&event_loop, async {
@@ -408,13 +404,12 @@ fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
         assert!(!reader.lost.get());
         drop(shared_in);
         event_loop.close().unwrap();
-    }));
+    });
 }
 
 #[test]
 fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (reading, mut writing) = pipe();
         let (transport, _) = complete(&event_loop, async {
             let quiet = Recorder::new(&Trace::new());
@@ -429,5 +424,5 @@ fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
             ErrorKind::BrokenPipe
         );
         transport.close();
-    }));
+    });
 }

@@ -7,9 +7,7 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 use proptest::prelude::*;
 
-use crate::support::{
-    Recorder, Trace, audited, complete, real_loop, reset, std_pair, until, watched,
-};
+use crate::support::{Recorder, Trace, complete, on_real_time, reset, std_pair, until};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -139,9 +137,7 @@ async fn run(program: &[Step], keep_open: bool, trace: &Trace) {
 
 #[test]
 fn e5_no_order_of_calls_breaks_the_order_of_callbacks() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let program = (prop::collection::vec(step(), 0..25), any::<bool>());
         let config = ProptestConfig {
             cases: 1500,
@@ -157,5 +153,5 @@ fn e5_no_order_of_calls_breaks_the_order_of_callbacks() {
                 Ok(())
             });
         result.unwrap();
-    }));
+    });
 }

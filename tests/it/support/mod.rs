@@ -2,7 +2,6 @@
 
 pub(crate) mod audit;
 mod caught;
-mod descriptors;
 mod evil;
 mod grave;
 pub(crate) mod lab;
@@ -13,8 +12,8 @@ mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod stage;
 mod story;
-mod strace;
 mod together;
 mod trace;
 mod waiting;
@@ -23,7 +22,6 @@ mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
-pub(crate) use descriptors::{exhaust, limit_descriptors};
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
 pub(crate) use probe::{CountingWaker, DropProbe};
@@ -37,8 +35,8 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use stage::{on_real_time, on_virtual_time};
 pub(crate) use story::{Story, ending, outcome, told};
-pub(crate) use strace::{injected, under_strace};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
