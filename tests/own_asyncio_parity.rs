@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use callsoon::{
-    Clock, EventLoop, FailureCause, GroupError, Task, TaskError, TimedOut, Timeout, TryGatherError,
-    catch_cancelled, create_task, current_task, gather, get_running_loop, shield, sleep,
-    task_builder, task_group, timeout, wait_for, yield_now,
+    Clock, EventLoop, FailureCause, GroupError, Outcome, Task, TaskError, TaskGroup, TimedOut,
+    Timeout, TryGatherError, catch_cancelled, create_task, current_task, gather, get_running_loop,
+    shield, sleep, task_builder, task_group, timeout, wait_for, yield_now,
 };
 
 /// What both sides have in common with the programs below.
@@ -197,6 +197,13 @@ impl Log {
             None => task.cancel(),
         };
         self.tell(task.await);
+    }
+
+    /// Runs a group and says how it ended.
+    async fn group<R: Outcome<Value: Told>>(&self, body: impl AsyncFnOnce(&TaskGroup, Log) -> R) {
+        let log = self.clone();
+        let ended = task_group(async move |group| body(group, log).await);
+        self.tell(ended.await);
     }
 
     fn tell(&self, ended: impl Told) {
@@ -765,8 +772,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 2.0, 0.0));
                     let (g, m) = (group.clone(), l.clone());
                     group.create_task(async move {
@@ -774,8 +780,8 @@ await tell(whole())
                         g.create_task(m.child("grandchild", 2.0, 0.0));
                     });
                     l.say("the body is done");
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -790,14 +796,13 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     let alone = group.create_task(l.child("a", 9.0, 0.0));
                     group.create_task(l.child("b", 2.0, 0.0));
                     sleep(secs(1.0)).await;
                     alone.cancel();
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -909,13 +914,12 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     group.create_task(bad(1.0, "no"));
                     l.child("body", 9.0, 0.5).await;
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),
@@ -929,12 +933,11 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     group.create_task(bad(1.0, "no"));
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -947,12 +950,11 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     bad(1.0, "the body").await
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -971,7 +973,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let whole = task_group(async move |group| {
+                log.group(async move |group, _| {
                     group.create_task(async {
                         drop(catch_cancelled(sleep(secs(9.0))).await);
                         bad(1.0, "late").await
@@ -979,8 +981,8 @@ await tell(whole())
                     for text in ["a", "b", "c"] {
                         group.create_task(bad(1.0, text));
                     }
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -998,16 +1000,15 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     let child = group.create_task(async {
                         sleep(secs(1.0)).await;
                         Err::<(), _>("no")
                     });
                     drop(child.await);
                     l.say("not reached");
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1024,8 +1025,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("b", 9.0, 0.5));
                     group.create_task(async move {
                         task_group(async |group| {
@@ -1034,8 +1034,8 @@ await tell(whole())
                         })
                         .await
                     });
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1051,15 +1051,15 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let whole = task_group(async move |outer| {
+                log.group(async move |outer, _| {
                     outer.create_task(bad(1.0, "outer"));
                     task_group(async |inner| {
                         inner.create_task(bad(1.0, "inner"));
                         sleep(secs(9.0)).await;
                     })
                     .await
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),
@@ -1105,8 +1105,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(bad(1.0, "no"));
                     if let Err(cancelled) = catch_cancelled(sleep(secs(9.0))).await {
                         if group.try_create_task(l.child("never", 1.0, 0.0)).is_err() {
@@ -1114,8 +1113,8 @@ await tell(whole())
                         }
                         cancelled.resume().await;
                     }
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1129,12 +1128,11 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(bad(1.0, "no"));
                     l.say(l.stubborn("body", 9.0, 1.0).await);
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),

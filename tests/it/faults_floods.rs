@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use callsoon::{create_task, get_running_loop, sleep, yield_now};
 
-use crate::support::{complete, on_real_time, stream_pair};
+use crate::support::{complete, in_a_loop, on_real_time, stream_pair};
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_a_chain_of_callbacks_that_never_ends() {
@@ -41,16 +41,14 @@ fn f3_timers_and_sockets_are_served_beside_a_task_that_is_always_ready() {
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_a_socket_that_is_always_ready() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let (near, far) = stream_pair();
-            let writer = create_task(async move { while far.write(&[0; 64]).await.is_ok() {} });
-            let reader =
-                create_task(async move { while matches!(near.read(&mut [0]).await, Ok(1)) {} });
-            served_beside_a_flood().await;
-            writer.cancel();
-            reader.cancel();
-        });
+    in_a_loop(async || {
+        let (near, far) = stream_pair();
+        let writer = create_task(async move { while far.write(&[0; 64]).await.is_ok() {} });
+        let reader =
+            create_task(async move { while matches!(near.read(&mut [0]).await, Ok(1)) {} });
+        served_beside_a_flood().await;
+        writer.cancel();
+        reader.cancel();
     });
 }
 

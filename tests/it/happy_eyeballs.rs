@@ -10,9 +10,7 @@ use callsoon::net::{ConnectError, ConnectOptions, TcpListener, TcpStream};
 use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep};
 
-use crate::support::{
-    DropProbe, Trace, complete, counted_fds, loopback, on_real_time, on_virtual_time, until,
-};
+use crate::support::{DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, until};
 
 /// The delay of all races here.
 const DELAY: Duration = Duration::from_millis(250);
@@ -211,98 +209,90 @@ fn families_take_turns() {
 
 #[test]
 fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let good = listener.local_addr().unwrap();
-            let refused = TcpListener::bind(loopback()).await.unwrap();
-            let gone = refused.local_addr().unwrap();
-            drop(refused);
-            let open = counted_fds();
-            let client = TcpStream::connect(vec![gone, good]).await.unwrap();
-            assert_eq!(client.peer_addr().unwrap(), good);
-            assert_eq!(counted_fds(), open + 1);
-            drop(client);
-            assert_eq!(get_running_loop().metrics().sources, 1);
-        });
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let refused = TcpListener::bind(loopback()).await.unwrap();
+        let gone = refused.local_addr().unwrap();
+        drop(refused);
+        let open = counted_fds();
+        let client = TcpStream::connect(vec![gone, good]).await.unwrap();
+        assert_eq!(client.peer_addr().unwrap(), good);
+        assert_eq!(counted_fds(), open + 1);
+        drop(client);
+        assert_eq!(get_running_loop().metrics().sources, 1);
     });
 }
 
 #[test]
 fn one_error_is_itself_and_several_come_together() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let mut gone = Vec::new();
-            for _ in 0..2 {
-                let listener = TcpListener::bind(loopback()).await.unwrap();
-                gone.push(listener.local_addr().unwrap());
-            }
-            let open = counted_fds();
-            // All of one text: one of them.
-            let error = TcpStream::connect(&gone[..]).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
-            // A broadcast address refuses otherwise.
-            let targets = vec![gone[0], "255.255.255.255:9".parse().unwrap()];
-            let error = TcpStream::connect(targets.clone()).await.unwrap_err();
-            let inner = error.get_ref().unwrap();
-            let all: &ConnectError = inner.downcast_ref().unwrap();
-            let order: Vec<_> = all.attempts().iter().map(|(to, _)| *to).collect();
-            assert_eq!(order, targets);
-            assert!(error.to_string().contains(&gone[0].to_string()));
-            let error = TcpStream::connect(Vec::new()).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotFound);
-            assert_eq!(counted_fds(), open);
-        });
+    in_a_loop(async || {
+        let mut gone = Vec::new();
+        for _ in 0..2 {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            gone.push(listener.local_addr().unwrap());
+        }
+        let open = counted_fds();
+        // All of one text: one of them.
+        let error = TcpStream::connect(&gone[..]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        // A broadcast address refuses otherwise.
+        let targets = vec![gone[0], "255.255.255.255:9".parse().unwrap()];
+        let error = TcpStream::connect(targets.clone()).await.unwrap_err();
+        let inner = error.get_ref().unwrap();
+        let all: &ConnectError = inner.downcast_ref().unwrap();
+        let order: Vec<_> = all.attempts().iter().map(|(to, _)| *to).collect();
+        assert_eq!(order, targets);
+        assert!(error.to_string().contains(&gone[0].to_string()));
+        let error = TcpStream::connect(Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(counted_fds(), open);
     });
 }
 
 #[test]
 fn connecting_may_begin_at_an_address_of_one_s_own() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let own = "127.0.0.9:0".parse().unwrap();
-            let options = ConnectOptions::new()
-                .local_addr(own)
-                .nodelay(true)
-                .keepalive(Some(Duration::from_secs(30)));
-            let client = options.connect(address).await.unwrap();
-            let (_, from) = listener.accept().await.unwrap();
-            assert_eq!(from.ip(), own.ip());
-            assert!(client.nodelay().unwrap() && client.keepalive().unwrap());
-            client.set_keepalive(None).unwrap();
-            assert!(!client.keepalive().unwrap());
-            // Of a host with both families only the fitting one is tried.
-            let both = vec![
-                (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
-                address,
-            ];
-            let client = options.connect(both).await.unwrap();
-            assert_eq!(client.peer_addr().unwrap(), address);
-            let other: SocketAddr = (std::net::Ipv6Addr::LOCALHOST, 1).into();
-            let error = options.connect(other).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        });
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = "127.0.0.9:0".parse().unwrap();
+        let options = ConnectOptions::new()
+            .local_addr(own)
+            .nodelay(true)
+            .keepalive(Some(Duration::from_secs(30)));
+        let client = options.connect(address).await.unwrap();
+        let (_, from) = listener.accept().await.unwrap();
+        assert_eq!(from.ip(), own.ip());
+        assert!(client.nodelay().unwrap() && client.keepalive().unwrap());
+        client.set_keepalive(None).unwrap();
+        assert!(!client.keepalive().unwrap());
+        // Of a host with both families only the fitting one is tried.
+        let both = vec![
+            (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+            address,
+        ];
+        let client = options.connect(both).await.unwrap();
+        assert_eq!(client.peer_addr().unwrap(), address);
+        let other: SocketAddr = (std::net::Ipv6Addr::LOCALHOST, 1).into();
+        let error = options.connect(other).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
     });
 }
 
 #[test]
 fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            // Addresses for documentation: nobody answers, at most a router says so.
-            let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
-            let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
-            let open = counted_fds();
-            let task = create_task(async move { options.connect(silent).await });
-            // All three are under way, or it is over because there is no way out of this machine.
-            let sources = || get_running_loop().metrics().sources;
-            until(|| sources() == 3 || task.done()).await;
-            task.cancel();
-            let _ = task.await;
-            assert_eq!(counted_fds(), open);
-            assert_eq!(get_running_loop().metrics().sources, 0);
-        });
+    in_a_loop(async || {
+        // Addresses for documentation: nobody answers, at most a router says so.
+        let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
+        let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
+        let open = counted_fds();
+        let task = create_task(async move { options.connect(silent).await });
+        // All three are under way, or it is over because there is no way out of this machine.
+        let sources = || get_running_loop().metrics().sources;
+        until(|| sources() == 3 || task.done()).await;
+        task.cancel();
+        let _ = task.await;
+        assert_eq!(counted_fds(), open);
+        assert_eq!(get_running_loop().metrics().sources, 0);
     });
 }

@@ -13,7 +13,7 @@ use callsoon::net::UnixStream;
 use callsoon::{AsyncFd, ContextVar, EventLoop, create_task, sleep, yield_now};
 
 use crate::support::{
-    DropProbe, audited, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
+    DropProbe, audited, complete, counted_fds, in_a_loop, on_real_time, on_virtual_time, one_turn,
     readable_within, turns_in, warnings_of, watched,
 };
 
@@ -371,20 +371,18 @@ fn d5_what_cannot_be_watched_is_refused_and_leaves_nothing_behind() {
 
 #[test]
 fn a_socket_of_the_loop_is_not_taken_over() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let (near, far) = UnixStream::pair().unwrap();
-            let handle = callsoon::get_running_loop();
-            let error = handle.add_reader(&near, || ()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            let error = AsyncFd::new(near.as_raw_fd_borrowed()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            // Its own registration is as it was.
-            let reader = create_task(async move { near.read(&mut [0; 8]).await });
-            yield_now().await;
-            far.write_all(b"x").await.unwrap();
-            assert_eq!(reader.await.unwrap().unwrap(), 1);
-        });
+    in_a_loop(async || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let handle = callsoon::get_running_loop();
+        let error = handle.add_reader(&near, || ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        let error = AsyncFd::new(near.as_raw_fd_borrowed()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        // Its own registration is as it was.
+        let reader = create_task(async move { near.read(&mut [0; 8]).await });
+        yield_now().await;
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(reader.await.unwrap().unwrap(), 1);
     });
 }
 
@@ -623,49 +621,45 @@ fn async_fd_waits_and_believes_until_it_would_block() {
 
 #[test]
 fn d6_async_fd_closes_its_descriptor_once_and_gives_it_back_open() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            let before = counted_fds();
-            let (near, _far) = StdStream::pair().unwrap();
-            let owned = OwnedFd::from(near);
-            let fd = AsyncFd::new(owned).unwrap();
-            let number = fd.as_raw_fd();
-            let owned = fd.into_inner();
-            assert_eq!(owned.as_raw_fd(), number);
-            let fd = AsyncFd::new_readable(owned).unwrap();
-            assert_eq!(counted_fds(), before + 2);
-            drop(fd);
-            assert_eq!(counted_fds(), before + 1);
-            // A file that the poller refuses is closed with the refusal.
-            let file = std::fs::File::open("/proc/self/exe").unwrap();
-            let error = AsyncFd::new(file).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            assert_eq!(counted_fds(), before + 1);
-        });
+    in_a_loop(async || {
+        let before = counted_fds();
+        let (near, _far) = StdStream::pair().unwrap();
+        let owned = OwnedFd::from(near);
+        let fd = AsyncFd::new(owned).unwrap();
+        let number = fd.as_raw_fd();
+        let owned = fd.into_inner();
+        assert_eq!(owned.as_raw_fd(), number);
+        let fd = AsyncFd::new_readable(owned).unwrap();
+        assert_eq!(counted_fds(), before + 2);
+        drop(fd);
+        assert_eq!(counted_fds(), before + 1);
+        // A file that the poller refuses is closed with the refusal.
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let error = AsyncFd::new(file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(counted_fds(), before + 1);
     });
 }
 
 #[test]
 fn async_fd_serves_what_is_no_socket() {
-    on_real_time(|_, event_loop| {
-        complete(&event_loop, async {
-            // SAFETY: the call takes no pointers, and its descriptor has no other owner.
-            let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
-            let event = Rc::new(AsyncFd::new(std::fs::File::from(event)).unwrap());
-            let waiter = create_task({
-                let event = Rc::clone(&event);
-                async move {
-                    let mut count = [0; 8];
-                    event
-                        .read_with(|mut event| event.read(&mut count))
-                        .await
-                        .unwrap();
-                    u64::from_ne_bytes(count)
-                }
-            });
-            yield_now().await;
-            event.get_ref().write_all(&7_u64.to_ne_bytes()).unwrap();
-            assert_eq!(waiter.await.unwrap(), 7);
+    in_a_loop(async || {
+        // SAFETY: the call takes no pointers, and its descriptor has no other owner.
+        let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+        let event = Rc::new(AsyncFd::new(std::fs::File::from(event)).unwrap());
+        let waiter = create_task({
+            let event = Rc::clone(&event);
+            async move {
+                let mut count = [0; 8];
+                event
+                    .read_with(|mut event| event.read(&mut count))
+                    .await
+                    .unwrap();
+                u64::from_ne_bytes(count)
+            }
         });
+        yield_now().await;
+        event.get_ref().write_all(&7_u64.to_ne_bytes()).unwrap();
+        assert_eq!(waiter.await.unwrap(), 7);
     });
 }

@@ -2,7 +2,7 @@
 
 use callsoon::EventLoop;
 
-use super::{Trace, audited, real_loop, virtual_loop, watched};
+use super::{Trace, audited, complete, real_loop, virtual_loop, watched};
 
 /// A test whose loop keeps virtual time.
 #[track_caller]
@@ -22,4 +22,10 @@ pub(crate) fn on_real_time(test: impl FnOnce(Trace, EventLoop) + Send + 'static)
         let event_loop = real_loop(&trace);
         test(trace, event_loop);
     }));
+}
+
+/// A test inside a loop that keeps real time, and is not asked for anything but to run it.
+#[track_caller]
+pub(crate) fn in_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
+    on_real_time(|_, event_loop| complete(&event_loop, test()));
 }
