@@ -258,3 +258,62 @@ fn a_panic_in_either_callback_of_a_buffered_protocol_is_reported_and_ends_its_co
         }
     });
 }
+
+/// Pauses or ends its transport when it is asked for memory, and lends some all the same.
+struct Reluctant {
+    act: fn(&Transport),
+    asked: Cell<usize>,
+    trace: Trace,
+}
+
+impl Protocol for Reluctant {
+    fn buffered(&self) -> Option<&dyn BufferedProtocol> {
+        Some(self)
+    }
+
+    fn connection_lost(&self, _: &Transport, error: Option<std::io::Error>) {
+        self.trace.push(format!("lost {error:?}"));
+    }
+}
+
+impl BufferedProtocol for Reluctant {
+    fn get_buffer(&self, transport: &Transport, _: usize, receive: &mut dyn FnMut(&mut [u8])) {
+        if self.asked.replace(self.asked.get() + 1) == 0 {
+            (self.act)(transport);
+        }
+        receive(&mut [0; 16]);
+    }
+
+    fn buffer_updated(&self, _: &Transport, count: usize) {
+        self.trace.push(format!("{count} bytes"));
+    }
+}
+
+#[test]
+fn f4_what_is_paused_or_ended_when_memory_is_asked_for_is_told_of_nothing() {
+    run(|trace| async move {
+        for act in [Transport::pause_reading, Transport::close, Transport::abort] {
+            let (ours, mut peer) = std_pair();
+            let said = trace.clone();
+            let reluctant = move || Reluctant {
+                act,
+                asked: Cell::new(0),
+                trace: said,
+            };
+            let connecting = get_running_loop().connect_accepted_socket(reluctant, ours);
+            let (transport, reluctant) = connecting.await.unwrap();
+            peer.write_all(b"bytes").unwrap();
+            until(|| reluctant.asked.get() > 0).await;
+            yield_now().await;
+            if !transport.is_closing() {
+                trace.expect([]);
+                transport.resume_reading();
+                until(|| reluctant.asked.get() > 1).await;
+                trace.expect(["5 bytes"]);
+                transport.abort();
+            }
+            until(|| transport.get_protocol().is_none()).await;
+            trace.expect(["lost None"]);
+        }
+    });
+}
