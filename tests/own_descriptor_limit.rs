@@ -3,11 +3,11 @@
 //! Row L1: no descriptor is left for a waiting client, whose edge the poller has told of already. The loop does not
 //! spin, says so once, serves everybody else, and accepts soon after a descriptor is free, without a new edge.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#![allow(unsafe_code)]
+
+#[path = "own/descriptors.rs"]
+mod descriptors;
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, get_running_loop, sleep};
 
+use descriptors::{exhaust, limit_descriptors};
 use support::{
-    Recorder, Trace, audited, complete, counted_fds, exhaust, limit_descriptors, loopback,
-    real_loop, stream_pair, turns_in, until, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in,
+    until, watched,
 };
 
 /// A server that counts the clients that it has accepted, and keeps them.

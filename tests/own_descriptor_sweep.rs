@@ -3,15 +3,13 @@
 //! Row L2: every operation of the network with no descriptor left, with one, with two, and so on. Each is an error or works;
 //! nothing is left of it; and the next attempt, with room, works.
 
+#[path = "own/descriptors.rs"]
+mod descriptors;
 #[path = "it/operations.rs"]
 mod operations;
 #[path = "it/operations_streams.rs"]
 mod operations_streams;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
@@ -20,11 +18,10 @@ use std::time::Duration;
 
 use callsoon::move_on_after;
 
+use descriptors::{exhaust, limit_descriptors};
 use operations::{Case, cases, folder, holdings, settle};
 use operations_streams::more_cases;
-use support::{
-    Trace, audited, complete, counted_fds, exhaust, limit_descriptors, real_loop, watched,
-};
+use support::{Trace, audited, complete, counted_fds, real_loop, watched};
 
 /// More than any operation opens.
 const ENOUGH: usize = 12;

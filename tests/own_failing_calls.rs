@@ -7,11 +7,9 @@
 mod operations;
 #[path = "it/operations_streams.rs"]
 mod operations_streams;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[path = "own/strace.rs"]
+mod strace;
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
@@ -26,7 +24,8 @@ use callsoon::{get_running_loop, move_on_after};
 
 use operations::{Case, cases, folder, holdings, settle};
 use operations_streams::more_cases;
-use support::{Trace, audited, complete, injected, loopback, real_loop, under_strace, watched};
+use strace::{injected, under_strace};
+use support::{Trace, audited, complete, loopback, real_loop, watched};
 
 /// Tries an operation once; what it comes to is the system's business.
 async fn attempt(case: &Case) {

@@ -2,11 +2,9 @@
 //!
 //! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[path = "own/strace.rs"]
+mod strace;
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
@@ -15,7 +13,8 @@ use std::net::TcpStream as StdStream;
 use callsoon::EventLoop;
 use callsoon::net::TcpListener;
 
-use support::{audited, complete, injected, loopback, under_strace, watched};
+use strace::{injected, under_strace};
+use support::{audited, complete, loopback, watched};
 
 fn a_server_that_loses_nobody() {
     audited(watched(|| {

@@ -42,7 +42,7 @@ mod handle;
 mod listen;
 mod membership;
 #[cfg(unix)]
-mod pipe_end;
+pub(crate) mod pipe_end;
 #[cfg(unix)]
 pub(crate) mod pipes;
 pub(crate) mod protocol;
@@ -51,7 +51,7 @@ pub(crate) mod ready;
 mod sendfile;
 pub(crate) mod server;
 mod serving;
-mod socket;
+pub(crate) mod socket;
 pub(crate) mod target;
 mod traffic;
 #[cfg(unix)]

@@ -17,8 +17,8 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, looks, loopback, one_turn,
-    readable_within, real_loop, std_pair, stream_and_peer, turns_in, until, watched,
+    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, looks, loopback, on_real_time,
+    one_turn, readable_within, real_loop, std_pair, stream_and_peer, turns_in, until, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -40,8 +40,7 @@ fn own(number: RawFd) -> StdStream {
 
 #[test]
 fn d1_a_reused_descriptor_sees_no_stale_event() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stale, mut stale_peer) = std_pair();
             let (fresh, mut fresh_peer) = std_pair();
@@ -80,13 +79,12 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
             assert_eq!(reader.await.unwrap(), b'f');
             drop(keeps_registration);
         });
-    }));
+    });
 }
 
 #[test]
 fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_event() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (first, mut first_peer) = stream_and_peer();
             let (second, mut second_peer) = std_pair();
@@ -124,13 +122,12 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
             drop(third_peer);
             reader.await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async move {
@@ -147,13 +144,12 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
         }
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
-    }));
+    });
 }
 
 #[test]
 fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
         let (stranger, _stranger_peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
@@ -169,13 +165,12 @@ fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
         drop(duplicate);
-    }));
+    });
 }
 
 #[test]
 fn d5_what_the_poller_refuses_is_an_error_and_leaves_no_entry_and_no_descriptor() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         for _ in 0..10 {
             complete(&event_loop, async {
@@ -192,13 +187,12 @@ fn d5_what_the_poller_refuses_is_an_error_and_leaves_no_entry_and_no_descriptor(
             peer.write_all(b"x").unwrap();
             stream.read_exact(&mut [0]).await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = complete(&event_loop, TcpListener::bind(loopback())).unwrap();
         let address = listener.local_addr().unwrap();
         let client = StdStream::connect(address).unwrap();
@@ -223,13 +217,12 @@ fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
         assert_eq!(counted_fds(), before - 1);
         assert_eq!(event_loop.metrics().sources, 1);
         drop(client);
-    }));
+    });
 }
 
 #[test]
 fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         let ended = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicUsize::new(0));
@@ -290,7 +283,7 @@ fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers
         assert!(rounds.load(Ordering::SeqCst) > 0);
         assert_eq!(event_loop.metrics().sources, 0);
         assert_eq!(counted_fds(), before);
-    }));
+    });
 }
 
 /// A client that is there already, if there is one.
@@ -437,9 +430,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predeces
 
 #[test]
 fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (ours, mut peer) = std_pair();
         let copy = ours.try_clone().unwrap();
         complete(&event_loop, async {
@@ -459,7 +450,7 @@ fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
         trace.expect(["made", "lost"]);
-    }));
+    });
 }
 
 #[test]

@@ -11,8 +11,7 @@ use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep};
 
 use crate::support::{
-    DropProbe, Trace, audited, complete, counted_fds, loopback, real_loop, until, virtual_loop,
-    watched,
+    DropProbe, Trace, complete, counted_fds, loopback, on_real_time, on_virtual_time, until,
 };
 
 /// The delay of all races here.
@@ -60,9 +59,7 @@ fn race(
 
 #[test]
 fn the_first_attempt_wins_alone_if_it_is_quick() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 100, Ok("A")), ("b", 1, Ok("B"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((0, "A")), ms(100)));
@@ -72,9 +69,7 @@ fn the_first_attempt_wins_alone_if_it_is_quick() {
 
 #[test]
 fn the_next_one_starts_after_the_delay_and_the_loser_is_dropped_before_the_race_returns() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 1000, Ok("A")), ("b", 100, Ok("B")), ("c", 1, Ok("C"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((1, "B")), ms(350)));
@@ -91,9 +86,7 @@ fn the_next_one_starts_after_the_delay_and_the_loser_is_dropped_before_the_race_
 
 #[test]
 fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 10, Err("no a")),
             ("b", 1000, Ok("B")),
@@ -117,9 +110,7 @@ fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew()
 
 #[test]
 fn an_older_one_that_fails_starts_nobody() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 300, Err("no a")),
             ("b", 1000, Ok("B")),
@@ -133,9 +124,7 @@ fn an_older_one_that_fails_starts_nobody() {
 
 #[test]
 fn without_a_delay_only_a_failure_starts_the_next_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 60_000, Err("no a")), ("b", 5, Ok("B"))];
         let ended = race(&event_loop, &trace, None, &attempts);
         assert_eq!(ended, (Ok((1, "B")), ms(60_005)));
@@ -144,9 +133,7 @@ fn without_a_delay_only_a_failure_starts_the_next_one() {
 
 #[test]
 fn all_errors_come_back_in_the_order_of_the_attempts() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 2000, Err("no a")),
             ("b", 10, Err("no b")),
@@ -160,9 +147,7 @@ fn all_errors_come_back_in_the_order_of_the_attempts() {
 
 #[test]
 fn of_two_who_succeed_at_once_the_earlier_wins() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 350, Ok("A")), ("b", 100, Ok("B"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((0, "A")), ms(350)));
@@ -171,9 +156,7 @@ fn of_two_who_succeed_at_once_the_earlier_wins() {
 
 #[test]
 fn a_dropped_race_drops_all_attempts() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -193,9 +176,7 @@ fn a_dropped_race_drops_all_attempts() {
 
 #[test]
 fn attempts_are_made_when_they_start_and_not_before() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let made = Rc::new(Cell::new(0));
         let count = Rc::clone(&made);
         let attempts = (0..1000).map(move |_| {
@@ -230,8 +211,7 @@ fn families_take_turns() {
 
 #[test]
 fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let good = listener.local_addr().unwrap();
@@ -245,13 +225,12 @@ fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed
             drop(client);
             assert_eq!(get_running_loop().metrics().sources, 1);
         });
-    }));
+    });
 }
 
 #[test]
 fn one_error_is_itself_and_several_come_together() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let mut gone = Vec::new();
             for _ in 0..2 {
@@ -274,13 +253,12 @@ fn one_error_is_itself_and_several_come_together() {
             assert_eq!(error.kind(), ErrorKind::NotFound);
             assert_eq!(counted_fds(), open);
         });
-    }));
+    });
 }
 
 #[test]
 fn connecting_may_begin_at_an_address_of_one_s_own() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -306,13 +284,12 @@ fn connecting_may_begin_at_an_address_of_one_s_own() {
             let error = options.connect(other).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         });
-    }));
+    });
 }
 
 #[test]
 fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             // Addresses for documentation: nobody answers, at most a router says so.
             let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
@@ -327,5 +304,5 @@ fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
             assert_eq!(counted_fds(), open);
             assert_eq!(get_running_loop().metrics().sources, 0);
         });
-    }));
+    });
 }

@@ -10,6 +10,7 @@ mod barrier_model;
 mod callbacks;
 mod clocks;
 mod contexts;
+mod crossing;
 mod datagram_endpoints;
 mod datagram_errors;
 mod debug_mode;

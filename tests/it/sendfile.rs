@@ -10,7 +10,7 @@ use callsoon::net::{TcpStream, UnixStream};
 use callsoon::{create_task, get_running_loop, yield_now};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Scratch, Trace, Waiting, audited, complete, real_loop, stream_pair, watched};
+use crate::support::{Scratch, Waiting, complete, on_real_time, stream_pair};
 
 fn test_bytes(count: usize) -> Vec<u8> {
     (0..count).map(|n| (n % 251) as u8).collect()
@@ -30,8 +30,7 @@ fn reader(stream: TcpStream) -> callsoon::Task<Vec<u8>> {
 
 #[test]
 fn a_file_larger_than_any_buffer_arrives_whole() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let bytes = test_bytes(7_000_000);
             let scratch = Scratch::new(&bytes);
@@ -47,13 +46,12 @@ fn a_file_larger_than_any_buffer_arrives_whole() {
             assert_eq!((got[0], got[got.len() - 1]), (b'<', b'>'));
             assert!(got[1..got.len() - 1] == bytes);
         });
-    }));
+    });
 }
 
 #[test]
 fn offset_and_count_are_kept_and_the_position_follows() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let scratch = Scratch::new(b"0123456789");
             let (near, far) = stream_pair();
@@ -73,13 +71,12 @@ fn offset_and_count_are_kept_and_the_position_follows() {
             drop(near);
             assert_eq!(reader(far).await.unwrap(), b"23408989");
         });
-    }));
+    });
 }
 
 #[test]
 fn m3_counts_and_offsets_beyond_reason_are_refused() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let scratch = Scratch::new(b"x");
             let (near, _far) = stream_pair();
@@ -102,13 +99,12 @@ fn m3_counts_and_offsets_beyond_reason_are_refused() {
             let error = handle.sock_sendfile(&datagrams, &scratch.file, 0, None);
             assert_eq!(error.await.unwrap_err().kind(), ErrorKind::InvalidInput);
         });
-    }));
+    });
 }
 
 #[test]
 fn l4_beyond_four_gigabytes_the_arithmetic_holds() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let mut scratch = Scratch::new(b"");
             let five = 5 << 30;
@@ -122,13 +118,12 @@ fn l4_beyond_four_gigabytes_the_arithmetic_holds() {
             drop(near);
             assert_eq!(reader(far).await.unwrap(), b"\0\0the end");
         });
-    }));
+    });
 }
 
 #[test]
 fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let scratch = Rc::new(Scratch::new(&test_bytes(20_000_000)));
             let (near, far) = stream_pair();
@@ -149,13 +144,12 @@ fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
             assert_eq!(sent, got.len() as u64);
             assert_eq!(scratch.position(), sent);
         });
-    }));
+    });
 }
 
 #[test]
 fn l4_a_dropped_transfer_leaves_the_position_after_what_was_sent_and_the_socket_usable() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let scratch = Scratch::new(&test_bytes(20_000_000));
             let (near, far) = stream_pair();
@@ -169,13 +163,12 @@ fn l4_a_dropped_transfer_leaves_the_position_after_what_was_sent_and_the_socket_
             assert_eq!(got.len() as u64, sent + 5);
             assert!(got[..sent as usize] == test_bytes(sent as usize));
         });
-    }));
+    });
 }
 
 #[test]
 fn a_peer_that_closes_in_the_middle_is_an_error_and_no_hang() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let scratch = Scratch::new(&test_bytes(20_000_000));
             let (near, far) = UnixStream::pair().unwrap();
@@ -193,13 +186,12 @@ fn a_peer_that_closes_in_the_middle_is_an_error_and_no_hang() {
             assert!(scratch.position() < 20_000_000);
             near.shutdown(Shutdown::Both).unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn what_the_system_cannot_send_by_itself_is_read_and_written() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             // A file that is no file in the eyes of sendfile: reading it gives its text all the same.
             let status = File::open("/proc/self/maps").unwrap();
@@ -221,13 +213,12 @@ fn what_the_system_cannot_send_by_itself_is_read_and_written() {
             let error = near.sendfile(&no_file, 0, None).await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::ESPIPE));
         });
-    }));
+    });
 }
 
 #[test]
 fn a_plain_socket_sends_a_file_and_is_let_go_of() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let bytes = test_bytes(3_000_000);
@@ -245,5 +236,5 @@ fn a_plain_socket_sends_a_file_and_is_let_go_of() {
             assert!(reader.await.unwrap() == bytes[5..]);
             assert_eq!(handle.metrics().sources, 0);
         });
-    }));
+    });
 }

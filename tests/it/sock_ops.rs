@@ -12,7 +12,8 @@ use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, looks, loopback, real_loop, turns_in, watched,
+    Trace, Waiting, audited, complete, counted_fds, looks, loopback, on_real_time, real_loop,
+    turns_in, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -51,8 +52,7 @@ fn dup_onto(descriptor: &Socket, number: i32) {
 
 #[test]
 fn what_is_there_is_received_at_once_and_the_rest_is_waited_for() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (near, far) = pair();
@@ -75,13 +75,12 @@ fn what_is_there_is_received_at_once_and_the_rest_is_waited_for() {
             assert_eq!((&rest[..], &end[..]), (&b"er"[..], &b""[..]));
             assert_eq!(handle.metrics().sources, 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn ten_megabytes_go_through_and_the_socket_is_let_go_of() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = pair();
             let bytes: Vec<u8> = (0..10_000_000_u32).map(|n| (n % 251) as u8).collect();
@@ -103,13 +102,12 @@ fn ten_megabytes_go_through_and_the_socket_is_let_go_of() {
             assert!(got == bytes);
             assert_eq!(handle.metrics().sources, 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn datagrams_come_with_their_senders() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let udp = || {
@@ -137,13 +135,12 @@ fn datagrams_come_with_their_senders() {
             // What is longer than the buffer is cut.
             assert_eq!((count, &buffer), (3, b"sec"));
         });
-    }));
+    });
 }
 
 #[test]
 fn a_client_connects_and_is_accepted() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (listener, address) = listening(8);
@@ -165,13 +162,12 @@ fn a_client_connects_and_is_accepted() {
             assert_eq!(handle.sock_recv(&server, 8).await.unwrap(), b"?");
             assert_eq!(handle.metrics().sources, 1);
         });
-    }));
+    });
 }
 
 #[test]
 fn e2_a_refused_connection_is_an_error_and_leaves_nothing_registered() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (gone, address) = listening(1);
@@ -181,13 +177,12 @@ fn e2_a_refused_connection_is_an_error_and_leaves_nothing_registered() {
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
             assert_eq!(handle.metrics().sources, 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             // A full backlog leaves further clients waiting.
@@ -213,13 +208,12 @@ fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
             drop(client);
             assert_eq!(counted_fds(), open - 1);
         });
-    }));
+    });
 }
 
 #[test]
 fn a_dropped_operation_does_not_break_the_next_one() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (near, far) = pair();
@@ -247,13 +241,12 @@ fn a_dropped_operation_does_not_break_the_next_one() {
             drop(second);
             assert_eq!(handle.metrics().sources, 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn a_cancelled_task_s_operation_lets_go_at_once() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (near, far) = pair();
@@ -269,13 +262,12 @@ fn a_cancelled_task_s_operation_lets_go_at_once() {
             far.send(b"x").unwrap();
             assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"x");
         });
-    }));
+    });
 }
 
 #[test]
 fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let (near, stale_far) = pair();
@@ -296,13 +288,12 @@ fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
             assert_eq!(waiting.poll().unwrap().unwrap(), b"fresh");
             drop((waiting, copy));
         });
-    }));
+    });
 }
 
 #[test]
 fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, far) = pair();
         let handle = event_loop.handle();
         let mut waiting = complete(&event_loop, async {
@@ -324,14 +315,12 @@ fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
             }
         });
         assert_eq!(again.poll().unwrap().unwrap(), b"y");
-    }));
+    });
 }
 
 #[test]
 fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let handle = get_running_loop();
@@ -371,7 +360,7 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
             t.push(handle.metrics().sources);
         });
         trace.expect(["the callback", "1", "0"]);
-    }));
+    });
 }
 
 #[test]
@@ -405,8 +394,7 @@ fn debug_mode_refuses_a_blocking_socket() {
 
 #[test]
 fn operations_on_a_closed_loop_and_absurd_sizes_are_errors() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let handle = event_loop.handle();
         let (near, _far) = pair();
         complete(&event_loop, async {
@@ -419,13 +407,12 @@ fn operations_on_a_closed_loop_and_absurd_sizes_are_errors() {
             let error = handle.sock_recv(&near, 8).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConnected);
         });
-    }));
+    });
 }
 
 #[test]
 fn f3_a_socket_that_is_always_ready_lets_others_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = pair_of(Type::DGRAM);
             let others = create_task(async {
@@ -445,13 +432,12 @@ fn f3_a_socket_that_is_always_ready_lets_others_run() {
             }
             assert!(others.done());
         });
-    }));
+    });
 }
 
 #[test]
 fn a_server_s_address_family_must_be_the_socket_s() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             let address: SocketAddr = "[::1]:9".parse().unwrap();
@@ -461,5 +447,5 @@ fn a_server_s_address_family_must_be_the_socket_s() {
                 .unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
         });
-    }));
+    });
 }

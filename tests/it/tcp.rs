@@ -15,8 +15,8 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, sleep, yield_now};
 
 use crate::support::{
-    CountingWaker, Polls, Trace, audited, complete, counted_fds, fill, looks, loopback, one_turn,
-    poll_once, real_loop, reset, std_pair, stream_and_peer, stream_pair, until, watched,
+    CountingWaker, Polls, audited, complete, counted_fds, fill, looks, loopback, on_real_time,
+    one_turn, poll_once, reset, std_pair, stream_and_peer, stream_pair, until, watched,
 };
 
 /// More than any socket buffer takes, so that both sides have to wait for each other.
@@ -49,8 +49,7 @@ async fn read_test_bytes(stream: &TcpStream, buffer_size: usize) -> usize {
 
 #[test]
 fn two_tasks_of_one_loop_talk_to_each_other() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -74,14 +73,12 @@ fn two_tasks_of_one_loop_talk_to_each_other() {
             server.await.unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
@@ -104,14 +101,12 @@ fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
             }
         });
         trace.expect(["first reads a", "second reads b", "third reads c"]);
-    }));
+    });
 }
 
 #[test]
 fn readers_who_find_nothing_left_wait_on_in_their_order() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
@@ -134,14 +129,12 @@ fn readers_who_find_nothing_left_wait_on_in_their_order() {
             }
         });
         trace.expect(["first reads 1", "second reads 1", "third reads 1"]);
-    }));
+    });
 }
 
 #[test]
 fn several_acceptors_of_one_listener_get_one_client_each() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let listener = Rc::new(TcpListener::bind(loopback()).await.unwrap());
@@ -166,13 +159,12 @@ fn several_acceptors_of_one_listener_get_one_client_each() {
             }
         });
         trace.expect(["first serves 0", "second serves 1", "third serves 2"]);
-    }));
+    });
 }
 
 #[test]
 fn a_reader_that_gives_up_does_not_keep_the_others_waiting() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let stream = Rc::new(stream);
@@ -190,13 +182,12 @@ fn a_reader_that_gives_up_does_not_keep_the_others_waiting() {
             assert!(first.await.is_err());
             assert_eq!(second.await.unwrap(), b'z');
         });
-    }));
+    });
 }
 
 #[test]
 fn the_halves_of_a_stream_work_side_by_side() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = stream_pair();
             let echo = create_task(async move {
@@ -222,13 +213,12 @@ fn the_halves_of_a_stream_work_side_by_side() {
             sender.await.unwrap();
             echo.await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn dropping_the_owned_write_half_ends_the_writing_and_nothing_else() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = stream_pair();
             let (reader, writer) = near.into_split();
@@ -243,13 +233,12 @@ fn dropping_the_owned_write_half_ends_the_writing_and_nothing_else() {
             reader.read_exact(&mut answer).await.unwrap();
             assert_eq!(&answer, b"answer");
         });
-    }));
+    });
 }
 
 #[test]
 fn dropping_the_owned_read_half_does_not_end_the_writing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = stream_pair();
             let (reader, writer) = near.into_split();
@@ -259,13 +248,12 @@ fn dropping_the_owned_read_half_does_not_end_the_writing() {
             far.read_exact(&mut heard).await.unwrap();
             assert_eq!(&heard, b"still here");
         });
-    }));
+    });
 }
 
 #[test]
 fn read_exact_says_unexpected_eof_and_keeps_what_it_read() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             peer.write_all(b"half").unwrap();
@@ -276,13 +264,12 @@ fn read_exact_says_unexpected_eof_and_keeps_what_it_read() {
             assert_eq!(&buffer, b"half----");
             stream.read_exact(&mut []).await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn an_empty_read_gives_zero_at_once_and_is_no_end_of_file() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             assert_eq!(stream.read(&mut []).await.unwrap(), 0);
@@ -292,13 +279,12 @@ fn an_empty_read_gives_zero_at_once_and_is_no_end_of_file() {
             assert_eq!(&byte, b"x");
             stream.write_all(b"").await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn e3_ten_megabytes_go_both_ways_with_a_fin_at_the_end() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = stream_pair();
             let both_ways = |stream: TcpStream, buffer_size| async move {
@@ -315,13 +301,12 @@ fn e3_ten_megabytes_go_both_ways_with_a_fin_at_the_end() {
             assert_eq!(one.await.unwrap(), TEN_MEGABYTES);
             assert_eq!(other.await.unwrap(), TEN_MEGABYTES);
         });
-    }));
+    });
 }
 
 #[test]
 fn e3_a_peer_that_has_finished_writing_still_gets_all_that_we_write() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let listener = thread::spawn(move || {
@@ -335,13 +320,12 @@ fn e3_a_peer_that_has_finished_writing_still_gets_all_that_we_write() {
             drop(stream);
             assert!(listener.join().unwrap() == test_bytes(TEN_MEGABYTES));
         });
-    }));
+    });
 }
 
 #[test]
 fn e3_writing_after_shutdown_is_an_error_and_a_second_shutdown_is_none() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, _peer) = stream_and_peer();
             stream.shutdown(Shutdown::Write).unwrap();
@@ -351,13 +335,12 @@ fn e3_writing_after_shutdown_is_an_error_and_a_second_shutdown_is_none() {
             let error = stream.try_write(b"too late").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         });
-    }));
+    });
 }
 
 #[test]
 fn e3_shutdown_ends_a_write_that_waits() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, _peer) = stream_and_peer();
             fill(&stream);
@@ -372,13 +355,12 @@ fn e3_shutdown_ends_a_write_that_waits() {
             let error = writer.await.unwrap().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         });
-    }));
+    });
 }
 
 #[test]
 fn try_read_takes_what_is_there_and_never_waits() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let mut buffer = [0; 8];
@@ -398,13 +380,12 @@ fn try_read_takes_what_is_there_and_never_waits() {
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
             assert_eq!(stream.try_read(&mut buffer).unwrap(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn try_write_stops_at_a_full_buffer_and_goes_on_when_the_peer_reads() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let total = fill(&stream);
@@ -419,13 +400,12 @@ fn try_write_stops_at_a_full_buffer_and_goes_on_when_the_peer_reads() {
             assert_eq!(stream.write(b"y").await.unwrap(), 1);
             assert_eq!(drain.join().unwrap(), b'y');
         });
-    }));
+    });
 }
 
 #[test]
 fn e2_a_refused_connect_gives_the_error_and_leaves_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         // A port that was free a moment ago, and that nobody gets from the system again so soon.
         let address = StdListener::bind(loopback()).unwrap().local_addr().unwrap();
         let before = counted_fds();
@@ -433,13 +413,12 @@ fn e2_a_refused_connect_gives_the_error_and_leaves_nothing() {
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         assert_eq!(counted_fds(), before);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = StdListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
         let before = counted_fds();
@@ -455,13 +434,12 @@ fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
             assert_eq!(counted_fds(), before);
             assert_eq!(event_loop.metrics().sources, 0);
         }
-    }));
+    });
 }
 
 #[test]
 fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         complete(&event_loop, async {
             let listener = ListenOptions::new().backlog(0).bind(loopback()).unwrap();
@@ -483,13 +461,12 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
         });
         assert_eq!(counted_fds(), before);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn e9_an_accept_that_is_dropped_when_its_client_is_there_leaves_it_to_the_next() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -506,13 +483,12 @@ fn e9_an_accept_that_is_dropped_when_its_client_is_there_leaves_it_to_the_next()
                 assert_eq!(peer, client.local_addr().unwrap());
             }
         });
-    }));
+    });
 }
 
 #[test]
 fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
         for _ in 0..100 {
@@ -529,13 +505,12 @@ fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() 
             };
             assert_eq!(accepted, client.local_addr().unwrap());
         }
-    }));
+    });
 }
 
 #[test]
 fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let mut dropped = 0;
@@ -557,13 +532,12 @@ fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
             }
             assert_eq!(dropped, 1000);
         });
-    }));
+    });
 }
 
 #[test]
 fn e9_a_read_that_is_dropped_leaves_the_line() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let (counter, waker) = CountingWaker::new();
@@ -576,13 +550,12 @@ fn e9_a_read_that_is_dropped_leaves_the_line() {
             stream.read_exact(&mut buffer).await.unwrap();
             assert_eq!(counter.wakes(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn a_foreign_waker_is_woken_once_and_the_newest_one_wins() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (stream, mut peer) = stream_and_peer();
             let (older, old_waker) = CountingWaker::new();
@@ -606,13 +579,12 @@ fn a_foreign_waker_is_woken_once_and_the_newest_one_wins() {
             assert_eq!((older.wakes(), newer.wakes()), (0, 1));
             assert_eq!(read.await.unwrap(), 1);
         });
-    }));
+    });
 }
 
 #[test]
 fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -626,13 +598,12 @@ fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
             let addresses = clients.iter().map(|client| client.local_addr().unwrap());
             assert_eq!(peers, addresses.collect::<Vec<_>>());
         });
-    }));
+    });
 }
 
 #[test]
 fn e1_accepting_a_burst_lets_other_tasks_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -651,13 +622,12 @@ fn e1_accepting_a_burst_lets_other_tasks_run() {
             }
             assert!(polls.get() >= 600 / 128, "{} polls", polls.get());
         });
-    }));
+    });
 }
 
 #[test]
 fn e1_clients_that_reset_before_they_are_accepted_do_not_end_the_server() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -676,13 +646,12 @@ fn e1_clients_that_reset_before_they_are_accepted_do_not_end_the_server() {
                 }
             }
         });
-    }));
+    });
 }
 
 #[test]
 fn a_blocking_socket_is_made_non_blocking() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (ours, peer) = std_pair();
             ours.set_nonblocking(false).unwrap();
@@ -693,13 +662,12 @@ fn a_blocking_socket_is_made_non_blocking() {
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
             drop(peer);
         });
-    }));
+    });
 }
 
 #[test]
 fn data_that_came_before_the_registration_is_read() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
             peer.write_all(b"early").unwrap();
@@ -709,13 +677,12 @@ fn data_that_came_before_the_registration_is_read() {
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn a_second_listener_on_the_same_port_needs_reuse_port_on_both() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let plain = TcpListener::bind(loopback()).await.unwrap();
             let error = TcpListener::bind(plain.local_addr().unwrap())
@@ -728,13 +695,12 @@ fn a_second_listener_on_the_same_port_needs_reuse_port_on_both() {
             assert_eq!(first.local_addr().unwrap(), second.local_addr().unwrap());
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn ipv6_works_and_takes_no_ipv4_clients() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
             let Ok(listener) = TcpListener::bind(any).await else {
@@ -750,13 +716,12 @@ fn ipv6_works_and_takes_no_ipv4_clients() {
             let error = TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         });
-    }));
+    });
 }
 
 #[test]
 fn nodelay_is_the_socket_s_own() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap())
@@ -767,7 +732,7 @@ fn nodelay_is_the_socket_s_own() {
             client.set_nodelay(false).unwrap();
             assert!(!client.nodelay().unwrap());
         });
-    }));
+    });
 }
 
 #[test]
@@ -799,8 +764,7 @@ fn a_stream_outlives_its_loop_and_says_so() {
 
 #[test]
 fn a_closed_listener_refuses_clients_and_frees_its_entry() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -816,5 +780,5 @@ fn a_closed_listener_refuses_clients_and_frees_its_entry() {
             StdListener::bind(address).unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 use callsoon::net::UdpSocket;
 use callsoon::{create_task, yield_now};
 
-use crate::support::{
-    Polls, Trace, Waiting, audited, complete, loopback, real_loop, turns_in, until, watched,
-};
+use crate::support::{Polls, Waiting, complete, loopback, on_real_time, turns_in, until};
 
 async fn bound() -> UdpSocket {
     UdpSocket::bind(loopback()).await.unwrap()
@@ -26,8 +24,7 @@ async fn connected() -> (UdpSocket, UdpSocket) {
 
 #[test]
 fn messages_arrive_whole_and_one_at_a_time() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             for message in [&b"first"[..], b"", b"third"] {
@@ -41,13 +38,12 @@ fn messages_arrive_whole_and_one_at_a_time() {
             assert_eq!(&buffer[..5], b"third");
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_receiver_waits_for_the_message_and_learns_who_sent_it() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (server, client) = (bound().await, bound().await);
             let address = server.local_addr().unwrap();
@@ -64,13 +60,12 @@ fn a_receiver_waits_for_the_message_and_learns_who_sent_it() {
             let (count, sender) = client.recv_from(&mut buffer).await.unwrap();
             assert_eq!((&buffer[..count], sender), (&b"ping"[..], address));
         });
-    }));
+    });
 }
 
 #[test]
 fn peeking_leaves_the_message_and_a_look_at_a_part_loses_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             one.send(b"whole").await.unwrap();
@@ -82,13 +77,12 @@ fn peeking_leaves_the_message_and_a_look_at_a_part_loses_nothing() {
             let error = other.try_recv(&mut buffer).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
         });
-    }));
+    });
 }
 
 #[test]
 fn e7_a_message_longer_than_the_buffer_is_cut_and_the_next_one_is_whole() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             one.send(b"longer than four").await.unwrap();
@@ -99,13 +93,12 @@ fn e7_a_message_longer_than_the_buffer_is_cut_and_the_next_one_is_whole() {
             assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
             assert_eq!(&buffer, b"next");
         });
-    }));
+    });
 }
 
 #[test]
 fn e7_a_message_too_long_for_the_protocol_is_an_error_and_the_socket_lives() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let error = one.send(&vec![0; 70_000]).await.unwrap_err();
@@ -113,13 +106,12 @@ fn e7_a_message_too_long_for_the_protocol_is_an_error_and_the_socket_lives() {
             one.send(b"short").await.unwrap();
             assert_eq!(other.recv(&mut [0; 8]).await.unwrap(), 5);
         });
-    }));
+    });
 }
 
 #[test]
 fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (socket, gone) = (bound().await, bound().await);
             let address = gone.local_addr().unwrap();
@@ -136,13 +128,12 @@ fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
                 .unwrap();
             assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 3);
         });
-    }));
+    });
 }
 
 #[test]
 fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let socket = complete(&event_loop, async {
             let socket = bound().await;
             let gone = bound().await.local_addr().unwrap();
@@ -160,13 +151,12 @@ fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
         assert!(turns <= 10, "{turns} turns");
         reader.cancel();
         complete(&event_loop, async { assert!(reader.await.is_err()) });
-    }));
+    });
 }
 
 #[test]
 fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let mut buffer = [0; 8];
@@ -177,13 +167,12 @@ fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
             }
             assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
         });
-    }));
+    });
 }
 
 #[test]
 fn several_messages_before_the_first_wait_are_all_received_though_reads_are_short() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let peer = StdSocket::bind(loopback()).unwrap();
             let socket = StdSocket::bind(loopback()).unwrap();
@@ -198,13 +187,12 @@ fn several_messages_before_the_first_wait_are_all_received_though_reads_are_shor
                 assert_eq!(buffer[0], number);
             }
         });
-    }));
+    });
 }
 
 #[test]
 fn a_flooded_socket_lets_other_tasks_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let polls = Polls::default();
@@ -219,13 +207,12 @@ fn a_flooded_socket_lets_other_tasks_run() {
             }
             assert!(polls.get() >= 1000 / 128, "{} polls", polls.get());
         });
-    }));
+    });
 }
 
 #[test]
 fn try_forms_never_wait() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let mut buffer = [0; 8];
@@ -237,13 +224,12 @@ fn try_forms_never_wait() {
             assert_eq!(other.try_recv_from(&mut buffer).unwrap(), (1, from));
             one.writable().await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn broadcast_must_be_allowed_first() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
                 .await
@@ -255,13 +241,12 @@ fn broadcast_must_be_allowed_first() {
             socket.set_broadcast(true).unwrap();
             assert!(socket.broadcast().unwrap());
         });
-    }));
+    });
 }
 
 #[test]
 fn a_group_on_the_loopback_interface_hears_its_member() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let group = Ipv4Addr::new(224, 0, 0, 251);
             let member = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
@@ -286,13 +271,12 @@ fn a_group_on_the_loopback_interface_hears_its_member() {
                 .leave_multicast_v4(group, Ipv4Addr::LOCALHOST)
                 .unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn a_socket_goes_out_of_the_loop_and_comes_back() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let std = other.into_std();
@@ -301,5 +285,5 @@ fn a_socket_goes_out_of_the_loop_and_comes_back() {
             assert_eq!(other.recv(&mut [0; 16]).await.unwrap(), 9);
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }

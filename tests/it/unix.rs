@@ -11,7 +11,9 @@ use std::time::Duration;
 use callsoon::net::{ListenOptions, UnixDatagram, UnixListener, UnixStream};
 use callsoon::{create_task, sleep, yield_now};
 
-use crate::support::{Trace, audited, complete, counted_fds, real_loop, turns_in, watched};
+use crate::support::{
+    Trace, audited, complete, counted_fds, on_real_time, real_loop, turns_in, watched,
+};
 
 /// A folder of the test's own, which goes with it.
 struct Folder(PathBuf);
@@ -65,8 +67,7 @@ fn client_and_server_meet_at_a_path_and_the_file_goes_with_the_listener() {
 
 #[test]
 fn abstract_names_leave_no_file_and_may_hold_nul_bytes() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let name = format!("\0callsoon\0test-{}", std::process::id());
             let listener = UnixListener::bind(&name).await.unwrap();
@@ -78,7 +79,7 @@ fn abstract_names_leave_no_file_and_may_hold_nul_bytes() {
             UnixStream::connect_addr(&address).await.unwrap();
             drop(client);
         });
-    }));
+    });
 }
 
 #[test]
@@ -145,8 +146,7 @@ fn e8_a_file_that_is_no_socket_stays_as_it_is() {
 
 #[test]
 fn e8_addresses_that_do_not_fit_are_errors_and_never_cut() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let long = format!("/tmp/{}", "x".repeat(200));
             let abstract_long = format!("\0{}", "x".repeat(200));
@@ -162,7 +162,7 @@ fn e8_addresses_that_do_not_fit_are_errors_and_never_cut() {
                 assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
             }
         });
-    }));
+    });
 }
 
 #[test]
@@ -228,8 +228,7 @@ fn a_client_waits_while_the_backlog_is_full() {
 
 #[test]
 fn a_short_read_proves_nothing_where_a_segment_carries_descriptors() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (ours, theirs) = StdStream::pair().unwrap();
             // A segment with a descriptor ends every read, however large its buffer: what follows is there all the same,
@@ -245,7 +244,7 @@ fn a_short_read_proves_nothing_where_a_segment_carries_descriptors() {
             }
             assert_eq!(total, 2);
         });
-    }));
+    });
 }
 
 /// Sends bytes that a descriptor goes along with.
@@ -278,8 +277,7 @@ fn send_with_descriptor(socket: &StdStream, bytes: &[u8], descriptor: i32) {
 
 #[test]
 fn e6_thousands_of_buffers_arrive_complete_and_in_order() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixStream::pair().unwrap();
             // Sizes from nothing to 600 bytes; together more than a socket takes at once.
@@ -310,13 +308,12 @@ fn e6_thousands_of_buffers_arrive_complete_and_in_order() {
             assert!(got == whole);
             assert_eq!(far.read_vectored(&mut []).await.unwrap(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn the_halves_of_a_unix_stream_end_its_directions() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixStream::pair().unwrap();
             let (reader, writer) = near.into_split();
@@ -335,13 +332,12 @@ fn the_halves_of_a_unix_stream_end_its_directions() {
             assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
             echo.await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn d4_a_peer_that_hangs_up_wakes_both_directions_once_and_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, far) = complete(&event_loop, async { UnixStream::pair().unwrap() });
         let near = Rc::new(near);
         let reader = event_loop.create_task({
@@ -357,25 +353,23 @@ fn d4_a_peer_that_hangs_up_wakes_both_directions_once_and_does_not_spin() {
         });
         let turns = turns_in(&event_loop, Duration::from_millis(100));
         assert!(turns <= 10, "{turns} turns");
-    }));
+    });
 }
 
 #[test]
 fn peer_credentials_are_those_of_this_process() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, _far) = UnixStream::pair().unwrap();
             let cred = near.peer_cred().unwrap();
             assert_eq!(cred.pid, Some(std::process::id() as i32));
         });
-    }));
+    });
 }
 
 #[test]
 fn datagrams_wait_for_a_slow_receiver_and_none_is_lost() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixDatagram::pair().unwrap();
             let sender = create_task(async move {
@@ -392,7 +386,7 @@ fn datagrams_wait_for_a_slow_receiver_and_none_is_lost() {
             }
             sender.await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
@@ -430,8 +424,7 @@ fn datagram_sockets_answer_by_the_sender_s_address() {
 
 #[test]
 fn a_stream_goes_out_of_the_loop_and_comes_back_with_its_descriptor() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixStream::pair().unwrap();
             let open = counted_fds();
@@ -443,13 +436,12 @@ fn a_stream_goes_out_of_the_loop_and_comes_back_with_its_descriptor() {
             near.read_exact(&mut [0; 9]).await.unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn readable_and_writable_wait_for_what_they_say() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixStream::pair().unwrap();
             near.writable().await.unwrap();
@@ -463,5 +455,5 @@ fn readable_and_writable_wait_for_what_they_say() {
             writable.poll().unwrap().unwrap();
             assert!(near.try_write(b"x").is_ok());
         });
-    }));
+    });
 }

@@ -4,11 +4,7 @@
 //! what this end is told. Where Rust or this crate's rules force a difference, the program says why, and then the two must
 //! differ. Without a `python3` of 3.11 or newer it says so and compares nothing.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;
 
@@ -135,8 +131,7 @@ fn by_callsoon(program: &Program) -> Vec<String> {
         drop(event_loop);
         *said.lock().unwrap() = trace.take();
     }));
-    let lines = std::mem::take(&mut *lines.lock().unwrap());
-    lines
+    lines.lock().unwrap().drain(..).collect()
 }
 
 #[test]

@@ -7,14 +7,13 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 
-use mio::event::Source;
-
 use crate::error::LoopClosed;
 use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::Direction;
 use crate::kernel::watch::Watch;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
 use crate::transport::entry::Entry;
 
@@ -232,7 +231,7 @@ impl<K: DatagramKind> Endpoint<K> {
     }
 }
 
-fn queue_if_ready<S: Source>(io: &Io<S>, direction: Direction) {
+fn queue_if_ready<S: Pollable>(io: &Io<S>, direction: Direction) {
     if io.readiness(|readiness| readiness.is_ready(direction)) == Ok(true) {
         io.queue();
     }

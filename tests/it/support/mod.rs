@@ -2,10 +2,10 @@
 
 pub(crate) mod audit;
 mod caught;
-mod descriptors;
 mod evil;
 mod grave;
 pub(crate) mod lab;
+mod pipe;
 mod probe;
 mod proc;
 mod recorder;
@@ -13,8 +13,8 @@ mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod stage;
 mod story;
-mod strace;
 mod together;
 mod trace;
 mod waiting;
@@ -23,9 +23,9 @@ mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
-pub(crate) use descriptors::{exhaust, limit_descriptors};
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
+pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
@@ -37,8 +37,8 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use stage::{on_real_time, on_virtual_time};
 pub(crate) use story::{Story, ending, outcome, told};
-pub(crate) use strace::{injected, under_strace};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
