@@ -20,6 +20,10 @@
 //!    When it returns the socket is closed.
 //! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop.
 //!
+//! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
+//! Its `proto` and `flags` for a look-up are [`getaddrinfo`](crate::LoopHandle::getaddrinfo)'s, whose addresses
+//! `create_connection` and `create_server` take as a list.
+//!
 //! Protocols take `&self` and so keep what changes in cells, since a call into a transport may call back:
 //! `write` calls `pause_writing`. The transport is handed to every callback, so that a protocol need not keep it; one
 //! that does makes a cycle, which ends with the connection.

@@ -222,3 +222,50 @@ fn an_endpoint_is_nobody_s_task() {
         });
     }));
 }
+
+#[test]
+fn an_endpoint_of_a_family_without_an_address_is_bound_when_it_sends() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
+            let endpoint = endpoint.family(socket2::Domain::IPV4);
+            let (transport, protocol) = endpoint.await.unwrap();
+            let peer = std::net::UdpSocket::bind(loopback()).unwrap();
+            transport.sendto(b"hello", peer.local_addr().ok()).unwrap();
+            let (count, from) = peer.recv_from(&mut [0; 16]).unwrap();
+            let port = transport.local_addr().unwrap().port();
+            assert_eq!((count, from.port()), (5, port));
+            transport.close();
+            until(|| protocol.lost.get()).await;
+        });
+    }));
+}
+
+#[test]
+fn the_marks_of_an_endpoint_can_be_set_and_are_heeded_at_once() {
+    audited(watched(|| {
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let (near, far) = UnixDatagram::pair().unwrap();
+            let event_loop = get_running_loop();
+            let (sender, told) = event_loop.create_datagram_endpoint_on(near, InOrder::default);
+            assert!(sender.set_write_buffer_limits(Some(1), Some(2)).is_err());
+            let limits = sender.set_write_buffer_limits(Some(usize::MAX), None);
+            limits.unwrap();
+            while sender.write_buffer_size() <= 70_000 {
+                sender.sendto(&[0; 1000], None).unwrap();
+            }
+            assert!(!told.paused.get());
+            sender.set_write_buffer_limits(Some(70_000), None).unwrap();
+            assert!(told.paused.get());
+            let mut buffer = [0; 2000];
+            while told.paused.get() {
+                let _ = far.recv(&mut buffer).await.unwrap();
+            }
+            assert!(sender.write_buffer_size() <= 17_500);
+            sender.abort();
+            until(|| get_running_loop().metrics().sources == 1).await;
+        });
+    }));
+}

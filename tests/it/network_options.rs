@@ -258,3 +258,144 @@ fn a_panic_in_either_callback_of_a_buffered_protocol_is_reported_and_ends_its_co
         }
     });
 }
+
+/// Pauses or ends its transport when it is asked for memory, and lends some all the same.
+struct Reluctant {
+    act: fn(&Transport),
+    asked: Cell<usize>,
+    trace: Trace,
+}
+
+impl Protocol for Reluctant {
+    fn buffered(&self) -> Option<&dyn BufferedProtocol> {
+        Some(self)
+    }
+
+    fn connection_lost(&self, _: &Transport, error: Option<std::io::Error>) {
+        self.trace.push(format!("lost {error:?}"));
+    }
+}
+
+impl BufferedProtocol for Reluctant {
+    fn get_buffer(&self, transport: &Transport, _: usize, receive: &mut dyn FnMut(&mut [u8])) {
+        if self.asked.replace(self.asked.get() + 1) == 0 {
+            (self.act)(transport);
+        }
+        receive(&mut [0; 16]);
+    }
+
+    fn buffer_updated(&self, _: &Transport, count: usize) {
+        self.trace.push(format!("{count} bytes"));
+    }
+}
+
+#[test]
+fn f4_what_is_paused_or_ended_when_memory_is_asked_for_is_told_of_nothing() {
+    run(|trace| async move {
+        for act in [Transport::pause_reading, Transport::close, Transport::abort] {
+            let (ours, mut peer) = std_pair();
+            let said = trace.clone();
+            let reluctant = move || Reluctant {
+                act,
+                asked: Cell::new(0),
+                trace: said,
+            };
+            let connecting = get_running_loop().connect_accepted_socket(reluctant, ours);
+            let (transport, reluctant) = connecting.await.unwrap();
+            peer.write_all(b"bytes").unwrap();
+            until(|| reluctant.asked.get() > 0).await;
+            yield_now().await;
+            if !transport.is_closing() {
+                trace.expect([]);
+                transport.resume_reading();
+                until(|| reluctant.asked.get() > 1).await;
+                trace.expect(["5 bytes"]);
+                transport.abort();
+            }
+            until(|| transport.get_protocol().is_none()).await;
+            trace.expect(["lost None"]);
+        }
+    });
+}
+
+#[test]
+fn a_server_s_limit_is_its_clients_readers() {
+    run(|trace| async move {
+        let said = trace.clone();
+        let serve = async move |mut reader: StreamReader, _writer: StreamWriter| {
+            let line = reader.readline().await;
+            said.push(line.unwrap_err());
+        };
+        let limit = std::num::NonZeroUsize::new(10).unwrap();
+        let server = start_server(serve, loopback()).limit(limit).await.unwrap();
+        let opening = open_connection(server.local_addr().unwrap());
+        let (mut reader, writer) = opening.await.unwrap();
+        writer.write(b"eleven characters\n");
+        assert_eq!(reader.read_to_end().await.unwrap(), b"");
+        writer.close();
+        writer.wait_closed().await.unwrap();
+        server.close();
+        server.wait_closed().await;
+        trace.expect(["17 bytes without a separator are more than the reader's limit"]);
+    });
+}
+
+#[test]
+fn the_descriptor_of_a_transport_is_nobody_else_s() {
+    run(|_| async {
+        let (ours, _peer) = std_pair();
+        let event_loop = get_running_loop();
+        let connecting = event_loop.connect_accepted_socket(Keeper::default, ours);
+        let (transport, _) = connecting.await.unwrap();
+        let refused = transport.socket(|socket| {
+            let reader = event_loop.add_reader(socket, || ()).unwrap_err();
+            let writer = event_loop.add_writer(socket, || ()).unwrap_err();
+            assert!(!event_loop.remove_reader(socket));
+            (reader.kind(), writer.kind())
+        });
+        let exists = ErrorKind::AlreadyExists;
+        assert_eq!(refused, Some((exists, exists)));
+        transport.abort();
+        until(|| transport.get_protocol().is_none()).await;
+    });
+}
+
+#[test]
+fn e8_a_dead_datagram_socket_s_file_is_replaced() {
+    run(|_| async {
+        let name = format!("callsoon-stale-datagrams-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+        assert!(path.exists());
+        let socket = callsoon::net::UnixDatagram::bind(&path).await.unwrap();
+        let peer = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        peer.send_to(b"hello", &path).unwrap();
+        assert_eq!(socket.recv(&mut [0; 16]).await.unwrap(), 5);
+        // Now somebody is there.
+        let second = callsoon::net::UnixDatagram::bind(&path).await;
+        assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
+        drop(socket);
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn a_service_by_name_is_looked_up_and_one_by_number_is_not() {
+    run(|_| async {
+        let event_loop = get_running_loop();
+        let hints = callsoon::net::AddrInfoHints {
+            socktype: Some(socket2::Type::STREAM),
+            ..callsoon::net::AddrInfoHints::default()
+        };
+        // Where this machine knows the name, it is port 80; where it does not, that is an error of the resolver's.
+        let by_name = event_loop.getaddrinfo(Some("127.0.0.1"), Some("http"), hints);
+        match by_name.await {
+            Ok(found) => assert_eq!(found[0].sockaddr.as_socket().unwrap().port(), 80),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+        }
+        let mut by_number = Box::pin(event_loop.getaddrinfo(Some("127.0.0.1"), Some("80"), hints));
+        let found = crate::support::poll_once(&mut by_number).await;
+        let found = found.expect("nothing to wait for").unwrap();
+        assert_eq!(found[0].sockaddr.as_socket().unwrap().port(), 80);
+    });
+}

@@ -19,7 +19,7 @@ use crate::operations::{
     Case, Idle, MUCH, event_loop, folder, keep, know_all_names, later, nobody, pair, say, somebody,
     swallow, table,
 };
-use crate::support::{Scratch, loopback};
+use crate::support::{Scratch, loopback, pipe};
 
 /// A path at which nothing is.
 fn path() -> io::Result<PathBuf> {
@@ -180,12 +180,12 @@ fn of_transports() -> Vec<Case> {
             async move { event_loop().create_unix_connection(|| Idle, &path).await.map(end) }
         }
         "connect_read_pipe" => {
-            let (come, go) = io::pipe()?;
+            let (come, go) = pipe()?;
             keep(go);
             async move { event_loop().connect_read_pipe(|| Idle, come).await.map(end) }
         }
         "connect_write_pipe" => {
-            let (come, go) = io::pipe()?;
+            let (come, go) = pipe()?;
             keep(come);
             async move { event_loop().connect_write_pipe(|| Idle, go).await.map(end) }
         }
@@ -293,12 +293,12 @@ fn of_opening() -> Vec<Case> {
             async move { start_unix_server(nothing, &path).await.map(drop) }
         }
         "open_read_pipe" => {
-            let (come, go) = io::pipe()?;
+            let (come, go) = pipe()?;
             keep(go);
             async move { open_read_pipe(come).await.map(drop) }
         }
         "open_write_pipe" => {
-            let (come, go) = io::pipe()?;
+            let (come, go) = pipe()?;
             keep(come);
             async move { open_write_pipe(go).await.map(drop) }
         }
@@ -393,7 +393,7 @@ fn of_writing() -> Vec<Case> {
             }
         }
         "drain of a pipe" => {
-            let (mut come, go) = io::pipe()?;
+            let (mut come, go) = pipe()?;
             let writer = open_write_pipe(go).await?;
             std::thread::spawn(move || io::copy(&mut come, &mut io::sink()));
             async move {
@@ -402,7 +402,7 @@ fn of_writing() -> Vec<Case> {
             }
         }
         "a line through a pipe" => {
-            let (come, mut go) = io::pipe()?;
+            let (come, mut go) = pipe()?;
             let mut reader = open_read_pipe(come).await?;
             later(move || drop(go.write_all(b"line\n")));
             async move { reader.readline().await.map(drop).map_err(plain) }

@@ -10,7 +10,7 @@ use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server
 use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use socket2::{Domain, Socket, Type};
 
-use super::support::{Recorder, Trace, loopback, reset, std_pair, until};
+use super::support::{Recorder, Trace, loopback, pipe, reset, std_pair, until};
 use super::{Program, capital, free_port, program, text};
 
 pub(crate) fn programs() -> Vec<Program> {
@@ -355,7 +355,7 @@ for pending in False, True:
             async |trace: Trace| {
                 let event_loop = get_running_loop();
                 for pending in [false, true] {
-                    let (come, go) = io::pipe().unwrap();
+                    let (come, go) = pipe().unwrap();
                     let recorder = Recorder::new(&trace);
                     let reading = event_loop.connect_read_pipe(|| recorder, come);
                     let (reading, reader) = reading.await.unwrap();

@@ -131,8 +131,7 @@ fn by_callsoon(program: &Program) -> Vec<String> {
         drop(event_loop);
         *said.lock().unwrap() = trace.take();
     }));
-    let lines = std::mem::take(&mut *lines.lock().unwrap());
-    lines
+    lines.lock().unwrap().drain(..).collect()
 }
 
 #[test]

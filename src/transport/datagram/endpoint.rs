@@ -17,10 +17,6 @@ use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
 use crate::transport::entry::Entry;
 
-/// asyncio's marks: the protocol is paused above the high one and resumed at the low one.
-pub(crate) const HIGH: usize = 64 * 1024;
-const LOW: usize = HIGH / 4;
-
 /// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
 pub(crate) const OVERHEAD: usize = 8;
 
@@ -139,7 +135,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 }
             }
         }
-        if endpoint.size.get() <= LOW && endpoint.paused.replace(false) {
+        let size = endpoint.size.get();
+        if endpoint.marks.borrow_mut().may_resume(size) {
             self.enter("resume_writing", |protocol| protocol.resume_writing(self));
         }
     }

@@ -7,8 +7,9 @@ use std::io;
 
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
-use crate::transport::datagram::endpoint::{HIGH, OVERHEAD, is_passing};
+use crate::transport::datagram::endpoint::{OVERHEAD, is_passing};
 use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
+use crate::transport::flow::InvalidLimits;
 
 /// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
 const QUIET_SENDS: u32 = 4;
@@ -63,9 +64,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let size = endpoint.size.get() + data.len() + OVERHEAD;
         endpoint.size.set(size);
         endpoint.look_again_for_writing();
-        if size > HIGH && !endpoint.paused.replace(true) {
-            self.enter("pause_writing", |protocol| protocol.pause_writing(self));
-        }
+        self.pause_if_full();
         Ok(())
     }
 
@@ -141,6 +140,60 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// ```
     pub fn write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
+    }
+
+    /// The low-water and the high-water mark, in this order, in bytes as [`write_buffer_size`](Self::write_buffer_size)
+    /// counts them.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert_eq!(transport.write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_buffer_limits(&self) -> (usize, usize) {
+        self.endpoint.marks.borrow().limits()
+    }
+
+    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` wait, and to resume when at most `low`
+    /// do. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB.
+    ///
+    /// # Errors
+    /// If `low` is higher than `high`; then nothing changes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// transport.set_write_buffer_limits(Some(1000), None).unwrap();
+    /// assert_eq!(transport.write_buffer_limits(), (250, 1000));
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.endpoint.marks.borrow_mut().set(high, low)?;
+        self.pause_if_full();
+        Ok(())
+    }
+
+    fn pause_if_full(&self) {
+        let endpoint = &self.endpoint;
+        let size = endpoint.size.get();
+        if endpoint.marks.borrow_mut().must_pause(size) {
+            self.enter("pause_writing", |protocol| protocol.pause_writing(self));
+        }
     }
 
     /// The address that the endpoint is bound to.

@@ -10,6 +10,7 @@ use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
+use crate::transport::flow::WaterMarks;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
 ///
@@ -96,7 +97,7 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) waiting: RefCell<VecDeque<Waiting<K::Address>>>,
     /// Their bytes and what they count for besides.
     pub(crate) size: Cell<usize>,
-    pub(crate) paused: Cell<bool>,
+    pub(crate) marks: RefCell<WaterMarks>,
     /// Nothing is received any more, and what waits is sent.
     pub(crate) closing: Cell<bool>,
     /// `connection_lost` has come, or will next.

@@ -5,6 +5,7 @@ mod caught;
 mod evil;
 mod grave;
 pub(crate) mod lab;
+mod pipe;
 mod probe;
 mod proc;
 mod recorder;
@@ -24,6 +25,7 @@ pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
+pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
