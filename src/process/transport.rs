@@ -256,6 +256,13 @@ impl Input {
     }
 }
 
+/// With the pipe's watch goes what a program's own ring of references may have kept.
+impl Drop for Input {
+    fn drop(&mut self) {
+        drop(self.transport().map(Kept));
+    }
+}
+
 impl Listener for Input {
     fn lost(&self, error: Option<io::Error>) {
         if let Some(transport) = self.transport() {
