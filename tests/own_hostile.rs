@@ -547,7 +547,6 @@ fn raise(signum: i32) {
 
 #[test]
 fn signal_handlers_may_do_anything() {
-    // What the process makes once for all, while no test counts descriptors.
     let alone = support::audit::alone();
     let first = EventLoop::new().unwrap();
     first.add_signal_handler(libc::SIGUSR1, || ()).unwrap();
