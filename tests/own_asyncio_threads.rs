@@ -302,6 +302,8 @@ await sleep(0.02)
 task.cancel()
 await tell(task)
 await to_thread(outcome, endless)
+# The future is cancelled before its task there has ended.
+await wrap_future(run_coroutine_threadsafe(sleep(0.01), other))
 other.call_soon_threadsafe(other.stop)
 thread.join()
 other.close()

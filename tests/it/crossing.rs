@@ -125,7 +125,7 @@ fn b2_values_whose_destructors_panic_harm_no_job() {
         for _ in 0..3 {
             assert_eq!(to_thread(|| 7).await.unwrap(), 7);
             let failed = to_thread(|| panic!("on purpose: a job")).await;
-            let failed = failed.map(|()| ()).unwrap_err();
+            let failed = failed.unwrap_err();
             assert_eq!(failed.to_string(), "the job panicked: on purpose: a job");
         }
         while LIVE.load(Ordering::SeqCst) > 1 {
