@@ -16,7 +16,7 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
-use crate::stream::incoming::{Incoming, find_first};
+use crate::stream::incoming::{Incoming, find_first, longest};
 
 /// What the first reads ask for: most programs say a line or two.
 const FEW: usize = 4 * 1024;
@@ -117,6 +117,33 @@ impl PipeReader {
             self.fill().await?;
         }
         Ok(self.incoming.take(n.min(self.incoming.len())))
+    }
+
+    /// [`read`](Self::read) into memory of the caller's, without an allocation; says how many bytes. 0 means that the
+    /// child has closed its side, or that the buffer is empty.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has read nothing.
+    ///
+    /// ```
+    /// # use callsoon::process::{PIPE, create_subprocess_shell};
+    /// # callsoon::run(async {
+    /// let mut process = create_subprocess_shell("printf hello").stdout(PIPE).await?;
+    /// let (stdout, mut buffer) = (process.stdout.as_mut().unwrap(), [0; 3]);
+    /// assert_eq!((stdout.read_into(&mut buffer).await?, &buffer), (3, b"hel"));
+    /// assert_eq!(stdout.read_into(&mut buffer).await?, 2);
+    /// assert_eq!(stdout.read_into(&mut buffer).await?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn read_into(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !buffer.is_empty() && self.incoming.len() == 0 && !self.eof {
+            self.fill().await?;
+        }
+        Ok(self.incoming.take_into(buffer))
     }
 
     /// Reads until the child has closed its side, and so has everybody to whom it has handed it.
@@ -253,22 +280,43 @@ impl PipeReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readuntil(&mut self, separator: impl AsRef<[u8]>) -> Result<Vec<u8>, ReadError> {
-        let separator = separator.as_ref();
-        assert!(
-            !separator.is_empty(),
-            "readuntil: a separator has at least one byte"
-        );
+        self.readuntil_any(&[separator.as_ref()]).await
+    }
+
+    /// [`readuntil`](Self::readuntil) for several separators: up to the one that ends first.
+    ///
+    /// # Errors
+    /// The same.
+    ///
+    /// # Panics
+    /// If there is no separator, or an empty one.
+    ///
+    /// # Cancellation
+    /// The same.
+    ///
+    /// ```
+    /// # use callsoon::process::{PIPE, create_subprocess_shell};
+    /// # callsoon::run(async {
+    /// let mut process = create_subprocess_shell("printf 'one;two,three'").stdout(PIPE).await?;
+    /// let stdout = process.stdout.as_mut().unwrap();
+    /// assert_eq!(stdout.readuntil_any(&[b",", b";"]).await?, b"one;");
+    /// assert_eq!(stdout.readuntil_any(&[b",", b";"]).await?, b"two,");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub async fn readuntil_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
+        let longest = longest(separators);
         let limit = self.limit.get();
         // What lies before cannot be the beginning of a separator: no byte is looked at twice.
         let mut looked_at = 0;
         loop {
-            if let Some(found) = find_first(self.incoming.bytes(), looked_at, &[separator]) {
+            if let Some(found) = find_first(self.incoming.bytes(), looked_at, separators) {
                 if found.start > limit {
                     return Err(overrun(found.start));
                 }
                 return Ok(self.incoming.take(found.end));
             }
-            looked_at = (self.incoming.len() + 1).saturating_sub(separator.len());
+            looked_at = (self.incoming.len() + 1).saturating_sub(longest);
             if looked_at > limit {
                 return Err(overrun(looked_at));
             }

@@ -358,6 +358,22 @@ impl PipeWriter {
         self.pipe.write(data);
     }
 
+    /// Writes several pieces of bytes as if they were one.
+    ///
+    /// ```
+    /// # use callsoon::process::{PIPE, create_subprocess_exec};
+    /// # callsoon::run(async {
+    /// let mut process = create_subprocess_exec("cat", [""; 0]).stdin(PIPE).stdout(PIPE).await?;
+    /// process.stdin.take().unwrap().writelines(&["one\n", "two\n"]);
+    /// assert_eq!(process.communicate(None).await?.stdout, b"one\ntwo\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
+        let lines: Vec<_> = lines.iter().map(AsRef::as_ref).collect();
+        self.pipe.write(&lines.concat());
+    }
+
     /// Waits while too much is kept, until the child has read enough of it. Several tasks may wait at a time.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::waker::key_of;
 use crate::kernel::waiters::WaiterId;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
-use crate::stream::incoming::find_first;
+use crate::stream::incoming::{find_first, longest};
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
 use crate::transport::ready::Fetched;
@@ -273,13 +273,7 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readuntil_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
-        let longest = separators.iter().map(|separator| separator.len()).max();
-        let shortest = separators.iter().map(|separator| separator.len()).min();
-        let (Some(longest), Some(1..)) = (longest, shortest) else {
-            panic!(
-                "readuntil: a separator has at least one byte, and there is at least one separator"
-            );
-        };
+        let longest = longest(separators);
         let limit = self.protocol.limit.get();
         // What lies before cannot be the beginning of a separator: no byte is looked at twice.
         let mut looked_at = 0;
