@@ -4,6 +4,7 @@
 //! mask is empty and SIGPIPE ends it, as programs expect. std sees to that, and starts it by `posix_spawn` where it can,
 //! which copies no memory.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -27,10 +28,14 @@ use crate::stream::protocol::LIMIT;
 /// The program is looked for in `PATH` unless it has a slash; arguments are passed as they are, with no shell between.
 ///
 /// # Errors
-/// Awaiting gives the system's: `NotFound` where there is no such program. Nothing is left behind then.
+/// Awaiting gives the system's: `NotFound` where there is no such program, with its name in the text. Nothing is left
+/// behind then.
 ///
 /// # Panics
 /// When awaited outside a running loop.
+///
+/// # Cancellation
+/// It starts at its first poll, and is done with that.
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_exec};
@@ -39,6 +44,9 @@ use crate::stream::protocol::LIMIT;
 ///     let output = process.communicate(None).await?;
 ///     assert!(output.status.success());
 ///     assert_eq!(output.stdout, b"hello world\n");
+///
+///     let error = create_subprocess_exec("no-such", [""; 0]).current_dir("/").await.unwrap_err();
+///     assert!(error.to_string().starts_with("cannot start no-such in /: "), "{error}");
 ///     Ok::<(), std::io::Error>(())
 /// }).unwrap().unwrap();
 /// ```
@@ -59,6 +67,9 @@ where
 ///
 /// # Panics
 /// When awaited outside a running loop.
+///
+/// # Cancellation
+/// As [`create_subprocess_exec`].
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_shell};
@@ -380,7 +391,7 @@ impl Command {
             .stdout(StdStdio::inherit())
             .stderr(StdStdio::inherit());
         Ok(Started {
-            child: spawned?,
+            child: spawned.map_err(|error| StartError::wrap(&self.std, error))?,
             both,
         })
     }
@@ -454,5 +465,40 @@ impl fmt::Debug for Command {
             .field("stderr", &self.stderr)
             .field("kill_on_drop", &self.kill_on_drop)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the system says of a program or of its folder, and which they are: the system's word names neither.
+#[derive(Debug)]
+struct StartError {
+    program: String,
+    error: io::Error,
+}
+
+impl StartError {
+    /// What is wrong with the system itself, such as no room for a process, stays as it is, with its number.
+    fn wrap(command: &StdCommand, error: io::Error) -> io::Error {
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        if !matches!(error.kind(), NotADirectory | NotFound | PermissionDenied) {
+            return error;
+        }
+        let mut program = Path::new(command.get_program()).display().to_string();
+        if let Some(folder) = command.get_current_dir() {
+            program += &format!(" in {}", folder.display());
+        }
+        io::Error::new(error.kind(), Self { program, error })
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { program, error } = self;
+        write!(f, "cannot start {}: {error}", program.escape_debug())
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
     }
 }

@@ -1,14 +1,14 @@
 //! Where a child's input comes from and its output goes: PIPE, DEVNULL, STDOUT, a descriptor, or as with the parent.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio as StdStdio;
 
 use mio::unix::pipe;
 
-/// What one of a child's three standard descriptors is: [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or made from a
-/// file or descriptor, which is then the child's as well.
+/// What one of a child's three standard descriptors is: [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or made from
+/// whatever turns into an `OwnedFd`, which is then the child's as well: a file, a socket, one end of `std::io::pipe`. So
+/// children are put behind each other, as by `os.pipe()` in asyncio; a [`PIPE`] leads to this process only.
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_shell};
@@ -16,7 +16,12 @@ use mio::unix::pipe;
 ///     let null = std::fs::File::open("/dev/null")?;
 ///     let mut process = create_subprocess_shell("wc -c").stdin(null).stdout(PIPE).await?;
 ///     assert_eq!(process.communicate(None).await?.stdout.trim_ascii(), b"0");
-///     Ok::<(), std::io::Error>(())
+///
+///     let (from, to) = std::os::unix::net::UnixStream::pair()?;
+///     let numbers = create_subprocess_shell("seq 3").stdout(from).await?;
+///     let mut last = create_subprocess_shell("tail -n 1").stdin(to).stdout(PIPE).await?;
+///     assert_eq!(last.communicate(None).await?.stdout, b"3\n");
+///     numbers.wait().await
 /// }).unwrap().unwrap();
 /// ```
 #[derive(Debug)]
@@ -80,15 +85,9 @@ pub const STDOUT: Stdio = Stdio(Kind::Stdout);
 /// ```
 pub const INHERIT: Stdio = Stdio(Kind::Inherit);
 
-impl From<OwnedFd> for Stdio {
-    fn from(fd: OwnedFd) -> Self {
-        Self(Kind::Fd(fd))
-    }
-}
-
-impl From<File> for Stdio {
-    fn from(file: File) -> Self {
-        Self(Kind::Fd(file.into()))
+impl<T: Into<OwnedFd>> From<T> for Stdio {
+    fn from(fd: T) -> Self {
+        Self(Kind::Fd(fd.into()))
     }
 }
 

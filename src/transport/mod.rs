@@ -14,7 +14,7 @@
 //! 2. `data_received` has at least one byte, and comes at most once for each time that the socket was ready: a
 //!    connection that always has something to say takes its turn like everybody.
 //! 3. Nothing is delivered while reading is paused, after `close` or `abort`, or after `eof_received`.
-//! 4. `eof_received` comes at most once. `true` keeps the writing side open.
+//! 4. `eof_received` comes at most once. `true` keeps the writing side open, and the transport until `close`.
 //! 5. `pause_writing` and `resume_writing` alternate, beginning with the former, which is called from within `write`.
 //! 6. `connection_lost` comes once and last, always by way of the loop's line, never from within a call of the program.
 //!    When it returns the socket is closed.

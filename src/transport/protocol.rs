@@ -61,7 +61,7 @@ pub trait Protocol: 'static {
     fn data_received(&self, transport: &Transport, data: &[u8]) {}
 
     /// The peer has finished writing. `true` keeps this side open for writing; `false`, which is the default, closes the
-    /// transport.
+    /// transport. One that was kept open stays so also when its own writing side has ended: somebody has to `close` it.
     fn eof_received(&self, transport: &Transport) -> bool {
         false
     }

@@ -226,7 +226,8 @@ impl Transport {
     }
 
     /// Ends the writing side, after what is buffered has been sent; the peer reads to its end and may go on writing.
-    /// Calling it again, or on a transport that is closing, changes nothing.
+    /// Calling it again, or on a transport that is closing, changes nothing. It closes nothing: the connection ends by the
+    /// peer's end of file or by [`close`](Self::close).
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};

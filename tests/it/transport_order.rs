@@ -275,6 +275,22 @@ fn protocols_tasks_and_callbacks_stand_in_one_line() {
 }
 
 #[test]
+fn a_connection_kept_open_that_has_ended_both_ways_lives_until_it_is_closed() {
+    run(|trace| async move {
+        let (transport, recorder, mut peer) = recorded(Recorder::new(&trace).keep_open()).await;
+        transport.write_eof();
+        assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+        drop(peer);
+        until(|| trace.take().contains(&"eof".to_owned())).await;
+        yield_now().await;
+        assert!(!transport.is_closing() && transport.peername().is_some());
+        transport.close();
+        until(|| recorder.lost.get()).await;
+        trace.expect(["lost"]);
+    });
+}
+
+#[test]
 fn a_closing_loop_lets_go_of_its_connections_without_a_call() {
     on_real_time(|trace, event_loop| {
         let (transport, _recorder, mut peer) = complete(&event_loop, async {
