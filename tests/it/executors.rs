@@ -1,8 +1,6 @@
 //! Chapter 22: jobs on other threads, and how their results come back.
 
-use std::cell::Cell;
 use std::future::Future as _;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread::{self, ThreadId};
@@ -10,16 +8,16 @@ use std::time::Duration;
 
 use callsoon::{
     ContextVar, EventLoop, Executor, ExecutorError, Job, ThreadPoolExecutor, create_task,
-    get_running_loop, run_in_executor, sleep, to_thread, yield_now,
+    run_in_executor, sleep, to_thread, yield_now,
 };
 
 use crate::support::{
-    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, on_real_time, on_virtual_time,
-    one_turn, real_loop, thread_id, virtual_loop, wait_until_asleep, wait_until_gone, watched,
+    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, on_real_time, one_turn,
+    real_loop, wait_until_gone, watched,
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A pool of one thread, which waits until the sender is dropped or sends; and that sender.
 fn held_pool() -> (ThreadPoolExecutor, mpsc::Sender<()>) {
@@ -49,7 +47,7 @@ fn end(pool: &ThreadPoolExecutor) {
 }
 
 /// Shuts the loop's own pool down.
-fn end_default(event_loop: &EventLoop) {
+pub(crate) fn end_default(event_loop: &EventLoop) {
     complete(
         event_loop,
         event_loop.shutdown_default_executor(20 * SECOND),
@@ -364,100 +362,6 @@ fn the_newest_waker_is_the_one_that_is_woken() {
         assert_eq!(waiting.poll().unwrap().unwrap(), 1);
         end(&pool);
     });
-}
-
-#[test]
-fn a_virtual_clock_stands_still_while_a_job_is_under_way() {
-    on_virtual_time(|_, event_loop| {
-        let (start, sleeper) = (event_loop.time(), thread_id());
-        event_loop
-            .run_until_complete(async move {
-                let handle = get_running_loop();
-                let tick = create_task(sleep(HOUR));
-                // So long that a clock which did not stand still would have jumped.
-                let job = to_thread(move || wait_until_asleep(sleeper));
-                job.await.unwrap();
-                assert_eq!(handle.time(), start, "time passed during the job");
-                tick.await.unwrap();
-                assert_eq!(handle.time(), start + HOUR);
-            })
-            .unwrap();
-        end_default(&event_loop);
-        assert_eq!(event_loop.time(), start + HOUR);
-    });
-}
-
-#[test]
-fn a_virtual_clock_goes_on_when_a_job_is_over_although_nobody_has_read_it() {
-    on_virtual_time(|_, event_loop| {
-        event_loop
-            .run_until_complete(async {
-                let job = run_in_executor(None, || 7);
-                sleep(HOUR).await;
-                assert!(job.done());
-                assert_eq!(job.await.unwrap(), 7);
-            })
-            .unwrap();
-        end_default(&event_loop);
-    });
-}
-
-#[test]
-fn a_virtual_clock_goes_on_when_a_job_is_given_up() {
-    on_virtual_time(|_, event_loop| {
-        let (release, held) = mpsc::channel::<()>();
-        event_loop
-            .run_until_complete(async move {
-                let begun = Arc::new(Barrier::new(2));
-                let begins = Arc::clone(&begun);
-                let job = run_in_executor(None, move || {
-                    begins.wait();
-                    let _ = held.recv();
-                });
-                begun.wait();
-                drop(job);
-                sleep(HOUR).await;
-            })
-            .unwrap();
-        drop(release);
-        end_default(&event_loop);
-    });
-}
-
-#[test]
-fn virtual_time_is_the_same_in_every_run_although_jobs_take_what_they_take() {
-    audited(watched(|| {
-        for round in 0..50 {
-            let event_loop = virtual_loop(&Trace::new());
-            let start = event_loop.time();
-            let ticks = Rc::new(Cell::new(0));
-            let counted = Rc::clone(&ticks);
-            event_loop
-                .run_until_complete(async move {
-                    let ticker = create_task(async move {
-                        loop {
-                            sleep(SECOND).await;
-                            counted.set(counted.get() + 1);
-                        }
-                    });
-                    for job in 0..3 {
-                        to_thread(move || {
-                            for _ in 0..(round * job * 100) {
-                                std::hint::spin_loop();
-                            }
-                        })
-                        .await
-                        .unwrap();
-                        sleep(10 * SECOND + SECOND / 2).await;
-                    }
-                    ticker.cancel();
-                })
-                .unwrap();
-            assert_eq!(event_loop.time() - start, 31 * SECOND + SECOND / 2);
-            assert_eq!(ticks.get(), 31);
-            end_default(&event_loop);
-        }
-    }));
 }
 
 #[test]
