@@ -1,0 +1,215 @@
+//! What a child is given, and what happens where it cannot be started: rows H6 and H7.
+
+use std::fs;
+use std::io;
+
+use callsoon::get_running_loop;
+use callsoon::process::{Command, PIPE, STDOUT, create_subprocess_shell};
+
+use crate::own::children::{has_children, tested};
+use crate::support::{counted_fds, forbid};
+
+use crate::*;
+
+/// How many descriptors beyond 2 this process would give to whatever it executes.
+fn inheritable() -> usize {
+    let all = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let infos = all.filter_map(|entry| {
+        let number: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let info = std::fs::read_to_string(entry.path()).ok()?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        Some((number, i32::from_str_radix(flags.trim(), 8).unwrap()))
+    });
+    infos
+        .filter(|(number, flags)| *number > 2 && flags & libc::O_CLOEXEC == 0)
+        .count()
+}
+
+/// A set of signals in a process's `status`.
+fn signals(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+}
+
+#[test]
+fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
+    on_a_loop(async || {
+        let sibling = Command::new("cat")
+            .stdin(PIPE)
+            .stdout(PIPE)
+            .kill_on_drop(true);
+        let sibling = sibling.await.unwrap();
+        extern "C" fn handle(_: i32) {}
+        // SAFETY: the handler does nothing. The set is initialised by the first call on it, and outlives all of them; the
+        // mask is this thread's.
+        unsafe {
+            libc::signal(libc::SIGUSR1, handle as *const () as libc::sighandler_t);
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGUSR2);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        }
+        // The shell's own glob has the folder open while it looks, and no more.
+        let line = "cat /proc/self/status; ls -l /proc/self/fd | wc -l";
+        let mut shell = create_subprocess_shell(line)
+            .stdin(PIPE)
+            .stdout(PIPE)
+            .stderr(PIPE)
+            .await
+            .unwrap();
+        let output = shell.communicate(None).await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let set = |name| signals(&text, name);
+        assert_eq!(set("SigBlk:"), 0);
+        // 32 and 33 are the C library's own, which no program can ask about. What whoever started this process had ignored
+        // stays so, as under nohup; SIGPIPE, which Rust's own start ignores, does not.
+        let own = fs::read_to_string("/proc/self/status").unwrap();
+        let ignored = signals(&own, "SigIgn:") & !(1 << (libc::SIGPIPE - 1));
+        assert_eq!(set("SigIgn:") & !(0b11 << 31), ignored & !(0b11 << 31));
+        assert_eq!(set("SigCgt:"), 0);
+        // 0 to 2, the folder itself, and the line that says how many blocks; and what this process was given by whoever
+        // has started it.
+        let expected = 5 + inheritable();
+        assert_eq!(text.lines().last().unwrap().trim(), expected.to_string());
+        // SAFETY: the default is what every process starts with.
+        unsafe { libc::signal(libc::SIGUSR1, libc::SIG_DFL) };
+        drop(sibling);
+        until_no_child_is_left().await;
+    });
+}
+
+#[test]
+fn h6_what_cannot_be_started_is_the_caller_s_error_and_leaves_nothing() {
+    on_a_loop(async || {
+        let before = counted_fds();
+        let nul = Command::new("true").arg("a\0b");
+        let long = Command::new("true").arg("x".repeat(1 << 22));
+        for (command, expected) in [
+            (Command::new("/no/such/program"), io::ErrorKind::NotFound),
+            (
+                Command::new("no-such-program-anywhere"),
+                io::ErrorKind::NotFound,
+            ),
+            (Command::new("/etc/passwd"), io::ErrorKind::PermissionDenied),
+            (
+                Command::new("true").current_dir("/no/such/folder"),
+                io::ErrorKind::NotFound,
+            ),
+            (nul, io::ErrorKind::InvalidInput),
+            (long, io::ErrorKind::ArgumentListTooLong),
+        ] {
+            let command = command.stdin(PIPE).stdout(PIPE).stderr(PIPE);
+            assert_eq!(command.await.unwrap_err().kind(), expected);
+        }
+        let merged = Command::new("/no/such/program").stdout(PIPE).stderr(STDOUT);
+        assert!(merged.await.is_err());
+        assert_eq!(counted_fds(), before);
+        assert!(!has_children());
+        assert_eq!(get_running_loop().metrics().sources, 0);
+        let made = get_running_loop().subprocess_exec(
+            || -> Idle { unreachable!("no protocol is made for what does not start") },
+            Command::new("/no/such/program"),
+        );
+        assert!(made.await.is_err());
+    });
+}
+
+#[test]
+fn h6_a_system_without_room_for_a_process_is_the_caller_s_error() {
+    on_a_loop(async || {
+        // Both, since the C library takes the one where it believes that there is no other.
+        if !forbid(libc::SYS_clone3, None, libc::EAGAIN)
+            || !forbid(libc::SYS_clone, None, libc::EAGAIN)
+            || !forbid(libc::SYS_vfork, None, libc::EAGAIN)
+        {
+            return;
+        }
+        let before = counted_fds();
+        let cat = Command::new("cat").stdin(PIPE).stdout(PIPE).stderr(PIPE);
+        let error = cat.await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+        assert_eq!(counted_fds(), before);
+        assert_eq!(get_running_loop().metrics().sources, 0);
+    });
+}
+
+#[test]
+fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
+    // Alone, for the tracer is a child.
+    tested(|| {
+        if std::env::var_os("CALLSOON_SANITIZED").is_some() {
+            // The leak checker traces its own process, which one that is traced already cannot be.
+            return;
+        }
+        let mut strace = std::process::Command::new("strace");
+        if !strace
+            .args(["-qq", "-e", "trace=none", "-o", "/dev/null", "true"])
+            .output()
+            .is_ok_and(|said| said.status.success())
+        {
+            // Where it is not installed, or may not trace, there is nothing to be seen.
+            return;
+        }
+        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may reap it.
+        let traced = std::process::Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--test-threads", "1"])
+            .args([
+                "h5_kill_on_drop_kills_and_leaves_no_zombie",
+                "a_cancelled_communicate_loses_nothing",
+                "h2_a_stopped_child_has_not_exited",
+                "a_protocol_of_a_child_without_pipes_hears_of_its_exit",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&traced.stdout);
+        assert!(traced.status.success(), "{said}");
+        assert!(said.contains("4 passed"), "{said}");
+    });
+}
+
+/// The most descriptors that this process may open.
+fn limit_descriptors(count: u64) -> u64 {
+    // SAFETY: the pointers are to one limit each, which outlive the calls; all zeros is a valid one.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        let before = std::mem::replace(&mut limit.rlim_cur, count);
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+        before
+    }
+}
+
+#[test]
+fn h6_no_room_for_a_descriptor_at_any_step_leaves_nothing_behind() {
+    on_a_loop(async || {
+        let mut commands = [
+            Command::new("cat").stdin(PIPE).stdout(PIPE).stderr(PIPE),
+            Command::new("cat").stdin(PIPE).stdout(PIPE).stderr(STDOUT),
+        ];
+        for command in &mut commands {
+            let before = counted_fds();
+            let (mut failures, mut room) = (0, 3);
+            let process = loop {
+                let limit = limit_descriptors(room);
+                let started = command.spawn();
+                limit_descriptors(limit);
+                match started {
+                    Ok(process) => break process,
+                    Err(error) => {
+                        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "room for {room}");
+                        failures += 1;
+                    }
+                }
+                assert_eq!(counted_fds(), before, "room for {room}");
+                assert!(!has_children(), "room for {room}");
+                assert_eq!(get_running_loop().metrics().sources, 0);
+                room += 1;
+            };
+            assert!(failures >= 5, "only {failures} steps have failed");
+            drop(process);
+            until_no_child_is_left().await;
+        }
+    });
+}
