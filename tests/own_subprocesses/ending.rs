@@ -199,3 +199,41 @@ fn a_virtual_clock_stands_still_while_a_child_is_read() {
             .unwrap();
     });
 }
+
+#[test]
+fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
+    // Alone, for the tracer is a child.
+    tested(|| {
+        if std::env::var_os("CALLSOON_SANITIZED").is_some() {
+            println!(
+                "skipped: the leak checker traces its own process, which one that is traced cannot be"
+            );
+            return;
+        }
+        let mut strace = std::process::Command::new("strace");
+        if !strace
+            .args(["-qq", "-e", "trace=none", "-o", "/dev/null", "true"])
+            .output()
+            .is_ok_and(|said| said.status.success())
+        {
+            println!("skipped: strace is not there, or may not trace");
+            return;
+        }
+        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may reap it.
+        let traced = std::process::Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--test-threads", "1"])
+            .args([
+                "ending::h5_kill_on_drop_kills_and_leaves_no_zombie",
+                "a_cancelled_communicate_loses_nothing",
+                "ending::h2_a_stopped_child_has_not_exited",
+                "by_protocol::a_protocol_of_a_child_without_pipes_hears_of_its_exit",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&traced.stdout);
+        assert!(traced.status.success(), "{said}");
+        assert!(said.contains("4 passed"), "{said}");
+    });
+}

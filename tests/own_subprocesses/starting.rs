@@ -6,7 +6,7 @@ use std::io;
 use callsoon::get_running_loop;
 use callsoon::process::{Command, PIPE, STDOUT, create_subprocess_shell};
 
-use crate::own::children::{has_children, tested};
+use crate::own::children::has_children;
 use crate::support::{counted_fds, forbid};
 
 use crate::*;
@@ -130,42 +130,6 @@ fn h6_a_system_without_room_for_a_process_is_the_caller_s_error() {
         assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
         assert_eq!(counted_fds(), before);
         assert_eq!(get_running_loop().metrics().sources, 0);
-    });
-}
-
-#[test]
-fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
-    // Alone, for the tracer is a child.
-    tested(|| {
-        if std::env::var_os("CALLSOON_SANITIZED").is_some() {
-            // The leak checker traces its own process, which one that is traced already cannot be.
-            return;
-        }
-        let mut strace = std::process::Command::new("strace");
-        if !strace
-            .args(["-qq", "-e", "trace=none", "-o", "/dev/null", "true"])
-            .output()
-            .is_ok_and(|said| said.status.success())
-        {
-            // Where it is not installed, or may not trace, there is nothing to be seen.
-            return;
-        }
-        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may reap it.
-        let traced = std::process::Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "--test-threads", "1"])
-            .args([
-                "h5_kill_on_drop_kills_and_leaves_no_zombie",
-                "a_cancelled_communicate_loses_nothing",
-                "h2_a_stopped_child_has_not_exited",
-                "a_protocol_of_a_child_without_pipes_hears_of_its_exit",
-            ])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&traced.stdout);
-        assert!(traced.status.success(), "{said}");
-        assert!(said.contains("4 passed"), "{said}");
     });
 }
 
