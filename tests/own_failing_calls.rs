@@ -25,7 +25,7 @@ use callsoon::{get_running_loop, move_on_after};
 use operations::{Case, cases, folder, holdings, settle};
 use operations_streams::more_cases;
 use strace::{injected, under_strace};
-use support::{Trace, audited, complete, loopback, real_loop, watched};
+use support::{Trace, audited, complete, loopback, real_loop, wait_until_gone, watched};
 
 /// Tries an operation once; what it comes to is the system's business.
 async fn attempt(case: &Case) {
@@ -116,6 +116,9 @@ fn suffer() {
             complete(&event_loop, attempt(case));
         }
         complete(&event_loop, echo());
+        // A thread that looks names up holds a descriptor of its loop until it ends.
+        drop(event_loop);
+        wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir_all(folder());
         let reports = trace.take();
         let panicked = |line: &&String| line.contains("Exception") || line.contains("panicked");

@@ -11,7 +11,7 @@ use callsoon::yield_now;
 
 use crate::operations::{Case, Holdings, Operation, cases, folder, holdings, settle};
 use crate::operations_streams::more_cases;
-use crate::support::{Trace, audited, complete, real_loop, watched};
+use crate::support::{Trace, audited, complete, real_loop, wait_until_gone, watched};
 
 /// Polls an operation until it has waited so often, and gives what it came to by then.
 async fn wait_so_often(operation: &mut Operation, mut waits: usize) -> Option<io::Result<()>> {
@@ -67,6 +67,9 @@ fn every_wait_of(cases: fn() -> Vec<Case>) {
                 settle(case.name, before).await;
             });
         }
+        // A thread that looks names up holds a descriptor of its loop until it ends.
+        drop(event_loop);
+        wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir(folder());
         trace.expect([]);
     }));
