@@ -18,6 +18,7 @@
 #![allow(unsafe_code)] // clock_gettime, alarm, rlimits and the hand-written epoll loop, in support
 
 #[cfg(target_os = "linux")]
+#[expect(dead_code, reason = "the other half is for `net`")]
 #[path = "support/echo/mod.rs"]
 mod echo;
 mod support;

@@ -7,17 +7,17 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use mio::event::Source;
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::sys::epoll;
 use crate::sys::fd::set_nonblocking;
+use crate::sys::source::{Act, Pollable};
 
-/// An object with a descriptor, as mio wants it.
+/// An object with a descriptor, as the reactor wants it.
 struct Watched<T>(T);
 
 impl<T: AsFd> AsRawFd for Watched<T> {
@@ -26,17 +26,9 @@ impl<T: AsFd> AsRawFd for Watched<T> {
     }
 }
 
-impl<T: AsFd> Source for Watched<T> {
-    fn register(&mut self, registry: &Registry, token: Token, to: Interest) -> io::Result<()> {
-        SourceFd(&self.0.as_fd().as_raw_fd()).register(registry, token, to)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, to: Interest) -> io::Result<()> {
-        SourceFd(&self.0.as_fd().as_raw_fd()).reregister(registry, token, to)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.0.as_fd().as_raw_fd()).deregister(registry)
+impl<T: AsFd> Pollable for Watched<T> {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        act(&mut SourceFd(&self.as_raw_fd()))
     }
 }
 

@@ -3,8 +3,13 @@
 //! A variable has a value in each context. Tasks, callbacks, timers and done callbacks run in a copy of the context in
 //! which they were made, so what one sets does not leak into its siblings, and what its parent sets later it does not
 //! see.
+//!
+//! Values belong to the loop's thread and need not be fit for any other. A variable that says so, by
+//! [`crossing`](ContextVar::crossing), is taken along by [`to_thread`](crate::to_thread): the job runs in a context of
+//! the thread, with copies of the values of such variables.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,7 +17,8 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::kernel::context::Context;
+use crate::kernel::context::{Carried, Carry, Context};
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::waker::with_current;
 
 /// How many variables have a number.
@@ -40,6 +46,13 @@ pub struct ContextVar<T> {
     /// This variable's number in every context, decided at first use.
     number: OnceLock<usize>,
     default: Option<fn() -> T>,
+    /// Copies a value for another thread.
+    carry: Option<Carry>,
+}
+
+thread_local! {
+    /// The context of a job, on a thread that has no loop.
+    static JOB: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
 /// What a variable was before it was set, for [`ContextVar::reset`].
@@ -69,6 +82,7 @@ impl<T: 'static> ContextVar<T> {
             name,
             number: OnceLock::new(),
             default: None,
+            carry: None,
         }
     }
 
@@ -83,7 +97,27 @@ impl<T: 'static> ContextVar<T> {
             name,
             number: OnceLock::new(),
             default: Some(default),
+            carry: None,
         }
+    }
+
+    /// The same variable, with values that [`to_thread`](crate::to_thread) takes along: a job there sees a copy of what
+    /// was current when it was awaited first, and what it sets is its own.
+    ///
+    /// ```
+    /// static REQUEST: callsoon::ContextVar<u32> = callsoon::ContextVar::new("request").crossing();
+    /// callsoon::run(async {
+    ///     REQUEST.set(7);
+    ///     let seen = callsoon::to_thread(|| REQUEST.get()).await;
+    ///     assert_eq!(seen.unwrap(), Some(7));
+    /// }).unwrap();
+    /// ```
+    pub const fn crossing(mut self) -> Self
+    where
+        T: Clone + Send,
+    {
+        self.carry = Some(carry::<T>);
+        self
     }
 
     /// The variable's name, for humans.
@@ -102,7 +136,8 @@ impl<T: 'static> ContextVar<T> {
             .get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The value in the current context, else the default. Outside a running loop there is no context, only the default.
+    /// The value in the current context, else the default. Outside a running loop, and outside a job of
+    /// [`to_thread`](crate::to_thread), there is no context, only the default.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -115,7 +150,11 @@ impl<T: 'static> ContextVar<T> {
     where
         T: Clone,
     {
-        let value = with_current(|state| state.peek_context()?.value(self.number())).flatten();
+        let number = self.number();
+        let value = match with_current(|state| state.peek_context()?.value(number)) {
+            Some(value) => value,
+            None => of_job(|context| context.value(number)).flatten(),
+        };
         match value.and_then(|value| value.downcast::<T>().ok()) {
             Some(value) => Some((*value).clone()),
             None => self.default.map(|default| default()),
@@ -125,7 +164,7 @@ impl<T: 'static> ContextVar<T> {
     /// Sets the value in the current context and gives what [`reset`](Self::reset) needs to undo that.
     ///
     /// # Panics
-    /// Outside a running loop.
+    /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -147,7 +186,7 @@ impl<T: 'static> ContextVar<T> {
     /// Gives the variable back the value, or the lack of one, that it had before the `set` that made the token.
     ///
     /// # Panics
-    /// Outside a running loop.
+    /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -166,12 +205,52 @@ impl<T: 'static> ContextVar<T> {
 
     #[track_caller]
     fn replace(&'static self, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
-        let Some(context) = with_current(|state| state.context_for_writing()) else {
+        let context = with_current(|state| state.context_for_writing());
+        let Some(context) = context.or_else(|| of_job(Context::clone)) else {
             panic!(
                 "no running event loop: a context variable is set inside a task or callback of one"
             );
         };
-        context.replace(self.number(), value)
+        context.replace(self.number(), value, self.carry)
+    }
+}
+
+fn carry<T: Clone + Send + 'static>(value: &dyn Any) -> Option<Box<dyn Any + Send>> {
+    let value = value.downcast_ref::<T>()?;
+    Some(Box::new(value.clone()))
+}
+
+/// What `f` sees of the context of the job that runs here.
+fn of_job<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
+    // A thread that is ending has none.
+    let seen = JOB.try_with(|job| job.borrow().as_ref().map(f));
+    seen.ok().flatten()
+}
+
+/// What a job takes along from the current context.
+pub(crate) fn luggage() -> Vec<Carried> {
+    let context = with_current(|state| state.peek_context()).flatten();
+    context.map_or_else(Vec::new, |context| context.carry())
+}
+
+/// Runs a job, on a thread without a loop, with what it has taken along.
+pub(crate) fn run_with<R>(luggage: Vec<Carried>, job: impl FnOnce() -> R) -> R {
+    let _inside = Inside {
+        former: JOB.replace(Some(Context::arrived(luggage))),
+    };
+    job()
+}
+
+/// Puts the former context back.
+struct Inside {
+    former: Option<Context>,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let over = JOB.replace(self.former.take());
+        // Values are foreign, and the job may be unwinding.
+        drop_quietly(over);
     }
 }
 
@@ -202,6 +281,7 @@ impl<T> fmt::Debug for ContextToken<T> {
 /// ```
 pub fn copy_context() -> Context {
     let copied = with_current(|state| state.peek_context().map(|context| context.copy()));
+    let copied = copied.or_else(|| of_job(|context| Some(context.copy())));
     copied.flatten().unwrap_or_default()
 }
 

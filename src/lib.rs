@@ -45,6 +45,7 @@
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond
 //!   sys/dns                  the system's resolver
+//!   sys/source               what the poller can watch
 //!   sys/epoll                level-triggered places in the poller's set
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
@@ -75,7 +76,9 @@
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
+//!   kernel/queues            the line and who stands in it
 //!   kernel/loop_state        the parts of a loop, held together
+//!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
@@ -102,8 +105,10 @@
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
 //!   event_loop/thread_future run_coroutine_threadsafe
+//!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
+//!   time/region              a limit of time around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
 //!   sync/line                the line before a primitive
@@ -133,6 +138,7 @@
 //!   executor/error           why a job gave no result
 //!   executor/job             a job and its future
 //!   executor/staff           how many threads a pool has, and what they are up to
+//!   executor/threads         a pool's queue, and who empties it
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for
@@ -163,6 +169,7 @@
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
 //!   transport/file_turn      what waits while a file is sent
+//!   transport/entry          how a protocol is called
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
@@ -188,6 +195,7 @@
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
+//!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
 //!   stream/client            a server's clients as tasks
@@ -195,8 +203,7 @@
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
 //!   process/exit             what becomes readable when a child exits
-//!   process/pipe_writer      PipeWriter
-//!   process/pipe_reader      PipeReader
+//!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
 //!   process/communicate      all of a child's input and output
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command
@@ -266,6 +273,7 @@ pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+pub use event_loop::wrap_future::{WrappedFuture, wrap_future};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,

@@ -1,6 +1,5 @@
 //! Its own file because it includes a private module of the kernel, without the crate, to count the drops in it.
 
-#[allow(dead_code, reason = "the test needs a part of the module")]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
 
@@ -93,6 +92,24 @@ fn each_way<F: FnOnce() + 'static>(size: usize, make: impl Fn() -> F) {
     many.rotate_left(4);
     drop(many);
     assert_eq!(count(), (8, 0), "{size} bytes, the rest of the vector");
+    each_way_in_a_place(size, make);
+}
+
+/// The same for a place that is filled and emptied again and again, as a timer's is.
+fn each_way_in_a_place<F: FnOnce() + 'static>(size: usize, make: impl Fn() -> F) {
+    let mut place = None;
+    InlineFn::put(&mut place, make());
+    InlineFn::take(&mut place).unwrap().call();
+    assert_eq!(count(), (1, 1), "{size} bytes, taken and called");
+    assert!(InlineFn::take(&mut place).is_none() && place.is_none());
+    InlineFn::put(&mut place, make());
+    let taken = InlineFn::take(&mut place);
+    assert_eq!(count(), (0, 0), "{size} bytes, taken");
+    InlineFn::put(&mut place, make());
+    drop(taken);
+    assert_eq!(count(), (1, 0), "{size} bytes, taken and dropped");
+    drop(place);
+    assert_eq!(count(), (1, 0), "{size} bytes, dropped in its place");
 }
 
 #[test]

@@ -12,10 +12,12 @@ mod sync {
         atomic::{AtomicBool, Ordering},
     };
 }
-#[allow(dead_code, reason = "the test needs a part of the module")]
 #[path = "../src/kernel/inbox.rs"]
 mod inbox;
-#[allow(dead_code, reason = "the test needs a part of the module")]
+#[expect(
+    dead_code,
+    reason = "the places of timers, which no model has, are made of it as well"
+)]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
 
@@ -286,6 +288,20 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             assert_eq!(Arc::strong_count(&this.eventfd), 1);
         });
     }
+}
+
+#[test]
+fn i1_whoever_asks_while_a_loop_closes_is_told_the_truth() {
+    model(None, || {
+        let this = Loop::new();
+        assert!(this.inbox.is_open(EPOCH) && this.inbox.is_home(EPOCH));
+        assert!(!this.inbox.is_open(EPOCH + 1) && !this.inbox.is_home(EPOCH + 1));
+        let inbox = Arc::clone(&this.inbox);
+        let other = thread::spawn(move || [(); 2].map(|()| inbox.is_open(EPOCH)));
+        drop(this.inbox.close());
+        assert_ne!(other.join().unwrap(), [false, true], "it opens again");
+        assert!(!this.inbox.is_open(EPOCH) && !this.inbox.is_home(EPOCH));
+    });
 }
 
 #[test]

@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use callsoon::{
-    Clock, EventLoop, FailureCause, GroupError, Task, TaskError, TimedOut, Timeout, TryGatherError,
-    catch_cancelled, create_task, current_task, gather, get_running_loop, shield, sleep,
-    task_builder, task_group, timeout, wait_for, yield_now,
+    Clock, EventLoop, FailureCause, GroupError, Outcome, Task, TaskError, TaskGroup, TimedOut,
+    Timeout, TryGatherError, catch_cancelled, create_task, current_task, gather, get_running_loop,
+    shield, sleep, task_builder, task_group, timeout, wait_for, yield_now,
 };
 
 /// What both sides have in common with the programs below.
@@ -154,6 +154,58 @@ impl Log {
         }
     }
 
+    /// Waits for two that clean up.
+    fn holder(&self, settled: bool) -> impl Future<Output = ()> + use<> {
+        let log = self.clone();
+        async move {
+            let all = [("a", 0.5), ("b", 1.0)].map(|(name, clean)| log.worker(name, 9.0, clean));
+            if settled {
+                drop(gather(all).settled().await);
+            } else {
+                gather(all).await.unwrap();
+            }
+        }
+    }
+
+    /// One limit inside another.
+    fn nested(
+        &self,
+        outer: f64,
+        inner: f64,
+        clean: f64,
+        late: &'static str,
+    ) -> impl Future<Output = Result<(), TimedOut>> + use<> {
+        let log = self.clone();
+        timeout(secs(outer), async move {
+            let inside = log.worker("a", 9.0, clean);
+            if timeout(secs(inner), inside).await.is_err() {
+                log.say(late);
+            }
+        })
+    }
+
+    /// Runs something as a task, cancels that after a second, and says how it ended.
+    async fn cancelled<T: Told + 'static>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+        message: Option<&'static str>,
+    ) {
+        let task = create_task(future);
+        sleep(secs(1.0)).await;
+        match message {
+            Some(message) => task.cancel_with(message),
+            None => task.cancel(),
+        };
+        self.tell(task.await);
+    }
+
+    /// Runs a group and says how it ended.
+    async fn group<R: Outcome<Value: Told>>(&self, body: impl AsyncFnOnce(&TaskGroup, Log) -> R) {
+        let log = self.clone();
+        let ended = task_group(async move |group| body(group, log).await);
+        self.tell(ended.await);
+    }
+
     fn tell(&self, ended: impl Told) {
         self.say(ended.told());
     }
@@ -245,18 +297,10 @@ struct Program {
 
 /// Writes a program down: its name, why it differs if it does, asyncio's words, ours.
 macro_rules! program {
-    ($name:literal, $python:literal, $rust:expr) => {
+    ($name:literal, $(differs: $why:literal,)? $python:literal, $rust:expr) => {
         Program {
             name: $name,
-            differs: None,
-            python: $python,
-            rust: |log| Box::pin($rust(log)),
-        }
-    };
-    ($name:literal, differs: $why:literal, $python:literal, $rust:expr) => {
-        Program {
-            name: $name,
-            differs: Some($why),
+            differs: None$(.or(Some($why)))?,
             python: $python,
             rust: |log| Box::pin($rust(log)),
         }
@@ -348,22 +392,11 @@ say(f"{a} {b} {type(c).__name__}")
         program!(
             "gather: cancelled, return_exceptions",
             r#"
-outer = create_task(holder(True))
-await sleep(1)
-outer.cancel()
-await tell(outer)
+await cancelled(holder(True))
 await sleep(5)
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let outer = create_task(async move {
-                    let all =
-                        [("a", 0.5), ("b", 1.0)].map(|(name, clean)| l.worker(name, 9.0, clean));
-                    drop(gather(all).settled().await);
-                });
-                sleep(secs(1.0)).await;
-                outer.cancel();
-                log.tell(outer.await);
+                log.cancelled(log.holder(true), None).await;
                 sleep(secs(5.0)).await;
             }
         ),
@@ -372,21 +405,11 @@ await sleep(5)
             differs: "without return_exceptions asyncio's gather ends with the first child that ends as cancelled, and the \
                 others outlive it; here it waits for all of them",
             r#"
-outer = create_task(holder(False))
-await sleep(1)
-outer.cancel()
-await tell(outer)
+await cancelled(holder(False))
 await sleep(5)
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let outer = create_task(async move {
-                    let all = [("a", 0.5), ("b", 1.0)].map(|(name, clean)| l.worker(name, 9.0, clean));
-                    gather(all).await.unwrap();
-                });
-                sleep(secs(1.0)).await;
-                outer.cancel();
-                log.tell(outer.await);
+                log.cancelled(log.holder(false), None).await;
                 sleep(secs(5.0)).await;
             }
         ),
@@ -431,10 +454,7 @@ await sleep(5)
 inner = gather(worker("a", 2), worker("b", 3))
 async def outside():
     await shield(inner)
-outer = create_task(outside())
-await sleep(1)
-outer.cancel()
-await tell(outer)
+await cancelled(outside())
 say(" ".join(await inner))
 "#,
             async |log: Log| {
@@ -445,14 +465,12 @@ say(" ".join(await inner))
                 });
                 let inner = Rc::new(Cell::new(Some(inner)));
                 let kept = Rc::clone(&inner);
-                let outer = create_task(async move {
+                let outside = async move {
                     // Whoever is cancelled puts the handle back.
                     let mut lent = Lent(kept.take(), kept);
                     drop(shield(lent.0.as_mut().unwrap()).await);
-                });
-                sleep(secs(1.0)).await;
-                outer.cancel();
-                log.tell(outer.await);
+                };
+                log.cancelled(outside, None).await;
                 log.say(inner.take().unwrap().await.unwrap().join(" "));
             }
         ),
@@ -500,90 +518,30 @@ await tell(limited())
         program!(
             "timeout: nested, the outer one first",
             r#"
-async def limited():
-    async with timeout(1):
-        try:
-            async with timeout(2):
-                await worker("a", 9, 0.5)
-        except TimeoutError:
-            say("not reached")
-await tell(limited())
+await tell(nested(1, 2, 0.5, "not reached"))
 "#,
-            async |log: Log| {
-                let l = log.clone();
-                let late = timeout(secs(1.0), async move {
-                    if timeout(secs(2.0), l.worker("a", 9.0, 0.5)).await.is_err() {
-                        l.say("not reached");
-                    }
-                });
-                log.tell(late.await);
-            }
+            async |log: Log| log.tell(log.nested(1.0, 2.0, 0.5, "not reached").await)
         ),
         program!(
             "timeout: nested, the inner one first",
             r#"
-async def limited():
-    async with timeout(2):
-        try:
-            async with timeout(1):
-                await worker("a", 9, 0.5)
-        except TimeoutError:
-            say("inner")
-await tell(limited())
+await tell(nested(2, 1, 0.5, "inner"))
 "#,
-            async |log: Log| {
-                let l = log.clone();
-                let late = timeout(secs(2.0), async move {
-                    if timeout(secs(1.0), l.worker("a", 9.0, 0.5)).await.is_err() {
-                        l.say("inner");
-                    }
-                });
-                log.tell(late.await);
-            }
+            async |log: Log| log.tell(log.nested(2.0, 1.0, 0.5, "inner").await)
         ),
         program!(
             "timeout: nested, at the same time",
             r#"
-async def limited():
-    async with timeout(1):
-        try:
-            async with timeout(1):
-                await worker("a", 9, 0.5)
-        except TimeoutError:
-            say("not reached")
-await tell(limited())
+await tell(nested(1, 1, 0.5, "not reached"))
 "#,
-            async |log: Log| {
-                let l = log.clone();
-                let late = timeout(secs(1.0), async move {
-                    if timeout(secs(1.0), l.worker("a", 9.0, 0.5)).await.is_err() {
-                        l.say("not reached");
-                    }
-                });
-                log.tell(late.await);
-            }
+            async |log: Log| log.tell(log.nested(1.0, 1.0, 0.5, "not reached").await)
         ),
         program!(
             "timeout: the outer one during the clean-up of the inner one",
             r#"
-async def limited():
-    async with timeout(2):
-        try:
-            async with timeout(1):
-                await worker("a", 9, 5)
-        except TimeoutError:
-            say("not reached")
-await tell(limited())
+await tell(nested(2, 1, 5, "not reached"))
 "#,
-            async |log: Log| {
-                let l = log.clone();
-                let late = timeout(secs(2.0), async move {
-                    if timeout(secs(1.0), l.worker("a", 9.0, 5.0)).await.is_err() {
-                        l.say("not reached");
-                    }
-                });
-                log.tell(late.await);
-            }
+            async |log: Log| log.tell(log.nested(2.0, 1.0, 5.0, "not reached").await)
         ),
         program!(
             "timeout: what keeps on gives its value",
@@ -608,16 +566,11 @@ await tell(limited())
 async def limited():
     async with timeout(5):
         await worker("a", 9, 0.5)
-task = create_task(limited())
-await sleep(1)
-task.cancel("enough")
-await tell(task)
+await cancelled(limited(), "enough")
 "#,
             async |log: Log| {
-                let task = create_task(timeout(secs(5.0), log.worker("a", 9.0, 0.5)));
-                sleep(secs(1.0)).await;
-                task.cancel_with("enough");
-                log.tell(task.await);
+                let limited = timeout(secs(5.0), log.worker("a", 9.0, 0.5));
+                log.cancelled(limited, Some("enough")).await;
             }
         ),
         program!(
@@ -633,14 +586,11 @@ async def limited():
         except TimeoutError:
             say(f"clean-up was too slow, {current_task().cancelling()}")
         raise
-task = create_task(limited())
-await sleep(1)
-task.cancel("enough")
-await tell(task)
+await cancelled(limited(), "enough")
 "#,
             async |log: Log| {
                 let l = log.clone();
-                let task = create_task(async move {
+                let limited = async move {
                     if let Err(cancelled) = catch_cancelled(sleep(secs(9.0))).await {
                         if timeout(secs(1.0), sleep(secs(9.0))).await.is_err() {
                             let count = current_task().unwrap().cancelling();
@@ -648,10 +598,8 @@ await tell(task)
                         }
                         cancelled.resume().await
                     }
-                });
-                sleep(secs(1.0)).await;
-                task.cancel_with("enough");
-                log.tell(task.await);
+                };
+                log.cancelled(limited, Some("enough")).await;
             }
         ),
         program!(
@@ -794,19 +742,14 @@ await tell(wait_for(broken(), 1))
 inner = create_task(worker("a", 9, 0.5))
 async def waiting():
     await wait_for(inner, 5)
-task = create_task(waiting())
-await sleep(1)
-task.cancel("enough")
-await tell(task)
+await cancelled(waiting(), "enough")
 say(int(inner.cancelled()))
 "#,
             async |log: Log| {
                 let mut inner = create_task(log.worker("a", 9.0, 0.5));
                 let watched = inner.as_ref();
-                let task = create_task(async move { drop(wait_for(&mut inner, secs(5.0)).await) });
-                sleep(secs(1.0)).await;
-                task.cancel_with("enough");
-                log.tell(task.await);
+                let waiting = async move { drop(wait_for(&mut inner, secs(5.0)).await) };
+                log.cancelled(waiting, Some("enough")).await;
                 log.say(u8::from(watched.cancelled()));
             }
         ),
@@ -829,8 +772,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 2.0, 0.0));
                     let (g, m) = (group.clone(), l.clone());
                     group.create_task(async move {
@@ -838,8 +780,8 @@ await tell(whole())
                         g.create_task(m.child("grandchild", 2.0, 0.0));
                     });
                     l.say("the body is done");
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -854,14 +796,13 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     let alone = group.create_task(l.child("a", 9.0, 0.0));
                     group.create_task(l.child("b", 2.0, 0.0));
                     sleep(secs(1.0)).await;
                     alone.cancel();
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -872,24 +813,16 @@ async def whole():
         group.create_task(worker("a", 9, 1))
         group.create_task(worker("b", 9, 2))
         await worker("body", 9, 0.5)
-task = create_task(whole())
-await sleep(1)
-task.cancel("enough")
-await tell(task)
+await cancelled(whole(), "enough")
 "#,
             async |log: Log| {
                 let l = log.clone();
-                let task = create_task(async move {
-                    let whole = task_group(async |group| {
-                        group.create_task(l.child("a", 9.0, 1.0));
-                        group.create_task(l.child("b", 9.0, 2.0));
-                        l.child("body", 9.0, 0.5).await;
-                    });
-                    whole.await.unwrap();
+                let whole = task_group(async move |group| {
+                    group.create_task(l.child("a", 9.0, 1.0));
+                    group.create_task(l.child("b", 9.0, 2.0));
+                    l.child("body", 9.0, 0.5).await;
                 });
-                sleep(secs(1.0)).await;
-                task.cancel_with("enough");
-                log.tell(task.await);
+                log.cancelled(whole, Some("enough")).await;
             }
         ),
         program!(
@@ -981,13 +914,12 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     group.create_task(bad(1.0, "no"));
                     l.child("body", 9.0, 0.5).await;
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),
@@ -1001,12 +933,11 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     group.create_task(bad(1.0, "no"));
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1019,12 +950,11 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("a", 9.0, 1.0));
                     bad(1.0, "the body").await
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1043,7 +973,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let whole = task_group(async move |group| {
+                log.group(async move |group, _| {
                     group.create_task(async {
                         drop(catch_cancelled(sleep(secs(9.0))).await);
                         bad(1.0, "late").await
@@ -1051,8 +981,8 @@ await tell(whole())
                     for text in ["a", "b", "c"] {
                         group.create_task(bad(1.0, text));
                     }
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1070,16 +1000,15 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     let child = group.create_task(async {
                         sleep(secs(1.0)).await;
                         Err::<(), _>("no")
                     });
                     drop(child.await);
                     l.say("not reached");
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1096,8 +1025,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(l.child("b", 9.0, 0.5));
                     group.create_task(async move {
                         task_group(async |group| {
@@ -1106,8 +1034,8 @@ await tell(whole())
                         })
                         .await
                     });
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1123,15 +1051,15 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let whole = task_group(async move |outer| {
+                log.group(async move |outer, _| {
                     outer.create_task(bad(1.0, "outer"));
                     task_group(async |inner| {
                         inner.create_task(bad(1.0, "inner"));
                         sleep(secs(9.0)).await;
                     })
                     .await
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),
@@ -1146,24 +1074,16 @@ async def broken():
 async def whole():
     async with TaskGroup() as group:
         group.create_task(broken())
-task = create_task(whole())
-await sleep(1)
-task.cancel()
-await tell(task)
+await cancelled(whole())
 "#,
             async |log: Log| {
-                let task = create_task(async {
-                    task_group(async |group| {
-                        group.create_task(async {
-                            drop(catch_cancelled(pending::<()>()).await);
-                            Err::<(), _>("could not save")
-                        });
-                    })
-                    .await
+                let whole = task_group(async |group| {
+                    group.create_task(async {
+                        drop(catch_cancelled(pending::<()>()).await);
+                        Err::<(), _>("could not save")
+                    });
                 });
-                sleep(secs(1.0)).await;
-                task.cancel();
-                log.tell(task.await.unwrap());
+                log.cancelled(whole, None).await;
             }
         ),
         program!(
@@ -1185,8 +1105,7 @@ async def whole():
 await tell(whole())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(bad(1.0, "no"));
                     if let Err(cancelled) = catch_cancelled(sleep(secs(9.0))).await {
                         if group.try_create_task(l.child("never", 1.0, 0.0)).is_err() {
@@ -1194,8 +1113,8 @@ await tell(whole())
                         }
                         cancelled.resume().await;
                     }
-                });
-                log.tell(whole.await);
+                })
+                .await;
             }
         ),
         program!(
@@ -1209,20 +1128,33 @@ await tell(whole())
 say(current_task().cancelling())
 "#,
             async |log: Log| {
-                let l = log.clone();
-                let whole = task_group(async move |group| {
+                log.group(async move |group, l| {
                     group.create_task(bad(1.0, "no"));
                     l.say(l.stubborn("body", 9.0, 1.0).await);
-                });
-                log.tell(whole.await);
+                })
+                .await;
                 log.say(current_task().unwrap().cancelling());
             }
         ),
     ]
 }
 
-/// What the gather programs share on Python's side.
-const HOLDERS: &str = r#"
+/// What some programs share on Python's side.
+const SHARED: &str = r#"
+async def nested(outer, inner, clean, late):
+    async with timeout(outer):
+        try:
+            async with timeout(inner):
+                await worker("a", 9, clean)
+        except TimeoutError:
+            say(late)
+
+async def cancelled(coroutine, *message):
+    task = create_task(coroutine)
+    await sleep(1)
+    task.cancel(*message)
+    await tell(task)
+
 async def holder(settled):
     await gather(worker("a", 9, 0.5), worker("b", 9, 1), return_exceptions=settled)
 
@@ -1233,7 +1165,7 @@ async def stopped():
 
 /// The traces of all programs, by asyncio; `None` without a Python that has task groups.
 fn by_asyncio(programs: &[Program]) -> Option<Vec<Vec<String>>> {
-    let mut script = format!("{PRELUDE}{HOLDERS}");
+    let mut script = format!("{PRELUDE}{SHARED}");
     for (number, program) in programs.iter().enumerate() {
         script += &format!("async def program_{number}():\n");
         for line in program.python.lines() {

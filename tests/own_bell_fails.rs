@@ -3,11 +3,7 @@
 //! Row D8: the descriptor that wakes a sleeping loop cannot be written. That must be said aloud at once, not swallowed,
 //! and the next sender must get another chance.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 

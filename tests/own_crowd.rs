@@ -4,41 +4,22 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod own {
+    pub(crate) mod live_bytes;
+}
+
 use std::cell::Cell;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use callsoon::stream::{StreamReader, StreamWriter, start_server};
 use callsoon::transport::{Protocol, Server, Transport};
 use callsoon::{EventLoop, get_running_loop, yield_now};
 
-/// Bytes allocated and not freed.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
-// one; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+use own::live_bytes::LIVE;
 
 /// Raises the limit of descriptors as far as it goes, and gives how many clients may come: each takes two.
 fn clients() -> usize {

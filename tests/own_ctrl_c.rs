@@ -5,11 +5,17 @@
 #![cfg(unix)]
 #![allow(unsafe_code)] // getpid and kill, to send the child's own process a signal; signal, for its disposition
 
+mod own {
+    pub(crate) mod arguments;
+}
+
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use callsoon::{RunError, catch_cancelled, create_task, current_task, run, sleep, yield_now};
+
+use own::arguments::is_asked_for;
 
 const CHILD: &str = "CALLSOON_CTRL_C_CHILD";
 
@@ -56,19 +62,8 @@ fn main() {
         set_disposition(libc::SIG_DFL);
         return test.expect("a test of this name").1();
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let names: Vec<_> = arguments
-        .iter()
-        .filter(|name| !name.starts_with('-'))
-        .collect();
-    let ignored = arguments.iter().any(|argument| argument == "--ignored");
     for (name, _, judge) in TESTS {
-        let chosen = names.is_empty() || names.iter().any(|part| name.contains(part.as_str()));
-        if !chosen || ignored {
-            continue;
-        }
-        if arguments.iter().any(|argument| argument == "--list") {
-            println!("{name}: test");
+        if !is_asked_for(name) {
             continue;
         }
         let mut child = Command::new(std::env::current_exe().unwrap());

@@ -5,16 +5,13 @@
 
 #![allow(unsafe_code)]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[path = "own/descriptors.rs"]
+mod descriptors;
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 
 use std::cell::Cell;
-use std::fs::File;
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,41 +19,11 @@ use std::time::{Duration, Instant};
 use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, get_running_loop, sleep};
 
+use descriptors::{exhaust, limit_descriptors};
 use support::{
     Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in,
     until, watched,
 };
-
-/// Lets the process have so many descriptors from now on, and gives the former limit.
-fn limit_descriptors(limit: libc::rlim_t) -> libc::rlim_t {
-    let mut limits = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limits` is a live `rlimit`, written by the first call and read by the second.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits), 0);
-        let former = limits.rlim_cur;
-        limits.rlim_cur = limit;
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limits), 0);
-        former
-    }
-}
-
-/// Opens files until none can be opened.
-fn exhaust() -> Vec<File> {
-    let mut files = Vec::new();
-    loop {
-        match File::open("/dev/null") {
-            Ok(file) => files.push(file),
-            Err(error) => {
-                assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-                assert!(!files.is_empty(), "the limit leaves nothing to play with");
-                return files;
-            }
-        }
-    }
-}
 
 /// A server that counts the clients that it has accepted, and keeps them.
 fn serve(

@@ -2,35 +2,16 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod own {
+    pub(crate) mod live_bytes;
+}
+
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use callsoon::{Clock, EventLoop, ReturnWhen, sleep, wait};
 
-/// Bytes allocated and not freed.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
-// one; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+use own::live_bytes::LIVE;
 
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)

@@ -3,11 +3,7 @@
 //! asyncio itself speaks with every kind of transport and stream in both roles, `curl` with a small HTTP server, `nc` and
 //! `socat` with an echo. A program that this machine does not have is named and its tests are skipped.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
 

@@ -4,13 +4,13 @@
 
 #![allow(unsafe_code)]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
+
+mod own {
+    pub(crate) mod children;
+}
 
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
@@ -22,28 +22,8 @@ use std::time::{Duration, Instant};
 use callsoon::process::{Process, spawn};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
-use support::{
-    Trace, audited, complete, counted_fds, forbid, one_turn, real_loop, virtual_loop, watched,
-};
-
-/// A test under audit, which leaves no child behind, dead or alive.
-#[track_caller]
-fn tested(test: impl FnOnce() + Send + 'static) {
-    audited(watched(move || {
-        test();
-        assert!(!has_children(), "a child was left behind");
-    }));
-}
-
-/// Whether this process has children, running or not reaped; reaps none.
-fn has_children() -> bool {
-    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
-    }
-}
+use own::children::{has_children, tested};
+use support::{Trace, complete, counted_fds, forbid, one_turn, real_loop, virtual_loop};
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");

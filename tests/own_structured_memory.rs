@@ -2,11 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod own {
+    pub(crate) mod live_bytes;
+}
+
 use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use callsoon::{
@@ -14,31 +17,7 @@ use callsoon::{
     yield_now,
 };
 
-/// Bytes allocated and not freed, and the most that there were.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
-// one; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
+use own::live_bytes::{LIVE, MOST};
 
 const MILLION: u32 = 1_000_000;
 

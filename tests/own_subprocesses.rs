@@ -4,13 +4,13 @@
 
 #![allow(unsafe_code)]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "this binary needs a part of what the tests share"
-)]
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
 mod support;
+
+mod own {
+    pub(crate) mod children;
+}
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -26,18 +26,8 @@ use callsoon::process::{
 };
 use callsoon::{create_task, get_running_loop, sleep, timeout, yield_now};
 
-use support::{
-    Trace, audited, complete, counted_fds, forbid, real_loop, until, virtual_loop, watched,
-};
-
-/// A test under audit, which leaves no child behind, dead or alive.
-#[track_caller]
-fn tested(test: impl FnOnce() + Send + 'static) {
-    audited(watched(move || {
-        test();
-        assert!(!has_children(), "a child was left behind");
-    }));
-}
+use own::children::{has_children, tested};
+use support::{Trace, complete, counted_fds, forbid, real_loop, until, virtual_loop};
 
 /// The same on a loop.
 #[track_caller]
@@ -48,16 +38,6 @@ fn on_a_loop<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) 
         complete(&event_loop, test());
         assert_eq!(trace.take(), [""; 0], "nothing was reported");
     });
-}
-
-/// Whether this process has children, running or not reaped; reaps none.
-fn has_children() -> bool {
-    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
-    }
 }
 
 fn endless() -> Command {

@@ -6,9 +6,7 @@ use callsoon::net::{
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
     TcpStream, UCred, Udp, UdpSocket, Unix, UnixDatagram, UnixListener, UnixStream, WriteHalf,
 };
-use callsoon::process::{
-    ChildPipe, Command, PipeReader, PipeWriter, Process, Starting, Stdio, SubprocessTransport,
-};
+use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
     IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe, ReadError,
@@ -31,7 +29,7 @@ use callsoon::{
     Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError,
     TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
     ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
-    TryGatherError, YieldNow,
+    TryGatherError, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -70,8 +68,6 @@ assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
 assert_not_impl!(Process: Send, Sync, Clone);
-assert_not_impl!(PipeReader: Send, Sync, Clone);
-assert_not_impl!(PipeWriter: Send, Sync, Clone);
 assert_not_impl!(SubprocessTransport: Send, Sync);
 assert_not_impl!(ChildPipe: Send, Sync);
 #[cfg(feature = "process-pool")]
@@ -163,6 +159,8 @@ assert_impl!(ThreadPoolBuilder: Send, Sync, Clone);
 assert_impl!(ThreadFuture<std::cell::Cell<u8>>: Send, Sync, Clone, Unpin);
 assert_impl!(ThreadFutureError: Send, Sync, std::error::Error);
 assert_not_impl!(ThreadFuture<std::rc::Rc<u8>>: Send, Sync);
+assert_impl!(WrappedFuture<std::cell::Cell<u8>>: Send, Sync, Unpin);
+assert_not_impl!(WrappedFuture<u8>: Clone);
 assert_impl!(ExecutorError: Send, Sync, std::error::Error);
 assert_impl!(StuckJobs: Send, Sync, Copy, std::error::Error);
 assert_impl!(LoopClosed: Send, Sync, Copy, std::error::Error);

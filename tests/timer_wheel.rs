@@ -1,7 +1,6 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
 #[path = "../src/kernel/timers.rs"]
-#[allow(dead_code, reason = "the test needs a part of the module")]
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -315,6 +314,18 @@ fn c5_a_long_random_run_equals_the_naive_model() {
         twins.sleep_to_the_end();
         twins.close();
     }
+}
+
+#[test]
+fn the_stale_key_is_no_timer_s() {
+    let mut timers = Timers::with_capacity(0, 4, 0);
+    for deadline in 0..100 {
+        timers.insert(deadline, deadline);
+    }
+    let stale = TimerKey::STALE;
+    assert!(!timers.is_live(stale));
+    assert_eq!((timers.cancelled(stale), timers.taken(stale)), (None, None));
+    assert_eq!(timers.len(), 100);
 }
 
 #[test]

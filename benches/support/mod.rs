@@ -11,8 +11,7 @@
 //! - `live_bytes`: the allocator that counts live bytes when asked to
 //! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
 
-// Each bench uses its part of this.
-#![allow(dead_code)]
+#![expect(dead_code, reason = "each bench uses its part of this")]
 
 pub(crate) mod child;
 pub(crate) mod cpu;

@@ -12,3 +12,4 @@ pub(crate) mod remote;
 pub(crate) mod thread_future;
 #[cfg(unix)]
 mod watch;
+pub(crate) mod wrap_future;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::panic::Location;
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
@@ -38,13 +37,7 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        let location = Location::caller();
-        self.add_watcher(
-            fd.as_raw_fd(),
-            Direction::Read,
-            Box::new(callback),
-            location,
-        )
+        self.add_watcher(fd.as_raw_fd(), Direction::Read, Box::new(callback))
     }
 
     /// Ends what [`add_reader`](Self::add_reader) began; a writer of the same descriptor stays. `true` if there was a
@@ -83,13 +76,7 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        let location = Location::caller();
-        self.add_watcher(
-            fd.as_raw_fd(),
-            Direction::Write,
-            Box::new(callback),
-            location,
-        )
+        self.add_watcher(fd.as_raw_fd(), Direction::Write, Box::new(callback))
     }
 
     /// Ends what [`add_writer`](Self::add_writer) began; a reader of the same descriptor stays. `true` if there was a

@@ -3,8 +3,9 @@
 //! It is made for the first job. A loop that closes lets go of it without waiting: idle threads end, what runs ends by
 //! itself, and its results are dropped. Who wants to know that everything is done asks for a shutdown before.
 //!
-//! Context variables do not cross: their values belong to the loop's thread, by type. A job sees the default of each;
-//! what it needs is captured by its closure. asyncio's `to_thread` copies the context, its `run_in_executor` does not.
+//! Context variables belong to the loop's thread, by type. `to_thread` takes those along that are made for it, by
+//! [`ContextVar::crossing`](crate::ContextVar::crossing), and a job sees the default of each other; `run_in_executor` takes
+//! none, as in asyncio. What else a job needs is captured by its closure.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -12,10 +13,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::context_var::{luggage, run_with};
 use crate::event_loop::free::get_running_loop;
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
+use crate::executor::threads::Pool;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::waiters::WaiterId;
@@ -139,11 +142,11 @@ impl LoopHandle {
             if held.is_some() {
                 ended_on_a_virtual_clock(&pool, deadline).await;
             } else {
-                ended(&pool, sleep(deadline)).await;
+                ended(pool.pool(), sleep(deadline)).await;
             }
             let jobs = pool.jobs();
             if jobs == 0 {
-                pool.settle();
+                pool.pool().settle();
                 return Ok(());
             }
             pool.shutdown_now();
@@ -153,7 +156,7 @@ impl LoopHandle {
 }
 
 /// Waits for the last thread of a pool to end, or for the limit.
-async fn ended(pool: &ThreadPoolExecutor, limit: impl Future) {
+async fn ended(pool: &Pool, limit: impl Future) {
     let mut place = Place { pool, place: None };
     let mut limit = pin!(limit);
     poll_fn(|context| {
@@ -171,7 +174,7 @@ async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration)
     let waited = pool.clone();
     let (job, joined) = job(move || waited.join(deadline), None);
     if timer.execute(job).is_ok() {
-        ended(pool, joined).await;
+        ended(pool.pool(), joined).await;
         // Its only job has ended, or is about to: it waits for the same.
         timer.shutdown();
         let _ = timer.join(TIMER_ENDS_WITHIN);
@@ -180,7 +183,7 @@ async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration)
 
 /// A place in the line of a pool, given up at the end.
 struct Place<'a> {
-    pool: &'a ThreadPoolExecutor,
+    pool: &'a Pool,
     place: Option<WaiterId>,
 }
 
@@ -216,7 +219,8 @@ pub fn run_in_executor<T: Send + 'static>(
 
 /// Runs `f` on another thread, from the first poll on, and gives what it returns: for what would block the loop.
 ///
-/// Context variables do not cross; `f` captures what it needs.
+/// Of the context, `f` sees a copy of the variables that [cross](crate::ContextVar::crossing); what else it needs it
+/// captures.
 ///
 /// # Errors
 /// See [`ExecutorError`].
@@ -236,5 +240,9 @@ pub fn run_in_executor<T: Send + 'static>(
 pub async fn to_thread<T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ExecutorError> {
-    run_in_executor(None, f).await
+    let luggage = luggage();
+    if luggage.is_empty() {
+        return run_in_executor(None, f).await;
+    }
+    run_in_executor(None, move || run_with(luggage, f)).await
 }

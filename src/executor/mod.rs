@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod pool;
 mod staff;
+mod threads;
 
 pub use default::{run_in_executor, to_thread};
 pub use error::{ExecutorError, StuckJobs};

@@ -11,7 +11,23 @@ use std::fmt;
 use std::rc::Rc;
 
 /// One variable's value: its number and a value of its type.
-type Binding = (usize, Rc<dyn Any>);
+/// Makes a copy of a value for another thread.
+pub(crate) type Carry = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
+
+#[derive(Clone)]
+struct Binding {
+    variable: usize,
+    value: Rc<dyn Any>,
+    /// `None` for a variable whose values stay on their thread.
+    carry: Option<Carry>,
+}
+
+/// A binding on its way to another thread.
+pub(crate) struct Carried {
+    variable: usize,
+    value: Box<dyn Any + Send>,
+    carry: Carry,
+}
 
 /// The values of context variables, as one task or callback sees them.
 ///
@@ -85,9 +101,37 @@ impl Context {
     pub(crate) fn value(&self, variable: usize) -> Option<Rc<dyn Any>> {
         let values = self.values.borrow();
         let place = values
-            .binary_search_by_key(&variable, |(number, _)| *number)
+            .binary_search_by_key(&variable, |binding| binding.variable)
             .ok()?;
-        Some(Rc::clone(&values[place].1))
+        Some(Rc::clone(&values[place].value))
+    }
+
+    /// Copies of those values that may go to another thread.
+    pub(crate) fn carry(&self) -> Vec<Carried> {
+        // Copying is foreign code, and may set a variable.
+        let values = Rc::clone(&self.values.borrow());
+        let carried = values.iter().filter_map(|binding| {
+            let carry = binding.carry?;
+            Some(Carried {
+                variable: binding.variable,
+                value: carry(&*binding.value)?,
+                carry,
+            })
+        });
+        carried.collect()
+    }
+
+    /// A context of what has arrived from another thread.
+    pub(crate) fn arrived(carried: Vec<Carried>) -> Self {
+        // They come in the order of their variables, in which they are kept.
+        let values = carried.into_iter().map(|carried| Binding {
+            variable: carried.variable,
+            value: Rc::from(carried.value as Box<dyn Any>),
+            carry: Some(carried.carry),
+        });
+        Self {
+            values: Rc::new(RefCell::new(Rc::new(values.collect()))),
+        }
     }
 
     /// Gives a variable another value, or none, and gives back the former one, to be dropped with nothing borrowed.
@@ -95,18 +139,24 @@ impl Context {
         &self,
         variable: usize,
         value: Option<Rc<dyn Any>>,
+        carry: Option<Carry>,
     ) -> Option<Rc<dyn Any>> {
         // The list that is replaced outlives the borrow: it may be the last to hold values with foreign destructors.
         let mut changed = Rc::clone(&self.values.borrow());
         let list = Rc::make_mut(&mut changed);
         let former = match (
-            list.binary_search_by_key(&variable, |(number, _)| *number),
+            list.binary_search_by_key(&variable, |binding| binding.variable),
             value,
         ) {
-            (Ok(place), Some(value)) => Some(std::mem::replace(&mut list[place].1, value)),
-            (Ok(place), None) => Some(list.remove(place).1),
+            (Ok(place), Some(value)) => Some(std::mem::replace(&mut list[place].value, value)),
+            (Ok(place), None) => Some(list.remove(place).value),
             (Err(place), Some(value)) => {
-                list.insert(place, (variable, value));
+                let binding = Binding {
+                    variable,
+                    value,
+                    carry,
+                };
+                list.insert(place, binding);
                 None
             }
             (Err(_), None) => None,

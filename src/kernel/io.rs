@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use mio::Interest;
-use mio::event::Source;
 
 use crate::error::LoopClosed;
 use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
@@ -20,16 +19,17 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
 use crate::sys::epoll::Numbered;
+use crate::sys::source::Pollable;
 
 /// A watched source.
-pub(crate) struct Io<S: Source> {
+pub(crate) struct Io<S: Pollable> {
     state: Rc<LoopState>,
     key: SourceKey,
     /// `None` only after [`into_source`](Self::into_source), which consumes the whole.
     source: Option<S>,
 }
 
-impl<S: Source + Numbered> Io<S> {
+impl<S: Pollable + Numbered> Io<S> {
     /// Registers `source`; on failure it is closed and nothing is left behind.
     pub(crate) fn new(
         handle: &LoopHandle,
@@ -47,7 +47,7 @@ impl<S: Source + Numbered> Io<S> {
     }
 }
 
-impl<S: Source> Io<S> {
+impl<S: Pollable> Io<S> {
     pub(crate) fn source(&self) -> &S {
         match &self.source {
             Some(source) => source,
@@ -179,7 +179,7 @@ impl<S: Source> Io<S> {
     }
 }
 
-impl<S: Source> Drop for Io<S> {
+impl<S: Pollable> Drop for Io<S> {
     fn drop(&mut self) {
         drop(self.release());
     }
@@ -187,7 +187,7 @@ impl<S: Source> Drop for Io<S> {
 
 /// See [`Io::operate`].
 #[must_use]
-pub(crate) struct Operation<'a, S: Source, Op, Short> {
+pub(crate) struct Operation<'a, S: Pollable, Op, Short> {
     io: &'a Io<S>,
     direction: Direction,
     /// The place in line, while there is one.
@@ -196,7 +196,7 @@ pub(crate) struct Operation<'a, S: Source, Op, Short> {
     short: Short,
 }
 
-impl<S: Source, R, Op, Short> Future for Operation<'_, S, Op, Short>
+impl<S: Pollable, R, Op, Short> Future for Operation<'_, S, Op, Short>
 where
     Op: FnMut(&S) -> io::Result<R> + Unpin,
     Short: Fn(&R) -> bool + Unpin,
@@ -248,7 +248,7 @@ where
     }
 }
 
-impl<S: Source, Op, Short> Drop for Operation<'_, S, Op, Short> {
+impl<S: Pollable, Op, Short> Drop for Operation<'_, S, Op, Short> {
     fn drop(&mut self) {
         if let Some(id) = self.waiting {
             let left = self

@@ -7,13 +7,12 @@
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::error::{LoopClosed, Panicked};
+use crate::error::LoopClosed;
 use crate::kernel::cancel::node::{NIL, NodeKey};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::{Clock, LoopClock};
@@ -21,10 +20,11 @@ use crate::kernel::context::Context;
 use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::queues::Queues;
 use crate::kernel::reactor::{Reactor, Woken};
-use crate::kernel::ready::{Entry, ReadyQueue, Token};
+use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
-use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
+use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Branch, Slots};
@@ -62,49 +62,6 @@ pub(crate) enum Phase {
     Closing,
     /// For ever.
     Closed,
-}
-
-/// The two structures that nearly every operation touches together, under one borrow.
-pub(crate) struct Queues {
-    pub(crate) ready: ReadyQueue,
-    pub(crate) tasks: Slots,
-}
-
-/// The head of the line, with its task looked up.
-pub(crate) enum Next {
-    /// A callback of `call_soon`.
-    Call(Box<dyn FnOnce()>),
-    /// A task to be polled.
-    Task(Rc<dyn Run>, Key),
-    /// A task that has ended since it was queued.
-    Gone,
-    /// Neither callback nor task.
-    Other(Token),
-}
-
-impl Queues {
-    /// Takes the head of the line.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<Next> {
-        Some(match self.ready.pop()? {
-            Entry::Call(callback) => Next::Call(callback),
-            Entry::Token(token) => match token.task() {
-                Some(key) => match self.tasks.unschedule(key) {
-                    Some(task) => Next::Task(task, key),
-                    None => Next::Gone,
-                },
-                None => Next::Other(token),
-            },
-        })
-    }
-
-    /// Queues the task of a key, unless it is queued already or gone.
-    #[inline(always)]
-    pub(crate) fn schedule(&mut self, key: Key) {
-        if self.tasks.schedule(key) {
-            self.ready.push_task(key);
-        }
-    }
 }
 
 /// What the turn remembers about its looks for events.
@@ -160,7 +117,8 @@ pub(crate) struct Scopes {
     pub(crate) tree: Box<RefCell<Tree>>,
 }
 
-type Handler = Rc<dyn Fn(&ExceptionContext)>;
+/// Called with what went wrong.
+pub(crate) type Handler = Rc<dyn Fn(&ExceptionContext)>;
 
 /// Called with a task that was just made, before its first step.
 pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
@@ -218,9 +176,9 @@ pub(crate) struct LoopState {
     generation_offset: u16,
     pub(crate) settings: Settings,
     pub(crate) slow_callback_duration: Cell<Duration>,
-    handler: RefCell<Option<Handler>>,
+    pub(super) handler: RefCell<Option<Handler>>,
     /// Told of every new task.
-    task_hook: RefCell<Option<TaskHook>>,
+    pub(super) task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// How many pieces of work outside the loop hold its virtual clock; made for the first.
@@ -500,89 +458,6 @@ impl LoopState {
     pub(crate) fn root_key(&self) -> Key {
         Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
     }
-
-    /// Puts the exception handler in place and gives back what has to be dropped, with no borrow held: the former one,
-    /// or the new one where the loop is closed and nobody would ever drop it.
-    pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
-        if self.phase.get() == Phase::Closed {
-            return handler;
-        }
-        std::mem::replace(&mut *self.handler.borrow_mut(), handler)
-    }
-
-    /// Puts the task hook in place; gives back what has to be dropped, as [`replace_handler`](Self::replace_handler) does.
-    pub(crate) fn replace_task_hook(&self, hook: Option<TaskHook>) -> Option<TaskHook> {
-        if self.phase.get() == Phase::Closed {
-            return hook;
-        }
-        self.careful.set(true);
-        std::mem::replace(&mut *self.task_hook.borrow_mut(), hook)
-    }
-
-    /// Tells the task hook, if there is one.
-    #[inline(never)]
-    pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
-        let hook = self.task_hook.borrow().clone();
-        if let Some(hook) = hook {
-            self.shielded("Exception in the task hook", || hook(Rc::clone(task), key));
-            drop_quietly(hook);
-        }
-    }
-
-    /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
-    #[cold]
-    pub(crate) fn report(&self, context: ExceptionContext) {
-        self.tell(&context);
-        // A panic's payload is foreign too.
-        drop_quietly(context);
-    }
-
-    /// [`report`](Self::report) for a context that its owner keeps.
-    pub(crate) fn tell(&self, context: &ExceptionContext) {
-        let handler = self.handler.borrow().clone();
-        let Some(handler) = handler else {
-            return tell_default(context);
-        };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(context))) {
-            drop_quietly(payload);
-            let text = "Exception in the exception handler, which was told of the following";
-            tell_default(&ExceptionContext::new(text));
-            tell_default(context);
-        }
-        // The last reference, if the handler has replaced itself.
-        drop_quietly(handler);
-    }
-
-    /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
-    pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-            self.report(ExceptionContext {
-                message: message.to_owned(),
-                panic: Some(Panicked::new(payload)),
-                ..ExceptionContext::default()
-            });
-        }
-    }
-
-    /// Reports a destructor that panicked while its task ended, if one did.
-    pub(crate) fn report_mishap(&self, task: &dyn Run) {
-        let header = task.header();
-        let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
-            return;
-        };
-        self.report(ExceptionContext {
-            message: "Exception in a destructor while its task ended".to_owned(),
-            panic: Some(Panicked::new(payload)),
-            exception: None,
-            task: Some(header.name()),
-            location: Some(header.location),
-        });
-    }
-}
-
-/// The handler of last resort.
-fn tell_default(context: &ExceptionContext) {
-    run_quietly(|| default_handler(context));
 }
 
 /// A loop, for code on its thread: clone it freely.

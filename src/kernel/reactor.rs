@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
@@ -25,6 +24,7 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
 use crate::sys::epoll::{Descriptor, Numbered};
+use crate::sys::source::Pollable;
 use crate::sys::timerfd;
 
 /// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
@@ -131,7 +131,7 @@ impl Reactor {
     /// Registers a source for both directions and reserves its entry.
     pub(crate) fn register(
         &mut self,
-        source: &mut (impl Source + Numbered),
+        source: &mut (impl Pollable + Numbered),
         interest: Interest,
         readiness: Readiness,
     ) -> io::Result<SourceKey> {
@@ -145,9 +145,8 @@ impl Reactor {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        self.poll
-            .registry()
-            .register(source, key.token(), interest)?;
+        let registry = self.poll.registry();
+        source.by_source(&mut |source| registry.register(source, key.token(), interest))?;
         if let Some(number) = source.number() {
             self.descriptors.forget(number);
         }
@@ -165,12 +164,13 @@ impl Reactor {
     /// so does the watcher, to be dropped likewise.
     pub(crate) fn deregister(
         &mut self,
-        source: &mut impl Source,
+        source: &mut impl Pollable,
         key: SourceKey,
         woken: &mut Vec<Waker>,
     ) -> Option<Rc<dyn Watch>> {
         // A failure means that the descriptor is not in the set any more, which is what is wanted.
-        let _ = self.poll.registry().deregister(source);
+        let registry = self.poll.registry();
+        let _ = source.by_source(&mut |source| registry.deregister(source));
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);

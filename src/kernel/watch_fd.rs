@@ -25,16 +25,16 @@ use crate::sys::epoll::Descriptor;
 const REMOVED: &str = "Exception in the destructor of a removed callback";
 
 impl LoopHandle {
+    #[track_caller]
     pub(crate) fn add_watcher(
         &self,
         fd: Descriptor,
         direction: Direction,
         callback: Box<dyn FnMut()>,
-        location: &'static Location<'static>,
     ) -> io::Result<()> {
         let state = &self.state;
         let context = state.peek_context().map(|context| context.copy());
-        let callback = Callback::new(callback, context, location);
+        let callback = Callback::new(callback, context, Location::caller());
         if state.is_closed() {
             state.shielded(REMOVED, || drop(callback));
             return Err(LoopClosed.into());

@@ -7,13 +7,13 @@ use std::fmt;
 use std::io;
 
 use mio::Interest;
-use mio::event::Source;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::sys::epoll::Numbered;
+use crate::sys::source::Pollable;
 
 /// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
 /// implement it.
@@ -24,7 +24,7 @@ pub trait Messages: Sized + 'static {
     /// What names a socket.
     type Address;
     /// The socket, in non-blocking mode.
-    type Datagram: Source + Numbered + fmt::Debug;
+    type Datagram: Pollable + Numbered + fmt::Debug;
     /// The same in the standard library.
     type StdDatagram;
     /// What a bound socket leaves behind; its drop clears that away.

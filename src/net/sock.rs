@@ -13,6 +13,7 @@ use socket2::{SockAddr, Socket};
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
 use crate::net::stream_kind::NO_SIGNAL;
+use crate::net::tcp::connected;
 use crate::sys::socket;
 use crate::time::sleep;
 
@@ -243,20 +244,8 @@ impl LoopHandle {
                 Err(error) => return Err(error),
             }
         }
-        let connected = || {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            match socket.peer_addr() {
-                Ok(_) => Ok(()),
-                // The attempt goes on.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                Err(error) => Err(error),
-            }
-        };
-        self.fd_operation(socket.as_raw_fd(), Direction::Write, connected)
+        let ended = || connected(socket);
+        self.fd_operation(socket.as_raw_fd(), Direction::Write, ended)
             .await
     }
 

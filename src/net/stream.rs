@@ -403,7 +403,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        K::shutdown(self.io.source(), how)
+        K::as_ref(self.io.source()).shutdown(how)
     }
 
     /// The peer's address; that of a Unix socket without a name is unnamed.
@@ -456,7 +456,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        K::take_error(self.io.source())
+        K::as_ref(self.io.source()).take_error()
     }
 }
 

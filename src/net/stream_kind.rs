@@ -5,12 +5,12 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::Shutdown;
 
 use mio::Interest;
-use mio::event::Source;
+use socket2::SockRef;
 
 use crate::sys::epoll::Numbered;
+use crate::sys::source::Pollable;
 
 /// Which sockets a [`SocketStream`](crate::net::SocketStream) or a [`SocketListener`](crate::net::SocketListener) is made of: [`Tcp`](crate::net::Tcp)
 /// or [`Unix`](crate::net::Unix). Nobody else can implement it.
@@ -21,11 +21,11 @@ pub trait Kind: Sized + 'static {
     /// What names an end of a stream.
     type Address;
     /// The connected socket, in non-blocking mode.
-    type Socket: Source + Numbered + fmt::Debug;
+    type Socket: Pollable + Numbered + fmt::Debug;
     /// The same in the standard library.
     type Std;
     /// The listening socket.
-    type Listener: Source + Numbered + fmt::Debug;
+    type Listener: Pollable + Numbered + fmt::Debug;
     /// The same in the standard library.
     type StdListener;
     /// What a listener leaves behind; its drop clears that away.
@@ -45,17 +45,20 @@ pub trait Kind: Sized + 'static {
     fn adopt(socket: Self::Std) -> io::Result<Self::Socket>;
     /// The way back; the mode stays.
     fn release(socket: Self::Socket) -> Self::Std;
+    /// The socket, for what is asked of all kinds alike.
+    fn as_ref(socket: &Self::Socket) -> SockRef<'_>;
     fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
     fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     /// Must not raise SIGPIPE.
     fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
-    /// Must not raise SIGPIPE; takes any number of buffers.
-    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
-    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()>;
+    /// Does not raise SIGPIPE; takes any number of buffers.
+    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
+        Self::as_ref(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
+    }
     fn peer_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
     fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
-    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>>;
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, Self::Address)>;
     fn listener_addr(listener: &Self::Listener) -> io::Result<Self::Address>;
     fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Trace)>;

@@ -1,18 +1,18 @@
 //! TCP: connections, listeners, and the options that only they have.
 
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::io::{self, IoSliceMut, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::Interest;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::listener::SocketListener;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, MOST_BUFFERS, NO_SIGNAL, StreamKind};
+use crate::net::stream_kind::{Kind, StreamKind};
 
 /// The kind of stream that goes over TCP.
 ///
@@ -92,6 +92,10 @@ impl Kind for Tcp {
         socket.into()
     }
 
+    fn as_ref(socket: &Self::Socket) -> SockRef<'_> {
+        socket.into()
+    }
+
     fn read(mut socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
         socket.read(buffer)
     }
@@ -111,25 +115,12 @@ impl Kind for Tcp {
         socket.write(bytes)
     }
 
-    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
-        SockRef::from(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
-    }
-
-    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()> {
-        socket.shutdown(how)
-    }
-
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
         socket.peer_addr()
     }
 
     fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
         socket.local_addr()
-    }
-
-    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>> {
-        socket.take_error()
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
@@ -158,12 +149,13 @@ pub(crate) async fn finish_connecting(
     // Not writable until the system says so: that is how a connection announces itself.
     let readiness = Readiness::new(Tcp::SHORT_READ_DRAINS, false);
     let io = Io::new(handle, socket, Tcp::interest(), readiness)?;
+    let connected = |socket: &mio::net::TcpStream| connected(&SockRef::from(socket));
     io.operate(Direction::Write, connected, |()| false).await?;
     Ok(TcpStream { io })
 }
 
 /// Whether a connection attempt has ended, and how.
-fn connected(socket: &mio::net::TcpStream) -> io::Result<()> {
+pub(super) fn connected(socket: &Socket) -> io::Result<()> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
     }

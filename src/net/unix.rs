@@ -5,8 +5,7 @@
 //! carries descriptors, or two writers under `SO_PASSCRED`, leave something behind, so only EAGAIN ends readiness.
 
 use std::fs;
-use std::io::{self, IoSlice, IoSliceMut, Read as _};
-use std::net::Shutdown;
+use std::io::{self, IoSliceMut, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -20,7 +19,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, MOST_BUFFERS, NO_SIGNAL, StreamKind};
+use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind};
 use crate::sys::fork;
 use crate::sys::socket;
 use crate::time::sleep;
@@ -96,6 +95,10 @@ impl Kind for Unix {
         socket.into()
     }
 
+    fn as_ref(socket: &Self::Socket) -> SockRef<'_> {
+        socket.into()
+    }
+
     fn read(mut socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
         socket.read(buffer)
     }
@@ -115,25 +118,12 @@ impl Kind for Unix {
         SockRef::from(socket).send_with_flags(bytes, NO_SIGNAL)
     }
 
-    fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
-        SockRef::from(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
-    }
-
-    fn shutdown(socket: &Self::Socket, how: Shutdown) -> io::Result<()> {
-        socket.shutdown(how)
-    }
-
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
         SockRef::from(socket).peer_addr().map(std_address)
     }
 
     fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
         SockRef::from(socket).local_addr().map(std_address)
-    }
-
-    fn take_error(socket: &Self::Socket) -> io::Result<Option<io::Error>> {
-        socket.take_error()
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {

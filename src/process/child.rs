@@ -12,12 +12,13 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::panic::Location;
 use std::process::{Child, Command, ExitStatus};
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
-use mio::unix::pipe::{Receiver, Sender};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
@@ -25,8 +26,10 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::process::exit::Exit;
-use crate::process::pipe_reader::{LIMIT, PipeReader, watched};
-use crate::process::pipe_writer::{PipeWriter, WritePipe};
+use crate::process::pipes::{self, Pipes};
+use crate::stream::protocol::LIMIT;
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::StreamWriter;
 
 /// How long the end of a killed child is waited for: it comes within a millisecond, unless the child hangs in the kernel,
 /// and then nobody should wait for it.
@@ -66,11 +69,12 @@ impl LoopHandle {
     /// assert!(event_loop.spawn_process(&mut std::process::Command::new("/no/such/program")).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn spawn_process(&self, command: &mut Command) -> io::Result<Process> {
         if self.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
-        Process::watch(self, command.spawn()?, None, LIMIT)
+        Process::watch(self, command.spawn()?, None, LIMIT, Location::caller())
     }
 }
 
@@ -143,27 +147,20 @@ impl Watched {
     }
 
     /// What the child's input, output and errors are connected to here.
-    pub(crate) fn take_pipes(&self, both: Option<Receiver>) -> io::Result<Pipes> {
+    pub(crate) fn take_pipes(&self, both: Option<OwnedFd>) -> io::Result<Pipes> {
         let mut child = self.child.borrow_mut();
         let handle = self.io.handle();
-        let stdin = child.stdin.take().map(Sender::from);
-        let stdout = both.or(child.stdout.take().map(Receiver::from));
-        let stderr = child.stderr.take().map(Receiver::from);
-        Ok(Pipes {
-            stdin: stdin
-                .map(|sender| WritePipe::new(&handle, sender))
-                .transpose()?,
-            stdout: stdout.map(|end| watched(&handle, end)).transpose()?,
-            stderr: stderr.map(|end| watched(&handle, end)).transpose()?,
-        })
+        let watch = |pipe: Option<OwnedFd>, direction| {
+            pipe.map(|pipe| pipes::watch(&handle, pipe, direction))
+                .transpose()
+        };
+        let stdout = both.or(child.stdout.take().map(OwnedFd::from));
+        Ok([
+            watch(child.stdin.take().map(OwnedFd::from), Direction::Write)?,
+            watch(stdout, Direction::Read)?,
+            watch(child.stderr.take().map(OwnedFd::from), Direction::Read)?,
+        ])
     }
-}
-
-/// This process's ends of a child's pipes.
-pub(crate) struct Pipes {
-    pub(crate) stdin: Option<Rc<WritePipe>>,
-    pub(crate) stdout: Option<Io<Receiver>>,
-    pub(crate) stderr: Option<Io<Receiver>>,
 }
 
 /// The last who knows of the child: the loop has closed, or nobody watches it any more.
@@ -201,11 +198,11 @@ impl Drop for Watched {
 pub struct Process {
     watched: Rc<Watched>,
     /// The writing end of its input, if it was piped and not taken.
-    pub stdin: Option<PipeWriter>,
+    pub stdin: Option<StreamWriter>,
     /// The reading end of its output, if it was piped and not taken.
-    pub stdout: Option<PipeReader>,
+    pub stdout: Option<StreamReader>,
     /// The reading end of its errors, if they were piped, not in one stream with the output, and not taken.
-    pub stderr: Option<PipeReader>,
+    pub stderr: Option<StreamReader>,
     pub(crate) kill_on_drop: bool,
 }
 
@@ -214,16 +211,23 @@ impl Process {
     pub(crate) fn watch(
         handle: &LoopHandle,
         child: Child,
-        both: Option<Receiver>,
+        both: Option<OwnedFd>,
         limit: NonZeroUsize,
+        location: &'static Location<'static>,
     ) -> io::Result<Self> {
         let watched = Watched::new(handle, child)?;
-        let pipes = watched.take_pipes(both)?;
+        let [stdin, stdout, stderr] = watched.take_pipes(both)?;
+        let reader = |pipe: Option<_>| {
+            pipe.map(|pipe| pipes::reader(pipe, limit, location))
+                .transpose()
+        };
         Ok(Self {
             watched: Rc::new(watched),
-            stdin: pipes.stdin.map(PipeWriter::new),
-            stdout: pipes.stdout.map(|io| PipeReader::new(io, limit)),
-            stderr: pipes.stderr.map(|io| PipeReader::new(io, limit)),
+            stdin: stdin
+                .map(|pipe| pipes::writer(pipe, location))
+                .transpose()?,
+            stdout: reader(stdout)?,
+            stderr: reader(stderr)?,
             kill_on_drop: false,
         })
     }

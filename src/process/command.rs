@@ -10,18 +10,18 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::panic::Location;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command as StdCommand, Stdio as StdStdio};
 use std::task::{Context, Poll};
 
-use mio::unix::pipe::Receiver;
-
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::process::child::{Process, Watched};
-use crate::process::pipe_reader::LIMIT;
 use crate::process::stdio::{INHERIT, Kind, Stdio};
+use crate::stream::protocol::LIMIT;
 
 /// Starts a program: awaited, the builder gives a [`Process`].
 ///
@@ -112,7 +112,7 @@ pub struct Command {
 pub(crate) struct Started {
     pub(crate) child: std::process::Child,
     /// The other end of an output that is stdout and stderr in one.
-    pub(crate) both: Option<Receiver>,
+    pub(crate) both: Option<OwnedFd>,
 }
 
 impl Command {
@@ -287,7 +287,8 @@ impl Command {
         self
     }
 
-    /// How long a line may be that is read from the child, in bytes: 64 KiB unless it is said.
+    /// How long a line may be that is read from the child, in bytes: 64 KiB unless it is said. A reader keeps about twice
+    /// as much before the child has to wait.
     ///
     /// ```
     /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
@@ -341,12 +342,22 @@ impl Command {
     /// assert!(event_loop.run_until_complete(process.wait())??.success());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn spawn_on(&mut self, handle: &LoopHandle) -> io::Result<Process> {
+        self.spawn_at(handle, Location::caller())
+    }
+
+    fn spawn_at(
+        &mut self,
+        handle: &LoopHandle,
+        location: &'static Location<'static>,
+    ) -> io::Result<Process> {
         if handle.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
         let started = self.start(&INHERIT)?;
-        let mut process = Process::watch(handle, started.child, started.both, self.limit)?;
+        let mut process =
+            Process::watch(handle, started.child, started.both, self.limit, location)?;
         process.kill_on_drop = self.kill_on_drop;
         Ok(process)
     }
@@ -356,7 +367,7 @@ impl Command {
         &mut self,
         handle: &LoopHandle,
         unsaid: &Stdio,
-    ) -> io::Result<(Watched, Option<Receiver>)> {
+    ) -> io::Result<(Watched, Option<OwnedFd>)> {
         if handle.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
@@ -405,9 +416,11 @@ impl IntoFuture for Command {
     type Output = io::Result<Process>;
     type IntoFuture = Starting;
 
+    #[track_caller]
     fn into_future(self) -> Starting {
         Starting {
             command: Some(self),
+            location: Location::caller(),
         }
     }
 }
@@ -429,6 +442,7 @@ impl IntoFuture for Command {
 #[must_use = "nothing is started until it is awaited"]
 pub struct Starting {
     command: Option<Command>,
+    location: &'static Location<'static>,
 }
 
 impl Future for Starting {
@@ -436,7 +450,7 @@ impl Future for Starting {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         match self.command.take() {
-            Some(mut command) => Poll::Ready(command.spawn()),
+            Some(mut command) => Poll::Ready(command.spawn_at(&get_running_loop(), self.location)),
             None => panic!("Starting: polled after it was done"),
         }
     }

@@ -8,7 +8,7 @@ use std::process::Output;
 use std::task::{Context, Poll};
 
 use crate::process::child::Process;
-use crate::process::pipe_reader::PipeReader;
+use crate::stream::reader::StreamReader;
 
 impl Process {
     /// Writes `input`, closes the child's input, reads its output and errors to their ends, and waits for its exit.
@@ -48,15 +48,17 @@ impl Process {
     }
 }
 
-async fn read_all(reader: &mut Option<PipeReader>) -> io::Result<()> {
+async fn read_all(reader: &mut Option<StreamReader>) -> io::Result<()> {
     match reader {
         Some(reader) => reader.read_all().await,
         None => Ok(()),
     }
 }
 
-fn take_all(reader: &mut Option<PipeReader>) -> Vec<u8> {
-    reader.as_mut().map_or_else(Vec::new, PipeReader::take_all)
+fn take_all(reader: &mut Option<StreamReader>) -> Vec<u8> {
+    reader
+        .as_mut()
+        .map_or_else(Vec::new, StreamReader::take_all)
 }
 
 /// Both to their ends, or to the first error.

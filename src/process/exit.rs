@@ -13,13 +13,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver};
-use mio::{Interest, Registry, Token};
 
 use crate::sys::child_exit::{kill, wait_without_reaping};
 use crate::sys::pidfd::{PidFd, wait_readable};
+use crate::sys::source::{Act, Pollable};
 
 /// What the waiting thread needs: it makes two system calls.
 const STACK: usize = 64 * 1024;
@@ -97,26 +96,8 @@ impl AsRawFd for Exit {
     }
 }
 
-impl Source for Exit {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.fd()).register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.fd()).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.fd()).deregister(registry)
+impl Pollable for Exit {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        act(&mut SourceFd(&self.fd()))
     }
 }

@@ -14,12 +14,9 @@ use std::panic::Location;
 use std::process::ExitStatus;
 use std::rc::Rc;
 
-use mio::unix::pipe::Receiver;
-
-use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::process::child::Watched;
-use crate::process::pipe_writer::WritePipe;
+use crate::transport::protocol::Transport;
 
 /// What a program does with a child. Every method does nothing unless it is written.
 ///
@@ -84,22 +81,12 @@ pub trait SubprocessProtocol: 'static {
     fn resume_writing(&self, transport: &SubprocessTransport) {}
 }
 
-/// A pipe that the child writes to.
-pub(crate) struct ReadPipe {
-    pub(crate) fd: i32,
-    pub(crate) subprocess: Rc<Subprocess>,
-    /// `None` once it is over.
-    pub(crate) io: RefCell<Option<Io<Receiver>>>,
-    pub(crate) paused: Cell<bool>,
-}
-
 /// What a transport stands for. The loop keeps it until the last call has been made.
 pub(crate) struct Subprocess {
     pub(crate) watched: Watched,
     pub(crate) protocol: RefCell<Option<Rc<dyn SubprocessProtocol>>>,
-    pub(crate) stdin: RefCell<Option<Rc<WritePipe>>>,
-    /// stdout and stderr.
-    pub(crate) outputs: RefCell<[Option<Rc<ReadPipe>>; 2]>,
+    /// What its descriptors 0, 1 and 2 are connected to here, until the protocol hears of their ends.
+    pub(crate) pipes: RefCell<[Option<Transport>; 3]>,
     /// Pipes of whose end the protocol has not heard.
     pub(crate) open: Cell<usize>,
     /// `process_exited` has been called.
@@ -185,13 +172,10 @@ impl SubprocessTransport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn pipe_transport(&self, fd: i32) -> Option<ChildPipe> {
-        let end = match fd {
-            0 => End::Write(self.subprocess.stdin.borrow().clone()?),
-            1 => End::Read(self.subprocess.outputs.borrow()[0].clone()?),
-            2 => End::Read(self.subprocess.outputs.borrow()[1].clone()?),
-            _ => return None,
-        };
-        Some(ChildPipe { end })
+        let pipes = self.subprocess.pipes.borrow();
+        let pipe = pipes.get(usize::try_from(fd).ok()?)?;
+        let transport = pipe.clone()?;
+        Some(ChildPipe { transport })
     }
 
     /// Sends the process a signal. It reaches this process or none.
@@ -328,13 +312,7 @@ impl fmt::Debug for SubprocessTransport {
 /// ```
 #[derive(Clone)]
 pub struct ChildPipe {
-    end: End,
-}
-
-#[derive(Clone)]
-enum End {
-    Write(Rc<WritePipe>),
-    Read(Rc<ReadPipe>),
+    transport: Transport,
 }
 
 impl ChildPipe {
@@ -353,8 +331,8 @@ impl ChildPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn write(&self, data: &[u8]) {
-        if let End::Write(pipe) = &self.end {
-            pipe.write(data);
+        if self.transport.can_write_eof() {
+            self.transport.write(data);
         }
     }
 
@@ -372,10 +350,7 @@ impl ChildPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn write_buffer_size(&self) -> usize {
-        match &self.end {
-            End::Write(pipe) => pipe.kept(),
-            End::Read(_) => 0,
-        }
+        self.transport.get_write_buffer_size()
     }
 
     /// Nothing is delivered any more: the child has to wait as soon as the pipe is full.
@@ -392,9 +367,7 @@ impl ChildPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn pause_reading(&self) {
-        if let End::Read(pipe) = &self.end {
-            pipe.paused.set(true);
-        }
+        self.transport.pause_reading();
     }
 
     /// What the child says is delivered again.
@@ -411,13 +384,10 @@ impl ChildPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn resume_reading(&self) {
-        if let End::Read(pipe) = &self.end {
-            pipe.paused.set(false);
-            pipe.look_again();
-        }
+        self.transport.resume_reading();
     }
 
-    /// Closes it: an input after what was written has gone, an output at once.
+    /// Closes it: an input after what was written has gone, an output without reading what is left.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -431,20 +401,14 @@ impl ChildPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        match &self.end {
-            End::Write(pipe) => pipe.close(),
-            End::Read(pipe) => pipe.lose(None),
-        }
+        self.transport.close();
     }
 }
 
 impl fmt::Debug for ChildPipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("ChildPipe");
-        match &self.end {
-            End::Write(pipe) => shown.field("fd", &0).field("kept", &pipe.kept()),
-            End::Read(pipe) => shown.field("fd", &pipe.fd).field("paused", &pipe.paused),
-        };
-        shown.finish()
+        f.debug_struct("ChildPipe")
+            .field("transport", &self.transport)
+            .finish()
     }
 }

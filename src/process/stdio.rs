@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio as StdStdio;
 
-use mio::unix::pipe::{self, Receiver};
+use mio::unix::pipe;
 
 /// What one of a child's three standard descriptors is: [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or made from
 /// whatever turns into an `OwnedFd`, which is then the child's as well: a file, a socket, one end of `std::io::pipe`. So
@@ -107,14 +107,14 @@ impl Stdio {
     }
 
     /// For stdout and stderr that are one stream: both, and where that is a pipe its reading end.
-    pub(crate) fn to_both(&self) -> io::Result<(StdStdio, StdStdio, Option<Receiver>)> {
+    pub(crate) fn to_both(&self) -> io::Result<(StdStdio, StdStdio, Option<OwnedFd>)> {
         Ok(match &self.0 {
             Kind::Pipe => {
                 let (sender, receiver) = pipe::new()?;
                 // The child's end blocks, as every program expects.
                 sender.set_nonblocking(false)?;
                 let end = OwnedFd::from(sender);
-                (end.try_clone()?.into(), end.into(), Some(receiver))
+                (end.try_clone()?.into(), end.into(), Some(receiver.into()))
             }
             Kind::Inherit => {
                 let own = io::stdout().as_fd().try_clone_to_owned()?;

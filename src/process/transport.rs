@@ -5,26 +5,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io::{self, Read};
-use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
 
-use mio::unix::pipe::Receiver;
-
+use crate::error::Panicked;
 use crate::kernel::background::keep;
-use crate::kernel::io::Io;
-use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::watch::Watch;
+use crate::kernel::report::ExceptionContext;
 use crate::process::command::Command;
-use crate::process::pipe_reader::MANY;
-use crate::process::pipe_writer::Listener;
-use crate::process::protocol::{ReadPipe, Subprocess, SubprocessProtocol, SubprocessTransport};
+use crate::process::pipes::{self, Pipes};
+use crate::process::protocol::{Subprocess, SubprocessProtocol, SubprocessTransport};
 use crate::process::stdio::PIPE;
-
-/// What all children of a loop are read into. Taken out while a protocol looks at it.
-static READ_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::new()));
+use crate::transport::protocol::{Protocol, Transport};
 
 impl LoopHandle {
     /// Starts a process for a protocol, and gives the transport and the protocol once `connection_made` has run. What the
@@ -107,8 +100,7 @@ fn start<P: SubprocessProtocol>(
     let subprocess = Rc::new(Subprocess {
         watched,
         protocol: RefCell::new(Some(Rc::clone(&protocol) as Rc<dyn SubprocessProtocol>)),
-        stdin: RefCell::new(pipes.stdin),
-        outputs: RefCell::default(),
+        pipes: RefCell::default(),
         open: Cell::new(0),
         exited: Cell::new(false),
         closing: Cell::new(false),
@@ -117,7 +109,7 @@ fn start<P: SubprocessProtocol>(
     });
     let transport = SubprocessTransport { subprocess };
     // Whatever comes goes through the loop's line, behind this.
-    transport.connect(pipes.stdout, pipes.stderr)?;
+    transport.connect(pipes)?;
     transport.call("connection_made", |protocol| {
         protocol.connection_made(&transport);
     });
@@ -126,43 +118,33 @@ fn start<P: SubprocessProtocol>(
 
 impl SubprocessTransport {
     /// Begins to hear of the child.
-    fn connect(
-        &self,
-        stdout: Option<Io<Receiver>>,
-        stderr: Option<Io<Receiver>>,
-    ) -> io::Result<()> {
+    fn connect(&self, pipes: Pipes) -> io::Result<()> {
         let subprocess = &self.subprocess;
-        if let Some(stdin) = subprocess.stdin.borrow().clone() {
-            subprocess.open.set(1);
-            stdin.listen(Rc::new(Input(Rc::downgrade(subprocess))));
-        }
-        for (place, io) in [stdout, stderr].into_iter().enumerate() {
-            let Some(io) = io else { continue };
-            let pipe = Rc::new(ReadPipe {
-                fd: place as i32 + 1,
-                subprocess: Rc::clone(subprocess),
-                io: RefCell::new(Some(io)),
-                paused: Cell::new(false),
-            });
-            let watcher = Rc::clone(&pipe);
-            if let Err(closed) = pipe.with_io(|io| io.watch(watcher)).unwrap_or(Ok(())) {
-                subprocess.outputs.take();
-                return Err(closed.into());
+        for (fd, pipe) in pipes.into_iter().enumerate() {
+            let Some(pipe) = pipe else { continue };
+            let end = End {
+                fd,
+                caller: Caller(self.clone()),
+            };
+            match pipes::connect(pipe, Rc::new(end), subprocess.location) {
+                Ok(transport) => subprocess.pipes.borrow_mut()[fd] = Some(transport),
+                Err(closed) => {
+                    subprocess.pipes.take();
+                    return Err(closed);
+                }
             }
             subprocess.open.set(subprocess.open.get() + 1);
-            subprocess.outputs.borrow_mut()[place] = Some(pipe);
         }
-        let transport = self.clone();
+        let caller = Caller(self.clone());
         keep(&self.handle(), async move {
             // A status that somebody else has taken is an exit as well.
-            let _ = transport.subprocess.watched.exited().await;
-            let exited = transport.clone();
-            transport.queue(move || {
-                exited.call("process_exited", |protocol| {
-                    protocol.process_exited(&exited)
+            let _ = caller.0.subprocess.watched.exited().await;
+            caller.queue(|transport| {
+                transport.call("process_exited", |protocol| {
+                    protocol.process_exited(transport);
                 });
-                exited.subprocess.exited.set(true);
-                exited.finish();
+                transport.subprocess.exited.set(true);
+                transport.finish();
             });
         });
         Ok(())
@@ -171,36 +153,15 @@ impl SubprocessTransport {
     /// Calls the protocol with nothing borrowed; its panic is reported.
     fn call(&self, name: &str, call: impl FnOnce(&dyn SubprocessProtocol)) {
         let protocol = self.subprocess.protocol.borrow().clone();
-        if let Some(protocol) = protocol {
-            let message = format!("Exception in a subprocess protocol's {name}");
-            let state = &self.handle().state;
-            state.shielded(&message, || call(&*protocol));
-        }
-    }
-
-    /// Puts a call of the protocol into the loop's line. A closed loop makes none.
-    fn queue(&self, call: impl FnOnce() + 'static) {
-        let handle = self.handle();
-        if !handle.is_closed() {
-            handle.queue_call(call, self.subprocess.location);
-        }
-    }
-
-    /// A pipe has ended: tells the protocol in its turn.
-    fn pipe_over(&self, fd: i32, error: Option<io::Error>) {
-        let transport = self.clone();
-        self.queue(move || {
-            let subprocess = &transport.subprocess;
-            match fd {
-                0 => drop(subprocess.stdin.borrow_mut().take()),
-                fd => drop(subprocess.outputs.borrow_mut()[fd as usize - 1].take()),
-            }
-            transport.call("pipe_connection_lost", |protocol| {
-                protocol.pipe_connection_lost(&transport, fd, error);
+        let Some(protocol) = protocol else { return };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call(&*protocol))) {
+            self.handle().state.report(ExceptionContext {
+                message: format!("Exception in a subprocess protocol's {name}"),
+                panic: Some(Panicked::new(payload)),
+                location: Some(self.subprocess.location),
+                ..ExceptionContext::default()
             });
-            subprocess.open.set(subprocess.open.get() - 1);
-            transport.finish();
-        });
+        }
     }
 
     /// Makes the last call once everything is over.
@@ -209,137 +170,86 @@ impl SubprocessTransport {
         if !subprocess.exited.get() || subprocess.open.get() > 0 || subprocess.over.replace(true) {
             return;
         }
-        let transport = self.clone();
-        self.queue(move || {
+        Caller(self.clone()).queue(|transport| {
             transport.call("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
+                protocol.connection_lost(transport, None);
             });
-            let protocol = transport.subprocess.protocol.borrow_mut().take();
-            let state = &transport.handle().state;
-            state.shielded("Exception in the destructor of a protocol", || {
-                drop(protocol);
-            });
-        });
-    }
-}
-
-/// Hears of the child's input. Not its owner: a pipe that nothing is written to must not keep the rest.
-struct Input(Weak<Subprocess>);
-
-impl Input {
-    fn transport(&self) -> Option<SubprocessTransport> {
-        let subprocess = self.0.upgrade()?;
-        Some(SubprocessTransport { subprocess })
-    }
-}
-
-impl Listener for Input {
-    fn lost(&self, error: Option<io::Error>) {
-        if let Some(transport) = self.transport() {
-            transport.pipe_over(0, error);
-        }
-    }
-
-    fn pause_writing(&self) {
-        if let Some(transport) = self.transport() {
-            transport.call("pause_writing", |protocol| {
-                protocol.pause_writing(&transport)
-            });
-        }
-    }
-
-    fn resume_writing(&self) {
-        if let Some(transport) = self.transport() {
-            transport.call("resume_writing", |protocol| {
-                protocol.resume_writing(&transport);
-            });
-        }
-    }
-}
-
-impl ReadPipe {
-    /// Borrows the pipe, while there is one. `f` runs nothing foreign.
-    fn with_io<R>(&self, f: impl FnOnce(&Io<Receiver>) -> R) -> Option<R> {
-        self.io.borrow().as_ref().map(f)
-    }
-
-    /// Stands in line again if there may be more.
-    pub(crate) fn look_again(&self) {
-        self.with_io(|io| {
-            if io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true) {
-                io.queue();
-            }
+            transport.let_go();
         });
     }
 
-    /// The end.
-    pub(crate) fn lose(&self, error: Option<io::Error>) {
-        let io = self.io.borrow_mut().take();
-        if io.is_some() {
-            drop(io);
-            let subprocess = Rc::clone(&self.subprocess);
-            SubprocessTransport { subprocess }.pipe_over(self.fd, error);
-        }
-    }
-
-    /// One read, if the pipe is believed to have something.
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len();
-        let received = self.with_io(|io| {
-            let received = io.attempt(Direction::Read, |mut receiver| receiver.read(buffer));
-            if matches!(received, Ok(count) if 0 < count && count < room) {
-                // On a closed loop there is nothing to note.
-                let _ = io.readiness(Readiness::short_read);
-            }
-            received
-        });
-        received.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
-    }
-}
-
-impl Watch for ReadPipe {
-    fn ready(self: Rc<Self>) {
-        if self.paused.get() {
-            return;
-        }
-        let subprocess = Rc::clone(&self.subprocess);
-        let transport = SubprocessTransport { subprocess };
-        READ_BUFFER.with(&transport.handle(), |place| {
-            let mut buffer = place.take();
-            if buffer.is_empty() {
-                buffer = vec![0; MANY];
-            }
-            match self.receive(&mut buffer) {
-                Ok(0) => self.lose(None),
-                Ok(count) => transport.call("pipe_data_received", |protocol| {
-                    protocol.pipe_data_received(&transport, self.fd, &buffer[..count]);
-                }),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) => {}
-                Err(error) => self.lose(Some(error)),
-            }
-            place.set(buffer);
-        });
-        if !self.paused.get() {
-            self.look_again();
-        }
-    }
-
-    fn abandon(self: Rc<Self>) {
-        let io = self.io.borrow_mut().take();
-        drop(io);
-        // Each holds the other: here the cycle ends.
-        let place = self.fd as usize - 1;
-        drop(self.subprocess.outputs.borrow_mut()[place].take());
+    /// Lets go of the protocol.
+    fn let_go(&self) {
         let protocol = self.subprocess.protocol.borrow_mut().take();
-        self.subprocess.watched.handle().state.shielded(
-            "Exception in the destructor of a protocol",
-            || {
-                drop(protocol);
-            },
-        );
+        let state = &self.handle().state;
+        state.shielded("Exception in the destructor of a protocol", || {
+            drop(protocol);
+        });
+    }
+}
+
+/// Held by whoever will call the protocol. When the loop closes nobody will, and a protocol that holds its transport is
+/// held by it.
+struct Caller(SubprocessTransport);
+
+impl Caller {
+    /// Puts calls of the protocol into the loop's line. A closed loop makes none.
+    fn queue(self, call: impl FnOnce(&SubprocessTransport) + 'static) {
+        let (handle, location) = (self.0.handle(), self.0.subprocess.location);
+        if !handle.is_closed() {
+            handle.queue_call(move || call(&self.0), location);
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if self.0.handle().is_closed() {
+            self.0.let_go();
+        }
+    }
+}
+
+/// What the transport of a pipe calls.
+struct End {
+    fd: usize,
+    caller: Caller,
+}
+
+impl End {
+    fn call(&self, name: &str, call: impl FnOnce(&dyn SubprocessProtocol, &SubprocessTransport)) {
+        let transport = &self.caller.0;
+        transport.call(name, |protocol| call(protocol, transport));
+    }
+}
+
+impl Protocol for End {
+    fn data_received(&self, _: &Transport, data: &[u8]) {
+        self.call("pipe_data_received", |protocol, transport| {
+            protocol.pipe_data_received(transport, self.fd as i32, data);
+        });
+    }
+
+    fn connection_lost(&self, _: &Transport, error: Option<io::Error>) {
+        let subprocess = &self.caller.0.subprocess;
+        let pipe = subprocess.pipes.borrow_mut()[self.fd].take();
+        drop(pipe);
+        self.call("pipe_connection_lost", |protocol, transport| {
+            protocol.pipe_connection_lost(transport, self.fd as i32, error);
+        });
+        subprocess.open.set(subprocess.open.get() - 1);
+        self.caller.0.finish();
+    }
+
+    fn pause_writing(&self, _: &Transport) {
+        self.call("pause_writing", |protocol, transport| {
+            protocol.pause_writing(transport);
+        });
+    }
+
+    fn resume_writing(&self, _: &Transport) {
+        self.call("resume_writing", |protocol, transport| {
+            protocol.resume_writing(transport);
+        });
     }
 }

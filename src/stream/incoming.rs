@@ -82,15 +82,6 @@ impl Incoming {
     }
 }
 
-/// The length of the longest separator. A misuse to be told of: there is none, or an empty one.
-pub(crate) fn longest(separators: &[&[u8]]) -> usize {
-    let lengths = separators.iter().map(|separator| separator.len());
-    let (Some(longest), Some(1..)) = (lengths.clone().max(), lengths.min()) else {
-        panic!("readuntil: a separator has at least one byte, and there is at least one separator");
-    };
-    longest
-}
-
 /// Where the first separator ends that ends first, looking from `start` on, and where it begins.
 pub(crate) fn find_first(bytes: &[u8], start: usize, separators: &[&[u8]]) -> Option<Range<usize>> {
     let found = separators

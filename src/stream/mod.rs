@@ -2,19 +2,21 @@
 //!
 //! A [`StreamReader`] and a [`StreamWriter`] are two ends of one protocol. What comes is kept for the reader, up to a
 //! limit beyond which the peer has to wait; what is written goes to the transport, and [`StreamWriter::drain`] waits
-//! until the peer keeps up. `net` has the same sockets without a buffer between: it is for code that brings its own.
+//! until the peer keeps up. The end of a pipe is one of the two, also of a child's. `net` has the same sockets without a
+//! buffer between: it is for code that brings its own.
 //!
 //! Every read may be dropped before it is done and has then taken nothing out.
 
 mod client;
-pub(crate) mod error;
-pub(crate) mod incoming;
+mod error;
+mod incoming;
 mod open;
 #[cfg(unix)]
 mod pipes;
-mod protocol;
-mod reader;
-mod writer;
+pub(crate) mod protocol;
+pub(crate) mod reader;
+mod waiting;
+pub(crate) mod writer;
 
 pub use client::ClientResult;
 pub use error::{IncompleteRead, LimitOverrun, ReadError};

@@ -8,18 +8,14 @@ use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Duration;
-
-use socket2::Domain;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::dns::ToSocketAddrs;
 use crate::stream::client::{ClientResult, serve};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::attempt::Approach;
+use crate::transport::connect::CreateConnection;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
@@ -58,13 +54,8 @@ type Opened = io::Result<(StreamReader, StreamWriter)>;
 /// ```
 #[track_caller]
 pub fn open_connection(to: impl Into<ConnectTo>) -> OpenConnection {
-    OpenConnection {
-        handle: get_running_loop(),
-        to: to.into(),
-        limit: LIMIT,
-        approach: Approach::default(),
-        location: Location::caller(),
-    }
+    let ends = BothEnds { limit: LIMIT };
+    OpenConnection::new(get_running_loop(), ends, to.into(), Location::caller())
 }
 
 /// Connects to the Unix socket at a path, or of an abstract name, which begins with a zero byte.
@@ -90,7 +81,7 @@ pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection
     open_connection(ConnectTo::path(path.as_ref()))
 }
 
-/// A stream about to be opened: await it. [`open_connection`] gives it.
+/// A stream about to be opened: await it. [`open_connection`] gives it. It has all options of [`CreateConnection`].
 ///
 /// ```
 /// # callsoon::run(async {
@@ -100,13 +91,12 @@ pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[must_use = "nothing is connected until it is awaited"]
-pub struct OpenConnection {
-    handle: LoopHandle,
-    to: ConnectTo,
+pub type OpenConnection = CreateConnection<BothEnds>;
+
+/// What [`open_connection`] makes of a connection; for this crate only.
+#[derive(Debug)]
+pub struct BothEnds {
     limit: NonZeroUsize,
-    approach: Approach,
-    location: &'static Location<'static>,
 }
 
 impl OpenConnection {
@@ -122,64 +112,7 @@ impl OpenConnection {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
-        self.limit = bytes;
-        self
-    }
-
-    /// Binds the socket to this address first.
-    ///
-    /// ```
-    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// # let address = listener.local_addr()?;
-    /// # callsoon::run(async move {
-    /// let from = std::net::SocketAddr::from(([127, 0, 0, 2], 0));
-    /// let (reader, writer) = callsoon::stream::open_connection(address).local_addr(from).await?;
-    /// assert_eq!(writer.sockname().unwrap().internet().unwrap().ip(), from.ip());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
-        self.approach.local = Some(address.into_target());
-        self
-    }
-
-    /// Tries addresses of this family only: `Domain::IPV4` or `Domain::IPV6`.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// let opening = callsoon::open_connection(("127.0.0.1", 1)).family(socket2::Domain::IPV6);
-    /// assert_eq!(opening.await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
-    /// # }).unwrap();
-    /// ```
-    pub fn family(mut self, family: Domain) -> Self {
-        self.approach.family = Some(family);
-        self
-    }
-
-    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
-    /// 250 ms by default.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// let one_by_one = callsoon::open_connection(("localhost", 80)).happy_eyeballs_delay(None);
-    /// # }).unwrap();
-    /// ```
-    pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
-        self.approach.eyeballs.delay = delay;
-        self
-    }
-
-    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
-    /// default.
-    ///
-    /// ```
-    /// # callsoon::run(async {
-    /// let as_found = callsoon::open_connection(("localhost", 80)).interleave(0);
-    /// # }).unwrap();
-    /// ```
-    pub fn interleave(mut self, first_family: usize) -> Self {
-        self.approach.eyeballs.interleave = first_family;
+        self.factory.limit = bytes;
         self
     }
 }
@@ -190,25 +123,13 @@ impl IntoFuture for OpenConnection {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (handle, limit) = (self.handle.clone(), self.limit);
-            let factory = move || StreamProtocol::new(&handle, limit, None);
-            let connecting =
-                self.handle
-                    .create_connection_at(factory, self.to, self.approach, self.location);
-            let (transport, protocol) = connecting.await?;
+            let make =
+                |handle: &LoopHandle, ends: BothEnds| StreamProtocol::new(handle, ends.limit, None);
+            let (transport, protocol) = self.connect(make).await?;
             let reader = StreamReader::new(&protocol, &transport);
             let writer = StreamWriter::new(&protocol, &transport);
             Ok((reader, writer))
         })
-    }
-}
-
-impl fmt::Debug for OpenConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenConnection")
-            .field("to", &self.to)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Streams on pipes: the reading end as a reader, the writing end as a writer.
 
-use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::num::NonZeroUsize;
@@ -14,6 +13,7 @@ use crate::kernel::readiness::Direction;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+use crate::transport::pipes::ConnectPipe;
 
 /// A reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping the reader
 /// closes the pipe.
@@ -41,12 +41,14 @@ use crate::stream::writer::StreamWriter;
 /// ```
 #[track_caller]
 pub fn open_read_pipe(pipe: impl Into<OwnedFd>) -> OpenReadPipe {
-    OpenReadPipe {
-        handle: get_running_loop(),
-        pipe: pipe.into(),
-        limit: LIMIT,
-        location: Location::caller(),
-    }
+    let (handle, end) = (get_running_loop(), ReadingEnd { limit: LIMIT });
+    OpenReadPipe::new(
+        handle,
+        end,
+        pipe.into(),
+        Direction::Read,
+        Location::caller(),
+    )
 }
 
 /// A reader about to be opened: await it. [`open_read_pipe`] gives it.
@@ -57,12 +59,12 @@ pub fn open_read_pipe(pipe: impl Into<OwnedFd>) -> OpenReadPipe {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[must_use = "nothing is opened until it is awaited"]
-pub struct OpenReadPipe {
-    handle: LoopHandle,
-    pipe: OwnedFd,
+pub type OpenReadPipe = ConnectPipe<ReadingEnd>;
+
+/// What [`open_read_pipe`] makes of a pipe; for this crate only.
+#[derive(Debug)]
+pub struct ReadingEnd {
     limit: NonZeroUsize,
-    location: &'static Location<'static>,
 }
 
 impl OpenReadPipe {
@@ -78,7 +80,7 @@ impl OpenReadPipe {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
-        self.limit = bytes;
+        self.factory.limit = bytes;
         self
     }
 }
@@ -89,23 +91,11 @@ impl IntoFuture for OpenReadPipe {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (handle, limit) = (self.handle.clone(), self.limit);
-            let factory = move || StreamProtocol::new(&handle, limit, None);
-            let connecting =
-                self.handle
-                    .connect_pipe(factory, self.pipe, Direction::Read, self.location);
-            let (transport, protocol) = connecting.await?;
+            let make =
+                |handle: &LoopHandle, end: ReadingEnd| StreamProtocol::new(handle, end.limit, None);
+            let (transport, protocol) = self.connect(make).await?;
             Ok(StreamReader::new(&protocol, &transport))
         })
-    }
-}
-
-impl fmt::Debug for OpenReadPipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenReadPipe")
-            .field("pipe", &self.pipe)
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
     }
 }
 
@@ -133,11 +123,14 @@ impl fmt::Debug for OpenReadPipe {
 /// ```
 #[track_caller]
 pub fn open_write_pipe(pipe: impl Into<OwnedFd>) -> OpenWritePipe {
-    OpenWritePipe {
-        handle: get_running_loop(),
-        pipe: pipe.into(),
-        location: Location::caller(),
-    }
+    let (handle, end) = (get_running_loop(), WritingEnd);
+    OpenWritePipe::new(
+        handle,
+        end,
+        pipe.into(),
+        Direction::Write,
+        Location::caller(),
+    )
 }
 
 /// A writer about to be opened: await it. [`open_write_pipe`] gives it.
@@ -148,12 +141,11 @@ pub fn open_write_pipe(pipe: impl Into<OwnedFd>) -> OpenWritePipe {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[must_use = "nothing is opened until it is awaited"]
-pub struct OpenWritePipe {
-    handle: LoopHandle,
-    pipe: OwnedFd,
-    location: &'static Location<'static>,
-}
+pub type OpenWritePipe = ConnectPipe<WritingEnd>;
+
+/// What [`open_write_pipe`] makes of a pipe; for this crate only.
+#[derive(Debug)]
+pub struct WritingEnd;
 
 impl IntoFuture for OpenWritePipe {
     type Output = io::Result<StreamWriter>;
@@ -161,21 +153,9 @@ impl IntoFuture for OpenWritePipe {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let handle = self.handle.clone();
-            let factory = move || StreamProtocol::new(&handle, LIMIT, None);
-            let connecting =
-                self.handle
-                    .connect_pipe(factory, self.pipe, Direction::Write, self.location);
-            let (transport, protocol) = connecting.await?;
+            let make = |handle: &LoopHandle, _| StreamProtocol::new(handle, LIMIT, None);
+            let (transport, protocol) = self.connect(make).await?;
             Ok(StreamWriter::new(&protocol, &transport))
         })
-    }
-}
-
-impl fmt::Debug for OpenWritePipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenWritePipe")
-            .field("pipe", &self.pipe)
-            .finish_non_exhaustive()
     }
 }

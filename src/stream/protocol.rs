@@ -11,6 +11,8 @@ use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Waker};
 
+use crate::error::LoopClosed;
+use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::wait_queue::{WaitQueue, wake};
 use crate::stream::incoming::Incoming;
@@ -44,6 +46,8 @@ pub(crate) struct StreamProtocol {
     /// The transport wants no more written for now.
     full: Cell<bool>,
     lost: Cell<bool>,
+    /// The other end is a child's.
+    pub(crate) child: Cell<bool>,
     /// What the connection was lost to.
     error: RefCell<Option<io::Error>>,
     /// The one who waits for something to come; a reader is one.
@@ -70,6 +74,7 @@ impl StreamProtocol {
             behind: Cell::new(false),
             full: Cell::new(false),
             lost: Cell::new(false),
+            child: Cell::new(false),
             error: RefCell::new(None),
             reader: Cell::new(None),
             writers: WaitQueue::new(),
@@ -89,6 +94,24 @@ impl StreamProtocol {
         })
     }
 
+    /// What is said to those who write of an end that was no error.
+    pub(crate) fn nobody_reads(&self) -> io::Error {
+        if self.child.get() {
+            io::ErrorKind::BrokenPipe.into()
+        } else {
+            io::ErrorKind::ConnectionReset.into()
+        }
+    }
+
+    /// Holds a virtual clock while a child is waited for: it must not jump before the child has spoken.
+    pub(crate) fn hold_clock(&self) -> Option<Box<Inhibitor>> {
+        if self.child.get() {
+            self.state.inhibit().map(Box::new)
+        } else {
+            None
+        }
+    }
+
     /// Whether a read need not wait: something is kept, or nothing more comes.
     pub(crate) fn has_news(&self) -> bool {
         self.eof.get() || self.incoming.borrow().len() > 0
@@ -104,6 +127,11 @@ impl StreamProtocol {
 
     pub(crate) fn is_lost(&self) -> bool {
         self.lost.get()
+    }
+
+    /// Whether the connection is lost, or its loop closed.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lost.get() || self.state.is_closed()
     }
 
     /// Whether there is nobody to wait for, and nobody has gone.
@@ -129,15 +157,20 @@ impl StreamProtocol {
         self.writers.wake_all(&self.state);
     }
 
-    /// Has the reader woken when something comes, or nothing will any more.
-    pub(crate) fn wait_to_read(&self, context: &Context<'_>) {
+    /// Has the reader woken when something comes, or nothing will any more. On a closed loop nobody would tell.
+    pub(crate) fn wait_to_read(&self, context: &Context<'_>) -> Result<(), LoopClosed> {
+        if self.state.is_closed() {
+            return Err(LoopClosed);
+        }
         let former = self.reader.replace(Some(context.waker().clone()));
         drop(former);
+        Ok(())
     }
 
-    /// Waits until `is_so`, which changes with `full` and `lost` only.
+    /// Waits until `is_so`, which changes with `full` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
-        self.writers.wait_until(|| is_so(self)).await;
+        let is_so = || is_so(self) || self.is_over();
+        self.writers.wait_until(is_so).await;
     }
 
     /// After bytes have come.

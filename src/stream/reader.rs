@@ -4,22 +4,18 @@
 //! that it gives, in one go: a read that is dropped while it waits has taken nothing.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use crate::kernel::loop_state::BUDGET;
-use crate::kernel::task::waker::key_of;
-use crate::kernel::waiters::WaiterId;
 use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
-use crate::stream::incoming::{find_first, longest};
+use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
+use crate::stream::waiting::Stream;
 use crate::transport::protocol::Transport;
-use crate::transport::ready::Fetched;
 
-/// The reading end of a connection. Dropping it has what comes thrown away.
+/// The reading end of a connection, or of a child's output. Dropping it has what comes thrown away; the end of a pipe it
+/// closes.
 ///
 /// ```
 /// callsoon::run(async {
@@ -34,15 +30,13 @@ use crate::transport::ready::Fetched;
 /// }).unwrap().unwrap();
 /// ```
 pub struct StreamReader {
-    protocol: Rc<StreamProtocol>,
-    transport: Transport,
+    stream: Stream,
 }
 
 impl StreamReader {
     pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
         Self {
-            protocol: Rc::clone(protocol),
-            transport: transport.clone(),
+            stream: Stream::new(protocol, transport),
         }
     }
 
@@ -69,11 +63,11 @@ impl StreamReader {
         }
         self.wait_for_bytes().await?;
         let taken = {
-            let mut incoming = self.protocol.incoming.borrow_mut();
+            let mut incoming = self.stream.protocol.incoming.borrow_mut();
             let count = incoming.len().min(n);
             incoming.take(count)
         };
-        self.resume_if_caught_up();
+        self.stream.resume_if_caught_up();
         Ok(taken)
     }
 
@@ -98,12 +92,7 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn read_into(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-        Fetch {
-            reader: self,
-            buffer,
-            waiting: None,
-            done: false,
-        }
+        self.stream.fetch(buffer)
     }
 
     /// Reads until the peer has finished; the limit does not matter.
@@ -125,15 +114,26 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
+        self.read_all().await?;
+        Ok(self.take_all())
+    }
+
+    /// Reads to the end, and keeps it.
+    pub(crate) async fn read_all(&mut self) -> io::Result<()> {
         loop {
             self.check()?;
-            if self.protocol.eof.get() {
-                let mut incoming = self.protocol.incoming.borrow_mut();
-                let count = incoming.len();
-                return Ok(incoming.take(count));
+            if self.stream.protocol.eof.get() {
+                return Ok(());
             }
-            self.wait_for_more().await;
+            self.stream.wait_for_more().await?;
         }
+    }
+
+    /// Takes what is kept.
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        let mut incoming = self.stream.protocol.incoming.borrow_mut();
+        let count = incoming.len();
+        incoming.take(count)
     }
 
     /// Reads exactly `n` bytes; they may be more than the limit.
@@ -157,16 +157,16 @@ impl StreamReader {
     pub async fn readexactly(&mut self, n: usize) -> Result<Vec<u8>, ReadError> {
         loop {
             self.check()?;
-            let length = self.protocol.incoming.borrow().len();
+            let length = self.stream.protocol.incoming.borrow().len();
             if length >= n {
-                let taken = self.protocol.incoming.borrow_mut().take(n);
-                self.resume_if_caught_up();
+                let taken = self.stream.protocol.incoming.borrow_mut().take(n);
+                self.stream.resume_if_caught_up();
                 return Ok(taken);
             }
-            if self.protocol.eof.get() {
+            if self.stream.protocol.eof.get() {
                 return Err(self.incomplete(Some(n)));
             }
-            self.wait_for_more().await;
+            self.stream.wait_for_more().await?;
         }
     }
 
@@ -273,21 +273,27 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readuntil_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
-        let longest = longest(separators);
-        let limit = self.protocol.limit.get();
+        let longest = separators.iter().map(|separator| separator.len()).max();
+        let shortest = separators.iter().map(|separator| separator.len()).min();
+        let (Some(longest), Some(1..)) = (longest, shortest) else {
+            panic!(
+                "readuntil: a separator has at least one byte, and there is at least one separator"
+            );
+        };
+        let limit = self.stream.protocol.limit.get();
         // What lies before cannot be the beginning of a separator: no byte is looked at twice.
         let mut looked_at = 0;
         loop {
             self.check()?;
             {
-                let mut incoming = self.protocol.incoming.borrow_mut();
+                let mut incoming = self.stream.protocol.incoming.borrow_mut();
                 if let Some(found) = find_first(incoming.bytes(), looked_at, separators) {
                     if found.start > limit {
                         return Err(overrun(found.start));
                     }
                     let taken = incoming.take(found.end);
                     drop(incoming);
-                    self.resume_if_caught_up();
+                    self.stream.resume_if_caught_up();
                     return Ok(taken);
                 }
                 looked_at = (incoming.len() + 1).saturating_sub(longest);
@@ -295,10 +301,10 @@ impl StreamReader {
             if looked_at > limit {
                 return Err(overrun(looked_at));
             }
-            if self.protocol.eof.get() {
+            if self.stream.protocol.eof.get() {
                 return Err(self.incomplete(None));
             }
-            self.wait_for_more().await;
+            self.stream.wait_for_more().await?;
         }
     }
 
@@ -316,22 +322,20 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn at_eof(&self) -> bool {
-        self.protocol.eof.get() && self.protocol.incoming.borrow().len() == 0
+        self.stream.protocol.eof.get() && self.stream.protocol.incoming.borrow().len() == 0
     }
 
     /// Fails where the connection was lost to an error: what had come before is of no use then, as in asyncio.
     fn check(&self) -> io::Result<()> {
-        match self.protocol.failure() {
+        match self.stream.protocol.failure() {
             Some(error) => Err(error),
             None => Ok(()),
         }
     }
 
-    fn incomplete(&self, expected: Option<usize>) -> ReadError {
-        let mut incoming = self.protocol.incoming.borrow_mut();
-        let count = incoming.len();
+    fn incomplete(&mut self, expected: Option<usize>) -> ReadError {
         ReadError::Incomplete(IncompleteRead {
-            partial: incoming.take(count),
+            partial: self.take_all(),
             expected,
         })
     }
@@ -340,121 +344,10 @@ impl StreamReader {
     async fn wait_for_bytes(&mut self) -> io::Result<()> {
         loop {
             self.check()?;
-            if self.protocol.eof.get() || self.protocol.incoming.borrow().len() > 0 {
+            if self.stream.protocol.eof.get() || self.stream.protocol.incoming.borrow().len() > 0 {
                 return Ok(());
             }
-            self.wait_for_more().await;
-        }
-    }
-
-    /// Waits until more has come than there is, or never will.
-    async fn wait_for_more(&mut self) {
-        if self.protocol.behind.replace(false) {
-            self.transport.resume_reading();
-        }
-        let (protocol, transport) = (&self.protocol, &self.transport);
-        let before = (
-            protocol.incoming.borrow().len(),
-            protocol.eof.get(),
-            protocol.is_lost(),
-        );
-        poll_fn(|context| {
-            let now = (
-                protocol.incoming.borrow().len(),
-                protocol.eof.get(),
-                protocol.is_lost(),
-            );
-            if now != before {
-                return Poll::Ready(());
-            }
-            protocol.wait_to_read(context);
-            // A fetch that was forgotten, not dropped, may have kept a delivery.
-            transport.look_again();
-            Poll::Pending
-        })
-        .await;
-    }
-
-    fn resume_if_caught_up(&self) {
-        let protocol = &self.protocol;
-        if protocol.behind.get() && protocol.incoming.borrow().len() <= protocol.limit.get() {
-            protocol.behind.set(false);
-            self.transport.resume_reading();
-        }
-    }
-}
-
-/// A read that finds nothing kept: it receives straight into its caller's memory, as soon as something is there. So what
-/// a waiting task reads is copied once, by the system.
-struct Fetch<'a, 'b> {
-    reader: &'a mut StreamReader,
-    buffer: &'b mut [u8],
-    /// Our place in the socket's line, once there was nothing to receive.
-    waiting: Option<WaiterId>,
-    done: bool,
-}
-
-impl Future for Fetch<'_, '_> {
-    type Output = io::Result<usize>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        let (protocol, transport) = (&this.reader.protocol, &this.reader.transport);
-        let budget = &protocol.state().budget;
-        if budget.get() == 0 {
-            // A peer that sends without end must not keep the loop from others. The next poll by the loop gets a new
-            // budget, one by a foreign executor gets it here.
-            budget.set(BUDGET);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if this.buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let mut foreign = None;
-        loop {
-            if protocol.has_news() {
-                let taken = protocol.take_into(this.buffer);
-                this.reader.resume_if_caught_up();
-                this.done = true;
-                return Poll::Ready(taken);
-            }
-            if protocol.behind.replace(false) {
-                transport.resume_reading();
-            }
-            match transport.fetch(this.buffer) {
-                Fetched::Bytes(count) => {
-                    // Whoever stood in the line did so while nothing was there, and was woken out of it since.
-                    this.waiting = None;
-                    budget.set(budget.get() - 1);
-                    return Poll::Ready(Ok(count));
-                }
-                Fetched::Ended if protocol.eof.get() => continue,
-                // The call that lets reading go on, or ends it, tells the protocol.
-                Fetched::Ended => break,
-                Fetched::Nothing => {}
-            }
-            // A waker of ours is a word. Cloning a foreign one is foreign code: look again.
-            let waker = match foreign.take() {
-                None if key_of(context.waker()).is_none() => {
-                    foreign = Some(context.waker().clone());
-                    continue;
-                }
-                None => context.waker().clone(),
-                Some(waker) => waker,
-            };
-            transport.stand_in_line(&mut this.waiting, waker);
-            break;
-        }
-        protocol.wait_to_read(context);
-        Poll::Pending
-    }
-}
-
-impl Drop for Fetch<'_, '_> {
-    fn drop(&mut self) {
-        if let Some(place) = self.waiting {
-            self.reader.transport.leave_fetching(place, !self.done);
+            self.stream.wait_for_more().await?;
         }
     }
 }
@@ -465,15 +358,15 @@ fn overrun(consumed: usize) -> ReadError {
 
 impl Drop for StreamReader {
     fn drop(&mut self) {
-        self.protocol.deaf.set(true);
-        self.protocol.incoming.borrow_mut().clear();
-        if !self.transport.can_write_eof() {
+        self.stream.protocol.deaf.set(true);
+        self.stream.protocol.incoming.borrow_mut().clear();
+        if !self.stream.transport.can_write_eof() {
             // A pipe, of which there is no writer that would close it.
-            return self.transport.close();
+            return self.stream.transport.close();
         }
         // The end of the connection is still noticed, and what keeps coming until then is thrown away.
-        if self.protocol.behind.replace(false) {
-            self.transport.resume_reading();
+        if self.stream.protocol.behind.replace(false) {
+            self.stream.transport.resume_reading();
         }
     }
 }
@@ -481,10 +374,10 @@ impl Drop for StreamReader {
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")
-            .field("buffered", &self.protocol.incoming.borrow().len())
-            .field("eof", &self.protocol.eof.get())
-            .field("limit", &self.protocol.limit)
-            .field("transport", &self.transport)
+            .field("buffered", &self.stream.protocol.incoming.borrow().len())
+            .field("eof", &self.stream.protocol.eof.get())
+            .field("limit", &self.stream.protocol.limit)
+            .field("transport", &self.stream.transport)
             .finish()
     }
 }

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use crate::event_loop::free::yield_now;
 use crate::kernel::loop_state::BUDGET;
 use crate::stream::protocol::StreamProtocol;
+use crate::stream::waiting::Stream;
 use crate::transport::address::Address;
+use crate::transport::flow::InvalidLimits;
 use crate::transport::protocol::Transport;
 
-/// The writing end of a connection. Dropping it closes the connection, after what was written has been sent.
+/// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
 ///
 /// ```
 /// callsoon::run(async {
@@ -25,15 +27,13 @@ use crate::transport::protocol::Transport;
 /// }).unwrap().unwrap();
 /// ```
 pub struct StreamWriter {
-    protocol: Rc<StreamProtocol>,
-    transport: Transport,
+    stream: Stream,
 }
 
 impl StreamWriter {
     pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
         Self {
-            protocol: Rc::clone(protocol),
-            transport: transport.clone(),
+            stream: Stream::new(protocol, transport),
         }
     }
 
@@ -54,7 +54,7 @@ impl StreamWriter {
     /// ```
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
-        self.transport.write(data);
+        self.stream.transport.write(data);
     }
 
     /// Sends several pieces of bytes as if they were one. See [`Transport::writelines`].
@@ -73,13 +73,13 @@ impl StreamWriter {
     /// ```
     #[track_caller]
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
-        self.transport.writelines(lines);
+        self.stream.transport.writelines(lines);
     }
 
     /// Waits while too much is buffered, until the peer has taken enough of it. Several tasks may wait at a time.
     ///
     /// # Errors
-    /// What the connection was lost to; `ConnectionReset` where it ended without an error.
+    /// What the connection was lost to; where it ended without an error `ConnectionReset`, of a child `BrokenPipe`.
     ///
     /// # Cancellation
     /// Dropped before it is done it changes nothing.
@@ -94,7 +94,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
-        let budget = &self.protocol.state().budget;
+        let budget = &self.stream.protocol.state().budget;
         if budget.get() == 0 {
             // A peer that takes everything at once must not keep the loop from others.
             budget.set(BUDGET);
@@ -102,22 +102,23 @@ impl StreamWriter {
         } else {
             budget.set(budget.get() - 1);
         }
-        if self.protocol.may_write() && !self.transport.is_closing() {
+        if self.stream.protocol.may_write() && !self.stream.transport.is_closing() {
             return Ok(());
         }
-        if let Some(error) = self.protocol.failure() {
+        if let Some(error) = self.stream.protocol.failure() {
             return Err(error);
         }
-        if self.transport.is_closing() {
+        if self.stream.transport.is_closing() {
             // The news of the end may be in the line already.
             yield_now().await;
         }
-        self.protocol
+        self.stream
+            .protocol
             .wait_to_write(|protocol| !protocol.is_full())
             .await;
-        match self.protocol.failure() {
+        match self.stream.protocol.failure() {
             Some(error) => Err(error),
-            None if self.protocol.is_lost() => Err(io::ErrorKind::ConnectionReset.into()),
+            None if self.stream.protocol.is_over() => Err(self.stream.protocol.nobody_reads()),
             None => Ok(()),
         }
     }
@@ -149,8 +150,10 @@ impl StreamWriter {
         offset: u64,
         count: Option<u64>,
     ) -> io::Result<u64> {
-        let handle = &self.transport.connection.handle;
-        handle.sendfile(&self.transport, file, offset, count).await
+        let handle = &self.stream.transport.connection.handle;
+        handle
+            .sendfile(&self.stream.transport, file, offset, count)
+            .await
     }
 
     /// Ends the writing side; the peer reads to its end and may go on writing. See [`Transport::write_eof`].
@@ -166,7 +169,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn write_eof(&self) {
-        self.transport.write_eof();
+        self.stream.transport.write_eof();
     }
 
     /// Whether the writing side can be ended by itself.
@@ -180,7 +183,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn can_write_eof(&self) -> bool {
-        self.transport.can_write_eof()
+        self.stream.transport.can_write_eof()
     }
 
     /// Closes the connection, after what was written has been sent.
@@ -195,7 +198,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        self.transport.close();
+        self.stream.transport.close();
     }
 
     /// Whether the connection is closing or closed.
@@ -209,7 +212,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.transport.is_closing()
+        self.stream.transport.is_closing()
     }
 
     /// Waits until the connection is over.
@@ -230,8 +233,11 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
-        self.protocol.wait_to_write(StreamProtocol::is_lost).await;
-        match self.protocol.failure() {
+        self.stream
+            .protocol
+            .wait_to_write(StreamProtocol::is_lost)
+            .await;
+        match self.stream.protocol.failure() {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -248,7 +254,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn peername(&self) -> Option<Address> {
-        self.transport.peername()
+        self.stream.transport.peername()
     }
 
     /// This end's name, until the connection is over.
@@ -262,7 +268,44 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn sockname(&self) -> Option<Address> {
-        self.transport.sockname()
+        self.stream.transport.sockname()
+    }
+
+    /// How many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.write(b"taken at once");
+    /// assert_eq!(writer.write_buffer_size(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_buffer_size(&self) -> usize {
+        self.stream.transport.get_write_buffer_size()
+    }
+
+    /// Sets how many bytes may be buffered before [`drain`](Self::drain) waits, and how few let it go on. See
+    /// [`Transport::set_write_buffer_limits`].
+    ///
+    /// # Errors
+    /// Where the low limit would lie above the high one.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// writer.set_write_buffer_limits(Some(1 << 20), None).unwrap();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.stream.transport.set_write_buffer_limits(high, low)
     }
 
     /// What is underneath: limits, the socket, `abort`.
@@ -276,20 +319,20 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn transport(&self) -> &Transport {
-        &self.transport
+        &self.stream.transport
     }
 }
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
-        self.transport.close();
+        self.stream.transport.close();
     }
 }
 
 impl fmt::Debug for StreamWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamWriter")
-            .field("transport", &self.transport)
+            .field("transport", &self.stream.transport)
             .finish()
     }
 }

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::ptr;
 
 /// Blocks until a child has exited, or is nobody's to wait for any more. It is not reaped: while it is a zombie its
 /// number cannot become another process's.
@@ -38,18 +37,6 @@ pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
-}
-
-/// Whether SIGPIPE would end this process.
-pub(crate) fn sigpipe_is_deadly() -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null new action only asks; the pointer is to room for one action that the call fills, and all zeros is
-    // one as well, should it fail.
-    let action = unsafe {
-        libc::sigaction(libc::SIGPIPE, ptr::null(), action.as_mut_ptr());
-        action.assume_init()
-    };
-    action.sa_sigaction == libc::SIG_DFL
 }
 
 /// Makes descriptor 0 `/dev/null`, whatever it was.

@@ -28,14 +28,13 @@ impl<S: std::os::fd::AsRawFd> Numbered for S {
 }
 
 #[cfg(not(unix))]
-impl<S: mio::event::Source> Numbered for S {
+impl<S: crate::sys::source::Pollable> Numbered for S {
     fn number(&self) -> Option<Descriptor> {
         None
     }
 }
 
 /// One place in a set.
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
     /// The number under which the file was registered.

@@ -14,9 +14,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a fork waits for a lock that is held for a few instructions only. It gives up where the thread that forks is
-/// the one that holds it, which can be in a signal handler.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a fork waits for a lock that is held for a few instructions only, by a thread that a busy machine may not run
+/// for a while. It gives up for the sake of one that forks in a signal handler, and may hold the lock itself.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many forks lie between this process and the first one that watched.
 static FORKS: AtomicU32 = AtomicU32::new(0);

@@ -22,4 +22,5 @@ pub(crate) mod signal;
 pub(crate) mod sigpipe;
 #[cfg(unix)]
 pub(crate) mod socket;
+pub(crate) mod source;
 pub(crate) mod timerfd;

@@ -29,9 +29,9 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token, event};
 
 use crate::sys::fork;
+use crate::sys::source::{Act, Pollable};
 
 /// One more than the highest number of a signal anywhere: Linux has 64, other systems fewer.
 const KINDS: usize = 65;
@@ -431,27 +431,9 @@ impl AsRawFd for Bell {
     }
 }
 
-impl event::Source for Bell {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.watched).register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        SourceFd(&self.watched).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        SourceFd(&self.watched).deregister(registry)
+impl Pollable for Bell {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        act(&mut SourceFd(&self.watched))
     }
 }
 

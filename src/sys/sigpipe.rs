@@ -34,6 +34,19 @@ pub(crate) fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Re
     }
 }
 
+/// Whether SIGPIPE would end this process.
+#[cfg(target_os = "linux")]
+pub(crate) fn sigpipe_is_deadly() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action only asks; the pointer is to room for one action that the call fills, and all zeros is
+    // one as well, should it fail.
+    let action = unsafe {
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_DFL
+}
+
 /// Elsewhere nothing takes a signal away without waiting for it; Rust's runtime ignores this one by default.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn without_sigpipe<R>(call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {

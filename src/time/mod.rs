@@ -4,9 +4,11 @@
 //! the clock cannot hold never comes.
 
 mod interval;
+mod region;
 pub(crate) mod sleep;
 pub(crate) mod timeout;
 
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use region::TimeoutState;
 pub use sleep::{Sleep, sleep, sleep_until, sleep_with};
-pub use timeout::{Timeout, TimeoutState, move_on_after, timeout, timeout_at, wait_for};
+pub use timeout::{Timeout, move_on_after, timeout, timeout_at, wait_for};

@@ -69,13 +69,7 @@ impl LoopHandle {
         F: FnOnce() -> P + 'static,
         P: Protocol,
     {
-        CreateConnection {
-            handle: self.clone(),
-            factory,
-            to: to.into(),
-            approach: Approach::default(),
-            location: Location::caller(),
-        }
+        CreateConnection::new(self.clone(), factory, to.into(), Location::caller())
     }
 
     /// Makes a transport of a connected socket that somebody else has accepted or made.
@@ -146,21 +140,10 @@ impl LoopHandle {
         let path = path.as_ref().to_owned();
         self.create_connection(factory, ConnectTo::path(path))
     }
-
-    /// What all of these come to.
-    pub(crate) async fn create_connection_at<P: Protocol>(
-        &self,
-        factory: impl FnOnce() -> Rc<P>,
-        to: ConnectTo,
-        approach: Approach,
-        location: Place,
-    ) -> Connected<P> {
-        let (io, peer) = approach.connect(self, to).await?;
-        establish(io, peer, factory(), location).await
-    }
 }
 
-/// A connection about to be made: await it. [`LoopHandle::create_connection`] gives it.
+/// A connection about to be made: await it. [`LoopHandle::create_connection`] gives it, and so does
+/// [`open_connection`](crate::open_connection).
 ///
 /// ```
 /// # use callsoon::transport::Protocol;
@@ -180,13 +163,33 @@ impl LoopHandle {
 #[must_use = "nothing is connected until it is awaited"]
 pub struct CreateConnection<F> {
     handle: LoopHandle,
-    factory: F,
+    /// What is made of the connection.
+    pub(crate) factory: F,
     to: ConnectTo,
     approach: Approach,
     location: Place,
 }
 
 impl<F> CreateConnection<F> {
+    pub(crate) fn new(handle: LoopHandle, factory: F, to: ConnectTo, location: Place) -> Self {
+        Self {
+            handle,
+            factory,
+            to,
+            approach: Approach::default(),
+            location,
+        }
+    }
+
+    /// Connects, and has the protocol made when there is a connection for it.
+    pub(crate) async fn connect<P: Protocol>(
+        self,
+        make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
+    ) -> Connected<P> {
+        let (io, peer) = self.approach.connect(&self.handle, self.to).await?;
+        establish(io, peer, make(&self.handle, self.factory), self.location).await
+    }
+
     /// Binds the socket to this address first. Addresses of the other family then fail.
     ///
     /// ```
@@ -264,14 +267,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let factory = self.factory;
-            let shared = move || Rc::new(factory());
-            let handle = self.handle;
-            handle
-                .create_connection_at(shared, self.to, self.approach, self.location)
-                .await
-        })
+        Box::pin(self.connect(|_, factory| Rc::new(factory())))
     }
 }
 

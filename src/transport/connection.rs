@@ -12,25 +12,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
-use std::time::Instant;
 
-use crate::error::Panicked;
-use crate::kernel::callback::warn_slow;
 use crate::kernel::io::Io;
 use crate::kernel::readiness::Direction;
-use crate::kernel::report::ExceptionContext;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
+use crate::transport::entry::{Entry, Failed};
 use crate::transport::flow::WaterMarks;
 use crate::transport::membership::Membership;
 use crate::transport::protocol::{Connection, Protocol, Transport};
 use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::direction_of;
-
-/// A callback of the protocol panicked, or there was no protocol to call.
-pub(crate) struct Failed;
 
 impl Transport {
     /// A connection of a socket that is connected. The loop keeps it from here on; [`begin`](Self::begin) is due.
@@ -90,35 +84,14 @@ impl Transport {
         call: &str,
         f: impl FnOnce(&dyn Protocol) -> R,
     ) -> Result<R, Failed> {
-        let protocol = self.connection.protocol.borrow().clone().ok_or(Failed)?;
-        let state = &self.connection.handle.state;
-        let careful = state.careful.get();
-        let outer = careful.then(|| state.swap_context(self.connection.context.clone()));
-        let start = (careful && state.debug.get()).then(Instant::now);
-        let result = catch_unwind(AssertUnwindSafe(|| f(&*protocol)));
-        let took = start.map(|start| start.elapsed());
-        if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-            warn_slow(call, self.connection.location, took);
-        }
-        if let Some(outer) = outer {
-            let own = state.swap_context(outer);
-            state.shielded("Exception in the destructor of a context", || drop(own));
-        }
-        // The last reference, if the protocol was replaced meanwhile.
-        if Rc::strong_count(&protocol) == 1 {
-            state.shielded("Exception in the destructor of a protocol", || {
-                drop(protocol)
-            });
-        }
-        result.map_err(|payload| {
-            state.report(ExceptionContext {
-                message: format!("Exception in a protocol's {call}"),
-                panic: Some(Panicked::new(payload)),
-                location: Some(self.connection.location),
-                ..ExceptionContext::default()
-            });
-            Failed
-        })
+        let connection = &self.connection;
+        let protocol = connection.protocol.borrow().clone().ok_or(Failed)?;
+        let entry = Entry {
+            state: &connection.handle.state,
+            context: &connection.context,
+            location: connection.location,
+        };
+        entry.enter(protocol, call, f)
     }
 
     /// [`enter`](Self::enter) for a call whose failure the connection does not survive.

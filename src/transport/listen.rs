@@ -6,14 +6,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-#[cfg(unix)]
-use std::os::fd::{AsRawFd, RawFd};
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use mio::Interest;
 use mio::event::Source;
-use mio::{Interest, Registry, Token};
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
@@ -23,6 +21,7 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
 use crate::net::listener::{is_about_the_client, is_exhaustion};
+use crate::sys::epoll::Numbered;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
 
@@ -33,85 +32,24 @@ const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 const ACCEPT_AT_ONCE: u32 = 100;
 
 /// A listening socket in non-blocking mode.
-pub(crate) enum ListenSocket {
-    Tcp(mio::net::TcpListener),
-    #[cfg(unix)]
-    Unix(mio::net::UnixListener),
+pub(crate) trait Listener: Source + Numbered + 'static {
+    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)>;
 }
 
-impl ListenSocket {
-    /// A socket that listens already.
-    pub(crate) fn new(socket: socket2::Socket) -> io::Result<Self> {
-        #[cfg(unix)]
-        if socket.local_addr()?.is_unix() {
-            let listener =
-                std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
-            return Ok(Self::Unix(mio::net::UnixListener::from_std(listener)));
-        }
-        let listener = std::net::TcpListener::from(socket);
-        Ok(Self::Tcp(mio::net::TcpListener::from_std(listener)))
-    }
-
-    fn accept(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (socket, address) = listener.accept()?;
-                Ok((StreamSocket::Tcp(socket), Some(address.into())))
-            }
-            #[cfg(unix)]
-            Self::Unix(listener) => {
-                let (socket, _) = listener.accept()?;
-                let socket = StreamSocket::Unix(socket);
-                let peer = Address::of(socket.peer());
-                Ok((socket, peer))
-            }
-        }
+impl Listener for mio::net::TcpListener {
+    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
+        let (socket, address) = self.accept()?;
+        Ok((StreamSocket::Tcp(socket), Some(address.into())))
     }
 }
 
 #[cfg(unix)]
-impl AsRawFd for ListenSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Tcp(listener) => listener.as_raw_fd(),
-            Self::Unix(listener) => listener.as_raw_fd(),
-        }
-    }
-}
-
-impl Source for ListenSocket {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.register(registry, token, interest),
-            #[cfg(unix)]
-            Self::Unix(listener) => listener.register(registry, token, interest),
-        }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.reregister(registry, token, interest),
-            #[cfg(unix)]
-            Self::Unix(listener) => listener.reregister(registry, token, interest),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.deregister(registry),
-            #[cfg(unix)]
-            Self::Unix(listener) => listener.deregister(registry),
-        }
+impl Listener for mio::net::UnixListener {
+    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
+        let (socket, _) = self.accept()?;
+        let socket = StreamSocket::Unix(socket);
+        let peer = Address::of(socket.peer());
+        Ok((socket, peer))
     }
 }
 
@@ -123,11 +61,35 @@ pub(crate) trait Host {
     fn abandon(self: Rc<Self>);
 }
 
+/// A listening socket at work, of whatever kind.
+pub(crate) trait Accepts {
+    /// Stops listening and closes the socket.
+    fn stop(&self);
+}
+
+/// Has a socket that listens already call back.
+pub(crate) fn accept(
+    handle: &LoopHandle,
+    socket: socket2::Socket,
+    host: Rc<dyn Host>,
+    location: &'static Location<'static>,
+) -> io::Result<Rc<dyn Accepts>> {
+    #[cfg(unix)]
+    if socket.local_addr()?.is_unix() {
+        let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
+        let listener = mio::net::UnixListener::from_std(listener);
+        return Ok(Acceptor::start(handle, listener, host, location)?);
+    }
+    let listener = std::net::TcpListener::from(socket);
+    let listener = mio::net::TcpListener::from_std(listener);
+    Ok(Acceptor::start(handle, listener, host, location)?)
+}
+
 /// One listening socket at work.
-pub(crate) struct Acceptor {
+struct Acceptor<L: Listener> {
     handle: LoopHandle,
     /// `None` once it has stopped.
-    io: RefCell<Option<Io<ListenSocket>>>,
+    io: RefCell<Option<Io<L>>>,
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
@@ -138,10 +100,10 @@ pub(crate) struct Acceptor {
     location: &'static Location<'static>,
 }
 
-impl Acceptor {
-    pub(crate) fn start(
+impl<L: Listener> Acceptor<L> {
+    fn start(
         handle: &LoopHandle,
-        socket: ListenSocket,
+        socket: L,
         host: Rc<dyn Host>,
         location: &'static Location<'static>,
     ) -> io::Result<Rc<Self>> {
@@ -161,27 +123,15 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    fn with_io<R>(&self, f: impl FnOnce(&Io<ListenSocket>) -> R) -> Option<R> {
+    fn with_io<R>(&self, f: impl FnOnce(&Io<L>) -> R) -> Option<R> {
         self.io.borrow().as_ref().map(f)
-    }
-
-    /// Stops listening and closes the socket.
-    pub(crate) fn stop(&self) {
-        let io = self.io.borrow_mut().take();
-        drop(io);
-        let host = self.host.borrow_mut().take();
-        drop(host);
-        let retry = self.retry.borrow_mut().take();
-        if let Some(retry) = retry {
-            retry.cancel();
-        }
     }
 
     /// Accepts those who wait, up to a limit.
     fn accept(self: &Rc<Self>) {
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
-            let accepted = self.with_io(|io| io.attempt(Direction::Read, ListenSocket::accept));
+            let accepted = self.with_io(|io| io.attempt(Direction::Read, L::take));
             let (Some(host), Some(accepted)) = (host, accepted) else {
                 return;
             };
@@ -231,7 +181,20 @@ impl Acceptor {
     }
 }
 
-impl Watch for Acceptor {
+impl<L: Listener> Accepts for Acceptor<L> {
+    fn stop(&self) {
+        let io = self.io.borrow_mut().take();
+        drop(io);
+        let host = self.host.borrow_mut().take();
+        drop(host);
+        let retry = self.retry.borrow_mut().take();
+        if let Some(retry) = retry {
+            retry.cancel();
+        }
+    }
+}
+
+impl<L: Listener> Watch for Acceptor<L> {
     fn ready(self: Rc<Self>) {
         if self.retry.borrow().is_some() {
             return;

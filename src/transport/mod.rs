@@ -20,6 +20,10 @@
 //!    When it returns the socket is closed.
 //! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop.
 //!
+//! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
+//! Its `proto` and `flags` for a look-up are [`getaddrinfo`](crate::LoopHandle::getaddrinfo)'s, whose addresses
+//! `create_connection` and `create_server` take as a list.
+//!
 //! Protocols take `&self` and so keep what changes in cells, since a call into a transport may call back:
 //! `write` calls `pause_writing`. The transport is handed to every callback, so that a protocol need not keep it; one
 //! that does makes a cycle, which ends with the connection.
@@ -31,13 +35,14 @@ pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
+mod entry;
 mod file_turn;
 pub(crate) mod flow;
 mod handle;
 mod listen;
 mod membership;
 #[cfg(unix)]
-mod pipe_end;
+pub(crate) mod pipe_end;
 #[cfg(unix)]
 pub(crate) mod pipes;
 pub(crate) mod protocol;
@@ -46,7 +51,7 @@ pub(crate) mod ready;
 mod sendfile;
 pub(crate) mod server;
 mod serving;
-mod socket;
+pub(crate) mod socket;
 pub(crate) mod target;
 mod traffic;
 #[cfg(unix)]

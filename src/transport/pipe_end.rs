@@ -9,23 +9,29 @@ use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
-use mio::event::Source;
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 
+use crate::error::LoopClosed;
 use crate::kernel::readiness::Direction;
 use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
 use crate::sys::fork::generation;
+#[cfg(target_os = "linux")]
+use crate::sys::sigpipe::sigpipe_is_deadly;
 use crate::sys::sigpipe::without_sigpipe;
+use crate::sys::source::{Act, Pollable};
 
 /// One end of a pipe in non-blocking mode.
 pub(crate) struct PipeEnd {
     file: File,
     /// Which of the two ends.
     pub(crate) direction: Direction,
-    /// Whether it has to be switched back, and by which process: a forked child shares the mode with its parent.
+    /// Whether it has to be switched back.
     was_blocking: bool,
+    /// Whose it is: a forked child shares the pipe and its mode with its parent.
     forks: u32,
+    /// SIGPIPE has to be held back.
+    deadly: bool,
     /// A character device, which may be a terminal.
     device: bool,
     /// The poller has refused it.
@@ -51,7 +57,23 @@ impl PipeEnd {
             direction,
             was_blocking,
             forks: generation(),
+            deadly: true,
             device,
+            always_ready: false,
+        })
+    }
+
+    /// One end of a pipe that this process has made for a child, and whose mode is nobody else's affair.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn own(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
+        set_nonblocking(pipe.as_fd())?;
+        Ok(Self {
+            file: File::from(pipe),
+            direction,
+            was_blocking: false,
+            forks: generation(),
+            deadly: direction == Direction::Write && sigpipe_is_deadly(),
+            device: false,
             always_ready: false,
         })
     }
@@ -65,6 +87,7 @@ impl PipeEnd {
     }
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check_owner()?;
         let mut file = &self.file;
         match file.read(buffer) {
             // How a terminal says that nobody has it open on the other side.
@@ -74,13 +97,29 @@ impl PipeEnd {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut file = &self.file;
-        without_sigpipe(|| file.write(bytes))
+        self.write(|mut file| file.write(bytes))
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut file = &self.file;
-        without_sigpipe(|| file.write_vectored(pieces))
+        self.write(|mut file| file.write_vectored(pieces))
+    }
+
+    fn write(&self, write: impl FnOnce(&File) -> io::Result<usize>) -> io::Result<usize> {
+        self.check_owner()?;
+        if self.deadly {
+            without_sigpipe(|| write(&self.file))
+        } else {
+            write(&self.file)
+        }
+    }
+
+    /// In a forked child the bytes are the parent's.
+    fn check_owner(&self) -> Result<(), LoopClosed> {
+        if self.forks == generation() {
+            Ok(())
+        } else {
+            Err(LoopClosed)
+        }
     }
 
     /// Whether nobody will ever read what is written.
@@ -104,38 +143,17 @@ impl Drop for PipeEnd {
     }
 }
 
-impl Source for PipeEnd {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match SourceFd(&self.file.as_raw_fd()).register(registry, token, interest) {
+impl Pollable for PipeEnd {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        if self.always_ready {
+            return Ok(());
+        }
+        match act(&mut SourceFd(&self.file.as_raw_fd())) {
             Err(error) if self.device && error.kind() == io::ErrorKind::PermissionDenied => {
                 self.always_ready = true;
                 Ok(())
             }
             result => result,
         }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        if self.always_ready {
-            return Ok(());
-        }
-        SourceFd(&self.file.as_raw_fd()).deregister(registry)
     }
 }

@@ -55,13 +55,8 @@ impl LoopHandle {
         F: FnOnce() -> P + 'static,
         P: Protocol,
     {
-        ConnectPipe {
-            handle: self.clone(),
-            factory,
-            pipe: pipe.into(),
-            direction: Direction::Read,
-            location: Location::caller(),
-        }
+        let (handle, location) = (self.clone(), Location::caller());
+        ConnectPipe::new(handle, factory, pipe.into(), Direction::Read, location)
     }
 
     /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket.
@@ -95,30 +90,8 @@ impl LoopHandle {
         F: FnOnce() -> P + 'static,
         P: Protocol,
     {
-        ConnectPipe {
-            handle: self.clone(),
-            factory,
-            pipe: pipe.into(),
-            direction: Direction::Write,
-            location: Location::caller(),
-        }
-    }
-
-    /// What all of these come to.
-    pub(crate) async fn connect_pipe<P: Protocol>(
-        &self,
-        factory: impl FnOnce() -> Rc<P>,
-        pipe: OwnedFd,
-        direction: Direction,
-        location: &'static Location<'static>,
-    ) -> Connected<P> {
-        let end = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?);
-        let interest = end.interest();
-        let io = Io::new(self, end, interest, Readiness::new(false, true))?;
-        if io.source().pipe().is_some_and(|pipe| pipe.always_ready) {
-            io.readiness(Readiness::assume_readable)?;
-        }
-        establish(io, None, factory(), location).await
+        let (handle, location) = (self.clone(), Location::caller());
+        ConnectPipe::new(handle, factory, pipe.into(), Direction::Write, location)
     }
 }
 
@@ -138,10 +111,43 @@ impl LoopHandle {
 #[must_use = "nothing is connected until it is awaited"]
 pub struct ConnectPipe<F> {
     handle: LoopHandle,
-    factory: F,
+    /// What is made of the connection.
+    pub(crate) factory: F,
     pipe: OwnedFd,
     direction: Direction,
     location: &'static Location<'static>,
+}
+
+impl<F> ConnectPipe<F> {
+    pub(crate) fn new(
+        handle: LoopHandle,
+        factory: F,
+        pipe: OwnedFd,
+        direction: Direction,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            handle,
+            factory,
+            pipe,
+            direction,
+            location,
+        }
+    }
+
+    /// Connects, and has the protocol made when the pipe is known to be one.
+    pub(crate) async fn connect<P: Protocol>(
+        self,
+        make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
+    ) -> Connected<P> {
+        let end = StreamSocket::Pipe(PipeEnd::new(self.pipe, self.direction)?);
+        let interest = end.interest();
+        let io = Io::new(&self.handle, end, interest, Readiness::new(false, true))?;
+        if io.source().pipe().is_some_and(|pipe| pipe.always_ready) {
+            io.readiness(Readiness::assume_readable)?;
+        }
+        establish(io, None, make(&self.handle, self.factory), self.location).await
+    }
 }
 
 impl<F, P> IntoFuture for ConnectPipe<F>
@@ -153,13 +159,7 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let (handle, factory) = (self.handle, self.factory);
-            let shared = move || Rc::new(factory());
-            handle
-                .connect_pipe(shared, self.pipe, self.direction, self.location)
-                .await
-        })
+        Box::pin(self.connect(|_, factory| Rc::new(factory())))
     }
 }
 

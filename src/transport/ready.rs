@@ -70,7 +70,11 @@ impl Transport {
         let mut received = Received::NoBuffer;
         buffered.get_buffer(self, MOST_READ, &mut |buffer| {
             if matches!(received, Received::NoBuffer) && !buffer.is_empty() {
-                received = self.connection.receive(buffer);
+                // It may have paused or ended the connection before it lends.
+                received = match self.connection.may_read() {
+                    true => self.connection.receive(buffer),
+                    false => Received::Nothing,
+                };
             }
         });
         received

@@ -16,7 +16,7 @@ use crate::kernel::readiness::Readiness;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait_queue::WaitQueue;
 use crate::transport::address::Address;
-use crate::transport::listen::{Acceptor, Host, ListenSocket};
+use crate::transport::listen::{Accepts, Host, accept};
 use crate::transport::membership::{Members, Membership};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::socket::StreamSocket;
@@ -33,7 +33,7 @@ pub(crate) struct Listening {
     /// Bound, until serving starts.
     pub(crate) socket: Option<socket2::Socket>,
     /// At work, from then on.
-    pub(crate) acceptor: Option<Rc<Acceptor>>,
+    pub(crate) acceptor: Option<Rc<dyn Accepts>>,
     pub(crate) cleanup: Option<Cleanup>,
 }
 
@@ -111,8 +111,7 @@ impl Serving {
             };
             socket.listen(self.backlog)?;
             let host = Rc::clone(&self) as Rc<dyn Host>;
-            let socket = ListenSocket::new(socket)?;
-            place.acceptor = Some(Acceptor::start(&self.handle, socket, host, self.location)?);
+            place.acceptor = Some(accept(&self.handle, socket, host, self.location)?);
         }
         self.phase.set(Phase::Serving);
         Ok(())

@@ -8,10 +8,10 @@ use std::net::Shutdown;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::Interest;
 use socket2::{SockAddr, SockRef};
 
+use crate::sys::source::{Act, Pollable};
 #[cfg(unix)]
 use crate::transport::pipe_end::PipeEnd;
 
@@ -182,44 +182,14 @@ impl AsRawFd for StreamSocket {
     }
 }
 
-impl Source for StreamSocket {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
+impl Pollable for StreamSocket {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.register(registry, token, interest),
+            Self::Tcp(socket) => act(socket),
             #[cfg(unix)]
-            Self::Unix(socket) => socket.register(registry, token, interest),
+            Self::Unix(socket) => act(socket),
             #[cfg(unix)]
-            Self::Pipe(pipe) => pipe.register(registry, token, interest),
-        }
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.reregister(registry, token, interest),
-            #[cfg(unix)]
-            Self::Unix(socket) => socket.reregister(registry, token, interest),
-            #[cfg(unix)]
-            Self::Pipe(pipe) => pipe.reregister(registry, token, interest),
-        }
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.deregister(registry),
-            #[cfg(unix)]
-            Self::Unix(socket) => socket.deregister(registry),
-            #[cfg(unix)]
-            Self::Pipe(pipe) => pipe.deregister(registry),
+            Self::Pipe(pipe) => pipe.by_source(act),
         }
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use callsoon::{Task, as_completed, create_task, get_running_loop, sleep, sleep_with, yield_now};
 
-use crate::support::{DropProbe, Trace, Waiting, audited, one_turn, quiet_panics, virtual_loop};
+use crate::support::{
+    DropProbe, Trace, Waiting, audited, on_virtual_time, one_turn, quiet_panics, virtual_loop,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,9 +18,7 @@ fn lasting<const N: usize>(seconds: [u32; N]) -> [Task<u32>; N] {
 
 #[test]
 fn tasks_come_back_in_the_order_of_their_ends_at_their_times() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let start = get_running_loop().time();
@@ -37,9 +37,7 @@ fn tasks_come_back_in_the_order_of_their_ends_at_their_times() {
 
 #[test]
 fn those_that_ended_before_come_first_in_their_order_and_without_suspending() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let tasks = lasting([3, 2, 9, 1]);
@@ -87,9 +85,7 @@ fn panicked_and_cancelled_tasks_come_back_too() {
 
 #[test]
 fn c7_a_dropped_next_loses_nothing_and_the_next_one_goes_on() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let mut ended = as_completed(lasting([1, 2]));
@@ -110,8 +106,7 @@ fn c7_a_dropped_next_loses_nothing_and_the_next_one_goes_on() {
 
 #[test]
 fn the_newest_waker_is_woken_and_no_other() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let gate = event_loop.create_future::<()>();
         let mut ended = as_completed([event_loop.create_task(gate.clone())]);
         let mut waiting = Waiting::begun(ended.next());

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use callsoon::net::TcpListener;
 use callsoon::{Handle, LoopHandle, RemoteHandle, ThreadsafeHandle};
 
-use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop, watched};
+use crate::support::{DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop, watched};
 
 /// A callback that writes a line with the number of the turn in which it runs.
 fn numbered(event_loop: &LoopHandle, trace: &Trace, line: &'static str) -> impl FnOnce() + 'static {
@@ -18,9 +18,7 @@ fn numbered(event_loop: &LoopHandle, trace: &Trace, line: &'static str) -> impl 
 
 #[test]
 fn callbacks_run_once_each_in_the_order_of_their_calls_and_never_inside_them() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         for name in ["a", "b", "c"] {
             event_loop.call_soon(trace.note(name));
         }
@@ -34,9 +32,7 @@ fn callbacks_run_once_each_in_the_order_of_their_calls_and_never_inside_them() {
 
 #[test]
 fn what_a_callback_schedules_runs_in_the_next_turn() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handle = event_loop.handle();
         let t = trace.clone();
         event_loop.call_soon(move || {
@@ -86,9 +82,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
 
 #[test]
 fn cancel_drops_the_callback_at_once_and_the_others_keep_their_places() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handles: Vec<Handle> = ["a", "b", "c", "d"]
             .into_iter()
             .map(|name| {
@@ -114,9 +108,7 @@ fn cancel_drops_the_callback_at_once_and_the_others_keep_their_places() {
 
 #[test]
 fn a_callback_can_cancel_one_of_its_own_batch_and_itself_to_no_effect() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handles = Rc::new(RefCell::new(Vec::<Handle>::new()));
         let (own, t) = (Rc::clone(&handles), trace.clone());
         let first = event_loop.call_soon(move || {
@@ -136,9 +128,7 @@ fn a_callback_can_cancel_one_of_its_own_batch_and_itself_to_no_effect() {
 
 #[test]
 fn a_stale_handle_cancels_no_later_callback() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let stale = event_loop.call_soon(trace.note("old"));
         one_turn(&event_loop);
         event_loop.call_soon(trace.note("new"));
@@ -151,9 +141,7 @@ fn a_stale_handle_cancels_no_later_callback() {
 
 #[test]
 fn dropping_a_handle_cancels_nothing() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         drop(event_loop.call_soon(trace.note("soon")));
         let lines = Lines::default();
         let _ = post(&event_loop.remote(), &lines, "posted");
@@ -188,9 +176,7 @@ fn a_cancelled_callback_may_use_the_loop_in_its_destructor() {
 
 #[test]
 fn what_a_callback_captured_is_dropped_before_the_next_one_runs() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (probe, note) = (DropProbe::new(&trace, "captured"), trace.note("first"));
         event_loop.call_soon(move || {
             let _until_the_end = &probe;
@@ -204,9 +190,7 @@ fn what_a_callback_captured_is_dropped_before_the_next_one_runs() {
 
 #[test]
 fn a_panic_in_a_callback_is_reported_and_the_loop_goes_on() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |event_loop, context| {
             // The handler gets the loop, the place and the payload; it may schedule.
@@ -262,9 +246,7 @@ fn a_panicking_destructor_of_a_cancelled_callback_is_the_cancellers() {
 
 #[test]
 fn a_callback_is_not_a_task() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (handle, t) = (event_loop.handle(), trace.clone());
         event_loop.call_soon(move || t.push(format!("{:?}", handle.current_task().is_some())));
         one_turn(&event_loop);
@@ -274,8 +256,7 @@ fn a_callback_is_not_a_task() {
 
 #[test]
 fn a_handle_prints_where_its_callback_was_queued() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let line = line!() + 1;
         let handle = event_loop.call_soon(|| ());
         let text = |cancelled| {
@@ -325,8 +306,7 @@ fn taken(lines: &Lines) -> Vec<String> {
 
 #[test]
 fn posts_run_in_the_order_of_their_arrival() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let lines = Lines::default();
         soon(&event_loop, &lines, "here");
         for thread in ["one", "two"] {
@@ -385,8 +365,7 @@ fn a_post_is_taken_back_from_any_thread_until_it_runs() {
 
 #[test]
 fn a_post_that_runs_or_has_run_cannot_be_taken_back() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let lines = Lines::default();
         let slot = Arc::new(std::sync::Mutex::new(None::<ThreadsafeHandle>));
         let (own, l) = (Arc::clone(&slot), Arc::clone(&lines));
@@ -406,8 +385,7 @@ fn a_post_that_runs_or_has_run_cannot_be_taken_back() {
 
 #[test]
 fn a_post_cancelled_by_an_earlier_callback_of_its_batch_does_not_run() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let lines = Lines::default();
         let slot = Rc::new(RefCell::new(None::<ThreadsafeHandle>));
         let victim = Rc::clone(&slot);

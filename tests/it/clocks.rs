@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use callsoon::net::TcpListener;
 use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
-use crate::support::{Trace, audited, one_turn, real_loop, virtual_loop, watched};
+use crate::support::{Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,9 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_virtual_clock_stands_still_while_work_is_ready() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
         fn count_down(handle: LoopHandle, trace: Trace, left: u32) {
@@ -98,9 +96,7 @@ fn a_virtual_clock_gives_the_same_trace_each_time() {
 
 #[test]
 fn a_virtual_clock_lets_events_that_are_there_go_first() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
         let accepted_at = event_loop.run_until_complete(async {
@@ -124,8 +120,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
 
 #[test]
 fn a_virtual_loop_without_timers_waits_for_other_threads() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let remote = event_loop.remote();
         let posting = std::thread::spawn(move || {
@@ -135,14 +130,12 @@ fn a_virtual_loop_without_timers_waits_for_other_threads() {
         event_loop.run_forever().unwrap();
         posting.join().unwrap();
         assert_eq!(event_loop.time(), start);
-    }));
+    });
 }
 
 #[test]
 fn a_turn_waits_no_longer_than_it_is_told() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         let elapsed = || event_loop.time() - start;
         event_loop.call_later(10 * SECOND, trace.note("timer"));
@@ -291,8 +284,7 @@ fn a_spinning_loop_keeps_time_real_clock() {
 
 #[test]
 fn a_closed_loop_has_no_descriptor() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         assert!(event_loop.as_raw_fd() >= 0);
         one_turn(&event_loop);
         event_loop.close().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callsoon::{Context, ContextVar, copy_context, create_task, get_running_loop, yield_now};
 
-use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop};
+use crate::support::{DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop};
 
 static USER: ContextVar<&str> = ContextVar::new("user");
 static DEPTH: ContextVar<u32> = ContextVar::with_default("depth", || 7);
@@ -33,9 +33,7 @@ fn a_variable_has_its_default_until_it_is_set_and_after_it_was_reset() {
 
 #[test]
 fn a_task_runs_in_a_copy_of_the_context_in_which_it_was_made() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -67,9 +65,7 @@ fn a_task_runs_in_a_copy_of_the_context_in_which_it_was_made() {
 
 #[test]
 fn callbacks_timers_and_done_callbacks_run_in_the_context_in_which_they_were_made() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -109,9 +105,7 @@ fn callbacks_timers_and_done_callbacks_run_in_the_context_in_which_they_were_mad
 
 #[test]
 fn what_a_callback_sets_reaches_no_entry_after_it() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         // Both were queued before any variable of this loop was set.
         event_loop.call_soon(|| drop(USER.set("mine")));
         let t = trace.clone();
@@ -140,8 +134,7 @@ fn what_a_callback_sets_reaches_no_entry_after_it() {
 
 #[test]
 fn a_task_in_a_given_context_shares_it_with_whoever_holds_it() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {
                 let context = Context::new();
@@ -164,8 +157,7 @@ fn a_task_in_a_given_context_shares_it_with_whoever_holds_it() {
 
 #[test]
 fn a_context_is_left_again_when_what_ran_in_it_panics() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {
                 USER.set("outside");
@@ -193,9 +185,7 @@ fn a_context_is_left_again_when_what_ran_in_it_panics() {
 #[test]
 fn values_are_dropped_with_the_last_context_that_holds_them() {
     static PROBE: ContextVar<Rc<DropProbe>> = ContextVar::new("probe");
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -236,9 +226,7 @@ fn a_variable_is_set_inside_a_loop_only() {
 
 #[test]
 fn an_eager_task_takes_its_first_step_as_the_current_task_in_a_context_of_its_own() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -276,8 +264,7 @@ fn an_eager_task_takes_its_first_step_as_the_current_task_in_a_context_of_its_ow
 
 #[test]
 fn an_eager_task_is_polled_once_a_wake_and_never_for_having_been_queued() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let polls = Rc::new(Cell::new(0));
         let counted = Rc::clone(&polls);
         let task = event_loop
@@ -302,8 +289,7 @@ fn an_eager_task_is_polled_once_a_wake_and_never_for_having_been_queued() {
 
 #[test]
 fn outside_a_run_an_eager_task_waits_for_the_first_turn() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut task = event_loop.task_builder().eager(true).spawn(async { 1 });
         assert!(!task.done());
         one_turn(&event_loop);
@@ -313,9 +299,7 @@ fn outside_a_run_an_eager_task_waits_for_the_first_turn() {
 
 #[test]
 fn eager_tasks_nest_and_one_that_panics_leaves_the_others_alone() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let depth = event_loop.run_until_complete(nested(20)).unwrap();
         assert_eq!(depth, 20);
         event_loop
@@ -346,9 +330,7 @@ async fn nested(depth: u32) -> u32 {
 
 #[test]
 fn the_task_hook_is_told_of_every_task_before_its_first_step() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_task_hook(move |_, task| t.push(format!("made {}", task.name())));
         let t = trace.clone();

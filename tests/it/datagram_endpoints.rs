@@ -283,6 +283,10 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
             let both = endpoint().local_addr("127.0.0.1:0").remote_addr("[::1]:9");
             invalid(both.await.err().unwrap());
             invalid(endpoint().local_addr("no port").await.err().unwrap());
+            let other = endpoint()
+                .local_addr(loopback())
+                .family(socket2::Domain::IPV6);
+            assert_eq!(other.await.err().unwrap().kind(), ErrorKind::NotFound);
             let taken = StdSocket::bind(loopback()).unwrap();
             let again = endpoint().local_addr(taken.local_addr().unwrap()).await;
             assert_eq!(again.err().unwrap().kind(), ErrorKind::AddrInUse);

@@ -11,7 +11,7 @@ use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 use socket2::{Domain, Type};
 
 use crate::support::{
-    SharedTrace, Trace, Waiting, audited, complete, loopback, real_loop, thread_id, virtual_loop,
+    SharedTrace, Waiting, audited, complete, loopback, on_real_time, on_virtual_time, thread_id,
     wait_until_asleep, warnings_of, watched,
 };
 
@@ -72,8 +72,7 @@ const ANSWER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 #[test]
 fn o2_numeric_hosts_are_read_exactly_and_take_no_thread() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.set_resolver(|host| panic!("on purpose: {host} is asked for"));
         complete(&event_loop, async {
             let four = |a, b, c, d| IpAddr::V4(Ipv4Addr::new(a, b, c, d));
@@ -109,13 +108,12 @@ fn o2_numeric_hosts_are_read_exactly_and_take_no_thread() {
             assert!(own);
             assert_eq!(lookup_threads(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn o2_what_is_no_host_is_an_error_and_never_cut_or_asked_for() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.set_resolver(|host| panic!("on purpose: {host} is asked for"));
         complete(&event_loop, async {
             let label = "a".repeat(63);
@@ -178,13 +176,12 @@ fn o2_what_is_no_host_is_an_error_and_never_cut_or_asked_for() {
             assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
             assert_eq!(lookup_threads(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn o2_the_longest_name_and_a_dot_at_the_end_are_names() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let asked = SharedTrace::new();
         let log = asked.clone();
         event_loop.set_resolver(move |host| {
@@ -202,13 +199,12 @@ fn o2_the_longest_name_and_a_dot_at_the_end_are_names() {
         asked.expect(["253", "254", "13"]);
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
 fn the_system_s_own_table_is_read() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let found = lookup_host(("localhost", 80)).await.unwrap();
             assert!(!found.is_empty());
@@ -237,13 +233,12 @@ fn the_system_s_own_table_is_read() {
         });
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
 fn a_connection_by_name_takes_the_address_that_answers() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.set_resolver(|_| {
             // Nobody listens on the first.
             Ok(vec![
@@ -259,13 +254,12 @@ fn a_connection_by_name_takes_the_address_that_answers() {
         });
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
 fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (gate, asked) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let _opener = gate.opener();
         let (before, count) = (gate.clone(), Arc::clone(&asked));
@@ -299,13 +293,12 @@ fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
         threads_end();
         // What had not begun was taken back.
         assert_eq!(asked.load(Ordering::SeqCst), 4);
-    }));
+    });
 }
 
 #[test]
 fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
         let asked = SharedTrace::new();
@@ -336,13 +329,12 @@ fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
         drop(event_loop);
         threads_end();
         asked.expect(["stuck", "stuck", "stuck", "stuck", "waits"]);
-    }));
+    });
 }
 
 #[test]
 fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
         let (before, sleeper) = (gate.clone(), thread_id());
@@ -369,13 +361,12 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
         gate.open();
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
 fn errors_and_panics_of_a_resolver_come_to_whoever_asks() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.set_resolver(|host| match host {
             "refuses" => Err(io::Error::new(ErrorKind::PermissionDenied, "not you")),
             "panics" => panic!("on purpose"),
@@ -394,13 +385,12 @@ fn errors_and_panics_of_a_resolver_come_to_whoever_asks() {
         });
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
 fn j4_idle_threads_go_by_themselves() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.set_resolver(|_| Ok(vec![ANSWER]));
         complete(&event_loop, async {
             for _ in 0..50 {
@@ -414,7 +404,7 @@ fn j4_idle_threads_go_by_themselves() {
         });
         drop(event_loop);
         threads_end();
-    }));
+    });
 }
 
 #[test]
@@ -451,8 +441,7 @@ fn a_slow_look_up_is_warned_of_in_debug_mode() {
 
 #[test]
 fn a_closed_loop_s_look_up_ends_for_nobody_and_leaks_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
         let before = gate.clone();
@@ -466,5 +455,5 @@ fn a_closed_loop_s_look_up_ends_for_nobody_and_leaks_nothing() {
         assert!(task.done());
         gate.open();
         threads_end();
-    }));
+    });
 }

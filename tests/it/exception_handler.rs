@@ -12,14 +12,13 @@ use std::time::Duration;
 use callsoon::{EventLoop, ExceptionContext, yield_now};
 
 use crate::support::{
-    DropProbe, Trace, audited, one_turn, panic_text, virtual_loop, warnings_of, watched,
+    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop, warnings_of,
+    watched,
 };
 
 #[test]
 fn call_exception_handler_tells_the_handler_that_is_set() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |event_loop, context| {
             t.push(format!("{context}, running {}", event_loop.is_running()));
@@ -35,9 +34,7 @@ fn call_exception_handler_tells_the_handler_that_is_set() {
 
 #[test]
 fn the_handler_is_told_what_failed_where_and_in_which_task() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
             let place = context.location.unwrap();
@@ -95,8 +92,7 @@ fn the_handler_is_told_what_failed_where_and_in_which_task() {
 
 #[test]
 fn a_report_shows_itself_in_one_line() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let shown = Rc::new(RefCell::new(String::new()));
         let text = Rc::clone(&shown);
         event_loop
@@ -117,9 +113,7 @@ fn a_report_shows_itself_in_one_line() {
 
 #[test]
 fn without_a_handler_the_default_one_logs_an_error() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.reset_exception_handler();
         let lines = warnings_of(|| {
             event_loop.call_exception_handler(&ExceptionContext::new("nobody listens"));
@@ -141,9 +135,7 @@ fn without_a_handler_the_default_one_logs_an_error() {
 
 #[test]
 fn a_handler_may_call_the_default_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |event_loop, context| {
             t.push("mine");
@@ -159,9 +151,7 @@ fn a_handler_may_call_the_default_one() {
 
 #[test]
 fn a_handler_that_panics_is_survived_and_the_default_one_is_told_of_both() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.set_exception_handler(|_, _| panic!("on purpose: handler"));
         let next = trace.note("the next in line");
         let lines = warnings_of(|| {
@@ -181,9 +171,7 @@ fn a_handler_that_panics_is_survived_and_the_default_one_is_told_of_both() {
 
 #[test]
 fn setting_a_handler_drops_the_former_and_so_does_close() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handler = |name: &str| {
             let probe = DropProbe::new(&trace, name);
             let handle = event_loop.handle(); // a cycle, which close breaks
@@ -207,9 +195,7 @@ fn setting_a_handler_drops_the_former_and_so_does_close() {
 
 #[test]
 fn a_handler_may_replace_itself_while_it_is_told() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (t, probe) = (trace.clone(), DropProbe::new(&trace, "first handler"));
         event_loop.set_exception_handler(move |event_loop, context| {
             let inner = t.clone();
@@ -400,9 +386,7 @@ fn b1_a_panic_whose_payload_panics_when_dropped_is_survived() {
 
 #[test]
 fn b1_a_handler_that_replaces_itself_and_panics_in_its_destructor_is_survived() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (t, bomb) = (trace.clone(), Bomb);
         event_loop.set_exception_handler(move |event_loop, _| {
             let _ = &bomb;
@@ -419,9 +403,7 @@ fn b1_a_handler_that_replaces_itself_and_panics_in_its_destructor_is_survived() 
 
 #[test]
 fn b1_a_panic_of_the_main_future_comes_out_and_the_loop_can_be_run_again() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.call_soon(trace.note("queued before"));
         let main = async {
             callsoon::get_running_loop().call_soon(|| ());
@@ -461,8 +443,7 @@ fn b1_a_panic_in_one_loop_leaves_others_alone() {
 
 #[test]
 fn an_error_chain_reaches_the_handler_whole() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let depth = Rc::new(Cell::new(0));
         let seen = Rc::clone(&depth);
         event_loop.set_exception_handler(move |_, context| {

@@ -14,8 +14,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, one_turn, real_loop, thread_id,
-    virtual_loop, wait_until_asleep, wait_until_gone, watched,
+    CountingWaker, SharedTrace, Trace, Waiting, audited, complete, on_real_time, on_virtual_time,
+    one_turn, real_loop, thread_id, virtual_loop, wait_until_asleep, wait_until_gone, watched,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -59,8 +59,7 @@ fn end_default(event_loop: &EventLoop) {
 
 #[test]
 fn a_job_runs_on_another_thread_and_its_result_comes_back_to_the_loop_s() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let home = thread::current().id();
         let id: ThreadId = complete(&event_loop, async move {
             let id = to_thread(|| thread::current().id()).await.unwrap();
@@ -69,13 +68,12 @@ fn a_job_runs_on_another_thread_and_its_result_comes_back_to_the_loop_s() {
         });
         assert_ne!(id, home);
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn a_job_and_the_loop_go_on_side_by_side() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (send, receive) = mpsc::channel();
         complete(&event_loop, async move {
             // The job ends only because the loop goes on meanwhile.
@@ -86,7 +84,7 @@ fn a_job_and_the_loop_go_on_side_by_side() {
             assert_eq!(job.await.unwrap().unwrap(), 7);
         });
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
@@ -111,8 +109,7 @@ fn run_in_executor_begins_at_once_and_to_thread_when_it_is_awaited() {
 
 #[test]
 fn a_thread_that_is_idle_is_used_again_and_a_new_one_made_where_none_is() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(3).build();
         assert_eq!(pool.workers(), 0);
         let p = pool.clone();
@@ -137,13 +134,12 @@ fn a_thread_that_is_idle_is_used_again_and_a_new_one_made_where_none_is() {
             assert_eq!(p.workers(), 3);
         });
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn there_are_never_more_threads_than_allowed_and_jobs_begin_in_their_order() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let trace = SharedTrace::new();
         let jobs: Vec<_> = (0..5)
@@ -160,13 +156,12 @@ fn there_are_never_more_threads_than_allowed_and_jobs_begin_in_their_order() {
         trace.expect(["0", "1", "2", "3", "4"]);
         assert_eq!(pool.workers(), 1);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn a_job_whose_future_is_dropped_before_it_begins_never_runs() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let probe = Arc::new(());
         let captured = Arc::clone(&probe);
@@ -181,13 +176,12 @@ fn a_job_whose_future_is_dropped_before_it_begins_never_runs() {
         assert_eq!(pool.jobs(), 1);
         drop(release);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn a_task_that_is_cancelled_takes_its_job_back() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         event_loop.set_default_executor(pool.clone());
         complete(&event_loop, async {
@@ -199,13 +193,12 @@ fn a_task_that_is_cancelled_takes_its_job_back() {
         assert_eq!(pool.jobs(), 1);
         drop(release);
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn cancel_takes_back_what_has_not_begun_and_nothing_else() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let queued = event_loop.run_in_executor(Some(&pool), || unreachable!("it was taken back"));
         assert!(queued.cancel());
@@ -220,13 +213,12 @@ fn cancel_takes_back_what_has_not_begun_and_nothing_else() {
         assert!(!running.cancel());
         complete(&event_loop, running).unwrap();
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn an_awaiter_is_woken_when_its_job_is_cancelled() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let job = event_loop.run_in_executor(Some(&pool), || ());
         let job = std::cell::RefCell::new(job);
@@ -243,14 +235,12 @@ fn an_awaiter_is_woken_when_its_job_is_cancelled() {
         assert!(matches!(waiting.poll(), Some(Err(ExecutorError::Taken))));
         drop(release);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn the_result_of_a_job_that_nobody_wants_is_dropped_quietly() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let pool = ThreadPoolExecutor::new();
         for panics in [false, true] {
             let (release, held) = mpsc::channel::<()>();
@@ -273,14 +263,12 @@ fn the_result_of_a_job_that_nobody_wants_is_dropped_quietly() {
         one_turn(&event_loop);
         trace.expect([]);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn a_panic_is_the_awaiter_s_and_the_thread_goes_on() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(1).build();
         let p = pool.clone();
         complete(&event_loop, async move {
@@ -295,14 +283,12 @@ fn a_panic_is_the_awaiter_s_and_the_thread_goes_on() {
         });
         trace.expect([]);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn a_panic_that_nobody_reads_although_it_was_there_is_reported() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let pool = ThreadPoolExecutor::new();
         let p = pool.clone();
         complete(&event_loop, async move {
@@ -312,7 +298,7 @@ fn a_panic_that_nobody_reads_although_it_was_there_is_reported() {
         });
         trace.expect(["report: Exception of a job was never retrieved (on purpose)"]);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
@@ -323,8 +309,7 @@ fn captures_and_results_whose_destructors_panic_harm_nobody() {
             panic!("on purpose: a destructor");
         }
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let bomb = Bomb;
         let capture = event_loop.run_in_executor(Some(&pool), move || {
@@ -345,13 +330,12 @@ fn captures_and_results_whose_destructors_panic_harm_nobody() {
         drop(let_go);
         assert!(complete(&event_loop, event_loop.run_in_executor(Some(&pool), || 7)).is_ok());
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn any_runtime_may_await_a_job() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::new();
         let job = event_loop.run_in_executor(Some(&pool), || 7);
         drop(event_loop);
@@ -363,13 +347,12 @@ fn any_runtime_may_await_a_job() {
         let third = real_loop(&Trace::new());
         assert_eq!(complete(&third, job).unwrap(), 8);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn the_newest_waker_is_the_one_that_is_woken() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let mut waiting = Waiting::begun(event_loop.run_in_executor(Some(&pool), || 1));
         let (newest, waker) = CountingWaker::new();
@@ -380,13 +363,12 @@ fn the_newest_waker_is_the_one_that_is_woken() {
         assert_eq!(newest.wakes(), 1);
         assert_eq!(waiting.poll().unwrap().unwrap(), 1);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn a_virtual_clock_stands_still_while_a_job_is_under_way() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (start, sleeper) = (event_loop.time(), thread_id());
         event_loop
             .run_until_complete(async move {
@@ -402,13 +384,12 @@ fn a_virtual_clock_stands_still_while_a_job_is_under_way() {
             .unwrap();
         end_default(&event_loop);
         assert_eq!(event_loop.time(), start + HOUR);
-    }));
+    });
 }
 
 #[test]
 fn a_virtual_clock_goes_on_when_a_job_is_over_although_nobody_has_read_it() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {
                 let job = run_in_executor(None, || 7);
@@ -418,13 +399,12 @@ fn a_virtual_clock_goes_on_when_a_job_is_over_although_nobody_has_read_it() {
             })
             .unwrap();
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn a_virtual_clock_goes_on_when_a_job_is_given_up() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (release, held) = mpsc::channel::<()>();
         event_loop
             .run_until_complete(async move {
@@ -441,7 +421,7 @@ fn a_virtual_clock_goes_on_when_a_job_is_given_up() {
             .unwrap();
         drop(release);
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
@@ -495,8 +475,7 @@ fn any_pool_can_be_an_executor() {
             Ok(())
         }
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let later = Later::default();
         let ran = event_loop.run_in_executor(Some(&later), || 1);
         let dropped = event_loop.run_in_executor(Some(&later), || 2);
@@ -517,27 +496,25 @@ fn any_pool_can_be_an_executor() {
             assert!(matches!(dropped.await, Err(ExecutorError::Cancelled)));
             assert!(matches!(refused.await, Err(ExecutorError::ShutDown)));
         });
-    }));
+    });
 }
 
 #[test]
 fn context_variables_do_not_cross() {
     static USER: ContextVar<&str> = ContextVar::with_default("user", || "-");
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             USER.set("ann");
             assert_eq!(to_thread(|| USER.get()).await.unwrap(), Some("-"));
             assert_eq!(USER.get(), Some("ann"));
         });
         end_default(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn an_initializer_runs_first_on_each_thread_and_its_panic_breaks_the_pool() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         let pool = ThreadPoolExecutor::builder()
@@ -567,13 +544,12 @@ fn an_initializer_runs_first_on_each_thread_and_its_panic_breaks_the_pool() {
             assert!(matches!(result, Err(ExecutorError::Broken)), "{result:?}");
         }
         end(&broken);
-    }));
+    });
 }
 
 #[test]
 fn a_set_default_executor_is_used_and_the_former_one_finishes_its_jobs() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let named = |prefix| {
             ThreadPoolExecutor::builder()
                 .thread_name_prefix(prefix)
@@ -590,26 +566,24 @@ fn a_set_default_executor_is_used_and_the_former_one_finishes_its_jobs() {
             assert_eq!(second.await.unwrap().as_deref(), Some("second_0"));
         });
         pools.iter().for_each(end);
-    }));
+    });
 }
 
 #[test]
 fn a_pool_that_is_dropped_finishes_its_jobs() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (pool, release) = held_pool();
         let job = event_loop.run_in_executor(Some(&pool), || 7);
         drop(pool);
         drop(release);
         assert_eq!(complete(&event_loop, job).unwrap(), 7);
         wait_until_gone("callsoon_");
-    }));
+    });
 }
 
 #[test]
 fn a_job_may_submit_further_jobs() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(1).build();
         let (inner, remote) = (pool.clone(), event_loop.remote());
         let (send, receive) = mpsc::channel();
@@ -629,5 +603,5 @@ fn a_job_may_submit_further_jobs() {
             }
         });
         end(&pool);
-    }));
+    });
 }

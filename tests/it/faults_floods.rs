@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use callsoon::{create_task, get_running_loop, sleep, yield_now};
 
-use crate::support::{Trace, audited, complete, real_loop, stream_pair, watched};
+use crate::support::{complete, in_a_loop, on_real_time, stream_pair};
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_a_chain_of_callbacks_that_never_ends() {
@@ -18,49 +18,43 @@ fn f3_timers_and_sockets_are_served_beside_a_chain_of_callbacks_that_never_ends(
         runs.set(runs.get() + 1);
         get_running_loop().call_soon(move || chain(runs));
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let runs = Rc::new(Cell::new(0));
         let first = Rc::clone(&runs);
         event_loop.call_soon(move || chain(first));
         complete(&event_loop, served_beside_a_flood());
         assert!(runs.get() > 0);
-    }));
+    });
 }
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_a_task_that_is_always_ready() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.create_task(async {
             loop {
                 yield_now().await;
             }
         });
         complete(&event_loop, served_beside_a_flood());
-    }));
+    });
 }
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_a_socket_that_is_always_ready() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = stream_pair();
-            let writer = create_task(async move { while far.write(&[0; 64]).await.is_ok() {} });
-            let reader =
-                create_task(async move { while matches!(near.read(&mut [0]).await, Ok(1)) {} });
-            served_beside_a_flood().await;
-            writer.cancel();
-            reader.cancel();
-        });
-    }));
+    in_a_loop(async || {
+        let (near, far) = stream_pair();
+        let writer = create_task(async move { while far.write(&[0; 64]).await.is_ok() {} });
+        let reader =
+            create_task(async move { while matches!(near.read(&mut [0]).await, Ok(1)) {} });
+        served_beside_a_flood().await;
+        writer.cancel();
+        reader.cancel();
+    });
 }
 
 #[test]
 fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let ended = Arc::new(AtomicBool::new(false));
         let threads: Vec<_> = (0..4)
             .map(|_| {
@@ -90,7 +84,7 @@ fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
         for thread in threads {
             thread.join().unwrap();
         }
-    }));
+    });
 }
 
 /// Echoes a hundred messages and sleeps a hundred times. The sleeps come to an end, none is early, and the typical one

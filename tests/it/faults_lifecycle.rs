@@ -13,7 +13,9 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, FutureError, RunError, TaskError, get_running_loop, sleep};
 use futures_lite::future::{block_on, poll_once};
 
-use crate::support::{Trace, audited, counted_fds, one_turn, virtual_loop, watched};
+use crate::support::{
+    Trace, audited, counted_fds, on_virtual_time, one_turn, virtual_loop, watched,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -70,8 +72,7 @@ fn b5_a_run_inside_another_loops_callback_or_task_is_an_error_and_both_go_on() {
 
 #[test]
 fn b5_a_loop_runs_inside_another_executor_and_on_another_thread() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let value = block_on(async {
             event_loop.run_until_complete(async {
                 let elsewhere = std::thread::spawn(|| callsoon::run(async { 1 }).unwrap());
@@ -106,8 +107,7 @@ fn b5_a_run_inside_a_destructor_during_close_is_an_error() {
 
 #[test]
 fn k2_running_and_closing_at_the_wrong_time_are_errors() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         // A stop before: one turn each, and the unfinished future is an error.
         event_loop.stop();
         event_loop.run_forever().unwrap();
@@ -312,9 +312,7 @@ fn k1_every_way_to_end_a_full_loop_drops_everything_once_at_home() {
 
 #[test]
 fn k1_what_outlives_its_loop_is_harmless() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handle = event_loop.handle();
         let (soon, later) = (
             event_loop.call_soon(|| ()),
@@ -343,8 +341,7 @@ fn k1_what_outlives_its_loop_is_harmless() {
 
 #[test]
 fn k1_a_sleep_whose_loop_has_closed_does_not_end_early() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut sleeping = Box::pin(sleep(HOUR));
         let polled = event_loop.run_until_complete(poll_once(&mut sleeping));
         assert!(polled.unwrap().is_none());

@@ -12,7 +12,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    Trace, audited, complete, forbid, real_loop, virtual_loop, wait_until_gone, watched,
+    Trace, audited, complete, forbid, on_real_time, on_virtual_time, real_loop, wait_until_gone,
+    watched,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,8 +46,7 @@ fn end(pool: &ThreadPoolExecutor) {
 
 #[test]
 fn j1_a_first_thread_that_the_system_refuses_is_an_error_at_once() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().stack_size(TOO_LARGE).build();
         for _ in 0..3 {
             let job = event_loop.run_in_executor(Some(&pool), || ());
@@ -56,13 +56,12 @@ fn j1_a_first_thread_that_the_system_refuses_is_an_error_at_once() {
             assert_eq!((pool.workers(), pool.jobs()), (0, 0));
         }
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j1_a_further_thread_that_the_system_refuses_leaves_the_job_to_those_there_are() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(4).build();
         let (job, release) = stuck(&event_loop, Some(&pool));
         for call in [libc::SYS_clone3, libc::SYS_clone] {
@@ -80,13 +79,12 @@ fn j1_a_further_thread_that_the_system_refuses_leaves_the_job_to_those_there_are
             assert_eq!(complete(&event_loop, job).unwrap(), number);
         }
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j2_a_pool_full_of_stuck_jobs_holds_up_no_other_pool_and_no_loop() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(4).build();
         let held: Vec<_> = (0..4).map(|_| stuck(&event_loop, Some(&pool))).collect();
         let behind = event_loop.run_in_executor(Some(&pool), || "behind");
@@ -105,13 +103,12 @@ fn j2_a_pool_full_of_stuck_jobs_holds_up_no_other_pool_and_no_loop() {
         )
         .unwrap();
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j2_a_default_pool_full_of_stuck_jobs_does_not_hold_up_a_look_up_of_a_name() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(2).build();
         event_loop.set_default_executor(pool.clone());
         let (release, stuck) = std::sync::mpsc::channel::<()>();
@@ -135,13 +132,12 @@ fn j2_a_default_pool_full_of_stuck_jobs_does_not_hold_up_a_look_up_of_a_name() {
             }
         });
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j2_a_hundred_thousand_jobs_that_are_taken_back_leave_nothing_in_the_queue() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(1).build();
         let (job, release) = stuck(&event_loop, Some(&pool));
         let mut jobs: Vec<_> = (0..100_000)
@@ -163,13 +159,12 @@ fn j2_a_hundred_thousand_jobs_that_are_taken_back_leave_nothing_in_the_queue() {
         complete(&event_loop, job).unwrap();
         assert_eq!(complete(&event_loop, kept).unwrap(), 7);
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j3_a_shutdown_with_a_stuck_job_ends_by_its_deadline_and_says_how_many() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(2).build();
         event_loop.set_default_executor(pool.clone());
         let held: Vec<_> = (0..2).map(|_| stuck(&event_loop, Some(&pool))).collect();
@@ -191,14 +186,12 @@ fn j3_a_shutdown_with_a_stuck_job_ends_by_its_deadline_and_says_how_many() {
             complete(&event_loop, job).unwrap();
         }
         pool.join(20 * SECOND).unwrap();
-    }));
+    });
 }
 
 #[test]
 fn j3_a_shutdown_does_not_block_the_loop_and_ends_with_the_last_job() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (job, release) = stuck(&event_loop, None);
         let handle = event_loop.handle();
         let t = trace.clone();
@@ -218,13 +211,12 @@ fn j3_a_shutdown_does_not_block_the_loop_and_ends_with_the_last_job() {
             shutdown.await.unwrap();
         });
         trace.expect(["the loop goes on", "shut down"]);
-    }));
+    });
 }
 
 #[test]
 fn j3_a_shutdown_on_a_virtual_clock_keeps_to_real_time() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (job, release) = stuck(&event_loop, None);
         drop(job);
         let before = event_loop.time();
@@ -234,13 +226,12 @@ fn j3_a_shutdown_on_a_virtual_clock_keeps_to_real_time() {
         assert_eq!(event_loop.time(), before);
         drop(release);
         wait_until_gone("callsoon_");
-    }));
+    });
 }
 
 #[test]
 fn j3_a_loop_that_closes_waits_for_no_job_and_leaves_no_idle_thread() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder().max_workers(2).build();
         event_loop.set_default_executor(pool);
         complete(&event_loop, async { to_thread(|| ()).await }).unwrap();
@@ -274,13 +265,12 @@ fn j3_a_loop_that_closes_waits_for_no_job_and_leaves_no_idle_thread() {
         // The job's captures are gone, then its result, then its thread.
         wait_until_gone("callsoon_");
         assert_eq!(dropped_on.load(Ordering::SeqCst), 1);
-    }));
+    });
 }
 
 #[test]
 fn j3_after_close_jobs_are_refused() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::new();
         event_loop.close().unwrap();
         let other = real_loop(&Trace::new());
@@ -296,13 +286,12 @@ fn j3_after_close_jobs_are_refused() {
         assert_eq!(pool.workers(), 0);
         let shutdown = event_loop.shutdown_default_executor(SECOND);
         complete(&other, shutdown).unwrap();
-    }));
+    });
 }
 
 #[test]
 fn j4_idle_threads_go_and_come_again() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let pool = ThreadPoolExecutor::builder()
             .max_workers(8)
             .keep_alive(Duration::from_millis(1))
@@ -323,13 +312,12 @@ fn j4_idle_threads_go_and_come_again() {
             }
         }
         end(&pool);
-    }));
+    });
 }
 
 #[test]
 fn j4_threads_that_give_up_at_every_moment_leave_no_job_behind() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         // They are always just about to end.
         let pool = ThreadPoolExecutor::builder()
             .max_workers(2)
@@ -346,7 +334,7 @@ fn j4_threads_that_give_up_at_every_moment_leave_no_job_behind() {
             }
         });
         end(&pool);
-    }));
+    });
 }
 
 #[test]

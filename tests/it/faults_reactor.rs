@@ -17,8 +17,9 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, looks, loopback, one_turn,
-    readable_within, real_loop, std_pair, stream_and_peer, turns_in, until, watched,
+    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, in_a_loop, looks, loopback,
+    on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer, turns_in, until,
+    watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -40,97 +41,90 @@ fn own(number: RawFd) -> StdStream {
 
 #[test]
 fn d1_a_reused_descriptor_sees_no_stale_event() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stale, mut stale_peer) = std_pair();
-            let (fresh, mut fresh_peer) = std_pair();
-            // As long as this second name is open the poller keeps the registration, whatever happens to the number.
-            let keeps_registration = stale.try_clone().unwrap();
-            let number = stale.as_raw_fd();
-            let stale = TcpStream::from_std(stale).unwrap();
-            // Somebody closes the number and opens it as another socket; deregistering then finds a stranger.
-            dup_onto(&fresh, number);
-            drop(stale);
-            dup_onto(&fresh, number);
-            drop(fresh);
-            // The same number, and the same slot of the reactor, which is the last one freed.
-            let stream = Rc::new(TcpStream::from_std(own(number)).unwrap());
-            let polls = Polls::default();
-            let reader = create_task(polls.clone().of({
-                let stream = Rc::clone(&stream);
-                async move {
-                    let mut byte = [0];
-                    stream.read_exact(&mut byte).await.unwrap();
-                    byte[0]
-                }
-            }));
-            looks(2).await;
-            assert_eq!(polls.get(), 1);
-            for _ in 0..10 {
-                stale_peer.write_all(b"stale").unwrap();
-                looks(2).await;
+    in_a_loop(async || {
+        let (stale, mut stale_peer) = std_pair();
+        let (fresh, mut fresh_peer) = std_pair();
+        // As long as this second name is open the poller keeps the registration, whatever happens to the number.
+        let keeps_registration = stale.try_clone().unwrap();
+        let number = stale.as_raw_fd();
+        let stale = TcpStream::from_std(stale).unwrap();
+        // Somebody closes the number and opens it as another socket; deregistering then finds a stranger.
+        dup_onto(&fresh, number);
+        drop(stale);
+        dup_onto(&fresh, number);
+        drop(fresh);
+        // The same number, and the same slot of the reactor, which is the last one freed.
+        let stream = Rc::new(TcpStream::from_std(own(number)).unwrap());
+        let polls = Polls::default();
+        let reader = create_task(polls.clone().of({
+            let stream = Rc::clone(&stream);
+            async move {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).await.unwrap();
+                byte[0]
             }
-            assert_eq!(
-                polls.get(),
-                1,
-                "an event of the former tenant woke the new one"
-            );
-            fresh_peer.write_all(b"f").unwrap();
-            assert_eq!(reader.await.unwrap(), b'f');
-            drop(keeps_registration);
-        });
-    }));
+        }));
+        looks(2).await;
+        assert_eq!(polls.get(), 1);
+        for _ in 0..10 {
+            stale_peer.write_all(b"stale").unwrap();
+            looks(2).await;
+        }
+        assert_eq!(
+            polls.get(),
+            1,
+            "an event of the former tenant woke the new one"
+        );
+        fresh_peer.write_all(b"f").unwrap();
+        assert_eq!(reader.await.unwrap(), b'f');
+        drop(keeps_registration);
+    });
 }
 
 #[test]
 fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_event() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (first, mut first_peer) = stream_and_peer();
-            let (second, mut second_peer) = std_pair();
-            let number = second.as_raw_fd();
-            let second = TcpStream::from_std(second).unwrap();
-            let (third, third_peer) = std_pair();
-            let second = Rc::new(RefCell::new(Some(second)));
-            let handler = create_task({
-                let second = Rc::clone(&second);
-                async move {
-                    first.read_exact(&mut [0]).await.unwrap();
-                    // Its event stands in the same batch as ours.
-                    let gone = second.borrow_mut().take().unwrap();
-                    let open = counted_fds();
-                    drop(gone);
-                    assert_eq!(counted_fds(), open - 1);
-                    dup_onto(&third, number);
-                    drop(third);
-                    let stream = TcpStream::from_std(own(number)).unwrap();
-                    let error = stream.try_read(&mut [0]).unwrap_err();
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    stream
-                }
-            });
-            yield_now().await;
-            first_peer.write_all(b"1").unwrap();
-            second_peer.write_all(b"2").unwrap();
-            let stream = handler.await.unwrap();
-            let polls = Polls::default();
-            let reader = create_task(polls.clone().of(async move {
-                let _ = stream.read(&mut [0]).await;
-            }));
-            looks(2).await;
-            assert_eq!(polls.get(), 1);
-            drop(third_peer);
-            reader.await.unwrap();
+    in_a_loop(async || {
+        let (first, mut first_peer) = stream_and_peer();
+        let (second, mut second_peer) = std_pair();
+        let number = second.as_raw_fd();
+        let second = TcpStream::from_std(second).unwrap();
+        let (third, third_peer) = std_pair();
+        let second = Rc::new(RefCell::new(Some(second)));
+        let handler = create_task({
+            let second = Rc::clone(&second);
+            async move {
+                first.read_exact(&mut [0]).await.unwrap();
+                // Its event stands in the same batch as ours.
+                let gone = second.borrow_mut().take().unwrap();
+                let open = counted_fds();
+                drop(gone);
+                assert_eq!(counted_fds(), open - 1);
+                dup_onto(&third, number);
+                drop(third);
+                let stream = TcpStream::from_std(own(number)).unwrap();
+                let error = stream.try_read(&mut [0]).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                stream
+            }
         });
-    }));
+        yield_now().await;
+        first_peer.write_all(b"1").unwrap();
+        second_peer.write_all(b"2").unwrap();
+        let stream = handler.await.unwrap();
+        let polls = Polls::default();
+        let reader = create_task(polls.clone().of(async move {
+            let _ = stream.read(&mut [0]).await;
+        }));
+        looks(2).await;
+        assert_eq!(polls.get(), 1);
+        drop(third_peer);
+        reader.await.unwrap();
+    });
 }
 
 #[test]
 fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async move {
@@ -147,13 +141,12 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
         }
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
-    }));
+    });
 }
 
 #[test]
 fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
         let (stranger, _stranger_peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
@@ -169,13 +162,12 @@ fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
         drop(duplicate);
-    }));
+    });
 }
 
 #[test]
 fn d5_what_the_poller_refuses_is_an_error_and_leaves_no_entry_and_no_descriptor() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         for _ in 0..10 {
             complete(&event_loop, async {
@@ -192,13 +184,12 @@ fn d5_what_the_poller_refuses_is_an_error_and_leaves_no_entry_and_no_descriptor(
             peer.write_all(b"x").unwrap();
             stream.read_exact(&mut [0]).await.unwrap();
         });
-    }));
+    });
 }
 
 #[test]
 fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = complete(&event_loop, TcpListener::bind(loopback())).unwrap();
         let address = listener.local_addr().unwrap();
         let client = StdStream::connect(address).unwrap();
@@ -223,13 +214,12 @@ fn d5_a_poller_that_is_full_fails_the_operation_and_nothing_else() {
         assert_eq!(counted_fds(), before - 1);
         assert_eq!(event_loop.metrics().sources, 1);
         drop(client);
-    }));
+    });
 }
 
 #[test]
 fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         let ended = Arc::new(AtomicBool::new(false));
         let rounds = Arc::new(AtomicUsize::new(0));
@@ -290,7 +280,7 @@ fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers
         assert!(rounds.load(Ordering::SeqCst) > 0);
         assert_eq!(event_loop.metrics().sources, 0);
         assert_eq!(counted_fds(), before);
-    }));
+    });
 }
 
 /// A client that is there already, if there is one.
@@ -437,9 +427,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predeces
 
 #[test]
 fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (ours, mut peer) = std_pair();
         let copy = ours.try_clone().unwrap();
         complete(&event_loop, async {
@@ -459,7 +447,7 @@ fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
         trace.expect(["made", "lost"]);
-    }));
+    });
 }
 
 #[test]

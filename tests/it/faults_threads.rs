@@ -17,8 +17,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, DropProbe, SharedTrace, Trace, audited, complete, counted_fds, one_turn,
-    real_loop, virtual_loop, watched,
+    CountingWaker, DropProbe, SharedTrace, Trace, audited, complete, counted_fds, on_real_time,
+    one_turn, real_loop, virtual_loop, watched,
 };
 
 /// Counts what becomes of a closure: `ran`, or dropped without having run.
@@ -108,8 +108,7 @@ fn i1_a_post_that_races_with_close_is_refused_or_comes_to_its_end() {
 
 #[test]
 fn i1_a_post_that_was_accepted_by_a_loop_that_runs_on_has_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let fates = Arc::new(Fates::default());
         let (remote, counted) = (event_loop.remote(), Arc::clone(&fates));
         let poster = thread::spawn(move || {
@@ -138,7 +137,7 @@ fn i1_a_post_that_was_accepted_by_a_loop_that_runs_on_has_run() {
             accepted + 1,
             "each came to one end"
         );
-    }));
+    });
 }
 
 #[test]
@@ -578,8 +577,7 @@ fn i4_wakers_and_remote_handles_are_usable_in_destructors_of_thread_locals() {
                 .unwrap();
         }
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let trace = SharedTrace::new();
         let future = event_loop.create_future::<()>();
         let (send, receive) = mpsc::channel();
@@ -605,7 +603,7 @@ fn i4_wakers_and_remote_handles_are_usable_in_destructors_of_thread_locals() {
         trace.expect(["posted by a thread at its end"]);
         future.set_result(()).unwrap();
         complete(&event_loop, task).unwrap();
-    }));
+    });
 }
 
 #[test]

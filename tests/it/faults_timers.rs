@@ -10,8 +10,8 @@ use callsoon::{Clock, EventLoop, LoopHandle, Task, TimerHandle, get_running_loop
 use callsoon::{sleep, sleep_until};
 
 use crate::support::{
-    DropProbe, Trace, audited, one_turn, real_loop, thread_id, virtual_loop, wait_until_asleep,
-    watched,
+    DropProbe, Trace, audited, on_virtual_time, one_turn, real_loop, thread_id, virtual_loop,
+    wait_until_asleep, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -249,8 +249,7 @@ fn c1_the_first_and_the_last_instant_are_deadlines_like_others() {
 
 #[test]
 fn c2_tiny_and_past_delays_cost_one_look_each_and_are_never_early() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let result = event_loop.run_until_complete(async {
             let handle = get_running_loop();
@@ -307,9 +306,7 @@ const UPTIMES: [Duration; 5] = [
 
 #[test]
 fn c3_timers_fire_in_order_around_and_after_every_long_uptime() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         let mut expected = Vec::new();
         let at = |when: Duration, place: &str| {
@@ -350,8 +347,7 @@ fn c3_timers_fire_in_order_around_and_after_every_long_uptime() {
 
 #[test]
 fn c3_new_timers_of_any_length_work_at_every_uptime() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         for uptime in UPTIMES {
             // ... and armed at each uptime, across the next border and back down to a nanosecond.
@@ -438,8 +434,7 @@ fn fire(twins: &Rc<RefCell<Twins>>, key: (Instant, u64)) {
 
 #[test]
 fn c3_c5_p2_random_timers_over_decades_fire_as_an_ordered_map_says() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let twins = Rc::new(RefCell::new(Twins {
             handle: event_loop.handle(),
@@ -461,13 +456,12 @@ fn c3_c5_p2_random_timers_over_decades_fire_as_an_ordered_map_says() {
         assert!(all.armed.is_empty() && all.made >= all.most && all.fired > all.made / 2);
         assert!(all.last - start > 20 * YEAR);
         assert_eq!(event_loop.metrics().timers, 0);
-    }));
+    });
 }
 
 #[test]
 fn p2_a_century_of_hourly_timers_is_exact_to_the_nanosecond() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (start, hour) = (event_loop.time(), Duration::from_secs(3600));
         let rounds = event_loop.run_until_complete(async {
             let handle = get_running_loop();
@@ -480,14 +474,12 @@ fn p2_a_century_of_hourly_timers_is_exact_to_the_nanosecond() {
         });
         assert_eq!(rounds.unwrap(), 100 * 365 * 24);
         assert_eq!(event_loop.time() - start, 100 * YEAR);
-    }));
+    });
 }
 
 #[test]
 fn c5_a_stale_handle_cannot_cancel_the_timer_that_took_its_place() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let fired = event_loop.call_later(MILLISECOND, trace.note("first"));
         event_loop.run_until_complete(sleep(MILLISECOND)).unwrap();
         let cancelled = event_loop.call_later(MILLISECOND, trace.note("never"));
@@ -503,9 +495,7 @@ fn c5_a_stale_handle_cannot_cancel_the_timer_that_took_its_place() {
 
 #[test]
 fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let slot = Rc::new(RefCell::new(None::<TimerHandle>));
         let (victim, handle, t) = (Rc::clone(&slot), event_loop.handle(), trace.clone());
         event_loop.call_later(MILLISECOND, move || {
@@ -526,9 +516,7 @@ fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
 
 #[test]
 fn c5_a_sleep_dropped_at_its_very_deadline_wakes_nobody() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "sleeper");
         let task = Rc::new(RefCell::new(None::<Task<()>>));
         let victim = Rc::clone(&task);

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use callsoon::{Future, FutureError, InvalidState, shield};
 
-use crate::support::{DropProbe, SharedTrace, Trace, audited, one_turn, panic_text, virtual_loop};
+use crate::support::{
+    DropProbe, SharedTrace, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
+};
 
 /// What a future is after an end, and that end.
 type End = (&'static str, fn(&Future<u8>));
@@ -30,8 +32,7 @@ fn look(future: &Future<u8>) -> String {
 
 #[test]
 fn m3_a_done_future_refuses_another_end_and_gives_back_what_it_was_given() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let ends: [End; 4] = [
             ("1, done true, cancelled false", |future| {
                 future.set_result(1).unwrap();
@@ -64,9 +65,7 @@ fn m3_a_done_future_refuses_another_end_and_gives_back_what_it_was_given() {
 
 #[test]
 fn m3_a_callback_that_is_not_there_cannot_be_removed() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (one, other) = (
             event_loop.create_future::<()>(),
             event_loop.create_future::<()>(),
@@ -89,9 +88,7 @@ fn m3_a_callback_that_is_not_there_cannot_be_removed() {
 
 #[test]
 fn reading_a_pending_future_is_an_error_and_no_retrieval() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<u8>();
         assert!(future.result().is_err());
         assert!(future.exception().is_err());
@@ -104,8 +101,7 @@ fn reading_a_pending_future_is_an_error_and_no_retrieval() {
 
 #[test]
 fn exception_gives_what_ended_the_future_and_nothing_for_a_value() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let future = event_loop.create_future::<u8>();
         future.set_result(1).unwrap();
         assert!(future.exception().unwrap().is_none());
@@ -128,9 +124,7 @@ fn exception_gives_what_ended_the_future_and_nothing_for_a_value() {
 
 #[test]
 fn done_callbacks_run_through_the_queue_in_the_order_they_were_added() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         for n in 1..=3 {
             let trace = trace.clone();
@@ -159,9 +153,7 @@ fn done_callbacks_run_through_the_queue_in_the_order_they_were_added() {
 
 #[test]
 fn a_callback_added_to_a_done_future_is_queued_at_once_and_not_run_inline() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         future.cancel();
         event_loop.call_soon(trace.note("before"));
@@ -177,9 +169,7 @@ fn a_callback_added_to_a_done_future_is_queued_at_once_and_not_run_inline() {
 
 #[test]
 fn the_same_callback_added_twice_runs_twice_and_is_removed_one_by_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let shared = trace.clone();
         let callback = Rc::new(move |_: &Future<()>| shared.push("called"));
@@ -197,9 +187,7 @@ fn the_same_callback_added_twice_runs_twice_and_is_removed_one_by_one() {
 
 #[test]
 fn callbacks_may_add_and_remove_callbacks_of_the_same_future() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let second = Rc::new(RefCell::new(None));
         let (t, id) = (trace.clone(), Rc::clone(&second));
@@ -221,9 +209,7 @@ fn callbacks_may_add_and_remove_callbacks_of_the_same_future() {
 
 #[test]
 fn a_removed_callback_drops_what_it_holds_at_once() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let probe = DropProbe::new(&trace, "captured");
         let id = future.add_done_callback(move |_| drop(probe));
@@ -235,9 +221,7 @@ fn a_removed_callback_drops_what_it_holds_at_once() {
 
 #[test]
 fn awaiting_a_done_future_does_not_suspend() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         future.set_result(5).unwrap();
         let t = trace.clone();
@@ -254,9 +238,7 @@ fn awaiting_a_done_future_does_not_suspend() {
 
 #[test]
 fn an_awaiter_resumes_in_the_turn_after_the_result_is_set() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         let (t, awaited) = (trace.clone(), future.clone());
         let task = event_loop.create_task(async move {
@@ -283,9 +265,7 @@ fn an_awaiter_resumes_in_the_turn_after_the_result_is_set() {
 
 #[test]
 fn awaiters_and_callbacks_stand_in_one_line() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         for name in ["a", "b", "c"] {
             let (t, awaited) = (trace.clone(), future.clone());
@@ -313,9 +293,7 @@ fn awaiters_and_callbacks_stand_in_one_line() {
 
 #[test]
 fn an_awaiter_that_is_cancelled_leaves_the_line_and_the_others_keep_their_places() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let tasks: Vec<_> = ["a", "b", "c"]
             .into_iter()
@@ -340,9 +318,7 @@ fn an_awaiter_that_is_cancelled_leaves_the_line_and_the_others_keep_their_places
 
 #[test]
 fn one_awaiter_in_several_places_of_the_line_is_resumed_once() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<u8>();
         let (t, mut one, mut two) = (trace.clone(), future.clone(), future.clone());
         let task = event_loop.create_task(poll_fn(move |context| {
@@ -364,9 +340,7 @@ fn one_awaiter_in_several_places_of_the_line_is_resumed_once() {
 
 #[test]
 fn a_future_cancelled_by_somebody_gives_its_awaiter_the_cancellation_and_lets_it_go_on() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (t, awaited) = (trace.clone(), future.clone());
         let task = event_loop.create_task(async move {
@@ -436,9 +410,7 @@ fn a_loop_that_runs_may_set_the_future_of_one_that_does_not() {
 
 #[test]
 fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
             let place = context.location.unwrap();
@@ -465,9 +437,7 @@ fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
 
 #[test]
 fn an_error_that_somebody_looked_at_a_cancellation_and_a_value_are_not_reported() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let failed = || {
             let future = event_loop.create_future::<u8>();
             future.set_exception("seen").unwrap();
@@ -488,9 +458,7 @@ fn an_error_that_somebody_looked_at_a_cancellation_and_a_value_are_not_reported(
 
 #[test]
 fn take_moves_a_value_out_once_and_leaves_an_error_where_it_is() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         let first = event_loop.create_task(future.clone().take());
         let second = event_loop.create_task(future.clone().take());
@@ -516,9 +484,7 @@ fn take_moves_a_value_out_once_and_leaves_an_error_where_it_is() {
 
 #[test]
 fn a_taker_that_is_dropped_takes_nothing() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let future = event_loop.create_future();
         let taker = event_loop.create_task(future.clone().take());
         one_turn(&event_loop);
@@ -532,9 +498,7 @@ fn a_taker_that_is_dropped_takes_nothing() {
 
 #[test]
 fn a_result_set_between_runs_takes_its_place_in_the_line() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (t, awaited) = (trace.clone(), future.clone());
         let awaiter = async move {
@@ -598,9 +562,7 @@ fn a_value_whose_clone_uses_the_future_finds_nothing_borrowed() {
             Nosy(RefCell::default(), self.1.clone())
         }
     }
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         let value = Nosy(RefCell::new(Some(future.clone())), trace.clone());
         assert!(future.set_result(value).is_ok());
@@ -621,8 +583,7 @@ fn a_value_whose_clone_panics_stays_in_the_future() {
             panic!("on purpose: clone");
         }
     }
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let future = event_loop.create_future();
         future.set_result(Bad).unwrap();
         assert_eq!(panic_text(|| future.result()), "on purpose: clone");
@@ -635,9 +596,7 @@ fn a_value_whose_clone_panics_stays_in_the_future() {
 
 #[test]
 fn a_future_outlives_its_loop_and_forgets_its_listeners() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         let probe = DropProbe::new(&trace, "callback");
         future.add_done_callback(move |_| drop(probe));
@@ -657,8 +616,7 @@ fn a_future_outlives_its_loop_and_forgets_its_listeners() {
 
 #[test]
 fn a_future_shows_its_state_and_birthplace() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let ends: [End; 4] = [
             ("pending", |_| ()),
             ("finished", |future| future.set_result(1).unwrap()),
@@ -679,9 +637,7 @@ fn a_future_shows_its_state_and_birthplace() {
 
 #[test]
 fn a_timer_may_set_a_future_that_was_cancelled_meanwhile() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future();
         let (setter, t) = (future.clone(), trace.clone());
         event_loop.call_later(Duration::from_secs(1), move || {

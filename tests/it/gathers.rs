@@ -13,8 +13,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, forget, one_turn, outcome,
-    panic_text, quiet_panics, told, virtual_loop,
+    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, forget, on_virtual_time,
+    one_turn, outcome, panic_text, quiet_panics, told, virtual_loop,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -617,8 +617,7 @@ fn values_are_dropped_once_whether_they_are_taken_or_not() {
 
 #[test]
 fn a_gather_awaited_by_a_foreign_waker_wakes_it_once() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let all = event_loop.run_until_complete(made(|| gather([1, 2].map(|n| sleep(n * SECOND)))));
         let mut waiting = Waiting::begun(all.unwrap());
         event_loop.run_until_complete(sleep(secs(1.5))).unwrap();

@@ -13,8 +13,8 @@ use callsoon::net::TcpStream;
 use callsoon::{EventLoop, RunError, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    SharedTrace, Trace, audited, complete, readable_within, real_loop, std_pair, stream_pair,
-    thread_id, virtual_loop, wait_until_asleep, watched,
+    SharedTrace, Trace, audited, complete, on_real_time, on_virtual_time, readable_within,
+    real_loop, std_pair, stream_pair, thread_id, virtual_loop, wait_until_asleep, watched,
 };
 
 fn readable(event_loop: &EventLoop) -> bool {
@@ -331,8 +331,7 @@ fn a_loop_changes_between_guest_and_host_at_will() {
 
 #[test]
 fn a_whole_program_runs_as_a_guest_by_its_descriptor_alone() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (announce, announced) = async_channel::bounded(1);
         let poster = thread::spawn(move || announce.send_blocking("from abroad").unwrap());
         let task = event_loop.create_task(async move {
@@ -372,7 +371,7 @@ fn a_whole_program_runs_as_a_guest_by_its_descriptor_alone() {
         // No turn for nothing: a few for each message, not thousands.
         assert!(turns < 2000, "{turns} turns");
         poster.join().unwrap();
-    }));
+    });
 }
 
 #[test]
@@ -418,13 +417,11 @@ fn a_turn_inside_a_running_loop_and_on_a_closed_one_is_an_error() {
 
 #[test]
 fn a_virtual_guest_jumps_to_its_timers_when_it_may_wait() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.call_later(Duration::from_secs(3600), trace.note("an hour later"));
         idle_turn(&event_loop);
         trace.expect([]);
         event_loop.turn(None).unwrap();
         trace.expect(["an hour later"]);
-    }));
+    });
 }

@@ -10,10 +10,7 @@ use callsoon::net::{ConnectError, ConnectOptions, TcpListener, TcpStream};
 use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep};
 
-use crate::support::{
-    DropProbe, Trace, audited, complete, counted_fds, loopback, real_loop, until, virtual_loop,
-    watched,
-};
+use crate::support::{DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, until};
 
 /// The delay of all races here.
 const DELAY: Duration = Duration::from_millis(250);
@@ -60,9 +57,7 @@ fn race(
 
 #[test]
 fn the_first_attempt_wins_alone_if_it_is_quick() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 100, Ok("A")), ("b", 1, Ok("B"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((0, "A")), ms(100)));
@@ -72,9 +67,7 @@ fn the_first_attempt_wins_alone_if_it_is_quick() {
 
 #[test]
 fn the_next_one_starts_after_the_delay_and_the_loser_is_dropped_before_the_race_returns() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 1000, Ok("A")), ("b", 100, Ok("B")), ("c", 1, Ok("C"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((1, "B")), ms(350)));
@@ -91,9 +84,7 @@ fn the_next_one_starts_after_the_delay_and_the_loser_is_dropped_before_the_race_
 
 #[test]
 fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 10, Err("no a")),
             ("b", 1000, Ok("B")),
@@ -117,9 +108,7 @@ fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew()
 
 #[test]
 fn an_older_one_that_fails_starts_nobody() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 300, Err("no a")),
             ("b", 1000, Ok("B")),
@@ -133,9 +122,7 @@ fn an_older_one_that_fails_starts_nobody() {
 
 #[test]
 fn without_a_delay_only_a_failure_starts_the_next_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 60_000, Err("no a")), ("b", 5, Ok("B"))];
         let ended = race(&event_loop, &trace, None, &attempts);
         assert_eq!(ended, (Ok((1, "B")), ms(60_005)));
@@ -144,9 +131,7 @@ fn without_a_delay_only_a_failure_starts_the_next_one() {
 
 #[test]
 fn all_errors_come_back_in_the_order_of_the_attempts() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 2000, Err("no a")),
             ("b", 10, Err("no b")),
@@ -160,9 +145,7 @@ fn all_errors_come_back_in_the_order_of_the_attempts() {
 
 #[test]
 fn of_two_who_succeed_at_once_the_earlier_wins() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let attempts = [("a", 350, Ok("A")), ("b", 100, Ok("B"))];
         let ended = race(&event_loop, &trace, Some(DELAY), &attempts);
         assert_eq!(ended, (Ok((0, "A")), ms(350)));
@@ -171,9 +154,7 @@ fn of_two_who_succeed_at_once_the_earlier_wins() {
 
 #[test]
 fn a_dropped_race_drops_all_attempts() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop
             .run_until_complete(async move {
@@ -193,9 +174,7 @@ fn a_dropped_race_drops_all_attempts() {
 
 #[test]
 fn attempts_are_made_when_they_start_and_not_before() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let made = Rc::new(Cell::new(0));
         let count = Rc::clone(&made);
         let attempts = (0..1000).map(move |_| {
@@ -230,102 +209,90 @@ fn families_take_turns() {
 
 #[test]
 fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let good = listener.local_addr().unwrap();
-            let refused = TcpListener::bind(loopback()).await.unwrap();
-            let gone = refused.local_addr().unwrap();
-            drop(refused);
-            let open = counted_fds();
-            let client = TcpStream::connect(vec![gone, good]).await.unwrap();
-            assert_eq!(client.peer_addr().unwrap(), good);
-            assert_eq!(counted_fds(), open + 1);
-            drop(client);
-            assert_eq!(get_running_loop().metrics().sources, 1);
-        });
-    }));
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let refused = TcpListener::bind(loopback()).await.unwrap();
+        let gone = refused.local_addr().unwrap();
+        drop(refused);
+        let open = counted_fds();
+        let client = TcpStream::connect(vec![gone, good]).await.unwrap();
+        assert_eq!(client.peer_addr().unwrap(), good);
+        assert_eq!(counted_fds(), open + 1);
+        drop(client);
+        assert_eq!(get_running_loop().metrics().sources, 1);
+    });
 }
 
 #[test]
 fn one_error_is_itself_and_several_come_together() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let mut gone = Vec::new();
-            for _ in 0..2 {
-                let listener = TcpListener::bind(loopback()).await.unwrap();
-                gone.push(listener.local_addr().unwrap());
-            }
-            let open = counted_fds();
-            // All of one text: one of them.
-            let error = TcpStream::connect(&gone[..]).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
-            // A broadcast address refuses otherwise.
-            let targets = vec![gone[0], "255.255.255.255:9".parse().unwrap()];
-            let error = TcpStream::connect(targets.clone()).await.unwrap_err();
-            let inner = error.get_ref().unwrap();
-            let all: &ConnectError = inner.downcast_ref().unwrap();
-            let order: Vec<_> = all.attempts().iter().map(|(to, _)| *to).collect();
-            assert_eq!(order, targets);
-            assert!(error.to_string().contains(&gone[0].to_string()));
-            let error = TcpStream::connect(Vec::new()).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::NotFound);
-            assert_eq!(counted_fds(), open);
-        });
-    }));
+    in_a_loop(async || {
+        let mut gone = Vec::new();
+        for _ in 0..2 {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            gone.push(listener.local_addr().unwrap());
+        }
+        let open = counted_fds();
+        // All of one text: one of them.
+        let error = TcpStream::connect(&gone[..]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECONNREFUSED));
+        // A broadcast address refuses otherwise.
+        let targets = vec![gone[0], "255.255.255.255:9".parse().unwrap()];
+        let error = TcpStream::connect(targets.clone()).await.unwrap_err();
+        let inner = error.get_ref().unwrap();
+        let all: &ConnectError = inner.downcast_ref().unwrap();
+        let order: Vec<_> = all.attempts().iter().map(|(to, _)| *to).collect();
+        assert_eq!(order, targets);
+        assert!(error.to_string().contains(&gone[0].to_string()));
+        let error = TcpStream::connect(Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(counted_fds(), open);
+    });
 }
 
 #[test]
 fn connecting_may_begin_at_an_address_of_one_s_own() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let own = "127.0.0.9:0".parse().unwrap();
-            let options = ConnectOptions::new()
-                .local_addr(own)
-                .nodelay(true)
-                .keepalive(Some(Duration::from_secs(30)));
-            let client = options.connect(address).await.unwrap();
-            let (_, from) = listener.accept().await.unwrap();
-            assert_eq!(from.ip(), own.ip());
-            assert!(client.nodelay().unwrap() && client.keepalive().unwrap());
-            client.set_keepalive(None).unwrap();
-            assert!(!client.keepalive().unwrap());
-            // Of a host with both families only the fitting one is tried.
-            let both = vec![
-                (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
-                address,
-            ];
-            let client = options.connect(both).await.unwrap();
-            assert_eq!(client.peer_addr().unwrap(), address);
-            let other: SocketAddr = (std::net::Ipv6Addr::LOCALHOST, 1).into();
-            let error = options.connect(other).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        });
-    }));
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = "127.0.0.9:0".parse().unwrap();
+        let options = ConnectOptions::new()
+            .local_addr(own)
+            .nodelay(true)
+            .keepalive(Some(Duration::from_secs(30)));
+        let client = options.connect(address).await.unwrap();
+        let (_, from) = listener.accept().await.unwrap();
+        assert_eq!(from.ip(), own.ip());
+        assert!(client.nodelay().unwrap() && client.keepalive().unwrap());
+        client.set_keepalive(None).unwrap();
+        assert!(!client.keepalive().unwrap());
+        // Of a host with both families only the fitting one is tried.
+        let both = vec![
+            (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+            address,
+        ];
+        let client = options.connect(both).await.unwrap();
+        assert_eq!(client.peer_addr().unwrap(), address);
+        let other: SocketAddr = (std::net::Ipv6Addr::LOCALHOST, 1).into();
+        let error = options.connect(other).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
 }
 
 #[test]
 fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            // Addresses for documentation: nobody answers, at most a router says so.
-            let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
-            let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
-            let open = counted_fds();
-            let task = create_task(async move { options.connect(silent).await });
-            // All three are under way, or it is over because there is no way out of this machine.
-            let sources = || get_running_loop().metrics().sources;
-            until(|| sources() == 3 || task.done()).await;
-            task.cancel();
-            let _ = task.await;
-            assert_eq!(counted_fds(), open);
-            assert_eq!(get_running_loop().metrics().sources, 0);
-        });
-    }));
+    in_a_loop(async || {
+        // Addresses for documentation: nobody answers, at most a router says so.
+        let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
+        let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
+        let open = counted_fds();
+        let task = create_task(async move { options.connect(silent).await });
+        // All three are under way, or it is over because there is no way out of this machine.
+        let sources = || get_running_loop().metrics().sources;
+        until(|| sources() == 3 || task.done()).await;
+        task.cancel();
+        let _ = task.await;
+        assert_eq!(counted_fds(), open);
+        assert_eq!(get_running_loop().metrics().sources, 0);
+    });
 }

@@ -8,7 +8,9 @@ use callsoon::{
     sleep_with,
 };
 
-use crate::support::{DropProbe, Trace, Waiting, audited, panic_text, virtual_loop};
+use crate::support::{
+    DropProbe, Trace, Waiting, audited, on_virtual_time, panic_text, virtual_loop,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,9 +42,7 @@ fn stalled(behavior: MissedTickBehavior, stall: Duration, count: usize) -> Vec<S
 
 #[test]
 fn the_first_tick_is_due_at_once_and_the_others_a_period_apart() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let start = get_running_loop().time();
@@ -160,9 +160,7 @@ fn c6_a_millisecond_interval_that_missed_ten_seconds() {
 
 #[test]
 fn a_burst_lets_others_run_between_its_ticks() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let mut interval = interval(SECOND);
@@ -190,9 +188,7 @@ fn a_burst_lets_others_run_between_its_ticks() {
 
 #[test]
 fn equal_ticks_come_in_the_order_in_which_they_were_waited_for() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let ticker = |name: &'static str, period: u32| {
             let trace = trace.clone();
             event_loop.create_task(async move {
@@ -214,9 +210,7 @@ fn equal_ticks_come_in_the_order_in_which_they_were_waited_for() {
 
 #[test]
 fn a_dropped_tick_is_still_due() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let start = get_running_loop().time();
@@ -236,9 +230,7 @@ fn a_dropped_tick_is_still_due() {
 
 #[test]
 fn reset_begins_anew_also_while_a_tick_is_waited_for() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let start = get_running_loop().time();
@@ -357,9 +349,7 @@ fn m1_ticks_need_a_running_loop() {
 
 #[test]
 fn sleep_with_gives_its_value_after_the_delay_and_drops_it_when_it_is_dropped() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 let start = get_running_loop().time();

@@ -12,7 +12,9 @@ use callsoon::{
     yield_now,
 };
 
-use crate::support::{DropProbe, Trace, audited, one_turn, panic_text, virtual_loop};
+use crate::support::{
+    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -27,9 +29,7 @@ fn stopping(trace: &Trace, line: &str) -> impl FnOnce() + 'static {
 
 #[test]
 fn stop_lets_the_batch_finish_and_what_it_scheduled_waits_for_the_next_run() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (handle, note) = (event_loop.handle(), trace.note("scheduled by first"));
         let first = trace.note("first");
         event_loop.call_soon(move || {
@@ -48,9 +48,7 @@ fn stop_lets_the_batch_finish_and_what_it_scheduled_waits_for_the_next_run() {
 
 #[test]
 fn stop_before_a_run_makes_it_one_turn_that_does_not_wait() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         event_loop.call_later(HOUR, trace.note("an hour later"));
         event_loop.call_at(start, trace.note("due timer"));
@@ -72,9 +70,7 @@ fn stop_before_a_run_makes_it_one_turn_that_does_not_wait() {
 
 #[test]
 fn a_callback_that_stops_makes_exactly_one_turn() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         for turns in 1..=3 {
             let handle = event_loop.handle();
             event_loop.call_soon(move || handle.stop());
@@ -118,8 +114,7 @@ fn one_turn_runs_ready_callbacks_then_io_then_due_timers() {
 
 #[test]
 fn run_until_complete_takes_a_future_that_borrows() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut log = vec![1];
         let length = event_loop.run_until_complete(async {
             yield_now().await;
@@ -132,9 +127,7 @@ fn run_until_complete_takes_a_future_that_borrows() {
 
 #[test]
 fn the_batch_in_which_main_ends_is_finished_and_no_more() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let value = event_loop.run_until_complete(async {
             let inner = t.clone();
@@ -157,9 +150,7 @@ fn the_batch_in_which_main_ends_is_finished_and_no_more() {
 
 #[test]
 fn a_run_that_is_stopped_leaves_the_lent_task_to_the_next_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let mut task = event_loop.create_task(async {
             callsoon::sleep(HOUR).await;
             "slept"
@@ -181,9 +172,7 @@ fn a_run_that_is_stopped_leaves_the_lent_task_to_the_next_one() {
 
 #[test]
 fn a_task_that_outlives_its_run_does_not_end_a_later_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let mut task = event_loop.create_task(async move {
             yield_now().await;
@@ -199,9 +188,7 @@ fn a_task_that_outlives_its_run_does_not_end_a_later_one() {
 
 #[test]
 fn stop_in_the_turn_in_which_main_ends_still_gives_the_value() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.stop();
         assert_eq!(event_loop.run_until_complete(async { 1 }).unwrap(), 1);
         // What would have ended that run is still in the queue, and ends no other.
@@ -213,9 +200,7 @@ fn stop_in_the_turn_in_which_main_ends_still_gives_the_value() {
 
 #[test]
 fn a_stopped_run_drops_a_main_future_that_it_owns() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "main");
         event_loop.call_soon(stopping(&trace, "stops"));
         let stopped = event_loop.run_until_complete(async move {
@@ -257,9 +242,7 @@ fn an_unfinished_main_future_is_dropped_inside_its_loop_and_its_panic_is_reporte
 
 #[test]
 fn a_panic_of_main_resumes_after_its_batch_and_the_loop_is_usable() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let note = trace.note("behind main");
         let text = panic_text(|| {
             event_loop.run_until_complete(async {
@@ -281,9 +264,7 @@ fn a_panic_of_main_resumes_after_its_batch_and_the_loop_is_usable() {
 
 #[test]
 fn a_cancelled_main_is_an_error_with_its_message() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let handle = event_loop.handle();
         event_loop.call_later(HOUR, move || {
             assert!(handle.all_tasks()[0].cancel_with("too late"));
@@ -303,8 +284,7 @@ fn a_cancelled_main_is_an_error_with_its_message() {
 
 #[test]
 fn a_loop_says_whether_it_runs_and_is_closed() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let handle = event_loop.handle();
         let state = |handle: &LoopHandle| (handle.is_running(), handle.is_closed());
         assert_eq!(state(&handle), (false, false));
@@ -339,8 +319,7 @@ fn a_loop_prints_its_state() {
 
 #[test]
 fn the_running_loop_is_known_inside_a_run_and_only_there() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         assert!(try_get_running_loop().is_none());
         let text = panic_text(get_running_loop);
         let expected = "no running event loop: this call belongs inside a task or callback of one";
@@ -383,9 +362,7 @@ fn the_innermost_loop_is_the_running_one_and_the_outer_one_comes_back() {
 
 #[test]
 fn close_drops_everything_unrun_and_a_second_close_does_nothing() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let probe = |name| DropProbe::new(&trace, name);
         let (a, b) = (probe("callback"), probe("timer"));
         let (c, d) = (probe("never polled"), probe("sleeping"));
@@ -441,9 +418,7 @@ fn close_while_running_is_an_error_and_changes_nothing() {
 
 #[test]
 fn after_close_every_call_says_so_and_drops_what_it_was_given() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let kept = event_loop.call_later(HOUR, || ());
         let when = kept.when();
         event_loop.close().unwrap();
@@ -516,9 +491,7 @@ const REFUSED: [&str; 3] = [
 
 #[test]
 fn while_the_loop_closes_new_work_is_refused_without_a_panic() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let late = Late {
             handle: event_loop.handle(),
             trace: trace.clone(),
@@ -531,9 +504,7 @@ fn while_the_loop_closes_new_work_is_refused_without_a_panic() {
 
 #[test]
 fn while_the_thread_unwinds_a_closed_loop_refuses_without_a_panic() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.close().unwrap();
         let late = Late {
             handle: event_loop.handle(),

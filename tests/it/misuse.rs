@@ -18,8 +18,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    Trace, audited, complete, counted_fds, loopback, one_turn, real_loop, std_pair, virtual_loop,
-    watched,
+    Trace, audited, complete, counted_fds, loopback, on_real_time, on_virtual_time, one_turn,
+    real_loop, std_pair, virtual_loop, watched,
 };
 
 /// The text of the panic of a call that has to panic. The panics of these tests are the library's own, so their texts
@@ -115,8 +115,7 @@ fn m1_futures_may_be_made_anywhere_and_are_bound_when_they_are_polled() {
 
 #[test]
 fn m1_calls_on_a_closed_loop_panic_and_say_so() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let handle = event_loop.handle();
         drop(event_loop);
         type Call = (&'static str, fn(&LoopHandle));
@@ -137,13 +136,12 @@ fn m1_calls_on_a_closed_loop_panic_and_say_so() {
             let text = panic_of(|| call(&handle));
             assert_eq!(text, format!("{name}: the event loop is closed"));
         }
-    }));
+    });
 }
 
 #[test]
 fn m1_questions_to_a_closed_loop_are_answered() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let handle = event_loop.handle();
         let timer = event_loop.call_later(Duration::from_secs(1), || ());
         let soon = event_loop.call_soon(|| ());
@@ -170,13 +168,12 @@ fn m1_questions_to_a_closed_loop_are_answered() {
             handle.remote().call_soon_threadsafe(|| ()).map(drop),
             Err(LoopClosed)
         );
-    }));
+    });
 }
 
 #[test]
 fn m1_runs_of_a_closed_loop_are_errors_and_drop_their_future() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         event_loop.close().unwrap();
         let kept = Rc::new(());
         let captured = Rc::clone(&kept);
@@ -185,7 +182,7 @@ fn m1_runs_of_a_closed_loop_are_errors_and_drop_their_future() {
         assert_eq!(Rc::strong_count(&kept), 1);
         assert!(matches!(event_loop.run_forever(), Err(RunError::Closed)));
         assert!(matches!(event_loop.turn(None), Err(RunError::Closed)));
-    }));
+    });
 }
 
 #[test]

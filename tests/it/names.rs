@@ -10,9 +10,7 @@ use callsoon::transport::{Protocol, Server, Transport};
 use callsoon::{LoopHandle, create_task, get_running_loop, open_connection, sleep, start_server};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, until, watched,
-};
+use crate::support::{Recorder, Trace, complete, counted_fds, loopback, on_real_time, until};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -34,9 +32,7 @@ impl Protocol for Hello {
 /// A loop on which `both.test` is this machine in either family, `four.test` in one, `deaf.test` first an address that
 /// never answers, and no other name is known.
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         event_loop.set_resolver(|name| match name {
             "both.test" => Ok(vec![V6, V4]),
             "four.test" => Ok(vec![V4]),
@@ -53,7 +49,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'stat
             threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 fn greeting(address: SocketAddr) -> impl FnOnce() -> String + Send {

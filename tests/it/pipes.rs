@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd as _};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,14 +14,12 @@ use callsoon::transport::Transport;
 use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Scratch, Trace, audited, complete, counted_fds, one_turn, panic_text, real_loop,
-    turns_in, until, virtual_loop, watched,
+    Recorder, Scratch, Trace, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
+    panic_text, pipe, turns_in, until,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             test(handle.clone(), trace.clone()).await;
@@ -31,18 +29,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
-}
-
-/// The two ends of a new pipe, reading end first.
-fn pipe() -> (File, File) {
-    let mut ends = [0; 2];
-    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody else.
-    let (reading, writing) = unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
-        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
-    };
-    (reading.into(), writing.into())
+    });
 }
 
 /// A new terminal: the side of its emulator, and the side of its programs.
@@ -70,7 +57,7 @@ fn is_blocking(fd: &impl AsRawFd) -> bool {
 #[test]
 fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
     run(|event_loop, trace| async move {
-        let (reading, mut writing) = pipe();
+        let (reading, mut writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let (transport, recorder) = event_loop
             .connect_read_pipe(|| recorder, reading)
@@ -94,7 +81,7 @@ fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
 #[test]
 fn a_reading_end_is_over_at_its_end_whatever_eof_received_gives() {
     run(|event_loop, trace| async move {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace).keep_open();
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);
         let (_, recorder) = connecting.await.unwrap();
@@ -107,7 +94,7 @@ fn a_reading_end_is_over_at_its_end_whatever_eof_received_gives() {
 #[test]
 fn reading_pauses_and_goes_on_without_losing_anything() {
     run(|event_loop, trace| async move {
-        let (reading, mut writing) = pipe();
+        let (reading, mut writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace).on("data", Transport::pause_reading);
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);
         let (transport, recorder) = connecting.await.unwrap();
@@ -135,7 +122,7 @@ fn reading_pauses_and_goes_on_without_losing_anything() {
 #[test]
 fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
     run(|event_loop, trace| async move {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_write_pipe(|| recorder, writing);
         let (transport, _) = connecting.await.unwrap();
@@ -161,7 +148,7 @@ fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
 fn a_writing_end_hears_at_once_that_nobody_reads_any_more() {
     for (held, line) in [(0, "lost"), (1 << 20, "lost: BrokenPipe")] {
         run(move |event_loop, trace| async move {
-            let (reading, writing) = pipe();
+            let (reading, writing) = pipe().unwrap();
             let recorder = Recorder::new(&trace);
             let connecting = event_loop.connect_write_pipe(|| recorder, writing);
             let (transport, recorder) = connecting.await.unwrap();
@@ -201,7 +188,7 @@ fn a_socket_is_a_pipe_too_and_what_its_peer_says_is_not_taken_for_its_end() {
 #[test]
 fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
     run(|event_loop, trace| async move {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_write_pipe(|| recorder, writing);
         let (transport, recorder) = connecting.await.unwrap();
@@ -215,7 +202,7 @@ fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
 #[test]
 fn the_wrong_direction_is_a_mistake() {
     run(|event_loop, _| async move {
-        let (reading, _writing) = pipe();
+        let (reading, _writing) = pipe().unwrap();
         let quiet = Recorder::new(&Trace::new());
         let (transport, _) = event_loop
             .connect_read_pipe(|| quiet, reading)
@@ -306,7 +293,7 @@ fn a_line_typed_at_a_terminal_is_read() {
 #[test]
 fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
     run(|_, _| async {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
         let reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
@@ -320,7 +307,7 @@ fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
 #[test]
 fn lines_go_through_a_pipe_and_its_end_ends_them() {
     run(|_, _| async {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let mut reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
         assert!(writer.can_write_eof());
@@ -349,7 +336,7 @@ fn lines_go_through_a_pipe_and_its_end_ends_them() {
 #[test]
 fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
     run(|_, _| async {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
         writer.write(&vec![0; 1 << 20]);
         drop(reading);
@@ -362,7 +349,7 @@ fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
 #[test]
 fn a_reader_that_is_dropped_closes_its_pipe() {
     run(|_, _| async {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
         drop(reader);
@@ -373,7 +360,7 @@ fn a_reader_that_is_dropped_closes_its_pipe() {
 #[test]
 fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
     run(|event_loop, trace| async move {
-        let (reading, writing) = pipe();
+        let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);
         let task = create_task(async move { connecting.await.map(drop) });
@@ -389,10 +376,8 @@ fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
 
 #[test]
 fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
-        let (reading, writing) = pipe();
+    on_real_time(|_, event_loop| {
+        let (reading, writing) = pipe().unwrap();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
         let (_, reader): (Transport, Rc<Recorder>) = complete(&event_loop, async {
             let recorder = Recorder::new(&Trace::new()).on("made", Transport::pause_reading);
@@ -408,14 +393,13 @@ fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
         assert!(!reader.lost.get());
         drop(shared_in);
         event_loop.close().unwrap();
-    }));
+    });
 }
 
 #[test]
 fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
-        let (reading, mut writing) = pipe();
+    on_virtual_time(|_, event_loop| {
+        let (reading, mut writing) = pipe().unwrap();
         let (transport, _) = complete(&event_loop, async {
             let quiet = Recorder::new(&Trace::new());
             let handle = get_running_loop();
@@ -429,5 +413,5 @@ fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
             ErrorKind::BrokenPipe
         );
         transport.close();
-    }));
+    });
 }

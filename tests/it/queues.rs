@@ -10,7 +10,7 @@ use callsoon::queue::{GetError, PutError, QueueStore, ShutDown, TooManyTasksDone
 use callsoon::{LifoQueue, PriorityQueue, Queue, create_task, sleep, yield_now};
 
 use crate::support::{
-    DropProbe, EvilWaker, Trace, Waiting, audited, complete, panic_text, virtual_loop,
+    DropProbe, EvilWaker, Trace, Waiting, audited, complete, on_virtual_time, panic_text,
 };
 
 #[test]
@@ -83,9 +83,7 @@ fn put_and_get_suspend_only_when_the_queue_is_full_or_empty() {
 
 #[test]
 fn a_producer_and_two_consumers_with_time_between_them() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (queue, t) = (Rc::new(Queue::new(2)), trace.clone());
         complete(&event_loop, async move {
             let consumers = ["a", "b"].map(|name| {
@@ -215,9 +213,7 @@ fn n1_a_cancelled_getter_loses_no_item_and_the_next_one_gets_it() {
 
 #[test]
 fn n1_a_getter_cancelled_with_nobody_behind_it_leaves_the_item_in_the_queue() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let queue = Rc::new(Queue::new(0));
         let q = Rc::clone(&queue);
         complete(&event_loop, async move {

@@ -13,8 +13,8 @@ use callsoon::net::UnixStream;
 use callsoon::{AsyncFd, ContextVar, EventLoop, create_task, sleep, yield_now};
 
 use crate::support::{
-    DropProbe, Trace, audited, complete, counted_fds, one_turn, readable_within, real_loop,
-    turns_in, virtual_loop, warnings_of, watched,
+    DropProbe, audited, complete, counted_fds, in_a_loop, on_real_time, on_virtual_time, one_turn,
+    readable_within, turns_in, warnings_of, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -41,9 +41,7 @@ fn dup_onto(descriptor: &impl std::os::fd::AsRawFd, number: RawFd) {
 
 #[test]
 fn a_reader_is_called_in_every_turn_while_something_is_left() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, mut far) = pair();
         far.write_all(b"abc").unwrap();
         let (t, near) = (trace.clone(), Rc::new(near));
@@ -70,14 +68,12 @@ fn a_reader_is_called_in_every_turn_while_something_is_left() {
         one_turn(&event_loop);
         trace.expect([]);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_callback_keeps_its_place_among_the_others() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (near, mut far) = pair();
         far.write_all(b"x").unwrap();
         let (t, handle, number) = (trace.clone(), event_loop.handle(), near.as_raw_fd());
@@ -97,14 +93,12 @@ fn a_callback_keeps_its_place_among_the_others() {
         one_turn(&event_loop);
         trace.expect(["queued by the reader"]);
         assert!(!event_loop.remove_reader(&near));
-    }));
+    });
 }
 
 #[test]
 fn a_virtual_clock_stands_still_while_a_descriptor_is_ready() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (near, _far) = pair();
         let (left, handle) = (Cell::new(3), event_loop.handle());
         let (t, number, start) = (trace.clone(), near.as_raw_fd(), event_loop.time());
@@ -121,14 +115,12 @@ fn a_virtual_clock_stands_still_while_a_descriptor_is_ready() {
             .run_until_complete(sleep(Duration::from_secs(3600)))
             .unwrap();
         trace.expect(["0ns", "0ns", "0ns"]);
-    }));
+    });
 }
 
 #[test]
 fn both_directions_of_a_descriptor_come_and_go_by_themselves() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, mut far) = pair();
         let note = |text: &'static str| {
             let t = trace.clone();
@@ -151,14 +143,12 @@ fn both_directions_of_a_descriptor_come_and_go_by_themselves() {
         assert!(event_loop.remove_reader(&near));
         one_turn(&event_loop);
         trace.expect([]);
-    }));
+    });
 }
 
 #[test]
 fn adding_again_replaces_and_drops_the_former_callback() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, mut far) = pair();
         far.write_all(b"x").unwrap();
         let (probe, t) = (DropProbe::new(&trace, "the first"), trace.clone());
@@ -175,14 +165,12 @@ fn adding_again_replaces_and_drops_the_former_callback() {
         one_turn(&event_loop);
         trace.expect(["second"]);
         event_loop.remove_reader(&near);
-    }));
+    });
 }
 
 #[test]
 fn a_callback_whose_event_has_come_is_not_called_once_it_is_removed_or_replaced() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (one, _one_far) = pair();
         let (other, _other_far) = pair();
         let (one, other) = (Rc::new(one), Rc::new(other));
@@ -223,14 +211,12 @@ fn a_callback_whose_event_has_come_is_not_called_once_it_is_removed_or_replaced(
         trace.expect(["replaces Ok(())"]);
         event_loop.remove_writer(&*one);
         event_loop.remove_writer(&*other);
-    }));
+    });
 }
 
 #[test]
 fn b4_a_callback_may_remove_and_replace_itself_while_it_runs() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, _far) = pair();
         let near = Rc::new(near);
         let (t, handle, its) = (trace.clone(), event_loop.handle(), Rc::clone(&near));
@@ -255,14 +241,12 @@ fn b4_a_callback_may_remove_and_replace_itself_while_it_runs() {
         one_turn(&event_loop);
         trace.expect(["the second"]);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn b1_a_panic_in_a_callback_is_reported_and_the_callback_stays() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, _far) = pair();
         event_loop
             .add_writer(&near, || panic!("on purpose"))
@@ -274,15 +258,13 @@ fn b1_a_panic_in_a_callback_is_reported_and_the_callback_stays() {
             "report: Exception in callback (on purpose)",
         ]);
         event_loop.remove_writer(&near);
-    }));
+    });
 }
 
 #[test]
 fn a_callback_runs_in_the_context_of_its_registration_and_keeps_what_it_sets() {
     static NAME: ContextVar<u32> = ContextVar::new("name");
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, _far) = pair();
         let (handle, t) = (event_loop.handle(), trace.clone());
         complete(&event_loop, async {
@@ -304,7 +286,7 @@ fn a_callback_runs_in_the_context_of_its_registration_and_keeps_what_it_sets() {
         let expected = (0..lines.len()).map(|call| (1 + 10 * call).to_string());
         assert_eq!(lines, expected.collect::<Vec<_>>());
         assert!(lines.len() >= 2);
-    }));
+    });
 }
 
 #[test]
@@ -327,9 +309,7 @@ fn a_slow_callback_is_warned_of_in_debug_mode() {
 
 #[test]
 fn d4_a_peer_that_hangs_up_is_heard_by_readers_and_writers_alike() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, far) = pair();
         // No room to write: only the hang-up can wake the writer.
         while (&near).write(&[0; 4096]).is_ok() {}
@@ -364,14 +344,12 @@ fn d4_a_peer_that_hangs_up_is_heard_by_readers_and_writers_alike() {
         trace.expect(["read: Err(ConnectionReset)", "write: BrokenPipe"]);
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 10, "{turns} turns");
-    }));
+    });
 }
 
 #[test]
 fn d5_what_cannot_be_watched_is_refused_and_leaves_nothing_behind() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let refused = |fd: &RawFd| {
             let probe = DropProbe::new(&trace, "it");
             let error = event_loop
@@ -388,27 +366,24 @@ fn d5_what_cannot_be_watched_is_refused_and_leaves_nothing_behind() {
         assert!(error.to_string().contains("regular file"), "{error}");
         assert_eq!(refused(&-1).kind(), ErrorKind::InvalidInput);
         assert_eq!(refused(&1_000_000).raw_os_error(), Some(libc::EBADF));
-    }));
+    });
 }
 
 #[test]
 fn a_socket_of_the_loop_is_not_taken_over() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = UnixStream::pair().unwrap();
-            let handle = callsoon::get_running_loop();
-            let error = handle.add_reader(&near, || ()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            let error = AsyncFd::new(near.as_raw_fd_borrowed()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
-            // Its own registration is as it was.
-            let reader = create_task(async move { near.read(&mut [0; 8]).await });
-            yield_now().await;
-            far.write_all(b"x").await.unwrap();
-            assert_eq!(reader.await.unwrap().unwrap(), 1);
-        });
-    }));
+    in_a_loop(async || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let handle = callsoon::get_running_loop();
+        let error = handle.add_reader(&near, || ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        let error = AsyncFd::new(near.as_raw_fd_borrowed()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        // Its own registration is as it was.
+        let reader = create_task(async move { near.read(&mut [0; 8]).await });
+        yield_now().await;
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(reader.await.unwrap().unwrap(), 1);
+    });
 }
 
 /// A name for borrowing a stream's descriptor for as long as the test wants.
@@ -424,9 +399,7 @@ impl Borrowed for UnixStream {
 
 #[test]
 fn after_close_adding_fails_and_removing_finds_nothing() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, _far) = pair();
         let probe = DropProbe::new(&trace, "at close");
         let handle = event_loop.handle();
@@ -443,7 +416,7 @@ fn after_close_adding_fails_and_removing_finds_nothing() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConnected);
         trace.expect(["drop it"]);
-    }));
+    });
 }
 
 #[test]
@@ -455,8 +428,7 @@ fn b3_destructors_of_callbacks_may_call_the_loop() {
             let _ = self.0.add_reader(&self.1, || ());
         }
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, _far) = pair();
         let (other, _other_far) = pair();
         let touches = || Touches(event_loop.handle(), other.as_raw_fd());
@@ -472,14 +444,12 @@ fn b3_destructors_of_callbacks_may_call_the_loop() {
             .add_reader(&near, move || holds(&touches))
             .unwrap();
         drop(event_loop);
-    }));
+    });
 }
 
 #[test]
 fn d1_a_number_that_was_closed_and_opened_again_is_watched_afresh() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, mut far) = pair();
         let number = near.as_raw_fd();
         let t = trace.clone();
@@ -502,14 +472,12 @@ fn d1_a_number_that_was_closed_and_opened_again_is_watched_afresh() {
         trace.expect(["the second"]);
         assert!(event_loop.remove_reader(&near));
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (near, mut far) = pair();
         let copy = near.try_clone().unwrap();
         let number = near.as_raw_fd();
@@ -556,13 +524,12 @@ fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
         thread.join().unwrap();
         assert!(event_loop.remove_reader(&*seen.borrow()));
         drop(copy);
-    }));
+    });
 }
 
 #[test]
 fn d2_a_copy_alone_costs_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, mut far) = pair();
         let copy = near.try_clone().unwrap();
         event_loop.add_reader(&near, || ()).unwrap();
@@ -572,14 +539,12 @@ fn d2_a_copy_alone_costs_nothing() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 5, "{turns} turns");
         drop(copy);
-    }));
+    });
 }
 
 #[test]
 fn a_guest_loop_s_descriptor_tells_of_ready_callbacks() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         let (near, mut far) = pair();
         let (t, handle, number) = (trace.clone(), event_loop.handle(), near.as_raw_fd());
@@ -593,13 +558,12 @@ fn a_guest_loop_s_descriptor_tells_of_ready_callbacks() {
         assert!(readable_within(&event_loop, WINDOW));
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         trace.expect(["read"]);
-    }));
+    });
 }
 
 #[test]
 fn f3_a_callback_that_is_always_ready_lets_timers_and_tasks_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, _far) = pair();
         let calls = Rc::new(Cell::new(0_u32));
         let count = Rc::clone(&calls);
@@ -614,13 +578,12 @@ fn f3_a_callback_that_is_always_ready_lets_timers_and_tasks_run() {
         });
         assert!(calls.get() > 0);
         event_loop.remove_writer(&near);
-    }));
+    });
 }
 
 #[test]
 fn async_fd_waits_and_believes_until_it_would_block() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, mut far) = StdStream::pair().unwrap();
             // A blocking object is switched: a read of nothing would else hold up the loop.
@@ -653,56 +616,50 @@ fn async_fd_waits_and_believes_until_it_would_block() {
             inner.set_nonblocking(false).unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn d6_async_fd_closes_its_descriptor_once_and_gives_it_back_open() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let before = counted_fds();
-            let (near, _far) = StdStream::pair().unwrap();
-            let owned = OwnedFd::from(near);
-            let fd = AsyncFd::new(owned).unwrap();
-            let number = fd.as_raw_fd();
-            let owned = fd.into_inner();
-            assert_eq!(owned.as_raw_fd(), number);
-            let fd = AsyncFd::new_readable(owned).unwrap();
-            assert_eq!(counted_fds(), before + 2);
-            drop(fd);
-            assert_eq!(counted_fds(), before + 1);
-            // A file that the poller refuses is closed with the refusal.
-            let file = std::fs::File::open("/proc/self/exe").unwrap();
-            let error = AsyncFd::new(file).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            assert_eq!(counted_fds(), before + 1);
-        });
-    }));
+    in_a_loop(async || {
+        let before = counted_fds();
+        let (near, _far) = StdStream::pair().unwrap();
+        let owned = OwnedFd::from(near);
+        let fd = AsyncFd::new(owned).unwrap();
+        let number = fd.as_raw_fd();
+        let owned = fd.into_inner();
+        assert_eq!(owned.as_raw_fd(), number);
+        let fd = AsyncFd::new_readable(owned).unwrap();
+        assert_eq!(counted_fds(), before + 2);
+        drop(fd);
+        assert_eq!(counted_fds(), before + 1);
+        // A file that the poller refuses is closed with the refusal.
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let error = AsyncFd::new(file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(counted_fds(), before + 1);
+    });
 }
 
 #[test]
 fn async_fd_serves_what_is_no_socket() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            // SAFETY: the call takes no pointers, and its descriptor has no other owner.
-            let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
-            let event = Rc::new(AsyncFd::new(std::fs::File::from(event)).unwrap());
-            let waiter = create_task({
-                let event = Rc::clone(&event);
-                async move {
-                    let mut count = [0; 8];
-                    event
-                        .read_with(|mut event| event.read(&mut count))
-                        .await
-                        .unwrap();
-                    u64::from_ne_bytes(count)
-                }
-            });
-            yield_now().await;
-            event.get_ref().write_all(&7_u64.to_ne_bytes()).unwrap();
-            assert_eq!(waiter.await.unwrap(), 7);
+    in_a_loop(async || {
+        // SAFETY: the call takes no pointers, and its descriptor has no other owner.
+        let event = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+        let event = Rc::new(AsyncFd::new(std::fs::File::from(event)).unwrap());
+        let waiter = create_task({
+            let event = Rc::clone(&event);
+            async move {
+                let mut count = [0; 8];
+                event
+                    .read_with(|mut event| event.read(&mut count))
+                    .await
+                    .unwrap();
+                u64::from_ne_bytes(count)
+            }
         });
-    }));
+        yield_now().await;
+        event.get_ref().write_all(&7_u64.to_ne_bytes()).unwrap();
+        assert_eq!(waiter.await.unwrap(), 7);
+    });
 }

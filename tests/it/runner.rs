@@ -7,8 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use callsoon::{
-    Clock, ContextVar, EventLoop, RunError, Runner, catch_cancelled, create_task, current_task,
-    defer_async_drop, get_running_loop, run, sleep, to_thread, yield_now,
+    Cancelled, Clock, ContextVar, EventLoop, RunError, Runner, catch_cancelled, create_task,
+    current_task, defer_async_drop, get_running_loop, run, sleep, to_thread, yield_now,
 };
 
 use crate::support::{DropProbe, Trace, audited, panic_text, thread_id, wait_until_asleep};
@@ -35,41 +35,58 @@ fn virtual_runner(trace: &Trace) -> Runner {
     runner
 }
 
-#[test]
-fn what_main_leaves_behind_is_cancelled_and_awaited_with_its_clean_up() {
-    audited(|| {
+/// Runs a program on virtual time to its end, and compares all that was said.
+fn ends_with<const N: usize>(
+    main: impl AsyncFnOnce(Trace) + Send + 'static,
+    lines: [&'static str; N],
+) {
+    audited(move || {
         let trace = Trace::new();
         let mut runner = virtual_runner(&trace);
-        let t = trace.clone();
-        runner
-            .run(async move {
-                let probe = DropProbe::new(&t, "the plain one");
-                create_task(async move {
-                    let _probe = probe;
-                    sleep(9 * SECOND).await;
-                })
-                .detach();
-                let t2 = t.clone();
-                create_task(async move {
-                    let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
-                    t2.push(format!("cleans up: {}", cancelled.message().unwrap()));
-                    sleep(SECOND).await;
-                    t2.push("clean");
-                    cancelled.resume().await
-                })
-                .detach();
-                yield_now().await;
-                t.push("main ends");
-            })
-            .unwrap();
+        runner.run(main(trace.clone())).unwrap();
         runner.close().unwrap();
-        trace.expect([
+        trace.expect(lines);
+    });
+}
+
+/// Leaves a task behind that waits until it is cancelled, cleans up, and passes the cancellation on.
+async fn left_behind(clean_up: impl AsyncFnOnce(&Cancelled) + 'static) {
+    create_task(async move {
+        let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
+        clean_up(&cancelled).await;
+        cancelled.resume().await
+    })
+    .detach();
+    yield_now().await;
+}
+
+#[test]
+fn what_main_leaves_behind_is_cancelled_and_awaited_with_its_clean_up() {
+    let main = async |trace: Trace| {
+        let probe = DropProbe::new(&trace, "the plain one");
+        create_task(async move {
+            let _probe = probe;
+            sleep(9 * SECOND).await;
+        })
+        .detach();
+        let t = trace.clone();
+        left_behind(async move |cancelled| {
+            t.push(format!("cleans up: {}", cancelled.message().unwrap()));
+            sleep(SECOND).await;
+            t.push("clean");
+        })
+        .await;
+        trace.push("main ends");
+    };
+    ends_with(
+        main,
+        [
             "main ends",
             "drop the plain one",
             "cleans up: the main task has ended",
             "clean",
-        ]);
-    });
+        ],
+    );
 }
 
 #[test]
@@ -78,25 +95,18 @@ fn tasks_that_are_started_while_others_end_are_cancelled_and_awaited_too() {
         let trace = Trace::new();
         let mut runner = virtual_runner(&trace);
         let t = trace.clone();
-        runner
-            .run(async move {
-                create_task(async move {
-                    let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
-                    let t2 = t.clone();
-                    create_task(async move {
-                        t.push("a late child begins");
-                        let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
-                        t2.push("the late child ends");
-                        cancelled.resume().await
-                    })
-                    .detach();
-                    yield_now().await;
-                    cancelled.resume().await
-                })
-                .detach();
-                yield_now().await;
+        let main = left_behind(async move |_| {
+            let t2 = t.clone();
+            create_task(async move {
+                t.push("a late child begins");
+                let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
+                t2.push("the late child ends");
+                cancelled.resume().await
             })
-            .unwrap();
+            .detach();
+            yield_now().await;
+        });
+        runner.run(main).unwrap();
         drop(runner);
         trace.expect(["a late child begins", "the late child ends"]);
     });
@@ -263,14 +273,11 @@ fn everything_is_ended_also_when_main_panics() {
         let t = trace.clone();
         let text = panic_text(move || {
             let _ = run(async move {
-                create_task(async move {
-                    let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
+                left_behind(async move |_| {
                     yield_now().await;
                     t.push("clean");
-                    cancelled.resume().await
                 })
-                .detach();
-                yield_now().await;
+                .await;
                 panic!("on purpose");
             });
         });
@@ -281,26 +288,15 @@ fn everything_is_ended_also_when_main_panics() {
 
 #[test]
 fn a_task_that_stops_the_loop_does_not_end_the_end() {
-    audited(|| {
-        let trace = Trace::new();
-        let mut runner = virtual_runner(&trace);
-        let t = trace.clone();
-        runner
-            .run(async move {
-                create_task(async move {
-                    let cancelled = catch_cancelled(sleep(9 * SECOND)).await.unwrap_err();
-                    get_running_loop().stop();
-                    sleep(SECOND).await;
-                    t.push("clean");
-                    cancelled.resume().await
-                })
-                .detach();
-                yield_now().await;
-            })
-            .unwrap();
-        runner.close().unwrap();
-        trace.expect(["clean"]);
-    });
+    let main = async |trace: Trace| {
+        left_behind(async move |_| {
+            get_running_loop().stop();
+            sleep(SECOND).await;
+            trace.push("clean");
+        })
+        .await;
+    };
+    ends_with(main, ["clean"]);
 }
 
 #[test]

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use callsoon::{catch_cancelled, create_task, sleep, task_group, timeout, yield_now};
 
-use crate::support::{Trace, audited, one_turn, virtual_loop};
+use crate::support::{on_virtual_time, one_turn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn clean_up_is_awaited_before_the_task_ends_as_cancelled() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let mut task = event_loop.create_task(async move {
             let cancelled = catch_cancelled(sleep(SECOND * 9)).await.unwrap_err();
@@ -36,8 +34,7 @@ fn clean_up_is_awaited_before_the_task_ends_as_cancelled() {
 
 #[test]
 fn a_handled_cancellation_lets_the_task_go_on() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut task = event_loop.create_task(async {
             drop(catch_cancelled(sleep(SECOND * 9)).await.unwrap_err());
             sleep(SECOND).await;
@@ -52,9 +49,7 @@ fn a_handled_cancellation_lets_the_task_go_on() {
 
 #[test]
 fn a_cancellation_follows_awaited_tasks_and_comes_back() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let mut outer = event_loop.create_task(async move {
             let t2 = t.clone();
@@ -81,9 +76,7 @@ fn a_cancellation_follows_awaited_tasks_and_comes_back() {
 
 #[test]
 fn a_timeout_waits_for_clean_up_inside() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let start = event_loop.time();
         let result = event_loop
@@ -103,9 +96,7 @@ fn a_timeout_waits_for_clean_up_inside() {
 
 #[test]
 fn a_failing_child_cancels_its_siblings_and_the_body() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         let error = event_loop
             .run_until_complete(task_group(async move |group| {

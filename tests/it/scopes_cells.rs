@@ -14,11 +14,21 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::support::Together;
 use crate::support::lab::{
     Farewell, SECOND, at, cancelled_at, ending, finish, gated, lab, said, say, stubborn, tidy,
     unmoved, until,
 };
+use crate::support::{Together, poll_once};
+
+/// A gate that is open, and shut and opened in turn at these times.
+fn changing<const N: usize>(times: [f64; N]) -> Rc<Cell<bool>> {
+    let gate = Rc::new(Cell::new(true));
+    for time in times {
+        let changes = Rc::clone(&gate);
+        at(time, move || changes.set(!changes.get()));
+    }
+    gate
+}
 
 // Verdicts: what each kind makes of the answers from below.
 
@@ -49,9 +59,7 @@ fn a_task_goes_on_when_nobody_passed_and_its_count_stays() {
 #[test]
 fn a_task_whose_scopes_all_abstain_ends_cancelled() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let shut = Rc::clone(&gate);
-        at(0.5, move || shut.set(false));
+        let gate = changing([0.5]);
         cancelled_at(event_loop, &[1.0], gated(gate, tidy("a", 2)));
         said([r#"1 cancelled by Task "1""#]);
     });
@@ -163,10 +171,7 @@ fn a_region_hands_on_what_is_below_it_says() {
     });
     // Abstain, which does not outweigh a Keep beside it.
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let (shut, reopened) = (Rc::clone(&gate), Rc::clone(&gate));
-        at(0.5, move || shut.set(false));
-        at(4.0, move || reopened.set(true));
+        let gate = changing([0.5, 4.0]);
         let aside = gated(gate, timeout(SECOND * 9, catch_cancelled(until(6.0))));
         cancelled_at(
             event_loop,
@@ -206,9 +211,7 @@ fn what_a_region_hands_on_counts_beside_others() {
     });
     // Nothing, where what is inside abstains.
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let shut = Rc::clone(&gate);
-        at(0.5, move || shut.set(false));
+        let gate = changing([0.5]);
         let region = timeout(SECOND * 9, gated(gate, tidy("aside", 1)));
         cancelled_at(event_loop, &[1.0], region);
         said([r#"1 cancelled by Task "1""#]);
@@ -341,9 +344,7 @@ fn who_is_asked_acts_before_its_inside_is_polled() {
 #[test]
 fn who_is_asked_and_not_polled_is_passed_by() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let shut = Rc::clone(&gate);
-        at(0.5, move || shut.set(false));
+        let gate = changing([0.5]);
         let aside = gated(gate, tidy("a", 9));
         cancelled_at(event_loop, &[1.0], zip(aside, tidy("b", 1)));
         said([
@@ -375,9 +376,7 @@ fn who_is_passed_by_is_so_at_the_end_of_the_poll_however_busy_the_task_is() {
 #[test]
 fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let shut = Rc::clone(&gate);
-        at(0.5, move || shut.set(false));
+        let gate = changing([0.5]);
         let sibling = async {
             unmoved("b").await;
             poll_fn(|_| {
@@ -398,10 +397,7 @@ fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
 #[test]
 fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let (shut, reopened) = (Rc::clone(&gate), Rc::clone(&gate));
-        at(0.5, move || shut.set(false));
-        at(3.0, move || reopened.set(true));
+        let gate = changing([0.5, 3.0]);
         let aside = gated(gate, tidy("a", 1));
         cancelled_at(
             event_loop,
@@ -455,9 +451,7 @@ fn a_catch_that_was_passed_by_after_its_inside_was_cancelled_acts_when_it_is_pol
 #[test]
 fn a_catch_that_was_asked_waits_for_what_opens_before_it_acts() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let shut = Rc::clone(&gate);
-        at(0.5, move || shut.set(false));
+        let gate = changing([0.5]);
         let future = event_loop.create_future::<()>();
         // One passes, one is passed by, and one has opened anew when the catch is asked.
         let anew = async {
@@ -534,10 +528,7 @@ fn a_sub_waker_that_leads_nowhere_is_passed_by() {
 #[test]
 fn an_await_whose_task_has_ended_and_that_is_not_polled_is_passed_by() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let (shut, reopened) = (Rc::clone(&gate), Rc::clone(&gate));
-        at(1.5, move || shut.set(false));
-        at(4.0, move || reopened.set(true));
+        let gate = changing([1.5, 4.0]);
         let mut inner = event_loop.create_task(tidy("inner", 1));
         let aside = gated(gate, async move { ending(&(&mut inner).await) });
         cancelled_at(
@@ -562,10 +553,7 @@ fn an_await_whose_task_has_ended_and_that_is_not_polled_is_passed_by() {
 #[test]
 fn a_group_whose_children_have_ended_and_that_is_not_polled_is_passed_by() {
     lab(|event_loop| {
-        let gate = Rc::new(Cell::new(true));
-        let (shut, reopened) = (Rc::clone(&gate), Rc::clone(&gate));
-        at(1.5, move || shut.set(false));
-        at(4.0, move || reopened.set(true));
+        let gate = changing([1.5, 4.0]);
         let aside = gated(gate, async {
             let result = task_group(async |group| {
                 group.create_task(tidy("child", 1));
@@ -819,17 +807,6 @@ fn who_owes_nothing_completes_and_is_dropped_in_silence() {
         // The task's root is there as long as the task.
         said(["0 ended: 1"]);
     });
-}
-
-/// Polls a boxed future once.
-async fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
-    poll_fn(|context| {
-        Poll::Ready(match future.as_mut().poll(context) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
 }
 
 #[test]

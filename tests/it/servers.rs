@@ -10,9 +10,7 @@ use std::time::Duration;
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
-use crate::support::{
-    Recorder, Trace, Waiting, audited, complete, loopback, real_loop, reset, until, watched,
-};
+use crate::support::{Recorder, Trace, Waiting, complete, loopback, on_real_time, reset, until};
 
 struct Echo;
 
@@ -23,13 +21,11 @@ impl Protocol for Echo {
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
         assert_eq!(event_loop.metrics().sources, 0, "a source is left");
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 async fn echo_server() -> Server {
@@ -156,8 +152,7 @@ fn shutdown_waits_for_clients_until_its_deadline_and_aborts_the_rest() {
 
 #[test]
 fn dropping_a_server_closes_it_and_a_detached_one_serves_on() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let server = echo_server().await;
             let address = server.local_addr().unwrap();
@@ -176,7 +171,7 @@ fn dropping_a_server_closes_it_and_a_detached_one_serves_on() {
         });
         // The listener, and perhaps connections whose clients have just gone.
         assert!(event_loop.metrics().sources >= 1);
-    }));
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use callsoon::{EventLoop, Task, shield, sleep};
 
-use crate::support::{Trace, Waiting, audited, one_turn, quiet_panics, virtual_loop};
+use crate::support::{
+    Trace, Waiting, audited, on_virtual_time, one_turn, quiet_panics, virtual_loop,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,9 +32,7 @@ fn bad_job(event_loop: &EventLoop) -> Task<()> {
 
 #[test]
 fn cancelling_whoever_awaits_ends_that_one_and_not_the_task() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let job = Rc::new(RefCell::new(job(&event_loop, &trace)));
         let outer = event_loop.create_task({
             let (job, trace) = (Rc::clone(&job), trace.clone());
@@ -64,9 +64,7 @@ fn cancelling_whoever_awaits_ends_that_one_and_not_the_task() {
 
 #[test]
 fn an_owned_task_runs_on_unread_when_its_shield_is_dropped() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         drop(Waiting::begun(shield(job(&event_loop, &trace))));
         event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
         // Its value is nobody's, which is no failure: no report.
@@ -111,8 +109,7 @@ fn a_task_that_fails_while_it_is_awaited_tells_its_awaiter_alone() {
 
 #[test]
 fn cancelling_the_task_itself_is_what_the_awaiter_gets() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let job = event_loop.create_task(pending::<()>());
         let inner = job.as_ref();
         event_loop.call_later(SECOND, move || {
@@ -126,9 +123,7 @@ fn cancelling_the_task_itself_is_what_the_awaiter_gets() {
 
 #[test]
 fn a_task_that_has_ended_is_not_waited_for() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let mut job = job(&event_loop, &trace);
         event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
         assert_eq!(
@@ -141,8 +136,7 @@ fn a_task_that_has_ended_is_not_waited_for() {
 
 #[test]
 fn a_future_can_be_shielded_like_a_task() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let future = event_loop.create_future::<u8>();
         drop(Waiting::begun(shield(future.clone())));
         assert!(!future.done() && !future.cancelled());

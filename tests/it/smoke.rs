@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::{CountingWaker, DropProbe};
-use crate::support::{Trace, audited, counted_fds, one_turn, real_loop, virtual_loop};
+use crate::support::{CountingWaker, DropProbe, on_virtual_time};
+use crate::support::{Trace, audited, counted_fds, one_turn, real_loop};
 
 #[test]
 fn callbacks_tasks_and_timers_share_one_line() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.call_soon(trace.note("callback 1"));
         let task = event_loop.create_task(async move {

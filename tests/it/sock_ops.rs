@@ -12,7 +12,8 @@ use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, looks, loopback, real_loop, turns_in, watched,
+    Trace, Waiting, audited, complete, counted_fds, in_a_loop, looks, loopback, on_real_time,
+    real_loop, turns_in, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -51,258 +52,228 @@ fn dup_onto(descriptor: &Socket, number: i32) {
 
 #[test]
 fn what_is_there_is_received_at_once_and_the_rest_is_waited_for() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (near, far) = pair();
+        far.send(b"hello").unwrap();
+        assert_eq!(handle.sock_recv(&near, 100).await.unwrap(), b"hello");
+        let receiver = create_task(async move {
             let handle = get_running_loop();
-            let (near, far) = pair();
-            far.send(b"hello").unwrap();
-            assert_eq!(handle.sock_recv(&near, 100).await.unwrap(), b"hello");
-            let receiver = create_task(async move {
-                let handle = get_running_loop();
-                let mut buffer = [0; 3];
-                let count = handle.sock_recv_into(&near, &mut buffer).await.unwrap();
-                let rest = handle.sock_recv(&near, 100).await.unwrap();
-                let end = handle.sock_recv(&near, 100).await.unwrap();
-                (count, buffer, rest, end)
-            });
-            yield_now().await;
-            assert_eq!(handle.metrics().sources, 1);
-            far.send(b"later").unwrap();
-            drop(far);
-            let (count, buffer, rest, end) = receiver.await.unwrap();
-            assert_eq!((count, &buffer), (3, b"lat"));
-            assert_eq!((&rest[..], &end[..]), (&b"er"[..], &b""[..]));
-            assert_eq!(handle.metrics().sources, 0);
+            let mut buffer = [0; 3];
+            let count = handle.sock_recv_into(&near, &mut buffer).await.unwrap();
+            let rest = handle.sock_recv(&near, 100).await.unwrap();
+            let end = handle.sock_recv(&near, 100).await.unwrap();
+            (count, buffer, rest, end)
         });
-    }));
+        yield_now().await;
+        assert_eq!(handle.metrics().sources, 1);
+        far.send(b"later").unwrap();
+        drop(far);
+        let (count, buffer, rest, end) = receiver.await.unwrap();
+        assert_eq!((count, &buffer), (3, b"lat"));
+        assert_eq!((&rest[..], &end[..]), (&b"er"[..], &b""[..]));
+        assert_eq!(handle.metrics().sources, 0);
+    });
 }
 
 #[test]
 fn ten_megabytes_go_through_and_the_socket_is_let_go_of() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = pair();
-            let bytes: Vec<u8> = (0..10_000_000_u32).map(|n| (n % 251) as u8).collect();
-            let sent = bytes.clone();
-            let sender = create_task(async move {
-                let handle = get_running_loop();
-                handle.sock_sendall(&near, &sent).await.unwrap();
-            });
+    in_a_loop(async || {
+        let (near, far) = pair();
+        let bytes: Vec<u8> = (0..10_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let sent = bytes.clone();
+        let sender = create_task(async move {
             let handle = get_running_loop();
-            let mut got = Vec::new();
-            loop {
-                let part = handle.sock_recv(&far, 65_536).await.unwrap();
-                if part.is_empty() {
-                    break;
-                }
-                got.extend(part);
-            }
-            sender.await.unwrap();
-            assert!(got == bytes);
-            assert_eq!(handle.metrics().sources, 0);
+            handle.sock_sendall(&near, &sent).await.unwrap();
         });
-    }));
+        let handle = get_running_loop();
+        let mut got = Vec::new();
+        loop {
+            let part = handle.sock_recv(&far, 65_536).await.unwrap();
+            if part.is_empty() {
+                break;
+            }
+            got.extend(part);
+        }
+        sender.await.unwrap();
+        assert!(got == bytes);
+        assert_eq!(handle.metrics().sources, 0);
+    });
 }
 
 #[test]
 fn datagrams_come_with_their_senders() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let udp = || {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket.bind(&loopback().into()).unwrap();
+            let address = socket.local_addr().unwrap();
+            (socket, address)
+        };
+        let ((one, one_address), (other, other_address)) = (udp(), udp());
+        let receiver = create_task(async move {
             let handle = get_running_loop();
-            let udp = || {
-                let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-                socket.set_nonblocking(true).unwrap();
-                socket.bind(&loopback().into()).unwrap();
-                let address = socket.local_addr().unwrap();
-                (socket, address)
-            };
-            let ((one, one_address), (other, other_address)) = (udp(), udp());
-            let receiver = create_task(async move {
-                let handle = get_running_loop();
-                let first = handle.sock_recvfrom(&other, 100).await.unwrap();
-                let mut buffer = [0; 3];
-                let second = handle.sock_recvfrom_into(&other, &mut buffer).await;
-                (first, second.unwrap(), buffer)
-            });
-            yield_now().await;
-            for text in [&b"first"[..], b"second"] {
-                let sent = handle.sock_sendto(&one, text, &other_address).await;
-                assert_eq!(sent.unwrap(), text.len());
-            }
-            let ((first, from), (count, _), buffer) = receiver.await.unwrap();
-            assert_eq!((&first[..], from), (&b"first"[..], one_address));
-            // What is longer than the buffer is cut.
-            assert_eq!((count, &buffer), (3, b"sec"));
+            let first = handle.sock_recvfrom(&other, 100).await.unwrap();
+            let mut buffer = [0; 3];
+            let second = handle.sock_recvfrom_into(&other, &mut buffer).await;
+            (first, second.unwrap(), buffer)
         });
-    }));
+        yield_now().await;
+        for text in [&b"first"[..], b"second"] {
+            let sent = handle.sock_sendto(&one, text, &other_address).await;
+            assert_eq!(sent.unwrap(), text.len());
+        }
+        let ((first, from), (count, _), buffer) = receiver.await.unwrap();
+        assert_eq!((&first[..], from), (&b"first"[..], one_address));
+        // What is longer than the buffer is cut.
+        assert_eq!((count, &buffer), (3, b"sec"));
+    });
 }
 
 #[test]
 fn a_client_connects_and_is_accepted() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let (listener, address) = listening(8);
-            let acceptor =
-                create_task(
-                    async move { get_running_loop().sock_accept(&listener).await.unwrap() },
-                );
-            yield_now().await;
-            let client = client();
-            handle.sock_connect(&client, &address).await.unwrap();
-            let (server, from) = acceptor.await.unwrap();
-            assert_eq!(from, client.local_addr().unwrap());
-            assert!(server.nonblocking().unwrap());
-            handle.sock_sendall(&server, b"!").await.unwrap();
-            assert_eq!(handle.sock_recv(&client, 8).await.unwrap(), b"!");
-            // A loop's own connection from a connected socket.
-            let stream = callsoon::net::TcpStream::from_std(client.into()).unwrap();
-            stream.write_all(b"?").await.unwrap();
-            assert_eq!(handle.sock_recv(&server, 8).await.unwrap(), b"?");
-            assert_eq!(handle.metrics().sources, 1);
-        });
-    }));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (listener, address) = listening(8);
+        let acceptor =
+            create_task(async move { get_running_loop().sock_accept(&listener).await.unwrap() });
+        yield_now().await;
+        let client = client();
+        handle.sock_connect(&client, &address).await.unwrap();
+        let (server, from) = acceptor.await.unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        assert!(server.nonblocking().unwrap());
+        handle.sock_sendall(&server, b"!").await.unwrap();
+        assert_eq!(handle.sock_recv(&client, 8).await.unwrap(), b"!");
+        // A loop's own connection from a connected socket.
+        let stream = callsoon::net::TcpStream::from_std(client.into()).unwrap();
+        stream.write_all(b"?").await.unwrap();
+        assert_eq!(handle.sock_recv(&server, 8).await.unwrap(), b"?");
+        assert_eq!(handle.metrics().sources, 1);
+    });
 }
 
 #[test]
 fn e2_a_refused_connection_is_an_error_and_leaves_nothing_registered() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let (gone, address) = listening(1);
-            drop(gone);
-            let client = client();
-            let error = handle.sock_connect(&client, &address).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            assert_eq!(handle.metrics().sources, 0);
-        });
-    }));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (gone, address) = listening(1);
+        drop(gone);
+        let client = client();
+        let error = handle.sock_connect(&client, &address).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(handle.metrics().sources, 0);
+    });
 }
 
 #[test]
 fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            // A full backlog leaves further clients waiting.
-            let (_listener, address) = listening(0);
-            let mut pending = Vec::new();
-            let client = loop {
-                let client = client();
-                let mut attempt = Waiting::new(handle.sock_connect(&client, &address));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        // A full backlog leaves further clients waiting.
+        let (_listener, address) = listening(0);
+        let mut pending = Vec::new();
+        let client = loop {
+            let client = client();
+            let mut attempt = Waiting::new(handle.sock_connect(&client, &address));
+            if attempt.poll().is_none() {
+                looks(2).await;
                 if attempt.poll().is_none() {
-                    looks(2).await;
-                    if attempt.poll().is_none() {
-                        assert_eq!(handle.metrics().sources, 1);
-                        drop(attempt);
-                        break client;
-                    }
+                    assert_eq!(handle.metrics().sources, 1);
+                    drop(attempt);
+                    break client;
                 }
-                drop(attempt);
-                pending.push(client);
-                assert!(pending.len() < 100, "the backlog has no end");
-            };
-            assert_eq!(handle.metrics().sources, 0);
-            let open = counted_fds();
-            drop(client);
-            assert_eq!(counted_fds(), open - 1);
-        });
-    }));
+            }
+            drop(attempt);
+            pending.push(client);
+            assert!(pending.len() < 100, "the backlog has no end");
+        };
+        assert_eq!(handle.metrics().sources, 0);
+        let open = counted_fds();
+        drop(client);
+        assert_eq!(counted_fds(), open - 1);
+    });
 }
 
 #[test]
 fn a_dropped_operation_does_not_break_the_next_one() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let (near, far) = pair();
-            // Dropped while it waits.
-            drop(Waiting::begun(handle.sock_recv(&near, 8)));
-            assert_eq!(handle.metrics().sources, 0);
-            // Dropped after its event has come, before it could use it: nothing is lost.
-            let waiting = Waiting::begun(handle.sock_recv(&near, 8));
-            far.send(b"kept").unwrap();
-            while !waiting.is_woken() {
-                yield_now().await;
-            }
-            drop(waiting);
-            assert_eq!(handle.metrics().sources, 0);
-            assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"kept");
-            // A second one in the same direction waits beside the first, which goes.
-            let first = Waiting::begun(handle.sock_recv(&near, 8));
-            let mut second = Waiting::begun(handle.sock_recv(&near, 8));
-            drop(first);
-            far.send(b"for the second").unwrap();
-            while !second.is_woken() {
-                yield_now().await;
-            }
-            assert_eq!(second.poll().unwrap().unwrap(), b"for the ");
-            drop(second);
-            assert_eq!(handle.metrics().sources, 0);
-        });
-    }));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (near, far) = pair();
+        // Dropped while it waits.
+        drop(Waiting::begun(handle.sock_recv(&near, 8)));
+        assert_eq!(handle.metrics().sources, 0);
+        // Dropped after its event has come, before it could use it: nothing is lost.
+        let waiting = Waiting::begun(handle.sock_recv(&near, 8));
+        far.send(b"kept").unwrap();
+        while !waiting.is_woken() {
+            yield_now().await;
+        }
+        drop(waiting);
+        assert_eq!(handle.metrics().sources, 0);
+        assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"kept");
+        // A second one in the same direction waits beside the first, which goes.
+        let first = Waiting::begun(handle.sock_recv(&near, 8));
+        let mut second = Waiting::begun(handle.sock_recv(&near, 8));
+        drop(first);
+        far.send(b"for the second").unwrap();
+        while !second.is_woken() {
+            yield_now().await;
+        }
+        assert_eq!(second.poll().unwrap().unwrap(), b"for the ");
+        drop(second);
+        assert_eq!(handle.metrics().sources, 0);
+    });
 }
 
 #[test]
 fn a_cancelled_task_s_operation_lets_go_at_once() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let (near, far) = pair();
-            let near = Rc::new(near);
-            let task = create_task({
-                let near = Rc::clone(&near);
-                async move { get_running_loop().sock_recv(&near, 8).await }
-            });
-            yield_now().await;
-            task.cancel();
-            assert!(task.await.is_err());
-            assert_eq!(handle.metrics().sources, 0);
-            far.send(b"x").unwrap();
-            assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"x");
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (near, far) = pair();
+        let near = Rc::new(near);
+        let task = create_task({
+            let near = Rc::clone(&near);
+            async move { get_running_loop().sock_recv(&near, 8).await }
         });
-    }));
+        yield_now().await;
+        task.cancel();
+        assert!(task.await.is_err());
+        assert_eq!(handle.metrics().sources, 0);
+        far.send(b"x").unwrap();
+        assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"x");
+    });
 }
 
 #[test]
 fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let (near, stale_far) = pair();
-            drop(Waiting::begun(handle.sock_recv(&near, 8)));
-            // The same number as another socket, while a copy keeps the old one open.
-            let copy = near.try_clone().unwrap();
-            let (fresh, fresh_far) = pair();
-            dup_onto(&fresh, near.as_raw_fd());
-            drop(fresh);
-            stale_far.send(b"stale").unwrap();
-            let mut waiting = Waiting::begun(handle.sock_recv(&near, 8));
-            looks(10).await;
-            assert!(!waiting.is_woken());
-            fresh_far.send(b"fresh").unwrap();
-            while !waiting.is_woken() {
-                yield_now().await;
-            }
-            assert_eq!(waiting.poll().unwrap().unwrap(), b"fresh");
-            drop((waiting, copy));
-        });
-    }));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let (near, stale_far) = pair();
+        drop(Waiting::begun(handle.sock_recv(&near, 8)));
+        // The same number as another socket, while a copy keeps the old one open.
+        let copy = near.try_clone().unwrap();
+        let (fresh, fresh_far) = pair();
+        dup_onto(&fresh, near.as_raw_fd());
+        drop(fresh);
+        stale_far.send(b"stale").unwrap();
+        let mut waiting = Waiting::begun(handle.sock_recv(&near, 8));
+        looks(10).await;
+        assert!(!waiting.is_woken());
+        fresh_far.send(b"fresh").unwrap();
+        while !waiting.is_woken() {
+            yield_now().await;
+        }
+        assert_eq!(waiting.poll().unwrap().unwrap(), b"fresh");
+        drop((waiting, copy));
+    });
 }
 
 #[test]
 fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, far) = pair();
         let handle = event_loop.handle();
         let mut waiting = complete(&event_loop, async {
@@ -324,14 +295,12 @@ fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
             }
         });
         assert_eq!(again.poll().unwrap().unwrap(), b"y");
-    }));
+    });
 }
 
 #[test]
 fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let handle = get_running_loop();
@@ -371,7 +340,7 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
             t.push(handle.metrics().sources);
         });
         trace.expect(["the callback", "1", "0"]);
-    }));
+    });
 }
 
 #[test]
@@ -405,8 +374,7 @@ fn debug_mode_refuses_a_blocking_socket() {
 
 #[test]
 fn operations_on_a_closed_loop_and_absurd_sizes_are_errors() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let handle = event_loop.handle();
         let (near, _far) = pair();
         complete(&event_loop, async {
@@ -419,47 +387,41 @@ fn operations_on_a_closed_loop_and_absurd_sizes_are_errors() {
             let error = handle.sock_recv(&near, 8).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConnected);
         });
-    }));
+    });
 }
 
 #[test]
 fn f3_a_socket_that_is_always_ready_lets_others_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = pair_of(Type::DGRAM);
-            let others = create_task(async {
-                let mut turns = 0_u32;
-                loop {
-                    yield_now().await;
-                    turns += 1;
-                    if turns == 5 {
-                        return;
-                    }
+    in_a_loop(async || {
+        let (near, far) = pair_of(Type::DGRAM);
+        let others = create_task(async {
+            let mut turns = 0_u32;
+            loop {
+                yield_now().await;
+                turns += 1;
+                if turns == 5 {
+                    return;
                 }
-            });
-            let handle = get_running_loop();
-            for _ in 0..1000 {
-                handle.sock_sendall(&near, b"x").await.unwrap();
-                handle.sock_recv(&far, 8).await.unwrap();
             }
-            assert!(others.done());
         });
-    }));
+        let handle = get_running_loop();
+        for _ in 0..1000 {
+            handle.sock_sendall(&near, b"x").await.unwrap();
+            handle.sock_recv(&far, 8).await.unwrap();
+        }
+        assert!(others.done());
+    });
 }
 
 #[test]
 fn a_server_s_address_family_must_be_the_socket_s() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            let address: SocketAddr = "[::1]:9".parse().unwrap();
-            let error = handle
-                .sock_connect(&client(), &address.into())
-                .await
-                .unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
-        });
-    }));
+    in_a_loop(async || {
+        let handle = get_running_loop();
+        let address: SocketAddr = "[::1]:9".parse().unwrap();
+        let error = handle
+            .sock_connect(&client(), &address.into())
+            .await
+            .unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));
+    });
 }

@@ -10,20 +10,18 @@ use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection, s
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, forget, loopback, real_loop, reset, std_pair, until, watched,
+    Trace, Waiting, complete, forget, loopback, on_real_time, reset, std_pair, until,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             test(trace.clone()).await;
             let event_loop = get_running_loop();
             until(|| event_loop.metrics().sources == 0).await;
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 async fn stream() -> (StreamReader, StreamWriter, StdStream) {

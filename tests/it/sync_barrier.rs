@@ -6,9 +6,7 @@ use std::rc::Rc;
 use callsoon::sync::{Barrier, BrokenBarrier};
 use callsoon::{EventLoop, create_task, yield_now};
 
-use crate::support::{
-    EvilWaker, Touch, Trace, Waiting, audited, complete, panic_text, virtual_loop,
-};
+use crate::support::{EvilWaker, Touch, Waiting, audited, complete, on_virtual_time, panic_text};
 
 /// Runs `n` tasks to their end.
 fn in_tasks(event_loop: &EventLoop, n: usize, task: impl AsyncFn(usize) + Clone + 'static) {
@@ -27,9 +25,7 @@ fn in_tasks(event_loop: &EventLoop, n: usize, task: impl AsyncFn(usize) + Clone 
 
 #[test]
 fn all_go_on_together_with_indices_in_the_order_in_which_they_came() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(3));
         let (b, t) = (Rc::clone(&barrier), trace.clone());
         in_tasks(&event_loop, 3, async move |n| {
@@ -209,9 +205,7 @@ fn a_broken_barrier_that_is_reset_with_parties_inside_waits_for_them_to_go() {
 /// asyncio's `test_reset_barrier_when_tasks_half_draining`.
 #[test]
 fn reset_while_draining_sends_away_those_who_have_not_gone_yet() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(5));
         let (b, t, gone) = (Rc::clone(&barrier), trace.clone(), Rc::new(Cell::new(0)));
         in_tasks(&event_loop, 5, async move |_| match b.wait().await {
@@ -232,9 +226,7 @@ fn reset_while_draining_sends_away_those_who_have_not_gone_yet() {
 /// do not notice.
 #[test]
 fn reset_by_the_last_one_out_does_not_reach_those_who_stand_outside() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(5));
         let (b, t, count) = (Rc::clone(&barrier), trace.clone(), Rc::new(Cell::new(0)));
         in_tasks(&event_loop, 5, async move |_| {
@@ -255,9 +247,7 @@ fn reset_by_the_last_one_out_does_not_reach_those_who_stand_outside() {
 /// asyncio's `test_reset_barrier_when_tasks_half_draining_half_blocking`.
 #[test]
 fn reset_while_draining_leaves_those_outside_to_the_next_meeting() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(5));
         let (b, t, count) = (Rc::clone(&barrier), trace.clone(), Rc::new(Cell::new(0)));
         in_tasks(&event_loop, 5, async move |_| {
@@ -279,9 +269,7 @@ fn reset_while_draining_leaves_those_outside_to_the_next_meeting() {
 /// asyncio's `test_abort_barrier_when_exception_then_resetting`.
 #[test]
 fn a_second_barrier_lets_all_agree_on_the_reset_of_a_broken_one() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (one, two) = (Rc::new(Barrier::new(5)), Rc::new(Barrier::new(5)));
         let (b, t) = (Rc::clone(&one), trace.clone());
         in_tasks(&event_loop, 5, async move |_| {
@@ -339,9 +327,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
 
 #[test]
 fn one_task_meets_itself_nowhere_and_a_second_one_is_enough() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let barrier = Rc::new(Barrier::new(2));
         let rounds = Rc::new(Cell::new(0));
         let (b, r) = (barrier, Rc::clone(&rounds));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use callsoon::sync::{Condition, Lock, LockGuard};
 use callsoon::{create_task, sleep, yield_now};
 
-use crate::support::{EvilWaker, Trace, Waiting, audited, complete, virtual_loop};
+use crate::support::{EvilWaker, Waiting, audited, complete, on_virtual_time};
 
 /// A waiter that has given its lock back and stands in the condition's line.
 fn begun<'a>(condition: &'a Condition, lock: &'a Lock<u32>) -> Waiting<'a, LockGuard<'a, u32>> {
@@ -36,9 +36,7 @@ fn waiting_releases_the_lock_and_gets_it_back() {
 
 #[test]
 fn notify_wakes_as_many_as_it_says_in_their_order_and_never_the_same_twice() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (shared, t) = (Rc::new((Lock::new(()), Condition::new())), trace.clone());
         complete(&event_loop, async move {
             let tasks: Vec<_> = (0..5)
@@ -135,9 +133,7 @@ fn several_conditions_share_one_lock() {
 
 #[test]
 fn a_callback_notifies_without_the_lock() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let shared = Rc::new((Lock::new(0), Condition::new()));
         let later = Rc::clone(&shared);
         event_loop.call_later(Duration::from_secs(1), move || later.1.notify(1));
@@ -206,9 +202,7 @@ fn n1_a_notified_waiter_that_is_dropped_while_it_waits_for_the_lock_notifies_the
 
 #[test]
 fn n1_a_cancelled_task_does_not_hold_the_lock_and_others_go_on() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (shared, t) = (Rc::new((Lock::new(()), Condition::new())), trace.clone());
         complete(&event_loop, async move {
             let waiter = |name: &'static str| {

@@ -7,7 +7,7 @@ use callsoon::sync::Event;
 use callsoon::{create_task, yield_now};
 
 use crate::support::{
-    CountingWaker, EvilWaker, Touch, Trace, Waiting, audited, complete, virtual_loop,
+    CountingWaker, EvilWaker, Touch, Waiting, audited, complete, on_virtual_time,
 };
 
 #[test]
@@ -26,9 +26,7 @@ fn a_set_event_is_passed_without_suspending() {
 
 #[test]
 fn set_wakes_all_who_wait_in_their_order_behind_what_was_queued_before() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (event, t) = (Rc::new(Event::new()), trace.clone());
         complete(&event_loop, async move {
             let waiter = |name: &'static str| {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use callsoon::sync::{Lock, LockGuard, NotLocked};
 use callsoon::{create_task, yield_now};
 
-use crate::support::{EvilWaker, Touch, Trace, Waiting, audited, complete, virtual_loop};
+use crate::support::{
+    EvilWaker, Touch, Trace, Waiting, audited, complete, on_virtual_time, virtual_loop,
+};
 
 #[test]
 fn a_free_lock_is_acquired_without_suspending_and_needs_no_loop() {
@@ -23,9 +25,7 @@ fn a_free_lock_is_acquired_without_suspending_and_needs_no_loop() {
 
 #[test]
 fn waiters_get_the_lock_in_the_order_in_which_they_came() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let lock = Rc::new(Lock::new(()));
         let tasks: Vec<_> = (0..3)
             .map(|n| {
@@ -57,9 +57,7 @@ fn waiters_get_the_lock_in_the_order_in_which_they_came() {
 
 #[test]
 fn who_releases_and_acquires_again_goes_behind_those_who_wait() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let lock = Rc::new(Lock::new(()));
         let (l, t) = (Rc::clone(&lock), trace.clone());
         complete(&event_loop, async move {
@@ -186,9 +184,7 @@ fn n1_a_waiter_cancelled_in_line_is_passed_over() {
 
 #[test]
 fn n1_cancelled_tasks_lose_no_lock_whether_granted_or_not() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let lock = Rc::new(Lock::new(()));
         let (l, t) = (Rc::clone(&lock), trace.clone());
         complete(&event_loop, async move {
@@ -293,9 +289,7 @@ fn a5_a_waker_whose_clone_releases_the_lock_finds_its_owner_holding_it() {
 
 #[test]
 fn a5_a_waker_that_panics_goes_to_the_exception_handler_and_not_to_who_releases() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let lock = Rc::new(Lock::new(()));
         let evil = EvilWaker::new(|touch| {
             assert!(touch != Touch::Wake, "on purpose");
@@ -327,9 +321,7 @@ fn tasks_of_two_loops_of_one_thread_share_a_lock() {
 
 #[test]
 fn a_closed_loop_gives_back_what_its_tasks_held_and_waited_for() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let lock = Rc::new(Lock::new(()));
         for _ in 0..3 {
             let l = Rc::clone(&lock);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use callsoon::sync::{BoundedSemaphore, Semaphore, SemaphoreGuard, TooManyPermits};
 use callsoon::{create_task, yield_now};
 
-use crate::support::{EvilWaker, Trace, Waiting, audited, complete, panic_text, virtual_loop};
+use crate::support::{EvilWaker, Waiting, audited, complete, on_virtual_time, panic_text};
 
 #[test]
 fn permits_are_taken_without_suspending_while_there_are_any() {
@@ -27,9 +27,7 @@ fn permits_are_taken_without_suspending_while_there_are_any() {
 
 #[test]
 fn waiters_get_permits_in_the_order_in_which_they_came() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let semaphore = Rc::new(Semaphore::new(2));
         let tasks: Vec<_> = (0..5)
             .map(|n| {
@@ -122,9 +120,7 @@ fn n1_when_the_first_gives_up_those_behind_it_get_what_was_too_little_for_it() {
 
 #[test]
 fn n1_cancelled_tasks_lose_no_permit() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|_, event_loop| {
         let semaphore = Rc::new(Semaphore::new(1));
         let s = Rc::clone(&semaphore);
         complete(&event_loop, async move {

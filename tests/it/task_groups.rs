@@ -1,6 +1,7 @@
 //! Chapter 7c: `task_group`, `TaskGroup`, `for_each_limit`; and of chapter 25 what eager children do in them.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -9,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use callsoon::{
-    CancelOrigin, FailureCause, GroupError, Task, TaskGroup, catch_cancelled, create_task,
+    CancelOrigin, FailureCause, GroupError, Outcome, Task, TaskGroup, catch_cancelled, create_task,
     current_task, for_each_limit, get_running_loop, sleep, task_builder, task_group, timeout,
     yield_now,
 };
@@ -40,7 +41,7 @@ async fn bad(seconds: f64, text: &'static str) -> Result<(), &'static str> {
 }
 
 /// Says how a group ended.
-fn say<T: std::fmt::Debug>(story: &Story, ended: Result<T, GroupError>) {
+fn say<T: Debug>(story: &Story, ended: Result<T, GroupError>) {
     match ended {
         Ok(value) => story.say(format!("group: {value:?}")),
         Err(GroupError::Failed(failures)) => {
@@ -57,17 +58,33 @@ fn say<T: std::fmt::Debug>(story: &Story, ended: Result<T, GroupError>) {
     }
 }
 
+/// Runs a group and says how it ended.
+async fn group_says<R: Outcome<Value: Debug>>(
+    story: &Story,
+    body: impl AsyncFnOnce(&TaskGroup) -> R,
+) {
+    say(story, task_group(body).await);
+}
+
+/// Runs a task, cancels it after a time, and says how it ended.
+async fn cut_short(story: &Story, time: Duration, parent: impl Future<Output = ()> + 'static) {
+    let parent = create_task(parent);
+    sleep(time).await;
+    parent.cancel_with("enough");
+    story.say(outcome(parent.await));
+}
+
 #[test]
 fn a_group_waits_for_all_children_and_gives_the_bodys_value() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.create_task(child(story, "a", 2.0, 0.0));
                 group.create_task(child(story, "b", 1.0, 0.0));
                 story.say(format!("{} children", group.len()));
                 Ok::<_, io::Error>(7)
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "0: 2 children",
@@ -99,7 +116,7 @@ fn m2_a_group_of_nothing_is_over_at_once() {
 fn children_that_start_children_while_the_group_waits_are_waited_for_too() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let (g, s) = (group.clone(), story.clone());
                 group.create_task(async move {
                     sleep(SECOND).await;
@@ -111,8 +128,8 @@ fn children_that_start_children_while_the_group_waits_are_waited_for_too() {
                     s.say("child is done");
                 });
                 story.say("body is done");
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "0: body is done",
@@ -156,12 +173,11 @@ fn a_failing_child_cancels_the_others_and_the_body_and_every_error_is_told() {
 fn a_child_that_fails_after_the_body_has_ended_cancels_the_others() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 group.create_task(bad(1.0, "no"));
                 group.create_task(child(story, "a", 9.0, 1.0));
             })
             .await;
-            say(story, ended);
         },
         [
             "1: a is cancelled: another part of its task group has failed",
@@ -204,13 +220,13 @@ fn an_error_of_the_body_cancels_the_children_and_is_told_with_theirs() {
 fn a_child_that_is_cancelled_by_itself_is_no_failure() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let alone = group.create_task(child(story, "alone", 9.0, 0.0));
                 group.create_task(child(story, "other", 2.0, 0.0));
                 sleep(SECOND).await;
                 alone.cancel_with("you");
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "1: alone is cancelled: you",
@@ -225,13 +241,13 @@ fn a_child_that_is_cancelled_by_itself_is_no_failure() {
 fn a_body_that_awaits_a_cancelled_child_hears_of_it_and_goes_on() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let alone = group.create_task(pending::<()>());
                 alone.cancel_with("you");
                 story.say(outcome(alone.await));
                 story.say(current_task().unwrap().cancelling());
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         ["0: the task was cancelled: you", "0: 0", "0: group: ()"],
     );
@@ -243,12 +259,12 @@ fn cancelling_the_parent_cancels_the_children_once_and_waits_for_them() {
         async |story| {
             let s = story.clone();
             let mut parent = create_task(async move {
-                let ended = task_group(async |group| {
+                group_says(&s, async |group| {
                     group.create_task(child(&s, "a", 9.0, 1.0));
                     group.create_task(child(&s, "b", 9.0, 3.0));
                     s.clone().worker("body", 9.0, 0.0).await;
-                });
-                say(&s, ended.await);
+                })
+                .await;
             });
             sleep(SECOND).await;
             parent.cancel_with("enough");
@@ -274,16 +290,13 @@ fn cancelling_a_parent_whose_body_has_ended_is_the_same() {
     told(
         async |story| {
             let s = story.clone();
-            let parent = create_task(async move {
-                let ended: Unit = task_group(async |group| {
+            let parent = async move {
+                group_says(&s, async |group| {
                     group.create_task(child(&s, "a", 9.0, 1.0));
                 })
                 .await;
-                say(&s, ended);
-            });
-            sleep(SECOND).await;
-            parent.cancel_with("enough");
-            story.say(outcome(parent.await));
+            };
+            cut_short(story, SECOND, parent).await;
         },
         [
             "1: a is cancelled: enough",
@@ -298,21 +311,18 @@ fn errors_go_before_the_cancellation_of_the_parent_which_comes_at_its_next_suspe
     told(
         async |story| {
             let s = story.clone();
-            let parent = create_task(async move {
-                let ended: Unit = task_group(async |group| {
+            let parent = async move {
+                group_says(&s, async |group| {
                     group.create_task(async {
                         drop(catch_cancelled(pending::<()>()).await);
                         Err::<(), _>("could not save")
                     });
                 })
                 .await;
-                say(&s, ended);
                 yield_now().await;
                 s.say("not reached");
-            });
-            sleep(SECOND).await;
-            parent.cancel_with("enough");
-            story.say(outcome(parent.await));
+            };
+            cut_short(story, SECOND, parent).await;
         },
         [
             "1: group failed: could not save",
@@ -326,19 +336,16 @@ fn a_parent_that_is_cancelled_while_a_failure_is_cleaned_up_gets_the_failure() {
     told(
         async |story| {
             let s = story.clone();
-            let parent = create_task(async move {
-                let ended: Unit = task_group(async |group| {
+            let parent = async move {
+                group_says(&s, async |group| {
                     group.create_task(bad(1.0, "broken"));
                     group.create_task(child(&s, "a", 9.0, 2.0));
                 })
                 .await;
-                say(&s, ended);
                 sleep(SECOND).await;
                 s.say("not reached");
-            });
-            sleep(2 * SECOND).await;
-            parent.cancel_with("enough");
-            story.say(outcome(parent.await));
+            };
+            cut_short(story, 2 * SECOND, parent).await;
         },
         [
             "1: a is cancelled: another part of its task group has failed",
@@ -384,7 +391,7 @@ fn an_inner_groups_failure_is_one_failure_of_the_outer_one() {
 fn a_group_inside_the_body_of_another_fails_alone_where_its_error_is_handled() {
     told(
         async |story| {
-            let ended = task_group(async |outer| {
+            group_says(story, async |outer| {
                 outer.create_task(child(story, "uncle", 3.0, 0.0));
                 let inner: Unit = task_group(async |inner| {
                     inner.create_task(bad(1.0, "deep"));
@@ -394,8 +401,8 @@ fn a_group_inside_the_body_of_another_fails_alone_where_its_error_is_handled() {
                 say(story, inner);
                 assert_eq!(current_task().unwrap().cancelling(), 0);
                 sleep(SECOND).await;
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         ["1: group failed: deep", "3: uncle is done", "3: group: ()"],
     );
@@ -407,7 +414,7 @@ fn failures_of_both_an_inner_and_an_outer_group_at_once_are_both_told() {
         async |story| {
             let s = story.clone();
             let parent = create_task(async move {
-                let ended: Unit = task_group(async |outer| {
+                group_says(&s, async |outer| {
                     outer.create_task(bad(1.0, "outer"));
                     let inner: Unit = task_group(async |inner| {
                         inner.create_task(bad(1.0, "inner"));
@@ -418,7 +425,6 @@ fn failures_of_both_an_inner_and_an_outer_group_at_once_are_both_told() {
                     inner
                 })
                 .await;
-                say(&s, ended);
                 assert_eq!(current_task().unwrap().cancelling(), 0);
                 sleep(SECOND).await;
                 s.say("goes on");
@@ -438,7 +444,7 @@ fn failures_of_both_an_inner_and_an_outer_group_at_once_are_both_told() {
 fn an_outer_failure_cancels_an_inner_group_and_its_children() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |outer| {
+            group_says(story, async |outer| {
                 outer.create_task(bad(1.0, "outer"));
                 let inner: Unit = task_group(async |inner| {
                     inner.create_task(child(story, "a", 9.0, 1.0));
@@ -448,7 +454,6 @@ fn an_outer_failure_cancels_an_inner_group_and_its_children() {
                 say(story, inner);
             })
             .await;
-            say(story, ended);
         },
         [
             "1: a is cancelled: another part of its task group has failed",
@@ -551,7 +556,7 @@ fn a_group_that_shuts_down_takes_no_children() {
         async |story| {
             let keeper = Rc::new(RefCell::new(None::<TaskGroup>));
             let kept = Rc::clone(&keeper);
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 *kept.borrow_mut() = Some(group.clone());
                 let (g, s) = (group.clone(), story.clone());
                 group.create_task(bad(1.0, "no"));
@@ -569,7 +574,6 @@ fn a_group_that_shuts_down_takes_no_children() {
                 cancelled.resume().await;
             })
             .await;
-            say(story, ended);
             let over = keeper.take().unwrap();
             assert!(over.try_create_task(async {}).is_err());
             let builder = task_builder().name("late").eager(true);
@@ -592,15 +596,15 @@ fn a_group_that_shuts_down_takes_no_children() {
 fn children_have_names_contexts_and_results() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let named = group.create_task_with(task_builder().name("scout"), async {
                     Ok::<_, io::Error>(current_task().unwrap().name())
                 });
                 let value = group.create_task(async { Ok::<_, io::Error>(6) });
                 assert_eq!(named.await.unwrap(), "scout");
                 Ok::<_, io::Error>(value.await.unwrap() + 1)
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         ["0: group: 7"],
     );
@@ -612,11 +616,10 @@ fn a_failed_childs_task_counts_as_cancelled() {
         async |story| {
             let failed = Rc::new(RefCell::new(None::<Task<()>>));
             let keep = Rc::clone(&failed);
-            let ended: Unit = task_group(async move |group| {
+            group_says(story, async move |group| {
                 *keep.borrow_mut() = Some(group.create_task(bad(1.0, "no")));
             })
             .await;
-            say(story, ended);
             story.say(ending(failed.borrow_mut().as_mut().unwrap()));
         },
         [
@@ -630,7 +633,7 @@ fn a_failed_childs_task_counts_as_cancelled() {
 fn a_failed_childs_end_cannot_be_taken_back() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 let failing = group.create_task(bad(1.0, "no"));
                 sleep(SECOND).await;
                 for _ in 0..3 {
@@ -639,7 +642,6 @@ fn a_failed_childs_end_cannot_be_taken_back() {
                 }
             })
             .await;
-            say(story, ended);
         },
         ["1: group failed: no"],
     );
@@ -649,13 +651,12 @@ fn a_failed_childs_end_cannot_be_taken_back() {
 fn a_body_that_awaits_a_failing_child_is_cancelled_there() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 let failing = group.create_task(bad(1.0, "no"));
                 story.say(outcome(failing.await));
                 story.say("not reached");
             })
             .await;
-            say(story, ended);
         },
         ["1: group failed: no"],
     );
@@ -665,7 +666,7 @@ fn a_body_that_awaits_a_failing_child_is_cancelled_there() {
 fn stopping_a_group_ends_children_and_body_without_an_error() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 group.create_task(child(story, "a", 9.0, 1.0));
                 let g = group.clone();
                 get_running_loop().call_later(SECOND, move || {
@@ -675,7 +676,6 @@ fn stopping_a_group_ends_children_and_body_without_an_error() {
                 story.clone().worker("body", 9.0, 0.0).await;
             })
             .await;
-            say(story, ended);
             assert_eq!(current_task().unwrap().cancelling(), 0);
         },
         [
@@ -692,20 +692,19 @@ fn stopping_a_group_ends_children_and_body_without_an_error() {
 fn a_group_stopped_by_its_body_gives_the_value_if_the_body_ends_by_itself() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.create_task(child(story, "never begun", 9.0, 1.0));
                 group.cancel();
                 Ok::<_, io::Error>("found")
-            });
-            say(story, ended.await);
-            let ended: Unit = task_group(async |group| {
+            })
+            .await;
+            group_says(story, async |group| {
                 group.create_task(child(story, "never begun", 9.0, 1.0));
                 group.cancel();
                 yield_now().await;
                 story.say("not reached");
             })
             .await;
-            say(story, ended);
         },
         [r#"0: group: "found""#, "0: group stopped"],
     );
@@ -715,7 +714,7 @@ fn a_group_stopped_by_its_body_gives_the_value_if_the_body_ends_by_itself() {
 fn a_group_is_stopped_by_a_child_and_the_child_goes_with_it() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 let (g, s) = (group.clone(), story.clone());
                 group.create_task(async move {
                     sleep(SECOND).await;
@@ -727,7 +726,6 @@ fn a_group_is_stopped_by_a_child_and_the_child_goes_with_it() {
                 group.create_task(child(story, "other", 9.0, 0.0));
             })
             .await;
-            say(story, ended);
         },
         [
             "1: goes on to its next suspension",
@@ -752,7 +750,7 @@ fn stopping_a_group_after_its_end_or_its_failure_does_nothing() {
             keeper.take().unwrap().cancel();
             yield_now().await;
             assert_eq!(current_task().unwrap().cancelling(), 0);
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 group.create_task(bad(1.0, "no"));
                 let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
                 group.cancel();
@@ -760,7 +758,6 @@ fn stopping_a_group_after_its_end_or_its_failure_does_nothing() {
                 cancelled.resume().await;
             })
             .await;
-            say(story, ended);
         },
         ["2: group failed: no"],
     );
@@ -775,13 +772,12 @@ fn a_cancellation_from_outside_is_not_lost_when_the_group_is_stopped_as_well() {
                 let handle = Rc::new(RefCell::new(None::<TaskGroup>));
                 let keep = Rc::clone(&handle);
                 let parent = create_task(async move {
-                    let ended: Unit = task_group(async |group| {
+                    group_says(&s, async |group| {
                         *keep.borrow_mut() = Some(group.clone());
                         group.create_task(child(&s, "a", 9.0, 1.0));
                         pending::<()>().await;
                     })
                     .await;
-                    say(&s, ended);
                     yield_now().await;
                     s.say("not reached");
                 });
@@ -813,12 +809,12 @@ fn a_cancellation_from_outside_is_not_lost_when_the_group_is_stopped_as_well() {
 fn the_value_of_a_body_that_keeps_on_is_given_when_the_group_was_stopped() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let g = group.clone();
                 get_running_loop().call_later(SECOND, move || g.cancel());
                 Ok::<_, io::Error>(story.clone().stubborn("body", 9.0, 1.0).await)
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "1: body ignores: cancelled: its task group was stopped",
@@ -860,7 +856,7 @@ fn a_group_that_is_dropped_half_way_asks_its_children_to_end() {
 fn an_eager_child_that_fails_does_not_cancel_the_body_before_its_next_suspension() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 let eager = || task_builder().eager(true);
                 let mut failed = group.create_task_with(eager(), async { Err::<(), _>("at once") });
                 story.say(format!("the body goes on: {}", ending(&mut failed)));
@@ -869,16 +865,15 @@ fn an_eager_child_that_fails_does_not_cancel_the_body_before_its_next_suspension
                 story.say("not reached");
             })
             .await;
-            say(story, ended);
             assert_eq!(current_task().unwrap().cancelling(), 0);
             yield_now().await;
             // A body that ends in the same step is not cancelled any more.
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 let builder = task_builder().eager(true);
                 group.create_task_with(builder, async { Err::<(), _>("at once") });
                 Ok::<_, io::Error>("the value")
-            });
-            say(story, ended.await);
+            })
+            .await;
             yield_now().await;
         },
         [
@@ -895,7 +890,7 @@ fn eager_children_that_end_at_once_are_done_and_cost_no_turn() {
         async |story| {
             let turns = || get_running_loop().metrics().turns;
             let before = turns();
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 for n in 0..100 {
                     let builder = task_builder().eager(true);
                     let mut task =
@@ -903,8 +898,8 @@ fn eager_children_that_end_at_once_are_done_and_cost_no_turn() {
                     assert_eq!(task.result().unwrap().unwrap(), n);
                     assert_eq!(group.len(), 0);
                 }
-            });
-            say(story, ended.await);
+            })
+            .await;
             assert_eq!(turns(), before);
         },
         ["0: group: ()"],
@@ -915,7 +910,7 @@ fn eager_children_that_end_at_once_are_done_and_cost_no_turn() {
 fn an_eager_child_may_stop_its_group_and_start_children() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 let (g, s) = (group.clone(), story.clone());
                 let builder = task_builder().eager(true);
                 group.create_task_with(builder, async move {
@@ -927,7 +922,6 @@ fn an_eager_child_may_stop_its_group_and_start_children() {
                 sleep(9 * SECOND).await;
             })
             .await;
-            say(story, ended);
         },
         [
             "0: the body goes on",
@@ -942,14 +936,14 @@ fn an_eager_child_may_stop_its_group_and_start_children() {
 fn a_limit_lets_children_begin_first_come_first_served() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(2);
                 for (name, work) in [("a", 2.0), ("b", 1.0), ("c", 1.0), ("d", 1.0)] {
                     group.create_task(child(story, name, work, 0.0));
                 }
                 assert_eq!(group.len(), 4);
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "1: b is done",
@@ -996,7 +990,7 @@ fn m2_a_limit_of_zero_is_one_and_the_largest_is_none() {
 fn a_limit_that_is_raised_lets_those_who_wait_begin() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(1);
                 for _ in 0..4 {
                     group.create_task(child(story, "child", 1.0, 0.0));
@@ -1006,8 +1000,8 @@ fn a_limit_that_is_raised_lets_those_who_wait_begin() {
                 sleep(SECOND / 4).await;
                 // Those who run go on.
                 group.set_limit(1);
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "1: child is done",
@@ -1023,7 +1017,7 @@ fn a_limit_that_is_raised_lets_those_who_wait_begin() {
 fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(1);
                 group.create_task(bad(1.0, "no"));
                 for _ in 0..3 {
@@ -1033,7 +1027,6 @@ fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
                 story.say("not reached: the body is cancelled");
             })
             .await;
-            say(story, ended);
         },
         ["1: group failed: no"],
     );
@@ -1043,7 +1036,7 @@ fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
 fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(1);
                 group.create_task(child(story, "a", 2.0, 0.0));
                 let b = group.create_task(child(story, "b", 1.0, 0.0));
@@ -1052,8 +1045,8 @@ fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
                 b.cancel();
                 yield_now().await;
                 assert_eq!(group.len(), 2);
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         ["2: a is done", "3: c is done", "3: group: ()"],
     );
@@ -1063,7 +1056,7 @@ fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
 fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(1);
                 group.create_task(child(story, "a", 1.0, 0.0));
                 // One who gives up must not take the room with it.
@@ -1085,7 +1078,6 @@ fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
                 });
             })
             .await;
-            say(story, ended);
         },
         [
             "1: a is done",
@@ -1100,7 +1092,7 @@ fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
 fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
     told(
         async |story| {
-            let ended = task_group(async |group| {
+            group_says(story, async |group| {
                 group.set_limit(1);
                 group.create_task(child(story, "a", 1.0, 0.0));
                 yield_now().await;
@@ -1118,8 +1110,8 @@ fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
                 });
                 story.say(outcome(first.await));
                 second.await.unwrap();
-            });
-            say(story, ended.await);
+            })
+            .await;
         },
         [
             "1: a is done",
@@ -1224,13 +1216,12 @@ fn cancelling_for_each_limit_cancels_what_runs() {
 fn children_that_all_fail_at_once_are_all_told_in_order() {
     told(
         async |story| {
-            let ended: Unit = task_group(async |group| {
+            group_says(story, async |group| {
                 for text in ["a", "b", "c"] {
                     group.create_task(bad(1.0, text));
                 }
             })
             .await;
-            say(story, ended);
         },
         ["1: group failed: a, b, c"],
     );
@@ -1261,10 +1252,10 @@ fn a_group_that_spawns_a_child_per_child_ends_when_all_have() {
             }
             let count = Rc::new(Cell::new(0));
             let counted = Rc::clone(&count);
-            let ended = task_group(async move |group| {
+            group_says(story, async move |group| {
                 group.create_task(tree(group.clone(), 9, counted));
-            });
-            say(story, ended.await);
+            })
+            .await;
             story.say(count.get());
         },
         ["0: group: ()", "0: 1023"],

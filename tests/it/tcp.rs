@@ -15,8 +15,9 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, sleep, yield_now};
 
 use crate::support::{
-    CountingWaker, Polls, Trace, audited, complete, counted_fds, fill, looks, loopback, one_turn,
-    poll_once, real_loop, reset, std_pair, stream_and_peer, stream_pair, until, watched,
+    CountingWaker, Polls, audited, complete, counted_fds, fill, in_a_loop, looks, loopback,
+    on_real_time, one_turn, poll_once, reset, std_pair, stream_and_peer, stream_pair, until,
+    watched,
 };
 
 /// More than any socket buffer takes, so that both sides have to wait for each other.
@@ -49,8 +50,7 @@ async fn read_test_bytes(stream: &TcpStream, buffer_size: usize) -> usize {
 
 #[test]
 fn two_tasks_of_one_loop_talk_to_each_other() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -74,14 +74,12 @@ fn two_tasks_of_one_loop_talk_to_each_other() {
             server.await.unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
@@ -104,14 +102,12 @@ fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
             }
         });
         trace.expect(["first reads a", "second reads b", "third reads c"]);
-    }));
+    });
 }
 
 #[test]
 fn readers_who_find_nothing_left_wait_on_in_their_order() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
@@ -134,14 +130,12 @@ fn readers_who_find_nothing_left_wait_on_in_their_order() {
             }
         });
         trace.expect(["first reads 1", "second reads 1", "third reads 1"]);
-    }));
+    });
 }
 
 #[test]
 fn several_acceptors_of_one_listener_get_one_client_each() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let listener = Rc::new(TcpListener::bind(loopback()).await.unwrap());
@@ -166,266 +160,229 @@ fn several_acceptors_of_one_listener_get_one_client_each() {
             }
         });
         trace.expect(["first serves 0", "second serves 1", "third serves 2"]);
-    }));
+    });
 }
 
 #[test]
 fn a_reader_that_gives_up_does_not_keep_the_others_waiting() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let stream = Rc::new(stream);
-            let reader = |stream: Rc<TcpStream>| async move {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).await.unwrap();
-                byte[0]
-            };
-            let first = create_task(reader(Rc::clone(&stream)));
-            let second = create_task(reader(Rc::clone(&stream)));
-            yield_now().await;
-            peer.write_all(b"z").unwrap();
-            // The event wakes both; the first is cancelled before it can use that.
-            first.cancel();
-            assert!(first.await.is_err());
-            assert_eq!(second.await.unwrap(), b'z');
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let stream = Rc::new(stream);
+        let reader = |stream: Rc<TcpStream>| async move {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).await.unwrap();
+            byte[0]
+        };
+        let first = create_task(reader(Rc::clone(&stream)));
+        let second = create_task(reader(Rc::clone(&stream)));
+        yield_now().await;
+        peer.write_all(b"z").unwrap();
+        // The event wakes both; the first is cancelled before it can use that.
+        first.cancel();
+        assert!(first.await.is_err());
+        assert_eq!(second.await.unwrap(), b'z');
+    });
 }
 
 #[test]
 fn the_halves_of_a_stream_work_side_by_side() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = stream_pair();
-            let echo = create_task(async move {
-                let (reader, writer) = far.split();
-                let mut buffer = [0; 1000];
-                while let Ok(count @ 1..) = reader.read(&mut buffer).await {
-                    writer.write_all(&buffer[..count]).await.unwrap();
-                }
-                writer.shutdown().unwrap();
-            });
-            let (reader, writer) = near.into_split();
-            let sender = create_task(async move {
-                writer
-                    .write_all(&test_bytes(TEN_MEGABYTES / 10))
-                    .await
-                    .unwrap();
-                // Dropping the half is what ends the writing, and with it the echo.
-            });
-            assert_eq!(
-                read_test_bytes(reader.stream(), 4096).await,
-                TEN_MEGABYTES / 10
-            );
-            sender.await.unwrap();
-            echo.await.unwrap();
+    in_a_loop(async || {
+        let (near, far) = stream_pair();
+        let echo = create_task(async move {
+            let (reader, writer) = far.split();
+            let mut buffer = [0; 1000];
+            while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+                writer.write_all(&buffer[..count]).await.unwrap();
+            }
+            writer.shutdown().unwrap();
         });
-    }));
+        let (reader, writer) = near.into_split();
+        let sender = create_task(async move {
+            writer
+                .write_all(&test_bytes(TEN_MEGABYTES / 10))
+                .await
+                .unwrap();
+            // Dropping the half is what ends the writing, and with it the echo.
+        });
+        assert_eq!(
+            read_test_bytes(reader.stream(), 4096).await,
+            TEN_MEGABYTES / 10
+        );
+        sender.await.unwrap();
+        echo.await.unwrap();
+    });
 }
 
 #[test]
 fn dropping_the_owned_write_half_ends_the_writing_and_nothing_else() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = stream_pair();
-            let (reader, writer) = near.into_split();
-            writer.write_all(b"last words").await.unwrap();
-            drop(writer);
-            let mut heard = [0; 10];
-            far.read_exact(&mut heard).await.unwrap();
-            assert_eq!(&heard, b"last words");
-            assert_eq!(far.read(&mut heard).await.unwrap(), 0);
-            far.write_all(b"answer").await.unwrap();
-            let mut answer = [0; 6];
-            reader.read_exact(&mut answer).await.unwrap();
-            assert_eq!(&answer, b"answer");
-        });
-    }));
+    in_a_loop(async || {
+        let (near, far) = stream_pair();
+        let (reader, writer) = near.into_split();
+        writer.write_all(b"last words").await.unwrap();
+        drop(writer);
+        let mut heard = [0; 10];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"last words");
+        assert_eq!(far.read(&mut heard).await.unwrap(), 0);
+        far.write_all(b"answer").await.unwrap();
+        let mut answer = [0; 6];
+        reader.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"answer");
+    });
 }
 
 #[test]
 fn dropping_the_owned_read_half_does_not_end_the_writing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = stream_pair();
-            let (reader, writer) = near.into_split();
-            drop(reader);
-            writer.write_all(b"still here").await.unwrap();
-            let mut heard = [0; 10];
-            far.read_exact(&mut heard).await.unwrap();
-            assert_eq!(&heard, b"still here");
-        });
-    }));
+    in_a_loop(async || {
+        let (near, far) = stream_pair();
+        let (reader, writer) = near.into_split();
+        drop(reader);
+        writer.write_all(b"still here").await.unwrap();
+        let mut heard = [0; 10];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"still here");
+    });
 }
 
 #[test]
 fn read_exact_says_unexpected_eof_and_keeps_what_it_read() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            peer.write_all(b"half").unwrap();
-            drop(peer);
-            let mut buffer = *b"--------";
-            let error = stream.read_exact(&mut buffer).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-            assert_eq!(&buffer, b"half----");
-            stream.read_exact(&mut []).await.unwrap();
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        peer.write_all(b"half").unwrap();
+        drop(peer);
+        let mut buffer = *b"--------";
+        let error = stream.read_exact(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(&buffer, b"half----");
+        stream.read_exact(&mut []).await.unwrap();
+    });
 }
 
 #[test]
 fn an_empty_read_gives_zero_at_once_and_is_no_end_of_file() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            assert_eq!(stream.read(&mut []).await.unwrap(), 0);
-            peer.write_all(b"x").unwrap();
-            let mut byte = [0];
-            stream.read_exact(&mut byte).await.unwrap();
-            assert_eq!(&byte, b"x");
-            stream.write_all(b"").await.unwrap();
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        assert_eq!(stream.read(&mut []).await.unwrap(), 0);
+        peer.write_all(b"x").unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        assert_eq!(&byte, b"x");
+        stream.write_all(b"").await.unwrap();
+    });
 }
 
 #[test]
 fn e3_ten_megabytes_go_both_ways_with_a_fin_at_the_end() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = stream_pair();
-            let both_ways = |stream: TcpStream, buffer_size| async move {
-                let (reader, writer) = stream.into_split();
-                let sender = create_task(async move {
-                    writer.write_all(&test_bytes(TEN_MEGABYTES)).await.unwrap();
-                });
-                let received = read_test_bytes(reader.stream(), buffer_size).await;
-                sender.await.unwrap();
-                received
-            };
-            let one = create_task(both_ways(one, 65_536));
-            let other = create_task(both_ways(other, 10_007));
-            assert_eq!(one.await.unwrap(), TEN_MEGABYTES);
-            assert_eq!(other.await.unwrap(), TEN_MEGABYTES);
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = stream_pair();
+        let both_ways = |stream: TcpStream, buffer_size| async move {
+            let (reader, writer) = stream.into_split();
+            let sender = create_task(async move {
+                writer.write_all(&test_bytes(TEN_MEGABYTES)).await.unwrap();
+            });
+            let received = read_test_bytes(reader.stream(), buffer_size).await;
+            sender.await.unwrap();
+            received
+        };
+        let one = create_task(both_ways(one, 65_536));
+        let other = create_task(both_ways(other, 10_007));
+        assert_eq!(one.await.unwrap(), TEN_MEGABYTES);
+        assert_eq!(other.await.unwrap(), TEN_MEGABYTES);
+    });
 }
 
 #[test]
 fn e3_a_peer_that_has_finished_writing_still_gets_all_that_we_write() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let listener = thread::spawn(move || {
-                peer.shutdown(Shutdown::Write).unwrap();
-                let mut heard = Vec::new();
-                peer.read_to_end(&mut heard).unwrap();
-                heard
-            });
-            assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
-            stream.write_all(&test_bytes(TEN_MEGABYTES)).await.unwrap();
-            drop(stream);
-            assert!(listener.join().unwrap() == test_bytes(TEN_MEGABYTES));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let listener = thread::spawn(move || {
+            peer.shutdown(Shutdown::Write).unwrap();
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).unwrap();
+            heard
         });
-    }));
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
+        stream.write_all(&test_bytes(TEN_MEGABYTES)).await.unwrap();
+        drop(stream);
+        assert!(listener.join().unwrap() == test_bytes(TEN_MEGABYTES));
+    });
 }
 
 #[test]
 fn e3_writing_after_shutdown_is_an_error_and_a_second_shutdown_is_none() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, _peer) = stream_and_peer();
-            stream.shutdown(Shutdown::Write).unwrap();
-            stream.shutdown(Shutdown::Write).unwrap();
-            let error = stream.write_all(b"too late").await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-            let error = stream.try_write(b"too late").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, _peer) = stream_and_peer();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let error = stream.write_all(b"too late").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let error = stream.try_write(b"too late").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
 }
 
 #[test]
 fn e3_shutdown_ends_a_write_that_waits() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, _peer) = stream_and_peer();
-            fill(&stream);
-            let stream = Rc::new(stream);
-            let writer = create_task({
-                let stream = Rc::clone(&stream);
-                async move { stream.write_all(b"no room").await }
-            });
-            yield_now().await;
-            assert!(!writer.done());
-            stream.shutdown(Shutdown::Both).unwrap();
-            let error = writer.await.unwrap().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    in_a_loop(async || {
+        let (stream, _peer) = stream_and_peer();
+        fill(&stream);
+        let stream = Rc::new(stream);
+        let writer = create_task({
+            let stream = Rc::clone(&stream);
+            async move { stream.write_all(b"no room").await }
         });
-    }));
+        yield_now().await;
+        assert!(!writer.done());
+        stream.shutdown(Shutdown::Both).unwrap();
+        let error = writer.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
 }
 
 #[test]
 fn try_read_takes_what_is_there_and_never_waits() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let mut buffer = [0; 8];
-            let error = stream.try_read(&mut buffer).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            peer.write_all(b"abcd").unwrap();
-            // Reading one byte the waiting way proves that the event is in.
-            stream.read_exact(&mut buffer[..1]).await.unwrap();
-            assert_eq!(stream.try_read(&mut buffer).unwrap(), 3);
-            assert_eq!(&buffer[..3], b"bcd");
-            let error = stream.try_read(&mut buffer).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            // What comes after a WouldBlock is a new event.
-            peer.write_all(b"e").unwrap();
-            assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
-            drop(peer);
-            assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
-            assert_eq!(stream.try_read(&mut buffer).unwrap(), 0);
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let mut buffer = [0; 8];
+        let error = stream.try_read(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        peer.write_all(b"abcd").unwrap();
+        // Reading one byte the waiting way proves that the event is in.
+        stream.read_exact(&mut buffer[..1]).await.unwrap();
+        assert_eq!(stream.try_read(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"bcd");
+        let error = stream.try_read(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        // What comes after a WouldBlock is a new event.
+        peer.write_all(b"e").unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
+        drop(peer);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
+        assert_eq!(stream.try_read(&mut buffer).unwrap(), 0);
+    });
 }
 
 #[test]
 fn try_write_stops_at_a_full_buffer_and_goes_on_when_the_peer_reads() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let total = fill(&stream);
-            assert!(total > 0);
-            let error = stream.try_write(b"x").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            let drain = thread::spawn(move || {
-                let mut heard = vec![0; total + 1];
-                peer.read_exact(&mut heard).unwrap();
-                heard[total]
-            });
-            assert_eq!(stream.write(b"y").await.unwrap(), 1);
-            assert_eq!(drain.join().unwrap(), b'y');
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let total = fill(&stream);
+        assert!(total > 0);
+        let error = stream.try_write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let drain = thread::spawn(move || {
+            let mut heard = vec![0; total + 1];
+            peer.read_exact(&mut heard).unwrap();
+            heard[total]
         });
-    }));
+        assert_eq!(stream.write(b"y").await.unwrap(), 1);
+        assert_eq!(drain.join().unwrap(), b'y');
+    });
 }
 
 #[test]
 fn e2_a_refused_connect_gives_the_error_and_leaves_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         // A port that was free a moment ago, and that nobody gets from the system again so soon.
         let address = StdListener::bind(loopback()).unwrap().local_addr().unwrap();
         let before = counted_fds();
@@ -433,13 +390,12 @@ fn e2_a_refused_connect_gives_the_error_and_leaves_nothing() {
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         assert_eq!(counted_fds(), before);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = StdListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
         let before = counted_fds();
@@ -455,13 +411,12 @@ fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
             assert_eq!(counted_fds(), before);
             assert_eq!(event_loop.metrics().sources, 0);
         }
-    }));
+    });
 }
 
 #[test]
 fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let before = counted_fds();
         complete(&event_loop, async {
             let listener = ListenOptions::new().backlog(0).bind(loopback()).unwrap();
@@ -483,36 +438,32 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
         });
         assert_eq!(counted_fds(), before);
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn e9_an_accept_that_is_dropped_when_its_client_is_there_leaves_it_to_the_next() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            for round in 0..100 {
-                let mut accept = Box::pin(listener.accept());
-                assert!(poll_once(&mut accept).await.is_none());
-                let client = StdStream::connect(address).unwrap();
-                // Half of them are dropped after the loop has woken them, half before.
-                if round % 2 == 0 {
-                    sleep(Duration::from_micros(1)).await;
-                }
-                drop(accept);
-                let (_, peer) = listener.accept().await.unwrap();
-                assert_eq!(peer, client.local_addr().unwrap());
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for round in 0..100 {
+            let mut accept = Box::pin(listener.accept());
+            assert!(poll_once(&mut accept).await.is_none());
+            let client = StdStream::connect(address).unwrap();
+            // Half of them are dropped after the loop has woken them, half before.
+            if round % 2 == 0 {
+                sleep(Duration::from_micros(1)).await;
             }
-        });
-    }));
+            drop(accept);
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+    });
 }
 
 #[test]
 fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
         for _ in 0..100 {
@@ -529,193 +480,168 @@ fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() 
             };
             assert_eq!(accepted, client.local_addr().unwrap());
         }
-    }));
+    });
 }
 
 #[test]
 fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let mut dropped = 0;
-            for round in 0..1000_u16 {
-                let mut buffer = [0; 16];
-                {
-                    let mut read = Box::pin(stream.read(&mut buffer));
-                    assert!(poll_once(&mut read).await.is_none());
-                    peer.write_all(&round.to_be_bytes()).unwrap();
-                    // Half of them are dropped before the loop can have looked, half after.
-                    if round % 2 == 0 {
-                        sleep(Duration::from_micros(1)).await;
-                    }
-                    dropped += 1;
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let mut dropped = 0;
+        for round in 0..1000_u16 {
+            let mut buffer = [0; 16];
+            {
+                let mut read = Box::pin(stream.read(&mut buffer));
+                assert!(poll_once(&mut read).await.is_none());
+                peer.write_all(&round.to_be_bytes()).unwrap();
+                // Half of them are dropped before the loop can have looked, half after.
+                if round % 2 == 0 {
+                    sleep(Duration::from_micros(1)).await;
                 }
-                let mut number = [0; 2];
-                stream.read_exact(&mut number).await.unwrap();
-                assert_eq!(u16::from_be_bytes(number), round);
+                dropped += 1;
             }
-            assert_eq!(dropped, 1000);
-        });
-    }));
+            let mut number = [0; 2];
+            stream.read_exact(&mut number).await.unwrap();
+            assert_eq!(u16::from_be_bytes(number), round);
+        }
+        assert_eq!(dropped, 1000);
+    });
 }
 
 #[test]
 fn e9_a_read_that_is_dropped_leaves_the_line() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let (counter, waker) = CountingWaker::new();
-            let mut buffer = [0];
-            {
-                let read = pin!(stream.read(&mut buffer));
-                assert!(read.poll(&mut Context::from_waker(&waker)).is_pending());
-            }
-            peer.write_all(b"x").unwrap();
-            stream.read_exact(&mut buffer).await.unwrap();
-            assert_eq!(counter.wakes(), 0);
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let (counter, waker) = CountingWaker::new();
+        let mut buffer = [0];
+        {
+            let read = pin!(stream.read(&mut buffer));
+            assert!(read.poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        peer.write_all(b"x").unwrap();
+        stream.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(counter.wakes(), 0);
+    });
 }
 
 #[test]
 fn a_foreign_waker_is_woken_once_and_the_newest_one_wins() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (stream, mut peer) = stream_and_peer();
-            let (older, old_waker) = CountingWaker::new();
-            let (newer, new_waker) = CountingWaker::new();
-            let mut buffer = [0; 8];
-            let mut read = pin!(stream.read(&mut buffer));
-            assert!(
-                read.as_mut()
-                    .poll(&mut Context::from_waker(&old_waker))
-                    .is_pending()
-            );
-            assert!(
-                read.as_mut()
-                    .poll(&mut Context::from_waker(&new_waker))
-                    .is_pending()
-            );
-            peer.write_all(b"x").unwrap();
-            while newer.wakes() == 0 {
-                yield_now().await;
-            }
-            assert_eq!((older.wakes(), newer.wakes()), (0, 1));
-            assert_eq!(read.await.unwrap(), 1);
-        });
-    }));
+    in_a_loop(async || {
+        let (stream, mut peer) = stream_and_peer();
+        let (older, old_waker) = CountingWaker::new();
+        let (newer, new_waker) = CountingWaker::new();
+        let mut buffer = [0; 8];
+        let mut read = pin!(stream.read(&mut buffer));
+        assert!(
+            read.as_mut()
+                .poll(&mut Context::from_waker(&old_waker))
+                .is_pending()
+        );
+        assert!(
+            read.as_mut()
+                .poll(&mut Context::from_waker(&new_waker))
+                .is_pending()
+        );
+        peer.write_all(b"x").unwrap();
+        while newer.wakes() == 0 {
+            yield_now().await;
+        }
+        assert_eq!((older.wakes(), newer.wakes()), (0, 1));
+        assert_eq!(read.await.unwrap(), 1);
+    });
 }
 
 #[test]
 fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let clients: Vec<_> = (0..600)
-                .map(|_| StdStream::connect(address).unwrap())
-                .collect();
-            let mut peers = Vec::new();
-            for _ in &clients {
-                peers.push(listener.accept().await.unwrap().1);
-            }
-            let addresses = clients.iter().map(|client| client.local_addr().unwrap());
-            assert_eq!(peers, addresses.collect::<Vec<_>>());
-        });
-    }));
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients: Vec<_> = (0..600)
+            .map(|_| StdStream::connect(address).unwrap())
+            .collect();
+        let mut peers = Vec::new();
+        for _ in &clients {
+            peers.push(listener.accept().await.unwrap().1);
+        }
+        let addresses = clients.iter().map(|client| client.local_addr().unwrap());
+        assert_eq!(peers, addresses.collect::<Vec<_>>());
+    });
 }
 
 #[test]
 fn e1_accepting_a_burst_lets_other_tasks_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let clients: Vec<_> = (0..600)
-                .map(|_| StdStream::connect(address).unwrap())
-                .collect();
-            let polls = Polls::default();
-            create_task(polls.clone().of(async {
-                loop {
-                    yield_now().await;
-                }
-            }));
-            let mut streams = Vec::new();
-            for _ in &clients {
-                streams.push(listener.accept().await.unwrap());
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients: Vec<_> = (0..600)
+            .map(|_| StdStream::connect(address).unwrap())
+            .collect();
+        let polls = Polls::default();
+        create_task(polls.clone().of(async {
+            loop {
+                yield_now().await;
             }
-            assert!(polls.get() >= 600 / 128, "{} polls", polls.get());
-        });
-    }));
+        }));
+        let mut streams = Vec::new();
+        for _ in &clients {
+            streams.push(listener.accept().await.unwrap());
+        }
+        assert!(polls.get() >= 600 / 128, "{} polls", polls.get());
+    });
 }
 
 #[test]
 fn e1_clients_that_reset_before_they_are_accepted_do_not_end_the_server() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            for _ in 0..50 {
-                reset(StdStream::connect(address).unwrap());
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for _ in 0..50 {
+            reset(StdStream::connect(address).unwrap());
+        }
+        let mut last = StdStream::connect(address).unwrap();
+        last.write_all(b"!").unwrap();
+        // Those who are gone are skipped, or give an error or an end when they are read.
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut byte = [0];
+            if matches!(stream.read(&mut byte).await, Ok(1)) {
+                assert_eq!(&byte, b"!");
+                break;
             }
-            let mut last = StdStream::connect(address).unwrap();
-            last.write_all(b"!").unwrap();
-            // Those who are gone are skipped, or give an error or an end when they are read.
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let mut byte = [0];
-                if matches!(stream.read(&mut byte).await, Ok(1)) {
-                    assert_eq!(&byte, b"!");
-                    break;
-                }
-            }
-        });
-    }));
+        }
+    });
 }
 
 #[test]
 fn a_blocking_socket_is_made_non_blocking() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (ours, peer) = std_pair();
-            ours.set_nonblocking(false).unwrap();
-            let stream = TcpStream::from_std(ours).unwrap();
-            // A blocking socket would hang here instead of filling up.
-            fill(&stream);
-            let error = stream.try_write(b"x").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            drop(peer);
-        });
-    }));
+    in_a_loop(async || {
+        let (ours, peer) = std_pair();
+        ours.set_nonblocking(false).unwrap();
+        let stream = TcpStream::from_std(ours).unwrap();
+        // A blocking socket would hang here instead of filling up.
+        fill(&stream);
+        let error = stream.try_write(b"x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        drop(peer);
+    });
 }
 
 #[test]
 fn data_that_came_before_the_registration_is_read() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (ours, mut peer) = std_pair();
-            peer.write_all(b"early").unwrap();
-            drop(peer);
-            let stream = TcpStream::from_std(ours).unwrap();
-            let mut buffer = [0; 16];
-            assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
-            assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
-        });
-    }));
+    in_a_loop(async || {
+        let (ours, mut peer) = std_pair();
+        peer.write_all(b"early").unwrap();
+        drop(peer);
+        let stream = TcpStream::from_std(ours).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
+    });
 }
 
 #[test]
 fn a_second_listener_on_the_same_port_needs_reuse_port_on_both() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let plain = TcpListener::bind(loopback()).await.unwrap();
             let error = TcpListener::bind(plain.local_addr().unwrap())
@@ -728,46 +654,40 @@ fn a_second_listener_on_the_same_port_needs_reuse_port_on_both() {
             assert_eq!(first.local_addr().unwrap(), second.local_addr().unwrap());
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn ipv6_works_and_takes_no_ipv4_clients() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-            let Ok(listener) = TcpListener::bind(any).await else {
-                eprintln!("skipped: this system has no IPv6");
-                return;
-            };
-            let port = listener.local_addr().unwrap().port();
-            let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port))
-                .await
-                .unwrap();
-            let (_, peer) = listener.accept().await.unwrap();
-            assert_eq!(peer, client.local_addr().unwrap());
-            let error = TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        });
-    }));
+    in_a_loop(async || {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let Ok(listener) = TcpListener::bind(any).await else {
+            eprintln!("skipped: this system has no IPv6");
+            return;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port))
+            .await
+            .unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        let error = TcpStream::connect(("127.0.0.1", port)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    });
 }
 
 #[test]
 fn nodelay_is_the_socket_s_own() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            let client = TcpStream::connect(listener.local_addr().unwrap())
-                .await
-                .unwrap();
-            client.set_nodelay(true).unwrap();
-            assert!(client.nodelay().unwrap());
-            client.set_nodelay(false).unwrap();
-            assert!(!client.nodelay().unwrap());
-        });
-    }));
+    in_a_loop(async || {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.set_nodelay(true).unwrap();
+        assert!(client.nodelay().unwrap());
+        client.set_nodelay(false).unwrap();
+        assert!(!client.nodelay().unwrap());
+    });
 }
 
 #[test]
@@ -799,8 +719,7 @@ fn a_stream_outlives_its_loop_and_says_so() {
 
 #[test]
 fn a_closed_listener_refuses_clients_and_frees_its_entry() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
@@ -816,5 +735,5 @@ fn a_closed_listener_refuses_clients_and_frees_its_entry() {
             StdListener::bind(address).unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }

@@ -14,8 +14,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    SharedTrace, Trace, Waiting, audited, complete, one_turn, real_loop, thread_id, virtual_loop,
-    wait_until_asleep, watched,
+    SharedTrace, Trace, Waiting, audited, complete, on_real_time, on_virtual_time, one_turn,
+    real_loop, thread_id, wait_until_asleep, watched,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,8 +37,7 @@ fn beside<T: Send + 'static>(
 
 #[test]
 fn a_thread_waits_for_a_coroutine_that_runs_on_the_loop_s_thread() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let home = thread_id();
         let answer = beside(&event_loop, move |remote| {
             let future = remote.run_coroutine_threadsafe(move || {
@@ -61,13 +60,12 @@ fn a_thread_waits_for_a_coroutine_that_runs_on_the_loop_s_thread() {
             answer
         });
         assert_eq!(answer, 8);
-    }));
+    });
 }
 
 #[test]
 fn a_coroutine_is_a_task_of_the_loop_with_the_place_where_it_was_started() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let line = line!() + 1;
         let future = event_loop.remote().run_coroutine_threadsafe(|| async {
             let task = current_task().unwrap();
@@ -75,14 +73,12 @@ fn a_coroutine_is_a_task_of_the_loop_with_the_place_where_it_was_started() {
         });
         let (there, tasks) = complete(&event_loop, future.unwrap()).unwrap();
         assert_eq!((there, tasks), (line, 2));
-    }));
+    });
 }
 
 #[test]
 fn a_panic_of_the_coroutine_or_of_what_makes_it_is_the_waiter_s() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let texts = beside(&event_loop, |remote| {
             let text = |future: Result<ThreadFuture<()>, LoopClosed>| {
                 let error = future.unwrap().result(None).unwrap_err();
@@ -113,14 +109,12 @@ fn a_panic_of_the_coroutine_or_of_what_makes_it_is_the_waiter_s() {
             ]
         );
         trace.expect([]);
-    }));
+    });
 }
 
 #[test]
 fn a_panic_that_nobody_reads_is_reported() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let remote = event_loop.remote();
         // Given up before, and after.
         let early = remote.run_coroutine_threadsafe(|| async { panic!("on purpose: early") });
@@ -134,13 +128,12 @@ fn a_panic_that_nobody_reads_is_reported() {
         event_loop.call_soon(move || drop(late));
         one_turn(&event_loop);
         trace.expect(["report: Exception of a coroutine was never retrieved (on purpose: late)"]);
-    }));
+    });
 }
 
 #[test]
 fn result_with_a_timeout_gives_up_and_can_be_asked_again() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         beside(&event_loop, |remote| {
             let (open, gate) = async_channel::bounded::<()>(1);
             let future = remote
@@ -156,13 +149,12 @@ fn result_with_a_timeout_gives_up_and_can_be_asked_again() {
             open.send_blocking(()).unwrap();
             assert!(future.result(Some(Duration::MAX)).unwrap());
         });
-    }));
+    });
 }
 
 #[test]
 fn waiting_on_the_loop_s_own_thread_is_an_error_and_no_deadlock() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let future = remote.run_coroutine_threadsafe(|| async { 7 }).unwrap();
         let own = |future: &ThreadFuture<i32>, limit| {
@@ -180,13 +172,12 @@ fn waiting_on_the_loop_s_own_thread_is_an_error_and_no_deadlock() {
             // There is nothing to wait for any more.
             assert_eq!(clone.result(None).unwrap(), 7);
         });
-    }));
+    });
 }
 
 #[test]
 fn cancel_before_it_begins_takes_the_coroutine_back() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let probe = Arc::new(());
         let captured = Arc::clone(&probe);
         let future = event_loop.remote().run_coroutine_threadsafe(move || {
@@ -206,13 +197,12 @@ fn cancel_before_it_begins_takes_the_coroutine_back() {
         assert!(matches!(result, Err(ThreadFutureError::Cancelled)));
         assert_eq!(Arc::strong_count(&probe), 1);
         one_turn(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn cancel_of_a_coroutine_that_runs_asks_its_task_and_waits_for_its_end() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let trace = SharedTrace::new();
         let t = trace.clone();
         beside(&event_loop, move |remote| {
@@ -239,13 +229,12 @@ fn cancel_of_a_coroutine_that_runs_asks_its_task_and_waits_for_its_end() {
             assert!(future.cancelled());
         });
         trace.expect(["the coroutine is dropped", "the thread goes on"]);
-    }));
+    });
 }
 
 #[test]
 fn a_cancel_that_meets_the_begin_is_not_lost() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         beside(&event_loop, |remote| {
             for round in 0..20_000_u32 {
                 let future = remote.run_coroutine_threadsafe(pending::<()>).unwrap();
@@ -258,13 +247,12 @@ fn a_cancel_that_meets_the_begin_is_not_lost() {
             }
         });
         assert_eq!(event_loop.all_tasks().len(), 0);
-    }));
+    });
 }
 
 #[test]
 fn a_cancel_while_the_coroutine_is_being_made_is_not_lost() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         beside(&event_loop, |remote| {
             let ((making, made), (cancel, cancelled)) = (mpsc::channel(), mpsc::channel());
             let future = remote
@@ -280,13 +268,12 @@ fn a_cancel_while_the_coroutine_is_being_made_is_not_lost() {
             let result = future.result(Some(20 * SECOND));
             assert!(matches!(result, Err(ThreadFutureError::Cancelled)));
         });
-    }));
+    });
 }
 
 #[test]
 fn a_late_cancel_harms_no_other_task() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let future = remote
             .run_coroutine_threadsafe(|| async { yield_now().await })
@@ -305,13 +292,12 @@ fn a_late_cancel_harms_no_other_task() {
             assert_eq!(tenant.await.unwrap(), 7);
         });
         assert!(future.done());
-    }));
+    });
 }
 
 #[test]
 fn i1_a_loop_that_closes_ends_every_wait() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         // One that runs, one that has not begun, and one after the end.
         let running = remote.run_coroutine_threadsafe(pending::<()>).unwrap();
@@ -338,7 +324,7 @@ fn i1_a_loop_that_closes_ends_every_wait() {
         }
         let refused = remote.run_coroutine_threadsafe(pending::<()>);
         assert!(matches!(refused, Err(LoopClosed)));
-    }));
+    });
 }
 
 #[test]
@@ -382,8 +368,7 @@ fn i1_coroutines_that_race_with_close_all_come_to_an_end() {
 
 #[test]
 fn any_loop_and_any_runtime_may_await_it() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         beside(&event_loop, |remote| {
             let start = || {
                 remote
@@ -402,13 +387,12 @@ fn any_loop_and_any_runtime_may_await_it() {
                 two.await.unwrap();
             });
         });
-    }));
+    });
 }
 
 #[test]
 fn the_newest_waker_is_woken_and_one_who_has_left_is_not() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let future = event_loop
             .remote()
             .run_coroutine_threadsafe(|| async { 7 })
@@ -423,14 +407,12 @@ fn the_newest_waker_is_woken_and_one_who_has_left_is_not() {
         assert!(!stays.is_woken());
         assert_eq!(newest.wakes(), 1);
         assert_eq!(stays.poll().unwrap().unwrap(), 7);
-    }));
+    });
 }
 
 #[test]
 fn done_callbacks_run_on_the_loop_s_thread_and_late_ones_at_once() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let home = thread_id();
         let shared = SharedTrace::new();
         let s = shared.clone();
@@ -470,7 +452,7 @@ fn done_callbacks_run_on_the_loop_s_thread_and_late_ones_at_once() {
             "late on the adder's thread, done: true",
         ]);
         trace.expect(["report: Exception in a done callback (on purpose)"]);
-    }));
+    });
 }
 
 #[test]
@@ -490,8 +472,7 @@ fn i3_captures_with_destructors_that_use_the_loop_are_no_deadlock() {
             drop(count);
         }
     }
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let count = Arc::new(AtomicUsize::new(0));
         let start = || {
@@ -512,13 +493,12 @@ fn i3_captures_with_destructors_that_use_the_loop_are_no_deadlock() {
         // Inside the close the door is shut already.
         assert_eq!(count.load(Ordering::SeqCst), 3);
         assert!(running.done());
-    }));
+    });
 }
 
 #[test]
 fn a_result_goes_to_one_thread_of_many() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let won = beside(&event_loop, |remote| {
             let future = remote
                 .run_coroutine_threadsafe(|| async { sleep(Duration::from_millis(5)).await })
@@ -533,13 +513,12 @@ fn a_result_goes_to_one_thread_of_many() {
             results.filter(|won| *won).count()
         });
         assert_eq!(won, 1);
-    }));
+    });
 }
 
 #[test]
 fn a_future_that_is_polled_after_its_end_says_so() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut future = event_loop
             .remote()
             .run_coroutine_threadsafe(|| async { 7 })
@@ -551,16 +530,14 @@ fn a_future_that_is_polled_after_its_end_says_so() {
             again,
             std::task::Poll::Ready(Err(ThreadFutureError::Taken))
         ));
-    }));
+    });
 }
 
 #[test]
 fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place() {
     // A key tells this many tenants of a place apart.
     const TENANTS: usize = 1 << 16;
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|_, event_loop| {
         let gate = event_loop.create_future::<()>();
         WAITS.with(|place| *place.borrow_mut() = Some(gate.clone()));
         let future: ThreadFuture<u8> = event_loop
@@ -592,7 +569,7 @@ fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place()
             victim.await
         });
         assert_eq!(victim.unwrap(), "not disturbed");
-    }));
+    });
 }
 
 std::thread_local! {

@@ -12,14 +12,13 @@ use std::time::{Duration, Instant};
 use callsoon::{EventLoop, LoopClosed, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    SharedTrace, Trace, audited, complete, cpu_time, one_turn, real_loop, thread_id, virtual_loop,
-    voluntary_switches, wait_until_asleep, watched,
+    SharedTrace, Trace, audited, complete, cpu_time, on_real_time, on_virtual_time, one_turn,
+    real_loop, thread_id, virtual_loop, voluntary_switches, wait_until_asleep, watched,
 };
 
 #[test]
 fn a_post_wakes_a_loop_that_sleeps_and_runs_on_its_thread() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (remote, sleeper) = (event_loop.remote(), thread_id());
         let (running, runs) = mpsc::channel();
         event_loop.call_soon(move || running.send(()).unwrap());
@@ -35,7 +34,7 @@ fn a_post_wakes_a_loop_that_sleeps_and_runs_on_its_thread() {
         });
         event_loop.run_forever().unwrap();
         poster.join().unwrap();
-    }));
+    });
 }
 
 #[test]
@@ -111,9 +110,7 @@ fn a_post_from_another_thread_stands_before_what_is_queued_after_it_between_runs
 
 #[test]
 fn a_wake_between_runs_takes_its_place_in_the_line() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (awaited, t) = (future.clone(), trace.clone());
         event_loop.create_task(async move {
@@ -126,7 +123,7 @@ fn a_wake_between_runs_takes_its_place_in_the_line() {
         event_loop.call_soon(trace.note("b"));
         one_turn(&event_loop);
         trace.expect(["a", "awaiter", "b"]);
-    }));
+    });
 }
 
 #[test]
@@ -178,9 +175,7 @@ fn what_a_post_posts_runs_in_the_next_turn() {
 
 #[test]
 fn a_panic_in_a_post_goes_to_the_handler_and_the_next_one_runs() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let ran = Arc::new(AtomicUsize::new(0));
         let (remote, counted) = (event_loop.remote(), Arc::clone(&ran));
         thread::spawn(move || {
@@ -198,7 +193,7 @@ fn a_panic_in_a_post_goes_to_the_handler_and_the_next_one_runs() {
         one_turn(&event_loop);
         trace.expect(["report: Exception in callback (on purpose)"]);
         assert_eq!(ran.load(Ordering::SeqCst), 1);
-    }));
+    });
 }
 
 #[test]
@@ -213,8 +208,7 @@ fn closures_of_every_size_arrive_whole() {
             })
             .unwrap();
     }
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let sum = Arc::new(AtomicUsize::new(0));
         post::<0>(&event_loop, &sum);
         post::<1>(&event_loop, &sum);
@@ -225,13 +219,12 @@ fn closures_of_every_size_arrive_whole() {
         one_turn(&event_loop);
         assert_eq!(sum.load(Ordering::SeqCst), 1042);
         assert_eq!(Arc::strong_count(&sum), 1);
-    }));
+    });
 }
 
 #[test]
 fn a_closed_loop_refuses_posts_and_drops_them_in_the_caller() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         assert!(!remote.is_closed());
         drop(event_loop);
@@ -244,7 +237,7 @@ fn a_closed_loop_refuses_posts_and_drops_them_in_the_caller() {
         });
         assert_eq!(refused.join().unwrap(), Err(LoopClosed));
         assert_eq!(Arc::strong_count(&captured), 1);
-    }));
+    });
 }
 
 #[test]
@@ -328,8 +321,7 @@ fn a4_a_ping_pong_with_another_thread_never_loses_a_wake() {
 
 #[test]
 fn a4_posts_to_a_loop_that_falls_asleep_after_each_never_get_lost() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let poster = thread::spawn(move || {
             for _ in 0..10_000 {
@@ -345,13 +337,12 @@ fn a4_posts_to_a_loop_that_falls_asleep_after_each_never_get_lost() {
         });
         event_loop.run_forever().unwrap();
         poster.join().unwrap();
-    }));
+    });
 }
 
 #[test]
 fn a4_posts_at_every_moment_of_falling_asleep_are_heard() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let (done, ended) = async_channel::bounded::<()>(1);
         let poster = thread::spawn(move || {
@@ -379,13 +370,12 @@ fn a4_posts_at_every_moment_of_falling_asleep_are_heard() {
         });
         complete(&event_loop, async move { ended.recv().await.unwrap() });
         poster.join().unwrap();
-    }));
+    });
 }
 
 #[test]
 fn a_waker_works_on_any_thread_and_after_its_task_and_loop_are_gone() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let task = event_loop.create_task({
             let waker = Arc::clone(&waker);
@@ -417,7 +407,7 @@ fn a_waker_works_on_any_thread_and_after_its_task_and_loop_are_gone() {
         drop(event_loop);
         waker.wake_by_ref();
         thread::spawn(move || waker.wake()).join().unwrap();
-    }));
+    });
 }
 
 #[test]
@@ -448,8 +438,7 @@ fn each_thread_has_its_own_loop() {
 
 #[test]
 fn two_loops_of_two_threads_call_each_other() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let home = event_loop.remote();
         let (announce, announced) = mpsc::channel();
         let abroad = thread::spawn(move || {
@@ -476,13 +465,12 @@ fn two_loops_of_two_threads_call_each_other() {
         event_loop.call_soon(move || bounce(1000, home, abroad_remote));
         event_loop.run_forever().unwrap();
         abroad.join().unwrap();
-    }));
+    });
 }
 
 #[test]
 fn an_idle_loop_makes_no_system_call_and_uses_no_cpu() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = complete(
             &event_loop,
             callsoon::net::TcpListener::bind(crate::support::loopback()),
@@ -518,13 +506,12 @@ fn an_idle_loop_makes_no_system_call_and_uses_no_cpu() {
         far.cancel();
         task.cancel();
         one_turn(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn a_burst_of_wakes_from_another_thread_polls_a_task_once() {
-    audited(watched(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let polls = Rc::new(Cell::new(0));
         let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let task = event_loop.create_task({
@@ -550,13 +537,12 @@ fn a_burst_of_wakes_from_another_thread_polls_a_task_once() {
         assert_eq!(polls.get(), 2);
         task.cancel();
         one_turn(&event_loop);
-    }));
+    });
 }
 
 #[test]
 fn a_post_ends_a_long_sleep_without_disturbing_its_timer() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (remote, sleeper) = (event_loop.remote(), thread_id());
         let (running, runs) = mpsc::channel();
         let count = Arc::new(AtomicUsize::new(0));
@@ -580,5 +566,5 @@ fn a_post_ends_a_long_sleep_without_disturbing_its_timer() {
         poster.join().unwrap();
         one_turn(&event_loop);
         assert_eq!(count.load(Ordering::SeqCst), 20);
-    }));
+    });
 }

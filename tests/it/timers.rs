@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use callsoon::{LoopHandle, TimerHandle, get_running_loop, sleep, sleep_until};
 
-use crate::support::{CountingWaker, DropProbe, Trace, audited, one_turn, virtual_loop};
+use crate::support::{
+    CountingWaker, DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -26,9 +28,7 @@ fn run_for(event_loop: &callsoon::EventLoop, delay: Duration) {
 
 #[test]
 fn timers_run_at_their_exact_times_in_the_order_of_their_deadlines() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let timer = |delay, line| event_loop.call_later(delay, timed(&event_loop, &trace, line));
         timer(HOUR, "an hour");
         timer(Duration::from_nanos(2), "two nanoseconds");
@@ -46,9 +46,7 @@ fn timers_run_at_their_exact_times_in_the_order_of_their_deadlines() {
 
 #[test]
 fn equal_deadlines_run_in_the_order_of_their_creation() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let when = event_loop.time() + SECOND;
         event_loop.call_at(when, trace.note("first"));
         event_loop.call_later(SECOND, trace.note("second"));
@@ -108,9 +106,7 @@ fn deadlines_of_the_past_run_in_the_next_turn_in_their_order() {
 
 #[test]
 fn a_due_timer_set_by_a_callback_waits_for_the_next_turn() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let (handle, note) = (event_loop.handle(), trace.note("timer"));
         let callback = trace.note("callback");
         event_loop.call_soon(move || {
@@ -128,9 +124,7 @@ fn a_due_timer_set_by_a_callback_waits_for_the_next_turn() {
 
 #[test]
 fn all_timers_that_are_due_run_in_one_turn() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         for _ in 0..3 {
             let (handle, t) = (event_loop.handle(), trace.clone());
             event_loop.call_later(SECOND, move || {
@@ -148,9 +142,7 @@ fn all_timers_that_are_due_run_in_one_turn() {
 
 #[test]
 fn a_cancelled_timer_is_gone_at_once_and_wakes_nobody() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "first");
         let first = event_loop.call_later(SECOND, move || drop(probe));
         event_loop.call_later(HOUR, timed(&event_loop, &trace, "second"));
@@ -169,9 +161,7 @@ fn a_cancelled_timer_is_gone_at_once_and_wakes_nobody() {
 
 #[test]
 fn a_due_timer_can_be_cancelled_until_its_turn_comes() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let victims = Rc::new(RefCell::new(Vec::<TimerHandle>::new()));
         let (armed, t) = (Rc::clone(&victims), trace.clone());
         event_loop.call_later(SECOND, move || {
@@ -202,9 +192,7 @@ fn late(_: DropProbe) -> &'static str {
 
 #[test]
 fn a_timer_that_cancels_itself_runs_to_its_end() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let slot = Rc::new(RefCell::new(None::<TimerHandle>));
         let (own, t) = (Rc::clone(&slot), trace.clone());
         let timer = event_loop.call_later(SECOND, move || {
@@ -220,9 +208,7 @@ fn a_timer_that_cancels_itself_runs_to_its_end() {
 
 #[test]
 fn dropping_a_timer_handle_cancels_nothing() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         drop(event_loop.call_later(SECOND, trace.note("runs")));
         run_for(&event_loop, SECOND);
         trace.expect(["runs"]);
@@ -231,9 +217,7 @@ fn dropping_a_timer_handle_cancels_nothing() {
 
 #[test]
 fn a_panic_in_a_timer_is_reported_and_the_rest_of_its_batch_runs() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.call_later(SECOND, || panic!("on purpose: timer"));
         event_loop.call_later(SECOND, trace.note("next"));
         run_for(&event_loop, SECOND);
@@ -244,8 +228,7 @@ fn a_panic_in_a_timer_is_reported_and_the_rest_of_its_batch_runs() {
 
 #[test]
 fn a_timer_handle_knows_its_deadline_before_and_after() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let later = event_loop.call_later(HOUR, || ());
         let past = event_loop.call_at(start - HOUR, || ());
@@ -261,8 +244,7 @@ fn a_timer_handle_knows_its_deadline_before_and_after() {
 
 #[test]
 fn timer_handles_are_ordered_as_their_timers_fire_and_equal_to_themselves_only() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let when = event_loop.time() + SECOND;
         let late = event_loop.call_at(when + SECOND, || ());
         let first = event_loop.call_at(when, || ());
@@ -279,8 +261,7 @@ fn timer_handles_are_ordered_as_their_timers_fire_and_equal_to_themselves_only()
 
 #[test]
 fn a_timer_handle_prints_its_deadline_and_where_it_was_made() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let line = line!() + 1;
         let never = event_loop.call_later(Duration::MAX, || ());
         let printed = format!("{never:?}");
@@ -322,9 +303,7 @@ fn a_callback_that_reschedules_itself_each_second_ends_when_it_stops() {
 
 #[test]
 fn timers_outlive_the_run_in_which_they_were_made() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop.call_later(2 * SECOND, trace.note("timer"));
         run_for(&event_loop, SECOND);
         trace.expect([]);
@@ -335,8 +314,7 @@ fn timers_outlive_the_run_in_which_they_were_made() {
 
 #[test]
 fn a_sleep_counts_from_its_call_and_not_from_its_first_poll() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let outside = sleep(HOUR);
         event_loop
@@ -360,8 +338,7 @@ fn a_sleep_counts_from_its_call_and_not_from_its_first_poll() {
 
 #[test]
 fn a_sleep_of_zero_and_one_until_a_past_time_give_up_one_turn() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let turns = |handle: &LoopHandle| handle.metrics().turns;
         event_loop
             .run_until_complete(async {
@@ -380,8 +357,7 @@ fn a_sleep_of_zero_and_one_until_a_past_time_give_up_one_turn() {
 
 #[test]
 fn a_dropped_sleep_disarms_its_timer() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let handle = event_loop.handle();
         event_loop
             .run_until_complete(async {
@@ -401,8 +377,7 @@ fn a_dropped_sleep_disarms_its_timer() {
 
 #[test]
 fn a_sleep_wakes_its_newest_waker_once() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let (first, first_waker) = CountingWaker::new();
         let (second, second_waker) = CountingWaker::new();
         let done = Rc::new(Cell::new(false));
@@ -427,8 +402,7 @@ fn a_sleep_wakes_its_newest_waker_once() {
 
 #[test]
 fn a_sleep_prints_its_stage() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {
                 let mut sleeping = Box::pin(sleep(SECOND));

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use callsoon::get_running_loop;
 use callsoon::transport::{BufferedProtocol, Protocol, Transport};
 
-use crate::support::{Recorder, Trace, audited, complete, real_loop, std_pair, until, watched};
+use crate::support::{
+    Recorder, Trace, audited, complete, on_real_time, real_loop, std_pair, until, watched,
+};
 
 const TEN_MEGABYTES: usize = 10_000_000;
 
@@ -64,12 +66,13 @@ fn e6_five_thousand_pieces_arrive_whole_and_in_order() {
 
 #[test]
 fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
+            let ended = Rc::new(Cell::new(false));
+            let end = Rc::clone(&ended);
             let recorder = Recorder::new(&trace).quiet().keep_open();
+            let recorder = recorder.on("eof", move |_| end.set(true));
             let (transport, recorder) = get_running_loop()
                 .connect_accepted_socket(|| recorder, ours)
                 .await
@@ -88,7 +91,7 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
             });
             transport.write(&bytes);
             transport.write_eof();
-            until(|| recorder.received.get() == TEN_MEGABYTES).await;
+            until(|| recorder.received.get() == TEN_MEGABYTES && ended.get()).await;
             until(|| reader.is_finished() && writer.is_finished()).await;
             reader.join().unwrap();
             writer.join().unwrap();
@@ -103,7 +106,7 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
         // Which side is done first is the threads' affair.
         lines.sort();
         assert_eq!(lines, ["eof", "pause", "resume"]);
-    }));
+    });
 }
 
 /// Collects into a buffer of its own, of which it lends so much at a time.

@@ -8,8 +8,8 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, reset, std_pair, until,
-    warnings_of, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, reset,
+    std_pair, until, warnings_of, watched,
 };
 
 /// Runs `fault` on a fresh connection and gives the trace once the connection is lost.
@@ -180,8 +180,7 @@ fn writing_in_connection_lost_and_after_it_is_dropped_and_warned_of_from_the_fif
 
 #[test]
 fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
             // A port that was free a moment ago.
@@ -217,14 +216,12 @@ fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
             assert_eq!(counted_fds(), before);
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn the_second_address_is_tried_when_the_first_refuses() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
             let nobody = std::net::TcpListener::bind(loopback())
@@ -243,13 +240,12 @@ fn the_second_address_is_tried_when_the_first_refuses() {
             until(|| recorder.lost.get()).await;
         });
         trace.expect(["made", "lost"]);
-    }));
+    });
 }
 
 #[test]
 fn e2_a_factory_that_panics_closes_the_socket() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let listener = std::net::TcpListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
         let task = event_loop.create_task(async move {
@@ -263,14 +259,12 @@ fn e2_a_factory_that_panics_closes_the_socket() {
                 .is_some()
         );
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_connection_that_nobody_waits_for_any_more_closes() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             for polls in 1..5 {
                 let (ours, _peer) = std_pair();
@@ -296,13 +290,12 @@ fn a_connection_that_nobody_waits_for_any_more_closes() {
             }
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_datagram_socket_is_refused() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
             let socket = std::net::UdpSocket::bind(loopback()).unwrap();
@@ -314,5 +307,5 @@ fn a_datagram_socket_is_refused() {
                 std::io::ErrorKind::InvalidInput
             );
         });
-    }));
+    });
 }

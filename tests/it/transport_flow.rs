@@ -7,7 +7,9 @@ use std::rc::Rc;
 use callsoon::get_running_loop;
 use callsoon::transport::Transport;
 
-use crate::support::{Recorder, Trace, audited, complete, real_loop, std_pair, until, watched};
+use crate::support::{
+    Recorder, Trace, audited, complete, on_real_time, real_loop, std_pair, until, watched,
+};
 
 #[test]
 fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
@@ -42,9 +44,7 @@ fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
 
 #[test]
 fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
             let recorder = Recorder::new(&trace);
@@ -76,14 +76,12 @@ fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
             trace.expect(["lost"]);
             drop(reader.join().unwrap());
         });
-    }));
+    });
 }
 
 #[test]
 fn what_resume_writing_writes_while_closing_is_still_sent() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
             let recorder = Recorder::new(&trace).on("resume", |t| t.write(b"the end"));
@@ -105,14 +103,12 @@ fn what_resume_writing_writes_while_closing_is_still_sent() {
             assert!(reader.join().unwrap().ends_with(b"xthe end"));
         });
         trace.expect(["made", "pause", "resume", "lost"]);
-    }));
+    });
 }
 
 #[test]
 fn a_protocol_may_write_to_another_transport_when_it_resumes() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
             let ((one, mut one_peer), (other, mut other_peer)) = (std_pair(), std_pair());
@@ -146,14 +142,12 @@ fn a_protocol_may_write_to_another_transport_when_it_resumes() {
             reader.join().unwrap();
         });
         trace.expect(["made", "made", "pause", "resume", "lost", "lost"]);
-    }));
+    });
 }
 
 #[test]
 fn f4_pausing_inside_data_received_ends_the_deliveries_and_swapping_loses_nothing() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, mut peer) = std_pair();
             let total = Rc::new(Cell::new(0));
@@ -196,14 +190,12 @@ fn f4_pausing_inside_data_received_ends_the_deliveries_and_swapping_loses_nothin
             writer.join().unwrap();
         });
         trace.expect(["made", "eof", "lost"]);
-    }));
+    });
 }
 
 #[test]
 fn a_flooding_connection_lets_others_have_their_turn() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let ((flood, mut flooding), (ours, mut peer)) = (std_pair(), std_pair());
             let writer = std::thread::spawn(move || {
@@ -236,14 +228,12 @@ fn a_flooding_connection_lets_others_have_their_turn() {
             writer.join().unwrap();
         });
         trace.take();
-    }));
+    });
 }
 
 #[test]
 fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, _peer) = std_pair();
             let recorder = Recorder::new(&trace);
@@ -269,14 +259,12 @@ fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
             until(|| recorder.lost.get()).await;
         });
         trace.expect(["made", "pause", "lost: QuotaExceeded"]);
-    }));
+    });
 }
 
 #[test]
 fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (ours, _peer) = std_pair();
             let recorder = Recorder::new(&trace);
@@ -297,5 +285,5 @@ fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing()
             until(|| recorder.lost.get()).await;
         });
         trace.expect(["made", "pause", "lost: QuotaExceeded"]);
-    }));
+    });
 }

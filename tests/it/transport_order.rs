@@ -8,7 +8,7 @@ use callsoon::transport::{Protocol, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, loopback, panic_text, real_loop, std_pair, until, watched,
+    Recorder, Trace, complete, loopback, on_real_time, panic_text, std_pair, until,
 };
 
 /// A transport with a recorder, and its peer in blocking mode.
@@ -23,13 +23,11 @@ async fn recorded(recorder: Recorder) -> (Transport, Rc<Recorder>, StdStream) {
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
         assert_eq!(event_loop.metrics().sources, 0, "a source is left");
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 #[test]
@@ -294,9 +292,7 @@ fn a_connection_kept_open_that_has_ended_both_ways_lives_until_it_is_closed() {
 
 #[test]
 fn a_closing_loop_lets_go_of_its_connections_without_a_call() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (transport, _recorder, mut peer) = complete(&event_loop, async {
             let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
             transport.write(b"x");
@@ -315,7 +311,7 @@ fn a_closing_loop_lets_go_of_its_connections_without_a_call() {
         assert!(transport.is_closing() && transport.get_protocol().is_none());
         assert!(format!("{transport:?}").contains("over: true"));
         trace.expect(["made"]);
-    }));
+    });
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! Row E5: every call of a transport in every state and every order, against the promises of `transport`.
+//! Rows E5 and B4: every call of a transport in every state and every order, from outside and from within its protocol's
+//! callbacks, against the promises of `transport`.
 
+use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream as StdStream};
+use std::rc::Rc;
 
 use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 use proptest::prelude::*;
 
-use crate::support::{
-    Recorder, Trace, audited, complete, real_loop, reset, std_pair, until, watched,
-};
+use crate::support::{Recorder, Trace, complete, on_real_time, reset, std_pair, until};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -111,11 +112,34 @@ fn check(trace: &[String]) {
     assert!(!kinds.contains(&"report"), "{trace:?}");
 }
 
-async fn run(program: &[Step], keep_open: bool, trace: &Trace) {
+const CALLS: [&str; 6] = ["made", "data", "eof", "lost", "pause", "resume"];
+
+/// Has every callback take the next two steps of `inside`, for as long as there are any.
+fn busy(mut recorder: Recorder, inside: &[Step], finished: &Rc<Cell<bool>>) -> Recorder {
+    let steps = Rc::new(RefCell::new(inside.to_vec()));
+    for call in CALLS {
+        let (steps, finished) = (Rc::clone(&steps), Rc::clone(finished));
+        recorder = recorder.on(call, move |transport| {
+            assert!(call != "data" || transport.is_reading(), "not now");
+            for _ in 0..2 {
+                let step = steps.borrow_mut().pop();
+                if let Some(step) = step {
+                    let mut done = finished.get();
+                    take(step, transport, &mut None, &mut done);
+                    finished.set(finished.get() || done);
+                }
+            }
+        });
+    }
+    recorder
+}
+
+async fn run(program: &[Step], inside: &[Step], keep_open: bool, trace: &Trace) {
     let (ours, peer) = std_pair();
     peer.set_nonblocking(true).unwrap();
     let mut peer = Some(peer);
-    let mut recorder = Recorder::new(trace);
+    let finished = Rc::new(Cell::new(false));
+    let mut recorder = busy(Recorder::new(trace), inside, &finished);
     if keep_open {
         recorder = recorder.keep_open();
     }
@@ -123,9 +147,10 @@ async fn run(program: &[Step], keep_open: bool, trace: &Trace) {
         .connect_accepted_socket(|| recorder, ours)
         .await
         .unwrap();
-    let mut finished = false;
     for step in program {
-        take(*step, &transport, &mut peer, &mut finished);
+        let mut done = finished.get();
+        take(*step, &transport, &mut peer, &mut done);
+        finished.set(finished.get() || done);
         if matches!(step, Step::Turn) {
             yield_now().await;
         }
@@ -137,25 +162,34 @@ async fn run(program: &[Step], keep_open: bool, trace: &Trace) {
     assert_eq!(transport.get_write_buffer_size(), 0);
 }
 
-#[test]
-fn e5_no_order_of_calls_breaks_the_order_of_callbacks() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
-        let program = (prop::collection::vec(step(), 0..25), any::<bool>());
+/// Runs programs of which callbacks take up to so many steps.
+fn programs(most_inside: usize) {
+    on_real_time(move |trace, event_loop| {
+        let inside = prop::collection::vec(step(), 0..=most_inside);
+        let program = (prop::collection::vec(step(), 0..25), inside, any::<bool>());
         let config = ProptestConfig {
             cases: 1500,
             failure_persistence: None,
             ..ProptestConfig::default()
         };
-        let result =
-            proptest::test_runner::TestRunner::new(config).run(&program, |(steps, keep)| {
-                trace.take();
-                complete(&event_loop, run(&steps, keep, &trace));
-                check(&trace.take());
-                assert_eq!(event_loop.metrics().sources, 0);
-                Ok(())
-            });
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        let result = runner.run(&program, |(steps, inside, keep)| {
+            trace.take();
+            complete(&event_loop, run(&steps, &inside, keep, &trace));
+            check(&trace.take());
+            assert_eq!(event_loop.metrics().sources, 0);
+            Ok(())
+        });
         result.unwrap();
-    }));
+    });
+}
+
+#[test]
+fn e5_no_order_of_calls_breaks_the_order_of_callbacks() {
+    programs(0);
+}
+
+#[test]
+fn b4_no_call_from_within_a_callback_breaks_the_order_of_callbacks() {
+    programs(12);
 }

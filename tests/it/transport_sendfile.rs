@@ -10,15 +10,13 @@ use callsoon::stream::open_connection;
 use callsoon::transport::Transport;
 use callsoon::{LoopHandle, Task, create_task, get_running_loop, to_thread, yield_now};
 
-use crate::support::{Recorder, Scratch, Trace, audited, complete, real_loop, until, watched};
+use crate::support::{Recorder, Scratch, Trace, complete, on_real_time, until};
 
 /// More than any pair of sockets holds.
 const MUCH: usize = 4_000_000;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let handle = get_running_loop();
             test(handle.clone(), trace.clone()).await;
@@ -28,7 +26,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             threads.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 fn bytes(count: usize) -> Vec<u8> {

@@ -9,7 +9,7 @@ use callsoon::net::UdpSocket;
 use callsoon::{create_task, yield_now};
 
 use crate::support::{
-    Polls, Trace, Waiting, audited, complete, loopback, real_loop, turns_in, until, watched,
+    Polls, Waiting, complete, in_a_loop, loopback, on_real_time, turns_in, until,
 };
 
 async fn bound() -> UdpSocket {
@@ -26,8 +26,7 @@ async fn connected() -> (UdpSocket, UdpSocket) {
 
 #[test]
 fn messages_arrive_whole_and_one_at_a_time() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             for message in [&b"first"[..], b"", b"third"] {
@@ -41,108 +40,92 @@ fn messages_arrive_whole_and_one_at_a_time() {
             assert_eq!(&buffer[..5], b"third");
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_receiver_waits_for_the_message_and_learns_who_sent_it() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (server, client) = (bound().await, bound().await);
-            let address = server.local_addr().unwrap();
-            let echo = create_task(async move {
-                let mut buffer = [0; 64];
-                let (count, sender) = server.recv_from(&mut buffer).await.unwrap();
-                server.send_to(&buffer[..count], sender).await.unwrap();
-                sender
-            });
-            yield_now().await;
-            client.send_to(b"ping", address).await.unwrap();
-            assert_eq!(echo.await.unwrap(), client.local_addr().unwrap());
+    in_a_loop(async || {
+        let (server, client) = (bound().await, bound().await);
+        let address = server.local_addr().unwrap();
+        let echo = create_task(async move {
             let mut buffer = [0; 64];
-            let (count, sender) = client.recv_from(&mut buffer).await.unwrap();
-            assert_eq!((&buffer[..count], sender), (&b"ping"[..], address));
+            let (count, sender) = server.recv_from(&mut buffer).await.unwrap();
+            server.send_to(&buffer[..count], sender).await.unwrap();
+            sender
         });
-    }));
+        yield_now().await;
+        client.send_to(b"ping", address).await.unwrap();
+        assert_eq!(echo.await.unwrap(), client.local_addr().unwrap());
+        let mut buffer = [0; 64];
+        let (count, sender) = client.recv_from(&mut buffer).await.unwrap();
+        assert_eq!((&buffer[..count], sender), (&b"ping"[..], address));
+    });
 }
 
 #[test]
 fn peeking_leaves_the_message_and_a_look_at_a_part_loses_nothing() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            one.send(b"whole").await.unwrap();
-            let mut buffer = [0; 64];
-            assert_eq!(other.peek(&mut buffer[..2]).await.unwrap(), 2);
-            let (count, sender) = other.peek_from(&mut buffer).await.unwrap();
-            assert_eq!((count, sender), (5, one.local_addr().unwrap()));
-            assert_eq!(other.recv(&mut buffer).await.unwrap(), 5);
-            let error = other.try_recv(&mut buffer).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        one.send(b"whole").await.unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(other.peek(&mut buffer[..2]).await.unwrap(), 2);
+        let (count, sender) = other.peek_from(&mut buffer).await.unwrap();
+        assert_eq!((count, sender), (5, one.local_addr().unwrap()));
+        assert_eq!(other.recv(&mut buffer).await.unwrap(), 5);
+        let error = other.try_recv(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
 }
 
 #[test]
 fn e7_a_message_longer_than_the_buffer_is_cut_and_the_next_one_is_whole() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            one.send(b"longer than four").await.unwrap();
-            one.send(b"next").await.unwrap();
-            let mut buffer = [0; 4];
-            assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
-            assert_eq!(&buffer, b"long");
-            assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
-            assert_eq!(&buffer, b"next");
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        one.send(b"longer than four").await.unwrap();
+        one.send(b"next").await.unwrap();
+        let mut buffer = [0; 4];
+        assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
+        assert_eq!(&buffer, b"long");
+        assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
+        assert_eq!(&buffer, b"next");
+    });
 }
 
 #[test]
 fn e7_a_message_too_long_for_the_protocol_is_an_error_and_the_socket_lives() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            let error = one.send(&vec![0; 70_000]).await.unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
-            one.send(b"short").await.unwrap();
-            assert_eq!(other.recv(&mut [0; 8]).await.unwrap(), 5);
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        let error = one.send(&vec![0; 70_000]).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
+        one.send(b"short").await.unwrap();
+        assert_eq!(other.recv(&mut [0; 8]).await.unwrap(), 5);
+    });
 }
 
 #[test]
 fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (socket, gone) = (bound().await, bound().await);
-            let address = gone.local_addr().unwrap();
-            drop(gone);
-            socket.connect(address).await.unwrap();
-            socket.send(b"anybody?").await.unwrap();
-            let error = socket.recv(&mut [0; 8]).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            let peer = UdpSocket::bind(address).await.unwrap();
-            socket.send(b"now?").await.unwrap();
-            assert_eq!(peer.recv(&mut [0; 8]).await.unwrap(), 4);
-            peer.send_to(b"yes", socket.local_addr().unwrap())
-                .await
-                .unwrap();
-            assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 3);
-        });
-    }));
+    in_a_loop(async || {
+        let (socket, gone) = (bound().await, bound().await);
+        let address = gone.local_addr().unwrap();
+        drop(gone);
+        socket.connect(address).await.unwrap();
+        socket.send(b"anybody?").await.unwrap();
+        let error = socket.recv(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let peer = UdpSocket::bind(address).await.unwrap();
+        socket.send(b"now?").await.unwrap();
+        assert_eq!(peer.recv(&mut [0; 8]).await.unwrap(), 4);
+        peer.send_to(b"yes", socket.local_addr().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 3);
+    });
 }
 
 #[test]
 fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let socket = complete(&event_loop, async {
             let socket = bound().await;
             let gone = bound().await.local_addr().unwrap();
@@ -160,139 +143,120 @@ fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
         assert!(turns <= 10, "{turns} turns");
         reader.cancel();
         complete(&event_loop, async { assert!(reader.await.is_err()) });
-    }));
+    });
 }
 
 #[test]
 fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            let mut buffer = [0; 8];
-            {
-                let waiting = Waiting::begun(other.recv(&mut buffer));
-                one.send(b"late").await.unwrap();
-                until(|| waiting.is_woken()).await;
-            }
-            assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        let mut buffer = [0; 8];
+        {
+            let waiting = Waiting::begun(other.recv(&mut buffer));
+            one.send(b"late").await.unwrap();
+            until(|| waiting.is_woken()).await;
+        }
+        assert_eq!(other.recv(&mut buffer).await.unwrap(), 4);
+    });
 }
 
 #[test]
 fn several_messages_before_the_first_wait_are_all_received_though_reads_are_short() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let peer = StdSocket::bind(loopback()).unwrap();
-            let socket = StdSocket::bind(loopback()).unwrap();
-            peer.connect(socket.local_addr().unwrap()).unwrap();
-            for number in 0..100_u8 {
-                peer.send(&[number]).unwrap();
-            }
-            let socket = UdpSocket::from_std(socket).unwrap();
-            for number in 0..100_u8 {
-                let mut buffer = [0; 64];
-                assert_eq!(socket.recv(&mut buffer).await.unwrap(), 1);
-                assert_eq!(buffer[0], number);
-            }
-        });
-    }));
+    in_a_loop(async || {
+        let peer = StdSocket::bind(loopback()).unwrap();
+        let socket = StdSocket::bind(loopback()).unwrap();
+        peer.connect(socket.local_addr().unwrap()).unwrap();
+        for number in 0..100_u8 {
+            peer.send(&[number]).unwrap();
+        }
+        let socket = UdpSocket::from_std(socket).unwrap();
+        for number in 0..100_u8 {
+            let mut buffer = [0; 64];
+            assert_eq!(socket.recv(&mut buffer).await.unwrap(), 1);
+            assert_eq!(buffer[0], number);
+        }
+    });
 }
 
 #[test]
 fn a_flooded_socket_lets_other_tasks_run() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            let polls = Polls::default();
-            create_task(polls.clone().of(async {
-                loop {
-                    yield_now().await;
-                }
-            }));
-            for _ in 0..500 {
-                one.send(b"x").await.unwrap();
-                other.recv(&mut [0; 8]).await.unwrap();
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        let polls = Polls::default();
+        create_task(polls.clone().of(async {
+            loop {
+                yield_now().await;
             }
-            assert!(polls.get() >= 1000 / 128, "{} polls", polls.get());
-        });
-    }));
+        }));
+        for _ in 0..500 {
+            one.send(b"x").await.unwrap();
+            other.recv(&mut [0; 8]).await.unwrap();
+        }
+        assert!(polls.get() >= 1000 / 128, "{} polls", polls.get());
+    });
 }
 
 #[test]
 fn try_forms_never_wait() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (one, other) = connected().await;
-            let mut buffer = [0; 8];
-            let error = other.try_recv_from(&mut buffer).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::WouldBlock);
-            assert_eq!(one.try_send(b"a").unwrap(), 1);
-            other.readable().await.unwrap();
-            let from = one.local_addr().unwrap();
-            assert_eq!(other.try_recv_from(&mut buffer).unwrap(), (1, from));
-            one.writable().await.unwrap();
-        });
-    }));
+    in_a_loop(async || {
+        let (one, other) = connected().await;
+        let mut buffer = [0; 8];
+        let error = other.try_recv_from(&mut buffer).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert_eq!(one.try_send(b"a").unwrap(), 1);
+        other.readable().await.unwrap();
+        let from = one.local_addr().unwrap();
+        assert_eq!(other.try_recv_from(&mut buffer).unwrap(), (1, from));
+        one.writable().await.unwrap();
+    });
 }
 
 #[test]
 fn broadcast_must_be_allowed_first() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
-                .await
-                .unwrap();
-            let everybody = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-            let error = socket.send_to(b"x", everybody).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            assert!(!socket.broadcast().unwrap());
-            socket.set_broadcast(true).unwrap();
-            assert!(socket.broadcast().unwrap());
-        });
-    }));
+    in_a_loop(async || {
+        let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+            .await
+            .unwrap();
+        let everybody = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+        let error = socket.send_to(b"x", everybody).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(!socket.broadcast().unwrap());
+        socket.set_broadcast(true).unwrap();
+        assert!(socket.broadcast().unwrap());
+    });
 }
 
 #[test]
 fn a_group_on_the_loopback_interface_hears_its_member() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let group = Ipv4Addr::new(224, 0, 0, 251);
-            let member = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
-                .await
-                .unwrap();
-            if member
-                .join_multicast_v4(group, Ipv4Addr::LOCALHOST)
-                .is_err()
-            {
-                eprintln!("skipped: this system has no interface for groups");
-                return;
-            }
-            member.set_multicast_loop_v4(true).unwrap();
-            let sender = StdSocket::bind(loopback()).unwrap();
-            socket2::SockRef::from(&sender)
-                .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
-                .unwrap();
-            let port = member.local_addr().unwrap().port();
-            sender.send_to(b"all", (group, port)).unwrap();
-            assert_eq!(member.recv(&mut [0; 8]).await.unwrap(), 3);
-            member
-                .leave_multicast_v4(group, Ipv4Addr::LOCALHOST)
-                .unwrap();
-        });
-    }));
+    in_a_loop(async || {
+        let group = Ipv4Addr::new(224, 0, 0, 251);
+        let member = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+            .await
+            .unwrap();
+        if member
+            .join_multicast_v4(group, Ipv4Addr::LOCALHOST)
+            .is_err()
+        {
+            eprintln!("skipped: this system has no interface for groups");
+            return;
+        }
+        member.set_multicast_loop_v4(true).unwrap();
+        let sender = StdSocket::bind(loopback()).unwrap();
+        socket2::SockRef::from(&sender)
+            .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
+            .unwrap();
+        let port = member.local_addr().unwrap().port();
+        sender.send_to(b"all", (group, port)).unwrap();
+        assert_eq!(member.recv(&mut [0; 8]).await.unwrap(), 3);
+        member
+            .leave_multicast_v4(group, Ipv4Addr::LOCALHOST)
+            .unwrap();
+    });
 }
 
 #[test]
 fn a_socket_goes_out_of_the_loop_and_comes_back() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (one, other) = connected().await;
             let std = other.into_std();
@@ -301,5 +265,5 @@ fn a_socket_goes_out_of_the_loop_and_comes_back() {
             assert_eq!(other.recv(&mut [0; 16]).await.unwrap(), 9);
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }

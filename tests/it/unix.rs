@@ -11,7 +11,9 @@ use std::time::Duration;
 use callsoon::net::{ListenOptions, UnixDatagram, UnixListener, UnixStream};
 use callsoon::{create_task, sleep, yield_now};
 
-use crate::support::{Trace, audited, complete, counted_fds, real_loop, turns_in, watched};
+use crate::support::{
+    Trace, audited, complete, counted_fds, in_a_loop, on_real_time, real_loop, turns_in, watched,
+};
 
 /// A folder of the test's own, which goes with it.
 struct Folder(PathBuf);
@@ -65,20 +67,17 @@ fn client_and_server_meet_at_a_path_and_the_file_goes_with_the_listener() {
 
 #[test]
 fn abstract_names_leave_no_file_and_may_hold_nul_bytes() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let name = format!("\0callsoon\0test-{}", std::process::id());
-            let listener = UnixListener::bind(&name).await.unwrap();
-            let error = UnixListener::bind(&name).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::AddrInUse);
-            let client = UnixStream::connect(&name).await.unwrap();
-            listener.accept().await.unwrap();
-            let address = listener.local_addr().unwrap();
-            UnixStream::connect_addr(&address).await.unwrap();
-            drop(client);
-        });
-    }));
+    in_a_loop(async || {
+        let name = format!("\0callsoon\0test-{}", std::process::id());
+        let listener = UnixListener::bind(&name).await.unwrap();
+        let error = UnixListener::bind(&name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let client = UnixStream::connect(&name).await.unwrap();
+        listener.accept().await.unwrap();
+        let address = listener.local_addr().unwrap();
+        UnixStream::connect_addr(&address).await.unwrap();
+        drop(client);
+    });
 }
 
 #[test]
@@ -145,24 +144,21 @@ fn e8_a_file_that_is_no_socket_stays_as_it_is() {
 
 #[test]
 fn e8_addresses_that_do_not_fit_are_errors_and_never_cut() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let long = format!("/tmp/{}", "x".repeat(200));
-            let abstract_long = format!("\0{}", "x".repeat(200));
-            for path in [long.as_str(), &abstract_long, "", "/tmp/a\0b"] {
-                let error = UnixListener::bind(path).await.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
-                let error = UnixStream::connect(path).await.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
-                let error = UnixDatagram::bind(path).await.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
-                let socket = UnixDatagram::unbound().unwrap();
-                let error = socket.send_to(b"x", path).await.unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
-            }
-        });
-    }));
+    in_a_loop(async || {
+        let long = format!("/tmp/{}", "x".repeat(200));
+        let abstract_long = format!("\0{}", "x".repeat(200));
+        for path in [long.as_str(), &abstract_long, "", "/tmp/a\0b"] {
+            let error = UnixListener::bind(path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+            let error = UnixStream::connect(path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+            let error = UnixDatagram::bind(path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+            let socket = UnixDatagram::unbound().unwrap();
+            let error = socket.send_to(b"x", path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path:?}");
+        }
+    });
 }
 
 #[test]
@@ -228,24 +224,21 @@ fn a_client_waits_while_the_backlog_is_full() {
 
 #[test]
 fn a_short_read_proves_nothing_where_a_segment_carries_descriptors() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (ours, theirs) = StdStream::pair().unwrap();
-            // A segment with a descriptor ends every read, however large its buffer: what follows is there all the same,
-            // and no further event tells of it.
-            let (carried, _rest) = StdStream::pair().unwrap();
-            send_with_descriptor(&theirs, b"a", carried.as_raw_fd());
-            send_with_descriptor(&theirs, b"b", carried.as_raw_fd());
-            let stream = UnixStream::from_std(ours).unwrap();
-            let mut buffer = [0; 64];
-            let mut total = 0;
-            while total < 2 {
-                total += stream.read(&mut buffer).await.unwrap();
-            }
-            assert_eq!(total, 2);
-        });
-    }));
+    in_a_loop(async || {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        // A segment with a descriptor ends every read, however large its buffer: what follows is there all the same,
+        // and no further event tells of it.
+        let (carried, _rest) = StdStream::pair().unwrap();
+        send_with_descriptor(&theirs, b"a", carried.as_raw_fd());
+        send_with_descriptor(&theirs, b"b", carried.as_raw_fd());
+        let stream = UnixStream::from_std(ours).unwrap();
+        let mut buffer = [0; 64];
+        let mut total = 0;
+        while total < 2 {
+            total += stream.read(&mut buffer).await.unwrap();
+        }
+        assert_eq!(total, 2);
+    });
 }
 
 /// Sends bytes that a descriptor goes along with.
@@ -278,70 +271,63 @@ fn send_with_descriptor(socket: &StdStream, bytes: &[u8], descriptor: i32) {
 
 #[test]
 fn e6_thousands_of_buffers_arrive_complete_and_in_order() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = UnixStream::pair().unwrap();
-            // Sizes from nothing to 600 bytes; together more than a socket takes at once.
-            let pieces: Vec<Vec<u8>> = (0..5000_usize)
-                .map(|n| vec![n as u8; n * 7 % 601])
-                .collect();
-            let whole: Vec<u8> = pieces.concat();
-            let writer = create_task(async move {
-                let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-                near.write_all_vectored(&mut slices).await.unwrap();
-                // Nothing but nothing is written at once.
-                let mut empty = [IoSlice::new(b""), IoSlice::new(b"")];
-                near.write_all_vectored(&mut empty).await.unwrap();
-                near.write_all_vectored(&mut []).await.unwrap();
-            });
-            let mut got = Vec::new();
-            loop {
-                let (mut one, mut other) = ([0; 100], [0; 1000]);
-                let mut room = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
-                let count = far.read_vectored(&mut room).await.unwrap();
-                if count == 0 {
-                    break;
-                }
-                got.extend_from_slice(&one[..count.min(100)]);
-                got.extend_from_slice(&other[..count.saturating_sub(100)]);
-            }
-            writer.await.unwrap();
-            assert!(got == whole);
-            assert_eq!(far.read_vectored(&mut []).await.unwrap(), 0);
+    in_a_loop(async || {
+        let (near, far) = UnixStream::pair().unwrap();
+        // Sizes from nothing to 600 bytes; together more than a socket takes at once.
+        let pieces: Vec<Vec<u8>> = (0..5000_usize)
+            .map(|n| vec![n as u8; n * 7 % 601])
+            .collect();
+        let whole: Vec<u8> = pieces.concat();
+        let writer = create_task(async move {
+            let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            near.write_all_vectored(&mut slices).await.unwrap();
+            // Nothing but nothing is written at once.
+            let mut empty = [IoSlice::new(b""), IoSlice::new(b"")];
+            near.write_all_vectored(&mut empty).await.unwrap();
+            near.write_all_vectored(&mut []).await.unwrap();
         });
-    }));
+        let mut got = Vec::new();
+        loop {
+            let (mut one, mut other) = ([0; 100], [0; 1000]);
+            let mut room = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];
+            let count = far.read_vectored(&mut room).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            got.extend_from_slice(&one[..count.min(100)]);
+            got.extend_from_slice(&other[..count.saturating_sub(100)]);
+        }
+        writer.await.unwrap();
+        assert!(got == whole);
+        assert_eq!(far.read_vectored(&mut []).await.unwrap(), 0);
+    });
 }
 
 #[test]
 fn the_halves_of_a_unix_stream_end_its_directions() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = UnixStream::pair().unwrap();
-            let (reader, writer) = near.into_split();
-            let echo = create_task(async move {
-                let (reader, writer) = far.split();
-                let mut buffer = [0; 16];
-                while let Ok(count @ 1..) = reader.read(&mut buffer).await {
-                    writer.write_all(&buffer[..count]).await.unwrap();
-                }
-            });
-            writer.write_all(b"echo").await.unwrap();
-            drop(writer);
-            let mut buffer = [0; 4];
-            reader.read_exact(&mut buffer).await.unwrap();
-            assert_eq!(&buffer, b"echo");
-            assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
-            echo.await.unwrap();
+    in_a_loop(async || {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (reader, writer) = near.into_split();
+        let echo = create_task(async move {
+            let (reader, writer) = far.split();
+            let mut buffer = [0; 16];
+            while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+                writer.write_all(&buffer[..count]).await.unwrap();
+            }
         });
-    }));
+        writer.write_all(b"echo").await.unwrap();
+        drop(writer);
+        let mut buffer = [0; 4];
+        reader.read_exact(&mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"echo");
+        assert_eq!(reader.read(&mut buffer).await.unwrap(), 0);
+        echo.await.unwrap();
+    });
 }
 
 #[test]
 fn d4_a_peer_that_hangs_up_wakes_both_directions_once_and_does_not_spin() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         let (near, far) = complete(&event_loop, async { UnixStream::pair().unwrap() });
         let near = Rc::new(near);
         let reader = event_loop.create_task({
@@ -357,42 +343,36 @@ fn d4_a_peer_that_hangs_up_wakes_both_directions_once_and_does_not_spin() {
         });
         let turns = turns_in(&event_loop, Duration::from_millis(100));
         assert!(turns <= 10, "{turns} turns");
-    }));
+    });
 }
 
 #[test]
 fn peer_credentials_are_those_of_this_process() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, _far) = UnixStream::pair().unwrap();
-            let cred = near.peer_cred().unwrap();
-            assert_eq!(cred.pid, Some(std::process::id() as i32));
-        });
-    }));
+    in_a_loop(async || {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let cred = near.peer_cred().unwrap();
+        assert_eq!(cred.pid, Some(std::process::id() as i32));
+    });
 }
 
 #[test]
 fn datagrams_wait_for_a_slow_receiver_and_none_is_lost() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = UnixDatagram::pair().unwrap();
-            let sender = create_task(async move {
-                for number in 0..2000_u16 {
-                    near.send(&number.to_be_bytes()).await.unwrap();
-                }
-            });
-            yield_now().await;
-            assert!(!sender.done(), "the receiver's queue holds them all");
+    in_a_loop(async || {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        let sender = create_task(async move {
             for number in 0..2000_u16 {
-                let mut buffer = [0; 16];
-                assert_eq!(far.recv(&mut buffer).await.unwrap(), 2);
-                assert_eq!(buffer[..2], number.to_be_bytes());
+                near.send(&number.to_be_bytes()).await.unwrap();
             }
-            sender.await.unwrap();
         });
-    }));
+        yield_now().await;
+        assert!(!sender.done(), "the receiver's queue holds them all");
+        for number in 0..2000_u16 {
+            let mut buffer = [0; 16];
+            assert_eq!(far.recv(&mut buffer).await.unwrap(), 2);
+            assert_eq!(buffer[..2], number.to_be_bytes());
+        }
+        sender.await.unwrap();
+    });
 }
 
 #[test]
@@ -430,8 +410,7 @@ fn datagram_sockets_answer_by_the_sender_s_address() {
 
 #[test]
 fn a_stream_goes_out_of_the_loop_and_comes_back_with_its_descriptor() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
+    on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixStream::pair().unwrap();
             let open = counted_fds();
@@ -443,25 +422,22 @@ fn a_stream_goes_out_of_the_loop_and_comes_back_with_its_descriptor() {
             near.read_exact(&mut [0; 9]).await.unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
-    }));
+    });
 }
 
 #[test]
 fn readable_and_writable_wait_for_what_they_say() {
-    audited(watched(|| {
-        let event_loop = real_loop(&Trace::new());
-        complete(&event_loop, async {
-            let (near, far) = UnixStream::pair().unwrap();
-            near.writable().await.unwrap();
-            while near.try_write(&[0; 65_536]).is_ok() {}
-            let mut writable = crate::support::Waiting::begun(near.writable());
-            far.readable().await.unwrap();
-            while far.try_read(&mut [0; 65_536]).is_ok() {}
-            while !writable.is_woken() {
-                yield_now().await;
-            }
-            writable.poll().unwrap().unwrap();
-            assert!(near.try_write(b"x").is_ok());
-        });
-    }));
+    in_a_loop(async || {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.writable().await.unwrap();
+        while near.try_write(&[0; 65_536]).is_ok() {}
+        let mut writable = crate::support::Waiting::begun(near.writable());
+        far.readable().await.unwrap();
+        while far.try_read(&mut [0; 65_536]).is_ok() {}
+        while !writable.is_woken() {
+            yield_now().await;
+        }
+        writable.poll().unwrap().unwrap();
+        assert!(near.try_write(b"x").is_ok());
+    });
 }

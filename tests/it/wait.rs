@@ -13,7 +13,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, EvilWaker, Touch, Trace, Waiting, audited, one_turn, quiet_panics, virtual_loop,
+    CountingWaker, EvilWaker, Touch, Trace, Waiting, audited, on_virtual_time, one_turn,
+    quiet_panics, virtual_loop,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,9 +78,7 @@ impl<F: Future> Future for Counted<F> {
 
 #[test]
 fn first_completed_takes_out_who_ended_and_the_others_run_on() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let mut tasks = lasting(&event_loop, &[3, 1, 2]);
         event_loop
             .run_until_complete(async {
@@ -104,9 +103,7 @@ fn first_completed_takes_out_who_ended_and_the_others_run_on() {
 
 #[test]
 fn all_completed_keeps_the_order_of_the_list_not_that_of_the_ends() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let mut tasks = lasting(&event_loop, &[3, 1, 2]);
         let all = ReturnWhen::AllCompleted;
         event_loop
@@ -186,9 +183,7 @@ fn a_panic_of_long_ago_is_seen_though_its_result_was_read() {
 
 #[test]
 fn running_out_of_time_is_no_error_and_cancels_nobody() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let mut tasks = lasting(&event_loop, &[4, 1, 3]);
         event_loop
             .run_until_complete(async {
@@ -208,9 +203,7 @@ fn running_out_of_time_is_no_error_and_cancels_nobody() {
 
 #[test]
 fn no_time_at_all_is_one_turn() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let builder = |name: &str| event_loop.task_builder().name(name);
         let mut tasks = vec![
             builder("at once").spawn(async {}),
@@ -249,8 +242,7 @@ fn m2_a_wait_for_no_tasks_returns_at_once() {
 
 #[test]
 fn what_has_happened_already_is_not_waited_for() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         for mode in EVERY {
             let mut tasks = lasting(&event_loop, &[0, 0]);
             event_loop.run_until_complete(sleep(SECOND)).unwrap();
@@ -262,9 +254,7 @@ fn what_has_happened_already_is_not_waited_for() {
 
 #[test]
 fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let gate = event_loop.create_future::<()>();
         let mut tasks: Vec<_> = (0..3)
             .map(|_| event_loop.create_task(gate.clone()))
@@ -281,9 +271,7 @@ fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
 
 #[test]
 fn cancelling_whoever_waits_leaves_the_tasks_alone() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let tasks = Rc::new(RefCell::new(lasting(&event_loop, &[2, 1])));
         let lent = Rc::clone(&tasks);
         #[allow(
@@ -307,8 +295,7 @@ fn cancelling_whoever_waits_leaves_the_tasks_alone() {
 
 #[test]
 fn a_wait_that_is_dropped_wakes_nobody_and_changes_nothing() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         for mode in EVERY {
             let mut tasks = lasting(&event_loop, &[1, 2]);
             let (counter, waker) = CountingWaker::new();
@@ -324,8 +311,7 @@ fn a_wait_that_is_dropped_wakes_nobody_and_changes_nothing() {
 
 #[test]
 fn who_waits_for_all_is_woken_once_however_many_they_are() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let seconds: Vec<_> = (1..=1000).collect();
         let mut tasks = lasting(&event_loop, &seconds);
         let polls = Rc::new(Cell::new(0));
@@ -340,9 +326,7 @@ fn who_waits_for_all_is_woken_once_however_many_they_are() {
 
 #[test]
 fn who_waits_for_all_is_woken_in_the_turn_of_the_last_end_as_by_awaiting() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let gate = event_loop.create_future::<()>();
         let waiter = |name: &'static str, by_wait: bool| {
             let (trace, gate) = (trace.clone(), gate.clone());
@@ -370,9 +354,7 @@ fn who_waits_for_all_is_woken_in_the_turn_of_the_last_end_as_by_awaiting() {
 
 #[test]
 fn c7_a_task_that_ends_at_the_deadline_is_ended_or_left_but_never_lost() {
-    audited(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         event_loop
             .run_until_complete(async {
                 // The task's timer is the older one.
@@ -416,8 +398,7 @@ fn a_panic_is_reported_once_if_nobody_reads_it_from_the_returned_task() {
 
 #[test]
 fn whoever_waits_elsewhere_is_told_when_the_loop_of_the_tasks_closes() {
-    audited(|| {
-        let event_loop = virtual_loop(&Trace::new());
+    on_virtual_time(|_, event_loop| {
         let mut tasks = lasting(&event_loop, &[1, 2]);
         let mut waiting = Waiting::begun(wait(&mut tasks, ReturnWhen::AllCompleted, None));
         event_loop.close().unwrap();

@@ -12,9 +12,6 @@
 //! A server prints `port N` once it listens, answers each line on its standard input with `cpu NANOSECONDS memory BYTES`,
 //! and ends when its input does.
 
-// `echo` and `net` each use their part of this.
-#![allow(dead_code)]
-
 use std::io::BufRead;
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -18,10 +18,11 @@ use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::udp::UdpSocket;
 use crate::transport::datagram::handle::invalid;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
+use crate::transport::flow::WaterMarks;
 
 impl LoopHandle {
     /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Await what it gives, after naming a local address, a
-    /// remote one, or both; `factory` is called when the socket is there, and `connection_made` before this returns.
+    /// remote one, or both, or a family alone; `factory` is called when the socket is there, and `connection_made` before this returns.
     ///
     /// # Errors
     /// What the system says of the addresses; those of [`lookup_host`](crate::net::lookup_host); `InvalidInput` where neither
@@ -51,6 +52,7 @@ impl LoopHandle {
             factory,
             local: None,
             remote: None,
+            family: None,
             reuse_port: false,
             allow_broadcast: false,
             location: Location::caller(),
@@ -107,19 +109,16 @@ impl LoopHandle {
                 protocol: RefCell::new(Some(own)),
                 waiting: RefCell::new(VecDeque::new()),
                 size: Cell::new(0),
-                paused: Cell::new(false),
+                marks: RefCell::new(WaterMarks::default()),
                 closing: Cell::new(false),
                 lost: Cell::new(false),
                 refused: Cell::new(0),
-                task: Cell::new(None),
+                telling: Cell::new(false),
+                context: self.state.peek_context().map(|context| context.copy()),
                 location,
             }),
         };
-        transport.enter("connection_made", |protocol| {
-            protocol.connection_made(&transport);
-        });
-        let task = self.task_builder().name("datagram endpoint");
-        task.spawn(transport.clone().drive()).detach();
+        transport.begin();
         (transport, protocol)
     }
 }
@@ -143,6 +142,7 @@ pub struct CreateDatagramEndpoint<F> {
     factory: F,
     local: Option<io::Result<Target>>,
     remote: Option<io::Result<Target>>,
+    family: Option<Domain>,
     reuse_port: bool,
     allow_broadcast: bool,
     location: &'static Location<'static>,
@@ -177,6 +177,26 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
+    /// Takes addresses of this family only: `Domain::IPV4` or `Domain::IPV6`. Without any address, the endpoint is one of this
+    /// family that the system binds when it first sends.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// let event_loop = callsoon::get_running_loop();
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).family(socket2::Domain::IPV4);
+    /// let (transport, _) = endpoint.await?;
+    /// assert_eq!(transport.local_addr()?.port(), 0);
+    /// transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn family(mut self, family: Domain) -> Self {
+        self.family = Some(family);
+        self
+    }
+
     /// `SO_REUSEPORT`: several sockets share the port. Off by default.
     ///
     /// ```
@@ -207,13 +227,24 @@ impl<F> CreateDatagramEndpoint<F> {
 
     /// A socket for the first pair of addresses of one family that can be bound and connected.
     async fn socket(&mut self) -> io::Result<UdpSocket> {
-        let local = addresses(&self.handle, self.local.take()).await?;
-        let remote = addresses(&self.handle, self.remote.take()).await?;
-        if local.is_empty() && remote.is_empty() {
-            return Err(invalid("a local or a remote address is wanted"));
+        let nowhere = self.local.is_none() && self.remote.is_none();
+        if nowhere && self.family.is_none() {
+            return Err(invalid("an address or a family is wanted"));
         }
+        let local = addresses(&self.handle, self.local.take(), self.family).await?;
+        let remote = addresses(&self.handle, self.remote.take(), self.family).await?;
+        let pairs = if nowhere {
+            vec![(None, None)]
+        } else if local == Some(Vec::new()) || remote == Some(Vec::new()) {
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no address of the family that is wanted",
+            ));
+        } else {
+            pairs(&local.unwrap_or_default(), &remote.unwrap_or_default())
+        };
         let mut last = None;
-        for (local, remote) in pairs(&local, &remote) {
+        for (local, remote) in pairs {
             match self.bound(local, remote) {
                 Ok(socket) => {
                     let socket = mio::net::UdpSocket::from_std(socket.into());
@@ -226,8 +257,9 @@ impl<F> CreateDatagramEndpoint<F> {
     }
 
     fn bound(&self, local: Option<SocketAddr>, remote: Option<SocketAddr>) -> io::Result<Socket> {
-        let Some(family) = local.or(remote).map(Domain::for_address) else {
-            return Err(invalid("a local or a remote address is wanted"));
+        let of_address = local.or(remote).map(Domain::for_address);
+        let Some(family) = of_address.or(self.family) else {
+            return Err(invalid("an address or a family is wanted"));
         };
         let socket = Socket::new(family, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
@@ -245,14 +277,18 @@ impl<F> CreateDatagramEndpoint<F> {
     }
 }
 
+/// The addresses that were asked for, if any were, as far as they are of the family.
 async fn addresses(
     handle: &LoopHandle,
     target: Option<io::Result<Target>>,
-) -> io::Result<Vec<SocketAddr>> {
-    match target.transpose()? {
-        None => Ok(Vec::new()),
-        Some(target) => target.addresses(handle).await,
-    }
+    family: Option<Domain>,
+) -> io::Result<Option<Vec<SocketAddr>>> {
+    let Some(target) = target.transpose()? else {
+        return Ok(None);
+    };
+    let mut found = target.addresses(handle).await?;
+    found.retain(|it| family.is_none_or(|family| family == Domain::for_address(*it)));
+    Ok(Some(found))
 }
 
 /// What can be tried: every address where there is one kind, and pairs of one family where there are both.

@@ -1,22 +1,21 @@
-//! An endpoint at work: it receives and flushes in a task of its own, since a program has few of them.
+//! An endpoint at work: what it does when its socket is ready, and how it ends.
 //!
-//! What the task calls stands in the loop's line where the task does. Every callback runs with nothing borrowed.
+//! Every callback runs with nothing borrowed, where the endpoint stands in the loop's line. One event is worth a number of
+//! datagrams at most: an endpoint that is flooded goes to the end of the line and lets others have their turn.
 
-use std::future::{Future, poll_fn};
+use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
-use crate::error::Panicked;
-use crate::kernel::report::ExceptionContext;
+use crate::error::LoopClosed;
+use crate::kernel::io::Io;
+use crate::kernel::local::LoopLocal;
+use crate::kernel::readiness::Direction;
+use crate::kernel::watch::Watch;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
-
-/// asyncio's marks: the protocol is paused above the high one and resumed at the low one.
-pub(crate) const HIGH: usize = 64 * 1024;
-const LOW: usize = HIGH / 4;
+use crate::transport::entry::Entry;
 
 /// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
 pub(crate) const OVERHEAD: usize = 8;
@@ -25,69 +24,98 @@ pub(crate) const OVERHEAD: usize = 8;
 /// buffer was made larger.
 const LONGEST: usize = 256 * 1024;
 
+/// How many datagrams are received for one event while more are there: enough that the event is a small part of their
+/// cost, and few enough that they are served in well under a millisecond.
+const MOST_AT_ONCE: usize = 64;
+
+/// What all endpoints of a loop receive into. Taken out while a protocol looks at it.
+static RECEIVE_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::new()));
+
 impl<K: DatagramKind> DatagramTransport<K> {
     /// Calls the protocol; a panic becomes a report.
     pub(crate) fn enter(&self, call: &str, f: impl FnOnce(&dyn DatagramProtocol<K>)) {
         let endpoint = &self.endpoint;
-        let protocol = endpoint.protocol.borrow().clone();
-        let Some(protocol) = protocol else { return };
-        let state = &endpoint.handle.state;
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| f(&*protocol))) {
-            state.report(ExceptionContext {
-                message: format!("Exception in a protocol's {call}"),
-                panic: Some(Panicked::new(payload)),
-                location: Some(endpoint.location),
-                ..ExceptionContext::default()
-            });
-        }
-        state.shielded("Exception in the destructor of a protocol", || {
-            drop(protocol)
-        });
-    }
-
-    /// What the endpoint's task does.
-    pub(crate) async fn drive(self) {
-        // However the task ends, the protocol hears of it.
-        let ending = Ending(self);
-        let transport = &ending.0;
-        let Some(socket) = transport.endpoint.socket.borrow().clone() else {
+        let Some(protocol) = endpoint.protocol.borrow().clone() else {
             return;
         };
-        let mut buffer = vec![0; LONGEST + 1];
-        while let Some(ready) = transport.endpoint.next(&socket).await {
-            match ready {
-                Ready::ToReceive => {
-                    while transport.receive(&socket, &mut buffer)
-                        && transport.endpoint.may_receive_on()
-                    {}
-                }
-                Ready::ToSend => transport.flush(),
-            }
+        let entry = Entry {
+            state: &endpoint.handle.state,
+            context: &endpoint.context,
+            location: endpoint.location,
+        };
+        // It was reported, and costs the protocol this call only.
+        let _ = entry.enter(protocol, call, f);
+    }
+
+    /// Calls `connection_made`; receiving begins after it.
+    pub(crate) fn begin(&self) {
+        self.enter("connection_made", |protocol| protocol.connection_made(self));
+        let watcher = Rc::clone(&self.endpoint);
+        if self.endpoint.with_io(|io| io.watch(watcher)) == Some(Err(LoopClosed)) {
+            return self.endpoint.let_go();
         }
+        self.endpoint.look_again();
+    }
+
+    /// What one event is worth to the receiver.
+    fn receive_ready(&self) {
+        let endpoint = &self.endpoint;
+        let Some(socket) = endpoint.socket.borrow().clone() else {
+            return;
+        };
+        RECEIVE_BUFFER.with(&endpoint.handle, |place| {
+            let mut buffer = place.take();
+            if buffer.is_empty() {
+                buffer = vec![0; LONGEST + 1];
+            }
+            for _ in 0..MOST_AT_ONCE {
+                if endpoint.closing.get() || !self.receive(&socket, &mut buffer) {
+                    break;
+                }
+            }
+            place.set(buffer);
+        });
+        drop(socket);
+        endpoint.look_again();
     }
 
     /// Receives one datagram, or an error in its place; `false` when nothing is there.
     fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) -> bool {
         match socket.try_recv_from(buffer) {
-            Ok((count, _)) if count > LONGEST => self.enter("error_received", |protocol| {
+            Ok((count, _)) if count > LONGEST => {
                 let what = "a datagram of more than 256 KiB was cut, and is dropped";
-                protocol.error_received(self, io::Error::new(io::ErrorKind::InvalidData, what));
-            }),
+                self.tell(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
             Ok((count, from)) => self.enter("datagram_received", |protocol| {
                 protocol.datagram_received(self, &buffer[..count], from);
             }),
             Err(error) if is_passing(&error) => return false,
-            Err(error) => self.enter("error_received", |protocol| {
-                protocol.error_received(self, error);
-            }),
+            Err(error) => self.tell(error),
         }
         true
     }
 
-    /// Sends what waits, until the system takes no more.
+    /// Tells the protocol of an error. One that comes of what it does about another is told in the loop's line: who sends
+    /// again whenever sending has failed would never come to an end here.
+    pub(crate) fn tell(&self, error: io::Error) {
+        let endpoint = &self.endpoint;
+        if endpoint.telling.replace(true) {
+            let transport = self.clone();
+            let later = move || transport.tell(error);
+            endpoint.handle.queue_call(later, endpoint.location);
+            return;
+        }
+        self.enter("error_received", |protocol| {
+            protocol.error_received(self, error);
+        });
+        endpoint.telling.set(false);
+    }
+
+    /// Sends what waits now, until the system takes no more. What is added meanwhile has its turn later.
     fn flush(&self) {
         let endpoint = &self.endpoint;
-        loop {
+        let waiting = endpoint.waiting.borrow().len();
+        for _ in 0..waiting {
             let Some((data, address)) = endpoint.waiting.borrow_mut().pop_front() else {
                 break;
             };
@@ -102,31 +130,60 @@ impl<K: DatagramKind> DatagramTransport<K> {
                         .size
                         .set(size.saturating_sub(data.len() + OVERHEAD));
                     if let Err(error) = result {
-                        self.enter("error_received", |protocol| {
-                            protocol.error_received(self, error);
-                        });
+                        self.tell(error);
                     }
                 }
             }
         }
-        if endpoint.size.get() <= LOW && endpoint.paused.replace(false) {
+        let size = endpoint.size.get();
+        if endpoint.marks.borrow_mut().may_resume(size) {
             self.enter("resume_writing", |protocol| protocol.resume_writing(self));
         }
+    }
+
+    /// What one event is worth to the sender.
+    fn send_ready(&self) {
+        let endpoint = &self.endpoint;
+        if endpoint.lost.get() || endpoint.waiting.borrow().is_empty() {
+            return;
+        }
+        self.flush();
+        if endpoint.lost.get() {
+            return;
+        }
+        if !endpoint.waiting.borrow().is_empty() {
+            return endpoint.look_again_for_writing();
+        }
+        endpoint.with_io(|io| io.set_writes(false));
+        if endpoint.closing.get() {
+            self.lose_soon();
+        }
+    }
+
+    /// Queues `connection_lost`, once.
+    pub(crate) fn lose_soon(&self) {
+        let endpoint = &self.endpoint;
+        if endpoint.lost.replace(true) || endpoint.handle.is_closed() {
+            // A loop that closes lets go of its endpoints by itself.
+            return;
+        }
+        let transport = self.clone();
+        let over = move || {
+            transport.enter("connection_lost", |protocol| {
+                protocol.connection_lost(&transport, None);
+            });
+            transport.endpoint.let_go();
+        };
+        endpoint.handle.queue_call(over, endpoint.location);
     }
 }
 
 /// Whether trying again later is the answer.
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
-}
-
-/// What an endpoint can do next.
-enum Ready {
-    ToReceive,
-    ToSend,
 }
 
 impl<K: DatagramKind> Endpoint<K> {
@@ -139,76 +196,55 @@ impl<K: DatagramKind> Endpoint<K> {
         }
     }
 
-    /// Whether the next datagram may be received without waiting for it: nothing else is to be done first, and the others'
-    /// turn has not come. It has when this task's budget is used up, as with any operation.
-    fn may_receive_on(&self) -> bool {
-        let budget = &self.handle.state.budget;
-        if self.closing.get() || !self.waiting.borrow().is_empty() || budget.get() == 0 {
-            return false;
-        }
-        budget.set(budget.get() - 1);
-        true
+    /// Borrows the socket's place in the loop, while there is one. `f` must not run foreign code.
+    fn with_io<R>(&self, f: impl FnOnce(&Io<K::Datagram>) -> R) -> Option<R> {
+        self.socket.borrow().as_ref().map(|socket| f(&socket.io))
     }
 
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = self.task.take() {
-            waker.wake();
+    /// Puts the endpoint at the end of the line if there may be more to receive.
+    fn look_again(&self) {
+        if !self.closing.get() {
+            self.with_io(|io| queue_if_ready(io, Direction::Read));
         }
     }
 
-    /// Waits for something to do; `None` is the end.
-    async fn next(&self, socket: &DatagramSocket<K>) -> Option<Ready> {
-        let mut readable = pin!(socket.readable());
-        let mut writable = pin!(socket.writable());
-        poll_fn(|context| {
-            let former = self.task.replace(Some(context.waker().clone()));
-            drop(former);
-            let waits = !self.waiting.borrow().is_empty();
-            if self.closing.get() && !waits {
-                return Poll::Ready(None);
-            }
-            if waits && writable.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Some(Ready::ToSend));
-            }
-            if !self.closing.get() && readable.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Some(Ready::ToReceive));
-            }
-            Poll::Pending
-        })
-        .await
+    /// Has the endpoint called when the system takes more.
+    pub(crate) fn look_again_for_writing(&self) {
+        self.with_io(|io| {
+            io.set_writes(true);
+            queue_if_ready(io, Direction::Write);
+        });
+    }
+
+    /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
+    fn let_go(&self) {
+        self.lost.set(true);
+        self.closing.set(true);
+        self.size.set(0);
+        let socket = self.socket.borrow_mut().take();
+        drop((socket, self.waiting.take()));
+        let protocol = self.protocol.borrow_mut().take();
+        let state = &self.handle.state;
+        state.shielded("Exception in the destructor of a protocol", || {
+            drop(protocol)
+        });
     }
 }
 
-/// Ends the endpoint when its task does, whatever ended that.
-struct Ending<K: DatagramKind>(DatagramTransport<K>);
+fn queue_if_ready<S: Pollable>(io: &Io<S>, direction: Direction) {
+    if io.readiness(|readiness| readiness.is_ready(direction)) == Ok(true) {
+        io.queue();
+    }
+}
 
-impl<K: DatagramKind> Drop for Ending<K> {
-    fn drop(&mut self) {
-        let transport = self.0.clone();
-        let endpoint = Rc::clone(&transport.endpoint);
-        endpoint.lost.set(true);
-        let left = (endpoint.task.take(), endpoint.waiting.take());
-        drop(left);
-        endpoint.size.set(0);
-        let over = move || {
-            transport.enter("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
-            });
-            let closed = (
-                transport.endpoint.protocol.take(),
-                transport.endpoint.socket.take(),
-            );
-            let state = &transport.endpoint.handle.state;
-            state.shielded("Exception in the destructor of a protocol", || drop(closed));
-        };
-        if endpoint.handle.is_closed() {
-            // The loop goes, and calls nobody any more.
-            let closed = (endpoint.protocol.take(), endpoint.socket.take());
-            let state = &endpoint.handle.state;
-            state.shielded("Exception in the destructor of a protocol", || drop(closed));
-        } else {
-            let (handle, location) = (endpoint.handle.clone(), endpoint.location);
-            handle.queue_call(over, location);
-        }
+impl<K: DatagramKind> Watch for Endpoint<K> {
+    fn ready(self: Rc<Self>) {
+        let transport = DatagramTransport { endpoint: self };
+        transport.receive_ready();
+        transport.send_ready();
+    }
+
+    fn abandon(self: Rc<Self>) {
+        self.let_go();
     }
 }

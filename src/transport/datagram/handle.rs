@@ -7,8 +7,9 @@ use std::io;
 
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
-use crate::transport::datagram::endpoint::{HIGH, OVERHEAD};
+use crate::transport::datagram::endpoint::{OVERHEAD, is_passing};
 use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
+use crate::transport::flow::InvalidLimits;
 
 /// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
 const QUIET_SENDS: u32 = 4;
@@ -49,11 +50,9 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let address = address.filter(|_| endpoint.peer.is_none());
         if endpoint.waiting.borrow().is_empty() {
             match endpoint.send(data, address.as_ref()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    self.enter("error_received", |protocol| {
-                        protocol.error_received(self, error);
-                    });
+                    self.tell(error);
                     return Ok(());
                 }
                 Ok(_) => return Ok(()),
@@ -64,10 +63,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         drop(waiting);
         let size = endpoint.size.get() + data.len() + OVERHEAD;
         endpoint.size.set(size);
-        endpoint.wake();
-        if size > HIGH && !endpoint.paused.replace(true) {
-            self.enter("pause_writing", |protocol| protocol.pause_writing(self));
-        }
+        endpoint.look_again_for_writing();
+        self.pause_if_full();
         Ok(())
     }
 
@@ -85,8 +82,9 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        if !self.endpoint.closing.replace(true) {
-            self.endpoint.wake();
+        let endpoint = &self.endpoint;
+        if !endpoint.closing.replace(true) && endpoint.waiting.borrow().is_empty() {
+            self.lose_soon();
         }
     }
 
@@ -106,8 +104,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let left = self.endpoint.waiting.take();
         drop(left);
         self.endpoint.size.set(0);
-        self.close();
-        self.endpoint.wake();
+        self.endpoint.closing.set(true);
+        self.lose_soon();
     }
 
     /// Whether the endpoint is closed or is being closed.
@@ -142,6 +140,60 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// ```
     pub fn write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
+    }
+
+    /// The low-water and the high-water mark, in this order, in bytes as [`write_buffer_size`](Self::write_buffer_size)
+    /// counts them.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// assert_eq!(transport.write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_buffer_limits(&self) -> (usize, usize) {
+        self.endpoint.marks.borrow().limits()
+    }
+
+    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` wait, and to resume when at most `low`
+    /// do. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB.
+    ///
+    /// # Errors
+    /// If `low` is higher than `high`; then nothing changes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # struct Nothing; impl DatagramProtocol for Nothing {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// transport.set_write_buffer_limits(Some(1000), None).unwrap();
+    /// assert_eq!(transport.write_buffer_limits(), (250, 1000));
+    /// # transport.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.endpoint.marks.borrow_mut().set(high, low)?;
+        self.pause_if_full();
+        Ok(())
+    }
+
+    fn pause_if_full(&self) {
+        let endpoint = &self.endpoint;
+        let size = endpoint.size.get();
+        if endpoint.marks.borrow_mut().must_pause(size) {
+            self.enter("pause_writing", |protocol| protocol.pause_writing(self));
+        }
     }
 
     /// The address that the endpoint is bound to.

@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
+use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
+use crate::transport::flow::WaterMarks;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
 ///
@@ -41,6 +42,8 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {}
 
     /// The system says that an earlier datagram could not be sent or received, or one was too long. The endpoint stays open.
+    ///
+    /// Called from within the `sendto` that failed, but never from within itself: of what fails here it is told later.
     fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
 
     /// More is buffered than the high-water mark: stop sending.
@@ -82,7 +85,7 @@ impl<K: DatagramKind, P: DatagramProtocol<K> + ?Sized> DatagramProtocol<K> for R
 /// A datagram, and whom it is for where that is not the peer.
 pub(crate) type Waiting<A> = (Vec<u8>, Option<A>);
 
-/// What the endpoint's owner and its task share.
+/// An endpoint, which the reactor calls when its socket is ready.
 pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) handle: LoopHandle,
     /// `None` once lost.
@@ -94,14 +97,16 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) waiting: RefCell<VecDeque<Waiting<K::Address>>>,
     /// Their bytes and what they count for besides.
     pub(crate) size: Cell<usize>,
-    pub(crate) paused: Cell<bool>,
+    pub(crate) marks: RefCell<WaterMarks>,
     /// Nothing is received any more, and what waits is sent.
     pub(crate) closing: Cell<bool>,
     /// `connection_lost` has come, or will next.
     pub(crate) lost: Cell<bool>,
     pub(crate) refused: Cell<u32>,
-    /// Wakes the task, to find a datagram waiting or the endpoint closing.
-    pub(crate) task: Cell<Option<Waker>>,
+    /// The protocol is being told of an error.
+    pub(crate) telling: Cell<bool>,
+    /// In which the protocol is called.
+    pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,
 }
 

@@ -5,6 +5,7 @@ mod caught;
 mod evil;
 mod grave;
 pub(crate) mod lab;
+mod pipe;
 mod probe;
 mod proc;
 mod recorder;
@@ -12,6 +13,7 @@ mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
+mod stage;
 mod story;
 mod together;
 mod trace;
@@ -23,6 +25,7 @@ pub(crate) use audit::{audited, counted_fds};
 pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
+pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
@@ -34,6 +37,7 @@ pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
+pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time};
 pub(crate) use story::{Story, ending, outcome, told};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;

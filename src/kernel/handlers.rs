@@ -1,0 +1,98 @@
+//! Whom a loop tells: its exception handler of what went wrong, its task hook of every new task.
+//!
+//! Both are the user's, so both are called with nothing borrowed, may replace themselves meanwhile, and cannot stop the
+//! loop: a handler that panics gives way to the one of last resort, which never does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use crate::error::Panicked;
+use crate::kernel::loop_state::{Handler, LoopState, Phase, TaskHook};
+use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
+use crate::kernel::task::cell::Run;
+use crate::kernel::task::key::Key;
+
+impl LoopState {
+    /// Puts the exception handler in place and gives back what has to be dropped, with no borrow held: the former one,
+    /// or the new one where the loop is closed and nobody would ever drop it.
+    pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
+        if self.phase.get() == Phase::Closed {
+            return handler;
+        }
+        std::mem::replace(&mut *self.handler.borrow_mut(), handler)
+    }
+
+    /// Puts the task hook in place; gives back what has to be dropped, as [`replace_handler`](Self::replace_handler) does.
+    pub(crate) fn replace_task_hook(&self, hook: Option<TaskHook>) -> Option<TaskHook> {
+        if self.phase.get() == Phase::Closed {
+            return hook;
+        }
+        self.careful.set(true);
+        std::mem::replace(&mut *self.task_hook.borrow_mut(), hook)
+    }
+
+    /// Tells the task hook, if there is one.
+    #[inline(never)]
+    pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
+        let hook = self.task_hook.borrow().clone();
+        if let Some(hook) = hook {
+            self.shielded("Exception in the task hook", || hook(Rc::clone(task), key));
+            drop_quietly(hook);
+        }
+    }
+
+    /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
+    #[cold]
+    pub(crate) fn report(&self, context: ExceptionContext) {
+        self.tell(&context);
+        // A panic's payload is foreign too.
+        drop_quietly(context);
+    }
+
+    /// [`report`](Self::report) for a context that its owner keeps.
+    pub(crate) fn tell(&self, context: &ExceptionContext) {
+        let handler = self.handler.borrow().clone();
+        let Some(handler) = handler else {
+            return tell_default(context);
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(context))) {
+            drop_quietly(payload);
+            let text = "Exception in the exception handler, which was told of the following";
+            tell_default(&ExceptionContext::new(text));
+            tell_default(context);
+        }
+        // The last reference, if the handler has replaced itself.
+        drop_quietly(handler);
+    }
+
+    /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
+    pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+            self.report(ExceptionContext {
+                message: message.to_owned(),
+                panic: Some(Panicked::new(payload)),
+                ..ExceptionContext::default()
+            });
+        }
+    }
+
+    /// Reports a destructor that panicked while its task ended, if one did.
+    pub(crate) fn report_mishap(&self, task: &dyn Run) {
+        let header = task.header();
+        let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
+            return;
+        };
+        self.report(ExceptionContext {
+            message: "Exception in a destructor while its task ended".to_owned(),
+            panic: Some(Panicked::new(payload)),
+            exception: None,
+            task: Some(header.name()),
+            location: Some(header.location),
+        });
+    }
+}
+
+/// The handler of last resort.
+fn tell_default(context: &ExceptionContext) {
+    run_quietly(|| default_handler(context));
+}

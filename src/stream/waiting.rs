@@ -1,0 +1,169 @@
+//! Reads that wait: for more than is kept, or to receive straight into their caller's memory.
+//!
+//! Neither has taken anything out when it is dropped. On a closed loop they fail, for nobody would ever wake them.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::loop_state::BUDGET;
+use crate::kernel::task::waker::key_of;
+use crate::kernel::waiters::WaiterId;
+use crate::stream::protocol::StreamProtocol;
+use crate::transport::protocol::Transport;
+use crate::transport::ready::Fetched;
+
+/// What both ends of a stream have.
+pub(crate) struct Stream {
+    pub(crate) protocol: Rc<StreamProtocol>,
+    pub(crate) transport: Transport,
+}
+
+impl Stream {
+    pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
+        Self {
+            protocol: Rc::clone(protocol),
+            transport: transport.clone(),
+        }
+    }
+
+    /// Waits until more has come than there is, or never will.
+    pub(crate) fn wait_for_more(&self) -> More<'_> {
+        if self.protocol.behind.replace(false) {
+            self.transport.resume_reading();
+        }
+        More {
+            before: self.kept(),
+            held: self.protocol.hold_clock(),
+            stream: self,
+        }
+    }
+
+    /// What a waiting read looks at: how much is kept, and whether more can come.
+    fn kept(&self) -> (usize, bool, bool) {
+        let protocol = &self.protocol;
+        let length = protocol.incoming.borrow().len();
+        (length, protocol.eof.get(), protocol.is_lost())
+    }
+
+    pub(crate) fn resume_if_caught_up(&self) {
+        let protocol = &self.protocol;
+        if protocol.behind.get() && protocol.incoming.borrow().len() <= protocol.limit.get() {
+            protocol.behind.set(false);
+            self.transport.resume_reading();
+        }
+    }
+
+    /// Receives straight into `buffer` what comes next, or takes what is kept.
+    pub(crate) fn fetch<'a, 'b>(&'a self, buffer: &'b mut [u8]) -> Fetch<'a, 'b> {
+        Fetch {
+            held: self.protocol.hold_clock(),
+            stream: self,
+            buffer,
+            waiting: None,
+        }
+    }
+}
+
+/// See [`Stream::wait_for_more`].
+pub(crate) struct More<'a> {
+    stream: &'a Stream,
+    before: (usize, bool, bool),
+    #[expect(dead_code, reason = "it is held, and dropped when there is more")]
+    held: Option<Box<Inhibitor>>,
+}
+
+impl Future for More<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stream.kept() != self.before {
+            return Poll::Ready(Ok(()));
+        }
+        self.stream.protocol.wait_to_read(context)?;
+        // A fetch that was forgotten, not dropped, may have kept a delivery.
+        self.stream.transport.look_again();
+        Poll::Pending
+    }
+}
+
+/// A read that finds nothing kept: it receives straight into its caller's memory, as soon as something is there. So what
+/// a waiting task reads is copied once, by the system.
+pub(crate) struct Fetch<'a, 'b> {
+    stream: &'a Stream,
+    buffer: &'b mut [u8],
+    /// Our place in the socket's line, once there was nothing to receive.
+    waiting: Option<WaiterId>,
+    #[expect(dead_code, reason = "it is held, and dropped with the read")]
+    held: Option<Box<Inhibitor>>,
+}
+
+impl Future for Fetch<'_, '_> {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let (protocol, transport) = (&this.stream.protocol, &this.stream.transport);
+        let budget = &protocol.state().budget;
+        if budget.get() == 0 {
+            // A peer that sends without end must not keep the loop from others. The next poll by the loop gets a new
+            // budget, one by a foreign executor gets it here.
+            budget.set(BUDGET);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if this.buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let mut foreign = None;
+        loop {
+            if protocol.has_news() {
+                let taken = protocol.take_into(this.buffer);
+                this.stream.resume_if_caught_up();
+                if let Some(place) = this.waiting.take() {
+                    transport.leave_fetching(place, false);
+                }
+                return Poll::Ready(taken);
+            }
+            if protocol.behind.replace(false) {
+                transport.resume_reading();
+            }
+            match transport.fetch(this.buffer) {
+                Fetched::Bytes(count) => {
+                    // Whoever stood in the line did so while nothing was there, and was woken out of it since.
+                    this.waiting = None;
+                    budget.set(budget.get() - 1);
+                    return Poll::Ready(Ok(count));
+                }
+                Fetched::Ended if protocol.eof.get() => continue,
+                // The call that lets reading go on, or ends it, tells the protocol.
+                Fetched::Ended => break,
+                Fetched::Nothing => {}
+            }
+            // A waker of ours is a word. Cloning a foreign one is foreign code: look again.
+            let waker = match foreign.take() {
+                None if key_of(context.waker()).is_none() => {
+                    foreign = Some(context.waker().clone());
+                    continue;
+                }
+                None => context.waker().clone(),
+                Some(waker) => waker,
+            };
+            transport.stand_in_line(&mut this.waiting, waker);
+            break;
+        }
+        protocol.wait_to_read(context)?;
+        Poll::Pending
+    }
+}
+
+impl Drop for Fetch<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.waiting {
+            self.stream.transport.leave_fetching(place, true);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A limit of time around a future.
+//!
+//! At the deadline what is inside is cancelled, as `cancel` would: its innermost scopes are asked first, their clean-up is
+//! waited for, and only then is it dropped and the caller told. So a limit around a task cancels that task and waits
+//! until it has ended; around something that refuses to end it waits for ever.
+//!
+//! ```text
+//! poll:  1  enter the node         2  told to fall? → 6      3  poll what is inside; its result stands, also when late
+//!        4  time over? ask what is inside    5  else arm the timer    6  told to fall: drop what is inside, say so
+//! ```
+//!
+//! The first poll is tentative: what is inside is polled before there is a node, and where it is ready at once there never
+//! is one. Else the node is opened around what was opened in that poll, as if it had been there before.
+//!
+//! Nothing is polled twice in one poll, however deeply limits are nested. Where several are due at once, the earliest
+//! deadline goes first, and among equal ones the outermost: it alone says that time is over.
+//!
+//! One deviation from asyncio: a delay counts from the end of the first poll, which a future that is ready at once does
+//! not reach; so it costs no look at the clock, which costs more than all the rest.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::error::{CancelOrigin, Cancellation, TimedOut};
+use crate::event_loop::free::get_running_loop;
+use crate::kernel::cancel::node::{Kind, NodeKey};
+use crate::kernel::cancel::scope::Scope;
+use crate::kernel::clock::NEVER;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::cell::Held;
+use crate::time::sleep::Sleep;
+
+/// Where a [`Timeout`](crate::Timeout) stands.
+///
+/// ```
+/// use callsoon::{Timeout, TimeoutState};
+/// let limit = Timeout::at(None);
+/// assert_eq!(limit.reschedule(None), Err(TimeoutState::Created));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutState {
+    /// Its future was not polled yet.
+    Created,
+    /// It holds.
+    Active,
+    /// Its time is over, and what is inside has not ended yet.
+    Expiring,
+    /// Its time was over.
+    Expired,
+    /// What is inside has ended in time, or was dropped.
+    Finished,
+}
+
+impl fmt::Display for TimeoutState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "the timeout has not been entered",
+            Self::Active => "the timeout is active",
+            Self::Expiring => "the timeout is expiring",
+            Self::Expired => "the timeout has expired",
+            Self::Finished => "the timeout has finished",
+        })
+    }
+}
+
+impl std::error::Error for TimeoutState {}
+
+/// A limit that somebody holds while it is around a future.
+pub(crate) struct Shared {
+    pub(crate) limit: Cell<Limit>,
+    pub(crate) state: Cell<TimeoutState>,
+    /// `run` was called: a limit is used once.
+    pub(crate) used: Cell<bool>,
+    pub(crate) expired: Cell<bool>,
+    /// The limit was moved, which the future has not seen yet.
+    pub(crate) moved: Cell<bool>,
+    /// Whoever polls the future.
+    pub(crate) waker: RefCell<Option<Waker>>,
+    /// The region, which those inside it look at: who is due first must know of a move at once.
+    pub(crate) region: RefCell<Option<(Rc<LoopState>, NodeKey)>>,
+}
+
+impl Shared {
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit: Cell::new(limit),
+            state: Cell::new(TimeoutState::Created),
+            used: Cell::new(false),
+            expired: Cell::new(false),
+            moved: Cell::new(false),
+            waker: RefCell::new(None),
+            region: RefCell::new(None),
+        }
+    }
+}
+
+/// When the time is over.
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Never,
+    /// Counted from the end of the first poll.
+    After(Duration),
+    At(Instant),
+}
+
+/// What a region says at its end.
+pub(crate) trait Answer: Unpin {
+    type Output<T>;
+    fn in_time<T>(value: T) -> Self::Output<T>;
+    fn late<T>() -> Self::Output<T>;
+}
+
+/// Being late is an error.
+pub(crate) struct OrTimedOut;
+
+impl Answer for OrTimedOut {
+    type Output<T> = Result<T, TimedOut>;
+
+    fn in_time<T>(value: T) -> Self::Output<T> {
+        Ok(value)
+    }
+
+    fn late<T>() -> Self::Output<T> {
+        Err(TimedOut)
+    }
+}
+
+/// Being late is no error.
+pub(crate) struct OrNone;
+
+impl Answer for OrNone {
+    type Output<T> = Option<T>;
+
+    fn in_time<T>(value: T) -> Self::Output<T> {
+        Some(value)
+    }
+
+    fn late<T>() -> Self::Output<T> {
+        None
+    }
+}
+
+/// What is kept beside a future under a limit.
+pub(crate) struct Region<A> {
+    scope: Scope,
+    limit: Limit,
+    /// The timer, once it was needed.
+    sleep: Option<Sleep>,
+    /// What is inside has been polled and was pending: the limit is a time from then on.
+    begun: bool,
+    expired: bool,
+    /// Where somebody may look at the limit and move it.
+    shared: Option<Rc<Shared>>,
+    answer: PhantomData<A>,
+}
+
+/// Puts a limit around a future.
+#[inline]
+pub(crate) fn region<F: IntoFuture, A: Answer>(
+    limit: Limit,
+    shared: Option<Rc<Shared>>,
+    future: F,
+) -> Held<F::IntoFuture, Region<A>> {
+    let region = Region {
+        scope: Scope::new(Kind::Region),
+        limit,
+        sleep: None,
+        begun: false,
+        expired: false,
+        shared,
+        answer: PhantomData,
+    };
+    Held::new(future.into_future(), region)
+}
+
+impl<A> Region<A> {
+    fn note(&self, state: TimeoutState) {
+        if let Some(shared) = &self.shared {
+            shared.state.set(state);
+            shared.expired.set(self.expired);
+        }
+    }
+
+    /// Whether the time is over; else the timer is armed.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.begun
+            || self
+                .shared
+                .as_ref()
+                .is_some_and(|shared| shared.moved.take())
+        {
+            self.begun = true;
+            let handle = get_running_loop().state;
+            if let Some(over) = self.set_out(&handle) {
+                return over;
+            }
+        }
+        match &mut self.sleep {
+            Some(sleep) => Pin::new(sleep).poll(context).is_ready(),
+            None => false,
+        }
+    }
+
+    /// Makes a time of the limit. `Some` where there is nothing to wait for: no limit, or one that is over.
+    fn set_out(&mut self, state: &Rc<LoopState>) -> Option<bool> {
+        if let Some(shared) = &self.shared {
+            self.limit = shared.limit.get();
+        }
+        self.sleep = None;
+        let deadline = match self.limit {
+            Limit::Never => NEVER,
+            Limit::After(delay) if delay.is_zero() => 0,
+            Limit::After(delay) => state.clock.after(delay),
+            Limit::At(when) => state.clock.raw(when),
+        };
+        if let (Some(shared), Limit::After(_)) = (&self.shared, self.limit) {
+            let now = state.clock.now().max(deadline);
+            shared.limit.set(Limit::At(state.clock.instant(now)));
+        }
+        self.scope.set_deadline(deadline);
+        if deadline == NEVER {
+            return Some(false);
+        }
+        let is_delay = matches!(self.limit, Limit::After(_));
+        if deadline == 0 || !is_delay && deadline <= state.clock.now() {
+            return Some(true);
+        }
+        self.sleep = Some(Sleep::on_clock(deadline, Rc::clone(state)));
+        None
+    }
+
+    /// Where the limit can be moved, whoever moves it has to know the node.
+    #[inline]
+    fn note_place(&self) {
+        if let Some(shared) = &self.shared {
+            let place = self
+                .scope
+                .state()
+                .map(|state| (Rc::clone(state), self.scope.key()));
+            let former = shared.region.replace(place);
+            drop(former);
+        }
+    }
+
+    /// Asks what is inside to end.
+    fn expire(&mut self, at_once: bool) {
+        self.expired = true;
+        self.sleep = None;
+        self.note(TimeoutState::Expiring);
+        if let Some(state) = self.scope.state() {
+            let now = state.looks.last.get();
+            let request = Cancellation::new(None, CancelOrigin::Timeout, None);
+            self.scope.expire(now, request, at_once);
+        }
+    }
+
+    /// Keeps whom to wake when the limit is moved.
+    fn keep_waker(&self, waker: &Waker) {
+        if let Some(shared) = self.shared.as_ref().filter(|_| !self.expired) {
+            let waker = waker.clone();
+            let former = shared.waker.replace(Some(waker));
+            drop(former);
+        }
+    }
+
+    /// The end, if what is inside is to be let go.
+    fn falls<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
+        // Outside any task nobody can be asked.
+        let falls = if in_task {
+            self.scope.region_falls()
+        } else {
+            self.expired
+        };
+        if !falls {
+            return false;
+        }
+        future.set(None);
+        !in_task || !self.scope.pass()
+    }
+}
+
+impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
+    type Output = A::Output<F::Output>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (mut future, region) = self.project();
+        if !region.begun && region.shared.is_none() {
+            let inside = future.as_mut().as_pin_mut();
+            let Some(inside) = inside else {
+                return Poll::Pending;
+            };
+            // Most futures under a limit are ready at once, and need neither a node nor a look at the clock.
+            let (polled, mark) = Scope::tentatively(|| inside.poll(context));
+            if let Poll::Ready(value) = polled {
+                return Poll::Ready(A::in_time(value));
+            }
+            let in_task = region.scope.enter_around(context.waker(), mark);
+            return region.watch(future, context, in_task);
+        }
+        region.poll(future, context)
+    }
+}
+
+impl<A: Answer> Region<A> {
+    /// A poll of a region that has its node, or is to have it from the beginning.
+    fn poll<F: Future>(
+        &mut self,
+        mut future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+    ) -> Poll<A::Output<F::Output>> {
+        let in_task = self.scope.enter(context.waker());
+        if !self.begun {
+            self.note(TimeoutState::Active);
+        }
+        self.note_place();
+        if self.expired && self.falls(future.as_mut(), in_task) {
+            return self.late();
+        }
+        let polled = self.scope.within(|| match future.as_mut().as_pin_mut() {
+            Some(future) => future.poll(context),
+            // Cancelled from outside: pending until dropped.
+            None => Poll::Pending,
+        });
+        if let Poll::Ready(value) = polled {
+            self.scope.within(|| future.set(None));
+            self.scope.complete();
+            self.sleep = None;
+            self.note(TimeoutState::Finished);
+            return Poll::Ready(A::in_time(value));
+        }
+        self.watch(future, context, in_task)
+    }
+
+    /// The end of a poll in which what is inside was pending.
+    fn watch<F: Future>(
+        &mut self,
+        future: Pin<&mut Option<F>>,
+        context: &mut Context<'_>,
+        in_task: bool,
+    ) -> Poll<A::Output<F::Output>> {
+        if !self.expired && future.is_some() {
+            let first = !self.begun;
+            if self.is_over(context) {
+                self.expire(first);
+            } else {
+                self.keep_waker(context.waker());
+            }
+        }
+        if self.expired && self.falls(future, in_task) {
+            return self.late();
+        }
+        Poll::Pending
+    }
+
+    fn late<T>(&mut self) -> Poll<A::Output<T>> {
+        self.scope.forget();
+        self.note(TimeoutState::Expired);
+        Poll::Ready(A::late())
+    }
+}
+
+impl<A> Drop for Region<A> {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.shared {
+            if shared.state.get() != TimeoutState::Expired {
+                shared.state.set(TimeoutState::Finished);
+            }
+            drop(shared.waker.take());
+            drop(shared.region.take());
+        }
+    }
+}

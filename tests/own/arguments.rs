@@ -1,0 +1,19 @@
+//! As much of the test harness's arguments as test runners need, for programs that have no harness: names to choose by,
+//! `--list`, and `--ignored`, of which there are none.
+
+/// Whether a test is to be run. Where it is to be listed, that is done here.
+pub(crate) fn is_asked_for(test: &str) -> bool {
+    let (options, names): (Vec<_>, Vec<_>) = std::env::args()
+        .skip(1)
+        .partition(|argument| argument.starts_with('-'));
+    let has = |name: &str| options.iter().any(|option| option == name);
+    let chosen = names.is_empty() || names.iter().any(|part| test.contains(part.as_str()));
+    if !chosen || has("--ignored") {
+        return false;
+    }
+    if has("--list") {
+        println!("{test}: test");
+        return false;
+    }
+    true
+}

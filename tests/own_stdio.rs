@@ -1,0 +1,127 @@
+//! A process of its own, because it starts itself as a child whose standard input and output are pipes.
+//!
+//! Standard input and output as transports and as streams: lines are read as they come, answers go out at once, the end
+//! of the input is the end of the child, and a parent that stops listening is an error and not the end of the process.
+
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "this binary needs a part of what the tests share"
+)]
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use callsoon::get_running_loop;
+use callsoon::stream::{open_read_pipe, open_write_pipe};
+use callsoon::transport::{Protocol, Transport, stdin, stdout};
+
+use support::watched;
+
+/// Set in the child: what it is to do.
+const ROLE: &str = "CALLSOON_STDIO_ROLE";
+
+/// What stands before the child's own words: the test harness has spoken already.
+const MARK: &str = "~ ";
+
+fn child(test: &str, role: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(ROLE, role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// The next line of the child's own.
+fn next_line(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
+    let own = lines.find_map(|line| line.unwrap().split_once(MARK).map(|(_, it)| it.to_owned()));
+    own.unwrap()
+}
+
+/// Answers each line until the input ends.
+async fn answer() {
+    let mut reader = open_read_pipe(stdin().unwrap()).await.unwrap();
+    let writer = open_write_pipe(stdout().unwrap()).await.unwrap();
+    while let Some(line) = reader.next_line().await.unwrap() {
+        let line = String::from_utf8(line).unwrap();
+        writer.write(format!("{MARK}{}", line.to_uppercase()).as_bytes());
+        writer.drain().await.unwrap();
+    }
+    writer.write(format!("{MARK}over\n").as_bytes());
+    writer.drain().await.unwrap();
+}
+
+#[test]
+fn lines_come_in_by_stdin_and_go_out_by_stdout_until_the_input_ends() {
+    let test = "lines_come_in_by_stdin_and_go_out_by_stdout_until_the_input_ends";
+    if role().is_some() {
+        return callsoon::run(answer()).unwrap();
+    }
+    watched(move || {
+        let mut child = child(test, "answer");
+        let mut input = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for (said, heard) in [("one\n", "ONE"), ("two\n", "TWO"), ("last", "LASTover")] {
+            input.write_all(said.as_bytes()).unwrap();
+            if said.ends_with('\n') {
+                assert_eq!(next_line(&mut lines), heard);
+            }
+        }
+        drop(input);
+        assert_eq!(next_line(&mut lines), format!("LAST{MARK}over"));
+        assert!(child.wait().unwrap().success());
+    })();
+}
+
+/// Writes down what the ends are told, on standard error's behalf: the exit code says whether it was right.
+struct End(std::rc::Rc<std::cell::RefCell<Vec<String>>>);
+
+impl Protocol for End {
+    fn connection_made(&self, transport: &Transport) {
+        assert!(transport.pipe(|_| ()).is_some() && transport.peername().is_none());
+        self.0.borrow_mut().push("made".to_owned());
+    }
+
+    fn connection_lost(&self, _: &Transport, error: Option<std::io::Error>) {
+        let how = error.map(|error| error.kind());
+        self.0.borrow_mut().push(format!("lost {how:?}"));
+    }
+}
+
+/// Says so much that the pipe is full, to a parent that goes away.
+async fn babble() {
+    let told = std::rc::Rc::default();
+    let end = End(std::rc::Rc::clone(&told));
+    let connecting = get_running_loop().connect_write_pipe(|| end, stdout().unwrap());
+    let (output, _) = connecting.await.unwrap();
+    output.write(format!("{MARK}listen\n").as_bytes());
+    output.write(&vec![b'x'; 1 << 20]);
+    support::until(|| told.borrow().len() == 2).await;
+    assert_eq!(*told.borrow(), ["made", "lost Some(BrokenPipe)"]);
+    // The harness has nobody to tell how it ended.
+    std::process::exit(42);
+}
+
+#[test]
+fn a_parent_that_listens_no_more_is_an_error_of_stdout_s_transport() {
+    let test = "a_parent_that_listens_no_more_is_an_error_of_stdout_s_transport";
+    if role().is_some() {
+        return callsoon::run(babble()).unwrap();
+    }
+    watched(move || {
+        let mut child = child(test, "babble");
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines();
+        assert_eq!(next_line(&mut lines), "listen");
+        drop(output);
+        assert_eq!(child.wait().unwrap().code(), Some(42));
+    })();
+}
