@@ -30,7 +30,7 @@ use crate::kernel::task::handle::Task;
 /// instead. For futures of different types there is [`gather!`](crate::gather!).
 ///
 /// A [`Task`] among the arguments gives its `Result`, as whenever it is awaited, and so its failure is a value here.
-/// [`try_gather`] of tasks gives their values, and a task that fails is its error.
+/// [`try_gather`](crate::try_gather) of tasks gives their values, and a task that fails is its error.
 ///
 /// # Errors
 /// [`GatherError`]: the first failure, and whose.
