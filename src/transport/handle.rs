@@ -130,6 +130,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn peername(&self) -> Option<Address> {
         self.connection.peer.clone()
     }
@@ -148,6 +149,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
         let local = self.connection.with_io(|io| io.source().local())?;
         Address::of(local)
@@ -169,6 +171,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
         if self.connection.pipe_direction().is_some() {
             return None;
@@ -191,6 +194,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     #[cfg(unix)]
     pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
         use std::os::fd::AsFd;
