@@ -105,6 +105,7 @@ impl LoopHandle {
     ///     drop(kept); // nothing is left to run
     /// }).unwrap();
     /// ```
+    #[doc(alias = "shutdown_asyncgens")]
     pub fn shutdown_async_drops(&self) -> impl Future<Output = ()> + use<> {
         let handle = self.clone();
         async move {

@@ -166,6 +166,7 @@ impl Runner {
     /// handle.call_soon(|| println!("stands in line before main"));
     /// runner.run(async {}).unwrap();
     /// ```
+    #[doc(alias = "get_loop")]
     pub fn event_loop(&mut self) -> Result<&EventLoop, RunError> {
         if let Stage::New(builder) = &self.stage {
             self.stage = Stage::Open(builder.clone().build()?);

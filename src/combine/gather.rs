@@ -29,6 +29,9 @@ use crate::kernel::task::handle::Task;
 /// the error; the others run on, and if they fail too, nobody is told. [`settled`](Gather::settled) waits for all
 /// instead. For futures of different types there is [`gather!`](crate::gather!).
 ///
+/// A [`Task`] among the arguments gives its `Result`, as whenever it is awaited, and so its failure is a value here.
+/// [`try_gather`](crate::try_gather) of tasks gives their values, and a task that fails is its error.
+///
 /// # Errors
 /// [`GatherError`]: the first failure, and whose.
 ///
@@ -43,6 +46,8 @@ use crate::kernel::task::handle::Task;
 /// callsoon::run(async {
 ///     let naps = [3, 1, 2].map(|ms| callsoon::sleep_with(Duration::from_millis(ms), ms));
 ///     assert_eq!(callsoon::gather(naps).await.unwrap(), [3, 1, 2]);
+///     let tasks = [1, 2].map(|n| callsoon::create_task(async move { n }));
+///     assert_eq!(callsoon::try_gather(tasks).await.unwrap(), [1, 2]);
 /// }).unwrap();
 /// ```
 #[track_caller]

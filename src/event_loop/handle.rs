@@ -379,6 +379,7 @@ impl LoopHandle {
     /// assert_eq!(event_loop.create_task(async {}).name(), "job 1");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "set_task_factory")]
     pub fn set_task_hook(&self, hook: impl Fn(&LoopHandle, &TaskRef) + 'static) {
         let weak: Weak<LoopState> = Rc::downgrade(&self.state);
         let former = self.state.replace_task_hook(Some(Rc::new(move |task, key| {

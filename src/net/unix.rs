@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, IoSliceMut, Read as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::SocketAddr;
@@ -296,6 +296,14 @@ pub struct UCred {
     pub gid: u32,
 }
 
+impl UCred {
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let (pid, uid, gid) = socket::peer_cred(socket)?;
+        let pid = (pid > 0).then_some(pid);
+        Ok(Self { pid, uid, gid })
+    }
+}
+
 impl UnixStream {
     /// Connects to the server at `path`, or at the abstract name after a NUL byte. While the server's backlog is full it
     /// tries again every few milliseconds.
@@ -394,12 +402,7 @@ impl UnixStream {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        let (pid, uid, gid) = socket::peer_cred(self.io.source().as_fd())?;
-        Ok(UCred {
-            pid: (pid > 0).then_some(pid),
-            uid,
-            gid,
-        })
+        UCred::of(self.io.source().as_fd())
     }
 }
 

@@ -240,6 +240,7 @@ impl Process {
     /// assert_ne!(process.id(), std::process::id());
     /// # }).unwrap();
     /// ```
+    #[doc(alias = "pid")]
     pub fn id(&self) -> u32 {
         self.watched.id()
     }

@@ -136,6 +136,7 @@ impl SubprocessTransport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_pid")]
     pub fn pid(&self) -> u32 {
         self.subprocess.watched.id()
     }
@@ -171,6 +172,7 @@ impl SubprocessTransport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_pipe_transport")]
     pub fn pipe_transport(&self, fd: i32) -> Option<ChildPipe> {
         let pipes = self.subprocess.pipes.borrow();
         let pipe = pipes.get(usize::try_from(fd).ok()?)?;
@@ -349,6 +351,7 @@ impl ChildPipe {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.transport.get_write_buffer_size()
     }

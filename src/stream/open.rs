@@ -25,7 +25,8 @@ type Opened = io::Result<(StreamReader, StreamWriter)>;
 
 /// Connects, and gives both ends of the stream.
 ///
-/// `to` is an address, a list of addresses that are tried in their order, or a connected socket.
+/// `to` is a host and a port, an address, several addresses, or a connected socket: see [`ConnectTo`]. A line may have
+/// 64 KiB unless [`limit`](OpenConnection::limit) says otherwise.
 ///
 /// # Errors
 /// As [`create_connection`](LoopHandle::create_connection).
@@ -134,14 +135,17 @@ impl IntoFuture for OpenConnection {
 
 /// Makes a server that runs `client_connected` in a task for every client.
 ///
-/// `on` is an address, a list of addresses, or a bound socket. The connection closes when the function ends and drops
-/// its writer. An error that it returns, or its panic, goes to the exception handler.
+/// `on` is a host and a port, an address, several of either, or a bound socket: see [`ListenOn`]. The connection closes
+/// when the function ends and drops its writer. An error that it returns, or its panic, goes to the exception handler.
 ///
 /// # Errors
 /// As [`create_server`](LoopHandle::create_server).
 ///
 /// # Panics
 /// Outside a running loop.
+///
+/// # Cancellation
+/// As [`create_server`](LoopHandle::create_server).
 ///
 /// ```
 /// use callsoon::stream::{open_connection, start_server};
@@ -170,6 +174,9 @@ where
 ///
 /// # Panics
 /// Outside a running loop.
+///
+/// # Cancellation
+/// As [`create_server`](LoopHandle::create_server).
 ///
 /// ```
 /// use callsoon::stream::{open_unix_connection, start_unix_server};

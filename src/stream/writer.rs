@@ -253,6 +253,7 @@ impl StreamWriter {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn peername(&self) -> Option<Address> {
         self.stream.transport.peername()
     }
@@ -267,6 +268,7 @@ impl StreamWriter {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
         self.stream.transport.sockname()
     }

@@ -10,7 +10,7 @@ use crate::error::TimedOut;
 use crate::kernel::clock::NEVER;
 use crate::time::region::{Limit, OrNone, OrTimedOut, Shared, TimeoutState, region};
 
-/// Runs `future` for at most `delay`; then cancels what it awaits, also a task given as `&mut task`, waits until that has
+/// Runs `future` for at most `delay`; then cancels what it awaits, also a `task` or `&mut task`, waits until that has
 /// ended, and gives [`TimedOut`]. A task behind [`shield`](crate::shield) runs on.
 ///
 /// A result that is there in time is given, also when it comes at the last moment, or when what is inside was asked to
@@ -69,7 +69,7 @@ pub fn timeout_at<F: IntoFuture>(
 }
 
 /// Waits for `future`, for at most `delay` or, with `None`, for as long as it takes: [`timeout`] under asyncio's name
-/// and with its arguments. A task given as `&mut task` is cancelled when the time is over.
+/// and with its arguments. A task, given as `task` or `&mut task`, is cancelled when the time is over.
 ///
 /// # Errors
 /// [`TimedOut`] where the time was over.
@@ -98,7 +98,7 @@ pub fn wait_for<F: IntoFuture>(
     region::<_, OrTimedOut>(limit, None, future)
 }
 
-/// [`timeout`] for which being late is no error: `None` then. A task given as `&mut task` is cancelled.
+/// [`timeout`] for which being late is no error: `None` then. A `task` or `&mut task` is cancelled.
 ///
 /// # Panics
 /// When it has to wait outside a running loop.

@@ -26,12 +26,19 @@ use crate::transport::target::{ListenOn, Site, not_a_stream};
 impl LoopHandle {
     /// Makes a server that calls `factory` for every client and connects what it gives to the client's socket.
     ///
-    /// `on` is an address, a list of addresses, or a bound socket. Awaiting it gives the server; the methods of
-    /// [`CreateServer`] set options before. An IPv6 socket takes IPv6 clients only.
+    /// `on` is an address, a host and a port, several hosts and a port, or a bound socket: see [`ListenOn`]. A host is
+    /// looked up off the loop. Awaiting it gives the server; the methods of [`CreateServer`] set options before. An IPv6
+    /// socket takes IPv6 clients only.
+    ///
+    /// An address that this machine does not have is left out, as in asyncio, where another one can be bound:
+    /// [`Server::sockets`] says which they are.
     ///
     /// # Errors
-    /// What the system says of an address, which the error names. `InvalidInput` for an empty list, and for a socket
-    /// that is no stream.
+    /// What the system says of an address, which the error names; those of
+    /// [`lookup_host`](crate::net::lookup_host). `InvalidInput` for an empty list, and for a socket that is no stream.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it closes what was bound.
     ///
     /// ```
     /// use callsoon::transport::{Protocol, Transport};
@@ -75,6 +82,9 @@ impl LoopHandle {
     /// # Errors
     /// What the system says, `AddrInUse` above all; `InvalidInput` for a path that is empty, too long or has a zero byte
     /// inside.
+    ///
+    /// # Cancellation
+    /// As [`create_server`](Self::create_server).
     ///
     /// ```
     /// # use callsoon::transport::Protocol;

@@ -3,11 +3,15 @@
 //! Ending a connection is `connection`'s part.
 
 use std::fmt;
+#[cfg(unix)]
+use std::io;
 use std::rc::Rc;
 
 #[cfg(unix)]
 use crate::kernel::io::Io;
 use crate::kernel::readiness::Direction;
+#[cfg(unix)]
+use crate::net::unix::UCred;
 use crate::transport::address::Address;
 use crate::transport::protocol::{Protocol, Transport};
 #[cfg(unix)]
@@ -130,6 +134,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn peername(&self) -> Option<Address> {
         self.connection.peer.clone()
     }
@@ -148,6 +153,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
         let local = self.connection.with_io(|io| io.source().local())?;
         Address::of(local)
@@ -169,11 +175,48 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
         if self.connection.pipe_direction().is_some() {
             return None;
         }
         self.connection.with_io(|io| io.source().with(f))
+    }
+
+    /// Who the peer of a Unix socket was when it connected, by the system's word.
+    ///
+    /// # Errors
+    /// What the system says; `InvalidInput` for another kind of socket, `NotConnected` for a pipe and once the connection
+    /// is over, `Unsupported` outside Linux.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// let (_reader, writer) = callsoon::open_connection(here).await?;
+    /// assert_eq!(writer.transport().peer_cred()?.pid, Some(std::process::id() as i32));
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let (_reader, writer) = callsoon::open_connection(listener.local_addr()?).await?;
+    /// # let error = writer.transport().peer_cred().unwrap_err();
+    /// # assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # writer.transport().abort();
+    /// # writer.wait_closed().await?;
+    /// # let error = writer.transport().peer_cred().unwrap_err();
+    /// # assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "SO_PEERCRED")]
+    #[cfg(unix)]
+    pub fn peer_cred(&self) -> io::Result<UCred> {
+        use std::os::fd::AsFd;
+        let asked = self.socket(|socket| {
+            if socket.local_addr()?.is_unix() {
+                return UCred::of(socket.as_fd());
+            }
+            let text = "only a Unix socket knows who its peer is";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        });
+        asked.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
     /// Calls `f` with the descriptor of a pipe; `None` if it is none, and when it is closed.
@@ -191,6 +234,7 @@ impl Transport {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_extra_info")]
     #[cfg(unix)]
     pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
         use std::os::fd::AsFd;

@@ -169,6 +169,19 @@ fn a_zero_limit_never_starts_a_task_and_takes_the_result_of_one_that_has_ended()
 }
 
 #[test]
+fn a_task_that_is_given_away_is_cancelled_like_one_that_is_lent() {
+    told(
+        async |story| {
+            let given = create_task(story.clone().worker("given", 9.0, 1.0));
+            let watched = given.as_ref();
+            assert!(wait_for(given, SECOND).await.is_err());
+            assert!(watched.cancelled(), "and its end was waited for");
+        },
+        ["1: given is cancelled", "2: given is clean"],
+    );
+}
+
+#[test]
 fn c1_huge_limits_never_end_and_never_overflow() {
     told(
         async |story| {

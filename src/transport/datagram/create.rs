@@ -24,6 +24,13 @@ impl LoopHandle {
     /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Await what it gives, after naming a local address, a
     /// remote one, or both, or a family alone; `factory` is called when the socket is there, and `connection_made` before this returns.
     ///
+    /// # Errors
+    /// What the system says of the addresses; those of [`lookup_host`](crate::net::lookup_host); `InvalidInput` where neither
+    /// is named, and where the two are of different families. Awaiting gives it.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it closes the socket.
+    ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
     /// # struct Nothing; impl DatagramProtocol for Nothing {}

@@ -138,6 +138,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_write_buffer_size")]
     pub fn write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
     }
@@ -156,6 +157,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "get_write_buffer_limits")]
     pub fn write_buffer_limits(&self) -> (usize, usize) {
         self.endpoint.marks.borrow().limits()
     }
@@ -212,6 +214,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "sockname")]
+    #[doc(alias = "get_extra_info")]
     pub fn local_addr(&self) -> io::Result<K::Address> {
         let socket = self.endpoint.socket.borrow().clone();
         socket.ok_or(io::ErrorKind::NotConnected)?.local_addr()
@@ -230,6 +234,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
+    #[doc(alias = "peername")]
+    #[doc(alias = "get_extra_info")]
     pub fn peer_addr(&self) -> Option<&K::Address> {
         self.endpoint.peer.as_ref()
     }
