@@ -73,22 +73,22 @@ say(await p.communicate(b'x' * 1000000), p.returncode)
         same(
             "Process: terminate, send_signal, kill, and the dead",
             "\
-for signum in [None, signal.SIGINT, signal.SIGKILL]:
+for signum in [None, signal.SIGUSR2, signal.SIGKILL]:
     p = await create_subprocess_exec('sleep', '1000')
     attempt(p.terminate if signum is None else lambda: p.send_signal(signum))
     say(await p.wait())
-    for late in [p.terminate, p.kill, lambda: p.send_signal(signal.SIGINT)]:
+    for late in [p.terminate, p.kill, lambda: p.send_signal(signal.SIGUSR2)]:
         attempt(late)
 ",
             |log| {
                 Box::pin(async move {
-                    for signum in [libc::SIGTERM, libc::SIGINT, libc::SIGKILL] {
+                    for signum in [libc::SIGTERM, libc::SIGUSR2, libc::SIGKILL] {
                         let p = Command::new("sleep").arg("1000").await.unwrap();
                         log.attempt(p.send_signal(signum));
                         log.say(code(p.wait().await.unwrap()));
                         log.attempt(p.terminate());
                         log.attempt(p.kill());
-                        log.attempt(p.send_signal(libc::SIGINT));
+                        log.attempt(p.send_signal(libc::SIGUSR2));
                     }
                 })
             },

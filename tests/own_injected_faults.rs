@@ -431,7 +431,7 @@ fn kills() {
         drop(endless().kill_on_drop(true).spawn().unwrap());
         let idle = event_loop.subprocess_exec(|| Idle, Command::new("cat"));
         let (transport, _) = idle.await.unwrap();
-        transport.send_signal(libc::SIGINT).unwrap();
+        transport.send_signal(libc::SIGTERM).unwrap();
         drop(endless().spawn().unwrap());
     });
     drop(event_loop);

@@ -312,9 +312,9 @@ impl Process {
     /// # callsoon::run(async {
     /// use std::os::unix::process::ExitStatusExt;
     /// let process = callsoon::process::spawn(std::process::Command::new("sleep").arg("100")).unwrap();
-    /// process.send_signal(libc::SIGINT).unwrap();
-    /// assert_eq!(process.wait().await.unwrap().signal(), Some(libc::SIGINT));
-    /// assert!(process.send_signal(libc::SIGINT).is_err());
+    /// process.send_signal(libc::SIGUSR1).unwrap();
+    /// assert_eq!(process.wait().await.unwrap().signal(), Some(libc::SIGUSR1));
+    /// assert!(process.send_signal(libc::SIGUSR1).is_err());
     /// # }).unwrap();
     /// ```
     pub fn send_signal(&self, signum: i32) -> io::Result<()> {

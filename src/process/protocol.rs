@@ -192,7 +192,7 @@ impl SubprocessTransport {
     /// # callsoon::run(async {
     /// # let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
-    /// transport.send_signal(libc::SIGINT)?;
+    /// transport.send_signal(libc::SIGUSR1)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
@@ -347,12 +347,11 @@ impl ChildPipe {
     /// # callsoon::run(async {
     /// # let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
-    /// assert_eq!(transport.pipe_transport(0).unwrap().write_buffer_size(), 0);
+    /// assert_eq!(transport.pipe_transport(0).unwrap().get_write_buffer_size(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    #[doc(alias = "get_write_buffer_size")]
-    pub fn write_buffer_size(&self) -> usize {
+    pub fn get_write_buffer_size(&self) -> usize {
         self.transport.get_write_buffer_size()
     }
 

@@ -280,11 +280,11 @@ impl StreamWriter {
     /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
     /// writer.write(b"taken at once");
-    /// assert_eq!(writer.write_buffer_size(), 0);
+    /// assert_eq!(writer.get_write_buffer_size(), 0);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub fn write_buffer_size(&self) -> usize {
+    pub fn get_write_buffer_size(&self) -> usize {
         self.stream.transport.get_write_buffer_size()
     }
 

@@ -23,6 +23,8 @@ from asyncio import run_coroutine_threadsafe, sleep, to_thread, wrap_future
 from asyncio.subprocess import PIPE, STDOUT
 from concurrent.futures import CancelledError as OtherCancelled, ThreadPoolExecutor
 
+signal.alarm(100)
+
 def say(*words):
     print(*words, flush=True)
 

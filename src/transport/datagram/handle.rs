@@ -133,17 +133,16 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # callsoon::run(async {
     /// # let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
-    /// assert_eq!(transport.write_buffer_size(), 0);
+    /// assert_eq!(transport.get_write_buffer_size(), 0);
     /// # transport.close();
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    #[doc(alias = "get_write_buffer_size")]
-    pub fn write_buffer_size(&self) -> usize {
+    pub fn get_write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
     }
 
-    /// The low-water and the high-water mark, in this order, in bytes as [`write_buffer_size`](Self::write_buffer_size)
+    /// The low-water and the high-water mark, in this order, in bytes as [`get_write_buffer_size`](Self::get_write_buffer_size)
     /// counts them.
     ///
     /// ```
@@ -152,13 +151,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # callsoon::run(async {
     /// # let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
-    /// assert_eq!(transport.write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
     /// # transport.close();
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    #[doc(alias = "get_write_buffer_limits")]
-    pub fn write_buffer_limits(&self) -> (usize, usize) {
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
         self.endpoint.marks.borrow().limits()
     }
 
@@ -175,7 +173,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
     /// transport.set_write_buffer_limits(Some(1000), None).unwrap();
-    /// assert_eq!(transport.write_buffer_limits(), (250, 1000));
+    /// assert_eq!(transport.get_write_buffer_limits(), (250, 1000));
     /// # transport.close();
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
