@@ -62,9 +62,7 @@ fn programs() -> impl Strategy<Value = Program> {
         2 => (0..FUTURES).prop_map(Act::SetFuture),
         1 => (0..FUTURES).prop_map(Act::CancelFuture),
         2 => (0..FUTURES, any).prop_map(|(future, script)| Act::OnDone { future, script }),
-        1 => Just(Act::Stop),
-        1 => Just(Act::Nest),
-        1 => Just(Act::Panic),
+        3 => prop_oneof![Just(Act::Stop), Just(Act::Nest), Just(Act::Panic)],
     ];
     vec(vec(act, 1..8), 2..8)
 }

@@ -1,12 +1,14 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
-#[path = "../src/kernel/timers.rs"]
+#[path = "../../src/kernel/timers.rs"]
 mod timers;
+mod twins;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use timers::{TimerKey, Timers};
+use twins::{Random, Twins};
 
 /// The wheel with payloads that are moved in and out in one call: the loop does it in two.
 trait ByValue<P> {
@@ -50,149 +52,6 @@ const UPTIMES: [u64; 5] = [
     (1 << 36) * 1_000_000,
     100 * YEAR,
 ];
-
-/// Sebastiano Vigna's splitmix64: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-}
-
-/// The wheel and its naive model side by side; every step does the same to both and compares. A timer's payload is its
-/// number in the order of creation.
-struct Twins {
-    wheel: Timers<u64>,
-    armed: BTreeMap<(u64, u64), TimerKey>,
-    due: BTreeSet<u64>,
-    /// Every timer made and not yet chosen for a cancellation: armed, due and long gone.
-    known: Vec<(u64, u64, TimerKey)>,
-    now: u64,
-    made: u64,
-}
-
-impl Twins {
-    fn new(now: u64) -> Self {
-        Twins {
-            // Close to its end, so that the generation wraps in the test.
-            wheel: Timers::with_capacity(now, 4, u32::MAX - 100),
-            armed: BTreeMap::new(),
-            due: BTreeSet::new(),
-            known: Vec::new(),
-            now,
-            made: 0,
-        }
-    }
-
-    fn insert(&mut self, deadline: u64) -> TimerKey {
-        let number = self.made;
-        self.made += 1;
-        let key = self.wheel.insert(deadline, number);
-        self.armed.insert((deadline, number), key);
-        self.known.push((deadline, number, key));
-        assert!(self.wheel.is_live(key));
-        assert_eq!(self.wheel.taken(key), None, "armed, not due");
-        key
-    }
-
-    fn cancel(&mut self, which: u64) {
-        if self.known.is_empty() {
-            return;
-        }
-        let which = (which % self.known.len() as u64) as usize;
-        let (deadline, number, key) = self.known.swap_remove(which);
-        let lives = self.armed.remove(&(deadline, number)).is_some() | self.due.remove(&number);
-        let expected = lives.then_some(number);
-        assert_eq!(self.wheel.is_live(key), expected.is_some());
-        assert_eq!(self.wheel.is_live(key), lives);
-        assert_eq!(self.wheel.cancelled(key), expected);
-        assert_eq!(self.wheel.cancelled(key), None, "stale");
-        assert_eq!(self.wheel.taken(key), None, "stale");
-    }
-
-    /// Expires and compares the whole trace; returns what fired.
-    fn expire(&mut self, now: u64) -> Vec<TimerKey> {
-        self.now = now;
-        let mut fired = Vec::new();
-        self.wheel.expire(now, &mut fired);
-        // `u64::MAX` is never, even at the end of the clock.
-        let later = self.armed.split_off(&(now.saturating_add(1), 0));
-        let expected = std::mem::replace(&mut self.armed, later);
-        let keys: Vec<_> = expected.values().copied().collect();
-        assert_eq!(fired, keys, "at {now}");
-        self.due.extend(expected.keys().map(|&(_, number)| number));
-        fired
-    }
-
-    fn run(&mut self, fired: Vec<TimerKey>) {
-        for key in fired {
-            let number = *self.wheel.fill(key);
-            let expected = number.filter(|number| self.due.remove(number));
-            assert_eq!(self.wheel.taken(key), expected);
-            assert_eq!(self.wheel.taken(key), None, "taken twice");
-        }
-    }
-
-    /// Never late, and there if and only if something is armed.
-    fn check_next(&mut self, slack: u64) {
-        let earliest = self.armed.keys().next().map(|&(deadline, _)| deadline);
-        let earliest = earliest.filter(|&deadline| deadline != u64::MAX);
-        let next = self.wheel.next_deadline();
-        assert_eq!(next.is_some(), earliest.is_some());
-        assert!(next <= earliest, "{next:?} is later than {earliest:?}");
-        assert_eq!(self.wheel.next_deadline(), next, "asking changes nothing");
-        let wake = self.wheel.wake_time(slack);
-        assert_eq!(wake.is_some(), next.is_some());
-        if let (Some(next), Some(wake)) = (next, wake) {
-            assert!(next <= wake && wake - next <= slack);
-            let mut at_wake = self.armed.range((wake, 0)..=(wake, u64::MAX));
-            assert!(wake == next || at_wake.next().is_some(), "waits for nobody");
-        }
-        assert_eq!(self.wheel.len(), self.armed.len() + self.due.len());
-        assert_eq!(
-            self.wheel.len() == 0,
-            self.armed.is_empty() && self.due.is_empty()
-        );
-    }
-
-    /// Sleeps to each answer of `next_deadline` until nothing is armed; returns how often. Every sleep gets ahead.
-    fn sleep_to_the_end(&mut self) -> usize {
-        let mut turns = 0;
-        let mut last = None;
-        while let Some(next) = self.wheel.next_deadline() {
-            assert!(last < Some(next), "a sleep that gets nowhere: {last:?}");
-            self.check_next(0);
-            last = Some(next);
-            let fired = self.expire(next.max(self.now));
-            self.run(fired);
-            turns += 1;
-        }
-        self.check_next(0);
-        assert!(self.armed.keys().all(|&(deadline, _)| deadline == u64::MAX));
-        turns
-    }
-
-    /// What is left comes out in the order of creation.
-    fn close(mut self) {
-        let mut left: Vec<_> = self.armed.keys().map(|&(_, number)| number).collect();
-        left.extend(&self.due);
-        left.sort_unstable();
-        assert_eq!(self.wheel.drain(), left);
-        assert!(self.wheel.len() == 0);
-        assert_eq!(self.wheel.next_deadline(), None);
-        for (_, _, key) in self.known {
-            assert_eq!(self.wheel.cancelled(key), None);
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 enum Op {
