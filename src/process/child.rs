@@ -138,12 +138,12 @@ impl Watched {
     }
 
     pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
-        if self.io.handle().state.is_inherited() {
-            // Its parent's child is its sibling.
+        // In a forked process its parent's child is its sibling. And one whose end is known has ended, also for the moment in
+        // which the system still lets signals go to what is left of it.
+        if self.io.handle().state.is_inherited() || self.reaped.get() {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        let reaped = self.reaped.get();
-        self.io.source().send_signal(signum, reaped)
+        self.io.source().send_signal(signum)
     }
 
     /// What the child's input, output and errors are connected to here.
@@ -171,7 +171,7 @@ impl Drop for Watched {
             return;
         }
         let exit = self.io.source();
-        if exit.send_signal(libc::SIGKILL, false).is_ok() {
+        if exit.send_signal(libc::SIGKILL).is_ok() {
             exit.wait(KILLED_WITHIN);
         }
         let _ = self.status();

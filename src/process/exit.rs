@@ -60,12 +60,12 @@ impl Exit {
         Ok(Self::Thread { ended, pid })
     }
 
-    /// Sends the child a signal. `reaped` says whether it has been.
-    pub(crate) fn send_signal(&self, signum: i32, reaped: bool) -> io::Result<()> {
+    /// Sends the child a signal, which must not have been reaped.
+    pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
         match self {
             Self::PidFd(pidfd) => pidfd.send_signal(signum),
-            Self::Thread { pid, .. } if !reaped => kill(*pid, signum),
-            Self::Thread { .. } | Self::Gone(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Self::Thread { pid, .. } => kill(*pid, signum),
+            Self::Gone(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }
 
