@@ -18,15 +18,19 @@ use std::time::{Duration, Instant};
 /// for a while. It gives up for the sake of one that forks in a signal handler, and may hold the lock itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many forks lie between this process and the first one that watched.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+/// How many forks lie between this process and the first one that watched. On a cache line of its own: every post looks at
+/// it, and beside something that another thread writes, each look would cost as much as the post.
+static FORKS: Alone = Alone(AtomicU32::new(0));
+
+#[repr(align(64))]
+struct Alone(AtomicU32);
 
 /// What the child's one thread does first.
 static HOOK: OnceLock<fn()> = OnceLock::new();
 
 /// How many forks this process has come from, since the first call of [`watch`].
 pub(crate) fn generation() -> u32 {
-    FORKS.load(Ordering::Relaxed)
+    FORKS.0.load(Ordering::Relaxed)
 }
 
 /// Begins to count, and calls `hook` in every child from now on; only the first call counts. The hook runs in the thread
@@ -72,7 +76,7 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> Option<MutexGuard<'static, T>
 
 #[cfg(unix)]
 extern "C" fn child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+    FORKS.0.fetch_add(1, Ordering::Relaxed);
     if let Some(hook) = HOOK.get() {
         hook();
     }
