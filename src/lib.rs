@@ -41,6 +41,7 @@
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/sigpipe              writing to those who have gone
+//!   sys/memchr               a byte among many
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              an alarm to the microsecond

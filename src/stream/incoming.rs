@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::sys::memchr::memchr;
+
 /// The least that is made room for.
 const LEAST: usize = 256;
 
@@ -94,7 +96,7 @@ fn find(bytes: &[u8], start: usize, separator: &[u8]) -> Option<Range<usize>> {
     let (&first, rest) = separator.split_first()?;
     let mut from = start;
     loop {
-        let at = from + bytes.get(from..)?.iter().position(|&byte| byte == first)?;
+        let at = from + memchr(first, bytes.get(from..)?)?;
         if bytes[at + 1..].starts_with(rest) {
             return Some(at..at + separator.len());
         }

@@ -2,7 +2,8 @@
 //!
 //! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
 //! monotonic clock, the timer descriptor, level-triggered places in the poller's set, the resolver, the fork, signal
-//! dispositions, the child, the socket. Every function returns what the system said and decides nothing.
+//! dispositions, the child, the socket. Every function returns what the system said and decides nothing. One is no system
+//! call: the C library's search for a byte.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
@@ -13,6 +14,7 @@ pub(crate) mod epoll;
 #[cfg(unix)]
 pub(crate) mod fd;
 pub(crate) mod fork;
+pub(crate) mod memchr;
 #[cfg(target_os = "linux")]
 pub(crate) mod pidfd;
 pub(crate) mod sendfile;
