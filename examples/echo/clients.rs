@@ -23,9 +23,8 @@ async fn ask(address: SocketAddr, end: Instant, latencies: Latencies) -> io::Res
         let start = Instant::now();
         stream.write_all(&message).await?;
         stream.read_exact(&mut echo).await?;
-        latencies
-            .borrow_mut()
-            .push(start.elapsed().as_nanos() as u64);
+        let took = start.elapsed().as_nanos() as u64;
+        latencies.borrow_mut().push(took);
         assert_eq!(message, echo, "what came back is not what was sent");
     }
     Ok(())
