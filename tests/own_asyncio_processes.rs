@@ -6,7 +6,7 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-#[allow(dead_code, reason = "this binary needs a part of it")]
+#[expect(dead_code, reason = "a part of it is needed here")]
 mod asyncio;
 
 use std::cell::RefCell;

@@ -4,7 +4,7 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-#[allow(dead_code, reason = "this binary needs a part of it")]
+#[expect(dead_code, reason = "a part of it is needed here")]
 mod asyncio;
 
 use std::sync::mpsc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use asyncio::{Log, Program, compare, python_bool, same};
 use callsoon::{
     ContextVar, ThreadPoolExecutor, catch_cancelled, create_task, get_running_loop,
-    run_in_executor, sleep, to_thread, wrap_future,
+    run_in_executor, sleep, to_thread, wrap_future, yield_now,
 };
 
 /// A job that says when it begins and ends when it is told to.
@@ -150,36 +150,34 @@ await tell(to_thread(fail))
         same(
             "shutdown_default_executor: waits for what runs, refuses what comes",
             "\
-import time
-def slow():
-    time.sleep(0.05)
-    say('slow ends')
-    return 1
-loop = get_running_loop()
-a = loop.run_in_executor(None, slow)
-await loop.shutdown_default_executor()
+g, loop = Gated(), get_running_loop()
+a = loop.run_in_executor(None, g.first)
+await until(g.begun.is_set)
+end = create_task(loop.shutdown_default_executor())
+await sleep(0.01)
+say(end.done())
+g.gate.set()
+await end
 say('shut down')
 await tell(a)
-await tell(to_thread(slow))
+await tell(to_thread(lambda: say('never')))
 await loop.shutdown_default_executor()
 ",
             |log| {
                 Box::pin(async move {
-                    let l = log.clone();
-                    let slow = move || {
-                        std::thread::sleep(Duration::from_millis(50));
-                        l.say("slow ends");
-                        1
-                    };
+                    let (first, begins, open) = gated(&log);
+                    let a = run_in_executor(None, first);
+                    heard(&begins).await;
                     let event_loop = get_running_loop();
-                    let a = run_in_executor(None, slow.clone());
-                    event_loop
-                        .shutdown_default_executor(Duration::from_secs(20))
-                        .await
-                        .unwrap();
+                    let limit = Duration::from_secs(20);
+                    let end = create_task(event_loop.shutdown_default_executor(limit));
+                    yield_now().await;
+                    log.say(python_bool(end.done()));
+                    open.send(()).unwrap();
+                    end.await.unwrap().unwrap();
                     log.say("shut down");
                     log.job(a.await);
-                    log.job(to_thread(slow).await);
+                    log.job(to_thread(|| 0).await);
                     event_loop
                         .shutdown_default_executor(Duration::ZERO)
                         .await

@@ -60,12 +60,14 @@ impl Error for ExecutorError {
 /// ```
 /// use std::time::Duration;
 /// let pool = callsoon::ThreadPoolExecutor::new();
+/// let (open, gate) = std::sync::mpsc::channel();
 /// callsoon::run(async {
-///     let job = callsoon::run_in_executor(Some(&pool), || std::thread::sleep(Duration::from_millis(50)));
+///     let job = callsoon::run_in_executor(Some(&pool), move || gate.recv());
 ///     pool.shutdown();
 ///     let stuck = pool.join(Duration::from_millis(1)).unwrap_err();
 ///     assert_eq!(stuck.jobs(), 1);
-///     job.await.unwrap();
+///     open.send(()).unwrap();
+///     job.await.unwrap().unwrap();
 /// }).unwrap();
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

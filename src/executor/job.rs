@@ -425,10 +425,12 @@ impl<T: Send + 'static> ExecutorFuture<T> {
     /// Whether the job is over, or was taken back.
     ///
     /// ```
+    /// let (open, gate) = std::sync::mpsc::channel();
     /// callsoon::run(async {
-    ///     let job = callsoon::run_in_executor(None, || std::thread::sleep(std::time::Duration::from_millis(20)));
+    ///     let job = callsoon::run_in_executor(None, move || gate.recv());
     ///     assert!(!job.done());
-    ///     job.await.unwrap();
+    ///     open.send("go on").unwrap();
+    ///     assert_eq!(job.await.unwrap(), Ok("go on"));
     /// }).unwrap();
     /// ```
     pub fn done(&self) -> bool {
@@ -438,14 +440,15 @@ impl<T: Send + 'static> ExecutorFuture<T> {
     /// Takes the job back, which then never runs and ends as cancelled; `false` where it has begun.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// let (open, gate) = std::sync::mpsc::channel();
     /// callsoon::run(async {
     ///     let pool = callsoon::ThreadPoolExecutor::builder().max_workers(1).build();
-    ///     let first = callsoon::run_in_executor(Some(&pool), || std::thread::sleep(Duration::from_millis(20)));
+    ///     let first = callsoon::run_in_executor(Some(&pool), move || gate.recv());
     ///     let second = callsoon::run_in_executor(Some(&pool), || unreachable!());
     ///     assert!(second.cancel());
     ///     assert!(matches!(second.await, Err(callsoon::ExecutorError::Cancelled)));
-    ///     first.await.unwrap();
+    ///     open.send(()).unwrap();
+    ///     first.await.unwrap().unwrap();
     /// }).unwrap();
     /// ```
     pub fn cancel(&self) -> bool {

@@ -18,7 +18,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::executor::error::{ExecutorError, StuckJobs};
@@ -30,9 +30,6 @@ use crate::sys::fork;
 
 /// How long an ended thread may take to leave, which is a few instructions: a limit for a machine that does not run it.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether it has.
-const SETTLE_STEP: Duration = Duration::from_micros(20);
 
 type Initializer = Arc<dyn Fn() + Send + Sync>;
 
@@ -70,8 +67,8 @@ struct State {
     withdrawn: usize,
     /// Threads ever started, for their names.
     started: usize,
-    /// The threads, and some that have ended.
-    threads: Vec<JoinHandle<()>>,
+    /// Threads that are none any more and still wake whoever has waited for that.
+    leaving: usize,
     /// No more jobs come in, and threads end when the queue is empty.
     shut: bool,
     /// An initializer has panicked.
@@ -184,9 +181,7 @@ impl Pool {
             builder = builder.stack_size(size);
         }
         let pool = Arc::clone(self);
-        let thread = builder.spawn(move || Worker { pool }.work())?;
-        state.threads.retain(|thread| !thread.is_finished());
-        state.threads.push(thread);
+        builder.spawn(move || Worker { pool }.work())?;
         state.started += 1;
         state.staff.started();
         Ok(())
@@ -247,11 +242,14 @@ impl Pool {
         if state.staff.ended() {
             state.waiters.take_all(&mut woken);
         }
+        state.leaving += 1;
         drop(state);
         self.progress.notify_all();
         for waker in woken {
             run_quietly(|| waker.wake());
         }
+        self.lock().leaving -= 1;
+        self.progress.notify_all();
     }
 
     /// No more jobs; those that wait are run, or dropped.
@@ -350,20 +348,18 @@ impl Pool {
     }
 
     /// After a shutdown whose last thread has said that it ends: waits until all have nothing left to do here. The last
-    /// thing that a thread does is to wake whoever waits for it, and it may be in the midst of that. No thread is joined,
-    /// since destructors of its thread-locals may take as long as they like.
+    /// thing that a thread does is to wake whoever waits for it, and it may be in the midst of that: foreign code, and so
+    /// not waited for without end. No thread is joined, since destructors of its thread-locals may take as long as they
+    /// like.
     pub(crate) fn settle(&self) {
-        let patience = Instant::now() + SETTLED_WITHIN;
-        while !self.is_settled() && Instant::now() < patience {
-            thread::sleep(SETTLE_STEP);
+        if self.is_inherited() {
+            return;
         }
-    }
-
-    fn is_settled(&self) -> bool {
-        let settled = self.look(|state| {
-            state.staff.workers() > 0 || state.threads.iter().all(JoinHandle::is_finished)
-        });
-        settled.unwrap_or(true)
+        let leaving = |state: &mut State| state.staff.workers() == 0 && state.leaving > 0;
+        let waited = self
+            .progress
+            .wait_timeout_while(self.lock(), SETTLED_WITHIN, leaving);
+        drop(waited);
     }
 
     /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
