@@ -148,7 +148,7 @@ fn h5_processes_whose_handles_are_dropped_are_reaped_by_the_loop() {
     tested(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
-            for _ in 0..100 {
+            for _ in 0..1_000 {
                 drop(spawn(&mut Command::new("true")).unwrap());
             }
             // Nobody is a task for it.

@@ -16,6 +16,7 @@ mod datagram_endpoints;
 mod datagram_errors;
 mod debug_mode;
 mod dns;
+mod dns_any_name;
 mod exception_handler;
 mod executors;
 mod executors_clock;

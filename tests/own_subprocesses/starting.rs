@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 
 use callsoon::get_running_loop;
 use callsoon::process::{Command, PIPE, STDOUT, create_subprocess_shell};
@@ -84,7 +85,10 @@ fn h6_what_cannot_be_started_is_the_caller_s_error_and_leaves_nothing() {
         let before = counted_fds();
         let nul = Command::new("true").arg("a\0b");
         let long = Command::new("true").arg("x".repeat(1 << 22));
+        let mut nobody = Command::new("true");
+        nobody.as_std_mut().uid(u32::MAX);
         for (command, expected) in [
+            (nobody, io::ErrorKind::InvalidInput),
             (Command::new("/no/such/program"), io::ErrorKind::NotFound),
             (
                 Command::new("no-such-program-anywhere"),
