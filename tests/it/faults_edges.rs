@@ -36,7 +36,7 @@ impl Sequence {
 #[test]
 fn d3_bytes_written_one_by_one_arrive_in_reads_of_any_size() {
     in_a_loop(async || {
-        const ROUNDS: usize = 10_000;
+        const ROUNDS: usize = 1_000_000;
         let (stream, mut peer) = stream_and_peer();
         let writer = thread::spawn(move || {
             let mut random = Sequence(7);
