@@ -297,6 +297,17 @@ impl TaskError {
             _ => None,
         }
     }
+
+    /// Takes the panic out, if it was one; the error says then that its result has been taken.
+    pub(crate) fn take_panic(&mut self) -> Option<Panicked> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Panicked(panicked) => Some(panicked),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl fmt::Display for TaskError {

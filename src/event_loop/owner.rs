@@ -1,7 +1,7 @@
 //! The owner of a loop, which alone runs and closes it.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::io;
 use std::ops::Deref;
 use std::panic::{Location, resume_unwind};
@@ -62,6 +62,19 @@ impl Root for NoRoot {
 struct Running {
     state: Rc<LoopState>,
     _entered: Entered,
+}
+
+impl Running {
+    /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing, requests to it are
+    /// over, and its future goes.
+    fn abandon_root(&self, header: &RootHeader, drop: impl FnOnce()) {
+        let state = &self.state;
+        state.fell(state.root_key());
+        let message = "Exception in the destructor of an unfinished main task";
+        state.shielded(message, drop);
+        header.0.state.finish_cancelled();
+        announce_end(state, header.header());
+    }
 }
 
 impl Drop for Running {
@@ -126,10 +139,7 @@ impl EventLoop {
         // What has come in since the last run stands in line before the main future.
         run.state.drain_inbox();
         let future = pin!(Some(future.into_future()));
-        let header = self.install_root(location);
-        if context.is_some() {
-            header.0.with_extra(|extra| extra.context = context);
-        }
+        let header = self.install_root(context, location);
         let mut root = RootFuture {
             header,
             home: Rc::clone(&run.state),
@@ -137,7 +147,12 @@ impl EventLoop {
             outcome: None,
         };
         let ended = self.drive(&mut root);
-        self.remove_root(&mut root);
+        let former = run.state.root.task.take();
+        if root.outcome.is_none() {
+            // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
+            run.abandon_root(&root.header, || root.future.set(None));
+        }
+        drop(former);
         drop(run);
         match root.outcome.take() {
             Some(Outcome::Value(value)) => Ok(value),
@@ -148,7 +163,11 @@ impl EventLoop {
     }
 
     /// Makes the root known to wakers and queues its first step.
-    fn install_root(&self, location: &'static Location<'static>) -> Rc<RootHeader> {
+    fn install_root(
+        &self,
+        context: Option<Context>,
+        location: &'static Location<'static>,
+    ) -> Rc<RootHeader> {
         let state = &self.handle.state;
         let (serial, generation) = state.queues(|queues| {
             let serial = queues.tasks.next_serial();
@@ -163,25 +182,10 @@ impl EventLoop {
         let former = state.root.task.replace(Some(header.clone()));
         drop(former);
         state.schedule(state.root_key());
-        header
-    }
-
-    /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing.
-    fn remove_root<F: Future>(&self, root: &mut RootFuture<'_, F, Rc<LoopState>>) {
-        let state = &self.handle.state;
-        let former = state.root.task.take();
-        if root.outcome.is_none() {
-            // Requests to it are over with the run.
-            state.fell(state.root_key());
-            // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
-            state.shielded(
-                "Exception in the destructor of an unfinished main task",
-                || root.future.set(None),
-            );
-            root.header.0.state.finish_cancelled();
-            announce_end(state, root.header.header());
+        if context.is_some() {
+            header.0.with_extra(|extra| extra.context = context);
         }
-        drop(former);
+        header
     }
 
     /// Runs until [`stop`](LoopHandle::stop) is called.

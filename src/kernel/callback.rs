@@ -3,6 +3,7 @@
 //! A callback is wrapped once, when it is queued, in a closure that catches its panic and knows where it was queued. In
 //! debug mode another wrapper is taken, one that also measures; so the wrapper of everyday measures nothing.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -24,15 +25,15 @@ type Place = &'static Location<'static>;
 #[inline]
 fn guarded<F: FnOnce()>(callback: F, location: Place) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
-        report_panic(Panicked::new(payload), location);
+        report_panic(payload, location);
     }
 }
 
 #[cold]
-fn report_panic(panicked: Panicked, location: Place) {
+fn report_panic(payload: Box<dyn Any + Send>, location: Place) {
     let context = ExceptionContext {
         message: "Exception in callback".to_owned(),
-        panic: Some(panicked),
+        panic: Some(Panicked::new(payload)),
         location: Some(location),
         ..ExceptionContext::default()
     };
@@ -51,25 +52,37 @@ pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: 
 /// `guarded` for a loop that has more to look after: runs in the context that was captured, and in debug mode warns of a
 /// callback that takes long.
 fn cared_for<F: FnOnce()>(callback: F, location: Place, context: Option<Context>) {
-    let outer = with_current(|state| (state.swap_context(context), state.debug.get()));
-    let (outer, debug) = outer.unwrap_or_default();
-    if debug {
-        timed(callback, location)
-    } else {
-        guarded(callback, location)
-    }
-    let inner = with_current(|state| state.swap_context(outer));
-    guarded(|| drop(inner), location);
+    let care = Care::begin(context);
+    guarded(callback, location);
+    care.end(location);
 }
 
-/// Debug mode's `guarded`: warns of a callback that takes long.
-fn timed<F: FnOnce()>(callback: F, location: Place) {
-    let start = Instant::now();
-    guarded(callback, location);
-    let took = start.elapsed();
-    let limit = with_current(|state| state.slow_callback_duration.get());
-    if limit.is_some_and(|limit| took >= limit) {
-        warn_slow("callback", location, took);
+/// What is around a callback that is cared for.
+struct Care {
+    /// The context that the callback's own stands in for.
+    outer: Option<Context>,
+    /// When the callback began, in debug mode.
+    start: Option<Instant>,
+}
+
+impl Care {
+    fn begin(context: Option<Context>) -> Self {
+        let outer = with_current(|state| (state.swap_context(context), state.debug.get()));
+        let (outer, debug) = outer.unwrap_or_default();
+        let start = debug.then(Instant::now);
+        Self { outer, start }
+    }
+
+    fn end(self, location: Place) {
+        if let Some(start) = self.start {
+            let took = start.elapsed();
+            let limit = with_current(|state| state.slow_callback_duration.get());
+            if limit.is_some_and(|limit| took >= limit) {
+                warn_slow("callback", location, took);
+            }
+        }
+        let inner = with_current(|state| state.swap_context(self.outer));
+        guarded(|| drop(inner), location);
     }
 }
 
@@ -100,6 +113,15 @@ pub(crate) fn refuse(state: &LoopState, call: &str) {
     if !must_not_panic(state) {
         panic!("{call}: the event loop is closed");
     }
+}
+
+/// A timer that a closed loop does not take: its callback is dropped.
+#[cold]
+#[track_caller]
+fn refuse_timer(state: &LoopState, refused: Box<dyn FnOnce()>, call: &str) -> TimerKey {
+    state.shielded(REFUSED, || drop(refused));
+    refuse(state, call);
+    TimerKey::STALE
 }
 
 impl LoopHandle {
@@ -155,20 +177,15 @@ impl LoopHandle {
         let state = &self.state;
         let armed = if state.careful.get() {
             let context = state.peek_context().map(|context| context.copy());
-            let call = move || cared_for(callback, location, context);
-            state.arm_timer(deadline, false, call).map_err(|refused| {
-                state.shielded(REFUSED, || drop(refused));
-            })
+            // Boxed, so that there is one way to arm them for all types of callbacks.
+            let call = Box::new(move || cared_for(callback, location, context));
+            state.arm_timer(deadline, false, call as Box<dyn FnOnce()>)
         } else {
             let call = move || guarded(callback, location);
-            state.arm_timer(deadline, false, call).map_err(|refused| {
-                state.shielded(REFUSED, || drop(refused));
-            })
+            let armed = state.arm_timer(deadline, false, call);
+            armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>)
         };
-        let key = armed.unwrap_or_else(|()| {
-            refuse(state, call);
-            TimerKey::STALE
-        });
+        let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));
         TimerHandle {
             state: Rc::clone(state),
             key: Cell::new(key),

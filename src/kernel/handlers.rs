@@ -3,6 +3,7 @@
 //! Both are the user's, so both are called with nothing borrowed, may replace themselves meanwhile, and cannot stop the
 //! loop: a handler that panics gives way to the one of last resort, which never does.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -68,12 +69,18 @@ impl LoopState {
     /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
     pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
-            self.report(ExceptionContext {
-                message: message.to_owned(),
-                panic: Some(Panicked::new(payload)),
-                ..ExceptionContext::default()
-            });
+            self.report_panic(message, payload);
         }
+    }
+
+    /// Apart from [`shielded`](Self::shielded), of which there is one for each foreign type.
+    #[cold]
+    fn report_panic(&self, message: &str, payload: Box<dyn Any + Send>) {
+        self.report(ExceptionContext {
+            message: message.to_owned(),
+            panic: Some(Panicked::new(payload)),
+            ..ExceptionContext::default()
+        });
     }
 
     /// Reports a destructor that panicked while its task ended, if one did.

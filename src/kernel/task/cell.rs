@@ -469,11 +469,8 @@ impl<F: Future, H: Home> Run for TaskCell<F, H> {
         // SAFETY: DONE is set, so the loop has let go of the stage for good, and `take` moves out of it within its own
         // call, which runs no foreign code: no other reference to the stage lives.
         let stage = unsafe { &mut *self.stage.get() };
-        if !matches!(stage, Stage::Output(Err(TaskError::Panicked(_)))) {
-            return None;
-        }
-        match std::mem::replace(stage, Stage::Taken) {
-            Stage::Output(Err(TaskError::Panicked(panicked))) => Some(panicked),
+        match stage {
+            Stage::Output(Err(error)) => error.take_panic(),
             _ => None,
         }
     }

@@ -58,19 +58,60 @@ pub(crate) struct RootFuture<'a, F: Future, H> {
     pub(crate) outcome: Option<Outcome<F::Output>>,
 }
 
+/// What a step does before it polls.
+enum Beginning {
+    Poll,
+    End(Cancellation),
+    Refused,
+}
+
+// What does not depend on the future's type: there are as many of them as there are calls of `run_until_complete`.
+impl RootHeader {
+    fn begin(&self, home: &impl Home) -> Beginning {
+        match self.0.state.begin() {
+            Begin::Poll => Beginning::Poll,
+            Begin::Deliver => home
+                .begin_with_request(&self.0)
+                .map_or(Beginning::Poll, Beginning::End),
+            Begin::Refused => Beginning::Refused,
+        }
+    }
+
+    /// After a poll that was pending; `Some` is what the root ends with.
+    fn pause(&self, home: &impl Home) -> Option<Cancellation> {
+        if self.0.state.pause() {
+            return None;
+        }
+        let cancellation = home.settle_request(&self.0);
+        if cancellation.is_none() {
+            self.0.state.pause_in_flight();
+        }
+        cancellation
+    }
+
+    /// Drops foreign values by `drop`; a panic of theirs is kept for the report.
+    fn note_drop(&self, drop: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(drop)) {
+            self.0.note_mishap(payload);
+        }
+    }
+
+    fn finish(&self, cancelled: bool) {
+        if cancelled {
+            self.0.state.finish_cancelled();
+        } else {
+            self.0.state.finish();
+        }
+    }
+}
+
 impl<F: Future, H: Home> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
         self.home.fell(&self.header.0);
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.future.set(None)));
-        if let Err(payload) = dropped {
-            self.header.0.note_mishap(payload);
-        }
+        self.header.note_drop(|| self.future.set(None));
         // A destructor may have polled a scope.
         self.home.fell(&self.header.0);
-        match outcome {
-            Outcome::Cancelled(_) => self.header.0.state.finish_cancelled(),
-            _ => self.header.0.state.finish(),
-        }
+        self.header.finish(matches!(outcome, Outcome::Cancelled(_)));
         self.outcome = Some(outcome);
         Step::DoneOwing
     }
@@ -78,15 +119,10 @@ impl<F: Future, H: Home> RootFuture<'_, F, H> {
 
 impl<F: Future, H: Home> Root for RootFuture<'_, F, H> {
     fn step(&mut self, context: &mut Context<'_>) -> Step {
-        let header = Rc::clone(&self.header);
-        match header.0.state.begin() {
-            Begin::Poll => {}
-            Begin::Deliver => {
-                if let Some(cancellation) = self.home.begin_with_request(&header.0) {
-                    return self.end(Outcome::Cancelled(cancellation));
-                }
-            }
-            Begin::Refused => return Step::Refused,
+        match self.header.begin(&self.home) {
+            Beginning::Poll => {}
+            Beginning::End(cancellation) => return self.end(Outcome::Cancelled(cancellation)),
+            Beginning::Refused => return Step::Refused,
         }
         let polled = catch_unwind(AssertUnwindSafe(|| {
             match self.future.as_mut().as_pin_mut() {
@@ -95,19 +131,14 @@ impl<F: Future, H: Home> Root for RootFuture<'_, F, H> {
             }
         }));
         match polled {
-            Ok(Poll::Pending) if header.0.state.pause() => Step::Pending,
-            Ok(Poll::Pending) => {
-                if let Some(cancellation) = self.home.settle_request(&header.0) {
-                    return self.end(Outcome::Cancelled(cancellation));
-                }
-                header.0.state.pause_in_flight();
-                Step::Pending
-            }
-            Ok(Poll::Ready(value)) if header.0.state.is_requested() => {
-                let step = self.end(Outcome::Cancelled(header.0.take_request()));
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-                    header.0.note_mishap(payload);
-                }
+            Ok(Poll::Pending) => match self.header.pause(&self.home) {
+                None => Step::Pending,
+                Some(cancellation) => self.end(Outcome::Cancelled(cancellation)),
+            },
+            Ok(Poll::Ready(value)) if self.header.0.state.is_requested() => {
+                let cancellation = self.header.0.take_request();
+                let step = self.end(Outcome::Cancelled(cancellation));
+                self.header.note_drop(|| drop(value));
                 step
             }
             Ok(Poll::Ready(value)) => self.end(Outcome::Value(value)),

@@ -18,6 +18,11 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 /// live that it started. A pending task lives in a loop, and a loop has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
 /// every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
+    audited_box(Box::new(test));
+}
+
+/// One function for all tests: a thread's start is much to compile a thousand times.
+fn audited_box(test: Box<dyn FnOnce() + Send>) {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
     let _alone = alone();
     super::quiet_panics();

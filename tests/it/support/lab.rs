@@ -27,6 +27,11 @@ struct Bench {
 /// Runs a test with a loop on the virtual clock. Afterwards no line of its trace is unread, and its loop holds neither
 /// a task nor a scope.
 pub(crate) fn lab(test: impl FnOnce(&EventLoop) + Send + 'static) {
+    lab_box(Box::new(test));
+}
+
+/// One function for all tests, so that it is compiled once.
+fn lab_box(test: Box<dyn FnOnce(&EventLoop) + Send>) {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

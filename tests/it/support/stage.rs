@@ -7,19 +7,21 @@ use super::{Trace, audited, complete, real_loop, virtual_loop, watched};
 /// A test whose loop keeps virtual time.
 #[track_caller]
 pub(crate) fn on_virtual_time(test: impl FnOnce(Trace, EventLoop) + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
-        test(trace, event_loop);
-    }));
+    on_a_loop(virtual_loop, Box::new(test));
 }
 
 /// A test whose loop keeps real time.
 #[track_caller]
 pub(crate) fn on_real_time(test: impl FnOnce(Trace, EventLoop) + Send + 'static) {
-    audited(watched(|| {
+    on_a_loop(real_loop, Box::new(test));
+}
+
+/// One function for all tests, so that it is compiled once.
+#[track_caller]
+fn on_a_loop(make: fn(&Trace) -> EventLoop, test: Box<dyn FnOnce(Trace, EventLoop) + Send>) {
+    audited(watched(move || {
         let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+        let event_loop = make(&trace);
         test(trace, event_loop);
     }));
 }

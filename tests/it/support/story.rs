@@ -1,6 +1,8 @@
 //! A whole program as a test: one async function on the virtual clock, what it says and when.
 
 use std::fmt::Display;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use callsoon::{Task, TaskError, catch_cancelled, get_running_loop, sleep};
@@ -71,6 +73,8 @@ pub(crate) fn outcome<T: std::fmt::Debug>(outcome: Result<T, TaskError>) -> Stri
     }
 }
 
+type Main = Box<dyn for<'a> FnOnce(&'a Story) -> Pin<Box<dyn Future<Output = ()> + 'a>> + Send>;
+
 /// Runs a story to its end and compares all that was said, reports included. A hang is an error, and so is a task or a
 /// timer that is left over a turn after the end.
 #[track_caller]
@@ -78,6 +82,14 @@ pub(crate) fn told<const N: usize>(
     main: impl AsyncFnOnce(&Story) + Send + 'static,
     lines: [&'static str; N],
 ) {
+    told_box(
+        Box::new(|story| Box::pin(async move { main(story).await })),
+        lines.into(),
+    );
+}
+
+#[track_caller]
+fn told_box(main: Main, lines: Vec<&'static str>) {
     audited(watched(move || {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

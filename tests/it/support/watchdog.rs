@@ -1,8 +1,9 @@
 //! Limits that a hang does not outlive.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
 use std::io::Write as _;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -58,8 +59,15 @@ impl Drop for Watchdog {
 }
 
 /// `run_until_complete` on the real clock, with a deadline.
+///
+/// The future is boxed: a main task is much to compile for each of a thousand futures.
 #[track_caller]
 pub(crate) fn complete<F: IntoFuture>(event_loop: &EventLoop, future: F) -> F::Output {
+    complete_box(event_loop, Box::pin(future.into_future()))
+}
+
+#[track_caller]
+fn complete_box<T>(event_loop: &EventLoop, future: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
     let handle = event_loop.handle();
     let deadline = event_loop.call_later(PATIENCE, move || handle.stop());
     match event_loop.run_until_complete(future) {
