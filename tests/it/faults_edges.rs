@@ -36,7 +36,12 @@ impl Sequence {
 #[test]
 fn d3_bytes_written_one_by_one_arrive_in_reads_of_any_size() {
     in_a_loop(async || {
-        const ROUNDS: usize = 1_000_000;
+        // Five microseconds each, most of them the system's; the size of the row where that is all they take.
+        const ROUNDS: usize = if cfg!(debug_assertions) {
+            100_000
+        } else {
+            1_000_000
+        };
         let (stream, mut peer) = stream_and_peer();
         let writer = thread::spawn(move || {
             let mut random = Sequence(7);

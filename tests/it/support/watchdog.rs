@@ -1,20 +1,28 @@
 //! Limits that a hang does not outlive.
 
+use std::cell::RefCell;
 use std::future::{Future, IntoFuture};
 use std::io::Write as _;
 use std::panic::Location;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use callsoon::{EventLoop, RunError};
+use callsoon::{EventLoop, LoopHandle, RunError, TimerHandle};
 
 /// Far beyond what any test needs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Shorter, so that a loop whose timers work says itself what did not happen.
+/// Shorter, so that a loop whose timers work says itself what did not happen: it looks so often,
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// and finds that it has turned less than this since it last looked,
+const TURNS_OF_IDLERS: u64 = 100;
+
+/// or has looked so many times.
+const LOOKS: u32 = 5;
 
 /// Ends the process if `test` does not end. For what no timer of the loop under test can be trusted to end.
 #[track_caller]
@@ -58,7 +66,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// `run_until_complete` on the real clock, with a deadline.
+/// `run_until_complete` on the real clock, for as long as something happens.
 ///
 /// The future is boxed: a main task is much to compile for each of a thousand futures.
 #[track_caller]
@@ -68,15 +76,54 @@ pub(crate) fn complete<F: IntoFuture>(event_loop: &EventLoop, future: F) -> F::O
 
 #[track_caller]
 fn complete_box<T>(event_loop: &EventLoop, future: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
-    let handle = event_loop.handle();
-    let deadline = event_loop.call_later(PATIENCE, move || handle.stop());
-    match event_loop.run_until_complete(future) {
-        Ok(value) => {
-            deadline.cancel();
-            value
-        }
-        Err(RunError::Stopped) => panic!("hang: nothing happened for {PATIENCE:?}"),
+    let patience = Patience::new(event_loop);
+    let ended = event_loop.run_until_complete(future);
+    let next = patience.next.take();
+    if let Some(next) = &next {
+        next.cancel();
+    }
+    match ended {
+        Ok(value) => value,
+        Err(RunError::Stopped) if next.is_none() => panic!("hang: nothing happens any more"),
         Err(error) => panic!("the run failed: {error}"),
+    }
+}
+
+/// Stops a loop in which nothing happens, while it lives. A slow machine is no hang: what counts is turns, not time.
+#[derive(Clone)]
+struct Patience {
+    handle: LoopHandle,
+    /// When the next look is due, and how many more there may be.
+    next: Rc<RefCell<Option<TimerHandle>>>,
+    left: u32,
+}
+
+impl Patience {
+    fn new(handle: &LoopHandle) -> Self {
+        let new = Self {
+            handle: handle.clone(),
+            next: Rc::default(),
+            left: LOOKS,
+        };
+        new.look_later();
+        new
+    }
+
+    fn look_later(&self) {
+        let (later, turns) = (self.clone(), self.handle.metrics().turns);
+        let next = self.handle.call_later(PATIENCE, move || later.look(turns));
+        self.next.replace(Some(next));
+    }
+
+    fn look(mut self, turns: u64) {
+        self.left -= 1;
+        let idle = self.handle.metrics().turns - turns < TURNS_OF_IDLERS;
+        if idle || self.left == 0 {
+            self.next.replace(None);
+            self.handle.stop();
+        } else {
+            self.look_later();
+        }
     }
 }
 
