@@ -8,8 +8,8 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, reset,
-    std_pair, until, warnings_of, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, recorded,
+    reset, std_pair, until, warnings_of, watched,
 };
 
 /// Runs `fault` on a fresh connection and gives the trace once the connection is lost.
@@ -20,12 +20,8 @@ fn faulty<F: Future<Output = ()>>(
     let trace = Trace::new();
     let event_loop = real_loop(&trace);
     complete(&event_loop, async {
-        let (ours, peer) = std_pair();
         let recorder = recorder(Recorder::new(&trace));
-        let (transport, recorder) = get_running_loop()
-            .connect_accepted_socket(|| recorder, ours)
-            .await
-            .unwrap();
+        let (transport, recorder, peer) = recorded(recorder).await;
         fault(transport, peer).await;
         until(|| recorder.lost.get()).await;
         yield_now().await;

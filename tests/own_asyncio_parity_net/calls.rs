@@ -8,8 +8,8 @@ use std::rc::Rc;
 use callsoon::transport::{BufferedProtocol, Protocol, Transport};
 
 use super::asyncio::{Program, program, python_bool};
-use super::support::{Recorder, Trace, panic_text, reset, until};
-use super::{connected, read_all, text};
+use super::support::{Recorder, Trace, panic_text, recorded as connected, reset, until};
+use super::{read_all, text};
 
 pub(crate) fn programs() -> Vec<Program<Trace>> {
     vec![

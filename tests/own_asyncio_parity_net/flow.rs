@@ -8,8 +8,8 @@ use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection};
 use callsoon::yield_now;
 
 use super::asyncio::{Program, program, python_bool};
-use super::support::{Recorder, Trace, std_pair, until};
-use super::{connected, text};
+use super::support::{Recorder, Trace, recorded as connected, std_pair, until};
+use super::text;
 
 async fn streams(limit: usize) -> (StreamReader, StreamWriter, StdStream) {
     let (ours, peer) = std_pair();

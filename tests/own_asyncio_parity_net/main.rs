@@ -16,26 +16,13 @@ mod flow;
 
 use std::io::Read as _;
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use callsoon::get_running_loop;
-use callsoon::transport::Transport;
-
 use asyncio::{Program, compare};
-use support::{Recorder, Trace, audited, complete, loopback, std_pair, watched};
+use support::{Trace, audited, complete, loopback, watched};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A transport of the recorder's, and its peer in blocking mode.
-async fn connected(recorder: Recorder) -> (Transport, Rc<Recorder>, StdStream) {
-    let (ours, peer) = std_pair();
-    let event_loop = get_running_loop();
-    let connecting = event_loop.connect_accepted_socket(|| recorder, ours);
-    let (transport, recorder) = connecting.await.unwrap();
-    (transport, recorder, peer)
 }
 
 fn read_all(peer: &mut StdStream) -> Vec<u8> {
