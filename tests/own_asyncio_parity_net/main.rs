@@ -15,11 +15,11 @@ mod ends;
 mod flow;
 
 use std::io::Read as _;
-use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::net::TcpStream as StdStream;
 use std::sync::{Arc, Mutex};
 
 use asyncio::{Program, compare};
-use support::{Trace, audited, complete, loopback, watched};
+use support::{Trace, audited, complete, nobody, watched};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -33,8 +33,7 @@ fn read_all(peer: &mut StdStream) -> Vec<u8> {
 
 /// A port where nobody listens.
 fn free_port() -> u16 {
-    let listener = StdListener::bind(loopback()).unwrap();
-    listener.local_addr().unwrap().port()
+    nobody().port()
 }
 
 fn by_callsoon(program: &Program<Trace>) -> Vec<String> {

@@ -110,7 +110,7 @@ impl Header {
         drop_quietly(second);
     }
 
-    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Not generic, so that it is compiled once.
+    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
     pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
             self.note_mishap(payload);

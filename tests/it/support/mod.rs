@@ -35,7 +35,7 @@ pub(crate) use scratch::Scratch;
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
-    Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
+    Polls, fill, loopback, nobody, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
 pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use story::{Story, ending, outcome, told};
