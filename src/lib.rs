@@ -180,7 +180,6 @@
 //!   transport/writing        what a program writes
 //!   transport/handle         what a program asks of a transport besides
 //!   transport/target         ConnectTo, ListenOn
-//!   transport/unix_path      Unix sockets' names and files
 //!   transport/attempt        from a name to a connected socket
 //!   transport/connect        create_connection
 //!   transport/pipes          connect_read_pipe, connect_write_pipe

@@ -4,48 +4,27 @@
 
 #![allow(unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod own {
+    pub(crate) mod live_bytes;
+}
+
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use callsoon::stream::open_connection;
 use callsoon::transport::{Protocol, Transport};
 use callsoon::{EventLoop, get_running_loop, move_on_after, sleep};
 
-/// Bytes allocated and not freed, and the most that there ever were since the last look.
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+use own::live_bytes::{LIVE, MOST};
 
 /// The count is the whole process's.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes on to the system's allocator with the arguments it came with, so its contract is kept by that
-// one; counting does not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`, which is the same there.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the block came from `alloc` above with this layout, hence from the system's allocator.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
 
 /// How much more than before `f` began was allocated at any time until its end.
 async fn most_during<R>(f: impl AsyncFnOnce() -> R) -> (usize, R) {

@@ -21,8 +21,8 @@ use callsoon::{EventLoop, get_running_loop, sleep};
 
 use descriptors::{exhaust, limit_descriptors};
 use support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, real_loop, stream_pair, turns_in,
-    until, watched,
+    Recorder, audited, complete, counted_fds, loopback, on_real_time, stream_pair, turns_in, until,
+    watched,
 };
 
 /// A server that counts the clients that it has accepted, and keeps them.
@@ -54,9 +54,7 @@ fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) 
 
 #[test]
 fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_new_edge() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
         // Made while there are descriptors: the waiting clients, and two who talk all the time.
@@ -104,7 +102,7 @@ fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_n
         server.cancel();
         drop(complete(&event_loop, server));
         drop(clients);
-    }));
+    });
 }
 
 /// A hundred messages there and back. It frees no descriptor.
@@ -121,9 +119,7 @@ async fn echo(near: &TcpStream, far: &TcpStream) {
 
 #[test]
 fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_nobody() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
@@ -144,7 +140,7 @@ fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_nobody() {
         let (_, peer) = complete(&event_loop, listener.accept()).unwrap();
         assert_eq!(peer, client.local_addr().unwrap());
         trace.expect([]);
-    }));
+    });
 }
 
 #[test]
@@ -173,9 +169,7 @@ fn l2_connect_without_descriptors_is_an_error_and_works_again_later() {
 
 #[test]
 fn l1_a_server_without_descriptors_pauses_for_a_second_and_says_so_once() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let (made, t) = (Rc::new(Cell::new(0)), trace.clone());
         let count = Rc::clone(&made);
         let factory = move || {
@@ -207,14 +201,12 @@ fn l1_a_server_without_descriptors_pauses_for_a_second_and_says_so_once() {
         drop(clients);
         server.close();
         complete(&event_loop, server.wait_closed());
-    }));
+    });
 }
 
 #[test]
 fn l1_a_server_that_closes_while_it_pauses_is_not_taken_up_again() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         let serving = event_loop.create_server(move || Recorder::new(&t), loopback());
         let server = complete(&event_loop, serving).unwrap();
@@ -231,5 +223,5 @@ fn l1_a_server_that_closes_while_it_pauses_is_not_taken_up_again() {
         trace.expect([]);
         drop(client);
         complete(&event_loop, async { until(|| !server.is_serving()).await });
-    }));
+    });
 }

@@ -119,6 +119,15 @@ fn has_tracer() -> bool {
     works
 }
 
+/// A tracer with these rules. What a child becomes by executing a program is none of its business.
+fn tracer<'a>(log: &'a str, rules: &[&'a str]) -> Vec<&'a str> {
+    let mut tracer = vec!["strace", "-f", "-qq", "-b", "execve", "-o", log];
+    for rule in rules {
+        tracer.extend(["-e", rule]);
+    }
+    tracer
+}
+
 /// Runs a scenario in which the `nth` call of a kind fails; how often it has met the error.
 #[track_caller]
 fn injected(scenario: &str, call: &str, errno: (&str, i32), nth: usize) -> usize {
@@ -126,21 +135,7 @@ fn injected(scenario: &str, call: &str, errno: (&str, i32), nth: usize) -> usize
         format!("trace={call}"),
         format!("inject={call}:error={}:when={nth}", errno.0),
     );
-    // What the child becomes by executing a program is none of our business.
-    let tracer = [
-        "strace",
-        "-f",
-        "-qq",
-        "-b",
-        "execve",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-    ];
-    let mut child = child(&tracer, scenario);
+    let mut child = child(&tracer("/dev/null", &[&trace, &inject]), scenario);
     child.env(ERRNO, errno.1.to_string());
     let what = format!("{scenario}, {call} {nth}: {}", errno.0);
     let text = said(child, &what);
@@ -399,19 +394,7 @@ fn h3_a_child_that_is_gone_before_it_can_be_watched_has_ended_and_is_sent_nothin
     let delay = "inject=pidfd_open:delay_enter=300000";
     let log = support::Scratch::new(b"");
     let calls = "trace=pidfd_open,kill,tgkill,pidfd_send_signal";
-    let tracer = [
-        "strace",
-        "-f",
-        "-qq",
-        "-b",
-        "execve",
-        "-o",
-        log.path(),
-        "-e",
-        calls,
-        "-e",
-        delay,
-    ];
+    let tracer = tracer(log.path(), &[calls, delay]);
     said(child(&tracer, "gone"), "gone");
     let calls = std::fs::read_to_string(log.path()).unwrap();
     assert!(calls.contains("ESRCH"), "the child was there: {calls}");
@@ -445,18 +428,7 @@ fn h2_children_are_sent_signals_by_descriptor_alone() {
     }
     let log = support::Scratch::new(b"");
     let calls = "trace=kill,tkill,pidfd_send_signal,rt_sigqueueinfo";
-    let tracer = [
-        "strace",
-        "-f",
-        "-qq",
-        "-b",
-        "execve",
-        "-o",
-        log.path(),
-        "-e",
-        calls,
-    ];
-    said(child(&tracer, "kills"), "kills");
+    said(child(&tracer(log.path(), &[calls]), "kills"), "kills");
     let calls = std::fs::read_to_string(log.path()).unwrap();
     let calls: Vec<_> = calls.lines().filter(|line| line.contains('(')).collect();
     assert!(calls.len() >= 5, "{calls:#?}");

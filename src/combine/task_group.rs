@@ -12,6 +12,7 @@ use crate::combine::nursery::{Nursery, stop_request};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
+use crate::kernel::report::drop_quietly;
 
 /// Runs `body`, which may start children in the group that it is given, and waits until all of them have ended, those
 /// too that children start: asyncio's `TaskGroup`.
@@ -118,16 +119,23 @@ impl<T> Parent<'_, T> {
     }
 
     /// Lets go of the body and of the children, if that was asked.
-    fn act<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+    fn act<F>(&mut self, body: Pin<&mut Option<F>>) {
         if !self.scope.is_asked() {
             return;
         }
         if let Some(request) = self.scope.take() {
-            // A destructor's panic is the body's.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
-                self.panic.get_or_insert(payload);
-            }
+            self.let_go(body);
             self.nursery.stop(&request, false);
+        }
+    }
+
+    /// Drops the body. A destructor's panic is the body's, unless that has panicked already.
+    fn let_go<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
+            match self.panic {
+                None => self.panic = Some(payload),
+                Some(_) => drop_quietly(payload),
+            }
         }
     }
 
@@ -159,9 +167,7 @@ impl<T> Parent<'_, T> {
             }
             Err(payload) => {
                 self.panic.get_or_insert(payload);
-                if let Err(second) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
-                    crate::kernel::report::drop_quietly(second);
-                }
+                self.let_go(body);
                 self.nursery.stop(&stop_request(), false);
             }
         }

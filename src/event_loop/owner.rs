@@ -67,11 +67,11 @@ struct Running {
 impl Running {
     /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing, requests to it are
     /// over, and its future goes.
-    fn abandon_root(&self, header: &RootHeader, drop: impl FnOnce()) {
+    fn abandon_root(&self, header: &RootHeader, discard: &mut dyn FnMut()) {
         let state = &self.state;
         state.fell(state.root_key());
         let message = "Exception in the destructor of an unfinished main task";
-        state.shielded(message, drop);
+        state.shielded(message, discard);
         header.0.state.finish_cancelled();
         announce_end(state, header.header());
     }
@@ -150,7 +150,7 @@ impl EventLoop {
         let former = run.state.root.task.take();
         if root.outcome.is_none() {
             // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
-            run.abandon_root(&root.header, || root.future.set(None));
+            run.abandon_root(&root.header, &mut || root.future.set(None));
         }
         drop(former);
         drop(run);

@@ -2,6 +2,7 @@
 //!
 //! A report is plain data: the failing thing may be gone by the time the handler looks.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io::Write as _;
@@ -90,9 +91,13 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
 /// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked. The
 /// panic's payload may panic when it is dropped, and so on: what that throws is forgotten.
 pub(crate) fn run_quietly(foreign: impl FnOnce()) {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) else {
-        return;
-    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+        drop_payload(payload);
+    }
+}
+
+#[cold]
+fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }

@@ -7,12 +7,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, TcpKeepalive, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::dns::{Target, ToSocketAddrs, resolve};
 use crate::net::happy_eyeballs::{interleave, staggered_race};
+use crate::net::stream_kind::new_socket;
 use crate::net::tcp::{TcpStream, finish_connecting};
 
 /// How long an attempt goes on alone, by RFC 8305.
@@ -183,12 +184,7 @@ impl ConnectOptions {
     }
 
     async fn connect_one(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
         if let Some(local) = self.local_addr {
             if local.is_ipv6() != address.is_ipv6() {
                 return Err(io::Error::new(

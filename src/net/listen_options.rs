@@ -3,9 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::event_loop::free::get_running_loop;
+use crate::net::stream_kind::new_socket;
 use crate::net::tcp::TcpListener;
 
 /// asyncio's backlog is 100; a burst of a thousand clients should not see their SYNs dropped.
@@ -118,12 +119,7 @@ impl ListenOptions {
 
     /// A socket that is bound and does not listen yet.
     pub(crate) fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

@@ -19,7 +19,7 @@ pub(crate) mod sendfile;
 #[cfg(unix)]
 mod sock;
 mod stream;
-mod stream_kind;
+pub(crate) mod stream_kind;
 mod tcp;
 pub(crate) mod udp;
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 
 use mio::Interest;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
@@ -65,12 +65,19 @@ pub trait Kind: Sized + 'static {
     fn release_listener(listener: Self::Listener, trace: Self::Trace) -> Self::StdListener;
 }
 
+/// A socket of a family and a type, by their usual protocol.
+pub(crate) fn new_socket(family: Domain, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(family, kind, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 /// The most buffers that one system call takes, on every system that Rust knows.
 pub(crate) const MOST_BUFFERS: usize = 1024;
 
 /// Keeps a write to a closed connection from raising SIGPIPE, which would end a process that has not ignored it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// Where there is no such flag, sockets are made with an option that does the same, or there is no such signal.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 pub(crate) const NO_SIGNAL: i32 = 0;

@@ -19,7 +19,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind};
+use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind, new_socket};
 use crate::sys::fork;
 use crate::sys::socket;
 use crate::time::sleep;
@@ -256,10 +256,28 @@ pub(crate) fn bind(socket: &Socket, path: &Path, replace: bool) -> io::Result<()
                 && replace
                 && is_stale(path, &address, socket.r#type()?) =>
         {
-            fs::remove_file(path)?;
-            socket.bind(&address)
+            match fs::remove_file(path) {
+                // Another server may have been quicker.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => socket.bind(&address),
+            }
         }
         result => result,
+    }
+}
+
+/// Connects, and asks a server that has no room again and again.
+pub(crate) async fn connect(address: &SocketAddr) -> io::Result<mio::net::UnixStream> {
+    let mut pause = CONNECT_RETRY;
+    loop {
+        match mio::net::UnixStream::connect_addr(address) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(pause).await;
+                pause = (pause * 2).min(CONNECT_RETRY_MOST);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            connected => return connected,
+        }
     }
 }
 
@@ -268,10 +286,7 @@ fn is_stale(path: &Path, address: &SockAddr, kind: Type) -> bool {
     if !fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket()) {
         return false;
     }
-    let probe = Socket::new(Domain::UNIX, kind, None).and_then(|probe| {
-        probe.set_nonblocking(true)?;
-        probe.connect(address)
-    });
+    let probe = new_socket(Domain::UNIX, kind).and_then(|probe| probe.connect(address));
     // A live server lets the probe in, or is too busy to; a file without a server refuses.
     probe.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
@@ -349,18 +364,7 @@ impl UnixStream {
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
         let handle = get_running_loop();
-        let mut pause = CONNECT_RETRY;
-        loop {
-            match mio::net::UnixStream::connect_addr(address) {
-                Ok(socket) => return Self::from_mio(&handle, socket),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(CONNECT_RETRY_MOST);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        Self::from_mio(&handle, connect(address).await?)
     }
 
     /// Two connected streams without names.
@@ -452,8 +456,7 @@ impl ListenOptions {
     pub fn bind_unix(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {
         let handle = get_running_loop();
         let path = path.as_ref();
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(Domain::UNIX, Type::STREAM)?;
         bind(&socket, path, self.reuse_address)?;
         let file = if self.cleanup_socket {
             SocketFile::at(path)

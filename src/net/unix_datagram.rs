@@ -6,11 +6,11 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::stream_kind::NO_SIGNAL;
+use crate::net::stream_kind::{NO_SIGNAL, new_socket};
 use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address};
 use crate::sys::socket;
 
@@ -142,8 +142,7 @@ impl UnixDatagram {
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let handle = get_running_loop();
         let path = path.as_ref();
-        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
         bind(&socket, path, true)?;
         let file = SocketFile::at(path);
         let socket = mio::net::UnixDatagram::from_std(socket.into());

@@ -14,6 +14,7 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::connect::{HappyEyeballs, is_under_way};
 use crate::net::dns::Target;
+use crate::net::stream_kind::new_socket;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
 use crate::transport::target::{ConnectTo, Destination};
@@ -38,14 +39,11 @@ impl Approach {
             Destination::Socket(socket) => {
                 let socket = socket.into_stream()?;
                 let peer = Address::of(socket.peer());
-                let readiness = Readiness::new(socket.short_read_drains(), true);
-                let interest = socket.interest();
-                return Ok((Io::new(handle, socket, interest, readiness)?, peer));
+                return Ok((socket.watched(handle)?, peer));
             }
             #[cfg(unix)]
             Destination::Path(path) => {
-                let address = crate::transport::unix_path::address(&path)?;
-                return connect_unix(handle, address).await;
+                return connect_unix(handle, &path).await;
             }
         };
         let local = match self.local {
@@ -73,8 +71,7 @@ async fn connect_one(
     address: SocketAddr,
     local: Option<&[SocketAddr]>,
 ) -> io::Result<Io<StreamSocket>> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+    let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     if let Some(local) = local {
         bind_fitting(&socket, local, address)?;
     }
@@ -108,34 +105,10 @@ fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> i
     }))
 }
 
-/// One attempt at a Unix socket, and more while its server has no room.
 #[cfg(unix)]
-async fn connect_unix(handle: &LoopHandle, address: socket2::SockAddr) -> io::Result<Reached> {
-    use std::time::Duration;
-
-    /// Between two attempts at a server whose backlog is full, of which no event tells when it has room.
-    const RETRIES: [u64; 5] = [1, 2, 5, 10, 20];
-    let mut attempts = 0;
-    loop {
-        let socket = crate::transport::unix_path::new_socket()?;
-        match socket.connect(&address) {
-            Ok(()) => {
-                let socket =
-                    std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(socket));
-                let socket = StreamSocket::from(socket);
-                let interest = socket.interest();
-                let readiness = Readiness::new(socket.short_read_drains(), true);
-                let io = Io::new(handle, socket, interest, readiness)?;
-                return Ok((io, Some(Address::from(address))));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                drop(socket);
-                let pause = RETRIES[RETRIES.len().min(attempts + 1) - 1];
-                crate::time::sleep(Duration::from_millis(pause)).await;
-                attempts += 1;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+async fn connect_unix(handle: &LoopHandle, path: &std::path::Path) -> io::Result<Reached> {
+    use crate::net::unix;
+    let socket = unix::connect(&unix::address_of(path)?).await?;
+    let peer = Address::from(socket2::SockAddr::unix(path)?);
+    Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)))
 }

@@ -17,10 +17,11 @@ use socket2::{Socket, Type};
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::dns::Target;
 use crate::net::listen_options::ListenOptions;
+use crate::net::stream_kind::new_socket;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::serving::{Cleanup, Factory, Listening, Plan};
+use crate::transport::serving::{Factory, Listening, Plan, Trace};
 use crate::transport::target::{ListenOn, Site, not_a_stream};
 
 impl LoopHandle {
@@ -321,12 +322,12 @@ impl fmt::Debug for CreateServer {
 }
 
 impl Listening {
-    fn new(socket: Socket, cleanup: Option<Cleanup>) -> Self {
+    fn new(socket: Socket, trace: Option<Trace>) -> Self {
         Self {
             address: Address::of(socket.local_addr()),
             socket: Some(socket),
             acceptor: None,
-            cleanup,
+            trace,
         }
     }
 }
@@ -394,14 +395,14 @@ fn adopt(socket: Socket) -> io::Result<Listening> {
 
 #[cfg(unix)]
 fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listening> {
-    let (socket, file) = crate::transport::unix_path::bind(path).map_err(|error| {
+    use crate::net::unix::{SocketFile, bind};
+    let socket = new_socket(socket2::Domain::UNIX, Type::STREAM)?;
+    bind(&socket, path, true).map_err(|error| {
         let path = path.display().to_string();
         BindError::wrap(path, error)
     })?;
-    let cleanup = file
-        .filter(|_| cleanup_socket)
-        .map(|file| Box::new(move || file.remove()) as Cleanup);
-    Ok(Listening::new(socket, cleanup))
+    let trace = cleanup_socket.then(|| Box::new(SocketFile::at(path)) as Trace);
+    Ok(Listening::new(socket, trace))
 }
 
 fn named(address: SocketAddr, error: io::Error) -> io::Error {

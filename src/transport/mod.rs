@@ -54,8 +54,6 @@ mod serving;
 pub(crate) mod socket;
 pub(crate) mod target;
 mod traffic;
-#[cfg(unix)]
-mod unix_path;
 mod writing;
 
 pub use address::Address;

@@ -3,6 +3,7 @@
 //! It owns its listening sockets and knows its connections, which live on after it has closed. Who waits for it is woken
 //! when it closes, and when the last of its connections is over after that.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
@@ -10,9 +11,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::Readiness;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait_queue::WaitQueue;
 use crate::transport::address::Address;
@@ -24,8 +23,8 @@ use crate::transport::socket::StreamSocket;
 /// What a server does for each client.
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
 
-/// What a listening socket leaves behind when it closes, and how to take that away.
-pub(crate) type Cleanup = Box<dyn FnOnce()>;
+/// What a listening socket leaves behind when it closes; its drop clears that away.
+pub(crate) type Trace = Box<dyn Any>;
 
 /// One listening socket.
 pub(crate) struct Listening {
@@ -34,7 +33,7 @@ pub(crate) struct Listening {
     pub(crate) socket: Option<socket2::Socket>,
     /// At work, from then on.
     pub(crate) acceptor: Option<Rc<dyn Accepts>>,
-    pub(crate) cleanup: Option<Cleanup>,
+    pub(crate) trace: Option<Trace>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,10 +125,7 @@ impl Serving {
             if let Some(acceptor) = place.acceptor {
                 acceptor.stop();
             }
-            // A forked child's parent goes on serving at the same path.
-            if let Some(cleanup) = place.cleanup.filter(|_| !self.handle.state.is_inherited()) {
-                cleanup();
-            }
+            drop(place.trace);
         }
         let factory = self.factory.borrow_mut().take();
         self.handle
@@ -154,9 +150,7 @@ impl Serving {
             // A socket that refuses is about to fail anyway, and its reader will say why.
             let _ = socket.with(|socket| socket.set_keepalive(true));
         }
-        let interest = socket.interest();
-        let readiness = Readiness::new(socket.short_read_drains(), true);
-        let io = Io::new(&self.handle, socket, interest, readiness)?;
+        let io = socket.watched(&self.handle)?;
         let mut protocol = None;
         self.handle
             .state

@@ -11,6 +11,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use mio::Interest;
 use socket2::{SockAddr, SockRef};
 
+use crate::kernel::io::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::readiness::Readiness;
+use crate::net::stream_kind::NO_SIGNAL;
 use crate::sys::source::{Act, Pollable};
 #[cfg(unix)]
 use crate::transport::pipe_end::PipeEnd;
@@ -27,13 +31,6 @@ pub(crate) enum StreamSocket {
 /// The most bytes that the system takes in one call: less than that taken means that it takes no more now, more than
 /// that offered means nothing.
 pub(crate) const MOST_AT_ONCE: usize = 0x7fff_f000;
-
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
-
-/// Elsewhere sockets are set up so by mio and std when they are made, or the signal does not exist.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-const SEND_FLAGS: i32 = 0;
 
 impl StreamSocket {
     #[inline]
@@ -63,9 +60,16 @@ impl StreamSocket {
         both
     }
 
-    /// Whether a short read proves that nothing is left.
-    pub(crate) fn short_read_drains(&self) -> bool {
-        matches!(self, Self::Tcp(_))
+    /// Has a connected socket watched.
+    pub(crate) fn watched(self, handle: &LoopHandle) -> io::Result<Io<Self>> {
+        let interest = self.interest();
+        let short_read_drains = matches!(self, Self::Tcp(_));
+        Io::new(
+            handle,
+            self,
+            interest,
+            Readiness::new(short_read_drains, true),
+        )
     }
 
     /// Lets small messages go at once, where the socket would wait for more.
@@ -99,7 +103,7 @@ impl StreamSocket {
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send(bytes));
         }
-        uninterrupted(|| self.reference().send_with_flags(bytes, SEND_FLAGS))
+        uninterrupted(|| self.reference().send_with_flags(bytes, NO_SIGNAL))
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -107,10 +111,7 @@ impl StreamSocket {
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send_vectored(pieces));
         }
-        uninterrupted(|| {
-            self.reference()
-                .send_vectored_with_flags(pieces, SEND_FLAGS)
-        })
+        uninterrupted(|| self.reference().send_vectored_with_flags(pieces, NO_SIGNAL))
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

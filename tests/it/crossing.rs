@@ -13,7 +13,7 @@ use callsoon::{
     get_running_loop, run_in_executor, sleep, timeout, to_thread, wrap_future, yield_now,
 };
 
-use crate::support::{Trace, audited, complete, panic_text, real_loop, watched};
+use crate::support::{Trace, audited, complete, on_real_time, panic_text, real_loop, watched};
 
 static USER: ContextVar<String> = ContextVar::new("user").crossing();
 static HOME: ContextVar<&str> = ContextVar::with_default("home", || "nowhere");
@@ -21,16 +21,14 @@ static HOME: ContextVar<&str> = ContextVar::with_default("home", || "nowhere");
 /// A test on a loop whose own threads are gone at its end.
 #[track_caller]
 fn on_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
-    audited(watched(move || {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(move |trace, event_loop| {
         complete(&event_loop, async {
             test().await;
             let ended = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
             ended.await.unwrap();
         });
         assert_eq!(trace.take(), [""; 0]);
-    }));
+    });
 }
 
 fn user() -> Option<String> {

@@ -11,7 +11,7 @@ use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use callsoon::{EventLoop, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Trace, audited, complete, counted_fds, loopback, real_loop, warnings_of, watched,
+    Trace, audited, complete, counted_fds, loopback, on_real_time, warnings_of, watched,
 };
 
 /// Writes down what it is called with.
@@ -62,9 +62,7 @@ async fn until(trace: &Trace, count: usize) -> Vec<String> {
 
 #[test]
 fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let open = counted_fds();
@@ -90,14 +88,12 @@ fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
         });
         trace.expect([]);
         assert_eq!(event_loop.metrics().tasks, 0);
-    }));
+    });
 }
 
 #[test]
 fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let peer = StdSocket::bind(loopback()).unwrap();
@@ -123,14 +119,12 @@ fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
             transport.close();
             until(&t, 1).await;
         });
-    }));
+    });
 }
 
 #[test]
 fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let gone = StdSocket::bind(loopback()).unwrap();
@@ -152,14 +146,12 @@ fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
             transport.abort();
             assert_eq!(until(&t, 1).await, ["lost None"]);
         });
-    }));
+    });
 }
 
 #[test]
 fn b1_a_panic_of_the_protocol_is_reported_and_the_endpoint_goes_on() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let recorder = Recorder::new(&t);
@@ -177,7 +169,7 @@ fn b1_a_panic_of_the_protocol_is_reported_and_the_endpoint_goes_on() {
             transport.close();
             until(&t, 1).await;
         });
-    }));
+    });
 }
 
 /// Counts pauses, on a Unix socket, whose receiver can be slow.
@@ -203,9 +195,7 @@ impl DatagramProtocol<Unix> for Slow {
 
 #[test]
 fn a_slow_receiver_pauses_the_writer_once_and_close_sends_what_waits() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let (near, far) = UnixDatagram::pair().unwrap();
@@ -234,14 +224,12 @@ fn a_slow_receiver_pauses_the_writer_once_and_close_sends_what_waits() {
             assert_eq!(until(&t, 2).await, ["resume", "lost"]);
             assert_eq!(transport.get_write_buffer_size(), 0);
         });
-    }));
+    });
 }
 
 #[test]
 fn abort_drops_what_waits_and_later_datagrams_are_dropped_and_counted() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         let lines = warnings_of(|| {
             complete(&event_loop, async move {
@@ -262,14 +250,12 @@ fn abort_drops_what_waits_and_later_datagrams_are_dropped_and_counted() {
             });
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
-    }));
+    });
 }
 
 #[test]
 fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let open = counted_fds();
@@ -298,7 +284,7 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
             shared.close();
             until(&t, 1).await;
         });
-    }));
+    });
 }
 
 #[test]
@@ -340,9 +326,7 @@ impl DatagramProtocol<Unix> for Lengths {
 
 #[test]
 fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixDatagram::pair().unwrap();
             let (transport, _) =
@@ -361,7 +345,7 @@ fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
             assert_eq!(until(&trace, 1).await, ["4"]);
             transport.close();
         });
-    }));
+    });
 }
 
 /// Closes its endpoint when the third datagram is there.
@@ -382,9 +366,7 @@ impl DatagramProtocol for Three {
 
 #[test]
 fn an_endpoint_that_closes_itself_receives_nothing_more_of_what_has_come() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let endpoint = get_running_loop().create_datagram_endpoint({
@@ -400,15 +382,13 @@ fn an_endpoint_that_closes_itself_receives_nothing_more_of_what_has_come() {
             }
             assert_eq!(until(&t, 4).await, ["1", "2", "3", "lost"]);
         });
-    }));
+    });
 }
 
 #[test]
 fn f1_a_flood_of_datagrams_lets_others_have_their_turn() {
     const FLOOD: usize = 200;
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let endpoint = get_running_loop().create_datagram_endpoint({
@@ -435,5 +415,5 @@ fn f1_a_flood_of_datagrams_lets_others_have_their_turn() {
             transport.close();
             assert_eq!(until(&t, 1).await, ["lost None"]);
         });
-    }));
+    });
 }

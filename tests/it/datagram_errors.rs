@@ -10,7 +10,7 @@ use callsoon::net::{Unix, UnixDatagram};
 use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use callsoon::{get_running_loop, sleep, yield_now};
 
-use crate::support::{Trace, audited, complete, loopback, real_loop, until, watched};
+use crate::support::{Trace, audited, complete, loopback, on_real_time, real_loop, until, watched};
 
 /// Sends once more whenever sending has failed, until it is told to stop.
 #[derive(Default)]
@@ -154,9 +154,7 @@ fn size_of_number(number: u32) -> usize {
 
 #[test]
 fn e7_a_hundred_thousand_datagrams_through_small_buffers_all_come_and_are_accounted_for() {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let (near, far) = UnixDatagram::pair().unwrap();
             let small = socket2::SockRef::from(&near);
@@ -180,7 +178,7 @@ fn e7_a_hundred_thousand_datagrams_through_small_buffers_all_come_and_are_accoun
             until(|| get_running_loop().metrics().sources == 0).await;
         });
         trace.expect([]);
-    }));
+    });
 }
 
 #[test]

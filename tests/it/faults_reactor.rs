@@ -453,9 +453,7 @@ fn d2_a_copy_of_a_transport_s_socket_is_nothing_to_the_loop() {
 #[test]
 fn a_number_that_was_closed_behind_its_watcher_and_is_a_socket_s_now_stays_the_socket_s() {
     for by_removal in [true, false] {
-        audited(watched(move || {
-            let trace = Trace::new();
-            let event_loop = real_loop(&trace);
+        on_real_time(move |trace, event_loop| {
             complete(&event_loop, async {
                 let handle = get_running_loop();
                 let (watched, _watched_peer) = std_pair();
@@ -488,6 +486,6 @@ fn a_number_that_was_closed_behind_its_watcher_and_is_a_socket_s_now_stays_the_s
             });
             assert_eq!(event_loop.metrics().sources, 0);
             trace.expect([]);
-        }));
+        });
     }
 }

@@ -15,14 +15,12 @@ use std::task::{Context, Poll, Waker};
 
 use callsoon::{EventLoop, TaskError};
 
-use crate::support::{Trace, audited, one_turn, virtual_loop, watched};
+use crate::support::{Trace, on_virtual_time, one_turn};
 
 #[test]
 fn a6_every_short_life_of_a_task_drops_its_output_and_its_future_once() {
     const LENGTH: u32 = 5;
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = virtual_loop(&trace);
+    on_virtual_time(|trace, event_loop| {
         let ops = Op::ALL.len();
         for length in 0..=LENGTH {
             for number in 0..ops.pow(length) {
@@ -32,7 +30,7 @@ fn a6_every_short_life_of_a_task_drops_its_output_and_its_future_once() {
                 live(&event_loop, &trace, &life);
             }
         }
-    }));
+    });
 }
 
 /// One event in the life of a task.

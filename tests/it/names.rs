@@ -10,7 +10,9 @@ use callsoon::transport::{Protocol, Server, Transport};
 use callsoon::{LoopHandle, create_task, get_running_loop, open_connection, sleep, start_server};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Recorder, Trace, complete, counted_fds, loopback, on_real_time, until};
+use crate::support::{
+    Recorder, Trace, complete, counted_fds, loopback, on_real_time, settled, until,
+};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -43,10 +45,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'stat
         });
         complete(&event_loop, async {
             test(get_running_loop()).await;
-            until(|| get_running_loop().metrics().sources == 0).await;
-            // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
+            settled().await;
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     });

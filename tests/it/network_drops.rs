@@ -11,7 +11,7 @@ use callsoon::yield_now;
 
 use crate::operations::{Case, Holdings, Operation, cases, folder, holdings, settle};
 use crate::operations_streams::more_cases;
-use crate::support::{Trace, audited, complete, real_loop, wait_until_gone, watched};
+use crate::support::{complete, on_real_time, wait_until_gone};
 
 /// Polls an operation until it has waited so often, and gives what it came to by then.
 async fn wait_so_often(operation: &mut Operation, mut waits: usize) -> Option<io::Result<()>> {
@@ -45,9 +45,7 @@ async fn give_up(case: &Case, before: Holdings, waits: usize, turns: usize) -> b
 const MOST_WAITS: usize = 12;
 
 fn every_wait_of(cases: fn() -> Vec<Case>) {
-    audited(watched(move || {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(move |trace, event_loop| {
         for case in cases() {
             complete(&event_loop, async {
                 println!("{}", case.name);
@@ -72,7 +70,7 @@ fn every_wait_of(cases: fn() -> Vec<Case>) {
         wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir(folder());
         trace.expect([]);
-    }));
+    });
 }
 
 #[test]

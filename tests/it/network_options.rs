@@ -9,21 +9,17 @@ use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server
 use callsoon::transport::{Address, BufferedProtocol, CreateServer, Protocol, Transport};
 use callsoon::{get_running_loop, yield_now};
 
-use crate::support::{
-    Trace, audited, complete, loopback, real_loop, std_pair, until, wait_until_gone, watched,
-};
+use crate::support::{Trace, complete, loopback, on_real_time, std_pair, until, wait_until_gone};
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
-    audited(watched(|| {
-        let trace = Trace::new();
-        let event_loop = real_loop(&trace);
+    on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
         assert_eq!(event_loop.metrics().sources, 0, "a source is left");
         // A thread that looks names up holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         assert_eq!(trace.take(), [""; 0], "unexpected");
-    }));
+    });
 }
 
 /// Keeps the transport it was made with.

@@ -7,30 +7,15 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd as _};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
-use std::time::Duration;
 
 use callsoon::stream::{open_read_pipe, open_write_pipe};
 use callsoon::transport::Transport;
-use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
+use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
     Recorder, Scratch, Trace, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
-    panic_text, pipe, turns_in, until,
+    panic_text, pipe, settling, turns_in, until,
 };
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
-    on_real_time(|trace, event_loop| {
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            test(handle.clone(), trace.clone()).await;
-            until(|| handle.metrics().sources == 0).await;
-            // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
-        });
-        assert_eq!(trace.take(), [""; 0], "unexpected");
-    });
-}
 
 /// A new terminal: the side of its emulator, and the side of its programs.
 fn terminal() -> (File, File) {
@@ -56,7 +41,7 @@ fn is_blocking(fd: &impl AsRawFd) -> bool {
 
 #[test]
 fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, mut writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let (transport, recorder) = event_loop
@@ -80,7 +65,7 @@ fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
 
 #[test]
 fn a_reading_end_is_over_at_its_end_whatever_eof_received_gives() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace).keep_open();
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);
@@ -93,7 +78,7 @@ fn a_reading_end_is_over_at_its_end_whatever_eof_received_gives() {
 
 #[test]
 fn reading_pauses_and_goes_on_without_losing_anything() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, mut writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace).on("data", Transport::pause_reading);
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);
@@ -121,7 +106,7 @@ fn reading_pauses_and_goes_on_without_losing_anything() {
 
 #[test]
 fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_write_pipe(|| recorder, writing);
@@ -147,7 +132,7 @@ fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
 #[test]
 fn a_writing_end_hears_at_once_that_nobody_reads_any_more() {
     for (held, line) in [(0, "lost"), (1 << 20, "lost: BrokenPipe")] {
-        run(move |event_loop, trace| async move {
+        settling(move |event_loop, trace| async move {
             let (reading, writing) = pipe().unwrap();
             let recorder = Recorder::new(&trace);
             let connecting = event_loop.connect_write_pipe(|| recorder, writing);
@@ -165,7 +150,7 @@ fn a_writing_end_hears_at_once_that_nobody_reads_any_more() {
 
 #[test]
 fn a_socket_is_a_pipe_too_and_what_its_peer_says_is_not_taken_for_its_end() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (near, mut far) = StdUnix::pair().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_write_pipe(|| recorder, near);
@@ -187,7 +172,7 @@ fn a_socket_is_a_pipe_too_and_what_its_peer_says_is_not_taken_for_its_end() {
 
 #[test]
 fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_write_pipe(|| recorder, writing);
@@ -201,7 +186,7 @@ fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
 
 #[test]
 fn the_wrong_direction_is_a_mistake() {
-    run(|event_loop, _| async move {
+    settling(|event_loop, _| async move {
         let (reading, _writing) = pipe().unwrap();
         let quiet = Recorder::new(&Trace::new());
         let (transport, _) = event_loop
@@ -218,7 +203,7 @@ fn the_wrong_direction_is_a_mistake() {
 
 #[test]
 fn d5_what_is_no_pipe_is_refused_and_closed() {
-    run(|event_loop, _| async move {
+    settling(|event_loop, _| async move {
         let scratch = Scratch::new(b"regular");
         let open = counted_fds();
         for place in [scratch.path(), "/"] {
@@ -238,7 +223,7 @@ fn d5_what_is_no_pipe_is_refused_and_closed() {
 
 #[test]
 fn a_device_that_never_blocks_is_always_ready() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let mut nothing = open_read_pipe(File::open("/dev/null").unwrap())
             .await
             .unwrap();
@@ -259,7 +244,7 @@ fn a_device_that_never_blocks_is_always_ready() {
 
 #[test]
 fn a_terminal_ends_when_nobody_has_it_open() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (master, mut slave) = terminal();
         let writing = master.try_clone().unwrap();
         let recorder = Recorder::new(&trace);
@@ -282,7 +267,7 @@ fn a_terminal_ends_when_nobody_has_it_open() {
 
 #[test]
 fn a_line_typed_at_a_terminal_is_read() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let (mut master, slave) = terminal();
         let mut reader = open_read_pipe(slave).await.unwrap();
         master.write_all(b"typed\n").unwrap();
@@ -292,7 +277,7 @@ fn a_line_typed_at_a_terminal_is_read() {
 
 #[test]
 fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
         let reader = open_read_pipe(reading).await.unwrap();
@@ -306,7 +291,7 @@ fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
 
 #[test]
 fn lines_go_through_a_pipe_and_its_end_ends_them() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let mut reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
@@ -335,7 +320,7 @@ fn lines_go_through_a_pipe_and_its_end_ends_them() {
 
 #[test]
 fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
         writer.write(&vec![0; 1 << 20]);
@@ -348,7 +333,7 @@ fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
 
 #[test]
 fn a_reader_that_is_dropped_closes_its_pipe() {
-    run(|_, _| async {
+    settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
@@ -359,7 +344,7 @@ fn a_reader_that_is_dropped_closes_its_pipe() {
 
 #[test]
 fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
         let connecting = event_loop.connect_read_pipe(|| recorder, reading);

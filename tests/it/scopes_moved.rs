@@ -271,24 +271,31 @@ fn clean_up_that_moves_away_has_nothing_to_say_where_it_was() {
     });
 }
 
+/// What polls a future where it is, for ever, and what takes it away from there at three and awaits it.
+fn moves_at_three<F: Future>(
+    future: F,
+) -> (impl Future<Output = ()>, impl Future<Output = F::Output>) {
+    let slot = Rc::new(RefCell::new(Some(Box::pin(future))));
+    let shared = Rc::clone(&slot);
+    let moved_away = poll_fn(move |context| {
+        if let Some(moved) = &mut *shared.borrow_mut() {
+            assert!(moved.as_mut().poll(context).is_pending());
+        }
+        Poll::Pending
+    });
+    let taken = async move {
+        until(3.0).await;
+        let moved = slot.borrow_mut().take().unwrap();
+        moved.await
+    };
+    (moved_away, taken)
+}
+
 #[test]
 fn a_pending_resume_that_moves_to_another_task_cancels_that_one_too() {
     lab(|event_loop| {
-        let slot = Rc::new(RefCell::new(Some(Box::pin(async {
-            tidy("moved", 0).await
-        }))));
-        let shared = Rc::clone(&slot);
-        let moved_away = poll_fn(move |context| {
-            if let Some(moved) = &mut *shared.borrow_mut() {
-                assert!(moved.as_mut().poll(context).is_pending());
-            }
-            Poll::<()>::Pending
-        });
-        let mut second = event_loop.create_task(async move {
-            until(3.0).await;
-            let moved = slot.borrow_mut().take().unwrap();
-            moved.await;
-        });
+        let (moved_away, taken) = moves_at_three(tidy("moved", 0));
+        let mut second = event_loop.create_task(taken);
         cancelled_at(event_loop, &[1.0], zip(moved_away, tidy("slow", 4)));
         finish(event_loop, &mut second);
         said([
@@ -358,22 +365,8 @@ fn a_deadline_that_is_at_work_moves_with_its_region() {
 #[test]
 fn a_region_that_passed_says_late_when_it_moves_to_where_nobody_asked() {
     lab(|event_loop| {
-        let slot = Rc::new(RefCell::new(Some(Box::pin(timeout(
-            SECOND,
-            tidy("inside", 9),
-        )))));
-        let shared = Rc::clone(&slot);
-        let moved_away = poll_fn(move |context| {
-            if let Some(moved) = &mut *shared.borrow_mut() {
-                assert!(moved.as_mut().poll(context).is_pending());
-            }
-            Poll::<()>::Pending
-        });
-        let mut second = event_loop.create_task(async move {
-            until(3.0).await;
-            let moved = slot.borrow_mut().take().unwrap();
-            moved.await
-        });
+        let (moved_away, taken) = moves_at_three(timeout(SECOND, tidy("inside", 9)));
+        let mut second = event_loop.create_task(taken);
         cancelled_at(event_loop, &[0.5], zip(moved_away, tidy("slow", 4)));
         finish(event_loop, &mut second);
         said([

@@ -10,7 +10,9 @@ use std::time::Duration;
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
-use crate::support::{Recorder, Trace, Waiting, complete, loopback, on_real_time, reset, until};
+use crate::support::{
+    Recorder, Trace, Waiting, complete, loopback, nobody, on_real_time, reset, until,
+};
 
 struct Echo;
 
@@ -250,10 +252,7 @@ fn an_address_in_use_is_named_and_nothing_stays_bound() {
     run(|_| async {
         let event_loop = get_running_loop();
         let taken = std::net::TcpListener::bind(loopback()).unwrap();
-        let free = std::net::TcpListener::bind(loopback())
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let free = nobody();
         let addresses = [free, taken.local_addr().unwrap()];
         let error = event_loop
             .create_server(|| Echo, addresses)

@@ -1,6 +1,6 @@
 //! TCP connections and listeners, as their users see them.
 
-use std::future::{Future as _, pending};
+use std::future::{Future, pending};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{
     Ipv6Addr, Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream,
@@ -11,7 +11,7 @@ use std::task::Context;
 use std::thread;
 
 use callsoon::net::{ListenOptions, TcpListener, TcpStream};
-use callsoon::{EventLoop, create_task, yield_now};
+use callsoon::{EventLoop, Task, create_task, yield_now};
 
 use crate::support::{
     CountingWaker, audited, complete, counted_fds, fill, in_a_loop, loopback, on_real_time,
@@ -75,6 +75,11 @@ fn two_tasks_of_one_loop_talk_to_each_other() {
     });
 }
 
+/// Three tasks, in the order in which they come.
+fn three<F: Future<Output = ()> + 'static>(task: impl Fn(&'static str) -> F) -> [Task<()>; 3] {
+    ["first", "second", "third"].map(|name| create_task(task(name)))
+}
+
 #[test]
 fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
     on_real_time(|trace, event_loop| {
@@ -82,17 +87,14 @@ fn several_readers_of_one_socket_are_served_in_the_order_in_which_they_came() {
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
             let stream = Rc::new(stream);
-            let readers: Vec<_> = ["first", "second", "third"]
-                .into_iter()
-                .map(|name| {
-                    let (stream, t) = (Rc::clone(&stream), t.clone());
-                    create_task(async move {
-                        let mut byte = [0];
-                        stream.read_exact(&mut byte).await.unwrap();
-                        t.push(format!("{name} reads {}", byte[0] as char));
-                    })
-                })
-                .collect();
+            let readers = three(|name| {
+                let (stream, t) = (Rc::clone(&stream), t.clone());
+                async move {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).await.unwrap();
+                    t.push(format!("{name} reads {}", byte[0] as char));
+                }
+            });
             yield_now().await;
             peer.write_all(b"abc").unwrap();
             for reader in readers {
@@ -110,17 +112,14 @@ fn readers_who_find_nothing_left_wait_on_in_their_order() {
         complete(&event_loop, async move {
             let (stream, mut peer) = stream_and_peer();
             let stream = Rc::new(stream);
-            let readers: Vec<_> = ["first", "second", "third"]
-                .into_iter()
-                .map(|name| {
-                    let (stream, t) = (Rc::clone(&stream), t.clone());
-                    create_task(async move {
-                        let mut buffer = [0; 8];
-                        let count = stream.read(&mut buffer).await.unwrap();
-                        t.push(format!("{name} reads {count}"));
-                    })
-                })
-                .collect();
+            let readers = three(|name| {
+                let (stream, t) = (Rc::clone(&stream), t.clone());
+                async move {
+                    let mut buffer = [0; 8];
+                    let count = stream.read(&mut buffer).await.unwrap();
+                    t.push(format!("{name} reads {count}"));
+                }
+            });
             yield_now().await;
             for reader in readers {
                 peer.write_all(b"x").unwrap();
@@ -138,18 +137,15 @@ fn several_acceptors_of_one_listener_get_one_client_each() {
         complete(&event_loop, async move {
             let listener = Rc::new(TcpListener::bind(loopback()).await.unwrap());
             let address = listener.local_addr().unwrap();
-            let acceptors: Vec<_> = ["first", "second", "third"]
-                .into_iter()
-                .map(|name| {
-                    let (listener, t) = (Rc::clone(&listener), t.clone());
-                    create_task(async move {
-                        let (stream, _) = listener.accept().await.unwrap();
-                        let mut byte = [0];
-                        stream.read_exact(&mut byte).await.unwrap();
-                        t.push(format!("{name} serves {}", byte[0]));
-                    })
-                })
-                .collect();
+            let acceptors = three(|name| {
+                let (listener, t) = (Rc::clone(&listener), t.clone());
+                async move {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).await.unwrap();
+                    t.push(format!("{name} serves {}", byte[0]));
+                }
+            });
             yield_now().await;
             for (number, acceptor) in acceptors.into_iter().enumerate() {
                 let mut client = StdStream::connect(address).unwrap();

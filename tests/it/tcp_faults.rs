@@ -12,15 +12,14 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{create_task, sleep, yield_now};
 
 use crate::support::{
-    CountingWaker, Polls, complete, counted_fds, in_a_loop, looks, loopback, on_real_time,
+    CountingWaker, Polls, complete, counted_fds, in_a_loop, looks, loopback, nobody, on_real_time,
     one_turn, poll_once, reset, stream_and_peer, until,
 };
 
 #[test]
 fn e2_a_refused_connect_gives_the_error_and_leaves_nothing() {
     on_real_time(|_, event_loop| {
-        // A port that was free a moment ago, and that nobody gets from the system again so soon.
-        let address = StdListener::bind(loopback()).unwrap().local_addr().unwrap();
+        let address = nobody();
         let before = counted_fds();
         let error = complete(&event_loop, TcpStream::connect(address)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -160,14 +159,19 @@ fn e9_a_read_that_is_dropped_leaves_the_line() {
     });
 }
 
+/// Six hundred clients that nobody has accepted yet.
+async fn burst() -> (TcpListener, Vec<StdStream>) {
+    let listener = TcpListener::bind(loopback()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let clients = (0..600).map(|_| StdStream::connect(address).unwrap());
+    let clients = clients.collect();
+    (listener, clients)
+}
+
 #[test]
 fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
     in_a_loop(async || {
-        let listener = TcpListener::bind(loopback()).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let clients: Vec<_> = (0..600)
-            .map(|_| StdStream::connect(address).unwrap())
-            .collect();
+        let (listener, clients) = burst().await;
         let mut peers = Vec::new();
         for _ in &clients {
             peers.push(listener.accept().await.unwrap().1);
@@ -180,11 +184,7 @@ fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
 #[test]
 fn e1_accepting_a_burst_lets_other_tasks_run() {
     in_a_loop(async || {
-        let listener = TcpListener::bind(loopback()).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let clients: Vec<_> = (0..600)
-            .map(|_| StdStream::connect(address).unwrap())
-            .collect();
+        let (listener, clients) = burst().await;
         let polls = Polls::default();
         create_task(polls.clone().of(async {
             loop {

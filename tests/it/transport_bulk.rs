@@ -9,7 +9,7 @@ use callsoon::get_running_loop;
 use callsoon::transport::{BufferedProtocol, Protocol, Transport};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, on_real_time, real_loop, std_pair, until, watched,
+    Recorder, Trace, audited, complete, on_real_time, real_loop, recorded, std_pair, until, watched,
 };
 
 const TEN_MEGABYTES: usize = 10_000_000;
@@ -27,16 +27,9 @@ fn e6_five_thousand_pieces_arrive_whole_and_in_order() {
         (1025, 100_000 / 1025),
         (2, TEN_MEGABYTES / 2),
     ] {
-        audited(watched(move || {
-            let trace = Trace::new();
-            let event_loop = real_loop(&trace);
+        on_real_time(move |trace, event_loop| {
             complete(&event_loop, async {
-                let (ours, mut peer) = std_pair();
-                let recorder = Recorder::new(&trace);
-                let (transport, recorder) = get_running_loop()
-                    .connect_accepted_socket(|| recorder, ours)
-                    .await
-                    .unwrap();
+                let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
                 let bytes = test_bytes(pieces * size);
                 let mut lines: Vec<&[u8]> = Vec::new();
                 for number in 0..pieces {
@@ -60,7 +53,7 @@ fn e6_five_thousand_pieces_arrive_whole_and_in_order() {
                 assert!(all.starts_with(&bytes) && all.ends_with(b"tail!"));
             });
             trace.take();
-        }));
+        });
     }
 }
 
@@ -68,15 +61,11 @@ fn e6_five_thousand_pieces_arrive_whole_and_in_order() {
 fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
-            let (ours, mut peer) = std_pair();
             let ended = Rc::new(Cell::new(false));
             let end = Rc::clone(&ended);
             let recorder = Recorder::new(&trace).quiet().keep_open();
             let recorder = recorder.on("eof", move |_| end.set(true));
-            let (transport, recorder) = get_running_loop()
-                .connect_accepted_socket(|| recorder, ours)
-                .await
-                .unwrap();
+            let (transport, recorder, mut peer) = recorded(recorder).await;
             let bytes = test_bytes(TEN_MEGABYTES);
             let expected = bytes.clone();
             let mut writing = peer.try_clone().unwrap();

@@ -8,8 +8,8 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, reset,
-    std_pair, until, warnings_of, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, nobody, on_real_time, real_loop,
+    recorded, reset, std_pair, until, warnings_of, watched,
 };
 
 /// Runs `fault` on a fresh connection and gives the trace once the connection is lost.
@@ -20,12 +20,8 @@ fn faulty<F: Future<Output = ()>>(
     let trace = Trace::new();
     let event_loop = real_loop(&trace);
     complete(&event_loop, async {
-        let (ours, peer) = std_pair();
         let recorder = recorder(Recorder::new(&trace));
-        let (transport, recorder) = get_running_loop()
-            .connect_accepted_socket(|| recorder, ours)
-            .await
-            .unwrap();
+        let (transport, recorder, peer) = recorded(recorder).await;
         fault(transport, peer).await;
         until(|| recorder.lost.get()).await;
         yield_now().await;
@@ -183,11 +179,7 @@ fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
     on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
-            // A port that was free a moment ago.
-            let nobody = std::net::TcpListener::bind(loopback())
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let nobody = nobody();
             let before = counted_fds();
             let made = Rc::new(Cell::new(false));
             let flag = made.clone();
@@ -224,10 +216,7 @@ fn the_second_address_is_tried_when_the_first_refuses() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
-            let nobody = std::net::TcpListener::bind(loopback())
-                .unwrap()
-                .local_addr()
-                .unwrap();
+            let nobody = nobody();
             let listener = std::net::TcpListener::bind(loopback()).unwrap();
             let somebody = listener.local_addr().unwrap();
             let recorder = Recorder::new(&trace);

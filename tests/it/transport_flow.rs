@@ -7,23 +7,14 @@ use std::rc::Rc;
 use callsoon::get_running_loop;
 use callsoon::transport::Transport;
 
-use crate::support::{
-    Recorder, Trace, audited, complete, on_real_time, real_loop, std_pair, until, watched,
-};
+use crate::support::{Recorder, complete, on_real_time, recorded, std_pair, until};
 
 #[test]
 fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
     for lines in [false, true] {
-        audited(watched(move || {
-            let trace = Trace::new();
-            let event_loop = real_loop(&trace);
+        on_real_time(move |trace, event_loop| {
             complete(&event_loop, async {
-                let (ours, _peer) = std_pair();
-                let recorder = Recorder::new(&trace);
-                let (transport, recorder) = get_running_loop()
-                    .connect_accepted_socket(|| recorder, ours)
-                    .await
-                    .unwrap();
+                let (transport, recorder, _peer) = recorded(Recorder::new(&trace)).await;
                 let chunk = vec![0; 10_000];
                 for _ in 0..2000 {
                     if lines {
@@ -38,7 +29,7 @@ fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
                 until(|| recorder.lost.get()).await;
             });
             trace.expect(["made", "pause", "lost"]);
-        }));
+        });
     }
 }
 
@@ -46,12 +37,7 @@ fn f1_a_peer_that_never_reads_pauses_once_whichever_way_is_written() {
 fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
-            let (ours, mut peer) = std_pair();
-            let recorder = Recorder::new(&trace);
-            let (transport, recorder) = get_running_loop()
-                .connect_accepted_socket(|| recorder, ours)
-                .await
-                .unwrap();
+            let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
             transport
                 .set_write_buffer_limits(Some(usize::MAX), None)
                 .unwrap();
@@ -83,12 +69,8 @@ fn lowering_the_limit_pauses_at_once_and_a_limit_of_zero_at_the_first_byte() {
 fn what_resume_writing_writes_while_closing_is_still_sent() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
-            let (ours, mut peer) = std_pair();
-            let recorder = Recorder::new(&trace).on("resume", |t| t.write(b"the end"));
-            let (transport, recorder) = get_running_loop()
-                .connect_accepted_socket(|| recorder, ours)
-                .await
-                .unwrap();
+            let (transport, recorder, mut peer) =
+                recorded(Recorder::new(&trace).on("resume", |t| t.write(b"the end"))).await;
             while transport.get_write_buffer_size() <= 1 << 16 {
                 transport.write(&[b'x'; 10_000]);
             }
@@ -235,12 +217,7 @@ fn a_flooding_connection_lets_others_have_their_turn() {
 fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
-            let (ours, _peer) = std_pair();
-            let recorder = Recorder::new(&trace);
-            let (transport, recorder) = get_running_loop()
-                .connect_accepted_socket(|| recorder, ours)
-                .await
-                .unwrap();
+            let (transport, recorder, _peer) = recorded(Recorder::new(&trace)).await;
             let cap = 3 << 20;
             transport.set_write_buffer_cap(Some(cap));
             let chunk = vec![0; 10_000];
@@ -266,12 +243,7 @@ fn f1_beyond_the_cap_a_connection_is_lost_and_what_it_kept_is_dropped() {
 fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
-            let (ours, _peer) = std_pair();
-            let recorder = Recorder::new(&trace);
-            let (transport, recorder) = get_running_loop()
-                .connect_accepted_socket(|| recorder, ours)
-                .await
-                .unwrap();
+            let (transport, recorder, _peer) = recorded(Recorder::new(&trace)).await;
             transport.set_write_buffer_cap(Some(0));
             transport.write(b"the system takes this at once");
             transport.set_write_buffer_cap(None);

@@ -1,27 +1,17 @@
 //! The promises of `transport`, in the order in which its page makes them.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream as StdStream};
+use std::net::Shutdown;
 use std::rc::Rc;
 
 use callsoon::transport::{Protocol, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, complete, loopback, on_real_time, panic_text, std_pair, until,
+    Recorder, Trace, complete, loopback, on_real_time, panic_text, recorded, std_pair, until,
 };
 
 /// A transport with a recorder, and its peer in blocking mode.
-async fn recorded(recorder: Recorder) -> (Transport, Rc<Recorder>, StdStream) {
-    let (ours, peer) = std_pair();
-    let event_loop = get_running_loop();
-    let (transport, recorder) = event_loop
-        .connect_accepted_socket(|| recorder, ours)
-        .await
-        .unwrap();
-    (transport, recorder, peer)
-}
-
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
@@ -81,8 +71,8 @@ fn connection_lost_never_comes_from_within_a_call() {
 #[test]
 fn nothing_is_delivered_while_reading_is_paused_nor_is_anything_lost() {
     run(|trace| async move {
-        let recorder = Recorder::new(&trace).on("data", Transport::pause_reading);
-        let (transport, recorder, mut peer) = recorded(recorder).await;
+        let (transport, recorder, mut peer) =
+            recorded(Recorder::new(&trace).on("data", Transport::pause_reading)).await;
         peer.write_all(b"one").unwrap();
         until(|| recorder.received.get() == 3).await;
         peer.write_all(b"two").unwrap();
@@ -105,8 +95,8 @@ fn nothing_is_delivered_while_reading_is_paused_nor_is_anything_lost() {
 #[test]
 fn a_paused_connection_hears_of_the_end_when_it_reads_again() {
     run(|trace| async move {
-        let recorder = Recorder::new(&trace).on("made", Transport::pause_reading);
-        let (transport, recorder, peer) = recorded(recorder).await;
+        let (transport, recorder, peer) =
+            recorded(Recorder::new(&trace).on("made", Transport::pause_reading)).await;
         drop(peer);
         for _ in 0..100 {
             yield_now().await;

@@ -4,30 +4,15 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
-use std::time::Duration;
 
 use callsoon::stream::open_connection;
 use callsoon::transport::Transport;
-use callsoon::{LoopHandle, Task, create_task, get_running_loop, to_thread, yield_now};
+use callsoon::{Task, create_task, get_running_loop, to_thread, yield_now};
 
-use crate::support::{Recorder, Scratch, Trace, complete, on_real_time, until};
+use crate::support::{Recorder, Scratch, Trace, settling, until};
 
 /// More than any pair of sockets holds.
 const MUCH: usize = 4_000_000;
-
-fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
-    on_real_time(|trace, event_loop| {
-        complete(&event_loop, async {
-            let handle = get_running_loop();
-            test(handle.clone(), trace.clone()).await;
-            until(|| handle.metrics().sources == 0).await;
-            // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
-        });
-        assert_eq!(trace.take(), [""; 0], "unexpected");
-    });
-}
 
 fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|n| (n % 251) as u8).collect()
@@ -63,7 +48,7 @@ async fn read_all(mut peer: StdUnix) -> Vec<u8> {
 
 #[test]
 fn a_file_goes_behind_what_was_written_before_and_ahead_of_what_is_written_meanwhile() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, _, peer) = recorded(Recorder::new(&trace)).await;
         transport.set_write_buffer_limits(Some(MUCH), None).unwrap();
@@ -89,7 +74,7 @@ fn a_file_goes_behind_what_was_written_before_and_ahead_of_what_is_written_meanw
 
 #[test]
 fn the_protocol_is_paused_for_the_time_of_the_file() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (transport, _, peer) = recorded(Recorder::new(&trace)).await;
         let scratch = Scratch::new(b"0123456789");
         for (offset, count, sent, position) in [
@@ -115,10 +100,9 @@ fn the_protocol_is_paused_for_the_time_of_the_file() {
 
 #[test]
 fn nothing_is_read_while_a_file_goes_out_and_all_of_it_afterwards() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
-        let recorder = Recorder::new(&trace);
-        let (transport, recorder, mut peer) = recorded(recorder).await;
+        let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
         peer.write_all(b"question").unwrap();
         for _ in 0..50 {
@@ -141,7 +125,7 @@ fn nothing_is_read_while_a_file_goes_out_and_all_of_it_afterwards() {
 
 #[test]
 fn a_close_waits_for_the_file_and_what_was_written_behind_it() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -159,7 +143,7 @@ fn a_close_waits_for_the_file_and_what_was_written_behind_it() {
 
 #[test]
 fn the_end_of_writing_comes_behind_the_file() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -175,7 +159,7 @@ fn the_end_of_writing_comes_behind_the_file() {
 
 #[test]
 fn an_abort_ends_the_file_where_it_is() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, _peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -192,7 +176,7 @@ fn an_abort_ends_the_file_where_it_is() {
 
 #[test]
 fn a_peer_that_goes_in_the_middle_ends_file_and_connection() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -213,7 +197,7 @@ fn a_peer_that_goes_in_the_middle_ends_file_and_connection() {
 
 #[test]
 fn l4_a_dropped_transfer_leaves_the_position_after_what_was_sent_and_the_transport_usable() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -234,7 +218,7 @@ fn l4_a_dropped_transfer_leaves_the_position_after_what_was_sent_and_the_transpo
 
 #[test]
 fn l4_a_dropped_transfer_that_had_to_wait_has_sent_nothing_and_leaves_nothing_paused() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(b"file");
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         transport.set_write_buffer_limits(Some(MUCH), None).unwrap();
@@ -257,7 +241,7 @@ fn l4_a_dropped_transfer_that_had_to_wait_has_sent_nothing_and_leaves_nothing_pa
 
 #[test]
 fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         let sending = begun(&transport, &scratch).await;
@@ -275,7 +259,7 @@ fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
 
 #[test]
 fn what_the_system_cannot_send_by_itself_is_read_and_written() {
-    run(|event_loop, trace| async move {
+    settling(|event_loop, trace| async move {
         let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
         let limits = File::open("/proc/self/limits").unwrap();
         let expected = std::fs::read("/proc/self/limits").unwrap();
@@ -290,7 +274,7 @@ fn what_the_system_cannot_send_by_itself_is_read_and_written() {
 
 #[test]
 fn what_cannot_be_is_refused_and_costs_the_connection_nothing() {
-    run(|event_loop, _| async move {
+    settling(|event_loop, _| async move {
         let quiet = || Recorder::new(&Trace::new());
         let scratch = Scratch::new(&bytes(MUCH));
         let (transport, _, peer) = recorded(quiet()).await;
@@ -335,7 +319,7 @@ fn what_cannot_be_is_refused_and_costs_the_connection_nothing() {
 
 #[test]
 fn a_stream_s_drain_waits_for_a_file_that_another_task_sends() {
-    run(|_, trace| async move {
+    settling(|_, trace| async move {
         let scratch = Scratch::new(&bytes(MUCH));
         let (ours, peer) = StdUnix::pair().unwrap();
         let (mut reader, writer) = open_connection(ours).await.unwrap();

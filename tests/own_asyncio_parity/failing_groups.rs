@@ -6,7 +6,7 @@ use callsoon::{catch_cancelled, current_task, sleep, task_group};
 
 use crate::*;
 
-pub(crate) fn of_failing_groups() -> Vec<Program> {
+pub(crate) fn of_failing_groups() -> Vec<Program<Log>> {
     vec![
         program!(
             "group: a child fails, the others and the body are cancelled",

@@ -7,7 +7,7 @@ use callsoon::{TaskError, TryGatherError, create_task, current_task, gather, shi
 
 use crate::*;
 
-pub(crate) fn of_gather() -> Vec<Program> {
+pub(crate) fn of_gather() -> Vec<Program<Log>> {
     vec![
         program!(
             "gather: order of arguments",

@@ -4,7 +4,7 @@ use callsoon::{create_task, current_task, sleep, task_builder, task_group, timeo
 
 use crate::*;
 
-pub(crate) fn of_task_group() -> Vec<Program> {
+pub(crate) fn of_task_group() -> Vec<Program<Log>> {
     vec![
         program!(
             "group: waits for all, those too that come later",

@@ -9,7 +9,7 @@ use callsoon::{
 
 use crate::*;
 
-pub(crate) fn of_timeout() -> Vec<Program> {
+pub(crate) fn of_timeout() -> Vec<Program<Log>> {
     vec![
         program!(
             "timeout: in time, and late",
@@ -169,7 +169,7 @@ for first, second in [(1, 2), (5, 1), (1, 0.25), (1, None)]:
     ]
 }
 
-pub(crate) fn of_wait_for() -> Vec<Program> {
+pub(crate) fn of_wait_for() -> Vec<Program<Log>> {
     vec![
         program!(
             "wait_for: cancels a task and waits for it",

@@ -7,10 +7,11 @@ use std::rc::Rc;
 
 use callsoon::transport::{BufferedProtocol, Protocol, Transport};
 
-use super::support::{Recorder, Trace, panic_text, reset, until};
-use super::{Program, capital, connected, program, read_all, text};
+use super::asyncio::{Program, program, python_bool};
+use super::support::{Recorder, Trace, panic_text, recorded as connected, reset, until};
+use super::{read_all, text};
 
-pub(crate) fn programs() -> Vec<Program> {
+pub(crate) fn programs() -> Vec<Program<Trace>> {
     vec![
         program!(
             "echo with a half close",
@@ -40,11 +41,11 @@ await until(lambda: recorder.lost)
                 peer.shutdown(Shutdown::Write).unwrap();
                 until(|| ended.get()).await;
                 transport.write(b", and more");
-                trace.push(capital(transport.is_closing()));
+                trace.push(python_bool(transport.is_closing()));
                 transport.write_eof();
                 trace.push(text(&read_all(&mut peer)));
                 transport.close();
-                trace.push(capital(transport.is_closing()));
+                trace.push(python_bool(transport.is_closing()));
                 until(|| recorder.lost.get()).await;
             }
         ),
@@ -84,8 +85,8 @@ for end in "close", "abort":
                 for end in [Transport::close, Transport::abort] {
                     let (transport, recorder, mut peer) = connected(Recorder::new(&trace)).await;
                     end(&transport);
-                    let lost = capital(recorder.lost.get());
-                    trace.push(format!("{} {lost}", capital(transport.is_closing())));
+                    let lost = python_bool(recorder.lost.get());
+                    trace.push(format!("{} {lost}", python_bool(transport.is_closing())));
                     end(&transport);
                     until(|| recorder.lost.get()).await;
                     transport.write(b"too late");
@@ -137,7 +138,7 @@ say(text(read_all(peer)))
                     t.close();
                 });
                 let (transport, recorder, mut peer) = connected(brief).await;
-                trace.push(format!("connected {}", capital(transport.is_closing())));
+                trace.push(format!("connected {}", python_bool(transport.is_closing())));
                 until(|| recorder.lost.get()).await;
                 trace.push(text(&read_all(&mut peer)));
             }
@@ -157,7 +158,7 @@ await until(lambda: recorder.lost)
 "#,
             async |trace: Trace| {
                 let (transport, recorder, _peer) = connected(Recorder::new(&trace)).await;
-                trace.push(capital(transport.can_write_eof()));
+                trace.push(python_bool(transport.can_write_eof()));
                 transport.write_eof();
                 transport.write_eof();
                 // The hook is told of panics that are made on purpose by their text, which this one has not.

@@ -10,10 +10,11 @@ use callsoon::stream::{StreamReader, StreamWriter, open_connection, start_server
 use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use socket2::{Domain, Socket, Type};
 
+use super::asyncio::{Program, program, python_bool};
 use super::support::{Recorder, Trace, loopback, pipe, reset, std_pair, until};
-use super::{Program, capital, free_port, program, text};
+use super::{free_port, text};
 
-pub(crate) fn programs() -> Vec<Program> {
+pub(crate) fn programs() -> Vec<Program<Trace>> {
     let mut all = of_servers();
     all.extend(of_clients());
     all.extend(of_datagrams());
@@ -25,7 +26,7 @@ fn at(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-fn of_servers() -> Vec<Program> {
+fn of_servers() -> Vec<Program<Trace>> {
     vec![
         program!(
             "a server closes and its connections live on",
@@ -70,7 +71,7 @@ await server.wait_closed()
                 let mut peer = StdStream::connect(address).unwrap();
                 until(|| made.get() == 1).await;
                 let state = || {
-                    let serving = capital(server.is_serving());
+                    let serving = python_bool(server.is_serving());
                     trace.push(format!("{serving} {}", server.sockets().len()));
                 };
                 state();
@@ -145,7 +146,7 @@ for serve in fail, fine:
     ]
 }
 
-fn of_clients() -> Vec<Program> {
+fn of_clients() -> Vec<Program<Trace>> {
     vec![
         program!(
             "connections that are refused, at one address and at several",
@@ -192,7 +193,7 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
                 let ports = vec![free_port(), address.port(), free_port()];
                 let (transport, recorder) = connect(ports).await.unwrap();
                 let same = transport.peername().unwrap().internet() == Some(address);
-                trace.push(format!("{} {}", capital(same), made.get()));
+                trace.push(format!("{} {}", python_bool(same), made.get()));
                 transport.close();
                 until(|| recorder.lost.get()).await;
             }
@@ -263,7 +264,7 @@ impl DatagramProtocol for Told {
     }
 }
 
-fn of_datagrams() -> Vec<Program> {
+fn of_datagrams() -> Vec<Program<Trace>> {
     vec![program!(
         "a dead port is an error that is received, and the endpoint goes on",
         r#"
@@ -308,7 +309,7 @@ transport.sendto(b"too late")
             };
             transport.sendto(b"anybody?", None).unwrap();
             told().await;
-            trace.push(capital(transport.is_closing()));
+            trace.push(python_bool(transport.is_closing()));
             if transport.sendto(b"x", Some(at(9))).is_err() {
                 trace.push("another address");
             }
@@ -323,13 +324,13 @@ transport.sendto(b"too late")
             transport.close();
             transport.close();
             told().await;
-            trace.push(capital(transport.is_closing()));
+            trace.push(python_bool(transport.is_closing()));
             transport.sendto(b"too late", None).unwrap();
         }
     )]
 }
 
-fn of_descriptors() -> Vec<Program> {
+fn of_descriptors() -> Vec<Program<Trace>> {
     vec![
         program!(
             "the ends of pipes",
@@ -414,7 +415,7 @@ with socket.socket() as lost:
                 callsoon::yield_now().await;
                 waiting.cancel();
                 let _ = (&mut waiting).await;
-                trace.push(capital(waiting.cancelled()));
+                trace.push(python_bool(waiting.cancelled()));
                 let waiting = recv();
                 callsoon::yield_now().await;
                 peer.write_all(b"hello").unwrap();
@@ -464,8 +465,8 @@ for end in ours, peer: end.close()
                     let count = Rc::clone(&counts[at]);
                     move || count.set(count.get() + 1)
                 };
-                let remove_reader = || capital(event_loop.remove_reader(fd));
-                let remove_writer = || capital(event_loop.remove_writer(fd));
+                let remove_reader = || python_bool(event_loop.remove_reader(fd));
+                let remove_writer = || python_bool(event_loop.remove_writer(fd));
                 trace.push(format!("{} {}", remove_reader(), remove_writer()));
                 event_loop.add_reader(fd, count(0)).unwrap();
                 event_loop.add_writer(fd, count(2)).unwrap();

@@ -7,8 +7,9 @@ use std::num::NonZeroUsize;
 use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection};
 use callsoon::yield_now;
 
-use super::support::{Recorder, Trace, std_pair, until};
-use super::{Program, capital, connected, program, text};
+use super::asyncio::{Program, program, python_bool};
+use super::support::{Recorder, Trace, recorded as connected, std_pair, until};
+use super::text;
 
 async fn streams(limit: usize) -> (StreamReader, StreamWriter, StdStream) {
     let (ours, peer) = std_pair();
@@ -31,14 +32,14 @@ fn tell(trace: &Trace, read: Result<Vec<u8>, ReadError>) {
     });
 }
 
-pub(crate) fn programs() -> Vec<Program> {
+pub(crate) fn programs() -> Vec<Program<Trace>> {
     let mut all = of_writing();
     all.extend(of_reading());
     all.extend(of_separators());
     all
 }
 
-fn of_writing() -> Vec<Program> {
+fn of_writing() -> Vec<Program<Trace>> {
     vec![
         program!(
             "high and low water",
@@ -68,10 +69,10 @@ await until(lambda: recorder.lost)
                 let (high, low) = (trace.clone(), trace.clone());
                 let recorder = Recorder::new(&trace)
                     .on("pause", move |t| {
-                        high.push(capital(t.get_write_buffer_size() > 100_000));
+                        high.push(python_bool(t.get_write_buffer_size() > 100_000));
                     })
                     .on("resume", move |t| {
-                        low.push(capital(t.get_write_buffer_size() <= 20_000));
+                        low.push(python_bool(t.get_write_buffer_size() <= 20_000));
                     });
                 let (transport, recorder, mut peer) = connected(recorder).await;
                 let limits = transport.set_write_buffer_limits(Some(100_000), Some(20_000));
@@ -169,7 +170,7 @@ say(text(peer.recv(1)))
     ]
 }
 
-fn of_reading() -> Vec<Program> {
+fn of_reading() -> Vec<Program<Trace>> {
     vec![
         program!(
             "reading paused and resumed",
@@ -195,14 +196,14 @@ say(transport.is_reading())
             async |trace: Trace| {
                 let paused = Recorder::new(&trace).on("made", |t| t.pause_reading());
                 let (transport, recorder, mut peer) = connected(paused).await;
-                trace.push(capital(transport.is_reading()));
+                trace.push(python_bool(transport.is_reading()));
                 transport.pause_reading();
                 peer.write_all(b"patience").unwrap();
                 callsoon::sleep(std::time::Duration::from_millis(20)).await;
                 trace.push(recorder.received.get());
                 transport.resume_reading();
                 transport.resume_reading();
-                let reading = capital(transport.is_reading());
+                let reading = python_bool(transport.is_reading());
                 trace.push(format!("{reading} {}", recorder.received.get()));
                 until(|| recorder.received.get() > 0).await;
                 transport.pause_reading();
@@ -211,7 +212,7 @@ say(transport.is_reading())
                 trace.push("no end yet");
                 transport.resume_reading();
                 until(|| recorder.lost.get()).await;
-                trace.push(capital(transport.is_reading()));
+                trace.push(python_bool(transport.is_reading()));
             }
         ),
         program!(
@@ -242,9 +243,9 @@ say(writer.is_closing())
                 tell(&trace, reader.readexactly(3).await);
                 tell(&trace, reader.readexactly(0).await);
                 tell(&trace, reader.readuntil(b";").await);
-                trace.push(capital(reader.at_eof()));
+                trace.push(python_bool(reader.at_eof()));
                 tell(&trace, reader.readuntil(b";").await);
-                trace.push(capital(reader.at_eof()));
+                trace.push(python_bool(reader.at_eof()));
                 tell(&trace, reader.readexactly(1).await);
                 tell(&trace, reader.readuntil(b";").await);
                 tell(&trace, reader.readline().await);
@@ -252,13 +253,13 @@ say(writer.is_closing())
                 tell(&trace, reader.read_to_end().await.map_err(ReadError::Io));
                 writer.close();
                 writer.wait_closed().await.unwrap();
-                trace.push(capital(writer.is_closing()));
+                trace.push(python_bool(writer.is_closing()));
             }
         ),
     ]
 }
 
-fn of_separators() -> Vec<Program> {
+fn of_separators() -> Vec<Program<Trace>> {
     vec![
         program!(
             "a reader's limit, which readuntil and not readexactly heeds",

@@ -1,5 +1,7 @@
 # What the programs of both sides have in common.
-import asyncio, os, socket, struct
+import asyncio, os, socket, struct, warnings
+# A socket that nobody holds any more is closed, as in Rust.
+warnings.simplefilter("ignore", ResourceWarning)
 lines = []
 def say(*words): lines.append(" ".join(map(str, words)))
 def text(data): return data.decode()
@@ -75,6 +77,7 @@ async def tell(read):
 
 def run(program):
     async def main():
+        global loop
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda loop, context: say("report"))
         await asyncio.wait_for(program(), 60)

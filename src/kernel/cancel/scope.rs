@@ -134,12 +134,19 @@ impl Scope {
     /// Polls what is inside.
     #[inline]
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
-        let Some(state) = self.state.as_deref().filter(|_| self.key != NodeKey::NONE) else {
-            return f();
-        };
-        let former = state.scopes.current.replace(self.key);
-        let _within = Within { state, former };
+        let _within = self.make_current();
         f()
+    }
+
+    /// Makes the node, if there is one, the current one.
+    #[inline]
+    fn make_current(&self) -> Option<Within<'_>> {
+        let state = self
+            .state
+            .as_deref()
+            .filter(|_| self.key != NodeKey::NONE)?;
+        let former = state.scopes.current.replace(self.key);
+        Some(Within { state, former })
     }
 
     /// Looks at the node, or changes it; `None` where there is none.

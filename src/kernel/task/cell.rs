@@ -110,6 +110,13 @@ impl Header {
         drop_quietly(second);
     }
 
+    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
+    pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
+            self.note_mishap(payload);
+        }
+    }
+
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
     pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();
@@ -307,18 +314,14 @@ impl<F: Future, H: Home> TaskCell<F, H> {
         unsafe { cell.assume_init() }
     }
 
-    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The assignment
+    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first assignment
     /// completes even when the destructor panics, so the stage is never half dropped; the panic is kept for the report.
     fn replace(&self, output: Result<F::Output, TaskError>) {
-        let replaced = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's
-            // destructor calls on this task: this is the only reference to the stage while it lives.
-            let stage = unsafe { &mut *self.stage.get() };
-            *stage = Stage::Output(output);
-        }));
-        if let Err(payload) = replaced {
-            self.header.note_mishap(payload);
-        }
+        // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's destructor
+        // calls on this task: this is the only reference to the stage while it lives.
+        let stage = unsafe { &mut *self.stage.get() };
+        self.header.note_drop(&mut || *stage = Stage::Taken);
+        *stage = Stage::Output(output);
     }
 
     /// The end as cancelled, RUNNING set by the caller. What the stage holds is dropped: the future, or a value that it
@@ -382,16 +385,12 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     fn end_panicked(&self, payload: Box<dyn Any + Send>) -> Step {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
-        if !has_output {
-            self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
-            self.header.state.finish_panicked();
-            return Step::DoneOwing;
+        if has_output {
+            self.header.note_mishap(payload);
+            return self.end_owing();
         }
-        self.header.note_mishap(payload);
-        if self.header.state.is_requested() {
-            return self.end_cancelled(self.header.take_request());
-        }
-        self.header.state.finish();
+        self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
+        self.header.state.finish_panicked();
         Step::DoneOwing
     }
 

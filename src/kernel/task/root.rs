@@ -89,13 +89,6 @@ impl RootHeader {
         cancellation
     }
 
-    /// Drops foreign values by `drop`; a panic of theirs is kept for the report.
-    fn note_drop(&self, drop: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(drop)) {
-            self.0.note_mishap(payload);
-        }
-    }
-
     fn finish(&self, cancelled: bool) {
         if cancelled {
             self.0.state.finish_cancelled();
@@ -108,7 +101,7 @@ impl RootHeader {
 impl<F: Future, H: Home> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
         self.home.fell(&self.header.0);
-        self.header.note_drop(|| self.future.set(None));
+        self.header.0.note_drop(&mut || self.future.set(None));
         // A destructor may have polled a scope.
         self.home.fell(&self.header.0);
         self.header.finish(matches!(outcome, Outcome::Cancelled(_)));
@@ -138,7 +131,8 @@ impl<F: Future, H: Home> Root for RootFuture<'_, F, H> {
             Ok(Poll::Ready(value)) if self.header.0.state.is_requested() => {
                 let cancellation = self.header.0.take_request();
                 let step = self.end(Outcome::Cancelled(cancellation));
-                self.header.note_drop(|| drop(value));
+                let mut value = Some(value);
+                self.header.0.note_drop(&mut || value = None);
                 step
             }
             Ok(Poll::Ready(value)) => self.end(Outcome::Value(value)),

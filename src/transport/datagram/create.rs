@@ -10,11 +10,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::dns::{Target, ToSocketAddrs};
+use crate::net::listen_options::reuse_port;
+use crate::net::stream_kind::new_socket;
 use crate::net::udp::UdpSocket;
 use crate::transport::datagram::handle::invalid;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
@@ -261,10 +263,9 @@ impl<F> CreateDatagramEndpoint<F> {
         let Some(family) = of_address.or(self.family) else {
             return Err(invalid("an address or a family is wanted"));
         };
-        let socket = Socket::new(family, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(family, Type::DGRAM)?;
         if self.reuse_port {
-            crate::net::listen_options::reuse_port(&socket)?;
+            reuse_port(&socket)?;
         }
         socket.set_broadcast(self.allow_broadcast)?;
         if let Some(local) = local {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
 use std::future::{Future, pending, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -79,6 +79,11 @@ pub(crate) fn heard() -> Vec<String> {
 
 /// Calls `f` so many seconds after the test began.
 pub(crate) fn at(seconds: f64, f: impl FnOnce() + 'static) {
+    at_box(seconds, Box::new(f));
+}
+
+/// One function for all callbacks, so that a timer's is compiled once.
+fn at_box(seconds: f64, f: Box<dyn FnOnce()>) {
     let (handle, when) = bench(|bench| {
         let when = bench.start + Duration::from_secs_f64(seconds);
         (bench.handle.clone(), when)
@@ -159,6 +164,15 @@ pub(crate) fn cancelled_at<T: Debug + 'static>(
     event_loop: &EventLoop,
     times: &[f64],
     future: impl Future<Output = T> + 'static,
+) {
+    cancelled_box_at(event_loop, times, Box::pin(future));
+}
+
+/// One function for all futures of a type, so that their task is compiled once.
+fn cancelled_box_at<T: Debug + 'static>(
+    event_loop: &EventLoop,
+    times: &[f64],
+    future: Pin<Box<dyn Future<Output = T>>>,
 ) {
     let mut task = event_loop.create_task(future);
     for time in times {

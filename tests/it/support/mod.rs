@@ -30,14 +30,14 @@ pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
     cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
 };
-pub(crate) use recorder::{Recorder, looks, until};
+pub(crate) use recorder::{Recorder, looks, recorded, until};
 pub(crate) use scratch::Scratch;
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
-    Polls, fill, loopback, poll_once, reset, std_pair, stream_and_peer, stream_pair,
+    Polls, fill, loopback, nobody, poll_once, reset, std_pair, stream_and_peer, stream_pair,
 };
-pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time};
+pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use story::{Story, ending, outcome, told};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;

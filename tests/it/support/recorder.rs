@@ -1,12 +1,15 @@
 //! A protocol that writes down what it is told, and does what the test wants at each call.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
+use std::net::TcpStream;
+use std::rc::Rc;
 
 use callsoon::transport::{Protocol, Transport};
-use callsoon::yield_now;
+use callsoon::{get_running_loop, yield_now};
 
-use super::Trace;
+use super::{Trace, std_pair};
 
 type Hook = Box<dyn Fn(&Transport)>;
 
@@ -98,8 +101,21 @@ impl Protocol for Recorder {
     }
 }
 
+/// A connection of the running loop's, what its protocol has written down, and the other end in blocking mode.
+pub(crate) async fn recorded(recorder: Recorder) -> (Transport, Rc<Recorder>, TcpStream) {
+    let (ours, peer) = std_pair();
+    let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
+    let (transport, recorder) = connecting.await.unwrap();
+    (transport, recorder, peer)
+}
+
 /// Lets the loop turn until something is so; `complete` ends it if it never is.
-pub(crate) async fn until(is_so: impl Fn() -> bool) {
+pub(crate) fn until<'a>(is_so: impl Fn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    until_box(Box::new(is_so))
+}
+
+/// One future for all conditions, so that it is compiled once.
+async fn until_box(is_so: Box<dyn Fn() -> bool + '_>) {
     while !is_so() {
         callsoon::sleep(std::time::Duration::from_micros(200)).await;
         yield_now().await;
@@ -109,7 +125,7 @@ pub(crate) async fn until(is_so: impl Fn() -> bool) {
 /// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already; what
 /// local sockets and pipes have done by now is in the second.
 pub(crate) async fn looks(count: u64) {
-    let handle = callsoon::get_running_loop();
+    let handle = get_running_loop();
     let last = handle.metrics().looks + count;
     while handle.metrics().looks < last {
         yield_now().await;

@@ -15,6 +15,12 @@ pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// An address at which nobody listens: its port was free a moment ago, and nobody gets it from the system again so soon.
+pub(crate) fn nobody() -> SocketAddr {
+    let listener = StdListener::bind(loopback()).unwrap();
+    listener.local_addr().unwrap()
+}
+
 /// Two connected sockets in blocking mode, which give up after a while instead of hanging.
 pub(crate) fn std_pair() -> (StdStream, StdStream) {
     let listener = StdListener::bind(loopback()).unwrap();

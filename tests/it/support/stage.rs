@@ -1,8 +1,11 @@
 //! What most tests stand on: a trace, and a loop of their own that reports into it, under audit and under a watchdog.
 
-use callsoon::EventLoop;
+use std::future::Future;
+use std::time::Duration;
 
-use super::{Trace, audited, complete, real_loop, virtual_loop, watched};
+use callsoon::{EventLoop, LoopHandle, get_running_loop};
+
+use super::{Trace, audited, complete, real_loop, until, virtual_loop, watched};
 
 /// A test whose loop keeps virtual time.
 #[track_caller]
@@ -24,6 +27,29 @@ fn on_a_loop(make: fn(&Trace) -> EventLoop, test: Box<dyn FnOnce(Trace, EventLoo
         let event_loop = make(&trace);
         test(trace, event_loop);
     }));
+}
+
+/// A test of connections inside a loop that keeps real time. In the end the loop watches nothing and has no threads, and
+/// nothing was said that the test has not read.
+#[track_caller]
+pub(crate) fn settling<F: Future<Output = ()>>(
+    test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static,
+) {
+    on_real_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            test(get_running_loop(), trace.clone()).await;
+            settled().await;
+        });
+        assert_eq!(trace.take(), [""; 0], "unexpected");
+    });
+}
+
+/// Waits until the running loop watches nothing, and for its threads, which hold a descriptor of it until they end.
+pub(crate) async fn settled() {
+    let event_loop = get_running_loop();
+    until(|| event_loop.metrics().sources == 0).await;
+    let threads = event_loop.shutdown_default_executor(Duration::from_secs(5));
+    threads.await.unwrap();
 }
 
 /// A test inside a loop that keeps real time, and is not asked for anything but to run it.

@@ -18,9 +18,13 @@ pub(crate) struct Waiting<'a, T> {
 
 impl<'a, T> Waiting<'a, T> {
     pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Self::boxed(Box::pin(future))
+    }
+
+    fn boxed(future: Pin<Box<dyn Future<Output = T> + 'a>>) -> Self {
         let (counter, waker) = CountingWaker::new();
         Self {
-            future: Box::pin(future),
+            future,
             counter,
             waker,
             seen: 0,

@@ -27,7 +27,14 @@ const LOOKS: u32 = 5;
 /// Ends the process if `test` does not end. For what no timer of the loop under test can be trusted to end.
 #[track_caller]
 pub(crate) fn watched(test: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
-    let place = Location::caller();
+    watched_box(Box::new(test), Location::caller())
+}
+
+/// One closure for all tests, so that what it goes through is compiled once.
+fn watched_box(
+    test: Box<dyn FnOnce() + Send>,
+    place: &'static Location<'static>,
+) -> impl FnOnce() + Send + 'static {
     move || {
         let _watchdog = Watchdog::new(place);
         test();
