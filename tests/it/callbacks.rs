@@ -62,7 +62,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         let rounds = Rc::new(Cell::new(0));
         let (handle, counter) = (event_loop.handle(), Rc::clone(&rounds));
         event_loop.call_soon(move || again(handle, counter));
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         // The loop never idles from here on. It looks at the latest after 64 entries, whatever the interval was.
