@@ -489,9 +489,19 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             .post(EPOCH, fate.closure())
             .unwrap_or_else(|_| panic!("open"));
         let inbox = Arc::clone(&this.inbox);
-        let other = thread::spawn(move || inbox.cancel(EPOCH, first, || ()).is_some());
+        let marked = Arc::new(sync::AtomicBool::new(false));
+        let mark = Arc::clone(&marked);
+        let other = thread::spawn(move || {
+            let mark = || mark.store(true, Relaxed);
+            inbox.cancel(EPOCH, first, mark).is_some()
+        });
         assert_eq!(this.look(), [Delivery::Call]);
         let ran = this.run(1) == [true];
+        assert_eq!(
+            marked.load(Relaxed),
+            !ran,
+            "who finds it gone finds the mark"
+        );
         let cancelled = other.join().unwrap();
         assert!(ran != cancelled);
         assert_eq!((fate.ran(), fate.dropped()), (usize::from(ran), 1));
