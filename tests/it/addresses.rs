@@ -4,10 +4,10 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::mpsc;
 
-use callsoon::get_running_loop;
 use callsoon::net::{TcpListener, ToSocketAddrs, UdpSocket};
+use callsoon::{EventLoop, get_running_loop};
 
-use crate::support::{Waiting, counted_fds, in_a_loop, loopback};
+use crate::support::{Waiting, complete, counted_fds, loopback, on_real_time, wait_until_gone};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const NEXT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -15,6 +15,15 @@ const SIX: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 /// An address of the documentation, which no machine has.
 const NOT_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0);
+
+/// A test inside a loop, which ends when nobody looks names up any more: who does may hold a descriptor of the loop.
+fn in_a_loop_with_names(test: impl AsyncFnOnce() + Send + 'static) {
+    on_real_time(|_, event_loop| {
+        complete(&event_loop, test());
+        drop(event_loop);
+        wait_until_gone("callsoon-dns");
+    });
+}
 
 /// Has every name be these addresses.
 fn names_are<const N: usize>(addresses: [IpAddr; N]) {
@@ -61,7 +70,7 @@ fn hearer(ip: IpAddr, port: u16) -> io::Result<StdSocket> {
 
 #[test]
 fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let all = [
             bound("127.0.0.1:0").await,
@@ -89,7 +98,7 @@ fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
 
 #[test]
 fn messages_go_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let (server, client) = (
             UdpSocket::bind("127.0.0.1:0").await.unwrap(),
@@ -114,7 +123,7 @@ fn messages_go_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
 
 #[test]
 fn a_name_is_looked_up_for_binding_connecting_and_sending() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         names_are([NEXT]);
         for address in bound(("some.host", 0)).await.unwrap() {
             assert_eq!(address.ip(), NEXT);
@@ -135,7 +144,7 @@ fn a_name_is_looked_up_for_binding_connecting_and_sending() {
 
 #[test]
 fn the_first_address_that_can_be_bound_is_bound() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         let (_listener, _socket, taken) = taken().await;
         let free = SocketAddr::new(NEXT, 0);
         let open = counted_fds();
@@ -153,7 +162,7 @@ fn the_first_address_that_can_be_bound_is_bound() {
 
 #[test]
 fn where_no_address_can_be_bound_the_error_is_the_last_one_s() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         let (_listener, _socket, taken) = taken().await;
         let open = counted_fds();
         assert_eq!(refused([NOT_OURS, taken]).await, ErrorKind::AddrInUse);
@@ -169,7 +178,7 @@ fn where_no_address_can_be_bound_the_error_is_the_last_one_s() {
 
 #[test]
 fn what_names_no_place_is_an_error_and_the_socket_stays_usable() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         get_running_loop().set_resolver(|_| Ok(Vec::new()));
         let socket = UdpSocket::bind(loopback()).await.unwrap();
         for (place, kind) in [
@@ -201,7 +210,7 @@ fn what_names_no_place_is_an_error_and_the_socket_stays_usable() {
 
 #[test]
 fn a_socket_is_connected_to_the_first_address_that_the_system_grants() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         let socket = UdpSocket::bind(loopback()).await.unwrap();
         let port = socket.local_addr().unwrap().port();
         names_are([SIX, HERE, NEXT]);
@@ -217,7 +226,7 @@ fn a_socket_is_connected_to_the_first_address_that_the_system_grants() {
 
 #[test]
 fn a_message_goes_to_the_first_address_of_the_socket_s_family_and_to_no_other() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         let first = hearer(HERE, 0).unwrap();
         let port = first.local_addr().unwrap().port();
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -247,7 +256,7 @@ fn a_message_goes_to_the_first_address_of_the_socket_s_family_and_to_no_other() 
 
 #[test]
 fn giving_up_a_look_up_leaves_no_socket_and_changes_none() {
-    in_a_loop(async || {
+    in_a_loop_with_names(async || {
         let socket = UdpSocket::bind(loopback()).await.unwrap();
         let port = socket.local_addr().unwrap().port();
         let (open, gate) = mpsc::channel::<()>();
@@ -271,5 +280,24 @@ fn giving_up_a_look_up_leaves_no_socket_and_changes_none() {
             socket.peer_addr().unwrap_err().kind(),
             ErrorKind::NotConnected
         );
+    });
+}
+
+#[test]
+fn a_socket_whose_loop_is_closed_finds_names_like_addresses_and_never_waits_for_ever() {
+    on_real_time(|_, event_loop| {
+        let closed = EventLoop::new().unwrap();
+        let socket = complete(&closed, UdpSocket::bind(loopback())).unwrap();
+        closed.close().unwrap();
+        complete(&event_loop, async {
+            let peer = UdpSocket::bind(loopback()).await.unwrap();
+            let to = peer.local_addr().unwrap();
+            let error = socket.send_to(b"x", to).await.unwrap_err();
+            let by_name = socket.send_to(b"x", ("localhost", to.port())).await;
+            assert_eq!(by_name.unwrap_err().to_string(), error.to_string());
+            socket.connect(("localhost", to.port())).await.unwrap();
+            assert_eq!(socket.peer_addr().unwrap(), to);
+        });
+        wait_until_gone("callsoon-dns");
     });
 }
