@@ -17,11 +17,11 @@ async fn serve(socket: UdpSocket) -> std::io::Result<()> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     callsoon::run(async {
-        let server = UdpSocket::bind("127.0.0.1:0".parse()?).await?;
+        let server = UdpSocket::bind("127.0.0.1:0").await?;
         let address = server.local_addr()?;
         let server = callsoon::create_task(serve(server));
 
-        let client = UdpSocket::bind("127.0.0.1:0".parse()?).await?;
+        let client = UdpSocket::bind("127.0.0.1:0").await?;
         client.connect(address).await?;
         let mut last = String::new();
         for number in 0..1000 {

@@ -284,7 +284,7 @@ pub use kernel::clock::Clock;
 pub use kernel::context::Context;
 pub use kernel::future::Future;
 pub use kernel::local::LoopLocal;
-pub use kernel::loop_state::LoopHandle;
+pub use kernel::loop_state::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};

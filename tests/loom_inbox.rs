@@ -315,7 +315,7 @@ fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
             let posted = inbox.post(EPOCH, closure);
             inbox.wake(7);
             posted
-                .map(|sequence| inbox.cancel(EPOCH, sequence))
+                .map(|sequence| inbox.cancel(EPOCH, sequence, || ()).is_some())
                 .is_ok_and(|cancelled| cancelled)
         });
         let returned = this.inbox.close().len();
@@ -424,7 +424,7 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
     impl Drop for Knock {
         fn drop(&mut self) {
             self.0.wake(9);
-            self.0.cancel(EPOCH, 0);
+            drop(self.0.cancel(EPOCH, 0, || ()));
             drop(self.0.post(EPOCH, SendFn::new(|| ())));
         }
     }
@@ -439,7 +439,7 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
             .inbox
             .post(EPOCH, closure())
             .unwrap_or_else(|_| panic!("open"));
-        assert!(this.inbox.cancel(EPOCH, sequence));
+        assert!(this.inbox.cancel(EPOCH, sequence, || ()).is_some());
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
         assert_eq!(
             this.look(),
@@ -464,7 +464,7 @@ fn i3_an_alarm_rings_with_no_lock_held() {
     struct Nosy(Arc<Inbox>);
     impl Alarm for Nosy {
         fn ring(&self) -> io::Result<()> {
-            self.0.cancel(EPOCH, 0);
+            drop(self.0.cancel(EPOCH, 0, || ()));
             Err(io::ErrorKind::PermissionDenied.into())
         }
     }
@@ -489,14 +489,24 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             .post(EPOCH, fate.closure())
             .unwrap_or_else(|_| panic!("open"));
         let inbox = Arc::clone(&this.inbox);
-        let other = thread::spawn(move || inbox.cancel(EPOCH, first));
+        let marked = Arc::new(sync::AtomicBool::new(false));
+        let mark = Arc::clone(&marked);
+        let other = thread::spawn(move || {
+            let mark = || mark.store(true, Relaxed);
+            inbox.cancel(EPOCH, first, mark).is_some()
+        });
         assert_eq!(this.look(), [Delivery::Call]);
         let ran = this.run(1) == [true];
+        assert_eq!(
+            marked.load(Relaxed),
+            !ran,
+            "who finds it gone finds the mark"
+        );
         let cancelled = other.join().unwrap();
         assert!(ran != cancelled);
         assert_eq!((fate.ran(), fate.dropped()), (usize::from(ran), 1));
         assert!(
-            !this.inbox.cancel(EPOCH, first),
+            this.inbox.cancel(EPOCH, first, || ()).is_none(),
             "a second cancel takes nothing"
         );
     });
@@ -518,7 +528,7 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
         let target = post(&fates[1]);
         let others = [(); 2].map(|()| {
             let inbox = Arc::clone(&this.inbox);
-            thread::spawn(move || usize::from(inbox.cancel(EPOCH, target)))
+            thread::spawn(move || usize::from(inbox.cancel(EPOCH, target, || ()).is_some()))
         });
         post(&fates[2]);
         assert_eq!(this.look().len(), 2);
@@ -545,12 +555,15 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
                 .unwrap_or_else(|_| panic!("open"))
         });
         let inbox = Arc::clone(&this.inbox);
-        let other = thread::spawn(move || inbox.cancel(EPOCH, second));
+        let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
         // Mail becomes batch, and the place of a closure moves when the one before it is taken; neither hides it.
         assert_eq!(this.look(), [Delivery::Call, Delivery::Call]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");
-        assert!(!this.inbox.cancel(EPOCH, first), "it has run");
+        assert!(
+            this.inbox.cancel(EPOCH, first, || ()).is_none(),
+            "it has run"
+        );
         assert_eq!(this.run(1), [false]);
         assert_eq!([0, 1].map(|at| fates[at].ran()), [1, 0]);
         assert!(fates.iter().all(|fate| fate.dropped() == 1));
@@ -567,7 +580,8 @@ fn i4_a_cancel_that_meets_close_leaves_one_owner() {
             .post(EPOCH, fate.closure())
             .unwrap_or_else(|_| panic!("open"));
         let inbox = Arc::clone(&this.inbox);
-        let other = thread::spawn(move || usize::from(inbox.cancel(EPOCH, sequence)));
+        let other =
+            thread::spawn(move || usize::from(inbox.cancel(EPOCH, sequence, || ()).is_some()));
         let returned = this.inbox.close().len();
         assert_eq!(other.join().unwrap() + returned, 1);
         assert_eq!((fate.ran(), fate.dropped()), (0, 1));

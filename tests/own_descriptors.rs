@@ -141,7 +141,7 @@ fn live_once(clock: Clock) {
         .detach();
     let echoed = event_loop.run_until_complete(async {
         sleep(Duration::from_nanos(1)).await;
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
         let (server, _) = listener.accept().await?;
         client.write_all(b"x").await?;
@@ -258,7 +258,7 @@ fn h9_a_forked_child_that_drops_the_loop_leaves_its_parent_unharmed() {
         "h9_a_forked_child_that_drops_the_loop_leaves_its_parent_unharmed",
         || {
             let event_loop = EventLoop::new().unwrap();
-            let listening = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+            let listening = TcpListener::bind("127.0.0.1:0");
             let listener = event_loop.run_until_complete(listening).unwrap().unwrap();
             let address = listener.local_addr().unwrap();
             let accepting = event_loop.create_task(async move { listener.accept().await.is_ok() });

@@ -75,13 +75,17 @@ async fn by_streams(to: SocketAddr) -> io::Result<()> {
 /// Twenty conversations of each kind come to their end, however often each has to begin again.
 async fn echo() {
     let before = holdings();
-    let server = loop {
-        match get_running_loop().create_server(|| Echo, loopback()).await {
-            Ok(server) => break server,
-            Err(_) => continue,
+    let (server, address) = loop {
+        let Ok(server) = get_running_loop().create_server(|| Echo, loopback()).await else {
+            continue;
+        };
+        if let Some(address) = server.local_addr() {
+            break (server, address);
         }
+        // The system has not said where it is: nobody could come to it.
+        server.close();
+        server.wait_closed().await;
     };
-    let address = server.local_addr().unwrap();
     for kind in 0..40 {
         let mut attempts = 0;
         while !is_over(kind % 2 == 0, address).await {

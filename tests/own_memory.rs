@@ -9,9 +9,10 @@ mod own {
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use callsoon::net::UdpSocket;
 use callsoon::{Clock, EventLoop, ReturnWhen, sleep, wait};
 
-use own::live_bytes::LIVE;
+use own::live_bytes::{LIVE, MOST};
 
 fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
@@ -140,10 +141,35 @@ fn waits_leave_nothing_with_the_tasks_that_they_waited_for() {
     assert_eq!(live(), base);
 }
 
+/// A message to an address, and its receipt, cost no allocation: what a name needs is paid for by names only.
+fn a_message_to_an_address_allocates_nothing() {
+    let event_loop = EventLoop::new().unwrap();
+    let traffic = async {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let address = socket.local_addr()?;
+        let mut before = live();
+        for round in 0..200 {
+            // By now the loop's own buffers have grown to what they need.
+            if round == 100 {
+                before = live();
+                MOST.store(before, Ordering::Relaxed);
+            }
+            socket.send_to(b"word", address).await?;
+            socket.send_to(b"word", &address).await?;
+            socket.recv_from(&mut [0; 8]).await?;
+            socket.recv_from(&mut [0; 8]).await?;
+        }
+        assert_eq!((live(), MOST.load(Ordering::Relaxed)), (before, before));
+        Ok::<(), std::io::Error>(())
+    };
+    event_loop.run_until_complete(traffic).unwrap().unwrap();
+}
+
 #[test]
 fn k1_c4_p2_every_byte_comes_back() {
     full_loops_leave_nothing();
     cancelled_timers_leave_at_once();
     a_century_of_timers_leaves_nothing();
     waits_leave_nothing_with_the_tasks_that_they_waited_for();
+    a_message_to_an_address_allocates_nothing();
 }

@@ -22,12 +22,12 @@ use callsoon::transport::{
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
-    Cancelled, Clock, EventLoop, ExceptionContext, ExecutorError, ExecutorFuture, Failure,
-    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, Interval,
-    InvalidState, Job, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics, MissedTickBehavior,
-    Panicked, PriorityQueue, Queue, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner,
-    Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError,
-    TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
+    Cancelled, Clock, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture,
+    Failure, FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle,
+    Interval, InvalidState, Job, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
+    MissedTickBehavior, Panicked, PriorityQueue, Queue, ReadyGuard, RemoteHandle, ReturnWhen,
+    RunError, Runner, Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder,
+    TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
     ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
     TryGatherError, WrappedFuture, YieldNow,
 };
@@ -60,6 +60,7 @@ macro_rules! assert_not_impl {
 // What belongs to a loop.
 assert_not_impl!(EventLoop: Send, Sync, Clone);
 assert_not_impl!(LoopHandle: Send, Sync);
+assert_not_impl!(ExceptionHandler: Send, Sync);
 assert_not_impl!(Handle: Send, Sync, Clone);
 assert_not_impl!(TimerHandle: Send, Sync, Clone);
 assert_not_impl!(Task<u8>: Send, Sync, Clone);

@@ -10,7 +10,7 @@ use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::callback::{Handle, TimerHandle};
 use crate::kernel::context::Context;
 use crate::kernel::future::Future as LoopFuture;
-use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
+use crate::kernel::loop_state::{ExceptionHandler, Handler, LoopHandle, LoopState, Phase};
 use crate::kernel::report::{ExceptionContext, default_handler};
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Key;
@@ -342,13 +342,45 @@ impl LoopHandle {
         &self,
         handler: impl Fn(&LoopHandle, &ExceptionContext) + 'static,
     ) {
-        let weak: Weak<LoopState> = Rc::downgrade(&self.state);
-        let former = self.state.replace_handler(Some(Rc::new(move |context| {
-            if let Some(state) = weak.upgrade() {
-                handler(&LoopHandle { state }, context);
-            }
-        })));
-        drop(former);
+        self.restore_exception_handler(Some(Rc::new(handler)));
+    }
+
+    /// The handler that is set; `None` for the default one. It can be called by another that wraps it, and put back.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let former = event_loop.exception_handler();
+    /// let inner = former.clone();
+    /// event_loop.set_exception_handler(move |event_loop, context| {
+    ///     eprintln!("in the backup: {context}");
+    ///     match &inner {
+    ///         Some(inner) => inner(event_loop, context),
+    ///         None => event_loop.default_exception_handler(context),
+    ///     }
+    /// });
+    /// assert!(event_loop.exception_handler().is_some());
+    /// event_loop.restore_exception_handler(former);
+    /// assert!(event_loop.exception_handler().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "get_exception_handler")]
+    pub fn exception_handler(&self) -> Option<ExceptionHandler> {
+        self.state.handler().map(|handler| handler.call)
+    }
+
+    /// Puts back the handler that [`exception_handler`](Self::exception_handler) gave: the very same one, with no layer
+    /// around it. `None` is the default one. It may come from another loop.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let other_loop = callsoon::EventLoop::new()?;
+    /// event_loop.restore_exception_handler(other_loop.exception_handler());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore_exception_handler(&self, handler: Option<ExceptionHandler>) {
+        let home = Rc::downgrade(&self.state);
+        let handler = handler.map(|call| Handler { home, call });
+        drop(self.state.replace_handler(handler));
     }
 
     /// Goes back to the default handler: a `tracing` error, or a line on stderr where nobody subscribed.
@@ -361,7 +393,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_exception_handler(&self) {
-        drop(self.state.replace_handler(None));
+        self.restore_exception_handler(None);
     }
 
     /// Who is told of every new task, before its first step: what remains of asyncio's task factories, since in Rust no

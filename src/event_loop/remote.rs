@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::LoopClosed;
 use crate::kernel::callback::guard_posted;
 use crate::kernel::inbox::Inbox;
+use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::waker::with_current;
 
@@ -67,13 +70,26 @@ impl RemoteHandle {
         &self,
         callback: impl FnOnce() + Send + 'static,
     ) -> Result<ThreadsafeHandle, LoopClosed> {
+        Ok(ThreadsafeHandle {
+            posted: self.post(callback)?,
+            cancelled: OnceLock::new(),
+        })
+    }
+
+    /// [`call_soon_threadsafe`](Self::call_soon_threadsafe) for whoever only needs the place.
+    #[track_caller]
+    #[inline]
+    pub(crate) fn post(
+        &self,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<Posted, LoopClosed> {
         let posted = self
             .inbox
             .post(self.epoch, guard_posted(callback, Location::caller()));
         match posted {
             Ok(sequence) => {
                 self.join_line_at_home();
-                Ok(ThreadsafeHandle {
+                Ok(Posted {
                     inbox: self.inbox,
                     epoch: self.epoch,
                     sequence,
@@ -129,9 +145,26 @@ impl fmt::Debug for RemoteHandle {
     }
 }
 
+/// The place of a posted closure.
+#[derive(Clone, Copy)]
+pub(crate) struct Posted {
+    inbox: &'static Inbox,
+    epoch: u64,
+    /// The number of the closure among all that this inbox has taken in.
+    sequence: u64,
+}
+
+impl Posted {
+    /// Takes the closure back, for the caller to drop; calls `mark`, which is nothing foreign, before anybody finds it gone.
+    #[must_use]
+    pub(crate) fn cancel(&self, mark: impl FnOnce()) -> Option<SendFn> {
+        self.inbox.cancel(self.epoch, self.sequence, mark)
+    }
+}
+
 /// A callback that another thread queued.
 ///
-/// Dropping it does nothing: the callback runs.
+/// Dropping it does nothing: the callback runs. Clones are handles of the same callback.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -141,12 +174,11 @@ impl fmt::Debug for RemoteHandle {
 /// event_loop.run_forever().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone)]
 pub struct ThreadsafeHandle {
-    inbox: &'static Inbox,
-    epoch: u64,
-    /// The number of the closure among all that this inbox has taken in.
-    sequence: u64,
+    posted: Posted,
+    /// Whether a cancel took the callback back: the inbox forgets, once its line has moved on. Made by the first clone or
+    /// cancel, and shared by all clones, so that posting costs no allocation.
+    cancelled: OnceLock<Arc<AtomicBool>>,
 }
 
 impl ThreadsafeHandle {
@@ -162,14 +194,55 @@ impl ThreadsafeHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        self.inbox.cancel(self.epoch, self.sequence)
+        let mark = self.mark();
+        let callback = self.posted.cancel(|| mark.store(true, Ordering::Release));
+        callback.is_some()
+    }
+
+    /// Whether a [`cancel`](Self::cancel), of this handle or a clone, took the callback back: it has not run and never
+    /// will. A cancel that came too late leaves it `false`, and so does the close of the loop. After a cancel that gave
+    /// `false`, it says which of both was the reason: another cancel, or that the callback had begun or went with its loop.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let remote = event_loop.remote();
+    /// let (ran, taken_back) = (remote.call_soon_threadsafe(|| ())?, remote.call_soon_threadsafe(|| ())?);
+    /// std::thread::spawn({
+    ///     let taken_back = taken_back.clone();
+    ///     move || taken_back.cancel()
+    /// }).join().unwrap();
+    /// event_loop.stop();
+    /// event_loop.run_forever()?;
+    /// ran.cancel();
+    /// assert!(taken_back.cancelled());
+    /// assert!(!ran.cancelled());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cancelled(&self) -> bool {
+        let cancelled = self.cancelled.get();
+        cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Acquire))
+    }
+
+    /// What all clones share.
+    fn mark(&self) -> &Arc<AtomicBool> {
+        self.cancelled.get_or_init(Arc::default)
+    }
+}
+
+impl Clone for ThreadsafeHandle {
+    fn clone(&self) -> Self {
+        Self {
+            posted: self.posted,
+            cancelled: Arc::clone(self.mark()).into(),
+        }
     }
 }
 
 impl fmt::Debug for ThreadsafeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadsafeHandle")
-            .field("sequence", &self.sequence)
+            .field("sequence", &self.posted.sequence)
+            .field("cancelled", &self.cancelled())
             .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::error::{LoopClosed, Panicked};
 use crate::event_loop::free::get_running_loop;
-use crate::event_loop::remote::{RemoteHandle, ThreadsafeHandle};
+use crate::event_loop::remote::{Posted, RemoteHandle};
 use crate::kernel::foreign::{report_panic, shielded};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
@@ -223,7 +223,7 @@ impl RemoteHandle {
             shared,
             given: false,
         };
-        let posted = self.call_soon_threadsafe(move || begin(make, delivery, location))?;
+        let posted = self.post(move || begin(make, delivery, location))?;
         future.posted = Some(posted);
         Ok(future)
     }
@@ -294,13 +294,13 @@ where
 pub struct ThreadFuture<T> {
     shared: Arc<Shared<T>>,
     /// Takes the coroutine back before it has begun. A callback's future has none, nor a use for it.
-    posted: Option<ThreadsafeHandle>,
+    posted: Option<Posted>,
     /// The place in the line of those who await.
     waiting: Option<WaiterId>,
 }
 
 impl<T> ThreadFuture<T> {
-    fn new(shared: Arc<Shared<T>>, posted: Option<ThreadsafeHandle>) -> Self {
+    fn new(shared: Arc<Shared<T>>, posted: Option<Posted>) -> Self {
         if let Some(mut inner) = shared.lock() {
             inner.futures += 1;
         }
@@ -418,9 +418,7 @@ impl<T> ThreadFuture<T> {
                     .remote
                     .call_soon_threadsafe(move || ask(&shared, key));
             }
-            (None, Some(posted)) => {
-                posted.cancel();
-            }
+            (None, Some(posted)) => drop(posted.cancel(|| ())),
             (None, None) => {}
         }
         true
@@ -498,7 +496,7 @@ impl<T> Future for ThreadFuture<T> {
 
 impl<T> Clone for ThreadFuture<T> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.shared), self.posted.clone())
+        Self::new(Arc::clone(&self.shared), self.posted)
     }
 }
 

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::Panicked;
-use crate::kernel::loop_state::{Handler, LoopState, Phase, TaskHook};
+use crate::kernel::loop_state::{Handler, LoopHandle, LoopState, Phase, TaskHook};
 use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
 use crate::kernel::task::cell::Run;
 use crate::kernel::task::key::Key;
@@ -21,6 +21,11 @@ impl LoopState {
             return handler;
         }
         std::mem::replace(&mut *self.handler.borrow_mut(), handler)
+    }
+
+    /// The exception handler, shared.
+    pub(crate) fn handler(&self) -> Option<Handler> {
+        self.handler.borrow().clone()
     }
 
     /// Puts the task hook in place; gives back what has to be dropped, as [`replace_handler`](Self::replace_handler) does.
@@ -52,17 +57,21 @@ impl LoopState {
 
     /// [`report`](Self::report) for a context that its owner keeps.
     pub(crate) fn tell(&self, context: &ExceptionContext) {
-        let handler = self.handler.borrow().clone();
-        let Some(handler) = handler else {
+        let Some(handler) = self.handler() else {
             return tell_default(context);
         };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| handler(context))) {
+        let told = || {
+            if let Some(state) = handler.home.upgrade() {
+                (handler.call)(&LoopHandle { state }, context);
+            }
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(told)) {
             drop_quietly(payload);
             let text = "Exception in the exception handler, which was told of the following";
             tell_default(&ExceptionContext::new(text));
             tell_default(context);
         }
-        // The last reference, if the handler has replaced itself.
+        // Maybe the last reference, if the handler has replaced itself.
         drop_quietly(handler);
     }
 

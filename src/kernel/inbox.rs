@@ -162,36 +162,29 @@ impl Inbox {
         }
     }
 
-    /// Takes the closure with this number out and drops it here. True means that this call did so and the closure
-    /// never runs; false that it has run, is running, was cancelled before, or went with its loop. A panic in its
-    /// destructor is the caller's.
-    pub(crate) fn cancel(&self, epoch: u64, sequence: u64) -> bool {
+    /// Takes the closure with this number out, for the caller to drop: it never runs. `None` where it has run, is
+    /// running, was cancelled before, or went with its loop. Calls `mark` before the locks are free again, so that whoever
+    /// finds the closure gone finds the mark; it must be nothing foreign.
+    #[must_use]
+    pub(crate) fn cancel(&self, epoch: u64, sequence: u64, mark: impl FnOnce()) -> Option<SendFn> {
         if self.is_inherited() {
-            return false;
+            return None;
         }
-        let taken = {
-            // With the batch locked nothing moves, so what is in neither place is in no place.
-            let mut batch = held(self.batch.lock());
-            let mut mail = held(self.mail.lock());
-            if mail.epoch != epoch {
-                return false;
-            }
-            let drained = batch.calls.len();
-            let head = mail.sequence - (drained + mail.calls.len()) as u64;
-            let Some(place) = sequence.checked_sub(head) else {
-                return false;
-            };
-            // No queue is that long, so a place that does not fit is simply not found.
-            let place = usize::try_from(place).unwrap_or(usize::MAX);
-            let slot = match place.checked_sub(drained) {
-                None => batch.calls.get_mut(place),
-                Some(place) => mail.calls.get_mut(place),
-            };
-            slot.and_then(Option::take)
+        // With the batch locked nothing moves, so what is in neither place is in no place.
+        let mut batch = held(self.batch.lock());
+        let mut mail = held(self.mail.lock());
+        if mail.epoch != epoch {
+            return None;
+        }
+        let drained = batch.calls.len();
+        let head = mail.sequence - (drained + mail.calls.len()) as u64;
+        // No queue is that long, so a place that does not fit is simply not found.
+        let place = usize::try_from(sequence.checked_sub(head)?).unwrap_or(usize::MAX);
+        let slot = match place.checked_sub(drained) {
+            None => batch.calls.get_mut(place),
+            Some(place) => mail.calls.get_mut(place),
         };
-        let cancelled = taken.is_some();
-        drop(taken);
-        cancelled
+        slot.and_then(Option::take).inspect(|_| mark())
     }
 
     /// Whether the loop of that epoch still lives here.

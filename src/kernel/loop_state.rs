@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -118,7 +118,12 @@ pub(crate) struct Scopes {
 }
 
 /// Called with what went wrong.
-pub(crate) type Handler = Rc<dyn Fn(&ExceptionContext)>;
+#[derive(Clone)]
+pub(crate) struct Handler {
+    /// The loop, which owns this.
+    pub(crate) home: Weak<LoopState>,
+    pub(crate) call: ExceptionHandler,
+}
 
 /// Called with a task that was just made, before its first step.
 pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
@@ -485,3 +490,14 @@ impl LoopState {
 pub struct LoopHandle {
     pub(crate) state: Rc<LoopState>,
 }
+
+/// Called with what went wrong, and with the loop that it is told by: what
+/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) gives.
+///
+/// ```
+/// let log: callsoon::ExceptionHandler = std::rc::Rc::new(|_, context| eprintln!("log: {context}"));
+/// let event_loop = callsoon::EventLoop::new()?;
+/// event_loop.restore_exception_handler(Some(log));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type ExceptionHandler = Rc<dyn Fn(&LoopHandle, &ExceptionContext)>;

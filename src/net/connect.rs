@@ -11,7 +11,7 @@ use socket2::{Domain, TcpKeepalive, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::dns::{Target, ToSocketAddrs, resolve};
+use crate::net::dns::{Target, ToSocketAddrs, no_address, resolve};
 use crate::net::happy_eyeballs::{interleave, staggered_race};
 use crate::net::stream_kind::new_socket;
 use crate::net::tcp::{TcpStream, finish_connecting};
@@ -24,7 +24,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// ```
 /// use callsoon::net::{ConnectOptions, TcpListener};
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let options = ConnectOptions::new().local_addr("127.0.0.2:0".parse().unwrap()).nodelay(true);
 ///     let client = options.connect(listener.local_addr()?).await?;
 ///     assert!(client.local_addr()?.to_string().starts_with("127.0.0.2:"));
@@ -157,7 +157,7 @@ impl ConnectOptions {
     /// ```
     /// # use callsoon::net::{ConnectOptions, TcpListener};
     /// # callsoon::run(async {
-    /// let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let port = listener.local_addr()?.port();
     /// // Most systems have ::1 for this name too, where nobody listens.
     /// let client = ConnectOptions::new().connect(("localhost", port)).await?;
@@ -223,7 +223,7 @@ pub(crate) fn is_under_way(error: &io::Error) -> bool {
 /// One error for all attempts.
 fn together(mut attempts: Vec<(SocketAddr, io::Error)>) -> io::Error {
     let Some((_, first)) = attempts.first() else {
-        return io::Error::new(io::ErrorKind::NotFound, "there is no address to connect to");
+        return no_address();
     };
     let (kind, text) = (first.kind(), first.to_string());
     let same = attempts.iter().all(|(_, error)| error.to_string() == text);

@@ -117,7 +117,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let socket: std::net::UdpSocket = socket.into_std();
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -237,7 +237,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let address = socket.local_addr()?;
     /// socket.send_to(b"to myself", address).await?;
     /// assert_eq!(socket.recv_from(&mut [0; 16]).await?, (9, address));
@@ -256,7 +256,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.try_recv_from(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -298,7 +298,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let address = socket.local_addr()?;
     /// socket.send_to(b"x", address).await?;
     /// assert_eq!(socket.peek_from(&mut [0; 16]).await?, (1, address));
@@ -357,7 +357,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert!(socket.local_addr()?.port() > 0);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -373,7 +373,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();

@@ -30,10 +30,10 @@ type Resolve = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
 static RESOLVE: LoopLocal<RefCell<Option<Resolve>>> = LoopLocal::new(|| RefCell::new(None));
 
-/// What can be connected to: an address, several, or a host and a port.
+/// What can be connected to, bound to or sent to: an address, several, or a host and a port.
 ///
 /// `SocketAddr` and its two kinds, an array, a slice or a `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host", 80)`, and
-/// `"host:80"` with IPv6 addresses in brackets. Nobody else can implement it.
+/// `"host:80"` with IPv6 addresses in brackets; and references to these. Nobody else can implement it.
 ///
 /// ```
 /// use callsoon::net::{ToSocketAddrs, lookup_host};
@@ -72,6 +72,40 @@ impl Target {
             Self::Host(host, port) => resolve(handle, host, port).await,
         }
     }
+
+    /// Tries the addresses one after the other, looked up if need be, until an attempt succeeds; the error of the last
+    /// one where none does.
+    pub(crate) async fn try_each<T>(
+        self,
+        handle: &LoopHandle,
+        mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if let Self::Address(address) = self {
+            return attempt(address);
+        }
+        let addresses = self.addresses(handle).await?;
+        first_of(addresses, attempt).map_err(|refusal| refusal.unwrap_or_else(no_address))
+    }
+}
+
+/// What the first attempt that succeeds gives; else the error of the last one, if there was one.
+pub(crate) fn first_of<T>(
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+) -> Result<T, Option<io::Error>> {
+    let mut refusal = None;
+    for address in addresses {
+        match attempt(address) {
+            Ok(given) => return Ok(given),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    Err(refusal)
+}
+
+/// What is said of an empty list.
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no address in the list")
 }
 
 /// For this crate only.
@@ -82,6 +116,7 @@ pub trait IntoTarget {
 macro_rules! into_address {
     ($($type:ty),+) => {
         $(impl IntoTarget for $type {
+            #[inline]
             fn into_target(self) -> io::Result<Target> {
                 Ok(Target::Address(self.into()))
             }
@@ -116,15 +151,27 @@ impl IntoTarget for Vec<SocketAddr> {
     }
 }
 
+/// What can be given can be lent; of an address that is a copy.
+impl<T: IntoTarget + Clone> IntoTarget for &T {
+    #[inline]
+    fn into_target(self) -> io::Result<Target> {
+        self.clone().into_target()
+    }
+}
+
 impl IntoTarget for (&str, u16) {
     fn into_target(self) -> io::Result<Target> {
-        Ok(Target::Host(self.0.to_owned(), self.1))
+        let (host, port) = self;
+        Ok(match host.parse::<IpAddr>() {
+            Ok(ip) => Target::Address((ip, port).into()),
+            Err(_) => Target::Host(host.to_owned(), port),
+        })
     }
 }
 
 impl IntoTarget for (String, u16) {
     fn into_target(self) -> io::Result<Target> {
-        Ok(Target::Host(self.0, self.1))
+        (self.0.as_str(), self.1).into_target()
     }
 }
 

@@ -18,7 +18,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = server.split();
@@ -38,7 +38,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = client.into_split();
@@ -65,7 +65,7 @@ impl<K: StreamKind> SocketStream<K> {
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
 /// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// # let client = TcpStream::connect(listener.local_addr()?).await?;
 /// # let (server, _) = listener.accept().await?;
 /// let (reader, writer) = client.split();
@@ -83,7 +83,7 @@ pub struct ReadHalf<'a, K: StreamKind = Tcp> {
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
 /// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// # let client = TcpStream::connect(listener.local_addr()?).await?;
 /// # let (server, _) = listener.accept().await?;
 /// let (reader, writer) = client.split();
@@ -101,7 +101,7 @@ pub struct WriteHalf<'a, K: StreamKind = Tcp> {
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
 /// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// # let client = TcpStream::connect(listener.local_addr()?).await?;
 /// # let (server, _) = listener.accept().await?;
 /// let (reader, _writer) = client.into_split();
@@ -120,7 +120,7 @@ pub struct OwnedReadHalf<K: StreamKind = Tcp> {
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
 /// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// # let client = TcpStream::connect(listener.local_addr()?).await?;
 /// # let (server, _) = listener.accept().await?;
 /// let (_reader, writer) = client.into_split();
@@ -142,7 +142,7 @@ impl<K: StreamKind> ReadHalf<'_, K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, _writer) = client.split();
@@ -163,7 +163,7 @@ impl<K: StreamKind> ReadHalf<'_, K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, _writer) = client.split();
@@ -186,7 +186,7 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.split();
@@ -206,7 +206,7 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.split();
@@ -244,7 +244,7 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.split();
@@ -267,7 +267,7 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, _writer) = client.into_split();
@@ -288,7 +288,7 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, _writer) = client.into_split();
@@ -306,7 +306,7 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = client.into_split();
@@ -328,7 +328,7 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.into_split();
@@ -348,7 +348,7 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.into_split();
@@ -386,7 +386,7 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (_reader, writer) = client.into_split();
@@ -404,7 +404,7 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = client.into_split();

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Socket, Type};
 
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::loop_state::LoopHandle;
+use crate::net::dns::ToSocketAddrs;
 use crate::net::stream_kind::new_socket;
 use crate::net::tcp::TcpListener;
 
@@ -96,6 +98,9 @@ impl ListenOptions {
 
     /// Binds and listens. An IPv6 listener takes IPv6 clients only.
     ///
+    /// It takes an address, and no name, because it is no future: so it can be called in callbacks too. The addresses of a
+    /// name are found by [`lookup_host`](crate::net::lookup_host); [`TcpListener::bind`] takes names itself.
+    ///
     /// # Errors
     /// What the system says: address in use, permission denied … `Unsupported` for `reuse_port` where there is none.
     ///
@@ -110,11 +115,14 @@ impl ListenOptions {
     /// ```
     #[track_caller]
     pub fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        let handle = get_running_loop();
+        self.listen(&get_running_loop(), address)
+    }
+
+    fn listen(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = self.bound(address)?;
         socket.listen(self.backlog)?;
         let listener = mio::net::TcpListener::from_std(socket.into());
-        TcpListener::watch(&handle, listener, ())
+        TcpListener::watch(handle, listener, ())
     }
 
     /// A socket that is bound and does not listen yet.
@@ -152,21 +160,35 @@ pub(crate) fn reuse_port(_: &Socket) -> io::Result<()> {
 }
 
 impl TcpListener {
-    /// Binds and listens with the default [`ListenOptions`].
+    /// Binds and listens with the default [`ListenOptions`]. Port 0 lets the system choose.
+    ///
+    /// Of several addresses, a list's or a name's, the first that can be bound is; a server that listens on all of them is
+    /// made by [`create_server`](crate::LoopHandle::create_server).
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied …
+    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address: in use, permission
+    /// denied … `NotFound` where the list is empty.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
+    /// # Cancellation
+    /// Dropped before it is done it has bound nothing and gives up the look-up.
+    ///
     /// ```
+    /// use callsoon::net::TcpListener;
     /// # callsoon::run(async {
-    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let by_name = TcpListener::bind(("localhost", 0)).await?;
+    /// let taken = listener.local_addr()?;
+    /// let second_choice = TcpListener::bind([taken, "127.0.0.2:0".parse().unwrap()]).await?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        ListenOptions::new().bind(address)
+    pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
+        let handle = get_running_loop();
+        let options = ListenOptions::new();
+        let listen = |address| options.listen(&handle, address);
+        place.into_target()?.try_each(&handle, listen).await
     }
 }

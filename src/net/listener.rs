@@ -36,7 +36,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// }
 ///
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
 ///     serve_one(&listener).await?;
 ///     client.read_exact(&mut [0; 7]).await
@@ -94,7 +94,7 @@ impl<K: StreamKind> SocketListener<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// let socket: std::net::TcpListener = listener.into_std();
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -117,7 +117,7 @@ impl<K: StreamKind> SocketListener<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let (stream, address) = listener.accept().await?;
     /// # Ok::<(), std::io::Error>(())
@@ -158,7 +158,7 @@ impl<K: StreamKind> SocketListener<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// assert_eq!(listener.try_accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -176,7 +176,7 @@ impl<K: StreamKind> SocketListener<K> {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// assert!(listener.local_addr()?.port() > 0);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();

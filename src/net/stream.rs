@@ -135,7 +135,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// drop(client);
@@ -221,7 +221,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let error = client.try_read(&mut [0; 16]).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -245,7 +245,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// client.write_all(b"half").await?;
@@ -277,7 +277,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.write(b"hello").await?, 5);
     /// # Ok::<(), std::io::Error>(())
@@ -296,7 +296,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.try_write(b"hello")?, 5);
     /// # Ok::<(), std::io::Error>(())
@@ -318,7 +318,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.write_all(b"all of this").await?;
     /// # Ok::<(), std::io::Error>(())
@@ -394,7 +394,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// client.shutdown(std::net::Shutdown::Write)?;
@@ -414,7 +414,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.peer_addr()?, listener.local_addr()?);
     /// # Ok::<(), std::io::Error>(())
@@ -432,7 +432,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let (server, address) = listener.accept().await?;
     /// assert_eq!(client.local_addr()?, address);

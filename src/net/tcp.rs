@@ -29,7 +29,7 @@ pub enum Tcp {}
 /// ```
 /// use callsoon::net::{TcpListener, TcpStream};
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
 ///     let (server, _) = listener.accept().await?;
 ///     client.write_all(b"ping").await?;
@@ -54,7 +54,7 @@ pub type TcpStream = SocketStream<Tcp>;
 /// ```
 /// use callsoon::net::{TcpListener, TcpStream};
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
 ///     let (_server, address) = listener.accept().await?;
 ///     assert_eq!(address, client.local_addr()?);
@@ -178,7 +178,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_nodelay(true)?;
     /// assert!(client.nodelay()?);
@@ -197,7 +197,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_nodelay(true)?;
     /// # Ok::<(), std::io::Error>(())
@@ -215,7 +215,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.linger()?, None);
     /// # Ok::<(), std::io::Error>(())
@@ -234,7 +234,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// client.set_linger(Some(std::time::Duration::ZERO))?;
@@ -255,7 +255,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_ttl(9)?;
     /// assert_eq!(client.ttl()?, 9);
@@ -274,7 +274,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_ttl(64)?;
     /// # Ok::<(), std::io::Error>(())
@@ -292,7 +292,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert!(!client.keepalive()?);
     /// # Ok::<(), std::io::Error>(())
@@ -310,7 +310,7 @@ impl TcpStream {
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
     /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_keepalive(Some(std::time::Duration::from_secs(60)))?;
     /// assert!(client.keepalive()?);

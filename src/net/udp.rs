@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
+use crate::net::dns::{Target, ToSocketAddrs, no_address};
 
 /// The kind of message that goes over UDP.
 ///
@@ -21,8 +22,8 @@ pub enum Udp {}
 /// ```
 /// use callsoon::net::UdpSocket;
 /// callsoon::run(async {
-///     let server = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
-///     let client = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+///     let server = UdpSocket::bind("127.0.0.1:0").await?;
+///     let client = UdpSocket::bind("127.0.0.1:0").await?;
 ///     client.connect(server.local_addr()?).await?;
 ///     client.send(b"ping").await?;
 ///     let mut buffer = [0; 1500];
@@ -95,71 +96,103 @@ impl Messages for Udp {
 }
 
 impl UdpSocket {
-    /// A socket bound to `address`; port 0 lets the system choose.
+    /// A socket bound to an address; port 0 lets the system choose. Of several addresses, a list's or a name's, the first
+    /// that can be bound is.
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied …
+    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address: in use, permission
+    /// denied … `NotFound` where the list is empty.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
+    /// # Cancellation
+    /// Dropped before it is done it has bound nothing and gives up the look-up.
+    ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
+    /// let by_name = callsoon::net::UdpSocket::bind(("localhost", 0)).await?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
-        Self::watch(&handle, mio::net::UdpSocket::bind(address)?, ())
+        let bind = |address| Self::watch(&handle, mio::net::UdpSocket::bind(address)?, ());
+        place.into_target()?.try_each(&handle, bind).await
     }
 
-    /// Makes `address` the one that [`send`](Self::send) sends to and the only one that is heard. It may be called again
-    /// with another.
+    /// Makes an address the one that [`send`](Self::send) sends to and the only one that is heard. It may be called again
+    /// with another. Of several addresses, a list's or a name's, it is the first that the system grants, which it does not
+    /// for one of another family.
     ///
     /// # Errors
-    /// What the system says. Whether somebody is there only a later call can tell.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address; `NotFound` where the
+    /// list is empty. Whether somebody is there only a later call can tell.
+    ///
+    /// # Cancellation
+    /// Dropped before it is done it has changed nothing and gives up the look-up.
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.connect(socket.local_addr()?).await?;
     /// socket.send(b"to myself").await?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub async fn connect(&self, address: SocketAddr) -> io::Result<()> {
-        self.io.source().connect(address)
+    pub async fn connect(&self, place: impl ToSocketAddrs) -> io::Result<()> {
+        let connect = |address| self.io.source().connect(address);
+        let handle = self.io.handle();
+        place.into_target()?.try_each(&handle, connect).await
     }
 
-    /// Sends a message to `address`.
+    /// Sends a message to an address. Of several, a list's or a name's, it is the first of the socket's own family, or the
+    /// first of all where there is none, and no other is tried. A name is looked up for each message anew; who sends many
+    /// looks it up once, by [`lookup_host`](crate::net::lookup_host) or [`connect`](Self::connect).
     ///
     /// # Errors
-    /// What the system says: too long, unreachable, or that an earlier message was refused at its destination. The socket
-    /// stays usable.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says: too long, unreachable, or that an earlier
+    /// message was refused at its destination; `NotFound` where the list is empty. The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing.
+    /// Dropped before it is done it has sent nothing and gives up the look-up.
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.send_to(b"x", socket.local_addr()?).await?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
     /// ```
-    pub async fn send_to(&self, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
+    pub async fn send_to(&self, bytes: &[u8], place: impl ToSocketAddrs) -> io::Result<usize> {
+        let address = match place.into_target()? {
+            Target::Address(address) => address,
+            // In a box, so that whoever sends to an address does not carry room for a look-up.
+            several => Box::pin(self.fitting(several)).await?,
+        };
         self.send_to_address(bytes, &address).await
     }
 
-    /// Sends without waiting. See [`send_to`](Self::send_to).
+    /// The first of the addresses that is of the socket's own family, or of any.
+    async fn fitting(&self, target: Target) -> io::Result<SocketAddr> {
+        let addresses = target.addresses(&self.io.handle()).await?;
+        let own = self.local_addr()?.is_ipv6();
+        let fitting = addresses.iter().find(|it| it.is_ipv6() == own);
+        fitting
+            .or(addresses.first())
+            .copied()
+            .ok_or_else(no_address)
+    }
+
+    /// Sends without waiting, hence without looking names up. See [`send_to`](Self::send_to).
     ///
     /// # Errors
     /// `WouldBlock` where the system takes nothing now; else what the system says.
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.try_send_to(b"x", socket.local_addr()?)?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -175,7 +208,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_broadcast(true)?;
     /// assert_eq!(socket.broadcast()?, true);
     /// # Ok::<(), std::io::Error>(())
@@ -192,7 +225,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_broadcast(true)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -208,7 +241,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_ttl(9)?;
     /// assert_eq!(socket.ttl()?, 9);
     /// # Ok::<(), std::io::Error>(())
@@ -225,7 +258,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_ttl(9)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -241,7 +274,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_loop_v4(false)?;
     /// assert_eq!(socket.multicast_loop_v4()?, false);
     /// # Ok::<(), std::io::Error>(())
@@ -258,7 +291,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_loop_v4(false)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -274,7 +307,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_ttl_v4(3)?;
     /// assert_eq!(socket.multicast_ttl_v4()?, 3);
     /// # Ok::<(), std::io::Error>(())
@@ -291,7 +324,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0".parse().unwrap()).await?;
+    /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_ttl_v4(3)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -307,7 +340,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0".parse().unwrap()).await else { return Ok(()) };
+    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0").await else { return Ok(()) };
     /// socket.set_multicast_loop_v6(false)?;
     /// assert!(!socket.multicast_loop_v6()?);
     /// # Ok::<(), std::io::Error>(())
@@ -324,7 +357,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0".parse().unwrap()).await else { return Ok(()) };
+    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0").await else { return Ok(()) };
     /// socket.set_multicast_loop_v6(true)?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -340,7 +373,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0".parse().unwrap()).await?;
+    /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0").await?;
     /// # use std::net::Ipv4Addr;
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST).is_ok() {
@@ -360,7 +393,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0".parse().unwrap()).await?;
+    /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0").await?;
     /// # use std::net::Ipv4Addr;
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST).is_ok() {
@@ -380,7 +413,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0".parse().unwrap()).await else { return Ok(()) };
+    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0").await else { return Ok(()) };
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v6("ff02::fb".parse().unwrap(), 0).is_ok() {
     ///     socket.leave_multicast_v6("ff02::fb".parse().unwrap(), 0)?;
@@ -399,7 +432,7 @@ impl UdpSocket {
     ///
     /// ```
     /// # callsoon::run(async {
-    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0".parse().unwrap()).await else { return Ok(()) };
+    /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0").await else { return Ok(()) };
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v6("ff02::fb".parse().unwrap(), 0).is_ok() {
     ///     socket.leave_multicast_v6("ff02::fb".parse().unwrap(), 0)?;

@@ -13,7 +13,7 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::connect::{HappyEyeballs, is_under_way};
-use crate::net::dns::Target;
+use crate::net::dns::{Target, first_of};
 use crate::net::stream_kind::new_socket;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
@@ -91,18 +91,15 @@ async fn connect_one(
 
 /// Binds to the first local address of the same family that the system grants.
 fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> io::Result<()> {
-    let fitting = local.iter().filter(|it| it.is_ipv4() == address.is_ipv4());
-    let mut refusal = None;
-    for &local in fitting {
-        match socket.bind(&local.into()) {
-            Ok(()) => return Ok(()),
-            Err(error) => refusal = Some(error),
-        }
-    }
-    Err(refusal.unwrap_or_else(|| {
-        let why = format!("no local address is of the family of {address}");
-        io::Error::new(io::ErrorKind::InvalidInput, why)
-    }))
+    let fits = |it: &SocketAddr| it.is_ipv4() == address.is_ipv4();
+    let fitting = local.iter().copied().filter(fits);
+    let bound = first_of(fitting, |local| socket.bind(&local.into()));
+    bound.map_err(|refusal| {
+        refusal.unwrap_or_else(|| {
+            let why = format!("no local address is of the family of {address}");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })
+    })
 }
 
 #[cfg(unix)]

@@ -8,7 +8,9 @@ use std::sync::mpsc;
 use callsoon::net::TcpListener;
 use callsoon::{Handle, LoopHandle, RemoteHandle, ThreadsafeHandle};
 
-use crate::support::{DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop, watched};
+use crate::support::{
+    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop, watched,
+};
 
 /// A callback that writes a line with the number of the turn in which it runs.
 fn numbered(event_loop: &LoopHandle, trace: &Trace, line: &'static str) -> impl FnOnce() + 'static {
@@ -62,7 +64,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         let rounds = Rc::new(Cell::new(0));
         let (handle, counter) = (event_loop.handle(), Rc::clone(&rounds));
         event_loop.call_soon(move || again(handle, counter));
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         // The loop never idles from here on. It looks at the latest after 64 entries, whatever the interval was.
@@ -380,6 +382,132 @@ fn a_post_that_runs_or_has_run_cannot_be_taken_back() {
         one_turn(&event_loop);
         assert_eq!(taken(&lines), ["while it runs: false"]);
         assert!(!posted.cancel());
+    });
+}
+
+#[test]
+fn a_post_that_was_taken_back_says_so_to_every_clone_on_every_thread() {
+    on_virtual_time(|_, event_loop| {
+        let lines = Lines::default();
+        let remote = event_loop.remote();
+        let (first, second) = (
+            post(&remote, &lines, "first"),
+            post(&remote, &lines, "second"),
+        );
+        let early = first.clone();
+        assert!(!first.cancelled() && !early.cancelled());
+        let canceller = std::thread::spawn({
+            let handles = (first.clone(), second.clone());
+            move || {
+                assert!(handles.0.cancel());
+                assert!(handles.0.cancelled() && !handles.1.cancelled());
+            }
+        });
+        canceller.join().unwrap();
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["second"]);
+        // Long after its place in the line is gone, and from other threads too.
+        for _ in 0..3 {
+            post(&remote, &lines, "later");
+            one_turn(&event_loop);
+        }
+        let late = first.clone();
+        assert!(first.cancelled() && early.cancelled() && late.cancelled());
+        let elsewhere = std::thread::spawn(move || late.clone().cancelled());
+        assert!(elsewhere.join().unwrap());
+        // Asking in vain changes nothing.
+        assert!(!second.cancel() && !first.cancel());
+        assert!(!second.cancelled() && first.cancelled());
+    });
+}
+
+#[test]
+fn a_post_is_not_cancelled_by_asking_while_it_runs_nor_by_the_close_of_its_loop() {
+    audited(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let lines = Lines::default();
+        let slot = Arc::new(std::sync::Mutex::new(None::<ThreadsafeHandle>));
+        let (own, l) = (Arc::clone(&slot), Arc::clone(&lines));
+        let running = event_loop.remote().call_soon_threadsafe(move || {
+            let own = own.lock().unwrap().take().unwrap();
+            let asked = (own.cancel(), own.cancelled());
+            l.lock().unwrap().push(format!("{asked:?}"));
+        });
+        let running = running.unwrap();
+        *slot.lock().unwrap() = Some(running.clone());
+        one_turn(&event_loop);
+        assert_eq!(taken(&lines), ["(false, false)"]);
+        let (kept, taken_back) = (
+            post(&event_loop.remote(), &lines, "kept"),
+            post(&event_loop.remote(), &lines, "taken back"),
+        );
+        assert!(taken_back.cancel());
+        drop(event_loop);
+        for handle in [&running, &kept] {
+            assert!(!handle.cancelled());
+            assert!(!handle.cancel());
+            assert!(!handle.cancelled());
+        }
+        assert!(taken_back.cancelled() && !taken_back.cancel());
+        let elsewhere = std::thread::spawn(move || (taken_back.cancelled(), kept.cancelled()));
+        assert_eq!(elsewhere.join().unwrap(), (true, false));
+        assert!(taken(&lines).is_empty());
+    });
+}
+
+#[test]
+fn a_post_that_was_taken_back_is_cancelled_while_its_destructor_runs_and_after_it_panicked() {
+    audited(|| {
+        struct Asks(Arc<std::sync::Mutex<Option<ThreadsafeHandle>>>, Lines);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                let own = self.0.lock().unwrap().take().unwrap();
+                let told = format!("{} {}", own.cancelled(), own.cancel());
+                self.1.lock().unwrap().push(told);
+                panic!("on purpose: destructor");
+            }
+        }
+        let event_loop = virtual_loop(&Trace::new());
+        let (slot, lines) = (Arc::default(), Lines::default());
+        let asks = Asks(Arc::clone(&slot), Arc::clone(&lines));
+        let posted = event_loop.remote().call_soon_threadsafe(move || drop(asks));
+        let posted = posted.unwrap();
+        *slot.lock().unwrap() = Some(posted.clone());
+        let text = panic_text(|| posted.cancel());
+        assert_eq!(text, "on purpose: destructor");
+        assert_eq!(taken(&lines), ["true false"]);
+        assert!(posted.cancelled());
+        one_turn(&event_loop);
+    });
+}
+
+#[test]
+fn of_many_who_take_a_post_back_one_does_and_all_are_told() {
+    on_virtual_time(|_, event_loop| {
+        let remote = event_loop.remote();
+        for _ in 0..200 {
+            let posted = remote.call_soon_threadsafe(|| unreachable!()).unwrap();
+            let start = std::sync::Barrier::new(3);
+            // By clones, while others are made, and by the handle itself.
+            let cancel = |by_clone: bool| {
+                start.wait();
+                let taken = match by_clone {
+                    true => posted.clone().cancel(),
+                    false => posted.cancel(),
+                };
+                assert!(posted.cancelled(), "also for whoever comes second");
+                usize::from(taken)
+            };
+            let taken: usize = std::thread::scope(|scope| {
+                let others = [false, true].map(|by_clone| scope.spawn(move || cancel(by_clone)));
+                let own = cancel(true);
+                let others = others.map(|other| other.join().unwrap());
+                own + others.iter().sum::<usize>()
+            });
+            assert_eq!(taken, 1);
+            assert!(posted.cancelled() && posted.clone().cancelled());
+        }
+        one_turn(&event_loop);
     });
 }
 

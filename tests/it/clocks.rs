@@ -100,9 +100,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
         let start = event_loop.time();
         event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
         let accepted_at = event_loop.run_until_complete(async {
-            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap())
-                .await
-                .unwrap();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let mut accepting = Box::pin(listener.accept());
             futures_lite::future::poll_once(&mut accepting).await;

@@ -210,6 +210,84 @@ fn a_handler_may_replace_itself_while_it_is_told() {
     });
 }
 
+#[test]
+fn a_handler_that_wraps_the_former_one_is_told_first_and_the_former_can_be_put_back() {
+    on_virtual_time(|trace, event_loop| {
+        event_loop.reset_exception_handler();
+        assert!(event_loop.exception_handler().is_none());
+        let told = |text: &str| event_loop.call_exception_handler(&ExceptionContext::new(text));
+        let (t, probe) = (trace.clone(), DropProbe::new(&trace, "innermost"));
+        event_loop.set_exception_handler(move |event_loop, context| {
+            let _ = &probe;
+            t.push(format!("innermost: {context}, {}", event_loop.is_running()));
+        });
+        let former = event_loop.exception_handler().unwrap();
+        let (t, inner) = (trace.clone(), former.clone());
+        event_loop.set_exception_handler(move |event_loop, context| {
+            t.push("wrapper");
+            inner(event_loop, context);
+        });
+        told("one");
+        trace.expect(["wrapper", "innermost: one, false"]);
+        event_loop.restore_exception_handler(Some(former.clone()));
+        told("two");
+        trace.expect(["innermost: two, false"]);
+        // The very same, however often it is put back.
+        let found = event_loop.exception_handler().unwrap();
+        assert!(Rc::ptr_eq(&found, &former));
+        drop((found, former));
+        event_loop.restore_exception_handler(None);
+        trace.expect(["drop innermost"]);
+        let lines = warnings_of(|| told("three"));
+        assert_eq!(lines, ["ERROR three"]);
+    });
+}
+
+#[test]
+fn a_handler_may_go_to_another_loop_and_is_told_by_that_one() {
+    audited(|| {
+        let trace = Trace::new();
+        let (one, other) = (virtual_loop(&trace), virtual_loop(&trace));
+        let t = trace.clone();
+        one.set_exception_handler(move |event_loop, context| {
+            t.push(format!("{context}; closed: {}", event_loop.is_closed()));
+        });
+        other.restore_exception_handler(one.exception_handler());
+        one.close().unwrap();
+        assert!(one.exception_handler().is_none());
+        other.call_soon(|| panic!("on purpose"));
+        one_turn(&other);
+        let lines = trace.take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].ends_with("panicked: on purpose; closed: false"));
+    });
+}
+
+#[test]
+fn a_handler_may_ask_for_itself_put_back_another_and_is_kept_by_who_has_it() {
+    on_virtual_time(|trace, event_loop| {
+        let (t, probe) = (trace.clone(), DropProbe::new(&trace, "handler"));
+        event_loop.set_exception_handler(move |event_loop, context| {
+            let _ = &probe;
+            let own = event_loop.exception_handler().unwrap();
+            event_loop.restore_exception_handler(None);
+            t.push(context);
+            event_loop.restore_exception_handler(Some(own));
+        });
+        event_loop.call_exception_handler(&ExceptionContext::new("one"));
+        event_loop.call_exception_handler(&ExceptionContext::new("two"));
+        trace.expect(["one", "two"]);
+        let kept = event_loop.exception_handler();
+        event_loop.close().unwrap();
+        trace.expect([]);
+        // Too late: it is not kept by the loop, but by whoever has it.
+        event_loop.restore_exception_handler(kept.clone());
+        assert!(event_loop.exception_handler().is_none());
+        drop(kept);
+        trace.expect(["drop handler"]);
+    });
+}
+
 /// Panics when it is dropped.
 struct Bomb;
 

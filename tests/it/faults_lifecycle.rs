@@ -240,7 +240,7 @@ fn fill(event_loop: &EventLoop, drops: &Arc<AtomicUsize>) {
 
 /// Leaves sockets of which each has a task that waits for it. What they connect to goes away with the caller.
 fn fill_sockets(event_loop: &EventLoop, drops: &Arc<AtomicUsize>) {
-    let listening = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+    let listening = TcpListener::bind("127.0.0.1:0");
     let listener = event_loop.run_until_complete(listening).unwrap().unwrap();
     let address = listener.local_addr().unwrap();
     for _ in 0..SOCKETS {

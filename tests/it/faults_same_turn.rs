@@ -161,7 +161,7 @@ fn c7_a_connection_that_arrives_with_the_cancellation_goes_to_the_next_accept() 
     audited(|| {
         for cancel_first in [true, false] {
             let event_loop = virtual_loop(&Trace::new());
-            let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+            let listener = TcpListener::bind("127.0.0.1:0");
             let listener = Rc::new(event_loop.run_until_complete(listener).unwrap().unwrap());
             let accepting = Rc::clone(&listener);
             let mut task = event_loop.create_task(async move { accepting.accept().await });

@@ -278,7 +278,7 @@ fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
         let handle = event_loop.handle();
         event_loop.call_later(Duration::ZERO, move || again(handle));
         let t = trace.clone();
-        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         event_loop.call_soon(trace.note("callback"));

@@ -90,7 +90,7 @@ fn one_turn_runs_ready_callbacks_then_io_then_due_timers() {
             .build()
             .unwrap();
         let listener = event_loop
-            .run_until_complete(TcpListener::bind("127.0.0.1:0".parse().unwrap()))
+            .run_until_complete(TcpListener::bind("127.0.0.1:0"))
             .unwrap()
             .unwrap();
         let address = listener.local_addr().unwrap();

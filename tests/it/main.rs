@@ -5,6 +5,7 @@
 
 mod support;
 
+mod addresses;
 mod as_completed;
 mod async_fds;
 mod barrier_model;

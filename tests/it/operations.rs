@@ -197,6 +197,10 @@ fn of_tcp() -> Vec<Case> {
             async move { TcpStream::connect(("some.host", port)).await.map(drop) }
         }
         "TcpListener::bind" => { async { TcpListener::bind(loopback()).await.map(drop) } }
+        "TcpListener::bind by name" => {
+            know_all_names();
+            async { TcpListener::bind(("some.host", 0)).await.map(drop) }
+        }
         "TcpListener::accept of one who is there" => {
             let listener = TcpListener::bind(loopback()).await?;
             keep(StdStream::connect(listener.local_addr()?)?);
@@ -295,6 +299,10 @@ async fn sent_to() -> io::Result<UdpSocket> {
 fn of_udp() -> Vec<Case> {
     table! {
         "UdpSocket::bind" => { async { UdpSocket::bind(loopback()).await.map(drop) } }
+        "UdpSocket::bind by name" => {
+            know_all_names();
+            async { UdpSocket::bind(("some.host", 0)).await.map(drop) }
+        }
         "UdpSocket::connect" => {
             let (ours, peer) = udp_pair().await?;
             let address = peer.local_addr()?;
@@ -309,6 +317,18 @@ fn of_udp() -> Vec<Case> {
             let ours = UdpSocket::bind(loopback()).await?;
             let to = ours.local_addr()?;
             async move { ours.send_to(b"datagram", to).await.map(drop) }
+        }
+        "UdpSocket::connect by name" => {
+            let (ours, peer) = udp_pair().await?;
+            let port = peer.local_addr()?.port();
+            know_all_names();
+            async move { ours.connect(("some.host", port)).await }
+        }
+        "UdpSocket::send_to by name" => {
+            let ours = UdpSocket::bind(loopback()).await?;
+            let port = ours.local_addr()?.port();
+            know_all_names();
+            async move { ours.send_to(b"datagram", ("some.host", port)).await.map(drop) }
         }
         "UdpSocket::recv" => {
             let ours = sent_to().await?;

@@ -267,6 +267,48 @@ fn a_panic_is_the_tasks_result_and_the_loop_goes_on() {
 }
 
 #[test]
+fn a_task_says_how_it_ended_without_giving_its_result_away() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let panics = event_loop.task_builder().name("panics");
+        let mut panics = panics.spawn(async { panic!("on purpose") });
+        let value = event_loop.task_builder().name("value").spawn(async { 1 });
+        let cancelled = event_loop.task_builder().name("cancelled");
+        let cancelled = cancelled.spawn(pending::<()>());
+        cancelled.cancel();
+        for task in event_loop.all_tasks() {
+            assert!(!task.panicked(), "{} has not begun", task.name());
+            let t = trace.clone();
+            task.add_done_callback(move |task| {
+                let how = (task.panicked(), task.cancelled());
+                t.push(format!("{} {how:?}", task.name()));
+            });
+        }
+        one_turn(&event_loop);
+        one_turn(&event_loop);
+        trace.expect([
+            "panics (true, false)",
+            "value (false, false)",
+            "cancelled (false, true)",
+        ]);
+        let how = (panics.panicked(), value.panicked(), cancelled.panicked());
+        assert_eq!(how, (true, false, false));
+        // The panic is there still, for whoever wants it; and once it was taken, it has been one.
+        assert!(panics.result().unwrap().unwrap_err().panicked().is_some());
+        assert!(panics.panicked());
+        drop(panics);
+        trace.expect([]);
+        // To ask is not to look: what nobody has taken is reported.
+        let unseen = event_loop.create_task(async { panic!("on purpose: unseen") });
+        one_turn(&event_loop);
+        assert!(unseen.panicked());
+        drop::<callsoon::Task<()>>(unseen);
+        trace.expect(["report: Task exception was never retrieved (on purpose: unseen)"]);
+    });
+}
+
+#[test]
 fn a_panic_that_nobody_reads_is_reported_when_the_last_who_could_goes() {
     audited(|| {
         let trace = Trace::new();

@@ -254,8 +254,19 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_cancelled()
     }
 
-    /// Whether the task has ended by a panic of its future, read or not.
-    pub(crate) fn panicked(&self) -> bool {
+    /// Whether the task has ended by a panic of its future. Asking is not looking: the panic itself comes from awaiting or
+    /// from [`result`](Self::result), and is reported if nobody does either.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let mut task = event_loop.create_task(async { panic!("out of paper") });
+    /// let error = event_loop.run_until_complete(&mut task)?.unwrap_err();
+    /// assert!(task.panicked() && !task.cancelled());
+    /// assert_eq!(error.panicked().unwrap().message(), "out of paper");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "exception")]
+    pub fn panicked(&self) -> bool {
         self.cell.header().state.is_panicked()
     }
 

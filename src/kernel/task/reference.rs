@@ -147,6 +147,21 @@ impl TaskRef {
         self.task.header().state.is_cancelled()
     }
 
+    /// Whether the task has ended by a panic of its future. Asking does not count as having seen it.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let task = event_loop.create_task(async { panic!("out of paper") });
+    /// let ended = event_loop.create_future();
+    /// let end = ended.clone();
+    /// task.add_done_callback(move |task| end.set_result(task.panicked()).unwrap());
+    /// assert!(event_loop.run_until_complete(ended)?.unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn panicked(&self) -> bool {
+        self.task.header().state.is_panicked()
+    }
+
     /// Asks the task to end; `false` where it has ended already.
     ///
     /// The request acts when the task next runs: its future is dropped and the task ends as cancelled. A task that was
