@@ -25,7 +25,8 @@ impl LoopHandle {
     /// Receives at most `most` bytes; none is the end.
     ///
     /// # Errors
-    /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in blocking mode, which would hold up the loop.
+    /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in
+    /// blocking mode, which would hold up the loop.
     ///
     /// # Cancellation
     /// Dropped before it is done it has received nothing, and the socket is watched no longer.
