@@ -7,17 +7,15 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callsoon::{EventLoop, get_running_loop};
+use callsoon::get_running_loop;
 
-use support::{SharedTrace, audited, forbid, thread_id, wait_until_asleep, watched};
+use support::{SharedTrace, audited, forbid, loop_and_bell, thread_id, wait_until_asleep, watched};
 
 /// Set in the child.
 const CHILD: &str = "CALLSOON_BELL_CHILD";
@@ -53,30 +51,6 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
 /// Past the harness, like the library itself.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// A loop and the number of its eventfd, which is the one that was not there before.
-fn loop_and_bell() -> (EventLoop, i32) {
-    let before = eventfds();
-    let event_loop = EventLoop::new().unwrap();
-    let bells: Vec<_> = eventfds().difference(&before).copied().collect();
-    let [bell] = bells[..] else {
-        panic!("a loop has one eventfd, not {}", bells.len());
-    };
-    assert_ne!(bell, event_loop.as_raw_fd());
-    (event_loop, bell)
-}
-
-fn eventfds() -> BTreeSet<i32> {
-    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
-    entries
-        .flatten()
-        .filter(|entry| {
-            std::fs::read_link(entry.path())
-                .is_ok_and(|target| target.to_string_lossy().contains("eventfd"))
-        })
-        .map(|entry| entry.file_name().to_string_lossy().parse().unwrap())
-        .collect()
 }
 
 #[test]

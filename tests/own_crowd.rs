@@ -6,6 +6,7 @@
 
 mod own {
     pub(crate) mod live_bytes;
+    pub(crate) mod raised;
 }
 
 use std::cell::Cell;
@@ -20,20 +21,11 @@ use callsoon::transport::{Protocol, Server, Transport};
 use callsoon::{EventLoop, get_running_loop, yield_now};
 
 use own::live_bytes::LIVE;
+use own::raised::raise_descriptor_limit;
 
 /// Raises the limit of descriptors as far as it goes, and gives how many clients may come: each takes two.
 fn clients() -> usize {
-    let mut limits = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limits` is a live `rlimit`, written by the first call and read by the second.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limits), 0);
-        limits.rlim_cur = limits.rlim_max.min(25_000);
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limits), 0);
-    }
-    ((limits.rlim_cur as usize).saturating_sub(100) / 2).min(10_000)
+    (raise_descriptor_limit(25_000).saturating_sub(100) / 2).min(10_000)
 }
 
 /// Lets the loop turn until something is so.

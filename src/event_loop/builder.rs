@@ -137,7 +137,8 @@ impl Builder {
     /// Makes the loop.
     ///
     /// # Errors
-    /// What the system says where it has no descriptors or memory left; nothing is leaked then.
+    /// What the system says where it has no descriptors or memory left, for the [`capacity`](Self::capacity) too; nothing
+    /// is leaked then.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::builder().build()?;
@@ -146,7 +147,11 @@ impl Builder {
     /// ```
     pub fn build(self) -> io::Result<EventLoop> {
         watch_forks();
-        Ok(EventLoop::from_state(LoopState::new(self.settings)?))
+        let capacity = self.settings.capacity;
+        let event_loop = EventLoop::from_state(LoopState::new(self.settings)?);
+        // Where there is no room the loop is dropped, and gives back what it has.
+        event_loop.handle().state.make_room(capacity)?;
+        Ok(event_loop)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::TryReserveError;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -192,7 +193,7 @@ pub(crate) struct LoopState {
 
 impl LoopState {
     pub(crate) fn new(settings: Settings) -> io::Result<Rc<Self>> {
-        let reactor = Reactor::new(settings.capacity)?;
+        let reactor = Reactor::new()?;
         let Some(claim) = registry::claim() else {
             return Err(io::Error::other(
                 "32,767 event loops exist already in this process",
@@ -215,14 +216,10 @@ impl LoopState {
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: RefCell::new(Queues {
-                ready: ReadyQueue::with_capacity(settings.capacity),
-                tasks: Slots::new(generation, settings.capacity),
+                ready: ReadyQueue::new(),
+                tasks: Slots::new(generation),
             }),
-            timers: RefCell::new(Timers::with_capacity(
-                now,
-                settings.capacity,
-                u32::from(generation),
-            )),
+            timers: RefCell::new(Timers::new(now, u32::from(generation))),
             reactor: RefCell::new(Some(reactor)),
             root: RootSlot {
                 generation: Cell::new(generation),
@@ -263,6 +260,17 @@ impl LoopState {
             clock,
             settings,
         }))
+    }
+
+    /// Makes room for so many tasks, timers and sources, as far as there is memory.
+    pub(crate) fn make_room(&self, capacity: usize) -> Result<(), TryReserveError> {
+        self.queues(|queues| {
+            queues.ready.make_room(capacity)?;
+            queues.tasks.make_room(capacity)
+        })?;
+        self.timers(|timers| timers.make_room(capacity))?;
+        self.reactor(|reactor| reactor.make_room(capacity))
+            .unwrap_or(Ok(()))
     }
 
     /// Borrows the ready queue and the tasks. `f` must not run foreign code.

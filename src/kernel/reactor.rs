@@ -8,6 +8,8 @@
 //! The reactor never wakes anybody itself. `wait` fills a list of those who are concerned, its caller ends the borrow,
 //! wakes the wakers and queues the watched sources, in the order of the events.
 
+use std::collections::TryReserveError;
+use std::hint::black_box;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -108,12 +110,12 @@ impl inbox::Alarm for Bell {
 }
 
 impl Reactor {
-    pub(crate) fn new(capacity: usize) -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let bell = Arc::new(Bell(mio::Waker::new(poll.registry(), INBOX)?));
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
-            sources: Slab::with_capacity(capacity),
+            sources: Slab::new(),
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
@@ -122,6 +124,17 @@ impl Reactor {
             alarm,
             poll,
         })
+    }
+
+    /// Makes room for so many sources at once. A slab has no way to ask for memory that there may not be. A vector has,
+    /// which takes no less than the slab is going to, and gives it back to be the slab's.
+    pub(crate) fn make_room(&mut self, sources: usize) -> Result<(), TryReserveError> {
+        let mut probe = Vec::<(usize, Entry)>::new();
+        probe.try_reserve_exact(sources)?;
+        // An allocation that nobody looks at may be left out, and then it proves nothing.
+        drop(black_box(probe));
+        self.sources.reserve_exact(sources);
+        Ok(())
     }
 
     pub(crate) fn bell(&self) -> Arc<Bell> {

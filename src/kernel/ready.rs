@@ -5,7 +5,7 @@
 //! count of entries pushed before it, and a callback's handle is that number: position = number − head. Cancelling
 //! leaves a hole, so that no other entry moves.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 
 use crate::kernel::descriptors::{CallbackKey, NUMBER_BITS};
 use crate::kernel::reactor::{QUEUED_GENERATION_BITS, SourceKey};
@@ -109,11 +109,16 @@ pub(crate) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            entries: VecDeque::with_capacity(capacity),
+            entries: VecDeque::new(),
             head: 0,
         }
+    }
+
+    /// Makes room for so many entries at once.
+    pub(crate) fn make_room(&mut self, entries: usize) -> Result<(), TryReserveError> {
+        self.entries.try_reserve_exact(entries)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_sequence_number_finds_its_own_callback_only() {
-        let mut queue = ReadyQueue::with_capacity(0);
+        let mut queue = ReadyQueue::new();
         queue.push_posted();
         let first = queue.push_call(Box::new(|| ()));
         let second = queue.push_call(Box::new(|| ()));
@@ -239,7 +244,7 @@ mod tests {
 
     #[test]
     fn tokens_give_back_what_they_were_made_of() {
-        let mut queue = ReadyQueue::with_capacity(0);
+        let mut queue = ReadyQueue::new();
         let key = Key::new(0x7fff, u16::MAX, u32::MAX - 1);
         queue.push_task(key);
         queue.push_timer(TimerKey {

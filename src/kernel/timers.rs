@@ -34,6 +34,8 @@
 //!                     │  └── cancel, from all three ┴──────────────────> (gone)
 //! ```
 
+use std::collections::TryReserveError;
+
 /// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
 /// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
 const TICK_BITS: u32 = 16;
@@ -164,9 +166,9 @@ pub(crate) struct Timers<P> {
 impl<P> Timers<P> {
     /// An empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs between loops,
     /// lest one loop's keys fit another's timers.
-    pub(crate) fn with_capacity(now: u64, capacity: usize, first_generation: u32) -> Self {
+    pub(crate) fn new(now: u64, first_generation: u32) -> Self {
         Timers {
-            entries: Vec::with_capacity(capacity),
+            entries: Vec::new(),
             free: NONE,
             live: 0,
             slots: Box::new([EMPTY; SLOTS]),
@@ -178,6 +180,11 @@ impl<P> Timers<P> {
             next_generation: first_generation,
             batch: Vec::new(),
         }
+    }
+
+    /// Makes room for so many timers at once.
+    pub(crate) fn make_room(&mut self, timers: usize) -> Result<(), TryReserveError> {
+        self.entries.try_reserve_exact(timers)
     }
 
     /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never: the

@@ -25,7 +25,8 @@ impl LoopHandle {
     /// Receives at most `most` bytes; none is the end.
     ///
     /// # Errors
-    /// What the system says; in debug mode `InvalidInput` for a socket in blocking mode, which would hold up the loop.
+    /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in
+    /// blocking mode, which would hold up the loop.
     ///
     /// # Cancellation
     /// Dropped before it is done it has received nothing, and the socket is watched no longer.
@@ -298,9 +299,7 @@ impl LoopHandle {
 /// A buffer of a size that the caller names: more than there is memory for is an error and no abort.
 fn room(most: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
-    buffer
-        .try_reserve_exact(most)
-        .map_err(|_| io::ErrorKind::OutOfMemory)?;
+    buffer.try_reserve_exact(most)?;
     buffer.resize(most, 0);
     Ok(buffer)
 }

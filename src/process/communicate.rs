@@ -42,8 +42,8 @@ impl Process {
         let status = self.wait().await?;
         Ok(Output {
             status,
-            stdout: take_all(&mut self.stdout),
-            stderr: take_all(&mut self.stderr),
+            stdout: take_all(&mut self.stdout)?,
+            stderr: take_all(&mut self.stderr)?,
         })
     }
 }
@@ -55,10 +55,10 @@ async fn read_all(reader: &mut Option<StreamReader>) -> io::Result<()> {
     }
 }
 
-fn take_all(reader: &mut Option<StreamReader>) -> Vec<u8> {
+fn take_all(reader: &mut Option<StreamReader>) -> io::Result<Vec<u8>> {
     reader
         .as_mut()
-        .map_or_else(Vec::new, StreamReader::take_all)
+        .map_or_else(|| Ok(Vec::new()), StreamReader::take_all)
 }
 
 /// Both to their ends, or to the first error.

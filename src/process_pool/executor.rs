@@ -108,7 +108,9 @@ impl Worker {
         let mut response = Vec::new();
         while response.len() < length {
             let start = response.len();
-            response.resize(length.min(start + PIECE.max(start)), 0);
+            let end = length.min(start + PIECE.max(start));
+            response.try_reserve_exact(end - start)?;
+            response.resize(end, 0);
             self.socket.read_exact(&mut response[start..]).await?;
         }
         Ok(response)

@@ -4,6 +4,7 @@
 //! first, reading moves its start. What is left moves to the front only where there is no room behind, so that no byte
 //! moves more than a few times however little is read at once.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 use crate::sys::memchr::memchr;
@@ -29,8 +30,9 @@ impl Incoming {
         &self.memory[self.filled.clone()]
     }
 
-    /// Room behind what is there, at least `count` bytes.
-    pub(crate) fn room(&mut self, count: usize) -> &mut [u8] {
+    /// Room behind what is there, at least `count` bytes. How much there is depends on a peer and on how much the program
+    /// wants to have at once: so there may be no memory for it, which costs nothing that is there.
+    pub(crate) fn room(&mut self, count: usize) -> Result<&mut [u8], TryReserveError> {
         if self.memory.len() - self.filled.end < count {
             let length = self.len();
             self.memory.copy_within(self.filled.clone(), 0);
@@ -38,10 +40,11 @@ impl Incoming {
             let needed = length + count;
             if self.memory.len() < needed {
                 let size = needed.max(self.memory.len() * 2).max(LEAST);
+                self.memory.try_reserve_exact(size - self.memory.len())?;
                 self.memory.resize(size, 0);
             }
         }
-        &mut self.memory[self.filled.end..]
+        Ok(&mut self.memory[self.filled.end..])
     }
 
     /// So many bytes of the room have been filled.
@@ -49,9 +52,10 @@ impl Incoming {
         self.filled.end += count;
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.room(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        self.room(bytes.len())?[..bytes.len()].copy_from_slice(bytes);
         self.advance(bytes.len());
+        Ok(())
     }
 
     /// Takes bytes from the front: as many as fit, and says how many.
@@ -62,11 +66,13 @@ impl Incoming {
         count
     }
 
-    /// Takes so many bytes from the front.
-    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        let taken = self.bytes()[..count].to_vec();
+    /// Takes so many bytes from the front; none where there is no memory for them.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, TryReserveError> {
+        let mut taken = Vec::new();
+        taken.try_reserve_exact(count)?;
+        taken.extend_from_slice(&self.bytes()[..count]);
         self.consume(count);
-        taken
+        Ok(taken)
     }
 
     fn consume(&mut self, count: usize) {
@@ -115,7 +121,7 @@ mod tests {
             let (mut written, mut read) = (0_usize, 0_usize);
             while read < 5000 {
                 let bytes: Vec<_> = (written..written + put).map(|n| (n % 251) as u8).collect();
-                incoming.push(&bytes);
+                incoming.push(&bytes).unwrap();
                 written += put;
                 let mut buffer = vec![0; take];
                 let count = incoming.take_into(&mut buffer);

@@ -197,8 +197,11 @@ impl Protocol for StreamProtocol {
     }
 
     fn data_received(&self, transport: &Transport, data: &[u8]) {
-        self.incoming.borrow_mut().push(data);
-        self.have_come(transport, data.len());
+        let kept = self.incoming.borrow_mut().push(data);
+        match kept {
+            Ok(()) => self.have_come(transport, data.len()),
+            Err(error) => transport.fail(error.into()),
+        }
     }
 
     fn eof_received(&self, _: &Transport) -> bool {
@@ -230,10 +233,17 @@ impl Protocol for StreamProtocol {
 }
 
 impl BufferedProtocol for StreamProtocol {
-    fn get_buffer(&self, _: &Transport, hint: usize, receive: &mut dyn FnMut(&mut [u8])) {
+    fn get_buffer(&self, transport: &Transport, hint: usize, receive: &mut dyn FnMut(&mut [u8])) {
         let mut incoming = self.incoming.borrow_mut();
         let count = hint.min(BULK_READ);
-        receive(&mut incoming.room(count)[..count]);
+        match incoming.room(count) {
+            Ok(room) => receive(&mut room[..count]),
+            Err(error) => {
+                transport.fail(error.into());
+                // A connection that has failed receives nothing, but wants to be lent something.
+                receive(&mut [0]);
+            }
+        }
     }
 
     fn buffer_updated(&self, transport: &Transport, count: usize) {

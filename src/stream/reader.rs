@@ -17,6 +17,9 @@ use crate::transport::protocol::Transport;
 /// The reading end of a connection, or of a child's output. Dropping it has what comes thrown away; the end of a pipe it
 /// closes.
 ///
+/// Where there is no memory for what a read is to give, it fails with an error of kind `OutOfMemory` and has taken nothing;
+/// where there is none to keep what comes, the connection is lost to such an error.
+///
 /// ```
 /// callsoon::run(async {
 ///     let (here, there) = std::os::unix::net::UnixStream::pair()?;
@@ -65,7 +68,7 @@ impl StreamReader {
         let taken = {
             let mut incoming = self.stream.protocol.incoming.borrow_mut();
             let count = incoming.len().min(n);
-            incoming.take(count)
+            incoming.take(count)?
         };
         self.stream.resume_if_caught_up();
         Ok(taken)
@@ -115,7 +118,7 @@ impl StreamReader {
     /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         self.read_all().await?;
-        Ok(self.take_all())
+        self.take_all()
     }
 
     /// Reads to the end, and keeps it.
@@ -130,10 +133,10 @@ impl StreamReader {
     }
 
     /// Takes what is kept.
-    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+    pub(crate) fn take_all(&mut self) -> io::Result<Vec<u8>> {
         let mut incoming = self.stream.protocol.incoming.borrow_mut();
         let count = incoming.len();
-        incoming.take(count)
+        Ok(incoming.take(count)?)
     }
 
     /// Reads exactly `n` bytes; they may be more than the limit.
@@ -160,6 +163,7 @@ impl StreamReader {
             let length = self.stream.protocol.incoming.borrow().len();
             if length >= n {
                 let taken = self.stream.protocol.incoming.borrow_mut().take(n);
+                let taken = taken.map_err(io::Error::from)?;
                 self.stream.resume_if_caught_up();
                 return Ok(taken);
             }
@@ -291,7 +295,7 @@ impl StreamReader {
                     if found.start > limit {
                         return Err(overrun(found.start));
                     }
-                    let taken = incoming.take(found.end);
+                    let taken = incoming.take(found.end).map_err(io::Error::from)?;
                     drop(incoming);
                     self.stream.resume_if_caught_up();
                     return Ok(taken);
@@ -334,10 +338,10 @@ impl StreamReader {
     }
 
     fn incomplete(&mut self, expected: Option<usize>) -> ReadError {
-        ReadError::Incomplete(IncompleteRead {
-            partial: self.take_all(),
-            expected,
-        })
+        match self.take_all() {
+            Ok(partial) => ReadError::Incomplete(IncompleteRead { partial, expected }),
+            Err(error) => error.into(),
+        }
     }
 
     /// Waits until there is something to read, or there never will be.

@@ -4,7 +4,7 @@
 //! that ten thousand of them are a few system calls; a large one is a chunk of its own, so that it is copied once. Taking
 //! from the front moves a number, never bytes. An empty buffer is one word: idle connections have nothing else.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::io::IoSlice;
 
 /// Small writes are gathered up to this size: about what a socket takes at a time.
@@ -37,19 +37,28 @@ impl WriteBuffer {
         self.chunks.is_none()
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Copies bytes to the end. How many there are is the program's affair: where there is no memory for them, nothing
+    /// has changed.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         if bytes.is_empty() {
-            return;
+            return Ok(());
         }
-        let chunks = self.chunks.get_or_insert_default();
-        chunks.size += bytes.len();
-        if let Some(last) = chunks.line.back_mut() {
-            if last.len() + bytes.len() <= CHUNK {
-                last.extend_from_slice(bytes);
-                return;
+        if let Some(chunks) = &mut self.chunks {
+            if let Some(last) = chunks.line.back_mut() {
+                if last.len() + bytes.len() <= CHUNK {
+                    last.extend_from_slice(bytes);
+                    chunks.size += bytes.len();
+                    return Ok(());
+                }
             }
         }
-        chunks.line.push_back(bytes.to_vec());
+        let mut chunk = Vec::new();
+        chunk.try_reserve_exact(bytes.len())?;
+        chunk.extend_from_slice(bytes);
+        let chunks = self.chunks.get_or_insert_default();
+        chunks.line.push_back(chunk);
+        chunks.size += bytes.len();
+        Ok(())
     }
 
     /// The first pieces, as many as one system call may take.
@@ -133,7 +142,7 @@ mod tests {
             let mut expected = Vec::new();
             for (number, size) in [1, 0, 5, CHUNK, 1, CHUNK + 1, 3].into_iter().enumerate() {
                 let bytes = vec![number as u8; size];
-                buffer.push(&bytes);
+                buffer.push(&bytes).unwrap();
                 expected.extend(bytes);
             }
             while !expected.is_empty() {
@@ -151,7 +160,7 @@ mod tests {
     fn a_buffer_goes_behind_another_one_without_what_it_has_sent() {
         let filled = |bytes: &[u8], sent| {
             let mut buffer = WriteBuffer::default();
-            buffer.push(bytes);
+            buffer.push(bytes).unwrap();
             buffer.consume(sent);
             buffer
         };
@@ -173,10 +182,10 @@ mod tests {
     fn small_writes_share_a_chunk_and_an_empty_buffer_is_a_word() {
         let mut buffer = WriteBuffer::default();
         for _ in 0..CHUNK {
-            buffer.push(b"x");
+            buffer.push(b"x").unwrap();
         }
         assert_eq!(buffer.only().map(<[u8]>::len), Some(CHUNK));
-        buffer.push(b"y");
+        buffer.push(b"y").unwrap();
         assert!(buffer.only().is_none());
         assert_eq!(size_of::<WriteBuffer>(), 8);
     }

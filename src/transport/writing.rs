@@ -20,6 +20,8 @@ const FEW_PIECES: usize = 16;
 impl Transport {
     /// Sends bytes: at once if the system takes them, else they are copied and sent as soon as it does.
     ///
+    /// Where there is no memory for the copy, the connection is lost to an error of kind `OutOfMemory`.
+    ///
     /// To a connection that is lost it does nothing, and says so in the log from the fifth time on. On one that is
     /// closing and still has something to send, the bytes are sent after that.
     ///
@@ -58,8 +60,11 @@ impl Transport {
                 Err(error) => return self.fail(error),
             }
         }
-        connection.outgoing.borrow_mut().push(&data[sent..]);
-        self.buffered_more();
+        let kept = connection.outgoing.borrow_mut().push(&data[sent..]);
+        match kept {
+            Ok(()) => self.buffered_more(),
+            Err(error) => self.fail(error.into()),
+        }
     }
 
     /// Sends several pieces of bytes as if they were one, without joining them first.
@@ -115,7 +120,10 @@ impl Transport {
         }
         for line in rest {
             let bytes = line.as_ref();
-            self.connection.outgoing.borrow_mut().push(bytes);
+            let kept = self.connection.outgoing.borrow_mut().push(bytes);
+            if let Err(error) = kept {
+                return self.fail(error.into());
+            }
         }
         self.buffered_more();
     }
@@ -134,13 +142,17 @@ impl Transport {
                 return false;
             }
         };
-        if sent < total {
-            let mut outgoing = connection.outgoing.borrow_mut();
-            for piece in pieces {
-                let skip = sent.min(piece.len());
-                sent -= skip;
-                outgoing.push(&piece[skip..]);
-            }
+        if sent == total {
+            return true;
+        }
+        let kept = pieces.iter().try_for_each(|piece| {
+            let skip = sent.min(piece.len());
+            sent -= skip;
+            connection.outgoing.borrow_mut().push(&piece[skip..])
+        });
+        if let Err(error) = kept {
+            self.fail(error.into());
+            return false;
         }
         true
     }
@@ -197,8 +209,11 @@ impl Transport {
         let Some(mut turn) = self.connection.file_turn.take() else {
             return;
         };
-        turn.behind.push(data);
+        let kept = turn.behind.push(data);
         self.connection.file_turn.set(Some(turn));
+        if let Err(error) = kept {
+            return self.fail(error.into());
+        }
         if self.get_write_buffer_size() > self.connection.marks.borrow().cap {
             self.overflow();
         }

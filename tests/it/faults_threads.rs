@@ -12,7 +12,8 @@ use std::time::Duration;
 use callsoon::{EventLoop, LoopClosed, LoopHandle, RemoteHandle, get_running_loop};
 
 use crate::support::{
-    SharedTrace, Trace, audited, counted_fds, on_real_time, one_turn, real_loop, watched,
+    SharedTrace, Trace, audited, counted_fds, loop_and_bell, on_real_time, one_turn, real_loop,
+    record_reports, rings, thread_id, wait_until_asleep, watched,
 };
 
 /// Counts what becomes of a closure: `ran`, or dropped without having run.
@@ -171,52 +172,94 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_bell_s_number()
     }));
 }
 
-#[test]
-fn i2_sixteen_threads_post_ten_thousand_times_each_and_all_run_in_their_order() {
-    audited(watched(|| {
-        const THREADS: usize = 16;
-        const POSTS: usize = 10_000;
-        thread_local! {
-            static NEXT: RefCell<[usize; THREADS]> = const { RefCell::new([0; THREADS]) };
+thread_local! {
+    /// Which post of each thread has to run next.
+    static NEXT: RefCell<[usize; SENDERS]> = const { RefCell::new([0; SENDERS]) };
+}
+
+const SENDERS: usize = 16;
+
+/// How many posts each sender makes before all of them wait for the loop to fall asleep.
+const VOLLEY: usize = 1000;
+
+/// How many volleys there are: a million posts each. A build that checks everything takes ten times as long for a post,
+/// and one with a sanitizer again several times.
+fn volleys() -> usize {
+    if std::env::var_os("CALLSOON_SANITIZED").is_some() {
+        20
+    } else if cfg!(debug_assertions) {
+        100
+    } else {
+        1000
+    }
+}
+
+/// One of those who post at the same time. The one that is told of the loop's start, `leads`: it sees to it that each
+/// volley finds the loop asleep.
+fn send_volleys(
+    sender: usize,
+    remote: &RemoteHandle,
+    together: &Barrier,
+    leads: Option<(mpsc::Receiver<()>, i32)>,
+) {
+    if let Some((started, _)) = &leads {
+        started.recv().unwrap();
+    }
+    for number in 0..volleys() * VOLLEY {
+        if number % VOLLEY == 0 {
+            together.wait();
+            if let Some((_, sleeper)) = leads {
+                wait_until_asleep(sleeper);
+            }
+            together.wait();
         }
+        let post = move || {
+            NEXT.with_borrow_mut(|next| {
+                assert_eq!(next[sender], number, "of sender {sender}");
+                next[sender] += 1;
+            });
+        };
+        remote.call_soon_threadsafe(post).unwrap();
+    }
+}
+
+#[test]
+fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sleep() {
+    audited(watched(|| {
         let trace = Trace::new();
-        let event_loop = real_loop(&trace);
-        let left = Arc::new(AtomicUsize::new(THREADS));
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let (remote, left) = (event_loop.remote(), Arc::clone(&left));
+        let (event_loop, bell) = loop_and_bell();
+        record_reports(&event_loop, &trace);
+        let (start, started) = mpsc::channel();
+        event_loop.call_soon(move || start.send(()).unwrap());
+        let mut leads = Some((started, thread_id()));
+        let together = Arc::new(Barrier::new(SENDERS));
+        let left = Arc::new(AtomicUsize::new(SENDERS));
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let (remote, leads) = (event_loop.remote(), leads.take());
+                let (together, left) = (Arc::clone(&together), Arc::clone(&left));
                 thread::spawn(move || {
-                    for number in 0..POSTS {
-                        remote
-                            .call_soon_threadsafe(move || {
-                                NEXT.with_borrow_mut(|next| {
-                                    assert_eq!(next[thread], number, "of thread {thread}");
-                                    next[thread] += 1;
-                                });
-                            })
-                            .unwrap();
-                        // Every now and then the loop gets the time to fall asleep.
-                        if number % 97 == 0 {
-                            thread::yield_now();
+                    send_volleys(sender, &remote, &together, leads);
+                    let last = move || {
+                        if left.fetch_sub(1, Ordering::SeqCst) == 1 {
+                            get_running_loop().stop();
                         }
-                    }
-                    remote
-                        .call_soon_threadsafe(move || {
-                            if left.fetch_sub(1, Ordering::SeqCst) == 1 {
-                                get_running_loop().stop();
-                            }
-                        })
-                        .unwrap();
+                    };
+                    remote.call_soon_threadsafe(last).unwrap();
                 })
             })
             .collect();
         event_loop.run_forever().unwrap();
-        for thread in threads {
-            thread.join().unwrap();
+        for sender in senders {
+            sender.join().unwrap();
         }
         // A failed assertion inside a post would be a report.
         trace.expect([]);
-        NEXT.with_borrow(|next| assert_eq!(*next, [POSTS; THREADS]));
+        NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
+        // Each volley found the loop asleep and rang; and the loop sleeps at most once each time it looks.
+        let (rings, looks) = (rings(bell), event_loop.metrics().looks);
+        assert!(rings >= volleys() as u64, "{rings} rings");
+        assert!(rings <= looks, "{rings} rings, {looks} looks");
     }));
 }
 

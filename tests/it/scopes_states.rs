@@ -166,23 +166,24 @@ fn a_catch_that_was_asked_waits_for_what_opens_before_it_acts() {
     });
 }
 
+/// Cleans up for a second, late: of its polls, those after the first few pass by, and have the task queued again.
+fn lazy(few: u32) -> impl Future<Output = ()> + Unpin {
+    let mut inside = Box::pin(tidy("lazy", 1));
+    let mut polls = 0;
+    poll_fn(move |context| {
+        polls += 1;
+        if polls > few && polls <= few + 3 {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        inside.as_mut().poll(context)
+    })
+}
+
 #[test]
 fn sub_wakers_are_woken_and_have_time_while_the_task_is_queued_again() {
     lab(|event_loop| {
-        let lazy = |mut polls: u32| {
-            let mut inside = Box::pin(tidy("lazy", 1));
-            poll_fn(move |context| {
-                // Each poll but the first few passes by; the task is queued again meanwhile.
-                if polls > 0 && polls < 4 {
-                    polls += 1;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                polls += 1;
-                inside.as_mut().poll(context)
-            })
-        };
-        let both = Together::new().with(lazy(0)).with(tidy("b", 0));
+        let both = Together::new().with(lazy(1)).with(tidy("b", 0));
         cancelled_at(event_loop, &[1.0], both);
         said([
             "1 b cleans up",
@@ -191,6 +192,42 @@ fn sub_wakers_are_woken_and_have_time_while_the_task_is_queued_again() {
             "2 lazy is clean",
             r#"2 cancelled by Task "1""#,
         ]);
+    });
+}
+
+#[test]
+fn whether_a_scope_has_time_is_a_matter_of_the_waker_that_it_was_polled_with_last() {
+    // The task's own, and then another: it has time.
+    lab(|event_loop| {
+        cancelled_at(event_loop, &[1.0], async {
+            let mut lazy = lazy(2);
+            assert!(poll_once(&mut lazy).await.is_none());
+            Together::new().with(lazy).with(tidy("b", 0)).await
+        });
+        said([
+            "1 b cleans up",
+            "1 b is clean",
+            "1 lazy cleans up",
+            "2 lazy is clean",
+            r#"2 cancelled by Task "1""#,
+        ]);
+    });
+    // Another, and then the task's own: however busy the task is, it has none.
+    lab(|event_loop| {
+        cancelled_at(event_loop, &[], async {
+            let mut aside = Box::pin(tidy("aside", 1));
+            let deaf = std::task::Waker::noop();
+            let polled = aside
+                .as_mut()
+                .poll(&mut std::task::Context::from_waker(deaf));
+            assert!(polled.is_pending() && poll_once(&mut aside).await.is_none());
+            callsoon::current_task().unwrap().cancel();
+            for round in 0..9 {
+                say(round);
+                yield_now().await;
+            }
+        });
+        said(["0 0", "0 1", "0 cancelled by Task"]);
     });
 }
 

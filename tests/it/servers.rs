@@ -10,9 +10,7 @@ use std::time::Duration;
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
-use crate::support::{
-    Recorder, Trace, Waiting, complete, loopback, nobody, on_real_time, reset, until,
-};
+use crate::support::{Recorder, Trace, Waiting, complete, loopback, nobody, on_real_time, until};
 
 struct Echo;
 
@@ -338,37 +336,6 @@ fn a_factory_that_panics_costs_one_client() {
         server.close();
         server.wait_closed().await;
         trace.expect(["report: Exception in a protocol factory (on purpose)"]);
-    });
-}
-
-#[test]
-fn e1_a_burst_of_clients_of_whom_many_reset_is_served_completely() {
-    run(|trace| async move {
-        let factory = move || {
-            Recorder::new(&Trace::new())
-                .quiet()
-                .on("data", |t| t.write(b"!"))
-        };
-        let server = get_running_loop()
-            .create_server(factory, loopback())
-            .await
-            .unwrap();
-        let mut clients = Vec::new();
-        for number in 0..300 {
-            let client = connect(&server);
-            if number % 3 == 0 {
-                reset(client);
-            } else {
-                clients.push(client);
-            }
-        }
-        for client in &mut clients {
-            ask(client).await;
-        }
-        drop(clients);
-        server.close();
-        server.wait_closed().await;
-        trace.expect([]);
     });
 }
 

@@ -9,10 +9,10 @@ use std::task::Context;
 use std::time::Duration;
 
 use callsoon::net::{ListenOptions, TcpListener, TcpStream};
-use callsoon::{create_task, sleep, yield_now};
+use callsoon::{create_task, sleep};
 
 use crate::support::{
-    CountingWaker, Polls, complete, counted_fds, in_a_loop, looks, loopback, nobody, on_real_time,
+    CountingWaker, complete, counted_fds, in_a_loop, looks, loopback, nobody, on_real_time,
     one_turn, poll_once, reset, stream_and_peer, until,
 };
 
@@ -156,46 +156,6 @@ fn e9_a_read_that_is_dropped_leaves_the_line() {
         peer.write_all(b"x").unwrap();
         stream.read_exact(&mut buffer).await.unwrap();
         assert_eq!(counter.wakes(), 0);
-    });
-}
-
-/// Six hundred clients that nobody has accepted yet.
-async fn burst() -> (TcpListener, Vec<StdStream>) {
-    let listener = TcpListener::bind(loopback()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let clients = (0..600).map(|_| StdStream::connect(address).unwrap());
-    let clients = clients.collect();
-    (listener, clients)
-}
-
-#[test]
-fn e1_a_burst_of_clients_is_accepted_without_losing_one() {
-    in_a_loop(async || {
-        let (listener, clients) = burst().await;
-        let mut peers = Vec::new();
-        for _ in &clients {
-            peers.push(listener.accept().await.unwrap().1);
-        }
-        let addresses = clients.iter().map(|client| client.local_addr().unwrap());
-        assert_eq!(peers, addresses.collect::<Vec<_>>());
-    });
-}
-
-#[test]
-fn e1_accepting_a_burst_lets_other_tasks_run() {
-    in_a_loop(async || {
-        let (listener, clients) = burst().await;
-        let polls = Polls::default();
-        create_task(polls.clone().of(async {
-            loop {
-                yield_now().await;
-            }
-        }));
-        let mut streams = Vec::new();
-        for _ in &clients {
-            streams.push(listener.accept().await.unwrap());
-        }
-        assert!(polls.get() >= 600 / 128, "{} polls", polls.get());
     });
 }
 

@@ -37,7 +37,7 @@ impl Twins {
     pub(crate) fn new(now: u64) -> Self {
         Twins {
             // Close to its end, so that the generation wraps in the test.
-            wheel: Timers::with_capacity(now, 4, u32::MAX - 100),
+            wheel: Timers::new(now, u32::MAX - 100),
             armed: BTreeMap::new(),
             due: BTreeSet::new(),
             known: Vec::new(),

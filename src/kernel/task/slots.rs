@@ -5,6 +5,7 @@
 //! through the slots themselves; it is our own and not the slab crate's, since a spawn and the end of a task come right
 //! after one another so often that moving whole entries through memory was a fifth of their cost.
 
+use std::collections::TryReserveError;
 use std::rc::Rc;
 
 use crate::kernel::task::cell::{Header, Run};
@@ -83,14 +84,19 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(offset: u16, capacity: usize) -> Self {
+    pub(crate) fn new(offset: u16) -> Self {
         Self {
-            slots: Vec::with_capacity(capacity),
+            slots: Vec::new(),
             free: NO_SLOT,
             taken: 0,
             serial: 0,
             offset,
         }
+    }
+
+    /// Makes room for so many tasks at once.
+    pub(crate) fn make_room(&mut self, tasks: usize) -> Result<(), TryReserveError> {
+        self.slots.try_reserve_exact(tasks)
     }
 
     /// The number of the next task, counting from 1.

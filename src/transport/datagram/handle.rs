@@ -58,9 +58,10 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 Ok(_) => return Ok(()),
             }
         }
-        let mut waiting = endpoint.waiting.borrow_mut();
-        waiting.push_back((data.to_vec(), address));
-        drop(waiting);
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(data.len())?;
+        copy.extend_from_slice(data);
+        endpoint.waiting.borrow_mut().push_back((copy, address));
         let size = endpoint.size.get() + data.len() + OVERHEAD;
         endpoint.size.set(size);
         endpoint.look_again_for_writing();

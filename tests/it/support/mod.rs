@@ -1,6 +1,7 @@
 //! What tests share: the audit, loops, traces and probes.
 
 pub(crate) mod audit;
+mod bell;
 mod caught;
 mod evil;
 mod grave;
@@ -22,6 +23,7 @@ mod warnings;
 mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
+pub(crate) use bell::{loop_and_bell, rings};
 pub(crate) use caught::panic_text;
 pub(crate) use evil::{EvilWaker, Touch};
 pub(crate) use grave::forget;
