@@ -20,7 +20,8 @@ use callsoon::net::TcpStream;
 use callsoon::{EventLoop, ExceptionContext, LoopHandle, LoopLocal, TaskRef};
 
 use crate::support::{
-    EvilWaker, Touch, Trace, audited, one_turn, stream_and_peer, virtual_loop, watched,
+    EvilWaker, Touch, Trace, audited, one_turn, stream_and_peer, virtual_loop, wait_until_told,
+    watched,
 };
 
 /// What evil code gets its hands on.
@@ -215,7 +216,14 @@ impl Zoo {
             Kind::Read => {
                 let (stream, mut peer) = (Rc::clone(&self.stream), self.peer.take().unwrap());
                 let read = async move { drop(stream.read(&mut [0]).await) };
-                let complete = move || peer.write_all(b"x").unwrap();
+                let owner = Rc::clone(event_loop);
+                let complete = move || {
+                    peer.write_all(b"x").unwrap();
+                    // A closed one hears nothing any more.
+                    if !owner.is_closed() {
+                        wait_until_told(&owner);
+                    }
+                };
                 (Box::pin(read), Box::new(complete))
             }
         };

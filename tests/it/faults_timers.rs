@@ -11,7 +11,7 @@ use callsoon::{sleep, sleep_until};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, real_loop, thread_id, virtual_loop,
-    wait_until_asleep, watched,
+    wait_until_asleep, wait_until_told, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -281,6 +281,7 @@ fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap());
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        wait_until_told(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         let turns = event_loop.metrics().turns;
         let accepted = event_loop.run_until_complete(async {
