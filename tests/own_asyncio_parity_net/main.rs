@@ -14,7 +14,7 @@ mod flow;
 
 use std::future::Future;
 use std::io::Read as _;
-use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::net::TcpStream as StdStream;
 use std::pin::Pin;
 use std::process::Command;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use callsoon::get_running_loop;
 use callsoon::transport::Transport;
 
-use support::{Recorder, Trace, audited, complete, loopback, std_pair, watched};
+use support::{Recorder, Trace, audited, complete, std_pair, watched};
 
 /// What both sides have in common with the programs below.
 const PRELUDE: &str = include_str!("prelude.py");
@@ -82,12 +82,6 @@ fn read_all(peer: &mut StdStream) -> Vec<u8> {
     let mut all = Vec::new();
     peer.read_to_end(&mut all).unwrap();
     all
-}
-
-/// A port where nobody listens.
-fn free_port() -> u16 {
-    let listener = StdListener::bind(loopback()).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// The traces of all programs, by asyncio; `None` without a Python that is new enough.
