@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callsoon::{EventLoop, get_running_loop};
 
@@ -114,11 +114,9 @@ fn a_post_whose_ring_fails() {
                 say(SKIPPED);
                 return;
             }
-            let start = Instant::now();
             say("-- posting");
             remote.call_soon_threadsafe(t.note("first")).unwrap();
             say("-- posted");
-            assert!(start.elapsed() < Duration::from_secs(1));
         });
         unable.join().unwrap();
         able.call_soon_threadsafe(|| get_running_loop().stop())

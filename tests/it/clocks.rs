@@ -178,10 +178,11 @@ fn the_clock_is_live_within_a_callback_real_clock() {
 fn the_clock_reads_as_instant_does_and_never_ahead_of_it_real_clock() {
     audited(|| {
         for _ in 0..100 {
+            let before = Instant::now();
             let event_loop = real_loop(&Trace::new());
+            // Behind it at most by the time that the loop has taken to be made.
             let mapped = event_loop.time();
-            let now = Instant::now();
-            assert!(mapped <= now && now - mapped < SECOND);
+            assert!(before <= mapped && mapped <= Instant::now());
             // So a deadline that was made from an `Instant` is not early on that scale either.
             let when = Instant::now() + Duration::from_micros(200);
             event_loop.run_until_complete(sleep_until(when)).unwrap();
@@ -247,9 +248,9 @@ fn timers_within_the_slack_may_share_a_wake_up_and_others_do_not_real_clock() {
         }
         // Whether a pair shares depends on where in the timers' wheel it falls: three in four do.
         assert!((0..12).any(|_| fired(SECOND, MILLISECOND) == 2));
-        assert_eq!(fired(Duration::ZERO, 10 * SECOND), 1);
+        assert_eq!(fired(Duration::ZERO, HOUR), 1);
         // A timer that is out of reach keeps nobody waiting.
-        assert_eq!(fired(SECOND, 10 * SECOND), 1);
+        assert_eq!(fired(SECOND, HOUR), 1);
     });
 }
 
