@@ -11,7 +11,6 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
-use std::time::Duration;
 
 use callsoon::stream::{
     ReadError, StreamReader, StreamWriter, open_connection, open_read_pipe, open_unix_connection,
@@ -20,10 +19,10 @@ use callsoon::stream::{
 use callsoon::transport::{DatagramProtocol, DatagramTransport, Protocol, Server, Transport};
 use callsoon::{get_running_loop, to_thread};
 
-use support::{Scratch, Trace, audited, complete, real_loop, until, watched};
+use support::{Scratch, Trace, audited, complete, end_default_executor, real_loop, until, watched};
 
 /// How long a peer may take, in seconds, as its own argument or timeout.
-const PATIENCE: &str = "15";
+const PATIENCE: &str = "120";
 
 /// What every script begins with: a pattern to send, and a run that ends.
 const PREAMBLE: &str = r#"
@@ -57,8 +56,7 @@ fn with<F: Future<Output = ()>>(program: &str, test: impl FnOnce() -> F + Send +
             test().await;
             until(|| get_running_loop().metrics().sources == 0).await;
             // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
+            end_default_executor().await;
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     }));

@@ -7,15 +7,14 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd as _};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
-use std::time::Duration;
 
 use callsoon::stream::{open_read_pipe, open_write_pipe};
 use callsoon::transport::Transport;
 use callsoon::{LoopHandle, create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Scratch, Trace, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
-    panic_text, pipe, turns_in, until,
+    Recorder, Scratch, Trace, complete, counted_fds, end_default_executor, on_real_time,
+    on_virtual_time, one_turn, panic_text, pipe, turns_in, until,
 };
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static) {
@@ -25,8 +24,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             test(handle.clone(), trace.clone()).await;
             until(|| handle.metrics().sources == 0).await;
             // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
+            end_default_executor().await;
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     });

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
-use std::time::Duration;
 
 use callsoon::stream::open_connection;
 use callsoon::transport::Transport;
 use callsoon::{LoopHandle, Task, create_task, get_running_loop, to_thread, yield_now};
 
-use crate::support::{Recorder, Scratch, Trace, complete, on_real_time, until};
+use crate::support::{
+    Recorder, Scratch, Trace, complete, end_default_executor, on_real_time, until,
+};
 
 /// More than any pair of sockets holds.
 const MUCH: usize = 4_000_000;
@@ -22,8 +23,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle, Trace) -> F + Send 
             test(handle.clone(), trace.clone()).await;
             until(|| handle.metrics().sources == 0).await;
             // Its threads hold a descriptor of the loop until they end.
-            let threads = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            threads.await.unwrap();
+            end_default_executor().await;
         });
         assert_eq!(trace.take(), [""; 0], "unexpected");
     });
