@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use callsoon::net::TcpListener;
 use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
-use crate::support::{Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, watched};
+use crate::support::{
+    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_until_told, watched,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -108,6 +110,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
             futures_lite::future::poll_once(&mut accepting).await;
             // There before the loop looks; were the clock to jump first, the timer would come before it.
             let _client = std::net::TcpStream::connect(address).unwrap();
+            wait_until_told(&event_loop);
             accepting.await.unwrap();
             trace.push("accepted");
             callsoon::get_running_loop().time()

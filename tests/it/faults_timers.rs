@@ -193,9 +193,13 @@ fn c1_a_turn_of_any_length_ends_with_the_next_timer() {
             assert_eq!(trace.take().len(), usize::from(delay >= MILLISECOND));
             let event_loop = real_loop(&trace);
             let timer = event_loop.call_later(MILLISECOND, trace.note("timer"));
+            let begun = event_loop.time();
             event_loop.turn(Some(delay)).unwrap();
-            let early = event_loop.time() < timer.when();
-            assert_eq!(trace.take().is_empty(), early && delay < MILLISECOND);
+            // Of a turn that lasts until it is due it is a part, and of no other; some last longer on a busy machine.
+            let ran = !trace.take().is_empty();
+            let end = begun.checked_add(delay);
+            assert!(ran || end.is_some_and(|end| end < timer.when()));
+            assert!(!ran || event_loop.time() >= timer.when());
         }
     }));
 }
