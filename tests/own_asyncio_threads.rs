@@ -230,21 +230,23 @@ await to_thread(other)
             "run_coroutine_threadsafe: cancel while there is something to clean up",
             differs: "asyncio's future is cancelled at once, this one when the coroutine has ended",
             "\
-loop, begun = get_running_loop(), threading.Event()
+loop, begun, told, clean = get_running_loop(), threading.Event(), threading.Event(), asyncio.Event()
 async def careful():
     try:
         begun.set()
         await sleep(1000)
     finally:
-        await sleep(0.05)
+        await until(told.is_set)
         say('clean')
+        clean.set()
 def other():
     future = run_coroutine_threadsafe(careful(), loop)
     begun.wait()
     future.cancel()
     outcome(future)
+    told.set()
 await to_thread(other)
-await sleep(0.2)
+await clean.wait()
 ",
             async |log: Log| {
                 let remote = get_running_loop().remote();

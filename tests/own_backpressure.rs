@@ -46,7 +46,7 @@ fn run(test: impl AsyncFnOnce()) {
     let event_loop = EventLoop::new().unwrap();
     // Ends a run that hangs.
     let handle = event_loop.handle();
-    event_loop.call_later(Duration::from_secs(300), move || handle.stop());
+    event_loop.call_later(Duration::from_secs(3000), move || handle.stop());
     event_loop.run_until_complete(test()).unwrap();
 }
 

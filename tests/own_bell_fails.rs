@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callsoon::get_running_loop;
 
@@ -88,11 +88,9 @@ fn a_post_whose_ring_fails() {
                 say(SKIPPED);
                 return;
             }
-            let start = Instant::now();
             say("-- posting");
             remote.call_soon_threadsafe(t.note("first")).unwrap();
             say("-- posted");
-            assert!(start.elapsed() < Duration::from_secs(1));
         });
         unable.join().unwrap();
         able.call_soon_threadsafe(|| get_running_loop().stop())

@@ -271,7 +271,7 @@ fn h9_a_forked_child_that_drops_the_loop_leaves_its_parent_unharmed() {
             let client = std::net::TcpStream::connect(address).unwrap();
             let handle = event_loop.handle();
             // Until then at the latest the event should have come.
-            event_loop.call_later(Duration::from_secs(5), move || handle.stop());
+            event_loop.call_later(Duration::from_secs(60), move || handle.stop());
             let accepted = event_loop.run_until_complete(&mut accepting);
             assert!(accepted.expect("no event came").unwrap());
             drop(client);

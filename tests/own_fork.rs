@@ -23,6 +23,9 @@ use callsoon::{
 
 use support::{Trace, audited, complete, real_loop, stream_and_peer, until, watched};
 
+/// How long threads are waited for that end at once: what does not is a hang, and a watchdog's affair.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// Forks; the child runs `child` and exits with 0 if it comes to its end, the parent waits for it.
 #[track_caller]
 fn in_a_forked_child(child: impl FnOnce()) {
@@ -87,7 +90,7 @@ fn use_the_parents_loop(handle: &LoopHandle, pool: &ThreadPoolExecutor) {
     let ends = complete(&fresh, async { (inherited.await, by_the_pool.await) });
     assert!(matches!(ends.0, Err(ExecutorError::ShutDown)), "{ends:?}");
     assert!(matches!(ends.1, Err(ExecutorError::ShutDown)), "{ends:?}");
-    assert_eq!(pool.join(Duration::from_secs(5)), Ok(()));
+    assert_eq!(pool.join(LONG), Ok(()));
 }
 
 /// A loop of the child's own, with threads, a child, a signal and sockets.
@@ -151,8 +154,8 @@ fn h9_a_forked_child_cannot_use_its_parents_loop_and_has_no_use_for_it() {
             assert_eq!(output.stdout, b"still here");
         });
         pool.shutdown();
-        pool.join(Duration::from_secs(5)).unwrap();
-        let ended = event_loop.shutdown_default_executor(Duration::from_secs(5));
+        pool.join(LONG).unwrap();
+        let ended = event_loop.shutdown_default_executor(LONG);
         complete(&event_loop, ended).unwrap();
     }));
 }
@@ -190,7 +193,7 @@ fn h9_a_forked_child_that_drops_everything_takes_nothing_from_its_parent() {
         });
         complete(&event_loop, run_in_executor_on(&pool));
         pool.shutdown();
-        pool.join(Duration::from_secs(5)).unwrap();
+        pool.join(LONG).unwrap();
     }));
 }
 
@@ -201,8 +204,9 @@ fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_par
         let remote = event_loop.remote();
         let pool = ThreadPoolExecutor::builder().max_workers(1).build();
         let mut done = remote.run_coroutine_threadsafe(|| async { 6 }).unwrap();
+        let (open, gate) = async_channel::bounded::<()>(1);
         let mut running = remote
-            .run_coroutine_threadsafe(|| sleep(Duration::from_millis(50)))
+            .run_coroutine_threadsafe(|| async move { gate.recv().await.unwrap() })
             .unwrap();
         let mut done_job = event_loop.run_in_executor(Some(&pool), || 7);
         complete(&event_loop, until(|| done.done() && done_job.done()));
@@ -239,6 +243,7 @@ fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_par
             });
         });
         ready.send(()).unwrap();
+        open.send_blocking(()).unwrap();
         complete(&event_loop, async {
             (&mut running).await.unwrap();
             assert_eq!((&mut queued).await.unwrap(), 8);
@@ -248,7 +253,7 @@ fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_par
             assert_eq!((&mut done_job).await.unwrap(), 7);
         });
         pool.shutdown();
-        pool.join(Duration::from_secs(5)).unwrap();
+        pool.join(LONG).unwrap();
     }));
 }
 
@@ -268,7 +273,7 @@ fn forked_in_the_midst_of(busy: fn()) {
                 for _ in 0..300 {
                     in_a_forked_child(|| {
                         // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody handles.
-                        unsafe { libc::alarm(20) };
+                        unsafe { libc::alarm(300) };
                         busy();
                     });
                 }

@@ -248,7 +248,7 @@ fn job() -> io::Result<()> {
         run_in_executor(Some(&pool), || 7).await
     });
     pool.shutdown();
-    pool.join(Duration::from_secs(5)).unwrap();
+    pool.join(Duration::from_secs(3600)).unwrap();
     match ended {
         Ok(seven) => assert_eq!(seven, 7),
         Err(ExecutorError::Io(error)) => return Err(error),

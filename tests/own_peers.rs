@@ -22,7 +22,7 @@ use callsoon::{get_running_loop, to_thread};
 use support::{Scratch, Trace, audited, complete, real_loop, settled, until, watched};
 
 /// How long a peer may take, in seconds, as its own argument or timeout.
-const PATIENCE: &str = "15";
+const PATIENCE: &str = "120";
 
 /// What every script begins with: a pattern to send, and a run that ends.
 const PREAMBLE: &str = r#"

@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, TcpListener as StdListener, TcpStream as StdStream};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callsoon::net::{TcpListener, TcpStream};
 use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor, worker};
@@ -339,7 +339,6 @@ fn until_a_zombie() {
 fn dropped() {
     on_a_loop(async || {
         let (doorman, pool) = (Doorman::new().await, pool_of(1));
-        let begun = Instant::now();
         let waits = {
             let pool = pool.clone();
             create_task(async move { pool.run(&ADD, (1, 2)).await })
@@ -352,8 +351,8 @@ fn dropped() {
         let held = or(ends, doorman.knocks()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        // Only now would the job have ended by itself.
         drop(held);
-        assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(
             pool.started(),
             2,

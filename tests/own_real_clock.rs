@@ -1,8 +1,14 @@
 //! A process of its own, because it measures the real clock and wants no other test beside it.
 
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
+#[path = "it/support/mod.rs"]
+mod support;
+
 use std::time::{Duration, Instant};
 
 use callsoon::{EventLoop, sleep};
+
+use support::own_cpu_time;
 
 /// Delays from 1 to 999 µs, in an order that repeats none soon.
 fn delays(count: u64) -> impl Iterator<Item = Duration> {
@@ -47,7 +53,9 @@ fn c2_ten_thousand_sleeps_at_once_are_never_early_and_share_their_waits() {
     });
     ended.unwrap();
     let looks = event_loop.metrics().looks;
-    assert!(looks <= 2_000, "{looks} looks for 10,000 sleeps");
+    // While there is work the loop looks every 25 microseconds, which on a slow machine is the larger part.
+    let most = 2_000.max(1_000 + own_cpu_time().as_micros() as u64 / 25);
+    assert!(looks <= most, "{looks} looks for 10,000 sleeps");
 }
 
 #[test]

@@ -86,6 +86,8 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             };
             let (stream, peer) = stream_and_peer();
             reset(peer);
+            // The reset has come.
+            stream.readable().await.unwrap();
             for _ in 0..3 {
                 broken(stream.write(b"x").await.unwrap_err());
                 broken(stream.try_write(b"x").unwrap_err());
@@ -95,8 +97,9 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             stream.shutdown(Shutdown::Write).unwrap();
             broken(stream.write(b"x").await.unwrap_err());
             let (stream, peer) = stream_and_peer();
-            let (_reader, writer) = stream.into_split();
+            let (reader, writer) = stream.into_split();
             reset(peer);
+            reader.stream().readable().await.unwrap();
             // The shutdown in the half's destructor meets a connection that is gone.
             drop(writer);
             for vectored in [false, true] {

@@ -14,7 +14,7 @@ use callsoon::EventLoop;
 use callsoon::net::TcpListener;
 
 use strace::{injected, under_strace};
-use support::{audited, complete, loopback, watched};
+use support::{audited, complete, loopback, wait_until_queued, watched};
 
 fn a_server_that_loses_nobody() {
     audited(watched(|| {
@@ -22,8 +22,12 @@ fn a_server_that_loses_nobody() {
         complete(&event_loop, async {
             let listener = TcpListener::bind(loopback()).await.unwrap();
             let address = listener.local_addr().unwrap();
-            let clients: Vec<_> = (0..100)
-                .map(|_| StdStream::connect(address).unwrap())
+            let clients: Vec<_> = (1..=100)
+                .map(|queued| {
+                    let client = StdStream::connect(address).unwrap();
+                    wait_until_queued(&listener, queued);
+                    client
+                })
                 .collect();
             for client in &clients {
                 let (_, peer) = listener.accept().await.unwrap();

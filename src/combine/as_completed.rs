@@ -17,7 +17,8 @@ use crate::kernel::task::handle::Task;
 ///
 /// ```
 /// use std::time::Duration;
-/// callsoon::run(async {
+/// let builder = callsoon::EventLoop::builder().clock(callsoon::Clock::Virtual);
+/// builder.build()?.run_until_complete(async {
 ///     let tasks = [30, 10, 20].map(|ms| callsoon::create_task(callsoon::sleep_with(Duration::from_millis(ms), ms)));
 ///     let mut ended = callsoon::as_completed(tasks);
 ///     let mut order = vec![];
@@ -26,6 +27,7 @@ use crate::kernel::task::handle::Task;
 ///     }
 ///     assert_eq!(order, [10, 20, 30]);
 /// }).unwrap();
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
     let tasks: Vec<_> = tasks.into_iter().collect();

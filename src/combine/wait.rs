@@ -55,9 +55,10 @@ pub enum ReturnWhen {
 ///
 /// ```
 /// use std::time::Duration;
-/// use callsoon::{ReturnWhen, create_task, sleep_with, wait};
+/// use callsoon::{Clock, EventLoop, ReturnWhen, create_task, sleep_with, wait};
 ///
-/// callsoon::run(async {
+/// let event_loop = EventLoop::builder().clock(Clock::Virtual).build()?;
+/// event_loop.run_until_complete(async {
 ///     let mut tasks: Vec<_> = [2, 1, 60_000]
 ///         .map(|ms| create_task(sleep_with(Duration::from_millis(ms), ms)))
 ///         .into();
@@ -67,6 +68,7 @@ pub enum ReturnWhen {
 ///         assert_eq!(task.await.unwrap(), ms);
 ///     }
 /// }).unwrap();
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn wait<T: 'static>(
     tasks: &mut Vec<Task<T>>,

@@ -55,7 +55,8 @@ pub fn interleave(addresses: Vec<SocketAddr>, first: usize) -> Vec<SocketAddr> {
 ///
 /// ```
 /// use std::time::Duration;
-/// callsoon::run(async {
+/// let builder = callsoon::EventLoop::builder().clock(callsoon::Clock::Virtual);
+/// builder.build()?.run_until_complete(async {
 ///     let attempt = |takes: u64, result: Result<&'static str, &'static str>| async move {
 ///         callsoon::sleep(Duration::from_millis(takes)).await;
 ///         result
@@ -64,6 +65,7 @@ pub fn interleave(addresses: Vec<SocketAddr>, first: usize) -> Vec<SocketAddr> {
 ///     let winner = callsoon::net::staggered_race(attempts, Some(Duration::from_millis(5))).await;
 ///     assert_eq!(winner, Ok((2, "quick")));
 /// }).unwrap();
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn staggered_race<T, E, F>(
     attempts: impl IntoIterator<Item = F>,

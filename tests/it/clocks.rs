@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use callsoon::net::TcpListener;
 use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
-use crate::support::{Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, watched};
+use crate::support::{
+    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_until_told, watched,
+};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -106,6 +108,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
             futures_lite::future::poll_once(&mut accepting).await;
             // There before the loop looks; were the clock to jump first, the timer would come before it.
             let _client = std::net::TcpStream::connect(address).unwrap();
+            wait_until_told(&event_loop);
             accepting.await.unwrap();
             trace.push("accepted");
             callsoon::get_running_loop().time()
@@ -176,10 +179,11 @@ fn the_clock_is_live_within_a_callback_real_clock() {
 fn the_clock_reads_as_instant_does_and_never_ahead_of_it_real_clock() {
     audited(|| {
         for _ in 0..100 {
+            let before = Instant::now();
             let event_loop = real_loop(&Trace::new());
+            // Behind it at most by the time that the loop has taken to be made.
             let mapped = event_loop.time();
-            let now = Instant::now();
-            assert!(mapped <= now && now - mapped < SECOND);
+            assert!(before <= mapped && mapped <= Instant::now());
             // So a deadline that was made from an `Instant` is not early on that scale either.
             let when = Instant::now() + Duration::from_micros(200);
             event_loop.run_until_complete(sleep_until(when)).unwrap();
@@ -245,9 +249,9 @@ fn timers_within_the_slack_may_share_a_wake_up_and_others_do_not_real_clock() {
         }
         // Whether a pair shares depends on where in the timers' wheel it falls: three in four do.
         assert!((0..12).any(|_| fired(SECOND, MILLISECOND) == 2));
-        assert_eq!(fired(Duration::ZERO, 10 * SECOND), 1);
+        assert_eq!(fired(Duration::ZERO, HOUR), 1);
         // A timer that is out of reach keeps nobody waiting.
-        assert_eq!(fired(SECOND, 10 * SECOND), 1);
+        assert_eq!(fired(SECOND, HOUR), 1);
     });
 }
 

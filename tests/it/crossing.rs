@@ -13,7 +13,9 @@ use callsoon::{
     get_running_loop, run_in_executor, sleep, timeout, to_thread, wrap_future, yield_now,
 };
 
-use crate::support::{Trace, audited, complete, on_real_time, panic_text, real_loop, watched};
+use crate::support::{
+    Trace, audited, complete, end_default_executor, on_real_time, panic_text, real_loop, watched,
+};
 
 static USER: ContextVar<String> = ContextVar::new("user").crossing();
 static HOME: ContextVar<&str> = ContextVar::with_default("home", || "nowhere");
@@ -24,8 +26,7 @@ fn on_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
     on_real_time(move |trace, event_loop| {
         complete(&event_loop, async {
             test().await;
-            let ended = get_running_loop().shutdown_default_executor(Duration::from_secs(5));
-            ended.await.unwrap();
+            end_default_executor().await;
         });
         assert_eq!(trace.take(), [""; 0]);
     });
@@ -200,14 +201,16 @@ fn a_coroutine_ends_with_the_task_that_awaits_it_wrapped() {
             }
         }
         // Unwrapped, it goes on.
+        let (open, gate) = async_channel::bounded::<()>(1);
         let there = remote
-            .run_coroutine_threadsafe(|| async {
-                sleep(Duration::from_millis(20)).await;
+            .run_coroutine_threadsafe(|| async move {
+                gate.recv().await.unwrap();
                 7
             })
             .unwrap();
         let soon = timeout(Duration::from_millis(1), there.clone()).await;
         assert!(soon.is_err());
+        open.send(()).await.unwrap();
         assert_eq!(there.await.unwrap(), 7);
     });
 }

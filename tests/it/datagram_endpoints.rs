@@ -127,9 +127,10 @@ fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
-            let gone = StdSocket::bind(loopback()).unwrap();
-            let address = gone.local_addr().unwrap();
-            drop(gone);
+            // It hears itself alone, and holds the port.
+            let peer = StdSocket::bind(loopback()).unwrap();
+            let address = peer.local_addr().unwrap();
+            peer.connect(address).unwrap();
             let recorder = Recorder::new(&t);
             let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
             let (transport, _) = endpoint.remote_addr(address).await.unwrap();
@@ -139,9 +140,8 @@ fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
             // Too long for the protocol: said at once, and the endpoint lives.
             transport.sendto(&[0; 70_000], None).unwrap();
             assert_eq!(t.take().len(), 1);
-            let peer = StdSocket::bind(address).unwrap();
-            peer.send_to(b"here now", transport.local_addr().unwrap())
-                .unwrap();
+            peer.connect(transport.local_addr().unwrap()).unwrap();
+            peer.send(b"here now").unwrap();
             assert_eq!(until(&t, 1).await, ["here now"]);
             transport.abort();
             assert_eq!(until(&t, 1).await, ["lost None"]);

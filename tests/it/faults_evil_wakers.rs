@@ -20,7 +20,8 @@ use callsoon::net::TcpStream;
 use callsoon::{EventLoop, ExceptionContext, LoopHandle, LoopLocal, TaskRef};
 
 use crate::support::{
-    EvilWaker, Touch, Trace, audited, one_turn, stream_and_peer, virtual_loop, watched,
+    EvilWaker, Touch, Trace, audited, one_turn, readable_within, stream_and_peer, virtual_loop,
+    watched,
 };
 
 /// What evil code gets its hands on.
@@ -215,7 +216,11 @@ impl Zoo {
             Kind::Read => {
                 let (stream, mut peer) = (Rc::clone(&self.stream), self.peer.take().unwrap());
                 let read = async move { drop(stream.read(&mut [0]).await) };
-                let complete = move || peer.write_all(b"x").unwrap();
+                let near = Rc::clone(&self.stream);
+                let complete = move || {
+                    peer.write_all(b"x").unwrap();
+                    assert!(readable_within(&*near, Duration::from_secs(60)));
+                };
                 (Box::pin(read), Box::new(complete))
             }
         };

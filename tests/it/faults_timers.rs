@@ -11,7 +11,7 @@ use callsoon::{sleep, sleep_until};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, real_loop, thread_id, virtual_loop,
-    wait_until_asleep, watched,
+    wait_until_asleep, wait_until_told, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -193,9 +193,13 @@ fn c1_a_turn_of_any_length_ends_with_the_next_timer() {
             assert_eq!(trace.take().len(), usize::from(delay >= MILLISECOND));
             let event_loop = real_loop(&trace);
             let timer = event_loop.call_later(MILLISECOND, trace.note("timer"));
+            let begun = event_loop.time();
             event_loop.turn(Some(delay)).unwrap();
-            let early = event_loop.time() < timer.when();
-            assert_eq!(trace.take().is_empty(), early && delay < MILLISECOND);
+            // Of a turn that lasts until it is due it is a part, and of no other; some last longer on a busy machine.
+            let ran = !trace.take().is_empty();
+            let end = begun.checked_add(delay);
+            assert!(ran || end.is_some_and(|end| end < timer.when()));
+            assert!(!ran || event_loop.time() >= timer.when());
         }
     }));
 }
@@ -281,6 +285,7 @@ fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        wait_until_told(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         let turns = event_loop.metrics().turns;
         let accepted = event_loop.run_until_complete(async {

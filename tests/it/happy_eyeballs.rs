@@ -10,7 +10,9 @@ use callsoon::net::{ConnectError, ConnectOptions, TcpListener, TcpStream};
 use callsoon::net::{interleave, staggered_race};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep};
 
-use crate::support::{DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, until};
+use crate::support::{
+    DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, refusing, until,
+};
 
 /// The delay of all races here.
 const DELAY: Duration = Duration::from_millis(250);
@@ -212,9 +214,7 @@ fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed
     in_a_loop(async || {
         let listener = TcpListener::bind(loopback()).await.unwrap();
         let good = listener.local_addr().unwrap();
-        let refused = TcpListener::bind(loopback()).await.unwrap();
-        let gone = refused.local_addr().unwrap();
-        drop(refused);
+        let (_nobody, gone) = refusing();
         let open = counted_fds();
         let client = TcpStream::connect(vec![gone, good]).await.unwrap();
         assert_eq!(client.peer_addr().unwrap(), good);
@@ -227,11 +227,8 @@ fn a_connection_goes_to_the_first_address_that_answers_and_the_others_are_closed
 #[test]
 fn one_error_is_itself_and_several_come_together() {
     in_a_loop(async || {
-        let mut gone = Vec::new();
-        for _ in 0..2 {
-            let listener = TcpListener::bind(loopback()).await.unwrap();
-            gone.push(listener.local_addr().unwrap());
-        }
+        let nobody = [refusing(), refusing()];
+        let gone = nobody.each_ref().map(|(_, address)| *address);
         let open = counted_fds();
         // All of one text: one of them.
         let error = TcpStream::connect(&gone[..]).await.unwrap_err();

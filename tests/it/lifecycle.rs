@@ -13,7 +13,7 @@ use callsoon::{
 };
 
 use crate::support::{
-    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
+    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop, wait_until_told,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -104,6 +104,7 @@ fn one_turn_runs_ready_callbacks_then_io_then_due_timers() {
         // All three are there before the turn; the timer came first and the event second.
         event_loop.call_at(event_loop.time(), trace.note("timer"));
         let client = std::net::TcpStream::connect(address).unwrap();
+        wait_until_told(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         one_turn(&event_loop);
         trace.expect(["callback", "event", "timer"]);

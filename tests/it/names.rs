@@ -11,7 +11,8 @@ use callsoon::{LoopHandle, create_task, get_running_loop, open_connection, sleep
 use socket2::{Domain, Socket, Type};
 
 use crate::support::{
-    Recorder, Trace, complete, counted_fds, loopback, on_real_time, settled, until,
+    Recorder, Trace, complete, counted_fds, loopback, on_real_time, refusing, refusing_at, settled,
+    until, wait_until_queued,
 };
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -68,7 +69,7 @@ fn ports(server: &Server) -> Vec<SocketAddr> {
 #[test]
 fn a_connection_is_made_to_a_host_and_a_port() {
     run(|event_loop| async move {
-        let listener = TcpListener::bind(loopback()).unwrap();
+        let (_nobody, listener) = port_of_one();
         let address = listener.local_addr().unwrap();
         let port = address.port();
         // Nobody listens on the first address, so the second is it.
@@ -88,6 +89,16 @@ fn a_connection_is_made_to_a_host_and_a_port() {
             .unwrap();
         assert_eq!(writer.peername().unwrap().internet(), Some(address));
     });
+}
+
+/// A port where nobody listens in IPv6, for as long as the first socket lives, and somebody in IPv4.
+fn port_of_one() -> (Socket, TcpListener) {
+    loop {
+        let (nobody, address) = refusing_at((V6, 0).into());
+        if let Ok(four) = TcpListener::bind((V4, address.port())) {
+            return (nobody, four);
+        }
+    }
 }
 
 /// A port that has a listener in either family: what is free in one may be taken in the other, so ports are gone through.
@@ -130,19 +141,14 @@ fn a_family_or_a_local_address_chooses_among_the_addresses() {
     });
 }
 
-/// A socket on this address whose backlog is full, so that the next to come is not answered; and those who fill it.
-fn deaf(address: SocketAddr) -> (Socket, Vec<Socket>) {
+/// A socket on this address whose backlog is full, so that the next to come is not answered; and the one who fills it.
+fn deaf(address: SocketAddr) -> (Socket, StdStream) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&address.into()).unwrap();
     socket.listen(0).unwrap();
-    let mut crowd = Vec::new();
-    for _ in 0..3 {
-        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        client.set_nonblocking(true).unwrap();
-        let _ = client.connect(&address.into());
-        crowd.push(client);
-    }
-    (socket, crowd)
+    let client = StdStream::connect(address).unwrap();
+    wait_until_queued(&socket, 1);
+    (socket, client)
 }
 
 #[test]
@@ -189,7 +195,9 @@ fn e2_a_connection_by_name_that_is_given_up_leaves_nothing() {
 #[test]
 fn of_several_failures_all_are_kept() {
     run(|event_loop| async move {
-        let free = TcpListener::bind(loopback()).unwrap().local_addr().unwrap();
+        let (_four, free) = refusing();
+        // Who holds the port in the other family is asked, too; whoever else has it there does not listen.
+        let _six = refusing_at((V6, free.port()).into());
         let targets = vec![free, "255.255.255.255:9".parse().unwrap()];
         let error = event_loop
             .create_connection(|| Idle, targets.clone())
@@ -323,7 +331,7 @@ fn a_stream_server_and_its_client_meet_by_name() {
 fn a_protocol_hears_nothing_of_attempts_that_failed() {
     run(|event_loop| async move {
         let trace = Trace::new();
-        let listener = TcpListener::bind(loopback()).unwrap();
+        let (_nobody, listener) = port_of_one();
         let port = listener.local_addr().unwrap().port();
         let recorder = Recorder::new(&trace);
         let (_, recorder): (_, Rc<Recorder>) = event_loop

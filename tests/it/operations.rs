@@ -10,14 +10,13 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
 
 use callsoon::net::{TcpListener, TcpStream, UdpSocket};
 use callsoon::transport::{DatagramProtocol, Protocol};
 use callsoon::{LoopHandle, get_running_loop, yield_now};
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Scratch, counted_fds, loopback};
+use crate::support::{Patience, Scratch, counted_fds, loopback};
 
 /// An operation, ready to be polled.
 pub(crate) type Operation = Pin<Box<dyn Future<Output = io::Result<()>>>>;
@@ -75,11 +74,10 @@ pub(crate) async fn settle(name: &str, before: Holdings) {
 }
 
 async fn settle_until(name: &str, before: Holdings, is_so: impl Fn(Holdings) -> bool) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let mut patience = Patience::new();
     while !is_so(holdings()) {
-        let late = Instant::now() > patience;
         assert!(
-            !late,
+            patience.lets_others_run(),
             "{name} leaves {:?} instead of {before:?}",
             holdings()
         );

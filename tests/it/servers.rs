@@ -1,6 +1,6 @@
 //! Servers: what they listen on, how they end, and whom they outlive.
 
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as StdStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -10,7 +10,9 @@ use std::time::Duration;
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
-use crate::support::{Recorder, Trace, Waiting, complete, loopback, nobody, on_real_time, until};
+use crate::support::{
+    Recorder, Trace, Waiting, complete, loopback, on_real_time, on_virtual_time, until,
+};
 
 struct Echo;
 
@@ -42,7 +44,7 @@ fn connect(server: &Server) -> StdStream {
 }
 
 /// Sends a byte and waits for its echo while the loop turns.
-async fn ask(client: &mut StdStream) {
+async fn ask(client: &mut (impl Read + Write)) {
     client.write_all(b"?").unwrap();
     loop {
         match client.read(&mut [0; 1]) {
@@ -53,7 +55,7 @@ async fn ask(client: &mut StdStream) {
     }
 }
 
-async fn is_at_end(client: &mut StdStream) -> bool {
+async fn is_at_end(client: &mut impl Read) -> bool {
     loop {
         match client.read(&mut [0; 1]) {
             Ok(count) => return count == 0,
@@ -133,20 +135,36 @@ fn close_clients_sends_what_is_buffered_and_abort_clients_does_not_wait() {
 
 #[test]
 fn shutdown_waits_for_clients_until_its_deadline_and_aborts_the_rest() {
-    run(|_| async {
-        let server = echo_server().await;
-        let (mut stays, mut goes) = (connect(&server), connect(&server));
-        ask(&mut stays).await;
-        ask(&mut goes).await;
-        get_running_loop().call_later(Duration::from_millis(5), move || drop(goes));
-        assert_eq!(server.shutdown(Duration::from_millis(50)).await, 1);
-        assert!(is_at_end(&mut stays).await);
+    // On the virtual clock, and over Unix sockets, which tell of an end at once: who has gone before the deadline has gone.
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let path = SocketPath::new("shutdown");
+            let serve = || get_running_loop().create_unix_server(|| Echo, &path.0);
+            let connect = || {
+                let client = UnixStream::connect(&path.0).unwrap();
+                client.set_nonblocking(true).unwrap();
+                client
+            };
+            let server = serve().await.unwrap();
+            let (mut stays, mut goes) = (connect(), connect());
+            ask(&mut stays).await;
+            ask(&mut goes).await;
+            let start = get_running_loop().time();
+            get_running_loop().call_later(Duration::from_millis(5), move || drop(goes));
+            assert_eq!(server.shutdown(Duration::from_millis(50)).await, 1);
+            assert_eq!(get_running_loop().time() - start, Duration::from_millis(50));
+            assert!(is_at_end(&mut stays).await);
 
-        let server = echo_server().await;
-        let mut goes = connect(&server);
-        ask(&mut goes).await;
-        get_running_loop().call_later(Duration::from_millis(5), move || drop(goes));
-        assert_eq!(server.shutdown(Duration::from_secs(60)).await, 0);
+            let server = serve().await.unwrap();
+            let mut goes = connect();
+            ask(&mut goes).await;
+            let start = get_running_loop().time();
+            get_running_loop().call_later(Duration::from_millis(5), move || drop(goes));
+            assert_eq!(server.shutdown(Duration::from_secs(10)).await, 0);
+            assert_eq!(get_running_loop().time() - start, Duration::from_millis(5));
+        });
+        assert_eq!(event_loop.metrics().sources, 0, "a source is left");
+        trace.expect([]);
     });
 }
 
@@ -250,7 +268,11 @@ fn an_address_in_use_is_named_and_nothing_stays_bound() {
     run(|_| async {
         let event_loop = get_running_loop();
         let taken = std::net::TcpListener::bind(loopback()).unwrap();
-        let free = nobody();
+        // Nobody gets its port from the system again so soon.
+        let free = std::net::TcpListener::bind(loopback())
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let addresses = [free, taken.local_addr().unwrap()];
         let error = event_loop
             .create_server(|| Echo, addresses)

@@ -14,7 +14,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
     Trace, Waiting, audited, complete, counted_fds, in_a_loop, looks, loopback, on_real_time,
-    real_loop, turns_in, watched,
+    real_loop, refusing, turns_in, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -160,10 +160,12 @@ fn a_client_connects_and_is_accepted() {
 fn e2_a_refused_connection_is_an_error_and_leaves_nothing_registered() {
     in_a_loop(async || {
         let handle = get_running_loop();
-        let (gone, address) = listening(1);
-        drop(gone);
+        let (_nobody, address) = refusing();
         let client = client();
-        let error = handle.sock_connect(&client, &address).await.unwrap_err();
+        let error = handle
+            .sock_connect(&client, &address.into())
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         assert_eq!(handle.metrics().sources, 0);
     });

@@ -15,7 +15,7 @@ use callsoon::{EventLoop, Task, create_task, yield_now};
 
 use crate::support::{
     CountingWaker, audited, complete, counted_fds, fill, in_a_loop, loopback, on_real_time,
-    std_pair, stream_and_peer, stream_pair, watched,
+    refusing, std_pair, stream_and_peer, stream_pair, watched,
 };
 
 /// More than any socket buffer takes, so that both sides have to wait for each other.
@@ -449,10 +449,21 @@ fn a_second_listener_on_the_same_port_needs_reuse_port_on_both() {
 #[test]
 fn ipv6_works_and_takes_no_ipv4_clients() {
     in_a_loop(async || {
-        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let Ok(listener) = TcpListener::bind(any).await else {
+        let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        if TcpListener::bind(any(0)).await.is_err() {
             eprintln!("skipped: this system has no IPv6");
             return;
+        }
+        // Nobody else has the port in IPv4, where nobody listens. Somebody may have it in IPv6, but not everybody.
+        let mut nobody = Vec::new();
+        let listener = loop {
+            nobody.push(refusing());
+            let (_, address) = nobody.last().unwrap();
+            let bound = TcpListener::bind(any(address.port())).await;
+            assert!(bound.is_ok() || nobody.len() < 20, "it takes IPv4's port");
+            if let Ok(listener) = bound {
+                break listener;
+            }
         };
         let port = listener.local_addr().unwrap().port();
         let client = TcpStream::connect((Ipv6Addr::LOCALHOST, port))

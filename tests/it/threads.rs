@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use callsoon::{EventLoop, LoopClosed, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    SharedTrace, Trace, audited, complete, cpu_time, on_real_time, on_virtual_time, one_turn,
-    real_loop, thread_id, virtual_loop, voluntary_switches, wait_until_asleep, watched,
+    Patience, SharedTrace, Trace, audited, complete, cpu_time, on_real_time, on_virtual_time,
+    one_turn, real_loop, thread_id, virtual_loop, voluntary_switches, wait_until_asleep, watched,
 };
 
 #[test]
@@ -483,9 +483,14 @@ fn an_idle_loop_makes_no_system_call_and_uses_no_cpu() {
         let turns = event_loop.metrics().turns;
         let (remote, sleeper) = (event_loop.remote(), thread_id());
         let (running, runs) = mpsc::channel();
-        event_loop.call_soon(move || running.send(()).unwrap());
+        event_loop.call_soon(move || running.send(voluntary_switches(sleeper)).unwrap());
         let observer = thread::spawn(move || {
-            runs.recv().unwrap();
+            let awake = runs.recv().unwrap();
+            // A thread is marked as asleep a moment before it gives the processor up.
+            let mut patience = Patience::new();
+            while voluntary_switches(sleeper) == awake {
+                assert!(patience.lets_others_run(), "it does not fall asleep");
+            }
             wait_until_asleep(sleeper);
             let before = (voluntary_switches(sleeper), cpu_time(sleeper));
             // Nothing is waited for here but time: it is what is measured.

@@ -8,8 +8,8 @@ use callsoon::transport::Transport;
 use callsoon::{get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, audited, complete, counted_fds, loopback, nobody, on_real_time, real_loop,
-    recorded, reset, std_pair, until, warnings_of, watched,
+    Recorder, Trace, audited, complete, counted_fds, loopback, on_real_time, real_loop, recorded,
+    refusing, reset, std_pair, until, warnings_of, watched,
 };
 
 /// Runs `fault` on a fresh connection and gives the trace once the connection is lost.
@@ -179,7 +179,7 @@ fn e2_a_refused_connection_leaves_nothing_and_makes_no_protocol() {
     on_real_time(|_, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
-            let nobody = nobody();
+            let (_socket, nobody) = refusing();
             let before = counted_fds();
             let made = Rc::new(Cell::new(false));
             let flag = made.clone();
@@ -216,7 +216,7 @@ fn the_second_address_is_tried_when_the_first_refuses() {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, async {
             let event_loop = get_running_loop();
-            let nobody = nobody();
+            let (_socket, nobody) = refusing();
             let listener = std::net::TcpListener::bind(loopback()).unwrap();
             let somebody = listener.local_addr().unwrap();
             let recorder = Recorder::new(&trace);

@@ -16,6 +16,15 @@ async fn bound() -> UdpSocket {
     UdpSocket::bind(loopback()).await.unwrap()
 }
 
+/// An address where nobody hears what is sent, and the sender is told so. Nobody else gets the port from the system: a
+/// socket has it, which listens to itself alone until it is connected to somebody else.
+fn deaf() -> (StdSocket, SocketAddr) {
+    let socket = StdSocket::bind(loopback()).unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.connect(address).unwrap();
+    (socket, address)
+}
+
 /// Two sockets that are connected to each other.
 async fn connected() -> (UdpSocket, UdpSocket) {
     let (one, other) = (bound().await, bound().await);
@@ -106,19 +115,16 @@ fn e7_a_message_too_long_for_the_protocol_is_an_error_and_the_socket_lives() {
 #[test]
 fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
     in_a_loop(async || {
-        let (socket, gone) = (bound().await, bound().await);
-        let address = gone.local_addr().unwrap();
-        drop(gone);
+        let (socket, (nobody, address)) = (bound().await, deaf());
         socket.connect(address).await.unwrap();
         socket.send(b"anybody?").await.unwrap();
         let error = socket.recv(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-        let peer = UdpSocket::bind(address).await.unwrap();
+        nobody.connect(socket.local_addr().unwrap()).unwrap();
+        let peer = UdpSocket::from_std(nobody).unwrap();
         socket.send(b"now?").await.unwrap();
         assert_eq!(peer.recv(&mut [0; 8]).await.unwrap(), 4);
-        peer.send_to(b"yes", socket.local_addr().unwrap())
-            .await
-            .unwrap();
+        peer.send(b"yes").await.unwrap();
         assert_eq!(socket.recv(&mut [0; 8]).await.unwrap(), 3);
     });
 }
@@ -128,7 +134,7 @@ fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
     on_real_time(|_, event_loop| {
         let socket = complete(&event_loop, async {
             let socket = bound().await;
-            let gone = bound().await.local_addr().unwrap();
+            let (_nobody, gone) = deaf();
             socket.connect(gone).await.unwrap();
             socket.send(b"anybody?").await.unwrap();
             let error = socket.recv(&mut [0; 8]).await.unwrap_err();
@@ -217,7 +223,8 @@ fn broadcast_must_be_allowed_first() {
         let socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
             .await
             .unwrap();
-        let everybody = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+        // Of the loopback network, which every machine has.
+        let everybody = SocketAddr::from(([127, 255, 255, 255], 9));
         let error = socket.send_to(b"x", everybody).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(!socket.broadcast().unwrap());

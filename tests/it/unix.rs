@@ -5,14 +5,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use callsoon::net::{ListenOptions, UnixDatagram, UnixListener, UnixStream};
 use callsoon::{create_task, sleep, yield_now};
 
 use crate::support::{
-    Trace, audited, complete, counted_fds, in_a_loop, on_real_time, real_loop, turns_in, watched,
+    Trace, at_a_new_path, audited, complete, counted_fds, in_a_loop, on_real_time, real_loop,
+    turns_in, watched,
 };
 
 /// A folder of the test's own, which goes with it.
@@ -20,11 +20,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let name = format!("callsoon-unix-{}-{serial}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
+        let (path, ()) = at_a_new_path("unix", |path| std::fs::create_dir(path));
         Self(path)
     }
 

@@ -11,8 +11,8 @@ use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use socket2::{Domain, Socket, Type};
 
 use super::asyncio::{Program, program, python_bool};
-use super::support::{Recorder, Trace, loopback, pipe, reset, std_pair, until};
-use super::{free_port, text};
+use super::support::{Recorder, Trace, loopback, pipe, refusing, reset, std_pair, until};
+use super::text;
 
 pub(crate) fn programs() -> Vec<Program<Trace>> {
     let mut all = of_servers();
@@ -174,24 +174,24 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 "#,
             async |trace: Trace| {
                 let made = Rc::new(Cell::new(0));
-                let connect = |ports: Vec<u16>| {
+                let connect = |addresses: Vec<SocketAddr>| {
                     let (said, made) = (trace.clone(), Rc::clone(&made));
                     let factory = move || {
                         made.set(made.get() + 1);
                         Recorder::new(&said)
                     };
-                    let addresses: Vec<_> = ports.into_iter().map(at).collect();
                     get_running_loop().create_connection(factory, addresses)
                 };
-                for ports in [vec![free_port()], vec![free_port(), free_port()]] {
-                    let error = connect(ports).await.err().unwrap();
+                let nobody = [refusing(), refusing()];
+                let [one, two] = nobody.each_ref().map(|(_, address)| *address);
+                for addresses in [vec![one], vec![one, two]] {
+                    let error = connect(addresses).await.err().unwrap();
                     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
                     trace.push(format!("refused {}", made.get()));
                 }
                 let listener = std::net::TcpListener::bind(loopback()).unwrap();
                 let address = listener.local_addr().unwrap();
-                let ports = vec![free_port(), address.port(), free_port()];
-                let (transport, recorder) = connect(ports).await.unwrap();
+                let (transport, recorder) = connect(vec![one, address, two]).await.unwrap();
                 let same = transport.peername().unwrap().internet() == Some(address);
                 trace.push(format!("{} {}", python_bool(same), made.get()));
                 transport.close();
@@ -429,8 +429,10 @@ with socket.socket() as lost:
                 trace.push(format!("{} {end}", text(&heard[..count])));
                 let lost = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
                 lost.set_nonblocking(true).unwrap();
-                let address = at(free_port()).into();
-                let error = event_loop.sock_connect(&lost, &address).await.unwrap_err();
+                let (_nobody, address) = refusing();
+                let address = address.into();
+                let connecting = event_loop.sock_connect(&lost, &address);
+                let error = connecting.await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
                 trace.push("refused");
             }

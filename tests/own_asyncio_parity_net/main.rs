@@ -19,7 +19,7 @@ use std::net::TcpStream as StdStream;
 use std::sync::{Arc, Mutex};
 
 use asyncio::{Program, compare};
-use support::{Trace, audited, complete, nobody, watched};
+use support::{Trace, audited, complete, watched};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -29,11 +29,6 @@ fn read_all(peer: &mut StdStream) -> Vec<u8> {
     let mut all = Vec::new();
     peer.read_to_end(&mut all).unwrap();
     all
-}
-
-/// A port where nobody listens.
-fn free_port() -> u16 {
-    nobody().port()
 }
 
 fn by_callsoon(program: &Program<Trace>) -> Vec<String> {

@@ -19,9 +19,12 @@ def reset(peer):
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
 
+# A port where nobody listens, and which nobody gets from the system: it is taken.
+taken = []
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    taken.append(socket.socket())
+    taken[-1].bind(("127.0.0.1", 0))
+    return taken[-1].getsockname()[1]
 
 def read_all(peer):
     data = b""

@@ -279,11 +279,12 @@ fn a_virtual_clock_waits_for_a_signal_where_it_has_no_deadline() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         let sleeper = thread_id();
+        // It is listened for before it can come: a thread may sleep for a moment anywhere.
+        let mut stream = event_loop.signal(SIGUSR1).unwrap();
         let sender = thread::spawn(move || {
             wait_until_asleep(sleeper);
             kill(SIGUSR1);
         });
-        let mut stream = event_loop.signal(SIGUSR1).unwrap();
         let before = event_loop.time();
         event_loop
             .run_until_complete(stream.recv())

@@ -30,14 +30,16 @@ pub(crate) use grave::forget;
 pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
-    cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep, wait_until_gone,
+    cpu_time, own_cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
+    wait_until_gone, wait_until_told,
 };
 pub(crate) use recorder::{Recorder, looks, recorded, until};
-pub(crate) use scratch::Scratch;
+pub(crate) use scratch::{Scratch, at_a_new_path};
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
-    Polls, fill, loopback, nobody, poll_once, reset, std_pair, stream_and_peer, stream_pair,
+    Polls, fill, loopback, poll_once, refusing, refusing_at, reset, std_pair, stream_and_peer,
+    stream_pair, wait_until_queued,
 };
 pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use story::{Story, ending, outcome, told};
@@ -45,7 +47,7 @@ pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;
-pub(crate) use watchdog::{complete, turns_in, watched};
+pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, watched};
 
 use callsoon::{Clock, EventLoop, ExceptionContext};
 

@@ -3,8 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::AsRawFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use callsoon::EventLoop;
+
+use super::Patience;
 
 /// The calling thread's number.
 pub(crate) fn thread_id() -> i32 {
@@ -16,10 +19,12 @@ pub(crate) fn thread_id() -> i32 {
 /// no guess: a thread that never sleeps fails the test.
 #[track_caller]
 pub(crate) fn wait_until_asleep(thread_id: i32) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let mut patience = Patience::new();
     while state(thread_id) != 'S' {
-        assert!(Instant::now() < patience, "the thread does not fall asleep");
-        thread::yield_now();
+        assert!(
+            patience.lets_others_run(),
+            "the thread does not fall asleep"
+        );
     }
 }
 
@@ -47,6 +52,19 @@ pub(crate) fn cpu_time(thread_id: i32) -> Duration {
     Duration::from_nanos(nanos.parse().unwrap())
 }
 
+/// How long the calling thread has been on a processor, to this moment; what others are told is brought up to date now and
+/// then only.
+pub(crate) fn own_cpu_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call fills the structure, which is initialised and outlives it.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(result, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// Waits until a descriptor is readable, at most so long.
 pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> bool {
     let mut polled = libc::pollfd {
@@ -59,13 +77,20 @@ pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> boo
     ready == 1 && polled.revents & libc::POLLIN != 0
 }
 
+/// Waits until the system has something to tell the loop: even on the loopback interface what is sent arrives a little later
+/// than the call that sends it returns.
+#[track_caller]
+pub(crate) fn wait_until_told(event_loop: &EventLoop) {
+    let told = readable_within(event_loop, Duration::from_secs(60));
+    assert!(told, "nothing arrives");
+}
+
 /// Waits until the process has no thread any more whose name begins with `prefix`.
 #[track_caller]
 pub(crate) fn wait_until_gone(prefix: &str) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let mut patience = Patience::new();
     while has_thread(prefix) {
-        assert!(Instant::now() < patience, "threads do not end");
-        thread::yield_now();
+        assert!(patience.lets_others_run(), "threads do not end");
     }
 }
 

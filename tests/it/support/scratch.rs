@@ -1,9 +1,24 @@
 //! Files for tests that send them.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Makes something at a path where nothing is, and gives both. What an aborted process of the same number has left, or one
+/// of another container, is passed over.
+pub(crate) fn at_a_new_path<T>(name: &str, make: impl Fn(&Path) -> io::Result<T>) -> (PathBuf, T) {
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let file = format!("callsoon-{name}-{}-{serial}", std::process::id());
+        let path = std::env::temp_dir().join(file);
+        match make(&path) {
+            Ok(made) => return (path, made),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AlreadyExists),
+        }
+    }
+}
 
 /// A file that goes with the test.
 pub(crate) struct Scratch {
@@ -13,13 +28,9 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn new(bytes: &[u8]) -> Self {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let name = format!("callsoon-test-{}-{serial}", std::process::id());
-        let path = std::env::temp_dir().join(name);
         let mut options = File::options();
         let options = options.read(true).write(true).create_new(true);
-        let mut file = options.open(&path).unwrap();
+        let (path, mut file) = at_a_new_path("test", |path| options.open(path));
         file.write_all(bytes).unwrap();
         Self { path, file }
     }

@@ -1,24 +1,24 @@
 //! Loopback sockets, and futures that tell how often they were polled.
 
+#![allow(unsafe_code)]
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use callsoon::net::TcpStream;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Patience;
 
 /// `127.0.0.1`, any port.
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
-/// An address at which nobody listens: its port was free a moment ago, and nobody gets it from the system again so soon.
-pub(crate) fn nobody() -> SocketAddr {
-    let listener = StdListener::bind(loopback()).unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Two connected sockets in blocking mode, which give up after a while instead of hanging.
@@ -55,21 +55,78 @@ pub(crate) fn stream_pair() -> (TcpStream, TcpStream) {
 
 /// Closes with a reset instead of a FIN.
 pub(crate) fn reset(socket: StdStream) {
-    socket2::SockRef::from(&socket)
+    SockRef::from(&socket)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
     drop(socket);
 }
 
-/// Writes until the system takes no more, and says how much it took.
+/// An address where every connection is refused, for as long as the socket lives: it is bound, so that nobody gets the port
+/// from the system, and does not listen.
+pub(crate) fn refusing() -> (Socket, SocketAddr) {
+    refusing_at(loopback())
+}
+
+/// The same at an address of one's own choice.
+pub(crate) fn refusing_at(address: SocketAddr) -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// Writes until the system takes no more, and will not before the peer reads; says how much it took.
+///
+/// At the first refusal acknowledgements may still be on their way, and each of them makes room.
 pub(crate) fn fill(stream: &TcpStream) -> usize {
     let chunk = [b'f'; 16 * 1024];
     let mut total = 0;
-    // A fresh stream counts as writable, so the first attempt that blocks is the system's own word.
-    while let Ok(count) = stream.try_write(&chunk) {
-        total += count;
+    let mut patience = Patience::new();
+    loop {
+        let before = total;
+        while let Ok(count) = SockRef::from(stream).send(&chunk) {
+            total += count;
+        }
+        // What is sent again and again is what the peer has no room for.
+        let is_under_way = || {
+            let info = tcp_info(stream);
+            info.tcpi_unacked > 0 && info.tcpi_retransmits == 0
+        };
+        while is_under_way() {
+            assert!(patience.lets_others_run(), "no acknowledgement comes");
+        }
+        if total == before {
+            break;
+        }
     }
+    // A fresh stream counts as writable, and learns otherwise by an attempt.
+    assert!(stream.try_write(&chunk).is_err());
     total
+}
+
+/// Waits until so many clients wait in the listener's queue. A client hears that it is connected before the listener does.
+#[track_caller]
+pub(crate) fn wait_until_queued(listener: &impl AsRawFd, clients: u32) {
+    let mut patience = Patience::new();
+    // For a listener the system counts them here.
+    while tcp_info(listener).tcpi_unacked < clients {
+        assert!(patience.lets_others_run(), "the clients do not come");
+    }
+}
+
+/// What the system says of a TCP socket.
+fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
+    // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it, which
+    // is its size, and both outlive the call.
+    unsafe {
+        let mut info: libc::tcp_info = std::mem::zeroed();
+        let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
+        let place = (&raw mut info).cast();
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+        let result = libc::getsockopt(socket.as_raw_fd(), level, option, place, &mut size);
+        assert_eq!(result, 0);
+        info
+    }
 }
 
 /// Counts the polls of a future.

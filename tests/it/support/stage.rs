@@ -1,11 +1,12 @@
 //! What most tests stand on: a trace, and a loop of their own that reports into it, under audit and under a watchdog.
 
 use std::future::Future;
-use std::time::Duration;
 
 use callsoon::{EventLoop, LoopHandle, get_running_loop};
 
-use super::{Trace, audited, complete, real_loop, until, virtual_loop, watched};
+use super::{
+    Trace, audited, complete, end_default_executor, real_loop, until, virtual_loop, watched,
+};
 
 /// A test whose loop keeps virtual time.
 #[track_caller]
@@ -48,8 +49,7 @@ pub(crate) fn settling<F: Future<Output = ()>>(
 pub(crate) async fn settled() {
     let event_loop = get_running_loop();
     until(|| event_loop.metrics().sources == 0).await;
-    let threads = event_loop.shutdown_default_executor(Duration::from_secs(5));
-    threads.await.unwrap();
+    end_default_executor().await;
 }
 
 /// A test inside a loop that keeps real time, and is not asked for anything but to run it.

@@ -1,6 +1,6 @@
 //! Limits that a hang does not outlive.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, IntoFuture};
 use std::io::Write as _;
 use std::panic::Location;
@@ -8,33 +8,52 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use callsoon::{EventLoop, LoopHandle, RunError, TimerHandle};
+use callsoon::{EventLoop, LoopHandle, RunError, TimerHandle, get_running_loop};
 
-/// Far beyond what any test needs on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// How many seconds a test may take: far beyond what any needs on a busy machine, in debug mode, under a sanitizer.
+const LIMIT: u32 = 600;
 
-/// Shorter, so that a loop whose timers work says itself what did not happen: it looks so often,
+/// Shorter, so that a loop whose timers work says itself what did not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// and finds that it has turned less than this since it last looked,
-const TURNS_OF_IDLERS: u64 = 100;
+/// Of so many of these periods one after another, without a turn but for their own end, the last one ends the test.
+const QUIET_PERIODS: u32 = 2;
 
-/// or has looked so many times.
-const LOOKS: u32 = 5;
+/// A test that turns and turns has so many of them.
+const PERIODS: u32 = 15;
+
+/// How long a handshake between threads is waited for, all together 20 seconds. Counted in pieces, and each of them once
+/// however long it took: a machine that stands still has not let the other thread run either.
+pub(crate) struct Patience {
+    pieces: u32,
+    piece_began: Instant,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self {
+            pieces: 200,
+            piece_began: Instant::now(),
+        }
+    }
+
+    /// Gives the processor to others; false once they have had it for long enough.
+    pub(crate) fn lets_others_run(&mut self) -> bool {
+        thread::yield_now();
+        if self.piece_began.elapsed() >= Duration::from_millis(100) {
+            self.piece_began = Instant::now();
+            self.pieces -= 1;
+        }
+        self.pieces > 0
+    }
+}
 
 /// Ends the process if `test` does not end. For what no timer of the loop under test can be trusted to end.
 #[track_caller]
 pub(crate) fn watched(test: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
-    watched_box(Box::new(test), Location::caller())
-}
-
-/// One closure for all tests, so that what it goes through is compiled once.
-fn watched_box(
-    test: Box<dyn FnOnce() + Send>,
-    place: &'static Location<'static>,
-) -> impl FnOnce() + Send + 'static {
+    let place = Location::caller();
     move || {
         let _watchdog = Watchdog::new(place);
         test();
@@ -51,7 +70,10 @@ impl Watchdog {
     fn new(place: &'static Location<'static>) -> Self {
         let (alive, ended) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
-            if ended.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            // Second by second, so that a machine that stands still uses up one of them and not all.
+            let second = Duration::from_secs(1);
+            let goes_on = |_| ended.recv_timeout(second) == Err(RecvTimeoutError::Timeout);
+            if (0..LIMIT).all(goes_on) {
                 // Past the harness, which would keep the line to itself until a test ends that never does.
                 let _ = writeln!(std::io::stderr(), "the test at {place} hangs");
                 std::process::abort();
@@ -73,7 +95,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// `run_until_complete` on the real clock, for as long as something happens.
+/// `run_until_complete` on the real clock, which fails once the loop has had nothing to do for a while.
 ///
 /// The future is boxed: a main task is much to compile for each of a thousand futures.
 #[track_caller]
@@ -83,55 +105,56 @@ pub(crate) fn complete<F: IntoFuture>(event_loop: &EventLoop, future: F) -> F::O
 
 #[track_caller]
 fn complete_box<T>(event_loop: &EventLoop, future: Pin<Box<dyn Future<Output = T> + '_>>) -> T {
-    let patience = Patience::new(event_loop);
+    let pulse = Rc::new(Pulse::default());
+    feel(Rc::clone(&pulse), event_loop.handle());
     let ended = event_loop.run_until_complete(future);
-    let next = patience.next.take();
-    if let Some(next) = &next {
-        next.cancel();
+    if let Some(timer) = pulse.timer.take() {
+        timer.cancel();
     }
     match ended {
         Ok(value) => value,
-        Err(RunError::Stopped) if next.is_none() => panic!("hang: nothing happens any more"),
+        Err(RunError::Stopped) if pulse.quiet.get() >= QUIET_PERIODS => {
+            panic!("hang: nothing happened for {:?}", PATIENCE * QUIET_PERIODS)
+        }
+        Err(RunError::Stopped) => panic!("hang: stopped after {} periods", pulse.periods.get()),
         Err(error) => panic!("the run failed: {error}"),
     }
 }
 
-/// Stops a loop in which nothing happens, while it lives. A slow machine is no hang: what counts is turns, not time.
-#[derive(Clone)]
-struct Patience {
-    handle: LoopHandle,
-    /// When the next look is due, and how many more there may be.
-    next: Rc<RefCell<Option<TimerHandle>>>,
-    left: u32,
+/// What is known of a run that may hang. A test that is slow, because it has much to do on a busy machine, is told by its
+/// turns from one that waits for what does not come.
+#[derive(Default)]
+struct Pulse {
+    timer: RefCell<Option<TimerHandle>>,
+    turns: Cell<u64>,
+    quiet: Cell<u32>,
+    periods: Cell<u32>,
 }
 
-impl Patience {
-    fn new(handle: &LoopHandle) -> Self {
-        let new = Self {
-            handle: handle.clone(),
-            next: Rc::default(),
-            left: LOOKS,
-        };
-        new.look_later();
-        new
-    }
-
-    fn look_later(&self) {
-        let (later, turns) = (self.clone(), self.handle.metrics().turns);
-        let next = self.handle.call_later(PATIENCE, move || later.look(turns));
-        self.next.replace(Some(next));
-    }
-
-    fn look(mut self, turns: u64) {
-        self.left -= 1;
-        let idle = self.handle.metrics().turns - turns < TURNS_OF_IDLERS;
-        if idle || self.left == 0 {
-            self.next.replace(None);
-            self.handle.stop();
+/// Feels the pulse at the end of each period, and stops the loop where there is none.
+fn feel(pulse: Rc<Pulse>, handle: LoopHandle) {
+    pulse.turns.set(handle.metrics().turns);
+    let (felt, same) = (Rc::clone(&pulse), handle.clone());
+    let timer = handle.call_later(PATIENCE, move || {
+        let turned = same.metrics().turns - felt.turns.get();
+        // The turn that ends the period, and perhaps the one that began it.
+        let quiet = if turned <= 2 { felt.quiet.get() + 1 } else { 0 };
+        felt.quiet.set(quiet);
+        felt.periods.set(felt.periods.get() + 1);
+        if quiet >= QUIET_PERIODS || felt.periods.get() >= PERIODS {
+            same.stop();
         } else {
-            self.look_later();
+            feel(felt, same);
         }
-    }
+    });
+    pulse.timer.replace(Some(timer));
+}
+
+/// Ends the threads of the running loop's own pool, which hold a descriptor of the loop until then. Nothing but a hang of
+/// theirs takes long.
+pub(crate) async fn end_default_executor() {
+    let ended = get_running_loop().shutdown_default_executor(Duration::from_secs(3600));
+    ended.await.unwrap();
 }
 
 /// Runs the loop for so long and says how many turns that took; two of them are the measurement's own.
