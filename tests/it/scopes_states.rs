@@ -182,37 +182,28 @@ fn lazy(few: u32) -> impl Future<Output = ()> + Unpin {
 
 #[test]
 fn sub_wakers_are_woken_and_have_time_while_the_task_is_queued_again() {
-    lab(|event_loop| {
-        let both = Together::new().with(lazy(1)).with(tidy("b", 0));
-        cancelled_at(event_loop, &[1.0], both);
-        said([
-            "1 b cleans up",
-            "1 b is clean",
-            "1 lazy cleans up",
-            "2 lazy is clean",
-            r#"2 cancelled by Task "1""#,
-        ]);
-    });
+    for begins_with_the_task_s in [false, true] {
+        lab(move |event_loop| {
+            cancelled_at(event_loop, &[1.0], async move {
+                let mut lazy = lazy(1 + u32::from(begins_with_the_task_s));
+                if begins_with_the_task_s {
+                    assert!(poll_once(&mut lazy).await.is_none());
+                }
+                Together::new().with(lazy).with(tidy("b", 0)).await
+            });
+            said([
+                "1 b cleans up",
+                "1 b is clean",
+                "1 lazy cleans up",
+                "2 lazy is clean",
+                r#"2 cancelled by Task "1""#,
+            ]);
+        });
+    }
 }
 
 #[test]
-fn whether_a_scope_has_time_is_a_matter_of_the_waker_that_it_was_polled_with_last() {
-    // The task's own, and then another: it has time.
-    lab(|event_loop| {
-        cancelled_at(event_loop, &[1.0], async {
-            let mut lazy = lazy(2);
-            assert!(poll_once(&mut lazy).await.is_none());
-            Together::new().with(lazy).with(tidy("b", 0)).await
-        });
-        said([
-            "1 b cleans up",
-            "1 b is clean",
-            "1 lazy cleans up",
-            "2 lazy is clean",
-            r#"2 cancelled by Task "1""#,
-        ]);
-    });
-    // Another, and then the task's own: however busy the task is, it has none.
+fn who_was_polled_with_the_task_s_waker_last_has_no_time_however_busy_the_task_is() {
     lab(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut aside = Box::pin(tidy("aside", 1));
