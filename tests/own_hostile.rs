@@ -30,9 +30,7 @@ use callsoon::{
     get_running_loop, run_in_executor, sleep, timeout, to_thread,
 };
 
-use support::{
-    DropProbe, Trace, audited, complete, end_default_executor, one_turn, real_loop, until, watched,
-};
+use support::{DropProbe, Trace, audited, complete, one_turn, real_loop, settled, until, watched};
 
 /// A test under audit, which leaves no child behind, dead or alive.
 #[track_caller]
@@ -54,7 +52,7 @@ fn on_a_loop<F: Future<Output = ()>>(
         let event_loop = real_loop(&trace);
         complete(&event_loop, async {
             test().await;
-            end_default_executor().await;
+            settled().await;
         });
         event_loop.close().unwrap();
         assert_eq!(trace.take(), reports);
