@@ -165,7 +165,8 @@ fn h9_a_forked_child_takes_nothing_of_what_its_sibling_says() {
             .spawn_on(&event_loop)
             .unwrap();
         // It has begun, and more is on its way than its reader keeps.
-        let has_come = || !format!("{:?}", head.stdout.as_ref().unwrap()).contains("buffered: 0");
+        let said = || format!("{:?}", head.stdout.as_ref().unwrap());
+        let has_come = || !said().starts_with("StreamReader { buffered: 0,");
         complete(&event_loop, until(has_come));
         // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
         // thread could have held. It drops nothing that the parent goes on using; memory is not shared.
@@ -220,7 +221,7 @@ fn a_protocol_that_holds_its_transport_goes_with_the_loop() {
             cycles.push(Rc::downgrade(&cycle));
         }
         // One that has exited, while another process holds its pipes.
-        let line = "cat <&0 & exit 0";
+        let line = "exec 3<&0; cat <&3 & exit 0";
         let started = event_loop.subprocess_shell(Cycle::default, line);
         let (transport, cycle) = complete(&event_loop, started).unwrap();
         complete(&event_loop, until(|| transport.returncode().is_some()));

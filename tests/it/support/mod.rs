@@ -39,7 +39,7 @@ pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, refusing, refusing_at, reset, std_pair, stream_and_peer,
-    stream_pair, wait_until_queued,
+    stream_pair, wait_until_ended, wait_until_queued,
 };
 pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use story::{Story, ending, outcome, told};

@@ -114,6 +114,17 @@ pub(crate) fn wait_until_queued(listener: &impl AsRawFd, clients: u32) {
     }
 }
 
+/// Waits until all that the peer has sent is here, and its end behind that.
+#[track_caller]
+pub(crate) fn wait_until_ended(socket: &impl AsRawFd) {
+    /// `TCP_CLOSE_WAIT` in the system's words: ended by the peer, open at this end.
+    const ENDED_BY_PEER: u8 = 8;
+    let mut patience = Patience::new();
+    while tcp_info(socket).tcpi_state != ENDED_BY_PEER {
+        assert!(patience.lets_others_run(), "the end does not come");
+    }
+}
+
 /// What the system says of a TCP socket.
 fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
     // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it, which
