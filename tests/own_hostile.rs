@@ -30,7 +30,9 @@ use callsoon::{
     get_running_loop, run_in_executor, sleep, timeout, to_thread,
 };
 
-use support::{DropProbe, Trace, audited, complete, one_turn, real_loop, settled, until, watched};
+use support::{
+    DropProbe, Trace, audited, complete, end_default_executor, one_turn, real_loop, until, watched,
+};
 
 /// A test under audit, which leaves no child behind, dead or alive.
 #[track_caller]
@@ -52,7 +54,7 @@ fn on_a_loop<F: Future<Output = ()>>(
         let event_loop = real_loop(&trace);
         complete(&event_loop, async {
             test().await;
-            settled().await;
+            end_default_executor().await;
         });
         event_loop.close().unwrap();
         assert_eq!(trace.take(), reports);
@@ -93,8 +95,8 @@ fn a_pool_may_be_shut_down_joined_and_dropped_by_its_own_workers() {
         });
         // It waits for nobody but itself.
         assert_eq!(stuck.await.unwrap(), Err(1));
-        let late = run_in_executor(Some(&pool), || ()).await;
-        assert!(matches!(late, Err(ExecutorError::ShutDown)));
+        let late = run_in_executor(Some(&pool), || ());
+        assert!(matches!(late.await, Err(ExecutorError::ShutDown)));
         pool.join(Duration::from_secs(20)).unwrap();
 
         let pool = pool_of(1);
@@ -180,8 +182,7 @@ fn an_initializer_may_do_anything() {
             gate.recv().is_ok()
         });
         begins.recv().unwrap();
-        let jobs = [(); 5].map(|()| run_in_executor(Some(&pool), || ()));
-        for job in jobs {
+        for job in [(); 5].map(|()| run_in_executor(Some(&pool), || ())) {
             assert!(matches!(job.await, Err(ExecutorError::Broken)));
         }
         open.send(()).unwrap();
