@@ -67,22 +67,12 @@ impl LoopHandle {
         let cell = TaskCell::new(future, place, state);
         let task: Rc<dyn Run> = cell.clone();
         let state = &cell.home;
-        let key = take_in(state, task, &cell.header);
+        let key = state.take_in(task, &cell.header);
         if state.careful.get() {
             look_after(state, &cell.header, key);
         }
         Task { cell }
     }
-}
-
-/// Makes a new task known to wakers and queues its first step.
-#[inline]
-fn take_in(state: &LoopState, task: Rc<dyn Run>, header: &Header) -> Key {
-    state.queues(|queues| {
-        let key = queues.tasks.insert(state.id, task, header);
-        queues.ready.push_task(key);
-        key
-    })
 }
 
 /// What a loop with contexts or a hook does with a new task.
