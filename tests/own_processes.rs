@@ -23,7 +23,7 @@ use callsoon::process::{Process, spawn};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use own::children::{has_children, tested};
-use support::{Trace, complete, counted_fds, forbid, one_turn, real_loop, virtual_loop};
+use support::{Trace, complete, counted_fds, forbid, one_turn, pipe, real_loop, virtual_loop};
 
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
@@ -44,7 +44,7 @@ fn any_number_may_wait_and_all_get_the_same_status() {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
             // It ends when it is told to, and not by itself.
-            let (reader, writer) = io::pipe().unwrap();
+            let (reader, writer) = pipe().unwrap();
             let mut command = shell("read line; exit 7");
             let process = Rc::new(spawn(command.stdin(reader).stdout(Stdio::null())).unwrap());
             assert_eq!(process.returncode(), None);
@@ -94,7 +94,7 @@ fn h1_five_hundred_children_that_exit_at_once_give_their_statuses() {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
             // Each waits for its line: all are given at once.
-            let (reader, mut writer) = io::pipe().unwrap();
+            let (reader, mut writer) = pipe().unwrap();
             let processes: Vec<_> = (0..CHILDREN)
                 .map(|number| {
                     let mut command = shell(&format!("read line; exit {}", number % 200));

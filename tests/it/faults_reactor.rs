@@ -228,7 +228,7 @@ fn d6_ten_thousand_sockets_come_and_go_beside_a_thread_that_reuses_their_numbers
             let (ended, rounds) = (Arc::clone(&ended), Arc::clone(&rounds));
             move || {
                 while !ended.load(Ordering::SeqCst) {
-                    let (mut reader, mut writer) = std::io::pipe().unwrap();
+                    let (mut reader, mut writer) = crate::support::pipe().unwrap();
                     writer.write_all(b"mine").unwrap();
                     let mut heard = [0; 4];
                     reader.read_exact(&mut heard).unwrap();

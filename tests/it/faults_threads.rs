@@ -158,7 +158,9 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_bell_s_number()
         // The loop's descriptors are closed, whoever still holds a handle; pipes take their numbers.
         let freed = before - counted_fds();
         assert!(freed >= 2);
-        let strangers: Vec<_> = (0..freed).map(|_| std::io::pipe().unwrap()).collect();
+        let strangers: Vec<_> = (0..freed)
+            .map(|_| crate::support::pipe().unwrap())
+            .collect();
         for _ in 0..10 {
             assert!(remote.call_soon_threadsafe(|| ()).is_err());
             task_waker.wake_by_ref();

@@ -139,7 +139,7 @@ fn a_blocking_read_is_restarted() {
         event_loop
             .add_signal_handler(SIGUSR1, move || note.set(true))
             .unwrap();
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = crate::support::pipe().unwrap();
         let (announce, announced) = mpsc::channel();
         let blocked = thread::spawn(move || {
             announce.send(thread_id()).unwrap();
