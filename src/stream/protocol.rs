@@ -234,16 +234,17 @@ impl Protocol for StreamProtocol {
 
 impl BufferedProtocol for StreamProtocol {
     fn get_buffer(&self, transport: &Transport, hint: usize, receive: &mut dyn FnMut(&mut [u8])) {
-        let mut incoming = self.incoming.borrow_mut();
         let count = hint.min(BULK_READ);
-        match incoming.room(count) {
-            Ok(room) => receive(&mut room[..count]),
-            Err(error) => {
-                transport.fail(error.into());
-                // A connection that has failed receives nothing, but wants to be lent something.
-                receive(&mut [0]);
-            }
-        }
+        let mut incoming = self.incoming.borrow_mut();
+        let error = match incoming.room(count) {
+            Ok(room) => return receive(&mut room[..count]),
+            Err(error) => error,
+        };
+        // The failure wakes whoever sends a file, and that may read.
+        drop(incoming);
+        transport.fail(error.into());
+        // A connection that has failed receives nothing, but wants to be lent something.
+        receive(&mut [0]);
     }
 
     fn buffer_updated(&self, transport: &Transport, count: usize) {
