@@ -280,7 +280,7 @@ impl<T> fmt::Debug for ContextToken<T> {
 /// }).unwrap();
 /// ```
 pub fn copy_context() -> Context {
-    let copied = with_current(|state| state.peek_context().map(|context| context.copy()));
+    let copied = with_current(|state| state.copy_context());
     let copied = copied.or_else(|| of_job(|context| Some(context.copy())));
     copied.flatten().unwrap_or_default()
 }

@@ -81,6 +81,7 @@
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/enter             THE door into user code
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
@@ -170,7 +171,6 @@
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
 //!   transport/file_turn      what waits while a file is sent
-//!   transport/entry          how a protocol is called
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport

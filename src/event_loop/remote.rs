@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::LoopClosed;
-use crate::kernel::callback::guard_posted;
+use crate::kernel::enter::guard_posted;
 use crate::kernel::inbox::Inbox;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;

@@ -1,99 +1,21 @@
 //! Callbacks: what `call_soon`, `call_later` and `call_at` queue, and the handles that take it back.
 //!
-//! A callback is wrapped once, when it is queued, in a closure that catches its panic and knows where it was queued. In
-//! debug mode another wrapper is taken, one that also measures; so the wrapper of everyday measures nothing.
+//! A callback is wrapped once, when it is queued, in a closure that enters it: on the plain path, or, in a loop that is
+//! instrumented, in the context of its caller (`kernel/enter`).
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::error::Panicked;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context;
-use crate::kernel::inline_fn::SendFn;
+use crate::kernel::enter::{run_callback, run_callback_in};
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::report::{ExceptionContext, run_quietly};
-use crate::kernel::task::waker::{current, with_current};
 use crate::kernel::timers::TimerKey;
 
 type Place = &'static Location<'static>;
-
-/// Runs a callback and survives its panic.
-#[inline]
-fn guarded<F: FnOnce()>(callback: F, location: Place) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
-        report_panic(payload, location);
-    }
-}
-
-#[cold]
-fn report_panic(payload: Box<dyn Any + Send>, location: Place) {
-    let context = ExceptionContext {
-        message: "Exception in callback".to_owned(),
-        panic: Some(Panicked::new(payload)),
-        location: Some(location),
-        ..ExceptionContext::default()
-    };
-    // Callbacks run inside turns, where there is a current loop.
-    if let Some(state) = current() {
-        state.report(context);
-    }
-}
-
-/// A posted callback, guarded as those of the loop's own thread are.
-#[inline]
-pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
-    SendFn::new(move || guarded(callback, location))
-}
-
-/// `guarded` for a loop that has more to look after: runs in the context that was captured, and in debug mode warns of a
-/// callback that takes long.
-fn cared_for<F: FnOnce()>(callback: F, location: Place, context: Option<Context>) {
-    let care = Care::begin(context);
-    guarded(callback, location);
-    care.end(location);
-}
-
-/// What is around a callback that is cared for.
-struct Care {
-    /// The context that the callback's own stands in for.
-    outer: Option<Context>,
-    /// When the callback began, in debug mode.
-    start: Option<Instant>,
-}
-
-impl Care {
-    fn begin(context: Option<Context>) -> Self {
-        let outer = with_current(|state| (state.swap_context(context), state.debug.get()));
-        let (outer, debug) = outer.unwrap_or_default();
-        let start = debug.then(Instant::now);
-        Self { outer, start }
-    }
-
-    fn end(self, location: Place) {
-        if let Some(start) = self.start {
-            let took = start.elapsed();
-            let limit = with_current(|state| state.slow_callback_duration.get());
-            if limit.is_some_and(|limit| took >= limit) {
-                warn_slow("callback", location, took);
-            }
-        }
-        let inner = with_current(|state| state.swap_context(self.outer));
-        guarded(|| drop(inner), location);
-    }
-}
-
-/// Says that one callback or one step of a task held up all others.
-#[cold]
-pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
-    let took = took.as_secs_f64();
-    run_quietly(
-        || tracing::warn!(target: "callsoon", took, %location, "a slow {what} held up the loop"),
-    );
-}
 
 /// What a report says of a panic in the destructor of work that was refused. Such work is dropped before the refusal is
 /// said by a panic: the two must not meet.
@@ -128,13 +50,13 @@ impl LoopHandle {
     #[inline]
     pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
         if self.state.careful.get() {
-            let context = self.state.peek_context().map(|context| context.copy());
+            let context = self.state.copy_context();
             return self.queue_boxed(
-                Box::new(move || cared_for(callback, location, context)),
+                Box::new(move || run_callback_in(context, callback, location)),
                 location,
             );
         }
-        self.queue_boxed(Box::new(move || guarded(callback, location)), location)
+        self.queue_boxed(Box::new(move || run_callback(callback, location)), location)
     }
 
     /// Queues a callback that runs in a given context.
@@ -145,10 +67,10 @@ impl LoopHandle {
         location: Place,
     ) -> Handle {
         if !self.state.careful.get() {
-            return self.queue_boxed(Box::new(move || guarded(callback, location)), location);
+            return self.queue_boxed(Box::new(move || run_callback(callback, location)), location);
         }
         self.queue_boxed(
-            Box::new(move || cared_for(callback, location, context)),
+            Box::new(move || run_callback_in(context, callback, location)),
             location,
         )
     }
@@ -176,12 +98,12 @@ impl LoopHandle {
     ) -> TimerHandle {
         let state = &self.state;
         let armed = if state.careful.get() {
-            let context = state.peek_context().map(|context| context.copy());
+            let context = state.copy_context();
             // Boxed, so that there is one way to arm them for all types of callbacks.
-            let call = Box::new(move || cared_for(callback, location, context));
+            let call = Box::new(move || run_callback_in(context, callback, location));
             state.arm_timer(deadline, false, call as Box<dyn FnOnce()>)
         } else {
-            let call = move || guarded(callback, location);
+            let call = move || run_callback(callback, location);
             let armed = state.arm_timer(deadline, false, call);
             armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>)
         };

@@ -307,6 +307,11 @@ impl LoopState {
         context
     }
 
+    /// A copy of the current context, for work that is made now and runs later.
+    pub(crate) fn copy_context(&self) -> Option<Context> {
+        self.peek_context().map(|context| context.copy())
+    }
+
     /// The current context, made if there is none yet. From here on the loop looks after contexts.
     pub(crate) fn context_for_writing(&self) -> Context {
         self.careful.set(true);

@@ -25,6 +25,7 @@ pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod context;
 pub(crate) mod descriptors;
+pub(crate) mod enter;
 pub(crate) mod foreign;
 pub(crate) mod future;
 pub(crate) mod handlers;

@@ -1,4 +1,4 @@
-//! One turn of the loop. **This is the only place from which user code is entered.**
+//! One turn of the loop. **This is the only place from which work is started**; user code is entered by `kernel/enter`.
 //!
 //! A turn has six phases, in asyncio's order. The first five make ready what may run; the sixth runs exactly the entries
 //! that were ready when it began. What those schedule runs in the next turn: only what is runnable *now*.
@@ -12,16 +12,15 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::Panicked;
-use crate::kernel::callback::warn_slow;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
-use crate::kernel::context::Context as LoopContext;
+use crate::kernel::enter::{instrumented_step, run_queued, step};
 use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::loop_state::{BUDGET, LoopState};
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
@@ -30,7 +29,7 @@ use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
-use crate::kernel::task::waker::{key_of, wake_key, waker};
+use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::watch_fd::{has_fired, queue_fired, run_fd_callback};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
@@ -247,23 +246,11 @@ fn queue_due_timers(state: &LoopState) {
 #[inline(always)]
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
-        Next::Call(callback) => {
-            callback();
-            if state.careful.get() {
-                forget_context(state);
-            }
-        }
+        Next::Call(callback) => run_queued(state, callback),
         Next::Task(task, key) => run_task(state, task, key),
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
     }
-}
-
-/// After a callback that was queued before anybody had set a variable: what it has set concerns nobody else.
-#[inline(never)]
-fn forget_context(state: &LoopState) {
-    let own = state.swap_context(None);
-    state.shielded("Exception in the destructor of a context", || drop(own));
 }
 
 /// The entries that are neither callbacks nor tasks.
@@ -273,18 +260,12 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Timer(key) => {
             let due = state.timers(|timers| InlineFn::take(timers.take_due(key)?));
             if let Some(callback) = due {
-                callback.call();
-            }
-            if state.careful.get() {
-                forget_context(state);
+                run_queued(state, || callback.call());
             }
         }
         Special::Posted => {
             if let Some(posted) = state.inbox.take_next() {
-                posted.call();
-            }
-            if state.careful.get() {
-                forget_context(state);
+                run_queued(state, || posted.call());
             }
         }
         Special::Fd(key) => run_fd_callback(state, key),
@@ -293,10 +274,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Source(key) => {
             let watcher = state.reactor(|reactor| reactor.dequeue(key));
             if let Ok(Some(watcher)) = watcher {
-                watcher.ready();
-            }
-            if state.careful.get() {
-                forget_context(state);
+                run_queued(state, || watcher.ready());
             }
         }
         // The end of a run that was stopped early, or a cancelled callback.
@@ -306,15 +284,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 
 #[inline(always)]
 fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
-    let step = if state.careful.get() {
-        careful_step(state, key, &*task, |context| task.step(context))
-    } else {
-        let step = one_step(state, key, |context| task.step(context));
-        if state.careful.get() {
-            keep_context(state, &*task, None);
-        }
-        step
-    };
+    let step = step(state, key, &*task, |context| task.step(context));
     match step {
         Step::Pending | Step::Refused => {}
         Step::Done(waiter) => {
@@ -362,7 +332,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
-    let step = careful_step(state, key, &*task, |context| root.step(context));
+    let step = instrumented_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_mishap(&*task);
@@ -371,67 +341,6 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         // The run ends when the line has moved up to here: the batch it ends in is finished.
         state.queues(|queues| queues.ready.push_stop(state.run_number.get()));
     }
-}
-
-/// Enters user code as the task of `key`.
-#[inline]
-fn one_step(state: &LoopState, key: Key, step: impl FnOnce(&mut Context<'_>) -> Step) -> Step {
-    state.current_task.set(key);
-    state.budget.set(BUDGET);
-    let waker = waker(key);
-    let step = step(&mut Context::from_waker(&waker));
-    state.current_task.set(Key::NONE);
-    step
-}
-
-/// `one_step` for a loop that has more to look after: the step runs in its task's context, and in debug mode one that
-/// takes long is warned of.
-#[inline(never)]
-fn careful_step(
-    state: &LoopState,
-    key: Key,
-    task: &dyn Run,
-    step: impl FnOnce(&mut Context<'_>) -> Step,
-) -> Step {
-    let own = task
-        .header()
-        .peek_extra(|extra| extra.context.take())
-        .flatten();
-    let outer = if own.is_some() {
-        state.swap_context(own)
-    } else {
-        state.swap_context(None)
-    };
-    let start = state.debug.get().then(Instant::now);
-    let step = one_step(state, key, step);
-    let took = start.map(|start| start.elapsed());
-    if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-        warn_slow("step of a task", task.header().location, took);
-    }
-    keep_context(state, task, outer);
-    step
-}
-
-/// After a step: what the task has set stays with it, and the context of before is the current one again. An ended task
-/// gives its context up.
-fn keep_context(state: &LoopState, task: &dyn Run, outer: Option<LoopContext>) {
-    let Some(own) = state.swap_context(outer) else {
-        return;
-    };
-    let header = task.header();
-    if !header.state.is_done() {
-        header.with_extra(|extra| extra.context = Some(own));
-        return;
-    }
-    // Whoever runs several main futures one after the other gives the context of one to the next.
-    let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
-        state.root.context.replace(Some(own))
-    } else {
-        Some(own)
-    };
-    state.shielded("Exception in the destructor of a context", || {
-        drop(unneeded)
-    });
 }
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.

@@ -6,18 +6,16 @@
 
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use crate::error::{LoopClosed, Panicked};
-use crate::kernel::callback::warn_slow;
+use crate::error::LoopClosed;
 use crate::kernel::descriptors::{Callback, CallbackKey};
+use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
 use crate::kernel::readiness::Direction;
-use crate::kernel::report::ExceptionContext;
 use crate::kernel::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 
@@ -33,7 +31,7 @@ impl LoopHandle {
         callback: Box<dyn FnMut()>,
     ) -> io::Result<()> {
         let state = &self.state;
-        let context = state.peek_context().map(|context| context.copy());
+        let context = state.copy_context();
         let callback = Callback::new(callback, context, Location::caller());
         if state.is_closed() {
             state.shielded(REMOVED, || drop(callback));
@@ -108,37 +106,18 @@ pub(crate) fn run_fd_callback(state: &LoopState, key: CallbackKey) {
     let Ok(Some(mut callback)) = state.reactor(|reactor| reactor.descriptors.start(key)) else {
         return;
     };
-    let careful = state.careful.get();
-    let outer = if careful {
-        state.swap_context(callback.context.take())
-    } else {
-        None
+    let (callee, location) = (Callee::Callback, callback.location);
+    let entry = Entry {
+        state,
+        callee,
+        location,
     };
-    let start = state.debug.get().then(Instant::now);
     if let Some(call) = &mut callback.call {
-        guarded(state, call, callback.location);
-    }
-    let took = start.map(|start| start.elapsed());
-    if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-        warn_slow("callback", callback.location, took);
-    }
-    if state.careful.get() {
-        callback.context = state.swap_context(outer);
+        // Its panic is in the report.
+        let _ = entry.run(InContext::Kept(&mut callback.context), call);
     }
     let unused = state.reactor(|reactor| reactor.descriptors.finish(key, callback));
     state.shielded(REMOVED, || drop(unused));
-}
-
-/// Calls a callback and survives its panic.
-fn guarded(state: &LoopState, call: &mut dyn FnMut(), location: &'static Location<'static>) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
-        state.report(ExceptionContext {
-            message: "Exception in callback".to_owned(),
-            panic: Some(Panicked::new(payload)),
-            location: Some(location),
-            ..ExceptionContext::default()
-        });
-    }
 }
 
 /// See [`LoopHandle::fd_operation`].

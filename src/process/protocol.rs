@@ -14,6 +14,7 @@ use std::panic::Location;
 use std::process::ExitStatus;
 use std::rc::Rc;
 
+use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::process::child::Watched;
 use crate::transport::protocol::Transport;
@@ -95,6 +96,8 @@ pub(crate) struct Subprocess {
     /// `connection_lost` stands in line.
     pub(crate) over: Cell<bool>,
     /// Where it was started.
+    /// The values of context variables as they were where the child was started.
+    pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,
 }
 

@@ -6,13 +6,12 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::rc::Rc;
 
-use crate::error::Panicked;
 use crate::kernel::background::keep;
+use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::ExceptionContext;
 use crate::process::command::Command;
 use crate::process::pipes::{self, Pipes};
 use crate::process::protocol::{Subprocess, SubprocessProtocol, SubprocessTransport};
@@ -105,6 +104,7 @@ fn start<P: SubprocessProtocol>(
         exited: Cell::new(false),
         closing: Cell::new(false),
         over: Cell::new(false),
+        context: handle.state.copy_context(),
         location,
     });
     let transport = SubprocessTransport { subprocess };
@@ -151,17 +151,18 @@ impl SubprocessTransport {
     }
 
     /// Calls the protocol with nothing borrowed; its panic is reported.
-    fn call(&self, name: &str, call: impl FnOnce(&dyn SubprocessProtocol)) {
+    fn call(&self, name: &'static str, call: impl FnOnce(&dyn SubprocessProtocol)) {
         let protocol = self.subprocess.protocol.borrow().clone();
         let Some(protocol) = protocol else { return };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| call(&*protocol))) {
-            self.handle().state.report(ExceptionContext {
-                message: format!("Exception in a subprocess protocol's {name}"),
-                panic: Some(Panicked::new(payload)),
-                location: Some(self.subprocess.location),
-                ..ExceptionContext::default()
-            });
-        }
+        let handle = self.handle();
+        let entry = Entry {
+            state: &handle.state,
+            callee: Callee::SubprocessProtocol(name),
+            location: self.subprocess.location,
+        };
+        let context = InContext::Of(&self.subprocess.context);
+        // Its panic is in the report, and costs the protocol this call only.
+        let _ = entry.run_on(context, protocol, call);
     }
 
     /// Makes the last call once everything is over.
@@ -217,7 +218,11 @@ struct End {
 }
 
 impl End {
-    fn call(&self, name: &str, call: impl FnOnce(&dyn SubprocessProtocol, &SubprocessTransport)) {
+    fn call(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(&dyn SubprocessProtocol, &SubprocessTransport),
+    ) {
         let transport = &self.caller.0;
         transport.call(name, |protocol| call(protocol, transport));
     }

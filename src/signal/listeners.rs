@@ -141,7 +141,7 @@ impl LoopHandle {
         callback: Option<Callback>,
         location: &'static Location<'static>,
     ) -> Result<Rc<Listener>, SignalError> {
-        let context = self.state.peek_context().map(|context| context.copy());
+        let context = self.state.copy_context();
         let listener = Rc::new(Listener {
             signum: registration.signum(),
             role,

@@ -15,11 +15,11 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::io::Io;
 use crate::kernel::readiness::Direction;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
-use crate::transport::entry::{Entry, Failed};
 use crate::transport::flow::WaterMarks;
 use crate::transport::membership::Membership;
 use crate::transport::protocol::{Connection, Protocol, Transport};
@@ -38,7 +38,7 @@ impl Transport {
         let _ = io.source().send_at_once();
         let pipe = direction_of(&io);
         let handle = io.handle();
-        let context = handle.state.peek_context().map(|context| context.copy());
+        let context = handle.state.copy_context();
         let connection = Rc::new(Connection {
             handle,
             io: RefCell::new(Some(io)),
@@ -81,23 +81,24 @@ impl Transport {
     /// Calls the protocol, with nothing borrowed and in the connection's context. A panic is reported.
     pub(crate) fn enter<R>(
         &self,
-        call: &str,
+        call: &'static str,
         f: impl FnOnce(&dyn Protocol) -> R,
     ) -> Result<R, Failed> {
         let connection = &self.connection;
         let protocol = connection.protocol.borrow().clone().ok_or(Failed)?;
         let entry = Entry {
             state: &connection.handle.state,
-            context: &connection.context,
+            callee: Callee::Protocol(call),
             location: connection.location,
         };
-        entry.enter(protocol, call, f)
+        let context = InContext::Of(&connection.context);
+        entry.run_on(context, protocol, f)
     }
 
     /// [`enter`](Self::enter) for a call whose failure the connection does not survive.
     pub(crate) fn enter_or_abort<R>(
         &self,
-        call: &str,
+        call: &'static str,
         f: impl FnOnce(&dyn Protocol) -> R,
     ) -> Option<R> {
         match self.enter(call, f) {

@@ -15,6 +15,7 @@ use mio::event::Source;
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
+use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
@@ -115,7 +116,7 @@ impl<L: Listener> Acceptor<L> {
             host: RefCell::new(Some(host)),
             retry: RefCell::new(None),
             reported: Cell::new(false),
-            context: handle.state.peek_context().map(|context| context.copy()),
+            context: handle.state.copy_context(),
             location,
         });
         let watcher = Rc::clone(&acceptor);
@@ -199,14 +200,13 @@ impl<L: Listener> Watch for Acceptor<L> {
         if self.retry.borrow().is_some() {
             return;
         }
-        let state = &self.handle.state;
-        if !state.careful.get() {
-            return self.accept();
-        }
-        let outer = state.swap_context(self.context.clone());
-        self.accept();
-        let own = state.swap_context(outer);
-        state.shielded("Exception in the destructor of a context", || drop(own));
+        let entry = Entry {
+            state: &self.handle.state,
+            callee: Callee::Listener,
+            location: self.location,
+        };
+        // What it calls is entered by itself: a panic that gets here is in the report, and listening goes on.
+        let _ = entry.run(InContext::Of(&self.context), || self.accept());
     }
 
     fn abandon(self: Rc<Self>) {

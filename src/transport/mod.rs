@@ -35,7 +35,6 @@ pub(crate) mod connect;
 pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
-mod entry;
 mod file_turn;
 pub(crate) mod flow;
 mod handle;

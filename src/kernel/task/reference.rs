@@ -280,7 +280,7 @@ impl TaskRef {
             return id;
         }
         let location = Location::caller();
-        let context = self.state.peek_context().map(|context| context.copy());
+        let context = self.state.copy_context();
         let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
         header.with_extra(|extra| extra.callbacks.push((id.0, Box::new(queue))));
         id

@@ -116,7 +116,7 @@ impl LoopHandle {
                 lost: Cell::new(false),
                 refused: Cell::new(0),
                 telling: Cell::new(false),
-                context: self.state.peek_context().map(|context| context.copy()),
+                context: self.state.copy_context(),
                 location,
             }),
         };

@@ -8,6 +8,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
+use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::Direction;
@@ -15,7 +16,6 @@ use crate::kernel::watch::Watch;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
-use crate::transport::entry::Entry;
 
 /// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
 pub(crate) const OVERHEAD: usize = 8;
@@ -33,18 +33,19 @@ static RECEIVE_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Ve
 
 impl<K: DatagramKind> DatagramTransport<K> {
     /// Calls the protocol; a panic becomes a report.
-    pub(crate) fn enter(&self, call: &str, f: impl FnOnce(&dyn DatagramProtocol<K>)) {
+    pub(crate) fn enter(&self, call: &'static str, f: impl FnOnce(&dyn DatagramProtocol<K>)) {
         let endpoint = &self.endpoint;
         let Some(protocol) = endpoint.protocol.borrow().clone() else {
             return;
         };
         let entry = Entry {
             state: &endpoint.handle.state,
-            context: &endpoint.context,
+            callee: Callee::Protocol(call),
             location: endpoint.location,
         };
+        let context = InContext::Of(&endpoint.context);
         // It was reported, and costs the protocol this call only.
-        let _ = entry.enter(protocol, call, f);
+        let _ = entry.run_on(context, protocol, f);
     }
 
     /// Calls `connection_made`; receiving begins after it.

@@ -1,0 +1,337 @@
+//! THE door into user code: on the loop's thread, this is the only file from which it is entered.
+//!
+//! Callbacks, task steps, callbacks of descriptors, protocols, listeners and signal handlers all come through here. An
+//! [`Entry`] says on whose behalf: the loop, what is called, and where it was created. [`Entry::run`] is one walk:
+//!
+//! ```text
+//!   1 make the callee's context the current one     ┐
+//!   2 read the clock, in debug mode                 │ the instrumented path only
+//!   3 call, and catch a panic                       │
+//!   4 report the panic, in the callee's context     │
+//!   5 warn of a call that took long                 │
+//!   6 restore the caller's context                  ┘
+//! ```
+//!
+//! A loop is *instrumented* from the moment at which debug mode is on, a context variable is set or a task hook is
+//! installed; until then only steps 3 and 4 take place, and they cost nothing while nobody panics. Whatever is to be
+//! measured or traced about user code is added to [`instrumented`], once.
+//!
+//! Three kinds of calls differ in what they know:
+//! - a queued callback carries its own wrapper ([`run_callback`] or [`run_callback_in`]), chosen when it is queued;
+//! - a task step ([`step`], [`instrumented_step`]) catches panics in `task/cell`, where the output is stored in the same
+//!   breath, and finds its context in the task;
+//! - everything else is an [`Entry`].
+//!
+//! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well: they are
+//! not entered but survived, by [`LoopState::shielded`].
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::task::Context as TaskContext;
+use std::time::{Duration, Instant};
+
+use crate::error::Panicked;
+use crate::kernel::context::Context;
+use crate::kernel::inline_fn::SendFn;
+use crate::kernel::loop_state::{BUDGET, LoopState};
+use crate::kernel::report::{ExceptionContext, run_quietly};
+use crate::kernel::task::cell::{Run, Step};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::waker::{current, waker};
+
+/// What a report says of a panic in the destructor of a context's values.
+const CONTEXT_DROPPED: &str = "Exception in the destructor of a context";
+
+/// Where the code that is called was created.
+type Place = &'static Location<'static>;
+
+/// Proof that a call panicked. The exception handler has heard of it.
+#[derive(Debug)]
+pub(crate) struct Failed;
+
+/// What is called.
+#[derive(Clone, Copy)]
+pub(crate) enum Callee {
+    /// A callback.
+    Callback,
+    /// What takes clients in from a listening socket.
+    Listener,
+    /// A method of a protocol, by its name.
+    Protocol(&'static str),
+    /// A method of a subprocess protocol, by its name.
+    SubprocessProtocol(&'static str),
+}
+
+impl Callee {
+    /// The name in a warning: "a slow … held up the loop".
+    fn name(self) -> &'static str {
+        match self {
+            Self::Callback => "callback",
+            Self::Listener => "listener",
+            Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
+        }
+    }
+
+    /// The message of the report on its panic.
+    fn failure(self) -> String {
+        match self {
+            Self::Callback => "Exception in callback".to_owned(),
+            Self::Listener => "Exception in a listener".to_owned(),
+            Self::Protocol(method) => format!("Exception in a protocol's {method}"),
+            Self::SubprocessProtocol(method) => {
+                format!("Exception in a subprocess protocol's {method}")
+            }
+        }
+    }
+}
+
+/// The context in which code is called.
+pub(crate) enum InContext<'a> {
+    /// This one. What is set where there is none yet is forgotten after the call.
+    Of(&'a Option<Context>),
+    /// This one; the callee owns it, and what is set where there is none yet stays for its next call.
+    Kept(&'a mut Option<Context>),
+}
+
+/// On whose behalf user code is entered.
+pub(crate) struct Entry<'a> {
+    pub(crate) state: &'a LoopState,
+    pub(crate) callee: Callee,
+    pub(crate) location: Place,
+}
+
+impl Entry<'_> {
+    /// Calls `user_code` and survives its panic, which is reported.
+    #[inline]
+    pub(crate) fn run<R>(
+        &self,
+        context: InContext<'_>,
+        user_code: impl FnOnce() -> R,
+    ) -> Result<R, Failed> {
+        let guarded = || {
+            catch_unwind(AssertUnwindSafe(user_code)).map_err(|payload| {
+                self.report(payload);
+                Failed
+            })
+        };
+        if self.state.careful.get() {
+            return self.run_instrumented(context, guarded);
+        }
+        let result = guarded();
+        if self.state.careful.get() {
+            // The first variable of this loop was set in there.
+            self.keep(context, self.state.swap_context(None));
+        }
+        result
+    }
+
+    /// [`run`](Self::run) for a method of something shared, which may be released meanwhile: its destructor, then, is
+    /// survived as well.
+    pub(crate) fn run_on<P: ?Sized, R>(
+        &self,
+        context: InContext<'_>,
+        receiver: Rc<P>,
+        method: impl FnOnce(&P) -> R,
+    ) -> Result<R, Failed> {
+        let result = self.run(context, || method(&receiver));
+        if Rc::strong_count(&receiver) == 1 {
+            self.state
+                .shielded("Exception in the destructor of a protocol", || {
+                    drop(receiver)
+                });
+        }
+        result
+    }
+
+    fn run_instrumented<R>(&self, mut context: InContext<'_>, guarded: impl FnOnce() -> R) -> R {
+        let own = match &mut context {
+            InContext::Of(shared) => shared.clone(),
+            InContext::Kept(owned) => owned.take(),
+        };
+        let name = || self.callee.name();
+        let (result, own) = instrumented(self.state, own, name, self.location, guarded);
+        self.keep(context, own);
+        result
+    }
+
+    /// After the call: its context stays with the callee, or goes.
+    fn keep(&self, context: InContext<'_>, own: Option<Context>) {
+        match context {
+            InContext::Kept(owned) => *owned = own,
+            InContext::Of(_) => self.state.shielded(CONTEXT_DROPPED, || drop(own)),
+        }
+    }
+
+    #[cold]
+    fn report(&self, payload: Box<dyn Any + Send>) {
+        self.state.report(ExceptionContext {
+            message: self.callee.failure(),
+            panic: Some(Panicked::new(payload)),
+            location: Some(self.location),
+            ..ExceptionContext::default()
+        });
+    }
+}
+
+/// Runs what cannot unwind in a context, and gives that context back. In debug mode a call that takes long is warned of.
+fn instrumented<R>(
+    state: &LoopState,
+    context: Option<Context>,
+    name: impl FnOnce() -> &'static str,
+    location: Place,
+    call: impl FnOnce() -> R,
+) -> (R, Option<Context>) {
+    let outer = state.swap_context(context);
+    let start = state.debug.get().then(Instant::now);
+    let result = call();
+    if let Some(start) = start {
+        let took = start.elapsed();
+        if took >= state.slow_callback_duration.get() {
+            warn_slow(name(), location, took);
+        }
+    }
+    (result, state.swap_context(outer))
+}
+
+/// Says that one call of user code held up all others.
+#[cold]
+pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
+    let took = took.as_secs_f64();
+    run_quietly(
+        || tracing::warn!(target: "callsoon", took, %location, "a slow {what} held up the loop"),
+    );
+}
+
+/// Runs a queued callback on the plain path.
+#[inline]
+pub(crate) fn run_callback<F: FnOnce()>(callback: F, location: Place) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(callback)) {
+        report_callback(payload, location);
+    }
+}
+
+#[cold]
+fn report_callback(payload: Box<dyn Any + Send>, location: Place) {
+    // Callbacks run inside turns, where there is a current loop.
+    if let Some(state) = current() {
+        let callee = Callee::Callback;
+        let state = &*state;
+        Entry {
+            state,
+            callee,
+            location,
+        }
+        .report(payload);
+    }
+}
+
+/// Runs a queued callback in the context in which it was queued.
+pub(crate) fn run_callback_in<F: FnOnce()>(
+    mut context: Option<Context>,
+    callback: F,
+    location: Place,
+) {
+    let Some(state) = current() else {
+        return run_callback(callback, location);
+    };
+    let callee = Callee::Callback;
+    let entry = Entry {
+        state: &state,
+        callee,
+        location,
+    };
+    // Its panic is in the report.
+    let _ = entry.run(InContext::Kept(&mut context), callback);
+    state.shielded(CONTEXT_DROPPED, || drop(context));
+}
+
+/// A posted callback, guarded as those of the loop's own thread are.
+#[inline]
+pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
+    SendFn::new(move || run_callback(callback, location))
+}
+
+/// Runs one entry of the ready queue, which carries its own guard. What it sets as the first of its loop, on the plain
+/// path, concerns nobody else.
+#[inline(always)]
+pub(crate) fn run_queued(state: &LoopState, entry: impl FnOnce()) {
+    entry();
+    if state.careful.get() {
+        forget_context(state);
+    }
+}
+
+#[inline(never)]
+fn forget_context(state: &LoopState) {
+    let own = state.swap_context(None);
+    state.shielded(CONTEXT_DROPPED, || drop(own));
+}
+
+/// Enters a task for one step.
+#[inline(always)]
+pub(crate) fn step(
+    state: &LoopState,
+    key: Key,
+    task: &dyn Run,
+    poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
+) -> Step {
+    if state.careful.get() {
+        return instrumented_step(state, key, task, poll);
+    }
+    let step = plain_step(state, key, poll);
+    if state.careful.get() {
+        // The first variable of this loop was set in there.
+        keep_context(state, task, state.swap_context(None));
+    }
+    step
+}
+
+#[inline]
+fn plain_step(
+    state: &LoopState,
+    key: Key,
+    poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
+) -> Step {
+    state.current_task.set(key);
+    state.budget.set(BUDGET);
+    let waker = waker(key);
+    let step = poll(&mut TaskContext::from_waker(&waker));
+    state.current_task.set(Key::NONE);
+    step
+}
+
+/// Enters a task for one step, in its own context and timed in debug mode.
+#[inline(never)]
+pub(crate) fn instrumented_step(
+    state: &LoopState,
+    key: Key,
+    task: &dyn Run,
+    poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
+) -> Step {
+    let header = task.header();
+    let own = header.peek_extra(|extra| extra.context.take()).flatten();
+    let name = || "step of a task";
+    let (step, own) = instrumented(state, own, name, header.location, || {
+        plain_step(state, key, poll)
+    });
+    keep_context(state, task, own);
+    step
+}
+
+/// After a step: what the task has set stays with it. An ended task gives its context up.
+fn keep_context(state: &LoopState, task: &dyn Run, own: Option<Context>) {
+    let Some(own) = own else { return };
+    let header = task.header();
+    if !header.state.is_done() {
+        header.with_extra(|extra| extra.context = Some(own));
+        return;
+    }
+    // A runner hands the context of one main future to the next.
+    let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
+        state.root.context.replace(Some(own))
+    } else {
+        Some(own)
+    };
+    state.shielded(CONTEXT_DROPPED, || drop(unneeded));
+}
