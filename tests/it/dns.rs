@@ -22,7 +22,7 @@ fn lookup_threads() -> usize {
     names
         .filter(|name| {
             name.as_ref()
-                .is_ok_and(|name| name.trim() == "callsoon-dns")
+                .is_ok_and(|name| name.starts_with("callsoon-dns"))
         })
         .count()
 }

@@ -41,7 +41,7 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     // A joined thread may still be in the process table for a moment. One that nobody joins has perhaps told the test that
     // all is done and not closed its descriptors yet, as a look-up of a name when it has woken its loop.
     let mut patience = Patience::new();
-    while threads_named(&name) + threads_named("callsoon-dns") > 0 {
+    while threads(|comm| comm == name || comm.starts_with("callsoon-dns")) > 0 {
         assert!(patience.lets_others_run(), "threads left running");
     }
     let left: Vec<_> = open_fds().difference(&before).cloned().collect();
@@ -70,7 +70,7 @@ fn open_fds() -> BTreeSet<String> {
         .collect()
 }
 
-fn threads_named(name: &str) -> usize {
+fn threads(counts: impl Fn(&str) -> bool) -> usize {
     let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
         return 0;
     };
@@ -78,7 +78,7 @@ fn threads_named(name: &str) -> usize {
         .flatten()
         .filter(|entry| {
             std::fs::read_to_string(entry.path().join("comm"))
-                .is_ok_and(|comm| comm.trim_end() == name)
+                .is_ok_and(|comm| counts(comm.trim_end()))
         })
         .count()
 }
