@@ -87,7 +87,6 @@
 //!   kernel/cancel/delivery   where requests meet tasks
 //!   kernel/cancel/scope      a scope in the hands of its future
 //!   kernel/cancel/token      Cancelled
-//!   kernel/foreign           foreign code where there may be no loop
 //!   kernel/callback          Handle, TimerHandle
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::error::{LoopClosed, Panicked};
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::{Posted, RemoteHandle};
-use crate::kernel::foreign::{report_panic, shielded};
+use crate::kernel::enter::{report_panic, shielded, wake};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
 use crate::kernel::task::waker::current;
@@ -131,7 +131,7 @@ impl<T> Delivery<T> {
         };
         self.shared.done.notify_all();
         for waker in woken {
-            shielded("Exception in a waker", || waker.wake());
+            wake(waker);
         }
         for callback in callbacks {
             call(callback, &self.shared);

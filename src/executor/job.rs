@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
-use crate::kernel::foreign::report_panic;
+use crate::kernel::enter::report_panic;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::report::{drop_quietly, run_quietly};
 use crate::sys::fork;

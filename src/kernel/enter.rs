@@ -22,26 +22,30 @@
 //!   breath, and finds its context in the task;
 //! - everything else is an [`Entry`].
 //!
-//! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well: they are
-//! not entered but survived, by [`LoopState::shielded`].
+//! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well. They have
+//! neither a context nor a name and are not entered but survived: [`LoopState::wake`] and [`LoopState::shielded`] on a
+//! loop, [`wake`] and [`shielded`] where there may be none.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-use std::task::Context as TaskContext;
+use std::task::{Context as TaskContext, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
 use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::{BUDGET, LoopState};
-use crate::kernel::report::{ExceptionContext, run_quietly};
+use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
 use crate::kernel::task::cell::{Run, Step};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::waker::{current, waker};
+use crate::kernel::task::waker::{current, key_of, wake_key, waker};
 
 /// What a report says of a panic in the destructor of a context's values.
 const CONTEXT_DROPPED: &str = "Exception in the destructor of a context";
+
+/// What a report says of a panic in another runtime's waker.
+const WAKER: &str = "Exception in a waker";
 
 /// Where the code that is called was created.
 type Place = &'static Location<'static>;
@@ -334,4 +338,50 @@ fn keep_context(state: &LoopState, task: &dyn Run, own: Option<Context>) {
         Some(own)
     };
     state.shielded(CONTEXT_DROPPED, || drop(unneeded));
+}
+
+impl LoopState {
+    /// Wakes a task of ours by its key, which runs no user code, or another runtime's waker, whose panic is reported.
+    #[inline]
+    pub(crate) fn wake(&self, waker: Waker) {
+        match key_of(&waker) {
+            Some(key) => wake_key(key),
+            None => self.shielded(WAKER, || waker.wake()),
+        }
+    }
+}
+
+/// [`LoopState::wake`] where there may be no loop. The loop that this thread runs hears of a panic; where it runs none,
+/// the default handler.
+#[inline]
+pub(crate) fn wake(waker: Waker) {
+    match key_of(&waker) {
+        Some(key) => wake_key(key),
+        None => shielded(WAKER, || waker.wake()),
+    }
+}
+
+/// Runs user code where there may be no loop: on any thread, in destructors. A panic becomes a report that starts with
+/// `message`.
+pub(crate) fn shielded(message: &str, user_code: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
+        report_panic(message, Panicked::new(payload));
+    }
+}
+
+/// Reports a caught panic, where there may be no loop.
+#[cold]
+pub(crate) fn report_panic(message: &str, panicked: Panicked) {
+    let context = ExceptionContext {
+        message: message.to_owned(),
+        panic: Some(panicked),
+        ..ExceptionContext::default()
+    };
+    match current() {
+        Some(state) => state.report(context),
+        None => {
+            run_quietly(|| default_handler(&context));
+            run_quietly(|| drop(context));
+        }
+    }
 }

@@ -20,7 +20,7 @@ use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::CallbackId;
-use crate::kernel::task::waker::{key_of, wake_key, with_current};
+use crate::kernel::task::waker::{key_of, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 enum Stage<T> {
@@ -239,7 +239,7 @@ impl<T> Future<T> {
         self.shared.listeners.borrow_mut().take_all(&mut listeners);
         for listener in listeners {
             match listener {
-                Listener::Awaiter(waker) => self.shared.wake(waker),
+                Listener::Awaiter(waker) => self.shared.state.wake(waker),
                 Listener::Callback(_, queue) => self.queue(queue),
             }
         }
@@ -538,16 +538,6 @@ impl<T: Clone> IntoFuture for &Future<T> {
 
     fn into_future(self) -> Future<T> {
         self.clone()
-    }
-}
-
-impl<T> Shared<T> {
-    /// Ours is queued by key; a foreign waker's panic must not keep the others from being woken.
-    fn wake(&self, waker: Waker) {
-        match key_of(&waker) {
-            Some(key) => wake_key(key),
-            None => self.state.shielded("Exception in a waker", || waker.wake()),
-        }
     }
 }
 

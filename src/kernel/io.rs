@@ -79,7 +79,7 @@ impl<S: Pollable> Io<S> {
         drop(watcher);
         // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
         for waker in woken {
-            self.state.shielded("Exception in a waker", || waker.wake());
+            self.state.wake(waker);
         }
         Some(source)
     }

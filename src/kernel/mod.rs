@@ -26,7 +26,6 @@ pub(crate) mod close;
 pub(crate) mod context;
 pub(crate) mod descriptors;
 pub(crate) mod enter;
-pub(crate) mod foreign;
 pub(crate) mod future;
 pub(crate) mod handlers;
 pub(crate) mod inbox;

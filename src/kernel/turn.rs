@@ -29,7 +29,6 @@ use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::never_retrieved;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
-use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::watch_fd::{has_fired, queue_fired, run_fd_callback};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
@@ -141,10 +140,7 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
     for woken in woken.drain(..) {
         match woken {
             Woken::Watched(key) => state.queues(|queues| queues.ready.push_source(key)),
-            Woken::Waker(waker) => match key_of(&waker) {
-                Some(key) => wake_key(key),
-                None => state.shielded("Exception in a waker", || waker.wake()),
-            },
+            Woken::Waker(waker) => state.wake(waker),
         }
     }
     state.woken.set(woken);
@@ -403,7 +399,7 @@ fn announce_further(
     callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
 ) {
     if let Some(waiter) = waiter {
-        state.shielded("Exception in a waker", || waiter.wake());
+        state.wake(waiter);
     }
     for (_, queue) in callbacks {
         queue();

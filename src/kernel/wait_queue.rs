@@ -9,16 +9,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::waiters::{WaiterId, Waiters};
-
-/// Wakes, with nothing borrowed: a foreign waker's panic is reported.
-pub(crate) fn wake(state: &LoopState, waker: Waker) {
-    match key_of(&waker) {
-        Some(key) => wake_key(key),
-        None => state.shielded("Exception in a waker", || waker.wake()),
-    }
-}
 
 /// The wakers of those who wait.
 pub(crate) struct WaitQueue(RefCell<Waiters<Waker>>);
@@ -59,7 +50,7 @@ impl WaitQueue {
             let waker = waiters.take_first();
             drop(waiters);
             if let Some(waker) = waker {
-                wake(state, waker);
+                state.wake(waker);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::background::keep;
 use crate::kernel::context::Context as LoopContext;
-use crate::kernel::foreign::shielded;
+use crate::kernel::enter::shielded;
 use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;

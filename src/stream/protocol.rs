@@ -14,7 +14,7 @@ use std::task::{Context, Waker};
 use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::wait_queue::{WaitQueue, wake};
+use crate::kernel::wait_queue::WaitQueue;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
@@ -149,7 +149,7 @@ impl StreamProtocol {
 
     fn wake_reader(&self) {
         if let Some(waker) = self.reader.take() {
-            wake(&self.state, waker);
+            self.state.wake(waker);
         }
     }
 

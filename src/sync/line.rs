@@ -15,14 +15,12 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::error::Panicked;
-use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::enter::wake;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::waker::{current, key_of, wake_key};
+use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 /// Whom to wake.
@@ -45,7 +43,7 @@ impl Awaiter {
         }
     }
 
-    /// Wakes a foreign waker, so nothing may be borrowed.
+    /// May run another runtime's waker, so nothing may be borrowed.
     // Not inlined: in a function of its own what is queued comes from registers, and not from the stack, where it was
     // just written.
     #[inline(never)]
@@ -53,23 +51,8 @@ impl Awaiter {
         match self {
             Self::Task(Key::NONE) => {}
             Self::Task(key) => wake_key(key),
-            Self::Foreign(waker) => wake_foreign(waker),
+            Self::Foreign(waker) => wake(waker),
         }
-    }
-}
-
-/// A foreign waker's panic must keep neither the others from being woken nor the caller from going on. It goes to the
-/// loop that runs; where none does, to where a loop's report goes by default.
-#[cold]
-fn wake_foreign(waker: Waker) {
-    const MESSAGE: &str = "Exception in a waker";
-    if let Some(state) = current() {
-        return state.shielded(MESSAGE, || waker.wake());
-    }
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        let mut context = ExceptionContext::new(MESSAGE);
-        context.panic = Some(Panicked::new(payload));
-        default_handler(&context);
     }
 }
 

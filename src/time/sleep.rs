@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::event_loop::free::{YieldNow, get_running_loop, yield_now};
+use crate::kernel::enter::wake;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{current, key_of, wake_key};
@@ -131,9 +132,7 @@ impl Sleep {
             Some(task) => state.arm_timer(deadline, true, move || wake_key(task)).ok(),
             None => {
                 let waker = waker.clone();
-                state
-                    .arm_timer(deadline, false, move || wake_foreign(waker))
-                    .ok()
+                state.arm_timer(deadline, false, move || wake(waker)).ok()
             }
         };
         if let Some(key) = armed {
@@ -182,13 +181,6 @@ impl Sleep {
             return polled;
         }
         Poll::Pending
-    }
-}
-
-/// A foreign waker's panic must not stop the loop.
-fn wake_foreign(waker: Waker) {
-    if let Some(state) = current() {
-        state.shielded("Exception in a waker", || waker.wake());
     }
 }
 

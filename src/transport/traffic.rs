@@ -7,7 +7,6 @@ use std::io;
 
 use crate::kernel::io::Io;
 use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::wait_queue::wake;
 use crate::transport::protocol::Connection;
 use crate::transport::socket::{MOST_AT_ONCE, StreamSocket};
 
@@ -65,7 +64,7 @@ impl Connection {
         let sender = turn.sender.take();
         self.file_turn.set(Some(turn));
         if let Some(sender) = sender {
-            wake(&self.handle.state, sender);
+            self.handle.state.wake(sender);
         }
     }
 

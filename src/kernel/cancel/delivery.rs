@@ -46,7 +46,7 @@ impl LoopState {
             }
         }
         for waker in effects.wakers {
-            self.shielded("Exception in a waker", || waker.wake());
+            self.wake(waker);
         }
         for waker in effects.trash {
             drop_quietly(waker);
