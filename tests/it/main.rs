@@ -63,6 +63,7 @@ mod scopes_fuzz;
 mod scopes_kinds;
 mod scopes_moved;
 mod scopes_states;
+mod scopes_unpolled;
 mod sendfile;
 mod servers;
 mod shield;
