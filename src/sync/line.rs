@@ -20,9 +20,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
+use crate::kernel::loop_state::BUDGET;
 use crate::kernel::report::{ExceptionContext, default_handler};
 use crate::kernel::task::key::Key;
-use crate::kernel::task::waker::{current, key_of, wake_key};
+use crate::kernel::task::waker::{current, key_of, wake_key, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 /// Whom to wake.
@@ -71,6 +72,22 @@ fn wake_foreign(waker: Waker) {
         context.panic = Some(Panicked::new(payload));
         default_handler(&context);
     }
+}
+
+/// A wait is over because what it waits on was shut down, and so will be the next one: it takes one from what its task may
+/// do in this poll. Where nothing is left it is pending once, so that a loop of such waits lets others run.
+#[cold]
+pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
+    let spent = with_current(|state| {
+        let left = state.budget.get();
+        state.budget.set(left.checked_sub(1).unwrap_or(BUDGET));
+        left == 0
+    });
+    if spent == Some(true) {
+        context.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
 }
 
 /// Who waits, each for an amount `A` of something.

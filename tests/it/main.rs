@@ -67,6 +67,7 @@ mod scopes_unpolled;
 mod sendfile;
 mod servers;
 mod shield;
+mod shut_down_waits;
 mod smoke;
 mod sock_ops;
 mod streams;

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use callsoon::{
     EventLoop, GroupError, RunError, TaskGroup, create_task, get_running_loop, sleep, task_group,
@@ -430,6 +430,35 @@ fn a_limit_that_is_handed_on_in_its_clean_up_by_a_task_that_ends_is_late_there()
             "1 inside cleans up",
             "4 inside is clean",
             "4 ended: Err(TimedOut)",
+        ]);
+    });
+}
+
+// Outside any task.
+
+#[test]
+fn a_group_that_fails_outside_any_task_drops_its_body() {
+    lab(|event_loop| {
+        let body = async {
+            let _farewell = Farewell("the body");
+            pending::<()>().await;
+        };
+        let group = Rc::new(RefCell::new(Box::pin(failing(1.0, body))));
+        for seconds in [0.0, 2.0] {
+            let group = Rc::clone(&group);
+            at(seconds, move || {
+                let mut context = Context::from_waker(Waker::noop());
+                say(format!(
+                    "{:?}",
+                    group.borrow_mut().as_mut().poll(&mut context)
+                ));
+            });
+        }
+        event_loop.run_until_complete(until(2.5)).unwrap();
+        said([
+            "0 Pending",
+            "2 the body is dropped",
+            r#"2 Ready("1 failed")"#,
         ]);
     });
 }
