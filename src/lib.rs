@@ -72,6 +72,7 @@
 //!   kernel/cancel/node       a scope, or a pending await
 //!   kernel/cancel/tree       all scopes of a loop
 //!   kernel/cancel/request    asking, and counting the answers
+//!   kernel/cancel/detached   requests that outlive a tree, or a poll
 //!   kernel/cancel/passage    how a scope comes and goes
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/root         the future of run_until_complete as a task

@@ -4,9 +4,10 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
-use callsoon::{EventLoop, sleep};
+use callsoon::{EventLoop, sleep, timeout};
 
 use support::own_cpu_time;
 
@@ -74,4 +75,30 @@ fn c2_callbacks_are_never_early_on_the_loops_own_clock() {
         });
     }
     event_loop.run_forever().unwrap();
+}
+
+#[test]
+fn of_equal_limits_the_outer_says_that_time_is_over_as_on_the_virtual_clock() {
+    let limit = Duration::from_millis(2);
+    let event_loop = EventLoop::new().unwrap();
+    let ended = event_loop.run_until_complete(async {
+        let mut attempts = [0; 3];
+        for attempts in &mut attempts {
+            let retried = async {
+                loop {
+                    *attempts += 1;
+                    let attempt = timeout(limit, pending::<()>());
+                    if timeout(limit, attempt)
+                        .await
+                        .is_ok_and(|ended| ended.is_ok())
+                    {
+                        break;
+                    }
+                }
+            };
+            assert!(timeout(limit, retried).await.is_err());
+        }
+        attempts
+    });
+    assert_eq!(ended.unwrap(), [1; 3]);
 }

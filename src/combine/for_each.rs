@@ -49,6 +49,9 @@ where
         let mut items = items.into_iter();
         loop {
             group.wait_vacancy().await;
+            if !group.nursery.takes_children() {
+                break;
+            }
             let Some(item) = items.next() else { break };
             drop(group.create_task(f(item)));
         }

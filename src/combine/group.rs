@@ -4,12 +4,14 @@ use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Poll;
 
 use crate::combine::group_error::Outcome;
 use crate::combine::nursery::{Nursery, stop_request};
 use crate::event_loop::handle::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
+use crate::kernel::task::waker::with_current;
 
 /// A group of tasks that end together; what [`task_group`](crate::task_group) gives to its body. Clones are the same
 /// group, for children that start children.
@@ -220,7 +222,8 @@ impl TaskGroup {
         self.nursery.set_limit(limit);
     }
 
-    /// Waits until a child that is started now would run at once; returns at once in a group that is shutting down.
+    /// Waits until a child that is started now would run at once. In a group that is shutting down it waits for the next
+    /// turn, in which a body that is asked to end goes no further.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -247,6 +250,10 @@ impl TaskGroup {
             line.poll_until(&mut waiting.place, (), context.waker(), may)
         })
         .await;
+        drop(waiting);
+        if !self.nursery.takes_children() {
+            next_turn().await;
+        }
     }
 
     /// How many children have not ended.
@@ -275,6 +282,21 @@ impl TaskGroup {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Waits for the next turn of the loop that runs, if one does.
+async fn next_turn() {
+    let mut first = None;
+    poll_fn(
+        |context| match with_current(|state| state.turn_number.get()) {
+            Some(turn) if *first.get_or_insert(turn) == turn => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        },
+    )
+    .await;
 }
 
 /// A place in the line of those who wait for room.

@@ -46,6 +46,8 @@ pub(crate) struct Nursery {
     awaiter: Cell<Option<Awaiter>>,
     /// Its node, while its body is pending.
     node: Cell<NodeKey>,
+    /// What the body is to be asked when the group is polled next: there was no node when it was to be asked.
+    unheard: Cell<Option<Cancellation>>,
     /// How many children may run at once.
     limit: Cell<usize>,
     /// How many do.
@@ -68,6 +70,7 @@ impl Nursery {
             closed: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
+            unheard: Cell::new(None),
             limit: Cell::new(usize::MAX),
             running: Cell::new(0),
             held: RefCell::new(Waiters::new()),
@@ -146,6 +149,11 @@ impl Nursery {
         self.node.set(node);
     }
 
+    /// Takes the request that the body has not heard of; the next poll of the group passes it on.
+    pub(crate) fn take_unheard(&self) -> Option<Cancellation> {
+        self.unheard.take()
+    }
+
     /// Asks the children to end, once, and what is left of the body, if the body is not what stops.
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
@@ -160,8 +168,9 @@ impl Nursery {
         for key in keys {
             self.state.cancel_task(key, request);
         }
-        if also_body && self.node.get() != NodeKey::NONE {
-            self.state.deliver_to(self.node.get(), request.clone());
+        if also_body && !self.state.deliver_to(self.node.get(), request) {
+            // The task that polled it last has ended, or its run has.
+            self.unheard.set(Some(request.clone()));
         }
         self.vacancy.nudge_first(usize::MAX);
         self.wake();

@@ -100,6 +100,18 @@ impl Tally {
         }
     }
 
+    /// A child has ended with a value: whether its task ends so too, once what is left of the child was dropped. One that
+    /// has cancelled itself does not.
+    fn gives_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
+        let Some(task) = self.state.task(self.state.current_task.get()) else {
+            return true;
+        };
+        if let Some(discard) = discard {
+            task.header().note_drop(discard);
+        }
+        !task.header().state.is_requested()
+    }
+
     fn child_ended(&self, number: u32, has_value: bool) {
         let left = self.left.get() - 1;
         self.left.set(left);
@@ -143,7 +155,12 @@ impl<F: Future> Future for Held<F, Counted> {
         };
         let polled = inside.poll(context);
         if polled.is_ready() {
-            counted.has_value = true;
+            let mut discard = || future.set(None);
+            let discard: Option<&mut dyn FnMut()> = match std::mem::needs_drop::<F>() {
+                true => Some(&mut discard),
+                false => None,
+            };
+            counted.has_value = counted.tally.gives_value(discard);
         }
         polled
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use crate::combine::group::TaskGroup;
 use crate::combine::group_error::{Failure, FailureCause, GroupError, Outcome};
 use crate::combine::nursery::{Nursery, stop_request};
+use crate::error::Cancellation;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
@@ -102,11 +103,15 @@ impl<T> Parent<'_, T> {
     where
         F: Future<Output: Outcome<Value = T>>,
     {
-        self.scope.enter(context.waker());
+        let in_task = self.scope.enter(context.waker());
         self.nursery.set_node(self.scope.key());
         self.act(body.as_mut());
         if body.is_some() {
             self.poll_body(body.as_mut(), context);
+            // After the poll: then what is inside has its nodes, and can be asked.
+            if let Some(request) = self.nursery.take_unheard() {
+                self.pass_on(&request, body.as_mut(), in_task);
+            }
             self.act(body.as_mut());
         }
         if body.is_some() || self.nursery.len() > 0 {
@@ -116,6 +121,19 @@ impl<T> Parent<'_, T> {
             return Poll::Pending;
         }
         self.finish()
+    }
+
+    /// A request that was made while the group had no node. Outside any task nobody can be asked.
+    #[cold]
+    fn pass_on<F>(&mut self, request: &Cancellation, body: Pin<&mut Option<F>>, in_task: bool) {
+        if body.is_none() {
+            return;
+        }
+        if in_task {
+            self.scope.deliver(request);
+        } else {
+            self.let_go(body);
+        }
     }
 
     /// Lets go of the body and of the children, if that was asked.

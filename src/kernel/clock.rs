@@ -86,10 +86,7 @@ impl LoopClock {
     /// The deadline that lies `delay` after now; [`NEVER`] when that is past the end of the scale.
     #[inline]
     pub(crate) fn after(&self, delay: Duration) -> u64 {
-        match nanos(delay) {
-            Some(nanos) => self.now().saturating_add(nanos),
-            None => NEVER,
-        }
+        later(self.now(), delay)
     }
 
     /// The raw nanoseconds of `instant`: saturated at both ends of the scale.
@@ -121,6 +118,15 @@ impl LoopClock {
                 .checked_sub(Duration::from_nanos(self.base_raw - raw)),
         };
         mapped.unwrap_or(self.base)
+    }
+}
+
+/// The deadline that lies `delay` after a time; [`NEVER`] when that is past the end of the scale.
+#[inline]
+pub(crate) fn later(time: u64, delay: Duration) -> u64 {
+    match nanos(delay) {
+        Some(nanos) => time.saturating_add(nanos),
+        None => NEVER,
     }
 }
 

@@ -8,15 +8,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::kernel::waiters::WaiterId;
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyTasksDone};
 use crate::queue::store::QueueStore;
-use crate::sync::line::{Gate, Line, Wait};
+use crate::sync::line::{Gate, Line, Wait, poll_shut_down};
 
 /// A queue between tasks, first in first out: asyncio's `Queue`.
 ///
@@ -134,6 +134,9 @@ impl<T, S> Queue<T, S> {
     /// ```
     pub async fn join(&self) {
         Wait::new(&Joining(self), ()).await;
+        if self.shut_down.get() {
+            poll_fn(|context| poll_shut_down(context)).await;
+        }
     }
 }
 
@@ -455,6 +458,9 @@ impl<T, S: QueueStore<T>> Future for Getting<'_, T, S> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let queue = this.queue;
+        if queue.shut_down.get() {
+            ready!(poll_shut_down(context));
+        }
         let may = |place| match queue.qsize() {
             0 => queue.shut_down.get(),
             items => queue.getters.ahead(place) < items,
@@ -503,6 +509,9 @@ impl<T, S: QueueStore<T>> Future for Putting<'_, T, S> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let queue = this.queue;
+        if queue.shut_down.get() {
+            ready!(poll_shut_down(context));
+        }
         let may = |place| {
             queue.maxsize == 0
                 || queue.shut_down.get()

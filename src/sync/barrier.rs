@@ -19,12 +19,12 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::kernel::waiters::WaiterId;
-use crate::sync::line::{Awaiter, Line};
+use crate::sync::line::{Awaiter, Line, poll_shut_down};
 
 /// See the module's drawing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,7 +111,11 @@ impl Barrier {
             barrier: self,
             stage: Stage::Outside(None),
         };
-        meeting.await
+        let met = meeting.await;
+        if met.is_err() && self.broken() {
+            poll_fn(|context| poll_shut_down(context)).await;
+        }
+        met
     }
 
     /// Sends all parties inside away with [`BrokenBarrier`]; then the barrier can be used again, also when it was

@@ -19,8 +19,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::kernel::enter::wake;
+use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::waker::{key_of, wake_key};
+use crate::kernel::task::waker::{key_of, wake_key, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 /// Whom to wake.
@@ -54,6 +55,22 @@ impl Awaiter {
             Self::Foreign(waker) => wake(waker),
         }
     }
+}
+
+/// A wait is over because what it waits on was shut down, and so will be the next one: it takes one from what its task may
+/// do in this poll. Where nothing is left it is pending once, so that a loop of such waits lets others run.
+#[cold]
+pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
+    let spent = with_current(|state| {
+        let left = state.budget.get();
+        state.budget.set(left.checked_sub(1).unwrap_or(BUDGET));
+        left == 0
+    });
+    if spent == Some(true) {
+        context.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
 }
 
 /// Who waits, each for an amount `A` of something.

@@ -16,7 +16,9 @@
 //! deadline goes first, and among equal ones the outermost: it alone says that time is over.
 //!
 //! One deviation from asyncio: a delay counts from the end of the first poll, which a future that is ready at once does
-//! not reach; so it costs no look at the clock, which costs more than all the rest.
+//! not reach; so it costs no look at the clock, which costs more than all the rest. Where a delay inside has begun in that
+//! poll, the outer one counts from there too: so of two equal delays, one around the other, the outer says that time is
+//! over, on every clock.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -104,7 +106,7 @@ impl Shared {
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
     Never,
-    /// Counted from the end of the first poll.
+    /// Counted from the end of the first poll, or from the beginning of a delay inside it.
     After(Duration),
     At(Instant),
 }
@@ -214,16 +216,15 @@ impl<A> Region<A> {
         }
         self.sleep = None;
         let deadline = match self.limit {
-            Limit::Never => NEVER,
-            Limit::After(delay) if delay.is_zero() => 0,
-            Limit::After(delay) => state.clock.after(delay),
-            Limit::At(when) => state.clock.raw(when),
+            Limit::Never => self.set_deadline(NEVER),
+            Limit::After(delay) if delay.is_zero() => self.set_deadline(0),
+            Limit::After(delay) => self.scope.begin_delay(state.clock.now(), delay),
+            Limit::At(when) => self.set_deadline(state.clock.raw(when)),
         };
         if let (Some(shared), Limit::After(_)) = (&self.shared, self.limit) {
             let now = state.clock.now().max(deadline);
             shared.limit.set(Limit::At(state.clock.instant(now)));
         }
-        self.scope.set_deadline(deadline);
         if deadline == NEVER {
             return Some(false);
         }
@@ -233,6 +234,11 @@ impl<A> Region<A> {
         }
         self.sleep = Some(Sleep::on_clock(deadline, Rc::clone(state)));
         None
+    }
+
+    fn set_deadline(&self, deadline: u64) -> u64 {
+        self.scope.set_deadline(deadline);
+        deadline
     }
 
     /// Where the limit can be moved, whoever moves it has to know the node.
@@ -245,6 +251,14 @@ impl<A> Region<A> {
                 .map(|state| (Rc::clone(state), self.scope.key()));
             let former = shared.region.replace(place);
             drop(former);
+        }
+    }
+
+    /// A node that is new, in a task that goes on with what another has begun, has to know the deadline.
+    #[cold]
+    fn note_deadline(&self) {
+        if let Some(deadline) = self.sleep.as_ref().and_then(Sleep::deadline) {
+            self.scope.set_deadline(deadline);
         }
     }
 
@@ -315,9 +329,12 @@ impl<A: Answer> Region<A> {
         mut future: Pin<&mut Option<F>>,
         context: &mut Context<'_>,
     ) -> Poll<A::Output<F::Output>> {
+        let former = self.scope.key();
         let in_task = self.scope.enter(context.waker());
         if !self.begun {
             self.note(TimeoutState::Active);
+        } else if self.scope.key() != former {
+            self.note_deadline();
         }
         self.note_place();
         if self.expired && self.falls(future.as_mut(), in_task) {

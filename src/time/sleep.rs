@@ -124,6 +124,14 @@ impl Sleep {
         }
     }
 
+    /// The time it waits for on the loop's clock, once that is known.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        match &self.stage {
+            Stage::New(deadline, _) | Stage::Armed { deadline, .. } => Some(*deadline),
+            _ => None,
+        }
+    }
+
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
         // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
         // callback. One of ours is a word.

@@ -412,3 +412,84 @@ fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
         ],
     );
 }
+
+#[test]
+fn a_child_that_cancels_itself_and_returns_is_told_at_once() {
+    /// Cancels the task that it is dropped in.
+    struct CancelsItself;
+    impl Drop for CancelsItself {
+        fn drop(&mut self) {
+            current_task().unwrap().cancel();
+        }
+    }
+    async fn child(number: u64) -> Result<u64, ()> {
+        match number {
+            0 => {
+                current_task().unwrap().cancel();
+            }
+            1 => {
+                let held = CancelsItself;
+                // The destructor of what is left of the child runs when it has returned.
+                return poll_fn(move |_| {
+                    let _ = &held;
+                    Poll::Ready(Ok(1))
+                })
+                .await;
+            }
+            _ => sleep(3600 * SECOND).await,
+        }
+        Ok(number)
+    }
+    told(
+        async |story| {
+            for first in [0, 1] {
+                let error = gather([first, 2].map(child)).await.unwrap_err();
+                story.say(format!("{}: {}", error.index, error.error));
+                let error = gather([first, 2].map(child)).fail_fast().await;
+                story.say(error.unwrap_err().index());
+                let error = try_gather([first, 2].map(child)).await.unwrap_err();
+                story.say(error.index());
+            }
+            for task in all_tasks() {
+                if !task.done() && task.name() != current_task().unwrap().name() {
+                    task.cancel();
+                }
+            }
+            yield_now().await;
+        },
+        [
+            "0: 0: the task was cancelled",
+            "0: 0",
+            "0: 0",
+            "0: 0: the task was cancelled",
+            "0: 0",
+            "0: 0",
+        ],
+    );
+}
+
+#[test]
+fn a_child_whose_destructor_panics_after_it_has_returned_gives_its_value() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("on purpose: a bomb");
+        }
+    }
+    audited(|| {
+        let trace = crate::support::Trace::new();
+        let event_loop = crate::support::virtual_loop(&trace);
+        let bomb = || {
+            let held = Bomb;
+            poll_fn(move |_| {
+                let _ = &held;
+                Poll::Ready(7)
+            })
+        };
+        let values = event_loop.run_until_complete(async { gather([bomb()]).await.unwrap() });
+        assert_eq!(values.unwrap(), [7]);
+        let lines = trace.take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("on purpose: a bomb"), "{lines:?}");
+    });
+}

@@ -1,14 +1,16 @@
 //! Happy eyeballs: the race on the virtual clock with attempts that are told how to end, and the real thing.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use callsoon::net::{ConnectError, ConnectOptions, TcpListener, TcpStream};
 use callsoon::net::{interleave, staggered_race};
-use callsoon::{EventLoop, create_task, get_running_loop, sleep};
+use callsoon::{EventLoop, catch_cancelled, create_task, get_running_loop, sleep};
 
 use crate::support::{
     DropProbe, Trace, counted_fds, in_a_loop, loopback, on_virtual_time, refusing, until,
@@ -291,5 +293,133 @@ fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
         let _ = task.await;
         assert_eq!(counted_fds(), open);
         assert_eq!(get_running_loop().metrics().sources, 0);
+    });
+}
+
+/// An attempt that never succeeds and cleans up for so many milliseconds.
+async fn tidy_attempt(trace: Trace, name: &'static str, takes: u64) -> Ends {
+    let cancelled = catch_cancelled(std::future::pending::<()>())
+        .await
+        .unwrap_err();
+    trace.push(format!(
+        "{name} cleans up: {}",
+        cancelled.message().unwrap()
+    ));
+    sleep(ms(takes)).await;
+    trace.push(format!("{name} is clean"));
+    cancelled.resume().await
+}
+
+type Attempt = std::pin::Pin<Box<dyn Future<Output = Ends>>>;
+
+#[test]
+fn losers_have_cleaned_up_when_the_winner_is_given() {
+    on_virtual_time(|trace, event_loop| {
+        let start = event_loop.time();
+        let attempts: [Attempt; 5] = [
+            Box::pin(tidy_attempt(trace.clone(), "a", 30)),
+            Box::pin(tidy_attempt(trace.clone(), "b", 20)),
+            Box::pin(attempt(trace.clone(), "c", 500, Ok("C"))),
+            Box::pin(attempt(trace.clone(), "d", 9_000, Err("no d"))),
+            Box::pin(attempt(trace.clone(), "e", 9_000, Ok("E"))),
+        ];
+        let ended = event_loop.run_until_complete(staggered_race(attempts, Some(DELAY)));
+        assert_eq!(ended.unwrap(), Ok((2, "C")));
+        assert_eq!(event_loop.time() - start, ms(1030));
+        trace.expect([
+            // After 500 and 750 ms; e would be next, in the turn in which c ends.
+            "c starts",
+            "d starts",
+            "c ends after 500ms",
+            "drop c",
+            "a cleans up: another attempt of its race has won",
+            "b cleans up: another attempt of its race has won",
+            "drop d",
+            "b is clean",
+            "a is clean",
+        ]);
+        assert_eq!(event_loop.metrics().scopes, 0);
+    });
+}
+
+#[test]
+fn a_loser_that_goes_on_is_waited_for_and_what_it_gives_is_dropped() {
+    on_virtual_time(|trace, event_loop| {
+        let start = event_loop.time();
+        let said = trace.clone();
+        let stubborn = async move {
+            drop(catch_cancelled(std::future::pending::<()>()).await);
+            said.push("goes on".to_owned());
+            // Not asked again.
+            sleep(ms(40)).await;
+            Ok("late")
+        };
+        let attempts: [Attempt; 2] = [
+            Box::pin(stubborn),
+            Box::pin(attempt(trace.clone(), "b", 10, Ok("B"))),
+        ];
+        let ended = event_loop.run_until_complete(staggered_race(attempts, Some(DELAY)));
+        assert_eq!(ended.unwrap(), Ok((1, "B")));
+        assert_eq!(event_loop.time() - start, ms(300));
+        trace.expect(["b starts", "b ends after 10ms", "drop b", "goes on"]);
+    });
+}
+
+#[test]
+fn a_race_that_is_cancelled_waits_for_the_clean_up_of_its_attempts() {
+    on_virtual_time(|trace, event_loop| {
+        let start = event_loop.time();
+        let attempts: [Attempt; 2] = [
+            Box::pin(tidy_attempt(trace.clone(), "a", 30)),
+            Box::pin(tidy_attempt(trace.clone(), "b", 20)),
+        ];
+        let limited = callsoon::timeout(ms(400), staggered_race(attempts, Some(DELAY)));
+        let ended = event_loop.run_until_complete(async {
+            let task = create_task(limited);
+            sleep(ms(300)).await;
+            task.cancel_with("from outside");
+            task.await.unwrap_err().to_string()
+        });
+        assert_eq!(ended.unwrap(), "the task was cancelled: from outside");
+        assert_eq!(event_loop.time() - start, ms(330));
+        trace.expect([
+            "a cleans up: from outside",
+            "b cleans up: from outside",
+            "b is clean",
+            "a is clean",
+        ]);
+        assert_eq!(event_loop.metrics().scopes, 0);
+    });
+}
+
+#[test]
+fn outside_any_task_losers_are_dropped_at_once() {
+    on_virtual_time(|trace, event_loop| {
+        let attempts: [Attempt; 2] = [
+            Box::pin(tidy_attempt(trace.clone(), "a", 30)),
+            Box::pin(attempt(trace.clone(), "b", 0, Ok("B"))),
+        ];
+        let race = Rc::new(RefCell::new(Box::pin(staggered_race(
+            attempts,
+            Some(DELAY),
+        ))));
+        // In callbacks, by a waker that wakes nobody.
+        for at in [0, 251, 252] {
+            let (race, trace) = (Rc::clone(&race), trace.clone());
+            event_loop.call_later(ms(at), move || {
+                let mut context = Context::from_waker(Waker::noop());
+                let polled = race.borrow_mut().as_mut().poll(&mut context);
+                trace.push(format!("{polled:?}"));
+            });
+        }
+        event_loop.run_until_complete(sleep(ms(300))).unwrap();
+        trace.expect([
+            "Pending",
+            "b starts",
+            "Pending",
+            "b ends after 1ms",
+            "drop b",
+            r#"Ready(Ok((1, "B")))"#,
+        ]);
     });
 }

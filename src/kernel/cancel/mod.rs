@@ -48,11 +48,14 @@
 //! | `Region`, another's | Pass if somebody passed, else Abstain | Keep |
 //! | `Catch`, `Group`, `Gather` | asked | Keep |
 //!
+//! A scope's own request is kept until it is answered, also where the scope is not polled meanwhile or its task has
+//! ended: see [`detached`].
+//!
 //! Before anything falls, voters that have opened below it since the asking are asked; sixteen times at most, so that who
 //! handles each request and waits anew cannot put off for ever what others have passed.
 //!
 //! # Who may touch what
-//! [`tree`] links nodes and knows no rules; [`request`] and [`passage`] are the rules, in terms of nodes alone: they run
+//! [`tree`] links nodes and knows no rules; [`request`], [`detached`] and [`passage`] are the rules, in terms of nodes alone: they run
 //! under the borrow of the tree, run nobody's code and leave what is to be done in `Effects`. [`delivery`] borrows, and
 //! does what is left. Futures hold a [`scope`]; only the await of a task has its key in that task's header instead, or no
 //! node at all ([`awaits`]). A node is named by index and generation, so a key that is held too long names nothing.
@@ -66,6 +69,7 @@
 
 pub(crate) mod awaits;
 pub(crate) mod delivery;
+pub(crate) mod detached;
 pub(crate) mod node;
 pub(crate) mod passage;
 pub(crate) mod request;

@@ -103,6 +103,8 @@ pub(super) struct Node {
     pub(super) due_next: u32,
     /// The poll of its task by whose end it must act. For a root: how many polls there were during requests.
     pub(super) polls: u32,
+    /// The poll of its task in which it was polled last, counted as `polls` of the root.
+    pub(super) seen: u32,
     /// How often what had opened below it was asked before it fell, in the request that is in progress.
     pub(super) rounds: u8,
     /// How many children owe it a vote.
@@ -123,8 +125,14 @@ pub(super) struct Node {
     pub(super) direct: bool,
     /// A region's time is over.
     pub(super) expired: bool,
+    /// A region's time is over, and what is inside has handled that and gone on.
+    pub(super) kept_on: bool,
+    /// Its own request was passed by below it while it was not polled.
+    pub(super) missed: bool,
     /// A region's deadline on the loop's clock.
     pub(super) deadline: u64,
+    /// When a region's delay began, on the loop's clock.
+    pub(super) begun: u64,
     /// For a root: its task. For the await of a task: that one.
     pub(super) task: Key,
     /// The newest waker that is not the task's own; gone once it was woken.

@@ -8,6 +8,7 @@ use std::task::Waker;
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
 use crate::kernel::cancel::tree::Tree;
+use crate::kernel::clock::NEVER;
 
 impl Tree {
     /// A node is polled below `parent`: opened there where there is none yet, and moved there where it was polled
@@ -29,8 +30,14 @@ impl Tree {
         if self.at(index).parent != parent {
             self.transplant(index, parent);
         }
+        let seen = self.at(self.at(index).root).polls;
         let node = self.at_mut(index);
         node.direct = direct;
+        node.seen = seen;
+        if node.missed {
+            self.make_up(index);
+        }
+        let node = self.at_mut(index);
         if node.state == State::Parked {
             // Where what is inside was cancelled it stays pending: then somebody has to act, if late.
             let inside_passed = node.passed && node.kind != Kind::Region;
@@ -46,6 +53,9 @@ impl Tree {
     /// A boxed future was moved to another task or scope: to a request in the old place it says nothing, and here it
     /// starts anew with all below it.
     fn transplant(&mut self, index: u32, parent: u32) {
+        if self.goes_on_elsewhere(index) {
+            return self.attach(index, parent);
+        }
         let node = self.at_mut(index);
         let (owed, former) = (std::mem::replace(&mut node.owes, false), node.parent);
         self.unlink(index);
@@ -68,8 +78,11 @@ impl Tree {
             node.kept = false;
             node.owes = false;
             node.fall = false;
-            let own = node.own.take();
-            if node.kind.is_voter() || node.kind == Kind::Region {
+            node.missed = false;
+            node.begun = NEVER;
+            let may_ask = node.kind.is_voter() || node.kind == Kind::Region;
+            let own = self.unanswered(below);
+            if may_ask {
                 under_way.extend(own.map(|request| (below, request)));
             }
         }
@@ -234,6 +247,22 @@ impl Tree {
             index = self.at(index).parent;
         }
         count
+    }
+
+    /// When the first of the delays inside a region began that have begun in its own first poll; [`NEVER`] without any.
+    pub(super) fn earliest_begun(&self, top: u32) -> u64 {
+        let mut earliest = NEVER;
+        let mut here = self.next_below(top, top);
+        while let Some(index) = here {
+            let begun = self.at(index).begun;
+            earliest = earliest.min(begun);
+            // A delay has begun no later than those inside it.
+            here = match begun {
+                NEVER => self.next_below(index, top),
+                _ => self.next_beside(index, top),
+            };
+        }
+        earliest
     }
 
     /// Whether something around this region goes first: a request to which what is inside has said Pass already, or a

@@ -132,7 +132,8 @@ impl Tree {
 
     /// Has a task polled, which will find that a request is under way. One whose poll begins just now finds it anyway.
     fn stir(&mut self, task: Key) {
-        if !self.starting && self.effects.tasks.last() != Some(&task) {
+        let is_known = task == Key::NONE || self.effects.tasks.last() == Some(&task);
+        if !self.starting && !is_known {
             self.effects.tasks.push(task);
         }
     }
@@ -193,10 +194,14 @@ impl Tree {
                     return None;
                 }
                 node.own = None;
+                node.kept_on = node.expired;
                 Some(Vote::Keep)
             }
             Kind::Region if node.passed => Some(Vote::Pass),
-            Kind::Region if node.kept => Some(Vote::Keep),
+            Kind::Region if node.kept => {
+                node.kept_on = node.expired;
+                Some(Vote::Keep)
+            }
             Kind::Region => Some(Vote::Abstain),
             Kind::Catch | Kind::Group | Kind::Gather if go => {
                 self.ask(index);
@@ -227,7 +232,10 @@ impl Tree {
         while !self.at(around).kind.takes_raises() {
             around = self.at(around).parent;
         }
-        self.deliver(around, request);
+        // What is detached is in nobody's poll.
+        if around != self.detached {
+            self.deliver(around, request);
+        }
     }
 
     /// The request that reached a node: of the nearest around it, or of itself, that is the origin of one.
@@ -280,6 +288,7 @@ impl Tree {
             let next = node.due_next;
             if node.polls <= polls && (node.direct || !queued) {
                 self.leave_due(here);
+                self.note_missed(here);
                 if !self.at(here).fall {
                     self.park(here);
                 }

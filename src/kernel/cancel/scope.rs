@@ -11,10 +11,12 @@
 
 use std::rc::Rc;
 use std::task::Waker;
+use std::time::Duration;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
+use crate::kernel::clock::later;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{current, key_of, with_current};
@@ -251,6 +253,20 @@ impl Scope {
         self.node(|tree, index| tree.at_mut(index).deadline = deadline);
     }
 
+    /// Notes the deadline of a region whose delay begins now, at the end of its first poll, and gives it back. Where a
+    /// delay inside has begun in that poll, this one began with it: of two equal ones the outer is over no later.
+    pub(crate) fn begin_delay(&self, now: u64, delay: Duration) -> u64 {
+        let deadline = self.node(|tree, index| {
+            let begun = tree.earliest_begun(index).min(now);
+            let deadline = later(begun, delay);
+            let node = tree.at_mut(index);
+            node.begun = begun;
+            node.deadline = deadline;
+            deadline
+        });
+        deadline.unwrap_or_else(|| later(now, delay))
+    }
+
     /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
     /// `at_once` says that everything inside was polled just now, for the first time.
     pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
@@ -263,6 +279,11 @@ impl Scope {
                 }
             }
         });
+    }
+
+    /// A request of the node's own to what is inside.
+    pub(crate) fn deliver(&self, request: &Cancellation) {
+        self.node(|tree, index| tree.deliver(index, request.clone()));
     }
 
     /// Whether a region is to let go now. Then everything below it has been forgotten.
@@ -290,12 +311,16 @@ impl LoopState {
         });
     }
 
-    /// A request of a node's own to what is inside, by somebody who only knows the node.
-    pub(crate) fn deliver_to(&self, key: NodeKey, request: Cancellation) {
+    /// A request of a node's own to what is inside, by somebody who only knows the node; `false` where there is no such
+    /// node any more.
+    #[must_use]
+    pub(crate) fn deliver_to(&self, key: NodeKey, request: &Cancellation) -> bool {
         self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.deliver(index, request);
+            let index = tree.find(key);
+            if let Some(index) = index {
+                tree.deliver(index, request.clone());
             }
-        });
+            index.is_some()
+        })
     }
 }

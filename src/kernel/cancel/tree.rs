@@ -39,6 +39,8 @@ pub(crate) struct Tree {
     free: u32,
     /// How many places are taken.
     taken: usize,
+    /// The root of what is detached; [`NIL`] until something is.
+    pub(super) detached: u32,
     /// The generation of the next node.
     generation: u32,
     /// Counts linkings.
@@ -56,6 +58,7 @@ impl Tree {
             nodes: Vec::new(),
             free: NIL,
             taken: 0,
+            detached: NIL,
             generation: 0,
             linked: 0,
             starting: false,
@@ -64,9 +67,9 @@ impl Tree {
         }
     }
 
-    /// How many nodes there are, roots included.
+    /// How many nodes there are, the roots of tasks included.
     pub(crate) fn len(&self) -> usize {
-        self.taken
+        self.taken - usize::from(self.detached != NIL)
     }
 
     #[inline]
@@ -114,6 +117,7 @@ impl Tree {
             due_prev: index,
             due_next: index,
             polls: 0,
+            seen: 0,
             rounds: 0,
             waiting: 0,
             kind,
@@ -125,7 +129,10 @@ impl Tree {
             again: false,
             direct: true,
             expired: false,
+            kept_on: false,
+            missed: false,
             deadline: NEVER,
+            begun: NEVER,
             task,
             waker: None,
             own: None,
@@ -202,22 +209,27 @@ impl Tree {
         if self.at(index).root == root {
             return;
         }
-        self.leave_due(index);
-        self.at_mut(index).root = root;
-        let mut below = index;
-        while let Some(next) = self.next_below(below, index) {
-            self.leave_due(next);
-            self.at_mut(next).root = root;
-            below = next;
+        let mut here = Some(index);
+        while let Some(below) = here {
+            self.leave_due(below);
+            let node = self.at_mut(below);
+            node.root = root;
+            // The other task counts its polls by itself.
+            node.seen = 0;
+            here = self.next_below(below, index);
         }
     }
 
     /// After `index` in the walk through everything below `top`, parents first.
     pub(super) fn next_below(&self, index: u32, top: u32) -> Option<u32> {
-        let first = self.at(index).first_child;
-        if first != NIL {
-            return Some(first);
+        match self.at(index).first_child {
+            NIL => self.next_beside(index, top),
+            first => Some(first),
         }
+    }
+
+    /// After `index`, and what is below it, in the same walk.
+    pub(super) fn next_beside(&self, index: u32, top: u32) -> Option<u32> {
         let mut index = index;
         while index != top {
             let node = self.at(index);
@@ -242,29 +254,6 @@ impl Tree {
         self.effects.trash.extend(waker);
         self.free = index;
         self.taken -= 1;
-    }
-
-    /// Erases everything below a node: their keys go stale, and what they still owe is nobody's business any more.
-    pub(super) fn erase_below(&mut self, top: u32) {
-        let mut here = top;
-        loop {
-            match self.at(here).first_child {
-                NIL if here == top => return,
-                NIL => {
-                    let parent = self.at(here).parent;
-                    self.unlink(here);
-                    self.release(here);
-                    here = parent;
-                }
-                child => here = child,
-            }
-        }
-    }
-
-    /// The end of a task: its whole tree goes.
-    pub(crate) fn fell(&mut self, root: u32) {
-        self.erase_below(root);
-        self.release(root);
     }
 
     /// Puts a node among those that have to act soon.
