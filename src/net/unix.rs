@@ -4,6 +4,7 @@
 //! path, and one too long for the system is an error, never cut. A short read proves nothing here: a segment that
 //! carries descriptors, or two writers under `SO_PASSCRED`, leave something behind, so only EAGAIN ends readiness.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSliceMut, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,7 +22,7 @@ use crate::net::listener::SocketListener;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind, new_socket};
 use crate::sys::fork;
-use crate::sys::socket;
+use crate::sys::socket::{self, UnixName, unix_address, unix_name};
 use crate::time::sleep;
 
 /// A server whose backlog is full lets a client neither in nor wait, and no event tells when there is room. So the
@@ -119,19 +120,25 @@ impl Kind for Unix {
     }
 
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        SockRef::from(socket).peer_addr().map(std_address)
+        socket.peer_addr()
     }
 
     fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        SockRef::from(socket).local_addr().map(std_address)
+        socket.local_addr()
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
-        listener.accept()
+        let (socket, address) = socket::accept(listener.as_fd())?;
+        let socket = mio::net::UnixStream::from_std(socket.into());
+        let address = match std_address(&address) {
+            Some(address) => address,
+            None => socket.peer_addr().unwrap_or_else(|_| unnamed()),
+        };
+        Ok((socket, address))
     }
 
     fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
-        SockRef::from(listener).local_addr().map(std_address)
+        listener.local_addr()
     }
 
     fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, SocketFile)> {
@@ -149,16 +156,41 @@ impl Kind for Unix {
     }
 }
 
-/// The standard library's form of an address that the system has given; an unnamed one where it has none.
-pub(crate) fn std_address(address: SockAddr) -> SocketAddr {
-    let named = match address.as_abstract_namespace() {
-        Some(name) => abstract_address(name).ok(),
-        None => address.as_unix(),
-    };
-    named.unwrap_or_else(unnamed)
+/// The standard library's form of an address that the system has given. `None` for a path that fills `sun_path`: only
+/// what the standard library asks the system itself can have one.
+pub(crate) fn std_address(address: &SockAddr) -> Option<SocketAddr> {
+    match unix_name(address) {
+        Some(UnixName::Path(path)) => SocketAddr::from_pathname(OsStr::from_bytes(path)).ok(),
+        Some(UnixName::Abstract(name)) => abstract_address(name).ok(),
+        // The sender of a datagram that is not bound has no address at all.
+        Some(UnixName::Unnamed) | None => Some(unnamed()),
+    }
 }
 
-fn unnamed() -> SocketAddr {
+/// The form in which the system takes an address.
+pub(crate) fn system_address(address: &SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = address.as_pathname() {
+        return unix_address(path.as_os_str().as_bytes());
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        #[cfg(target_os = "android")]
+        use std::os::android::net::SocketAddrExt as _;
+        #[cfg(target_os = "linux")]
+        use std::os::linux::net::SocketAddrExt as _;
+
+        if let Some(name) = address.as_abstract_name() {
+            return unix_address(&[&[0], name].concat());
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a socket without a name cannot be sent to",
+    ))
+}
+
+/// The address of a socket that was not bound.
+pub(crate) fn unnamed() -> SocketAddr {
     match SocketAddr::from_pathname("") {
         Ok(unnamed) => unnamed,
         Err(_) => unreachable!("an empty path is an unnamed address"),

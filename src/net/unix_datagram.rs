@@ -6,12 +6,14 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use socket2::{Domain, SockAddr, SockRef, Type};
+use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::stream_kind::{NO_SIGNAL, new_socket};
-use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address};
+use crate::net::unix::{
+    SocketFile, Unix, address_of, bind, std_address, system_address, unnamed,
+};
 use crate::sys::socket;
 
 /// A Unix socket for whole messages. The file of a bound one goes with it.
@@ -72,8 +74,8 @@ impl Messages for Unix {
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (count, address) = socket::recv_from(socket.as_fd(), buffer, 0)?;
-        Ok((count, std_address(address)))
+        // The standard library's own call: only it can have a sender whose path fills `sun_path`.
+        socket.recv_from(buffer)
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
@@ -82,44 +84,21 @@ impl Messages for Unix {
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, address) = socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?;
-        Ok((count, std_address(address)))
+        // Who it is comes with the message itself, where the standard library has no form for it.
+        Ok((count, std_address(&address).unwrap_or_else(unnamed)))
     }
 
     fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        SockRef::from(socket).local_addr().map(std_address)
+        socket.local_addr()
     }
 
     fn peer_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        SockRef::from(socket).peer_addr().map(std_address)
+        socket.peer_addr()
     }
 
     fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>> {
         socket.take_error()
     }
-}
-
-/// The form of an address in which the system takes it.
-fn system_address(address: &SocketAddr) -> io::Result<SockAddr> {
-    if let Some(path) = address.as_pathname() {
-        return SockAddr::unix(path);
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        #[cfg(target_os = "android")]
-        use std::os::android::net::SocketAddrExt as _;
-        #[cfg(target_os = "linux")]
-        use std::os::linux::net::SocketAddrExt as _;
-        use std::os::unix::ffi::OsStrExt as _;
-
-        if let Some(name) = address.as_abstract_name() {
-            let name = [&[0], name].concat();
-            return SockAddr::unix(std::ffi::OsStr::from_bytes(&name));
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a socket without a name cannot be sent to",
-    ))
 }
 
 impl UnixDatagram {

@@ -22,6 +22,8 @@ use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
 use crate::net::listener::{is_about_the_client, is_exhaustion};
 use crate::sys::epoll::Numbered;
+#[cfg(unix)]
+use crate::sys::socket;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
 
@@ -46,10 +48,11 @@ impl Listener for mio::net::TcpListener {
 #[cfg(unix)]
 impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, _) = self.accept()?;
-        let socket = StreamSocket::Unix(socket);
-        let peer = Address::of(socket.peer());
-        Ok((socket, peer))
+        use std::os::fd::AsFd as _;
+
+        let (socket, address) = socket::accept(self.as_fd())?;
+        let socket = mio::net::UnixStream::from_std(socket.into());
+        Ok((StreamSocket::Unix(socket), Some(address.into())))
     }
 }
 
