@@ -149,6 +149,7 @@
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream_kind          in what TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
+//!   net/accept_error         what an error of accept is about
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream

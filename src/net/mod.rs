@@ -4,6 +4,7 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+pub(crate) mod accept_error;
 mod addr_info;
 pub(crate) mod connect;
 pub(crate) mod datagram;

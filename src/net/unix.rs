@@ -230,8 +230,10 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
 
 /// The file that a bound socket has made. Its drop removes it, if it is still the same one.
 pub struct SocketFile {
-    /// Path, device and inode; `None` where there is nothing to remove.
-    kept: Option<(PathBuf, u64, u64)>,
+    /// Path, device and inode; `None` where there is no file that anybody here cares for.
+    made: Option<(PathBuf, u64, u64)>,
+    /// The drop removes the file.
+    removes: bool,
     /// A forked child's copy removes nothing: the file is its parent's.
     forks: u32,
 }
@@ -240,39 +242,58 @@ impl SocketFile {
     /// Nothing to remove.
     pub(crate) fn none() -> Self {
         Self {
-            kept: None,
+            made: None,
+            removes: true,
             forks: fork::generation(),
         }
     }
 
     /// Leaves the file where it is.
     pub(crate) fn forget(mut self) {
-        self.kept = None;
+        self.made = None;
     }
 
-    /// The file that was just made at `path`; abstract names have none.
-    pub(crate) fn at(path: &Path) -> Self {
+    /// The file that was just made at `path`; abstract names have none. It stays behind unless `removes` says otherwise.
+    pub(crate) fn at(path: &Path, removes: bool) -> Self {
         let mut file = Self::none();
+        file.removes = removes;
         if path.as_os_str().as_bytes().first() == Some(&0) {
             return file;
         }
         // Absolute, so that it is found whatever the working directory is by then.
         let absolute = std::path::absolute(path);
         let made = absolute.and_then(|path| fs::symlink_metadata(&path).map(|data| (path, data)));
-        file.kept = made.ok().map(|(path, data)| (path, data.dev(), data.ino()));
+        file.made = made.ok().map(|(path, data)| (path, data.dev(), data.ino()));
         file
+    }
+
+    /// Checks that clients still find the socket under its path. A socket that is bound and does not listen refuses every
+    /// client, so another server takes its path for a dead server's. Asked after `listen`, when that is no longer so.
+    ///
+    /// # Errors
+    /// `AddrInUse` where another file is there, `NotFound` where none is.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let Some((path, device, inode)) = &self.made else {
+            return Ok(());
+        };
+        let data = fs::symlink_metadata(path)?;
+        if (data.dev(), data.ino()) == (*device, *inode) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another socket has taken the path before this one listened",
+        ))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let Some((path, device, inode)) = self.kept.take() else {
-            return;
-        };
-        let same = |data: fs::Metadata| (data.dev(), data.ino()) == (device, inode);
-        if self.forks == fork::generation() && fs::symlink_metadata(&path).is_ok_and(same) {
-            // Somebody else may have removed it since.
-            let _ = fs::remove_file(&path);
+        if self.removes && self.forks == fork::generation() && self.check().is_ok() {
+            if let Some((path, ..)) = &self.made {
+                // Somebody else may have removed it since.
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }
@@ -490,12 +511,9 @@ impl ListenOptions {
         let path = path.as_ref();
         let socket = new_socket(Domain::UNIX, Type::STREAM)?;
         bind(&socket, path, self.reuse_address)?;
-        let file = if self.cleanup_socket {
-            SocketFile::at(path)
-        } else {
-            SocketFile::none()
-        };
+        let file = SocketFile::at(path, self.cleanup_socket);
         socket.listen(self.backlog)?;
+        file.check()?;
         let listener = mio::net::UnixListener::from_std(socket.into());
         UnixListener::watch(&handle, listener, file)
     }

@@ -11,9 +11,7 @@ use socket2::{Domain, SockRef, Type};
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::stream_kind::{NO_SIGNAL, new_socket};
-use crate::net::unix::{
-    SocketFile, Unix, address_of, bind, std_address, system_address, unnamed,
-};
+use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
 use crate::sys::socket;
 
 /// A Unix socket for whole messages. The file of a bound one goes with it.
@@ -40,6 +38,7 @@ impl Messages for Unix {
     type StdDatagram = std::os::unix::net::UnixDatagram;
     type Remains = SocketFile;
     const NAME: &'static str = "UnixDatagram";
+    const ROOM_IS_TOLD: bool = false;
 
     fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
         match (system_address(one), system_address(other)) {
@@ -123,7 +122,7 @@ impl UnixDatagram {
         let path = path.as_ref();
         let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
         bind(&socket, path, true)?;
-        let file = SocketFile::at(path);
+        let file = SocketFile::at(path, true);
         let socket = mio::net::UnixDatagram::from_std(socket.into());
         Self::watch(&handle, socket, file)
     }
@@ -199,7 +198,8 @@ impl UnixDatagram {
         SockRef::from(self.io.source()).connect(&address)
     }
 
-    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte.
+    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte. While the receiver's queue is full
+    /// this tries again by timer, after 1 to 64 milliseconds, since no event tells when there is room.
     ///
     /// # Errors
     /// What the system says: no such file, refused, too long …
@@ -240,7 +240,7 @@ impl UnixDatagram {
         self.send_to_address(bytes, address).await
     }
 
-    /// Sends without waiting. See [`send_to`](Self::send_to).
+    /// Sends without waiting. See [`send_to`](Self::send_to). [`writable`](Self::writable) does not wait for the receiver.
     ///
     /// # Errors
     /// `WouldBlock` where the receiver takes nothing now; else what the system says.

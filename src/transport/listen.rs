@@ -20,7 +20,7 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
-use crate::net::listener::{is_about_the_client, is_exhaustion};
+use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::sys::epoll::Numbered;
 #[cfg(unix)]
 use crate::sys::socket;
@@ -30,8 +30,8 @@ use crate::transport::socket::StreamSocket;
 /// How long accepting pauses after an error: asyncio's second.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
-/// How many clients are accepted before others have their turn: asyncio's usual backlog.
-const ACCEPT_AT_ONCE: u32 = 100;
+/// How many clients are accepted, or fail, before others have their turn: asyncio's usual backlog.
+const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
 /// A listening socket in non-blocking mode.
 pub(crate) trait Listener: Source + Numbered + 'static {
@@ -132,6 +132,7 @@ impl<L: Listener> Acceptor<L> {
 
     /// Accepts those who wait, up to a limit.
     fn accept(self: &Rc<Self>) {
+        let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
             let accepted = self.with_io(|io| io.attempt(Direction::Read, L::take));
@@ -145,7 +146,9 @@ impl<L: Listener> Acceptor<L> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_about_the_client(&error) => {}
+                Err(error) if failures + 1 < FAILURES_IN_A_ROW && is_about_a_client(&error) => {
+                    failures += 1;
+                }
                 Err(error) => return self.pause(error),
             }
         }
@@ -155,11 +158,7 @@ impl<L: Listener> Acceptor<L> {
     /// Reports an error, once until a client is accepted, and sees to it that accepting is taken up again.
     fn pause(self: &Rc<Self>, error: io::Error) {
         if !self.reported.replace(true) {
-            let what = if is_exhaustion(&error) {
-                "Out of system resources in accept"
-            } else {
-                "Error in accept"
-            };
+            let what = what_failed(&error);
             self.handle.state.report(ExceptionContext {
                 message: format!("{what}; trying again every second"),
                 exception: Some(Rc::new(error)),
@@ -182,6 +181,10 @@ impl<L: Listener> Acceptor<L> {
             .queue_timer(deadline, resume, self.location, "accept");
         *self.retry.borrow_mut() = Some(timer);
     }
+}
+
+fn is_about_a_client(error: &io::Error) -> bool {
+    AcceptError::of(error) == AcceptError::Client
 }
 
 impl<L: Listener> Accepts for Acceptor<L> {
