@@ -95,6 +95,7 @@
 //!   kernel/watch_fd          callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/background        futures that are nobody's task
+//!   kernel/call_watcher      the call of a ready source's watcher
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters

@@ -16,6 +16,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
+use crate::kernel::call_watcher::call_watcher;
 use crate::kernel::callback::warn_slow;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
@@ -291,10 +292,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
         Special::Source(key) => {
-            let watcher = state.reactor(|reactor| reactor.dequeue(key));
-            if let Ok(Some(watcher)) = watcher {
-                watcher.ready();
-            }
+            call_watcher(state, key);
             if state.careful.get() {
                 forget_context(state);
             }

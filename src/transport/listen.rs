@@ -215,6 +215,11 @@ impl<L: Listener> Watch for Acceptor<L> {
         state.shielded("Exception in the destructor of a context", || drop(own));
     }
 
+    fn panicked(self: Rc<Self>, error: io::Error) {
+        // The client is gone with what was on the stack; others are accepted after a pause.
+        self.pause(error);
+    }
+
     fn abandon(self: Rc<Self>) {
         let host = self.host.borrow_mut().take();
         if let Some(host) = host {

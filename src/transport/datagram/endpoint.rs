@@ -194,12 +194,22 @@ impl<K: DatagramKind> DatagramTransport<K> {
         }
         endpoint.with_io(|io| io.set_writes(false));
         if endpoint.closing.get() {
-            self.lose_soon();
+            self.lose_soon(None);
         }
     }
 
+    /// Ends the endpoint because of an error, which the protocol is told.
+    fn fail(&self, error: io::Error) {
+        let endpoint = &self.endpoint;
+        let left = endpoint.waiting.take();
+        drop(left);
+        endpoint.size.set(0);
+        endpoint.closing.set(true);
+        self.lose_soon(Some(error));
+    }
+
     /// Queues `connection_lost`, once.
-    pub(crate) fn lose_soon(&self) {
+    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let endpoint = &self.endpoint;
         if endpoint.lost.replace(true) || endpoint.handle.is_closed() {
             // A loop that closes lets go of its endpoints by itself.
@@ -208,7 +218,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let transport = self.clone();
         let over = move || {
             transport.enter("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
+                protocol.connection_lost(&transport, error);
             });
             transport.endpoint.let_go();
         };
@@ -284,6 +294,10 @@ impl<K: DatagramKind> Watch for Endpoint<K> {
         let transport = DatagramTransport { endpoint: self };
         transport.receive_ready();
         transport.send_ready();
+    }
+
+    fn panicked(self: Rc<Self>, error: io::Error) {
+        DatagramTransport { endpoint: self }.fail(error);
     }
 
     fn abandon(self: Rc<Self>) {

@@ -87,7 +87,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     pub fn close(&self) {
         let endpoint = &self.endpoint;
         if !endpoint.closing.replace(true) && endpoint.waiting.borrow().is_empty() {
-            self.lose_soon();
+            self.lose_soon(None);
         }
     }
 
@@ -108,7 +108,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         drop(left);
         self.endpoint.size.set(0);
         self.endpoint.closing.set(true);
-        self.lose_soon();
+        self.lose_soon(None);
     }
 
     /// Whether the endpoint is closed or is being closed.

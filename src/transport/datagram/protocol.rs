@@ -53,7 +53,7 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     /// No more than the low-water mark is buffered: go on.
     fn resume_writing(&self, transport: &DatagramTransport<K>) {}
 
-    /// The endpoint is closed. `error` is `None` where the program has closed it.
+    /// The endpoint is closed. `error` is `None` where the program has closed it, and a failure of the crate's own otherwise.
     fn connection_lost(&self, transport: &DatagramTransport<K>, error: Option<io::Error>) {}
 }
 
