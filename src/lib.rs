@@ -48,6 +48,7 @@
 //!   sys/dns                  the system's resolver
 //!   sys/source               what the poller can watch
 //!   sys/epoll                level-triggered places in the poller's set
+//!   sys/notifier             what ends a wait from another thread
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   sys/pidfd                a child by descriptor
@@ -156,6 +157,7 @@
 //!   net/halves               the two sides of a stream
 //!   net/gai_error            GaiError
 //!   net/resolver             threads that look names up
+//!   net/hosts_file           names that end in a number
 //!   net/dns                  lookup_host
 //!   net/addr_info            getaddrinfo, getnameinfo
 //!   net/happy_eyeballs       staggered_race, interleave

@@ -12,6 +12,7 @@ pub(crate) mod dns;
 mod gai_error;
 mod halves;
 mod happy_eyeballs;
+mod hosts_file;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
 mod resolver;
