@@ -213,9 +213,10 @@ impl LoopHandle {
             let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
             return self.fd_operation(number, Direction::Write, send).await;
         }
+        let address = socket::sendable(address)?;
         let mut retry = SendRetry::new();
         loop {
-            let send = || unless_blocked(socket.send_to_with_flags(bytes, address, NO_SIGNAL));
+            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, NO_SIGNAL));
             match self.fd_operation(number, Direction::Write, send).await? {
                 Some(count) => return Ok(count),
                 None => sleep(retry.pause()).await,
@@ -245,8 +246,9 @@ impl LoopHandle {
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
         self.check(socket)?;
+        let address = socket::sendable(address)?;
         loop {
-            match socket.connect(address) {
+            match socket.connect(&address) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
                 // An interrupted attempt goes on.

@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::io;
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -76,6 +77,17 @@ pub(crate) fn unix_address(name: &[u8]) -> io::Result<SockAddr> {
     // SAFETY: `make` leaves a valid address of the stated length behind: a family, and a name inside `sun_path`.
     let made = unsafe { SockAddr::try_init(make) };
     made.map(|((), address)| address)
+}
+
+/// An address in the form in which the system takes it back. It reports the length of a path that fills `sun_path` with a
+/// NUL byte that is not there, and refuses that length itself.
+pub(crate) fn sendable(address: &SockAddr) -> io::Result<Cow<'_, SockAddr>> {
+    match unix_name(address) {
+        Some(UnixName::Path(path)) if path.len() == LONGEST_NAME => {
+            unix_address(path).map(Cow::Owned)
+        }
+        _ => Ok(Cow::Borrowed(address)),
+    }
 }
 
 /// `accept4(2)`: a client's socket, in non-blocking mode and closed in child processes, with its address as it is.
