@@ -458,12 +458,15 @@ impl Descriptors {
     }
 }
 
+/// What is done with each of several places.
+pub(crate) type Visitor<'a> = &'a mut dyn FnMut(Place);
+
 /// The poller's set, and those of its places that are no user's: sources of the slab, and the reactor's own.
 #[derive(Clone, Copy)]
 pub(crate) struct Set<'a> {
     pub(crate) epoll: Descriptor,
     /// Calls its argument with the place of each.
-    pub(crate) visit: &'a dyn Fn(&mut dyn FnMut(Place)),
+    pub(crate) visit: &'a dyn Fn(Visitor<'_>),
 }
 
 impl Set<'_> {

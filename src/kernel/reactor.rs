@@ -20,7 +20,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::kernel::clock::NEVER;
-use crate::kernel::descriptors::{Callback, Descriptors, Set};
+use crate::kernel::descriptors::{Callback, Descriptors, Set, Visitor};
 use crate::kernel::inbox;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
@@ -316,7 +316,7 @@ impl Reactor {
     /// Borrows the users' descriptors, and the set that they have places in.
     fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
         let (sources, bell, alarm) = (&self.sources, &self.bell, &self.alarm);
-        let visit = |each: &mut dyn FnMut(Place)| {
+        let visit = |each: Visitor<'_>| {
             let mut place = |number: Option<Descriptor>, interest, token: Token| {
                 if let Some(fd) = number {
                     let events = epoll::edges(interest);

@@ -231,7 +231,7 @@ mod tests {
             events: edges(interest),
             data,
         };
-        let expected = vec![
+        let expected = [
             place(&listener, Interest::READABLE, 1),
             place(&near, both, 2),
             place(&far, all, 3),

@@ -46,7 +46,7 @@ mod counter {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result.map(drop),
             }
-            // The counter is full. Whoever else finds it so may have emptied it first.
+            // The counter is full. Another thread may have emptied it first.
             match (&self.0).read(&mut [0; 8]) {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 _ => {}

@@ -174,7 +174,8 @@ impl<L: Listener> Acceptor<L> {
         let acceptor = Rc::clone(self);
         let resume = move || {
             *acceptor.retry.borrow_mut() = None;
-            acceptor.ready();
+            // Not called from here: a panic is survived where the turn calls a watcher.
+            acceptor.with_io(Io::queue);
         };
         let timer = self
             .handle

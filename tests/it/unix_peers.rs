@@ -195,7 +195,7 @@ fn a_stream_that_is_bound_to_a_full_path_tells_its_own_name() {
 }
 
 #[test]
-fn streams_are_served_whatever_their_clients_are_called() {
+fn clients_of_every_name_are_served_by_streams() {
     settling(async |_, _| {
         let folder = Folder::new();
         let served = Rc::new(Cell::new(0));
@@ -273,7 +273,7 @@ impl DatagramProtocol<Unix> for Answers {
 }
 
 #[test]
-fn an_endpoint_answers_whoever_sends_and_knows_its_peer_by_a_full_path() {
+fn an_endpoint_answers_every_sender_and_knows_its_peer_by_a_full_path() {
     settling(async |event_loop, trace| {
         let folder = Folder::new();
         let socket = UnixDatagram::bind(folder.server()).await.unwrap();

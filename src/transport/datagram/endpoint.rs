@@ -168,7 +168,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let transport = self.clone();
         let again = move || {
             *transport.endpoint.retry_timer.borrow_mut() = None;
-            transport.send_ready();
+            // Not called from here: a panic is survived where the turn calls a watcher.
+            transport.endpoint.with_io(Io::queue);
         };
         let handle = &endpoint.handle;
         let timer = handle.queue_timer(deadline, again, endpoint.location, "sendto");

@@ -20,7 +20,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// endpoint is lost it is dropped.
     ///
     /// # Errors
-    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is.
+    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is:
+    /// the one that was asked for, such as `0.0.0.0`, or the one that the system calls it by.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
