@@ -48,6 +48,7 @@
 //!   sys/dns                  the system's resolver
 //!   sys/source               what the poller can watch
 //!   sys/epoll                level-triggered places in the poller's set
+//!   sys/notifier             what ends a wait from another thread
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
 //!   sys/pidfd                a child by descriptor
@@ -96,6 +97,7 @@
 //!   kernel/watch_fd          callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/background        futures that are nobody's task
+//!   kernel/call_watcher      the call of a ready source's watcher
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters
@@ -150,11 +152,13 @@
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream_kind          in what TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
+//!   net/accept_error         what an error of accept is about
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
 //!   net/gai_error            GaiError
 //!   net/resolver             threads that look names up
+//!   net/hosts_file           names that end in a number
 //!   net/dns                  lookup_host
 //!   net/addr_info            getaddrinfo, getnameinfo
 //!   net/happy_eyeballs       staggered_race, interleave

@@ -1,6 +1,7 @@
 //! A process of its own, because strace is to interrupt its system calls.
 //!
-//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else.
+//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else. The whole
+//! list of accept(2) is tried, on listeners of both kinds and in both layers.
 
 #[path = "own/strace.rs"]
 mod strace;
@@ -9,12 +10,15 @@ mod strace;
 mod support;
 
 use std::net::TcpStream as StdStream;
+use std::os::unix::net::UnixStream as StdUnixStream;
 
 use callsoon::EventLoop;
-use callsoon::net::TcpListener;
+use callsoon::net::{TcpListener, UnixListener};
+use callsoon::transport::{Protocol, Transport};
+use callsoon::{get_running_loop, sleep};
 
 use strace::{injected, under_strace};
-use support::{audited, complete, loopback, wait_until_queued, watched};
+use support::{Trace, audited, complete, loopback, real_loop, until, wait_until_queued, watched};
 
 fn a_server_that_loses_nobody() {
     audited(watched(|| {
@@ -48,4 +52,132 @@ fn e1_clients_that_abort_while_they_are_accepted_are_skipped() {
             return;
         }
     }
+}
+
+/// Errors of one client, by accept(2).
+const OF_A_CLIENT: [&str; 15] = [
+    "ECONNABORTED",
+    "ECONNRESET",
+    "EHOSTDOWN",
+    "EHOSTUNREACH",
+    "ENETDOWN",
+    "ENETUNREACH",
+    "ENONET",
+    "ENOPROTOOPT",
+    "EOPNOTSUPP",
+    "EPERM",
+    "EPROTO",
+    "EPROTONOSUPPORT",
+    "ESOCKTNOSUPPORT",
+    "ETIMEDOUT",
+    "EINTR",
+];
+
+const CLIENTS: usize = 12;
+
+struct Greeter(Trace);
+
+impl Protocol for Greeter {
+    fn connection_made(&self, transport: &Transport) {
+        self.0.push("made");
+        transport.close();
+    }
+}
+
+/// Every second call fails, and that is no client's loss and no pause: each call has taken nobody.
+fn both_layers_lose_nobody() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let name = format!("\0callsoon-transient-{}", std::process::id());
+            let listener = UnixListener::bind(&name).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let client = || StdUnixStream::connect_addr(&address).unwrap();
+            let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
+            for _ in &clients {
+                listener.accept().await.unwrap();
+            }
+            drop((clients, listener));
+
+            let event_loop = get_running_loop();
+            let made = trace.clone();
+            let server = event_loop.create_server(move || Greeter(made.clone()), loopback());
+            let server = server.await.unwrap();
+            let address = server.local_addr().unwrap();
+            let client = || StdStream::connect(address).unwrap();
+            let clients: Vec<_> = (0..CLIENTS).map(|_| client()).collect();
+            // Nothing else than clients is written down, no pause above all.
+            let mut lines = Vec::new();
+            while lines.len() < CLIENTS {
+                lines.extend(trace.take());
+                sleep(std::time::Duration::from_millis(1)).await;
+            }
+            assert_eq!(lines, ["made"; CLIENTS]);
+            drop(clients);
+            server.close();
+            server.wait_closed().await;
+            until(|| event_loop.metrics().sources == 0).await;
+        });
+        assert_eq!(trace.take(), [""; 0], "nothing was reported");
+    }));
+}
+
+#[test]
+fn errors_that_are_about_one_client_pause_no_listener_and_end_no_accept() {
+    if injected().is_some() {
+        return both_layers_lose_nobody();
+    }
+    let test = "errors_that_are_about_one_client_pause_no_listener_and_end_no_accept";
+    for error in OF_A_CLIENT {
+        if !under_strace(test, "accept4", error, "1+2") {
+            return;
+        }
+    }
+}
+
+/// A descriptor that is no listening stream socket says so for ever. Two errors at once: the number is one of those that
+/// are about a client, and no client is ever accepted.
+fn a_listener_that_never_accepts() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+            let turns = || get_running_loop().metrics().turns;
+            let before = turns();
+            let accepted =
+                callsoon::timeout(std::time::Duration::from_millis(200), listener.accept());
+            assert!(accepted.await.is_err(), "nobody can be accepted");
+            assert!(turns() - before < 50, "it spins");
+            let expected = "report: Error in accept; trying again every half second \
+                (Operation not supported (os error 95))";
+            trace.expect([expected]);
+            drop(listener);
+
+            let event_loop = get_running_loop();
+            let made = trace.clone();
+            let server = event_loop.create_server(move || Greeter(made.clone()), loopback());
+            let server = server.await.unwrap();
+            let _client = StdStream::connect(server.local_addr().unwrap()).unwrap();
+            let before = turns();
+            sleep(std::time::Duration::from_millis(200)).await;
+            assert!(turns() - before < 50, "it spins");
+            let expected = "report: Error in accept; trying again every second \
+                (Operation not supported (os error 95))";
+            trace.expect([expected]);
+            server.close();
+            server.wait_closed().await;
+        });
+    }));
+}
+
+#[test]
+fn a_listener_that_fails_for_every_client_pauses_and_neither_spins_nor_hangs() {
+    if injected().is_some() {
+        return a_listener_that_never_accepts();
+    }
+    let test = "a_listener_that_fails_for_every_client_pauses_and_neither_spins_nor_hangs";
+    under_strace(test, "accept4", "EOPNOTSUPP", "1+1");
 }

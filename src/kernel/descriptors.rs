@@ -107,6 +107,15 @@ impl Watched {
         }
     }
 
+    /// Its place in the set, if it has one. The number was given by the system, so it fits.
+    fn place(&self, fd: usize) -> Option<Place> {
+        (self.armed != 0).then(|| Place {
+            fd: fd as Descriptor,
+            events: self.armed,
+            data: word(self.generation, fd as Descriptor),
+        })
+    }
+
     /// What somebody wants to hear of.
     fn wanted(&self) -> u32 {
         let mut wanted = 0;
@@ -118,6 +127,11 @@ impl Watched {
         }
         wanted
     }
+}
+
+/// The word of a descriptor's place.
+fn word(generation: u32, fd: Descriptor) -> u64 {
+    u64::from(generation) << 32 | u64::from(fd as u32 | DESCRIPTOR)
 }
 
 fn bit(direction: Direction) -> u32 {
@@ -288,16 +302,12 @@ impl Descriptors {
             self.settle(set, fd);
         }
         if std::mem::take(&mut self.stale) {
-            let Self { watched, .. } = self;
-            let keep = |place: &Place| {
-                if !Self::owns(Token(place.data as usize)) {
-                    return true;
-                }
-                let known = watched.get(place.fd as usize).and_then(Option::as_ref);
-                known.is_some_and(|known| known.generation == (place.data >> 32) as u32)
-            };
+            let mut places = Vec::new();
+            (set.visit)(&mut |place| places.push(place));
+            let watched = self.watched.iter().enumerate();
+            places.extend(watched.filter_map(|(fd, watched)| watched.as_ref()?.place(fd)));
             // A failure leaves the set as it is; the next event tries again.
-            let _ = epoll::rebuild(set.epoll, keep);
+            let _ = epoll::rebuild(set.epoll, places);
         }
     }
 
@@ -422,7 +432,7 @@ impl Descriptors {
         let place = Place {
             fd,
             events: wanted,
-            data: u64::from(generation) << 32 | u64::from(fd as u32 | DESCRIPTOR),
+            data: word(generation, fd),
         };
         let control = |change| epoll::control(set.epoll, change, place);
         let armed = if known {
@@ -448,22 +458,23 @@ impl Descriptors {
     }
 }
 
-/// The poller's set, and which of its places are sources of the slab.
+/// What is done with each of several places.
+pub(crate) type Visitor<'a> = &'a mut dyn FnMut(Place);
+
+/// The poller's set, and those of its places that are no user's: sources of the slab, and the reactor's own.
 #[derive(Clone, Copy)]
 pub(crate) struct Set<'a> {
     pub(crate) epoll: Descriptor,
-    /// Whether a token is that of a live source.
-    pub(crate) is_source: &'a dyn Fn(Token) -> bool,
+    /// Calls its argument with the place of each.
+    pub(crate) visit: &'a dyn Fn(Visitor<'_>),
 }
 
 impl Set<'_> {
-    /// Whether the descriptor is a socket or other source of this loop. Asked of the system, when a number is in doubt.
+    /// Whether the descriptor is a socket or other source of this loop. Asked when a number is in doubt.
     fn is_a_source(&self, fd: Descriptor) -> bool {
-        let places = epoll::places(self.epoll).unwrap_or_default();
-        places.iter().any(|place| {
-            let token = Token(place.data as usize);
-            place.fd == fd && !Descriptors::owns(token) && (self.is_source)(token)
-        })
+        let mut found = false;
+        (self.visit)(&mut |place| found |= place.fd == fd);
+        found
     }
 }
 

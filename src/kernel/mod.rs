@@ -19,6 +19,7 @@
 
 #[cfg(unix)]
 pub(crate) mod background;
+pub(crate) mod call_watcher;
 pub(crate) mod callback;
 pub(crate) mod cancel;
 pub(crate) mod clock;

@@ -20,12 +20,13 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::kernel::clock::NEVER;
-use crate::kernel::descriptors::{Callback, Descriptors, Set};
+use crate::kernel::descriptors::{Callback, Descriptors, Set, Visitor};
 use crate::kernel::inbox;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
-use crate::sys::epoll::{Descriptor, Numbered};
+use crate::sys::epoll::{self, Descriptor, Numbered, Place};
+use crate::sys::notifier::Notifier;
 use crate::sys::source::Pollable;
 use crate::sys::timerfd;
 
@@ -73,6 +74,9 @@ impl SourceKey {
 struct Entry {
     /// Tells this tenant of the slot from earlier ones.
     generation: u32,
+    /// The number under which the poller knows the source, and for what: its place, should the set be made anew.
+    number: Option<Descriptor>,
+    interest: Interest,
     readiness: Readiness,
     /// Called when the source becomes ready.
     watcher: Option<Rc<dyn Watch>>,
@@ -100,19 +104,19 @@ pub(crate) struct Reactor {
     poll: Poll,
 }
 
-/// mio's waker as the inbox's alarm.
-pub(crate) struct Bell(mio::Waker);
+/// The notifier as the inbox's alarm.
+pub(crate) struct Bell(Notifier);
 
 impl inbox::Alarm for Bell {
     fn ring(&self) -> io::Result<()> {
-        self.0.wake()
+        self.0.notify()
     }
 }
 
 impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let bell = Arc::new(Bell(mio::Waker::new(poll.registry(), INBOX)?));
+        let bell = Arc::new(Bell(Notifier::new(poll.registry(), INBOX)?));
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
@@ -160,11 +164,14 @@ impl Reactor {
         };
         let registry = self.poll.registry();
         source.by_source(&mut |source| registry.register(source, key.token(), interest))?;
-        if let Some(number) = source.number() {
+        let number = source.number();
+        if let Some(number) = number {
             self.descriptors.forget(number);
         }
         entry.insert(Entry {
             generation: key.generation,
+            number,
+            interest,
             readiness,
             watcher: None,
             queued: false,
@@ -308,17 +315,29 @@ impl Reactor {
 
     /// Borrows the users' descriptors, and the set that they have places in.
     fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
-        let sources = &self.sources;
-        let is_source = |token: Token| {
-            let key = SourceKey::from_token(token);
-            let entry = sources.get(key.index as usize);
-            token == ALARM
-                || token == INBOX
-                || entry.is_some_and(|entry| entry.generation == key.generation)
+        let (sources, bell, alarm) = (&self.sources, &self.bell, &self.alarm);
+        let visit = |each: Visitor<'_>| {
+            let mut place = |number: Option<Descriptor>, interest, token: Token| {
+                if let Some(fd) = number {
+                    let events = epoll::edges(interest);
+                    let data = token.0 as u64;
+                    each(Place { fd, events, data });
+                }
+            };
+            place(bell.0.number(), Interest::READABLE, INBOX);
+            let alarm = alarm.as_ref().and_then(timerfd::Alarm::number);
+            place(alarm, Interest::READABLE, ALARM);
+            for (index, entry) in sources {
+                let key = SourceKey {
+                    index: index as u32,
+                    generation: entry.generation,
+                };
+                place(entry.number, entry.interest, key.token());
+            }
         };
         let set = Set {
             epoll: poll_number(&self.poll),
-            is_source: &is_source,
+            visit: &visit,
         };
         f(&mut self.descriptors, set)
     }

@@ -16,6 +16,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Panicked;
+use crate::kernel::call_watcher::call_watcher;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::enter::{instrumented_step, run_queued, step};
@@ -268,10 +269,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
         Special::Source(key) => {
-            let watcher = state.reactor(|reactor| reactor.dequeue(key));
-            if let Ok(Some(watcher)) = watcher {
-                run_queued(state, || watcher.ready());
-            }
+            run_queued(state, || call_watcher(state, key));
         }
         // The end of a run that was stopped early, or a cancelled callback.
         Special::Stop(_) | Special::Hole => {}

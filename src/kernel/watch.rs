@@ -5,6 +5,7 @@
 //! calls the watcher where that entry stands. So protocols keep to the same order as callbacks and tasks do, a message
 //! costs no allocation and no task, and the watcher is entered with nothing borrowed.
 
+use std::io;
 use std::rc::Rc;
 
 /// What a watched source calls. Both calls may enter foreign code and catch its panics themselves: a watcher knows what
@@ -13,6 +14,10 @@ pub(crate) trait Watch {
     /// The source's cached readiness may have changed, or [`Io::queue`](crate::kernel::io::Io::queue) asked for this
     /// call. It may be about either direction or about neither.
     fn ready(self: Rc<Self>);
+
+    /// [`ready`](Self::ready) panicked, in the crate's own code or in a dependency: the watcher ends its connection because
+    /// of `error`. The panic was reported.
+    fn panicked(self: Rc<Self>, error: io::Error);
 
     /// The loop closes. The source is gone from the reactor and no call follows: the watcher lets go of everything, its
     /// descriptor first, so that whoever still holds the watcher keeps nothing else alive.

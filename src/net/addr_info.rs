@@ -3,7 +3,7 @@
 //! What needs no server is answered at once; everything else is asked on the resolver's threads. Unlike
 //! [`lookup_host`](crate::net::lookup_host) this is the system's word: no resolver of the program's is asked.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
+use crate::net::hosts_file;
 use crate::net::resolver::ask;
 use crate::sys::dns::{self, Answer, Hints};
 
@@ -72,6 +73,17 @@ impl From<Answer> for AddrInfo {
     }
 }
 
+/// The answers for the addresses that the hosts file has for a name that ends in a number; `None` where it has none.
+fn by_hosts_file(host: &str, port: Option<&CStr>, wanted: Hints) -> Option<Vec<Answer>> {
+    let mut answers = Vec::new();
+    for ip in hosts_file::addresses(host) {
+        let text = CString::new(ip.to_string()).ok()?;
+        // An address of a family that is not wanted is an error.
+        answers.extend(dns::getaddrinfo(Some(&text), port, wanted).unwrap_or_default());
+    }
+    (!answers.is_empty()).then_some(answers)
+}
+
 impl LoopHandle {
     /// The system's `getaddrinfo`: all kinds of sockets that reach a service of a host. Without a host it is this
     /// machine, without a service the port is 0. A numeric host and service take no thread. A resolver that was set by
@@ -126,8 +138,14 @@ impl LoopHandle {
         if numeric_host {
             wanted.flags |= libc::AI_NUMERICHOST;
         }
+        let by_name = hints.flags & libc::AI_NUMERICHOST == 0 && numeric_host;
+        let hosts_file_has = host.filter(|_| by_name).map(str::to_owned);
         let question = move || {
-            let answers = dns::getaddrinfo(name.as_deref(), port.as_deref(), wanted)?;
+            let answers = dns::getaddrinfo(name.as_deref(), port.as_deref(), wanted);
+            let answers = answers.or_else(|failure| match hosts_file_has {
+                Some(host) => by_hosts_file(&host, port.as_deref(), wanted).ok_or(failure),
+                None => Err(failure),
+            })?;
             Ok(answers.into_iter().map(AddrInfo::from).collect())
         };
         if numeric_host && numeric_service {

@@ -7,14 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, TcpKeepalive, Type};
+use socket2::{Domain, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::dns::{Target, ToSocketAddrs, no_address, resolve};
 use crate::net::happy_eyeballs::{interleave, staggered_race};
 use crate::net::stream_kind::new_socket;
-use crate::net::tcp::{TcpStream, finish_connecting};
+use crate::net::tcp::{TcpStream, finish_connecting, keep_alive};
 
 /// How long an attempt goes on alone, by RFC 8305.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -198,7 +198,7 @@ impl ConnectOptions {
             socket.set_tcp_nodelay(true)?;
         }
         if let Some(idle) = self.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+            keep_alive(&socket, idle)?;
         }
         match socket.connect(&address.into()) {
             Err(error) if !is_under_way(&error) => return Err(error),

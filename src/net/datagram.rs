@@ -2,9 +2,14 @@
 //!
 //! A short read proves nothing here, since a message is read whole or cut: only EAGAIN ends readiness. A fresh socket is
 //! taken as writable.
+//!
+//! A Unix socket that sends to an address is refused by the receiver's full queue, of which no event tells: the sender
+//! itself stays writable, and each refusal even reports it writable once more. A wait for events would be a busy loop, so
+//! the sender tries again by timer, as a client of a full backlog does.
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use mio::Interest;
 
@@ -14,6 +19,39 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
+use crate::time::sleep;
+
+/// The pauses between tries to send to a receiver whose queue is full, where no event tells when there is room: soon at
+/// first, and each twice as long as the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendRetry(Duration);
+
+impl SendRetry {
+    /// The first pause.
+    const FIRST: Duration = Duration::from_millis(1);
+    /// The longest pause.
+    const LONGEST: Duration = Duration::from_millis(64);
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// The pause before the next try.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Self::LONGEST);
+        pause
+    }
+}
+
+/// Makes "try again later" a result, for an operation that must not wait for an event then.
+pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
 /// implement it.
@@ -31,6 +69,8 @@ pub trait Messages: Sized + 'static {
     type Remains;
     /// The name of the socket's type.
     const NAME: &'static str;
+    /// Whether an event tells when a message to an address can be sent. Not where the receiver's queue decides.
+    const ROOM_IS_TOLD: bool;
 
     /// Whether two addresses name the same socket.
     fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
@@ -171,8 +211,18 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
-        let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
-        self.io.operate(Direction::Write, send, |_| false).await
+        if K::ROOM_IS_TOLD {
+            let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
+            return self.io.operate(Direction::Write, send, |_| false).await;
+        }
+        let mut retry = SendRetry::new();
+        loop {
+            let send = |socket: &K::Datagram| unless_blocked(K::send_to(socket, bytes, address));
+            match self.io.operate(Direction::Write, send, |_| false).await? {
+                Some(count) => return Ok(count),
+                None => sleep(retry.pause()).await,
+            }
+        }
     }
 
     /// Sends a message to an address without waiting.
@@ -181,9 +231,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
-        self.io.attempt(Direction::Write, |socket| {
-            K::send_to(socket, bytes, address)
-        })
+        if K::ROOM_IS_TOLD {
+            return self.io.attempt(Direction::Write, |socket| {
+                K::send_to(socket, bytes, address)
+            });
+        }
+        // That one receiver took nothing says nothing of another: the cached readiness is left alone.
+        self.io.readiness(|_| ())?;
+        K::send_to(self.io.source(), bytes, address)
     }
 
     /// Receives a message and gives its length, or the buffer's where it was longer.

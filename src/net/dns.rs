@@ -1,7 +1,8 @@
 //! Names to addresses.
 //!
 //! What is numeric is read here, at once and exactly: IPv4 and IPv6 addresses, with a zone or without, and the old forms
-//! such as `0x7f.1`, which are given to the system as numbers only and never asked of a server. A name is checked first:
+//! such as `0x7f.1`, which are given to the system as numbers only and never asked of a server. Where such a thing is no
+//! address, the hosts file may have it for a name. A name is checked first:
 //! one that is empty, too long, holds a NUL byte or is not ASCII is an error here, and is never cut or guessed at. All
 //! other names go to the system's resolver, on threads that nothing else waits for.
 
@@ -16,6 +17,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::run_quietly;
+use crate::net::hosts_file;
 use crate::net::resolver::ask;
 use crate::sys::dns::{self, Hints};
 
@@ -240,8 +242,8 @@ pub(crate) async fn resolve(
     host: String,
     port: u16,
 ) -> io::Result<Vec<SocketAddr>> {
-    if let Some(address) = numeric(&host, port)? {
-        return Ok(vec![address]);
+    if let Some(addresses) = numeric(&host, port)? {
+        return Ok(addresses);
     }
     check_name(&host)?;
     let own = RESOLVE.with(handle, |resolve| resolve.borrow().clone());
@@ -302,10 +304,10 @@ pub(crate) fn ends_in_a_number(host: &str) -> bool {
     hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The address that a numeric host is; `None` if it is a name.
-fn numeric(host: &str, port: u16) -> io::Result<Option<SocketAddr>> {
+/// The address that a numeric host is, or those that the hosts file has for it; `None` if it is a name.
+fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(Some((ip, port).into()));
+        return Ok(Some(vec![(ip, port).into()]));
     }
     if let Some((ip, zone)) = host.split_once('%') {
         let Ok(ip) = ip.parse::<Ipv6Addr>() else {
@@ -318,22 +320,34 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<SocketAddr>> {
                 "the zone of the address is no interface of this machine",
             ));
         };
-        return Ok(Some(SocketAddrV6::new(ip, port, 0, zone).into()));
+        return Ok(Some(vec![SocketAddrV6::new(ip, port, 0, zone).into()]));
     }
     if !ends_in_a_number(host) {
         return Ok(None);
     }
-    let host = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+    let text = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
     let hints = Hints {
         flags: libc::AI_NUMERICHOST,
         socktype: libc::SOCK_STREAM,
         ..Hints::default()
     };
-    let answers = dns::getaddrinfo(Some(&host), None, hints)?;
-    let address = answers.iter().find_map(|it| it.address.as_socket());
-    let mut address = address.ok_or(io::ErrorKind::NotFound)?;
-    address.set_port(port);
-    Ok(Some(address))
+    match dns::getaddrinfo(Some(&text), None, hints) {
+        Ok(answers) => {
+            let address = answers.iter().find_map(|it| it.address.as_socket());
+            let mut address = address.ok_or(io::ErrorKind::NotFound)?;
+            address.set_port(port);
+            Ok(Some(vec![address]))
+        }
+        Err(failure) => {
+            let found = hosts_file::addresses(host);
+            if found.is_empty() {
+                return Err(failure.into());
+            }
+            Ok(Some(
+                found.into_iter().map(|ip| (ip, port).into()).collect(),
+            ))
+        }
+    }
 }
 
 /// Whether a resolver can be asked for a name: what it would cut, or read in its own way, is an error.

@@ -17,6 +17,7 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
+use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::StreamKind;
 use crate::time::sleep;
@@ -47,7 +48,7 @@ pub struct SocketListener<K: StreamKind> {
     io: Io<K::Listener>,
     /// What is cleared away after the socket has closed.
     trace: K::Trace,
-    /// `accept` has reported that there are no descriptors, and has not succeeded since.
+    /// `accept` has reported why it pauses, and has not succeeded since.
     starved: Cell<bool>,
 }
 
@@ -105,8 +106,9 @@ impl<K: StreamKind> SocketListener<K> {
 
     /// Waits for the next client and gives its connection and address.
     ///
-    /// A client that gave up before it was accepted is skipped. While there are no descriptors left (`EMFILE`, `ENFILE`,
-    /// `ENOBUFS`, `ENOMEM`) it reports so once to the exception handler and tries again every half second.
+    /// A client whose connection has failed before it was accepted is skipped: it gave up, a firewall refused it, or its
+    /// network is down. While there are no descriptors left (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) this reports so once
+    /// to the exception handler and tries again every half second; likewise after 100 failed clients in a row.
     ///
     /// # Errors
     /// What the system says, if it is none of these.
@@ -124,6 +126,7 @@ impl<K: StreamKind> SocketListener<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
+        let mut failures = 0;
         loop {
             let accepted = self.io.operate(Direction::Read, K::accept, |_| false).await;
             match accepted {
@@ -131,18 +134,21 @@ impl<K: StreamKind> SocketListener<K> {
                     self.starved.set(false);
                     return Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address));
                 }
-                Err(error) if is_about_the_client(&error) => {}
-                Err(error) if is_exhaustion(&error) => self.wait_for_descriptors(error).await,
-                Err(error) => return Err(error),
+                Err(error) => match AcceptError::of(&error) {
+                    AcceptError::Client if failures < FAILURES_IN_A_ROW => failures += 1,
+                    AcceptError::Client | AcceptError::Exhausted => self.pause(error).await,
+                    AcceptError::Listener => return Err(error),
+                },
             }
         }
     }
 
-    async fn wait_for_descriptors(&self, error: io::Error) {
+    /// Reports an error, once until a client is accepted, and waits before the next try.
+    async fn pause(&self, error: io::Error) {
         if !self.starved.replace(true) {
+            let what = what_failed(&error);
             self.io.handle().call_exception_handler(&ExceptionContext {
-                message: "Out of system resources in accept; trying again every half second"
-                    .to_owned(),
+                message: format!("{what}; trying again every half second"),
                 exception: Some(Rc::new(error)),
                 ..ExceptionContext::default()
             });
@@ -184,29 +190,6 @@ impl<K: StreamKind> SocketListener<K> {
     pub fn local_addr(&self) -> io::Result<K::Address> {
         K::listener_addr(self.io.source())
     }
-}
-
-/// Errors of one client, who is gone; the next one may be fine.
-pub(crate) fn is_about_the_client(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EPROTO) {
-        return true;
-    }
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-    )
-}
-
-/// Errors of the process or the system, which pass.
-pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    );
-    #[cfg(not(unix))]
-    return error.kind() == io::ErrorKind::OutOfMemory;
 }
 
 #[cfg(unix)]

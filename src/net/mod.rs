@@ -4,6 +4,7 @@
 //! so that one task may read while another writes; what a method lends is given back when its future ends. TCP and Unix
 //! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
 
+pub(crate) mod accept_error;
 mod addr_info;
 pub(crate) mod connect;
 pub(crate) mod datagram;
@@ -11,6 +12,7 @@ pub(crate) mod dns;
 mod gai_error;
 mod halves;
 mod happy_eyeballs;
+mod hosts_file;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
 mod resolver;

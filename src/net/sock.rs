@@ -12,6 +12,7 @@ use socket2::{SockAddr, Socket};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
+use crate::net::datagram::{SendRetry, unless_blocked};
 use crate::net::stream_kind::NO_SIGNAL;
 use crate::net::tcp::connected;
 use crate::sys::socket;
@@ -178,7 +179,8 @@ impl LoopHandle {
             .await
     }
 
-    /// Sends a datagram to `address`, and gives the number of bytes.
+    /// Sends a datagram to `address`, and gives the number of bytes. While the queue of a Unix socket is full this tries again
+    /// by timer, after 1 to 64 milliseconds, since no event tells when there is room.
     ///
     /// # Errors
     /// What the system says; in debug mode `InvalidInput` for a socket in blocking mode.
@@ -206,9 +208,20 @@ impl LoopHandle {
         address: &SockAddr,
     ) -> io::Result<usize> {
         self.check(socket)?;
-        let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
-        self.fd_operation(socket.as_raw_fd(), Direction::Write, send)
-            .await
+        let number = socket.as_raw_fd();
+        if !address.is_unix() {
+            let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
+            return self.fd_operation(number, Direction::Write, send).await;
+        }
+        let address = socket::sendable(address)?;
+        let mut retry = SendRetry::new();
+        loop {
+            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, NO_SIGNAL));
+            match self.fd_operation(number, Direction::Write, send).await? {
+                Some(count) => return Ok(count),
+                None => sleep(retry.pause()).await,
+            }
+        }
     }
 
     /// Connects to `address`. Names are resolved by [`getaddrinfo`](Self::getaddrinfo) before.
@@ -233,8 +246,9 @@ impl LoopHandle {
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
         self.check(socket)?;
+        let address = socket::sendable(address)?;
         loop {
-            match socket.connect(address) {
+            match socket.connect(&address) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
                 // An interrupted attempt goes on.

@@ -226,7 +226,7 @@ impl TcpStream {
     }
 
     /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up to
-    /// that time, in whole seconds; better `shutdown` and read to the end.
+    /// that time, rounded up to whole seconds; better `shutdown` and read to the end.
     ///
     /// # Errors
     /// What the system says.
@@ -244,6 +244,7 @@ impl TcpStream {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        let linger = linger.map(|time| Duration::from_secs(whole_seconds(time).into()));
         SockRef::from(self.io.source()).set_linger(linger)
     }
 
@@ -302,10 +303,12 @@ impl TcpStream {
         SockRef::from(self.io.source()).keepalive()
     }
 
-    /// Sees to it that a peer that says nothing for `idle` is asked whether it is there; `None` switches that off.
+    /// Sees to it that a peer that says nothing for `idle` is asked whether it is there; `None` switches that off. The time
+    /// is rounded up to whole seconds.
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` for zero, and for more than the system takes: 32,767 seconds on Linux. Else what the system says.
+    /// Nothing has changed then.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -320,8 +323,42 @@ impl TcpStream {
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         let socket = SockRef::from(self.io.source());
         match idle {
-            Some(idle) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle)),
+            Some(idle) => keep_alive(&socket, idle),
             None => socket.set_keepalive(false),
         }
     }
+}
+
+/// The longest idle time before a probe that the system takes, in seconds.
+const LONGEST_IDLE: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    32_767
+} else {
+    i32::MAX as u32
+};
+
+/// Switches keepalive on after so much idle time, or changes nothing and fails.
+pub(super) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
+    let seconds = whole_seconds(idle);
+    if !(1..=LONGEST_IDLE).contains(&seconds) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the idle time before a keepalive probe is zero, or longer than the system takes",
+        ));
+    }
+    let before = socket.keepalive()?;
+    // Two options, one after the other.
+    let idle = Duration::from_secs(seconds.into());
+    let set = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle));
+    if set.is_err() && !before {
+        socket.set_keepalive(false)?;
+    }
+    set
+}
+
+/// A time in the whole seconds that the system counts in: rounded up, since zero means something else, and at most what
+/// its type can hold.
+fn whole_seconds(time: Duration) -> u32 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    let seconds = time.as_secs().saturating_add(more);
+    seconds.min(i32::MAX as u64) as u32
 }

@@ -44,6 +44,7 @@ impl Messages for Udp {
     type StdDatagram = std::net::UdpSocket;
     type Remains = ();
     const NAME: &'static str = "UdpSocket";
+    const ROOM_IS_TOLD: bool = true;
 
     fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
         one == other

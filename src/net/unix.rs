@@ -4,6 +4,7 @@
 //! path, and one too long for the system is an error, never cut. A short read proves nothing here: a segment that
 //! carries descriptors, or two writers under `SO_PASSCRED`, leave something behind, so only EAGAIN ends readiness.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSliceMut, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -21,7 +22,7 @@ use crate::net::listener::SocketListener;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind, new_socket};
 use crate::sys::fork;
-use crate::sys::socket;
+use crate::sys::socket::{self, UnixName, unix_address, unix_name};
 use crate::time::sleep;
 
 /// A server whose backlog is full lets a client neither in nor wait, and no event tells when there is room. So the
@@ -119,19 +120,25 @@ impl Kind for Unix {
     }
 
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        SockRef::from(socket).peer_addr().map(std_address)
+        socket.peer_addr()
     }
 
     fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        SockRef::from(socket).local_addr().map(std_address)
+        socket.local_addr()
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
-        listener.accept()
+        let (socket, address) = socket::accept(listener.as_fd())?;
+        let socket = mio::net::UnixStream::from_std(socket.into());
+        let address = match std_address(&address) {
+            Some(address) => address,
+            None => socket.peer_addr().unwrap_or_else(|_| unnamed()),
+        };
+        Ok((socket, address))
     }
 
     fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
-        SockRef::from(listener).local_addr().map(std_address)
+        listener.local_addr()
     }
 
     fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, SocketFile)> {
@@ -149,16 +156,41 @@ impl Kind for Unix {
     }
 }
 
-/// The standard library's form of an address that the system has given; an unnamed one where it has none.
-pub(crate) fn std_address(address: SockAddr) -> SocketAddr {
-    let named = match address.as_abstract_namespace() {
-        Some(name) => abstract_address(name).ok(),
-        None => address.as_unix(),
-    };
-    named.unwrap_or_else(unnamed)
+/// The standard library's form of an address that the system has given. `None` for a path that fills `sun_path`: only
+/// what the standard library asks the system itself can have one.
+pub(crate) fn std_address(address: &SockAddr) -> Option<SocketAddr> {
+    match unix_name(address) {
+        Some(UnixName::Path(path)) => SocketAddr::from_pathname(OsStr::from_bytes(path)).ok(),
+        Some(UnixName::Abstract(name)) => abstract_address(name).ok(),
+        // The sender of a datagram that is not bound has no address at all.
+        Some(UnixName::Unnamed) | None => Some(unnamed()),
+    }
 }
 
-fn unnamed() -> SocketAddr {
+/// The form in which the system takes an address.
+pub(crate) fn system_address(address: &SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = address.as_pathname() {
+        return unix_address(path.as_os_str().as_bytes());
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        #[cfg(target_os = "android")]
+        use std::os::android::net::SocketAddrExt as _;
+        #[cfg(target_os = "linux")]
+        use std::os::linux::net::SocketAddrExt as _;
+
+        if let Some(name) = address.as_abstract_name() {
+            return unix_address(&[&[0], name].concat());
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a socket without a name cannot be sent to",
+    ))
+}
+
+/// The address of a socket that was not bound.
+pub(crate) fn unnamed() -> SocketAddr {
     match SocketAddr::from_pathname("") {
         Ok(unnamed) => unnamed,
         Err(_) => unreachable!("an empty path is an unnamed address"),
@@ -198,8 +230,10 @@ fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
 
 /// The file that a bound socket has made. Its drop removes it, if it is still the same one.
 pub struct SocketFile {
-    /// Path, device and inode; `None` where there is nothing to remove.
-    kept: Option<(PathBuf, u64, u64)>,
+    /// Path, device and inode; `None` where there is no file that anybody here cares for.
+    made: Option<(PathBuf, u64, u64)>,
+    /// The drop removes the file.
+    removes: bool,
     /// A forked child's copy removes nothing: the file is its parent's.
     forks: u32,
 }
@@ -208,39 +242,58 @@ impl SocketFile {
     /// Nothing to remove.
     pub(crate) fn none() -> Self {
         Self {
-            kept: None,
+            made: None,
+            removes: true,
             forks: fork::generation(),
         }
     }
 
     /// Leaves the file where it is.
     pub(crate) fn forget(mut self) {
-        self.kept = None;
+        self.made = None;
     }
 
-    /// The file that was just made at `path`; abstract names have none.
-    pub(crate) fn at(path: &Path) -> Self {
+    /// The file that was just made at `path`; abstract names have none. It stays behind unless `removes` says otherwise.
+    pub(crate) fn at(path: &Path, removes: bool) -> Self {
         let mut file = Self::none();
+        file.removes = removes;
         if path.as_os_str().as_bytes().first() == Some(&0) {
             return file;
         }
         // Absolute, so that it is found whatever the working directory is by then.
         let absolute = std::path::absolute(path);
         let made = absolute.and_then(|path| fs::symlink_metadata(&path).map(|data| (path, data)));
-        file.kept = made.ok().map(|(path, data)| (path, data.dev(), data.ino()));
+        file.made = made.ok().map(|(path, data)| (path, data.dev(), data.ino()));
         file
+    }
+
+    /// Checks that clients still find the socket under its path. A socket that is bound and does not listen refuses every
+    /// client, so another server takes its path for a dead server's. Asked after `listen`, when that is no longer so.
+    ///
+    /// # Errors
+    /// `AddrInUse` where another file is there, `NotFound` where none is.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        let Some((path, device, inode)) = &self.made else {
+            return Ok(());
+        };
+        let data = fs::symlink_metadata(path)?;
+        if (data.dev(), data.ino()) == (*device, *inode) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another socket has taken the path before this one listened",
+        ))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let Some((path, device, inode)) = self.kept.take() else {
-            return;
-        };
-        let same = |data: fs::Metadata| (data.dev(), data.ino()) == (device, inode);
-        if self.forks == fork::generation() && fs::symlink_metadata(&path).is_ok_and(same) {
-            // Somebody else may have removed it since.
-            let _ = fs::remove_file(&path);
+        if self.removes && self.forks == fork::generation() && self.check().is_ok() {
+            if let Some((path, ..)) = &self.made {
+                // Somebody else may have removed it since.
+                let _ = fs::remove_file(path);
+            }
         }
     }
 }
@@ -458,12 +511,9 @@ impl ListenOptions {
         let path = path.as_ref();
         let socket = new_socket(Domain::UNIX, Type::STREAM)?;
         bind(&socket, path, self.reuse_address)?;
-        let file = if self.cleanup_socket {
-            SocketFile::at(path)
-        } else {
-            SocketFile::none()
-        };
+        let file = SocketFile::at(path, self.cleanup_socket);
         socket.listen(self.backlog)?;
+        file.check()?;
         let listener = mio::net::UnixListener::from_std(socket.into());
         UnixListener::watch(&handle, listener, file)
     }

@@ -6,12 +6,12 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use socket2::{Domain, SockAddr, SockRef, Type};
+use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::stream_kind::{NO_SIGNAL, new_socket};
-use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address};
+use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
 use crate::sys::socket;
 
 /// A Unix socket for whole messages. The file of a bound one goes with it.
@@ -38,6 +38,7 @@ impl Messages for Unix {
     type StdDatagram = std::os::unix::net::UnixDatagram;
     type Remains = SocketFile;
     const NAME: &'static str = "UnixDatagram";
+    const ROOM_IS_TOLD: bool = false;
 
     fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
         match (system_address(one), system_address(other)) {
@@ -72,8 +73,8 @@ impl Messages for Unix {
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (count, address) = socket::recv_from(socket.as_fd(), buffer, 0)?;
-        Ok((count, std_address(address)))
+        // The standard library's own call: only it can have a sender whose path fills `sun_path`.
+        socket.recv_from(buffer)
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
@@ -82,44 +83,21 @@ impl Messages for Unix {
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, address) = socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?;
-        Ok((count, std_address(address)))
+        // Who it is comes with the message itself, where the standard library has no form for it.
+        Ok((count, std_address(&address).unwrap_or_else(unnamed)))
     }
 
     fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        SockRef::from(socket).local_addr().map(std_address)
+        socket.local_addr()
     }
 
     fn peer_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        SockRef::from(socket).peer_addr().map(std_address)
+        socket.peer_addr()
     }
 
     fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>> {
         socket.take_error()
     }
-}
-
-/// The form of an address in which the system takes it.
-fn system_address(address: &SocketAddr) -> io::Result<SockAddr> {
-    if let Some(path) = address.as_pathname() {
-        return SockAddr::unix(path);
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        #[cfg(target_os = "android")]
-        use std::os::android::net::SocketAddrExt as _;
-        #[cfg(target_os = "linux")]
-        use std::os::linux::net::SocketAddrExt as _;
-        use std::os::unix::ffi::OsStrExt as _;
-
-        if let Some(name) = address.as_abstract_name() {
-            let name = [&[0], name].concat();
-            return SockAddr::unix(std::ffi::OsStr::from_bytes(&name));
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a socket without a name cannot be sent to",
-    ))
 }
 
 impl UnixDatagram {
@@ -144,7 +122,7 @@ impl UnixDatagram {
         let path = path.as_ref();
         let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
         bind(&socket, path, true)?;
-        let file = SocketFile::at(path);
+        let file = SocketFile::at(path, true);
         let socket = mio::net::UnixDatagram::from_std(socket.into());
         Self::watch(&handle, socket, file)
     }
@@ -220,7 +198,8 @@ impl UnixDatagram {
         SockRef::from(self.io.source()).connect(&address)
     }
 
-    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte.
+    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte. While the receiver's queue is full
+    /// this tries again by timer, after 1 to 64 milliseconds, since no event tells when there is room.
     ///
     /// # Errors
     /// What the system says: no such file, refused, too long …
@@ -261,7 +240,7 @@ impl UnixDatagram {
         self.send_to_address(bytes, address).await
     }
 
-    /// Sends without waiting. See [`send_to`](Self::send_to).
+    /// Sends without waiting. See [`send_to`](Self::send_to). [`writable`](Self::writable) does not wait for the receiver.
     ///
     /// # Errors
     /// `WouldBlock` where the receiver takes nothing now; else what the system says.

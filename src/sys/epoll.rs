@@ -3,7 +3,8 @@
 //! mio's registrations are edges; who reads in a callback that the crate never sees needs to hear of what is left behind.
 //! The set reports both kinds alike, by the word that each was registered with. A place can outlive its number: the set
 //! holds the open file, so a copy of the descriptor keeps it alive when the number is closed, and no call can name it any
-//! more. [`rebuild`] then makes a new set and puts it in the old one's place.
+//! more. [`rebuild`] then makes a new set and puts it in the old one's place. The kernel's own list of a set's places is
+//! in `/proc`, which is not mounted everywhere, so the places to be kept come from the caller.
 
 #![allow(unsafe_code)]
 
@@ -81,29 +82,26 @@ pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Re
     Ok(())
 }
 
-/// All places of a set, by the kernel's own list.
+/// The events of a place that mio makes for an interest: edges.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn places(epoll: Descriptor) -> io::Result<Vec<Place>> {
-    let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}"))?;
-    Ok(list.lines().filter_map(parse).collect())
+pub(crate) fn edges(interest: mio::Interest) -> u32 {
+    let mut events = libc::EPOLLET;
+    if interest.is_readable() {
+        events |= libc::EPOLLIN | libc::EPOLLRDHUP;
+    }
+    if interest.is_writable() {
+        events |= libc::EPOLLOUT;
+    }
+    if interest.is_priority() {
+        events |= libc::EPOLLPRI;
+    }
+    events as u32
 }
 
-/// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+/// Replaces the set by one that has these places and no others, under the same number. A place whose number is closed goes
+/// too. Edges that have been reported are reported once more.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn parse(line: &str) -> Option<Place> {
-    let mut words = line.split_whitespace();
-    let mut after = |name: &str| words.find(|word| *word == name).and(words.next());
-    let fd = after("tfd:")?.parse().ok()?;
-    let events = u32::from_str_radix(after("events:")?, 16).ok()?;
-    let data = u64::from_str_radix(after("data:")?, 16).ok()?;
-    Some(Place { fd, events, data })
-}
-
-/// Replaces the set by one that has only the places that `keep` says, under the same number. A place whose number is
-/// closed goes too. Edges that have been reported are reported once more.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn rebuild(epoll: Descriptor, keep: impl Fn(&Place) -> bool) -> io::Result<()> {
-    let places = places(epoll)?;
+pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the call takes no pointers.
     let fresh = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
     if fresh < 0 {
@@ -111,7 +109,7 @@ pub(crate) fn rebuild(epoll: Descriptor, keep: impl Fn(&Place) -> bool) -> io::R
     }
     // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
     let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
-    for place in places.into_iter().filter(keep) {
+    for place in places {
         // Closed behind everybody's back, or closed and open again as something that has its own place already.
         let _ = control(fresh.as_raw_fd(), Change::Add, place);
     }
@@ -139,13 +137,13 @@ pub(crate) fn control(_: Descriptor, _: Change, _: Place) -> io::Result<()> {
 
 /// There is no epoll here.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn places(_: Descriptor) -> io::Result<Vec<Place>> {
-    Err(unsupported())
+pub(crate) fn edges(_: mio::Interest) -> u32 {
+    0
 }
 
 /// There is no epoll here.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn rebuild(_: Descriptor, _: impl Fn(&Place) -> bool) -> io::Result<()> {
+pub(crate) fn rebuild(_: Descriptor, _: Vec<Place>) -> io::Result<()> {
     Err(unsupported())
 }
 
@@ -178,11 +176,31 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
     error
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use mio::net::{TcpListener, UnixDatagram};
+    use mio::{Interest, Token};
+
     use super::*;
 
-    #[cfg(target_os = "linux")]
+    /// All places of a set, by the kernel's own list.
+    fn places(epoll: Descriptor) -> Vec<Place> {
+        let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
+        let mut places: Vec<_> = list.lines().filter_map(parse).collect();
+        places.sort_by_key(|place| place.data);
+        places
+    }
+
+    /// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+    fn parse(line: &str) -> Option<Place> {
+        let mut words = line.split_whitespace();
+        let mut after = |name: &str| words.find(|word| *word == name).and(words.next());
+        let fd = after("tfd:")?.parse().ok()?;
+        let events = u32::from_str_radix(after("events:")?, 16).ok()?;
+        let data = u64::from_str_radix(after("data:")?, 16).ok()?;
+        Some(Place { fd, events, data })
+    }
+
     #[test]
     fn the_kernel_s_list_is_understood() {
         let line = "tfd:        5 events:       19 data: 100000007  pos:0 ino:2a sdev:9";
@@ -193,5 +211,43 @@ mod tests {
         };
         assert_eq!(parse(line), Some(place));
         assert_eq!(parse("pos:\t0"), None);
+    }
+
+    #[test]
+    fn a_set_made_anew_has_the_places_that_mio_has_made() {
+        let poll = mio::Poll::new().unwrap();
+        let mut listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (mut near, mut far) = UnixDatagram::pair().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let all = both | Interest::PRIORITY;
+        let registry = poll.registry();
+        registry
+            .register(&mut listener, Token(1), Interest::READABLE)
+            .unwrap();
+        registry.register(&mut near, Token(2), both).unwrap();
+        registry.register(&mut far, Token(3), all).unwrap();
+        let place = |source: &dyn std::os::fd::AsRawFd, interest, data| Place {
+            fd: source.as_raw_fd(),
+            events: edges(interest),
+            data,
+        };
+        let expected = [
+            place(&listener, Interest::READABLE, 1),
+            place(&near, both, 2),
+            place(&far, all, 3),
+        ];
+        // The kernel adds errors and hang-ups, which are always reported.
+        let always = (libc::EPOLLERR | libc::EPOLLHUP) as u32;
+        let reported: Vec<_> = expected
+            .iter()
+            .map(|place| Place {
+                events: place.events | always,
+                ..*place
+            })
+            .collect();
+        let set = poll.as_raw_fd();
+        assert_eq!(places(set), reported);
+        rebuild(set, expected[..2].to_vec()).unwrap();
+        assert_eq!(places(set), reported[..2]);
     }
 }

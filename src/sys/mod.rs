@@ -15,6 +15,7 @@ pub(crate) mod epoll;
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod memchr;
+pub(crate) mod notifier;
 #[cfg(target_os = "linux")]
 pub(crate) mod pidfd;
 pub(crate) mod sendfile;

@@ -65,7 +65,9 @@ pub(crate) fn wait_readable(fd: RawFd, limit: Duration) {
         events: libc::POLLIN,
         revents: 0,
     };
-    let limit = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    // Rounded up: zero would not wait at all.
+    let limit = limit.as_nanos().div_ceil(1_000_000);
+    let limit = libc::c_int::try_from(limit).unwrap_or(libc::c_int::MAX);
     // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call. An
     // error or an interruption ends the wait early, which the caller finds out.
     unsafe { libc::poll(&mut polled, 1, limit) };

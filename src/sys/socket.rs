@@ -1,12 +1,123 @@
 //! Socket calls that neither mio nor socket2 offers in safe form: receiving into a byte slice with flags or with the
-//! sender's address, and asking who the peer is.
+//! sender's address, asking who the peer is, and the addresses of Unix sockets.
+//!
+//! A peer chooses its own address, so reading one is total over every length. Linux lets a socket be bound to a path that
+//! fills `sun_path` to the last byte. The kernel then reports a length beyond `sockaddr_un`, since it counts the NUL byte
+//! that has no room there. mio's `accept` and socket2's `as_unix` panic on such a length, so neither is used.
 
 #![allow(unsafe_code)]
 
+use std::borrow::Cow;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::offset_of;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockAddrStorage};
+
+/// Where the name begins in the address of a Unix socket.
+const NAME_OFFSET: usize = offset_of!(libc::sockaddr_un, sun_path);
+
+/// The longest name that the address of a Unix socket has room for.
+const LONGEST_NAME: usize = size_of::<libc::sockaddr_un>() - NAME_OFFSET;
+
+/// What the address of a Unix socket says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum UnixName<'a> {
+    /// The socket was not bound.
+    Unnamed,
+    /// A path, without the NUL byte that may end it.
+    Path(&'a [u8]),
+    /// An abstract name, without the NUL byte before it. It exists on Linux only.
+    Abstract(&'a [u8]),
+}
+
+/// Reads the name of a Unix socket; `None` for an address of another family. Any address is fine, of any length.
+pub(crate) fn unix_name(address: &SockAddr) -> Option<UnixName<'_>> {
+    if !address.is_unix() {
+        return None;
+    }
+    let length = (address.len() as usize).min(size_of::<SockAddrStorage>());
+    // SAFETY: a `SockAddr` owns a whole `SockAddrStorage`, which it points to here and which is initialised throughout.
+    // `length` is at most its size, and the slice borrows `address`.
+    let bytes = unsafe { std::slice::from_raw_parts(address.as_ptr().cast::<u8>(), length) };
+    Some(match bytes.get(NAME_OFFSET..).unwrap_or_default() {
+        [] => UnixName::Unnamed,
+        [0, name @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => {
+            UnixName::Abstract(name)
+        }
+        // Elsewhere an unnamed socket reports zeros.
+        [0, ..] => UnixName::Unnamed,
+        path => UnixName::Path(path.split(|byte| *byte == 0).next().unwrap_or_default()),
+    })
+}
+
+/// The address of a Unix socket with this name: a path, or an abstract name after a NUL byte. A path may fill the whole of
+/// `sun_path`, as that of a peer may.
+pub(crate) fn unix_address(name: &[u8]) -> io::Result<SockAddr> {
+    if name.is_empty() || name.len() > LONGEST_NAME {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the address of a Unix socket is empty or too long",
+        ));
+    }
+    // A path ends with a NUL byte where there is room for one.
+    let end = usize::from(name[0] != 0 && name.len() < LONGEST_NAME);
+    let make = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
+        let address = address.cast::<libc::sockaddr_un>();
+        // SAFETY: `try_init` lends a zeroed storage, which is at least as large as a `sockaddr_un` and as well aligned,
+        // and the length beside it. `name` fits into `sun_path`, as was checked above, and is other memory.
+        unsafe {
+            (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
+            let path = (&raw mut (*address).sun_path).cast::<u8>();
+            std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
+            *length = (NAME_OFFSET + name.len() + end) as libc::socklen_t;
+        }
+        Ok(())
+    };
+    // SAFETY: `make` leaves a valid address of the stated length behind: a family, and a name inside `sun_path`.
+    let made = unsafe { SockAddr::try_init(make) };
+    made.map(|((), address)| address)
+}
+
+/// An address in the form in which the system takes it back. It reports the length of a path that fills `sun_path` with a
+/// NUL byte that is not there, and refuses that length itself.
+pub(crate) fn sendable(address: &SockAddr) -> io::Result<Cow<'_, SockAddr>> {
+    match unix_name(address) {
+        Some(UnixName::Path(path)) if path.len() == LONGEST_NAME => {
+            unix_address(path).map(Cow::Owned)
+        }
+        _ => Ok(Cow::Borrowed(address)),
+    }
+}
+
+/// `accept4(2)`: a client's socket, in non-blocking mode and closed in child processes, with its address as it is.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    use std::os::fd::FromRawFd as _;
+
+    let take = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
+        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // SAFETY: `address` and `length` come from `try_init`, which lends a zeroed storage and its size: the kernel
+        // writes at most that many bytes of an address. The listener is borrowed, so it is open for the time of the call.
+        let fd = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), length, flags) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    };
+    // SAFETY: a successful `accept4` leaves a valid address of the stated length behind; where it writes nothing, the
+    // zeroed storage is an unspecified address.
+    unsafe { SockAddr::try_init(take) }
+}
+
+/// `accept(2)`, where the mode takes a second call.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    let (socket, address) = socket2::SockRef::from(&listener).accept()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket.into(), address))
+}
 
 /// `recv(2)`: fills `buffer` from its beginning and gives the number of bytes.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
@@ -29,7 +140,7 @@ pub(crate) fn recv_from(
     buffer: &mut [u8],
     flags: i32,
 ) -> io::Result<(usize, SockAddr)> {
-    let receive = |address: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
+    let receive = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
         // SAFETY: `buffer` as in `recv`. `address` and `length` come from `try_init`, which lends a zeroed storage and its
         // size: the kernel writes at most that many bytes of an address and says in `length` how long it is.
         let count = unsafe {
@@ -82,4 +193,68 @@ pub(crate) fn peer_cred(_: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)> {
         io::ErrorKind::Unsupported,
         "SO_PEERCRED does not exist on this system",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An address of a Unix socket as a system may report it: `length` counts bytes of the name, there or not.
+    fn reported(name: &[u8], length: usize) -> SockAddr {
+        let make = |address: *mut SockAddrStorage, size: *mut libc::socklen_t| {
+            let address = address.cast::<libc::sockaddr_un>();
+            // SAFETY: as in `unix_address`: a zeroed storage, and a name that fits.
+            unsafe {
+                (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
+                let path = (&raw mut (*address).sun_path).cast::<u8>();
+                std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
+                *size = (NAME_OFFSET + length) as libc::socklen_t;
+            }
+            Ok(())
+        };
+        // SAFETY: the family and the name are written, and the storage is zeroed beyond.
+        unsafe { SockAddr::try_init(make) }.unwrap().1
+    }
+
+    #[test]
+    fn names_of_every_length_are_read() {
+        for length in 0..=LONGEST_NAME {
+            let path = vec![b'p'; length];
+            let expected = match length {
+                0 => UnixName::Unnamed,
+                _ => UnixName::Path(&path),
+            };
+            for counted in [length, length + usize::from(length > 0)] {
+                let address = reported(&path, counted);
+                assert_eq!(unix_name(&address), Some(expected), "{length}, {counted}");
+            }
+            let mut hidden = path.clone();
+            if let Some(first) = hidden.first_mut() {
+                *first = 0;
+                let address = reported(&hidden, length);
+                let expected = match cfg!(target_os = "linux") {
+                    true => UnixName::Abstract(&hidden[1..]),
+                    false => UnixName::Unnamed,
+                };
+                assert_eq!(unix_name(&address), Some(expected), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_storage_is_cut() {
+        let address = reported(b"path", 4096);
+        assert_eq!(unix_name(&address), Some(UnixName::Path(b"path")));
+    }
+
+    #[test]
+    fn names_that_are_made_are_read_back() {
+        for length in 1..=LONGEST_NAME {
+            let name = vec![b'n'; length];
+            let address = unix_address(&name).unwrap();
+            assert_eq!(unix_name(&address), Some(UnixName::Path(&name)));
+        }
+        assert!(unix_address(b"").is_err());
+        assert!(unix_address(&[b'n'; LONGEST_NAME + 1]).is_err());
+    }
 }

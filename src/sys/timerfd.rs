@@ -41,6 +41,11 @@ impl Alarm {
         Ok(Some(Self { fd }))
     }
 
+    /// The number under which the poller knows it.
+    pub(crate) fn number(&self) -> Option<crate::sys::epoll::Descriptor> {
+        Some(std::os::fd::AsRawFd::as_raw_fd(&self.fd))
+    }
+
     /// Arms the timer for `deadline`, in nanoseconds of the monotonic clock; a past one fires at once.
     pub(crate) fn arm(&self, deadline: u64) -> io::Result<()> {
         use std::os::fd::AsRawFd;
@@ -84,6 +89,11 @@ impl Alarm {
     /// `None`: the reactor falls back to timeouts.
     pub(crate) fn new(_registry: &mio::Registry, _token: mio::Token) -> io::Result<Option<Self>> {
         Ok(None)
+    }
+
+    /// Cannot be called.
+    pub(crate) fn number(&self) -> Option<crate::sys::epoll::Descriptor> {
+        match *self {}
     }
 
     /// Cannot be called.

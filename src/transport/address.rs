@@ -7,6 +7,9 @@ use std::path::Path;
 
 use socket2::SockAddr;
 
+#[cfg(unix)]
+use crate::sys::socket::{UnixName, unix_name};
+
 /// Where one end of a connection is: an IP address and port, a path, an abstract name, or nothing at all, which is what
 /// the client of a Unix socket usually has.
 ///
@@ -48,8 +51,7 @@ impl Address {
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             Place::Internet(_) => None,
-            Place::Other(address) if address.is_unix() => pathname(address),
-            Place::Other(_) => None,
+            Place::Other(address) => pathname(address),
         }
     }
 
@@ -60,9 +62,12 @@ impl Address {
 
 #[cfg(unix)]
 fn pathname(address: &SockAddr) -> Option<&Path> {
-    (!address.is_unnamed())
-        .then(|| address.as_pathname())
-        .flatten()
+    use std::os::unix::ffi::OsStrExt as _;
+
+    match unix_name(address)? {
+        UnixName::Path(path) => Some(Path::new(std::ffi::OsStr::from_bytes(path))),
+        UnixName::Abstract(_) | UnixName::Unnamed => None,
+    }
 }
 
 #[cfg(not(unix))]
@@ -94,20 +99,13 @@ impl fmt::Display for Address {
         if let Some(path) = self.path() {
             return path.display().fmt(f);
         }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(name) = abstract_name(address) {
+        #[cfg(unix)]
+        if let Some(UnixName::Abstract(name)) = unix_name(address) {
             return write!(f, "@{}", name.escape_ascii());
         }
         let _ = address;
         f.write_str("unnamed")
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(address: &SockAddr) -> Option<&[u8]> {
-    (address.is_unix() && !address.is_unnamed())
-        .then(|| address.as_abstract_namespace())
-        .flatten()
 }
 
 impl fmt::Debug for Address {

@@ -21,7 +21,7 @@ use crate::net::stream_kind::new_socket;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::serving::{Factory, Listening, Plan, Trace};
+use crate::transport::serving::{Factory, Listening, Plan, Remains, Trace};
 use crate::transport::target::{ListenOn, Site, not_a_stream};
 
 impl LoopHandle {
@@ -401,8 +401,15 @@ fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listeni
         let path = path.display().to_string();
         BindError::wrap(path, error)
     })?;
-    let trace = cleanup_socket.then(|| Box::new(SocketFile::at(path)) as Trace);
-    Ok(Listening::new(socket, trace))
+    let file = SocketFile::at(path, cleanup_socket);
+    Ok(Listening::new(socket, Some(Box::new(file))))
+}
+
+#[cfg(unix)]
+impl Remains for crate::net::unix::SocketFile {
+    fn check(&self) -> io::Result<()> {
+        self.check()
+    }
 }
 
 fn named(address: SocketAddr, error: io::Error) -> io::Error {

@@ -21,16 +21,18 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
-use crate::net::listener::{is_about_the_client, is_exhaustion};
+use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::sys::epoll::Numbered;
+#[cfg(unix)]
+use crate::sys::socket;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
 
 /// How long accepting pauses after an error: asyncio's second.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
-/// How many clients are accepted before others have their turn: asyncio's usual backlog.
-const ACCEPT_AT_ONCE: u32 = 100;
+/// How many clients are accepted, or fail, before others have their turn: asyncio's usual backlog.
+const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
 /// A listening socket in non-blocking mode.
 pub(crate) trait Listener: Source + Numbered + 'static {
@@ -47,10 +49,11 @@ impl Listener for mio::net::TcpListener {
 #[cfg(unix)]
 impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, _) = self.accept()?;
-        let socket = StreamSocket::Unix(socket);
-        let peer = Address::of(socket.peer());
-        Ok((socket, peer))
+        use std::os::fd::AsFd as _;
+
+        let (socket, address) = socket::accept(self.as_fd())?;
+        let socket = mio::net::UnixStream::from_std(socket.into());
+        Ok((StreamSocket::Unix(socket), Some(address.into())))
     }
 }
 
@@ -130,6 +133,7 @@ impl<L: Listener> Acceptor<L> {
 
     /// Accepts those who wait, up to a limit.
     fn accept(self: &Rc<Self>) {
+        let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
             let accepted = self.with_io(|io| io.attempt(Direction::Read, L::take));
@@ -143,7 +147,9 @@ impl<L: Listener> Acceptor<L> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_about_the_client(&error) => {}
+                Err(error) if failures + 1 < FAILURES_IN_A_ROW && is_about_a_client(&error) => {
+                    failures += 1;
+                }
                 Err(error) => return self.pause(error),
             }
         }
@@ -153,11 +159,7 @@ impl<L: Listener> Acceptor<L> {
     /// Reports an error, once until a client is accepted, and sees to it that accepting is taken up again.
     fn pause(self: &Rc<Self>, error: io::Error) {
         if !self.reported.replace(true) {
-            let what = if is_exhaustion(&error) {
-                "Out of system resources in accept"
-            } else {
-                "Error in accept"
-            };
+            let what = what_failed(&error);
             self.handle.state.report(ExceptionContext {
                 message: format!("{what}; trying again every second"),
                 exception: Some(Rc::new(error)),
@@ -173,13 +175,18 @@ impl<L: Listener> Acceptor<L> {
         let acceptor = Rc::clone(self);
         let resume = move || {
             *acceptor.retry.borrow_mut() = None;
-            acceptor.ready();
+            // Not called from here: a panic is survived where the turn calls a watcher.
+            acceptor.with_io(Io::queue);
         };
         let timer = self
             .handle
             .queue_timer(deadline, resume, self.location, "accept");
         *self.retry.borrow_mut() = Some(timer);
     }
+}
+
+fn is_about_a_client(error: &io::Error) -> bool {
+    AcceptError::of(error) == AcceptError::Client
 }
 
 impl<L: Listener> Accepts for Acceptor<L> {
@@ -205,8 +212,18 @@ impl<L: Listener> Watch for Acceptor<L> {
             callee: Callee::Listener,
             location: self.location,
         };
-        // What it calls is entered by itself: a panic that gets here is in the report, and listening goes on.
-        let _ = entry.run(InContext::Of(&self.context), || self.accept());
+        // What it calls is entered by itself. A panic that gets here is in the crate's own code; it was reported.
+        if entry
+            .run(InContext::Of(&self.context), || self.accept())
+            .is_err()
+        {
+            self.panicked(io::Error::other("the code that accepts clients panicked"));
+        }
+    }
+
+    fn panicked(self: Rc<Self>, error: io::Error) {
+        // The client is gone with what was on the stack; others are accepted after a pause.
+        self.pause(error);
     }
 
     fn abandon(self: Rc<Self>) {

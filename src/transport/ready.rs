@@ -246,6 +246,10 @@ impl Watch for Connection {
         transport.notice_hang_up();
     }
 
+    fn panicked(self: Rc<Self>, error: io::Error) {
+        Transport { connection: self }.fail(error);
+    }
+
     fn abandon(self: Rc<Self>) {
         self.let_go();
     }

@@ -56,7 +56,9 @@ impl Server {
     /// Begins to listen, if it does not yet.
     ///
     /// # Errors
-    /// [`ServeError::Closed`] on a closed server; what the system says, after which the server is closed.
+    /// [`ServeError::Closed`] on a closed server; what the system says, after which the server is closed. A Unix socket that
+    /// does not listen yet refuses clients, so that its path may be taken: `AddrInUse` then, and `NotFound` where its file is
+    /// gone.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;

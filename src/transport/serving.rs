@@ -3,7 +3,6 @@
 //! It owns its listening sockets and knows its connections, which live on after it has closed. Who waits for it is woken
 //! when it closes, and when the last of its connections is over after that.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
@@ -24,7 +23,13 @@ use crate::transport::socket::StreamSocket;
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
 
 /// What a listening socket leaves behind when it closes; its drop clears that away.
-pub(crate) type Trace = Box<dyn Any>;
+pub(crate) trait Remains {
+    /// Whether it is still there, so that clients find the socket.
+    fn check(&self) -> io::Result<()>;
+}
+
+/// Remains of any kind.
+pub(crate) type Trace = Box<dyn Remains>;
 
 /// One listening socket.
 pub(crate) struct Listening {
@@ -109,6 +114,9 @@ impl Serving {
                 continue;
             };
             socket.listen(self.backlog)?;
+            if let Some(trace) = &place.trace {
+                trace.check()?;
+            }
             let host = Rc::clone(&self) as Rc<dyn Host>;
             place.acceptor = Some(accept(&self.handle, socket, host, self.location)?);
         }

@@ -417,3 +417,28 @@ fn f1_a_flood_of_datagrams_lets_others_have_their_turn() {
         });
     });
 }
+
+#[test]
+fn an_endpoint_whose_remote_is_any_address_may_be_given_that_address() {
+    on_real_time(|_, event_loop| {
+        complete(&event_loop, async move {
+            let peer = StdSocket::bind(loopback()).unwrap();
+            let port = peer.local_addr().unwrap().port();
+            let asked = SocketAddr::from(([0, 0, 0, 0], port));
+            let endpoint =
+                get_running_loop().create_datagram_endpoint(|| Recorder::new(&Trace::new()));
+            let (transport, _) = endpoint.remote_addr(asked).await.unwrap();
+            let real = *transport.peer_addr().unwrap();
+            let stranger = SocketAddr::from(([127, 0, 0, 1], port ^ 1));
+            let mut buffer = [0; 16];
+            // The system calls it by an address of this machine; both are its peer.
+            for address in [Some(asked), Some(real), None] {
+                transport.sendto(b"hello", address).unwrap();
+                assert_eq!(peer.recv(&mut buffer).unwrap(), 5);
+            }
+            let error = transport.sendto(b"x", Some(stranger)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            transport.close();
+        });
+    });
+}

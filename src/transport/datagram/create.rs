@@ -13,7 +13,7 @@ use std::rc::Rc;
 use socket2::{Domain, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::listen_options::reuse_port;
 use crate::net::stream_kind::new_socket;
@@ -88,12 +88,13 @@ impl LoopHandle {
         P: DatagramProtocol<K>,
     {
         let location = Location::caller();
-        self.open_endpoint(socket, factory, location)
+        self.open_endpoint(socket, None, factory, location)
     }
 
     fn open_endpoint<K, P>(
         &self,
         socket: DatagramSocket<K>,
+        asked: Option<K::Address>,
         factory: impl FnOnce() -> P,
         location: &'static Location<'static>,
     ) -> (DatagramTransport<K>, Rc<P>)
@@ -107,6 +108,7 @@ impl LoopHandle {
             endpoint: Rc::new(Endpoint {
                 handle: self.clone(),
                 peer: socket.peer_addr().ok(),
+                asked,
                 socket: RefCell::new(Some(Rc::new(socket))),
                 protocol: RefCell::new(Some(own)),
                 waiting: RefCell::new(VecDeque::new()),
@@ -115,6 +117,8 @@ impl LoopHandle {
                 closing: Cell::new(false),
                 lost: Cell::new(false),
                 refused: Cell::new(0),
+                retry: Cell::new(SendRetry::new()),
+                retry_timer: RefCell::new(None),
                 telling: Cell::new(false),
                 context: self.state.copy_context(),
                 location,
@@ -227,8 +231,8 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// A socket for the first pair of addresses of one family that can be bound and connected.
-    async fn socket(&mut self) -> io::Result<UdpSocket> {
+    /// A socket for the first pair of addresses of one family that can be bound and connected, and the remote one of them.
+    async fn socket(&mut self) -> io::Result<(UdpSocket, Option<SocketAddr>)> {
         let nowhere = self.local.is_none() && self.remote.is_none();
         if nowhere && self.family.is_none() {
             return Err(invalid("an address or a family is wanted"));
@@ -250,7 +254,8 @@ impl<F> CreateDatagramEndpoint<F> {
             match self.bound(local, remote) {
                 Ok(socket) => {
                     let socket = mio::net::UdpSocket::from_std(socket.into());
-                    return UdpSocket::watch(&self.handle, socket, ());
+                    let socket = UdpSocket::watch(&self.handle, socket, ())?;
+                    return Ok((socket, remote));
                 }
                 Err(error) => last = Some(error),
             }
@@ -321,14 +326,14 @@ where
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
-            let socket = self.socket().await?;
+            let (socket, asked) = self.socket().await?;
             let Self {
                 handle,
                 factory,
                 location,
                 ..
             } = self;
-            Ok(handle.open_endpoint(socket, factory, location))
+            Ok(handle.open_endpoint(socket, asked, factory, location))
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::kernel::io::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::readiness::Direction;
 use crate::kernel::watch::Watch;
-use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
 
@@ -112,10 +112,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
         endpoint.telling.set(false);
     }
 
-    /// Sends what waits now, until the system takes no more. What is added meanwhile has its turn later.
-    fn flush(&self) {
+    /// Sends what waits now, until the system takes no more; true if it took not all. What is added meanwhile has its turn
+    /// later.
+    fn flush(&self) -> bool {
         let endpoint = &self.endpoint;
         let waiting = endpoint.waiting.borrow().len();
+        let mut blocked = false;
         for _ in 0..waiting {
             let Some((data, address)) = endpoint.waiting.borrow_mut().pop_front() else {
                 break;
@@ -123,9 +125,11 @@ impl<K: DatagramKind> DatagramTransport<K> {
             match endpoint.send(&data, address.as_ref()) {
                 Err(error) if is_passing(&error) => {
                     endpoint.waiting.borrow_mut().push_front((data, address));
+                    blocked = true;
                     break;
                 }
                 result => {
+                    endpoint.retry.set(SendRetry::new());
                     let size = endpoint.size.get();
                     endpoint
                         .size
@@ -136,33 +140,78 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 }
             }
         }
+        // What was told of an error may have aborted the endpoint.
         let size = endpoint.size.get();
-        if endpoint.marks.borrow_mut().may_resume(size) {
+        if !endpoint.lost.get() && endpoint.marks.borrow_mut().may_resume(size) {
             self.enter("resume_writing", |protocol| protocol.resume_writing(self));
         }
+        blocked
+    }
+
+    /// Sees to it that what waits is sent when there is room: after a pause where it is the receiver's queue that is full, of
+    /// which no event tells, and upon an event otherwise.
+    pub(crate) fn wait_for_room(&self) {
+        let endpoint = &self.endpoint;
+        if endpoint.retry_timer.borrow().is_some() {
+            return;
+        }
+        let waiting = endpoint.waiting.borrow();
+        let addressed = waiting
+            .front()
+            .is_some_and(|(_, address)| address.is_some());
+        drop(waiting);
+        if K::ROOM_IS_TOLD || !addressed {
+            return endpoint.look_again_for_writing();
+        }
+        let mut retry = endpoint.retry.get();
+        let deadline = endpoint.handle.state.clock.after(retry.pause());
+        endpoint.retry.set(retry);
+        let transport = self.clone();
+        let again = move || {
+            *transport.endpoint.retry_timer.borrow_mut() = None;
+            // Not called from here: a panic is survived where the turn calls a watcher.
+            transport.endpoint.with_io(Io::queue);
+        };
+        let handle = &endpoint.handle;
+        let timer = handle.queue_timer(deadline, again, endpoint.location, "sendto");
+        *endpoint.retry_timer.borrow_mut() = Some(timer);
     }
 
     /// What one event is worth to the sender.
     fn send_ready(&self) {
         let endpoint = &self.endpoint;
-        if endpoint.lost.get() || endpoint.waiting.borrow().is_empty() {
+        let pauses = endpoint.retry_timer.borrow().is_some();
+        if pauses || endpoint.lost.get() || endpoint.waiting.borrow().is_empty() {
             return;
         }
-        self.flush();
+        let blocked = self.flush();
         if endpoint.lost.get() {
             return;
+        }
+        if blocked {
+            return self.wait_for_room();
         }
         if !endpoint.waiting.borrow().is_empty() {
             return endpoint.look_again_for_writing();
         }
         endpoint.with_io(|io| io.set_writes(false));
         if endpoint.closing.get() {
-            self.lose_soon();
+            self.lose_soon(None);
         }
     }
 
+    /// Ends the endpoint because of an error, which the protocol is told.
+    fn fail(&self, error: io::Error) {
+        let endpoint = &self.endpoint;
+        let left = endpoint.waiting.take();
+        drop(left);
+        endpoint.size.set(0);
+        endpoint.closing.set(true);
+        self.lose_soon(Some(error));
+    }
+
     /// Queues `connection_lost`, once.
-    pub(crate) fn lose_soon(&self) {
+    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let endpoint = &self.endpoint;
         if endpoint.lost.replace(true) || endpoint.handle.is_closed() {
             // A loop that closes lets go of its endpoints by itself.
@@ -171,7 +220,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let transport = self.clone();
         let over = move || {
             transport.enter("connection_lost", |protocol| {
-                protocol.connection_lost(&transport, None);
+                protocol.connection_lost(&transport, error);
             });
             transport.endpoint.let_go();
         };
@@ -222,6 +271,10 @@ impl<K: DatagramKind> Endpoint<K> {
         self.lost.set(true);
         self.closing.set(true);
         self.size.set(0);
+        let timer = self.retry_timer.borrow_mut().take();
+        if let Some(timer) = timer {
+            timer.cancel();
+        }
         let socket = self.socket.borrow_mut().take();
         drop((socket, self.waiting.take()));
         let protocol = self.protocol.borrow_mut().take();
@@ -243,6 +296,10 @@ impl<K: DatagramKind> Watch for Endpoint<K> {
         let transport = DatagramTransport { endpoint: self };
         transport.receive_ready();
         transport.send_ready();
+    }
+
+    fn panicked(self: Rc<Self>, error: io::Error) {
+        DatagramTransport { endpoint: self }.fail(error);
     }
 
     fn abandon(self: Rc<Self>) {

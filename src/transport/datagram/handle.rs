@@ -20,7 +20,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// endpoint is lost it is dropped.
     ///
     /// # Errors
-    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is.
+    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is:
+    /// the one that was asked for, such as `0.0.0.0`, or the one that the system calls it by.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -36,9 +37,11 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// ```
     pub fn sendto(&self, data: &[u8], address: Option<K::Address>) -> io::Result<()> {
         let endpoint = &self.endpoint;
-        match (&endpoint.peer, &address) {
-            (None, None) => return Err(invalid("the endpoint has no peer: an address is wanted")),
-            (Some(peer), Some(address)) if !K::is_same(peer, address) => {
+        match &address {
+            None if endpoint.peer.is_none() => {
+                return Err(invalid("the endpoint has no peer: an address is wanted"));
+            }
+            Some(address) if !endpoint.may_send_to(address) => {
                 return Err(invalid("the endpoint sends to its peer only"));
             }
             _ => {}
@@ -64,7 +67,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         endpoint.waiting.borrow_mut().push_back((copy, address));
         let size = endpoint.size.get() + data.len() + OVERHEAD;
         endpoint.size.set(size);
-        endpoint.look_again_for_writing();
+        self.wait_for_room();
         self.pause_if_full();
         Ok(())
     }
@@ -85,7 +88,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     pub fn close(&self) {
         let endpoint = &self.endpoint;
         if !endpoint.closing.replace(true) && endpoint.waiting.borrow().is_empty() {
-            self.lose_soon();
+            self.lose_soon(None);
         }
     }
 
@@ -106,7 +109,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         drop(left);
         self.endpoint.size.set(0);
         self.endpoint.closing.set(true);
-        self.lose_soon();
+        self.lose_soon(None);
     }
 
     /// Whether the endpoint is closed or is being closed.
@@ -241,6 +244,16 @@ impl<K: DatagramKind> DatagramTransport<K> {
 }
 
 impl<K: DatagramKind> Endpoint<K> {
+    /// Whether an address is one that the endpoint sends to: any where it is not connected, else its peer's, as the system
+    /// or as the program calls it.
+    fn may_send_to(&self, address: &K::Address) -> bool {
+        let Some(peer) = &self.peer else {
+            return true;
+        };
+        let asked = self.asked.as_ref();
+        K::is_same(peer, address) || asked.is_some_and(|asked| K::is_same(asked, address))
+    }
+
     /// Counts a datagram that comes too late, and says so from the fifth on.
     fn refuse(&self) {
         let refused = self.refused.get();

@@ -6,9 +6,10 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::net::udp::Udp;
 use crate::transport::flow::WaterMarks;
 
@@ -52,7 +53,7 @@ pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
     /// No more than the low-water mark is buffered: go on.
     fn resume_writing(&self, transport: &DatagramTransport<K>) {}
 
-    /// The endpoint is closed. `error` is `None` where the program has closed it.
+    /// The endpoint is closed. `error` is `None` where the program has closed it, and a failure of the crate's own otherwise.
     fn connection_lost(&self, transport: &DatagramTransport<K>, error: Option<io::Error>) {}
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) protocol: RefCell<Option<Rc<dyn DatagramProtocol<K>>>>,
     /// The address that the socket is connected to.
     pub(crate) peer: Option<K::Address>,
+    /// The address that the program asked for, which the system may call otherwise: 0.0.0.0 is this machine.
+    pub(crate) asked: Option<K::Address>,
     /// Datagrams that wait for the system to take them.
     pub(crate) waiting: RefCell<VecDeque<Waiting<K::Address>>>,
     /// Their bytes and what they count for besides.
@@ -103,6 +106,10 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     /// `connection_lost` has come, or will next.
     pub(crate) lost: Cell<bool>,
     pub(crate) refused: Cell<u32>,
+    /// The pauses while a receiver's queue is full.
+    pub(crate) retry: Cell<SendRetry>,
+    /// Ends such a pause, while there is one.
+    pub(crate) retry_timer: RefCell<Option<TimerHandle>>,
     /// The protocol is being told of an error.
     pub(crate) telling: Cell<bool>,
     /// In which the protocol is called.

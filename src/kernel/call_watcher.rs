@@ -1,0 +1,136 @@
+//! How the turn calls the watcher of a source, and survives its panic.
+//!
+//! Watchers catch the panics of user code themselves. Below that they run the crate's own code and its dependencies on
+//! what a peer has sent. A peer must not end the loop by a fault there, so a panic ends the one connection that the
+//! watcher serves. It is reported, and the turn goes on.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::Panicked;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::reactor::SourceKey;
+use crate::kernel::report::ExceptionContext;
+
+/// Calls the watcher of a source whose key was taken from the ready queue.
+#[inline]
+pub(crate) fn call_watcher(state: &LoopState, key: SourceKey) {
+    let watcher = state.reactor(|reactor| reactor.dequeue(key));
+    if let Ok(Some(watcher)) = watcher {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| watcher.ready())) {
+            end_watched(state, key, payload);
+        }
+    }
+}
+
+#[cold]
+fn end_watched(state: &LoopState, key: SourceKey, payload: Box<dyn Any + Send>) {
+    state.report(ExceptionContext {
+        message: "Exception in the loop's own code, which ends the connection it served".to_owned(),
+        panic: Some(Panicked::new(payload)),
+        ..ExceptionContext::default()
+    });
+    // What listens to the report may have closed it.
+    if let Ok(Some(watcher)) = state.reactor(|reactor| reactor.dequeue(key)) {
+        let message = "Exception while a connection was ended after a panic";
+        let error = io::Error::other("the code that serves the connection panicked");
+        state.shielded(message, || watcher.panicked(error));
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::cell::RefCell;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    use mio::Interest;
+
+    use crate::event_loop::owner::EventLoop;
+    use crate::kernel::io::Io;
+    use crate::kernel::readiness::Readiness;
+    use crate::kernel::watch::Watch;
+
+    /// A watcher whose code has a fault.
+    struct Faulty {
+        io: RefCell<Option<Io<mio::net::UnixStream>>>,
+        trace: Rc<RefCell<Vec<String>>>,
+        event_loop: crate::LoopHandle,
+    }
+
+    impl Watch for Faulty {
+        fn ready(self: Rc<Self>) {
+            let _held = self.io.borrow_mut();
+            panic!("on purpose: a byte that nobody expected");
+        }
+
+        fn panicked(self: Rc<Self>, error: std::io::Error) {
+            self.trace.borrow_mut().push(format!("ended: {error}"));
+            drop(self.io.take());
+            // Another turn, to show that there is one.
+            let trace = Rc::clone(&self.trace);
+            let event_loop = self.event_loop.clone();
+            self.event_loop.call_soon(move || {
+                trace.borrow_mut().push("the loop goes on".to_owned());
+                event_loop.stop();
+            });
+        }
+
+        fn abandon(self: Rc<Self>) {
+            unreachable!("it has ended before the loop closes");
+        }
+    }
+
+    #[test]
+    fn a_panic_below_the_turn_ends_its_connection_and_not_the_loop() {
+        let event_loop = EventLoop::new().unwrap();
+        let trace = Rc::new(RefCell::new(Vec::new()));
+        let reports = Rc::clone(&trace);
+        event_loop.set_exception_handler(move |_, context| {
+            let panic = context.panic.as_ref().map(|panic| panic.to_string());
+            reports.borrow_mut().push(format!(
+                "{}: {}",
+                context.message,
+                panic.unwrap_or_default()
+            ));
+        });
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let near = mio::net::UnixStream::from_std(near);
+        let handle = event_loop.handle();
+        let io = Io::new(
+            &handle,
+            near,
+            Interest::READABLE,
+            Readiness::new(false, false),
+        );
+        let watcher = Rc::new(Faulty {
+            io: RefCell::new(Some(io.unwrap())),
+            trace: Rc::clone(&trace),
+            event_loop: handle,
+        });
+        let watched = Rc::clone(&watcher) as Rc<dyn Watch>;
+        watcher
+            .io
+            .borrow()
+            .as_ref()
+            .unwrap()
+            .watch(watched)
+            .unwrap();
+        std::io::Write::write_all(&mut &far, b"!").unwrap();
+        event_loop.run_forever().unwrap();
+        assert_eq!(
+            *trace.borrow(),
+            [
+                "Exception in the loop's own code, which ends the connection it served: \
+                 panicked: on purpose: a byte that nobody expected",
+                "ended: the code that serves the connection panicked",
+                "the loop goes on",
+            ]
+        );
+        assert_eq!(event_loop.metrics().sources, 0);
+        drop(watcher);
+        event_loop.close().unwrap();
+    }
+}

@@ -1,0 +1,83 @@
+//! What an error of `accept` is about, decided once for [`SocketListener`](crate::net::SocketListener) and for servers.
+//!
+//! Linux reports an error that a connection has met before it was accepted as an error of `accept` itself. accept(2) lists
+//! these errors and says to try again. A remote peer or a firewall causes them, so they cost that client its connection
+//! and nobody else anything. Some of their numbers also mean that the descriptor is no listening stream socket, which
+//! does not pass. Therefore a listener that fails [`FAILURES_IN_A_ROW`] times and accepts nobody pauses as for any other
+//! error.
+
+use std::io;
+
+/// How many clients may fail one after the other before their listener pauses: asyncio's usual backlog.
+pub(crate) const FAILURES_IN_A_ROW: u32 = 100;
+
+/// What an error of `accept` is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AcceptError {
+    /// One client, whose connection has failed. The next one may be fine.
+    Client,
+    /// The process or the system has run out of something. That passes, but no event tells when.
+    Exhausted,
+    /// The listener.
+    Listener,
+}
+
+/// Errors of one connection, by accept(2): "already-pending network errors on the new socket", the firewall's EPERM, and
+/// what various kernels give besides.
+#[cfg(unix)]
+const OF_A_CLIENT: &[i32] = &[
+    libc::ECONNABORTED,
+    libc::ECONNRESET,
+    libc::EHOSTDOWN,
+    libc::EHOSTUNREACH,
+    libc::ENETDOWN,
+    libc::ENETUNREACH,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    libc::ENONET,
+    libc::ENOPROTOOPT,
+    libc::EOPNOTSUPP,
+    libc::EPERM,
+    libc::EPROTO,
+    libc::EPROTONOSUPPORT,
+    libc::ESOCKTNOSUPPORT,
+    libc::ETIMEDOUT,
+];
+
+/// Errors of the process or the system, which pass.
+#[cfg(unix)]
+const OF_EXHAUSTION: &[i32] = &[
+    libc::EMFILE,
+    libc::ENFILE,
+    libc::ENOBUFS,
+    libc::ENOMEM,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    libc::ENOSR,
+];
+
+impl AcceptError {
+    /// Classifies an error other than `WouldBlock` and `Interrupted`.
+    #[cold]
+    pub(crate) fn of(error: &io::Error) -> Self {
+        #[cfg(unix)]
+        if let Some(number) = error.raw_os_error() {
+            return match number {
+                _ if OF_A_CLIENT.contains(&number) => Self::Client,
+                _ if OF_EXHAUSTION.contains(&number) => Self::Exhausted,
+                _ => Self::Listener,
+            };
+        }
+        match error.kind() {
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Self::Client,
+            io::ErrorKind::OutOfMemory => Self::Exhausted,
+            _ => Self::Listener,
+        }
+    }
+}
+
+/// What a report says of an error after which accepting pauses.
+pub(crate) fn what_failed(error: &io::Error) -> &'static str {
+    match AcceptError::of(error) {
+        AcceptError::Exhausted => "Out of system resources in accept",
+        AcceptError::Client | AcceptError::Listener => "Error in accept",
+    }
+}
