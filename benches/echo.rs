@@ -1,4 +1,4 @@
-//! What a runtime adds to a TCP request: reactor, readiness, waking a task, the read and the write.
+//! What a runtime adds to a TCP request: reactor, readiness, waking a task or calling a protocol, the read and the write.
 //!
 //! A server and a load generator, each a process of its own with one thread that works, exchange 64-byte messages over
 //! loopback, one request outstanding on each of 1, 50 or 500 connections. The load generator is the slower of the two
@@ -6,14 +6,17 @@
 //! server spends on a request. It is asked of the server process while nothing is in flight, before and after the run,
 //! and so includes helper threads and excludes connecting and warming up.
 //!
-//! Every server does the same: one task a connection with a 4 KiB buffer, `read`, then `write_all` of what came.
-//! `floor` has no tasks: a hand-written edge-triggered epoll loop, two system calls a request and no read that finds
-//! nothing. No server sets socket options; in this exchange no packet waits for an acknowledgement.
+//! `net`, `tokio` and `smol` do the same: one task a connection with a 4 KiB buffer, `read`, then `write_all` of what
+//! came. `protocol` and `streams` are callsoon's other two forms. `floor` has no runtime: a hand-written edge-triggered
+//! epoll loop, two system calls a request and no read that finds nothing. No server sets socket options; in this
+//! exchange no packet waits for an acknowledgement.
 //!
 //! - `echo_N_cpu`: µs of the server's processor time a request.
 //! - `echo_N_rate`: requests a second, all connections together (higher is better; the ratio is still peer / callsoon).
 //! - `echo_N_p50`, `echo_N_p99`: µs from a request's send to its whole reply, as the load generator sees it. With many
 //!   connections that is mostly waiting in its own queue.
+//! - `lines_N_...`: the same, each message a line that the server must have whole: `readline` beside the `BufReader`s of
+//!   tokio and smol, which are streams' nearest form. The others have none.
 
 #![allow(unsafe_code)] // clock_gettime, alarm, rlimits and the hand-written epoll loop, in support
 
@@ -25,35 +28,36 @@ mod support;
 
 use std::process::ExitCode;
 
-use support::child::Child;
 use support::options::Options;
 use support::rounds::{Bench, Failure};
+use support::served;
 use support::table::Figure;
 
-/// The servers; ratios refer to the first.
-const SERVERS: &[&str] = &["callsoon", "floor", "tokio", "smol"];
+/// The servers; ratios refer to the first that has the figure.
+const SERVERS: &[&str] = &["net", "protocol", "streams", "floor", "tokio", "smol"];
 
 fn main() -> ExitCode {
-    let rows = vec!["echo_1", "echo_50", "echo_500"];
     Bench {
         name: "echo",
         peers: SERVERS,
-        rows,
+        rows: vec!["echo_1", "echo_50", "echo_500", "lines_50"],
     }
     .main(Options::from_env(), child, measure)
 }
 
-/// `--child serve PEER` or `--child load ...`.
+/// `--child echo|lines PEER` or `--child load ...`.
 #[cfg(target_os = "linux")]
 fn child(order: &[String], _options: &Options) -> Result<(), Failure> {
     let (kind, rest) = order.split_first().ok_or("a child wants an order")?;
     echo::raise_descriptor_limit()?;
-    if kind == "load" {
-        return echo::load::run(rest);
-    }
+    let work = match kind.as_str() {
+        "echo" => echo::Work::Echo,
+        "lines" => echo::Work::Lines,
+        "load" => return echo::load::run(rest),
+        other => return Err(format!("no child {other:?}").into()),
+    };
     echo::answer_parent();
-    let peer = rest.first().ok_or("serve wants a peer")?;
-    echo::serve(peer, echo::Work::Echo)
+    echo::serve(rest.first().ok_or("a server wants a peer")?, work)
 }
 
 /// The load generator and the floor are written over epoll.
@@ -62,39 +66,30 @@ fn child(_order: &[String], _options: &Options) -> Result<(), Failure> {
     Err("this bench needs epoll".into())
 }
 
+#[cfg(target_os = "linux")]
+use echo::reads_lines;
+
+/// There is no server to ask.
+#[cfg(not(target_os = "linux"))]
+fn reads_lines(_peer: &str) -> bool {
+    true
+}
+
 /// One server, one load generator, one run.
 fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
-    let connections = row.strip_prefix("echo_").ok_or("rows are echo_N")?;
+    let (kind, connections) = row.split_once('_').ok_or("rows are KIND_N")?;
+    if kind == "lines" && !reads_lines(peer) {
+        return Ok(Vec::new());
+    }
     let millis = options.pick("1000", "200");
-    let mut server = Child::start(&["serve", peer], options.quick)?;
-    let port = server.expect("port")?;
-    let mut load = Child::start(&["load", &port, connections, millis], options.quick)?;
-    load.expect("warm")?;
-    let before = cpu_nanos(&mut server)?;
-    load.tell("go")?;
-    let done = load.expect("done")?;
-    let cpu = cpu_nanos(&mut server)? - before;
-    load.finish()?;
-    server.finish()?;
-    let numbers = done
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<Vec<f64>, _>>()?;
-    let [requests, wall, p50, p99] = numbers[..] else {
-        return Err(format!("the load generator said {done:?}").into());
+    let run = served::run(kind, peer, "load", &[connections, millis], options)?;
+    let [requests, wall, p50, p99] = run.done[..] else {
+        return Err(format!("the load generator said {:?}", run.done).into());
     };
     Ok(vec![
-        Figure::new(&format!("{row}_cpu"), cpu / 1e3 / requests, "us"),
+        Figure::new(&format!("{row}_cpu"), run.cpu / 1e3 / requests, "us"),
         Figure::new(&format!("{row}_rate"), requests / (wall / 1e9), "per_s"),
         Figure::new(&format!("{row}_p50"), p50 / 1e3, "us"),
         Figure::new(&format!("{row}_p99"), p99 / 1e3, "us"),
     ])
-}
-
-/// The processor time that the server has used so far.
-fn cpu_nanos(server: &mut Child) -> Result<f64, Failure> {
-    server.tell("cpu")?;
-    let answer = server.expect("cpu")?;
-    let nanos = answer.split_whitespace().next().ok_or("no figure")?;
-    Ok(nanos.parse()?)
 }

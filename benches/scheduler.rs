@@ -1,8 +1,8 @@
-//! What a runtime itself costs: scheduling, waking, joining, and the way in from another thread.
+//! What a runtime itself costs on its own thread: scheduling, waking, joining. `threads` has the way in from other threads.
 //!
 //! No row does I/O or waits for time, so nothing but the runtime's own work is in the figures. Rows are generic
-//! functions over `support::peers`, the same code for each peer; each measurement is a process of its own. All rows but
-//! `xthread` run inside a spawned task and give processor time of the whole process (wall time is in the JSON, as
+//! functions over `support::peers`, the same code for each peer; each measurement is a process of its own. All rows
+//! run inside a spawned task and give processor time of the whole process (wall time is in the JSON, as
 //! `metric.wall`). A run is one warm-up and three repeats, of which the middle one counts. The peers share one binary:
 //! built with callsoon alone or tokio alone, chain, batch, spawn, yield and ping-pong differed by less than two runs of
 //! the same binary do.
@@ -17,13 +17,6 @@
 //!   all.
 //! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which
 //!   is two wakes and two polls.
-//! - `xthread`: `xthread_wake` is the time from another thread's post to its closure's first instruction on a loop that
-//!   has had 200 µs to fall asleep, median µs of the run; the two threads are pinned to different cores.
-//!   `xthread_wake_spin` is the same with `Builder::spin`, which peers do not have. `xthread_posts` is 1 M closures of
-//!   8 bytes from one thread, ns of wall time from the first post until the last closure has run, divided by 1 M. A
-//!   peer has two doors: spawn from outside (tokio `Handle::spawn`; smol the thread-safe `Executor`), or a channel of
-//!   boxed closures with a task that runs them (tokio `mpsc`; async-channel). Both are measured in the same process,
-//!   the faster one is the peer's figure, the JSON has both.
 //! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and
 //!   lists of the runtime included, spawned 1,000 at a time so that no queue grows to hold them all. `idle_task_bytes`
 //!   counts what was asked of the allocator, `idle_task_rss` what the kernel had to back, rounding and alignment and
@@ -41,16 +34,15 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use support::cpu::{measure, pin};
-use support::cross_thread::{post_nanos, wake_micros};
+use support::cpu::measure;
 use support::gate::Gate;
 use support::live_bytes::{self, LiveBytes};
 use support::one_slot::OneSlot;
 use support::options::Options;
-use support::peers::callsoon_peer::{Callsoon, CallsoonDoor, SpinningDoor};
-use support::peers::smol_peer::{Smol, SmolChannel, SmolSpawn};
-use support::peers::tokio_peer::{Tokio, TokioChannel, TokioSpawn};
-use support::peers::{self, Door, Peer};
+use support::peers::callsoon_peer::Callsoon;
+use support::peers::smol_peer::Smol;
+use support::peers::tokio_peer::Tokio;
+use support::peers::{self, Peer};
 use support::rounds::{Bench, Failure, in_child};
 use support::table::Figure;
 
@@ -65,7 +57,6 @@ fn main() -> ExitCode {
         "yield",
         "yield_100",
         "ping_pong",
-        "xthread",
         "idle_task",
     ];
     Bench {
@@ -81,23 +72,7 @@ fn child(order: &[String], options: &Options) -> Result<(), Failure> {
     let [row, peer] = order else {
         return Err("a child wants ROW PEER".into());
     };
-    if row == "xthread" {
-        pin(LOOP_CPU);
-    }
     let figures = match (row.as_str(), peer.as_str()) {
-        ("xthread", "callsoon") => callsoon_xthread(options),
-        ("xthread", "tokio") => faster(
-            xthread::<TokioSpawn>(options),
-            "spawn",
-            xthread::<TokioChannel>(options),
-            "channel",
-        ),
-        ("xthread", "smol") => faster(
-            xthread::<SmolSpawn>(options),
-            "spawn",
-            xthread::<SmolChannel>(options),
-            "channel",
-        ),
         (row, "callsoon") => local::<Callsoon>(row, options)?,
         (row, "tokio") => local::<Tokio>(row, options)?,
         (row, "smol") => local::<Smol>(row, options)?,
@@ -285,48 +260,4 @@ async fn spawn_idle<P: Peer>(peer: &P, tasks: u64) {
         P::yield_now().await;
         P::yield_now().await;
     }
-}
-
-/// Where the loop of a cross-thread row runs: the first of the cores that this process may use.
-const LOOP_CPU: usize = 0;
-
-/// Both cross-thread figures through one door.
-fn xthread<D: Door>(options: &Options) -> [Figure; 2] {
-    let posts = options.pick(1_000_000, 200_000);
-    let wakes = options.pick(1_000, 200);
-    [
-        Figure::new(
-            "xthread_wake",
-            D::run(|door| wake_micros(door, wakes)),
-            "us",
-        ),
-        Figure::new(
-            "xthread_posts",
-            D::run(|door| post_nanos(door, posts)),
-            "ns",
-        ),
-    ]
-}
-
-fn callsoon_xthread(options: &Options) -> Vec<Figure> {
-    let mut figures = xthread::<CallsoonDoor>(options).to_vec();
-    let wakes = options.pick(1_000, 200);
-    let spinning = SpinningDoor::run(|door| wake_micros(door, wakes));
-    figures.insert(1, Figure::new("xthread_wake_spin", spinning, "us"));
-    figures
-}
-
-/// The lower figure of each pair is the peer's; all four stay as details.
-fn faster(one: [Figure; 2], one_name: &str, other: [Figure; 2], other_name: &str) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for (one, other) in one.into_iter().zip(other) {
-        figures.push(if one.value() <= other.value() {
-            one.clone()
-        } else {
-            other.clone()
-        });
-        figures.push(one.detail(one_name));
-        figures.push(other.detail(other_name));
-    }
-    figures
 }

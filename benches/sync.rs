@@ -6,13 +6,13 @@
 //! (async-lock, async-channel, event-listener) are thread-safe, and are what their users have on a single thread too.
 //!
 //! - `lock_uncontended`, `semaphore_uncontended`: acquire and release by one task, nobody else there; ns a pair.
-//! - `lock_handover`: two tasks that hold the lock across a yield, so that each acquire waits in line and each release
+//! - `lock_handover`: two tasks that hold the lock across a yield, so that each acquire has to wait and each release
 //!   hands over; ns an acquire. The yields are in it: `yield` in `scheduler` says what they cost.
 //! - `semaphore`: the same with two permits and four tasks.
 //! - `queue_put_get`: a producer task and a consumer task; ns an item. Both run until they must wait, so `bounded_1`
 //!   switches tasks for every item and `bounded_16` for every sixteenth. `unbounded` has a producer that yields after
 //!   every 100 items.
-//! - `event_set`: 100 tasks wait, one sets; ns a task woken, its way back into the line included.
+//! - `event_set`: 100 tasks wait, one sets; ns a task woken, its next wait included.
 //! - `gather_1000`: a thousand tasks that yield once, their values in a list in order; ns a task. `gather` here; elsewhere
 //!   the tasks are spawned, then awaited one after another.
 //! - `task_group_1000`: the same without values: `task_group`; tokio's `JoinSet`; smol has nothing of the kind, so spawned

@@ -1,6 +1,6 @@
 //! What it costs to leave the loop's thread and to come back: jobs on other threads, and posts from them.
 //!
-//! Rows are generic functions over `Blocking` and `Door`, the same code for each peer; each measurement is a process of
+//! Rows are generic functions over `Blocking`, `Children` and `Inbox`, the same code for each peer; each measurement is a process of
 //! its own. Other threads are what is measured here, so figures are wall time, and a busy machine shows in them.
 //!
 //! - `to_thread`: one job after the other that does nothing, awaited each time; µs a round trip, median and 99th
@@ -9,13 +9,17 @@
 //! - `to_thread_burst`: 1,000 tasks with one job each, then all joined; ns a job. The pools differ in how many threads they start.
 //! - `posts_1`, `posts_4`: a million closures of 8 bytes from one thread, and from four; ns a post, from the first until
 //!   the last has run.
-//! - `wake_idle`: from a post until its closure runs on a loop that sleeps; µs, the median.
+//! - `wake_idle`: from a post until its closure runs on a loop that has had 200 µs to fall asleep; µs, the median. The two
+//!   threads are pinned to different cores.
+//! - `wake_spin`: the same with `Builder::spin`, which the peers do not have.
 //! - `wake_busy`: the same on a loop that never sleeps, since one of its tasks yields for ever.
 //! - `spawn_wait`: one child after the other, `/bin/true`, started and awaited; µs each, median and 99th percentile. The kernel's
 //!   part, to make a process and to end it, is nearly all of it. Peers: `tokio::process`, async-process.
 //! - `spawn_wait_20`: twenty of them at once; µs a child.
 //!
-//! tokio and smol have two ways to post each, by a spawned task and by a channel; the faster one counts.
+//! tokio and smol have two ways to post each: to spawn a task from outside (`Handle::spawn`; the thread-safe `Executor`),
+//! and a channel of boxed closures with a task that runs them (`mpsc`; async-channel). The faster one is the peer's
+//! figure, the JSON has both.
 
 #![allow(unsafe_code)] // clock_gettime, alarm and affinity, in support
 
@@ -33,10 +37,10 @@ use support::cpu::pin as pin_to_core;
 use support::cross_thread::{post_nanos, wake_micros};
 use support::gate::Gate;
 use support::options::Options;
-use support::peers::callsoon_peer::{Callsoon, CallsoonDoor};
+use support::peers::callsoon_peer::{Callsoon, CallsoonInbox, SpinningInbox};
 use support::peers::smol_peer::{Smol, SmolChannel, SmolSpawn};
 use support::peers::tokio_peer::{Tokio, TokioChannel, TokioSpawn};
-use support::peers::{self, Door, Peer};
+use support::peers::{self, Inbox, Peer};
 use support::rounds::{Bench, Failure, in_child};
 use support::table::{Figure, percentile};
 
@@ -115,12 +119,21 @@ fn main() -> ExitCode {
             "posts_1",
             "posts_4",
             "wake_idle",
+            "wake_spin",
             "wake_busy",
             "spawn_wait",
             "spawn_wait_20",
         ],
     }
-    .main(Options::from_env(), child, in_child)
+    .main(Options::from_env(), child, measure)
+}
+
+/// A figure of each row in a process of its own. Only callsoon can spin.
+fn measure(row: &str, peer: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
+    if row == "wake_spin" && peer != "callsoon" {
+        return Ok(Vec::new());
+    }
+    in_child(row, peer, options)
 }
 
 /// `--child ROW PEER`.
@@ -136,14 +149,15 @@ fn child(order: &[String], options: &Options) -> Result<(), Failure> {
         (true, "callsoon") => jobs::<Callsoon>(row, options),
         (true, "tokio") => jobs::<Tokio>(row, options),
         (true, "smol") => jobs::<Smol>(row, options),
-        (false, "callsoon") => vec![door::<CallsoonDoor>(row, options)?],
+        (false, "callsoon") if row == "wake_spin" => vec![posting::<SpinningInbox>(row, options)?],
+        (false, "callsoon") => vec![posting::<CallsoonInbox>(row, options)?],
         (false, "tokio") => faster(
-            door::<TokioSpawn>(row, options)?,
-            door::<TokioChannel>(row, options)?,
+            posting::<TokioSpawn>(row, options)?,
+            posting::<TokioChannel>(row, options)?,
         ),
         (false, "smol") => faster(
-            door::<SmolSpawn>(row, options)?,
-            door::<SmolChannel>(row, options)?,
+            posting::<SmolSpawn>(row, options)?,
+            posting::<SmolChannel>(row, options)?,
         ),
         (_, peer) => return Err(format!("no peer {peer}").into()),
     };
@@ -256,15 +270,17 @@ async fn together<P: Children>(peer: P, rounds: usize) -> Vec<Figure> {
     )]
 }
 
-fn door<D: Door + Sync>(row: &str, options: &Options) -> Result<Figure, Failure> {
+fn posting<D: Inbox + Sync>(row: &str, options: &Options) -> Result<Figure, Failure> {
     pin_to_core(LOOP_CPU);
     let posts = options.pick(1_000_000, 200_000);
     let wakes = options.pick(1_000, 200);
     Ok(match row {
-        "posts_1" => Figure::new(row, D::run(|door| post_nanos(door, posts)), "ns"),
-        "posts_4" => Figure::new(row, D::run(|door| post_from_four(door, posts)), "ns"),
-        "wake_idle" => Figure::new(row, D::run(|door| wake_micros(door, wakes)), "us"),
-        "wake_busy" => Figure::new(row, D::run(|door| busy(wake_micros(door, wakes))), "us"),
+        "posts_1" => Figure::new(row, D::run(|inbox| post_nanos(inbox, posts)), "ns"),
+        "posts_4" => Figure::new(row, D::run(|inbox| post_from_four(inbox, posts)), "ns"),
+        "wake_idle" | "wake_spin" => {
+            Figure::new(row, D::run(|inbox| wake_micros(inbox, wakes)), "us")
+        }
+        "wake_busy" => Figure::new(row, D::run(|inbox| busy(wake_micros(inbox, wakes))), "us"),
         _ => return Err(format!("no row {row}").into()),
     })
 }
@@ -292,8 +308,8 @@ const POSTERS: u64 = 4;
 static RAN: AtomicU64 = AtomicU64::new(0);
 
 /// Once to warm up, then three times; the middle run's.
-async fn post_from_four<D: Door + Sync>(door: D, posts: u64) -> f64 {
-    let door = Arc::new(door);
+async fn post_from_four<D: Inbox + Sync>(inbox: D, posts: u64) -> f64 {
+    let inbox = Arc::new(inbox);
     let mut runs = Vec::new();
     for run in 0..4 {
         let each = posts / POSTERS;
@@ -302,16 +318,16 @@ async fn post_from_four<D: Door + Sync>(door: D, posts: u64) -> f64 {
         let began = Instant::now();
         let posters: Vec<_> = (0..POSTERS)
             .map(|_| {
-                let (door, done) = (Arc::clone(&door), done.clone());
+                let (inbox, done) = (Arc::clone(&inbox), done.clone());
                 std::thread::spawn(move || {
                     pin_to_core(LOOP_CPU + 1);
                     for _ in 1..each {
-                        door.post(move || {
+                        inbox.post(move || {
                             // Only the loop's thread writes it, so this need not be one indivisible step.
                             RAN.store(RAN.load(Relaxed) + u64::from(each > 0), Relaxed);
                         });
                     }
-                    door.post(move || {
+                    inbox.post(move || {
                         RAN.store(RAN.load(Relaxed) + 1, Relaxed);
                         if RAN.load(Relaxed) == each * POSTERS {
                             done.open();

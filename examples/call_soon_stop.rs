@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     event_loop.call_soon(move || {
         println!("stop called");
         handle.stop();
-        // The next run's: a turn runs only what was queued when it began.
+        // This one is for the next run: a turn runs only what was queued when it began.
         handle.call_soon(|| event_handler(4));
     });
     event_loop.call_soon(|| event_handler(3));

@@ -1,4 +1,4 @@
-//! A task that is cancelled is asked, not killed: it may clean up, and await things meanwhile, before it ends.
+//! Cancelling a task is a request: the task may clean up, and await things meanwhile, before it ends.
 //!
 //! ```text
 //! cancel_me(): before sleep
@@ -13,12 +13,13 @@ use callsoon::{RunError, catch_cancelled, create_task, sleep};
 
 async fn cancel_me() {
     println!("cancel_me(): before sleep");
-    // Wait for an hour, as `try: … except CancelledError:` would.
+    // Wait for one hour. `catch_cancelled` is `try: … except CancelledError:`.
     let slept = catch_cancelled(sleep(Duration::from_secs(3600))).await;
     if slept.is_err() {
         println!("cancel_me(): cancel sleep");
     }
-    sleep(Duration::from_millis(10)).await; // whatever `finally:` has to do
+    // What `finally:` has to do.
+    sleep(Duration::from_millis(10)).await;
     println!("cancel_me(): after sleep");
     if let Err(cancelled) = slept {
         cancelled.resume().await

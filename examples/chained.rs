@@ -1,6 +1,6 @@
 //! Coroutines that await one another: each chain goes step by step, the chains side by side.
 //!
-//! Their ends are told as they come, by `as_completed`.
+//! `as_completed` gives the chains in the order in which they end.
 //!
 //! ```text
 //! part1(9): sleeping for 0.4 seconds

@@ -4,8 +4,8 @@
 //! [-] the server starts
 //! [ann] asks
 //! [bob] asks
-//! [ann] a task of hers looks it up
-//! [bob] a task of his looks it up
+//! [ann] a child task looks it up
+//! [bob] a child task looks it up
 //! [ann] is answered
 //! [bob] is answered
 //! [-] the server ends
@@ -15,15 +15,15 @@ use callsoon::{ContextVar, create_task, get_running_loop, yield_now};
 
 static USER: ContextVar<&str> = ContextVar::with_default("user", || "-");
 
-/// Nobody hands the user's name to this function.
+/// The user is not an argument of this function.
 fn log(what: &str) {
     println!("[{}] {what}", USER.get().unwrap_or_default());
 }
 
-async fn handle(user: &'static str, pronoun: &'static str) {
+async fn handle(user: &'static str) {
     USER.set(user);
     log("asks");
-    let lookup = create_task(async move { log(&format!("a task of {pronoun} looks it up")) });
+    let lookup = create_task(async { log("a child task looks it up") });
     lookup.await.expect("nobody cancels it");
     get_running_loop().call_soon(|| log("is answered"));
     yield_now().await;
@@ -32,10 +32,7 @@ async fn handle(user: &'static str, pronoun: &'static str) {
 fn main() -> Result<(), callsoon::RunError> {
     callsoon::run(async {
         log("the server starts");
-        let requests = [
-            create_task(handle("ann", "hers")),
-            create_task(handle("bob", "his")),
-        ];
+        let requests = [create_task(handle("ann")), create_task(handle("bob"))];
         for request in requests {
             request.await.expect("nobody cancels it");
         }

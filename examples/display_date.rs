@@ -1,4 +1,4 @@
-//! A callback that re-arms itself: the time of day, once a second, until a deadline five seconds away.
+//! A callback that schedules itself: the time of day, once a second, until a deadline five seconds away.
 //!
 //! ```text
 //! 12:34:56 UTC
@@ -12,21 +12,18 @@ use callsoon::{EventLoop, LoopHandle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn time_of_day() -> String {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since_epoch.unwrap_or_default().as_secs();
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02} UTC")
+}
+
 fn display_date(event_loop: LoopHandle, end: Instant) {
-    let today = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-        % 86_400;
-    println!(
-        "{:02}:{:02}:{:02} UTC",
-        today / 3600,
-        today / 60 % 60,
-        today % 60
-    );
+    println!("{}", time_of_day());
     if event_loop.time() + SECOND < end {
-        let again = event_loop.clone();
-        event_loop.call_later(SECOND, move || display_date(again, end));
+        let next = event_loop.clone();
+        event_loop.call_later(SECOND, move || display_date(next, end));
     } else {
         event_loop.stop();
     }

@@ -1,4 +1,4 @@
-//! Several files at once over one server, each told of when it is there: `wait` for the first of many, again and again.
+//! Several downloads at once, each reported when it has ended: `wait` for the first of many, again and again.
 //!
 //! ```text
 //! $ cargo run --example download
@@ -14,7 +14,7 @@ use std::time::Duration;
 use callsoon::stream::{StreamReader, StreamWriter};
 use callsoon::{ReturnWhen, Task, open_connection, start_server, task_builder, wait};
 
-/// Sends as many bytes as the client asks for, the more the slower.
+/// Sends as many bytes as the client asks for, in blocks, with a pause before each.
 async fn serve(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()> {
     let line = reader.readline().await?;
     let wanted = String::from_utf8_lossy(&line).trim().parse().unwrap_or(0);
@@ -30,7 +30,7 @@ async fn serve(mut reader: StreamReader, writer: StreamWriter) -> io::Result<()>
     Ok(())
 }
 
-/// Gives how many bytes came.
+/// Returns how many bytes arrived.
 async fn download(server: SocketAddr, size: usize) -> io::Result<usize> {
     let (mut reader, writer) = open_connection(server).await?;
     writer.write(format!("{size}\n").as_bytes());

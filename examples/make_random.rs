@@ -1,4 +1,4 @@
-//! Three coroutines that try again until they are content, at the same time: `gather` waits for all of them.
+//! Three coroutines that try again until a number is high enough, side by side: `gather` waits for all of them.
 //!
 //! ```text
 //! Initiated make_random(0).

@@ -1,8 +1,7 @@
-//! One loop for each core, all on one port: `SO_REUSEPORT` lets the system spread the clients over them.
+//! One loop for each core, all on one port: with `SO_REUSEPORT` the system spreads the clients over the loops.
 //!
 //! ```text
-//! $ cargo run --example multicore_echo
-//! 200 clients had their echo; every loop had some of them: true
+//! 200 clients had their echo; every loop served some of them: true
 //! ```
 
 use std::net::SocketAddr;
@@ -14,40 +13,47 @@ use callsoon::{open_connection, run, start_server};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A loop of its own, which goes with the process. Says where it listens.
-fn serve(number: u8, on: SocketAddr, ready: &Sender<SocketAddr>) -> Result<(), Failure> {
+const LOOPS: u8 = 2;
+const CLIENTS: u32 = 200;
+
+/// Runs a server on a loop of its own, which ends with the process. Each answer has the loop's number in front.
+fn serve(number: u8, on: SocketAddr, started: &Sender<SocketAddr>) -> Result<(), Failure> {
     run(async {
         let echo = async move |mut reader: StreamReader, writer: StreamWriter| {
+            let message = reader.readexactly(5).await?;
             writer.write(&[number]);
-            writer.write(&reader.readexactly(5).await?);
+            writer.write(&message);
             writer.drain().await
         };
-        let server = start_server(echo, on).options(|it| it.reuse_port(true));
-        let server = server.await?;
-        ready.send(server.local_addr().ok_or("it has no address")?)?;
+        let server = start_server(echo, on)
+            .options(|options| options.reuse_port(true))
+            .await?;
+        started.send(server.local_addr().ok_or("no address")?)?;
         Ok(server.serve_forever().await?)
     })?
 }
 
 fn main() -> Result<(), Failure> {
+    // The first loop takes any port, the others the same one.
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (ready, started) = channel();
-    for number in 0..2 {
-        let ready = ready.clone();
-        thread::spawn(move || serve(number, address, &ready));
-        address = started.recv()?;
+    let (started, addresses) = channel();
+    for number in 0..LOOPS {
+        let started = started.clone();
+        thread::spawn(move || serve(number, address, &started));
+        address = addresses.recv()?;
     }
-    let mut clients = [0; 2];
+    let mut served = [0; LOOPS as usize];
     run(async {
-        for _ in 0..200 {
+        for _ in 0..CLIENTS {
             let (mut reader, writer) = open_connection(address).await?;
             writer.write(b"hello");
-            clients[usize::from(reader.readexactly(1).await?[0])] += 1;
-            assert_eq!(reader.readexactly(5).await?, b"hello");
+            let answer = reader.readexactly(6).await?;
+            assert_eq!(&answer[1..], b"hello");
+            served[usize::from(answer[0])] += 1;
         }
         Ok::<(), std::io::Error>(())
     })??;
-    let all = clients.iter().all(|&count| count > 0);
-    println!("200 clients had their echo; every loop had some of them: {all}");
+    let all = served.iter().all(|&clients| clients > 0);
+    println!("{CLIENTS} clients had their echo; every loop served some of them: {all}");
     Ok(())
 }

@@ -13,48 +13,46 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use callsoon::{Queue, RunError, sleep, task_builder};
+use callsoon::{Queue, RunError, create_task, sleep};
 
 async fn work(name: String, queue: Rc<Queue<Duration>>) {
     while let Ok(time) = queue.get().await {
         sleep(time).await;
-        queue.task_done().expect("one for each item");
         println!("{name} slept for {} ms", time.as_millis());
+        queue.task_done().expect("one for each item");
     }
 }
 
-async fn produce_and_wait() -> Duration {
-    let queue = Rc::new(Queue::new(0));
+/// Returns how long all items together take.
+fn fill(queue: &Queue<Duration>) -> Duration {
     let mut total = Duration::ZERO;
-    for number in 0..10 {
-        let time = Duration::from_millis(30 + number % 3 * 10 - number % 2 * 5);
-        total += time;
+    for milliseconds in [30, 35, 50, 25, 40, 45, 30, 35, 50, 25] {
+        let time = Duration::from_millis(milliseconds);
         queue.put_nowait(time).expect("the queue has no limit");
-    }
-    let worker = |number| {
-        let name = format!("worker-{number}");
-        task_builder()
-            .name(name.clone())
-            .spawn(work(name, Rc::clone(&queue)))
-    };
-    let workers: Vec<_> = (0..3).map(worker).collect();
-    queue.join().await;
-    for worker in &workers {
-        worker.cancel();
-    }
-    for worker in workers {
-        worker.await.expect_err("it was cancelled");
+        total += time;
     }
     total
 }
 
 fn main() -> Result<(), RunError> {
-    let start = Instant::now();
-    let total = callsoon::run(produce_and_wait())?;
-    println!(
-        "3 workers slept in parallel for {:.2} s",
-        start.elapsed().as_secs_f64()
-    );
-    println!("total expected sleep time: {:.2} s", total.as_secs_f64());
-    Ok(())
+    callsoon::run(async {
+        let queue = Rc::new(Queue::new(0));
+        let total = fill(&queue);
+
+        let start = Instant::now();
+        let mut workers = Vec::new();
+        for number in 0..3 {
+            let name = format!("worker-{number}");
+            workers.push(create_task(work(name, Rc::clone(&queue))));
+        }
+        queue.join().await;
+        let seconds = start.elapsed().as_secs_f64();
+
+        for worker in workers {
+            worker.cancel();
+            worker.await.expect_err("it is cancelled");
+        }
+        println!("3 workers slept in parallel for {seconds:.2} s");
+        println!("total expected sleep time: {:.2} s", total.as_secs_f64());
+    })
 }

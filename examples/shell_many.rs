@@ -1,4 +1,4 @@
-//! Several shell commands at once, and their lines as they come, whoever says them.
+//! Several shell commands at once, and the lines of all of them as they arrive.
 //!
 //! ```text
 //! [slow] begins
@@ -16,7 +16,7 @@ use std::io;
 use callsoon::process::{DEVNULL, PIPE, STDOUT};
 use callsoon::{create_subprocess_shell, create_task};
 
-/// Runs one command, and says what it says.
+/// Runs one command, and prints its lines with its name in front.
 async fn run(name: &str, command: &str) -> io::Result<()> {
     let shell = create_subprocess_shell(command).stdin(DEVNULL);
     let mut process = shell.stdout(PIPE).stderr(STDOUT).await?;

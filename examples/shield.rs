@@ -1,4 +1,4 @@
-//! `shield` keeps a cancellation from what must not be interrupted: whoever waits ends, the work goes on.
+//! `shield` keeps a cancellation from what must not be interrupted: the task that waits ends, the work goes on.
 //!
 //! ```text
 //! saving …

@@ -13,7 +13,7 @@ use std::process::{Command, id};
 use std::thread;
 use std::time::Duration;
 
-use callsoon::{create_task, ctrl_c, get_running_loop, signal, sleep};
+use callsoon::{create_task, ctrl_c, get_running_loop, signal};
 
 fn send(name: &str) {
     let sent = Command::new("kill")
@@ -41,10 +41,8 @@ async fn serve() -> Result<(), callsoon::SignalError> {
     });
     ctrl_c().await?;
     println!("Ctrl-C: shutting down");
-    // A moment for the thread, which has nothing left to do.
-    while !sender.is_finished() {
-        sleep(Duration::from_millis(1)).await;
-    }
+    // The last signal has been sent, so the thread ends without further waiting.
+    sender.join().expect("the sender does not panic");
     reader.cancel();
     Ok(())
 }

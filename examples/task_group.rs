@@ -1,4 +1,4 @@
-//! `task_group` waits for all its children; when one fails, it cancels the others and tells every failure.
+//! `task_group` waits for all its children; when one fails, it cancels the others and reports every failure.
 //!
 //! ```text
 //! started

@@ -1,4 +1,4 @@
-//! A client by callbacks: a future tells when the connection is lost, as in asyncio's documentation.
+//! A client by callbacks, as in asyncio's documentation: a future is done when the connection is lost.
 //!
 //! ```text
 //! Data sent: "Hello World!"
@@ -27,12 +27,12 @@ impl Protocol for EchoClient {
 
     fn connection_lost(&self, _: &Transport, _: Option<io::Error>) {
         println!("The server closed the connection");
-        // It is lost once.
+        // A connection is lost once, so the future is not done yet.
         let _ = self.on_connection_lost.set_result(());
     }
 }
 
-/// Somebody to talk to: a thread that answers one message and goes.
+/// The server, on a thread: it answers one message and closes the connection.
 fn serve(listener: std::net::TcpListener) -> io::Result<()> {
     let (mut client, _) = listener.accept()?;
     let mut message = [0; 12];

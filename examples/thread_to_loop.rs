@@ -1,10 +1,10 @@
-//! A thread asks a loop on another one: it starts a coroutine there, blocks for its result, gives up on a slow one.
+//! A thread starts coroutines on the loop of another thread, blocks for their results, and cancels one that is too slow.
 //!
 //! ```text
 //! the loop runs in a thread of its own
 //! 20 + 22 = 42
 //! too slow: the coroutine has not ended in time
-//! given up: the coroutine was cancelled
+//! cancelled: the coroutine was cancelled
 //! the loop has closed: the event loop is closed
 //! ```
 
@@ -21,7 +21,7 @@ async fn slow_sum(a: u32, b: u32) -> u32 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (announce, announced) = mpsc::channel();
-    let home = thread::spawn(move || {
+    let thread = thread::spawn(move || {
         let event_loop = EventLoop::new().expect("the system gives a loop its descriptors");
         announce
             .send(event_loop.remote())
@@ -40,11 +40,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         endless.cancel();
     }
     if let Err(error) = endless.result(None) {
-        println!("given up: {error}");
+        println!("cancelled: {error}");
     }
 
     remote.call_soon_threadsafe(|| get_running_loop().stop())?;
-    home.join().expect("the loop's thread does not panic");
+    thread.join().expect("the loop's thread does not panic");
     if let Err(error) = remote.run_coroutine_threadsafe(|| slow_sum(1, 1)) {
         println!("the loop has closed: {error}");
     }

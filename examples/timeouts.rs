@@ -1,58 +1,47 @@
-//! `wait_for` does not wait for ever: what it waited for is cancelled, and may clean up before the caller hears of it.
+//! A limit for what may take too long: `wait_for` cancels it, waits until it has cleaned up, and reports the timeout.
 //!
 //! ```text
 //! timeout!
-//! the task has cleaned up; it is cancelled: true
-//! moved on with None
-//! the limit was moved: done, expired: false
+//! the task cleans up
+//! timeout again; the task is cancelled: true
+//! move_on_after gives None
 //! ```
 
 use std::time::Duration;
 
-use callsoon::{
-    RunError, Timeout, catch_cancelled, create_task, get_running_loop, move_on_after, sleep,
-    wait_for,
-};
+use callsoon::{RunError, catch_cancelled, create_task, move_on_after, sleep, wait_for};
 
-const SECOND: Duration = Duration::from_millis(100); // a short one
+const SECOND: Duration = Duration::from_secs(1);
 
 async fn eternity() {
+    // Sleep for one hour.
     sleep(3600 * SECOND).await;
     println!("yay!");
 }
 
-async fn tidy() {
+async fn eternity_with_clean_up() {
     if let Err(cancelled) = catch_cancelled(eternity()).await {
-        sleep(SECOND).await;
-        print!("the task has cleaned up; ");
+        println!("the task cleans up");
+        sleep(SECOND / 10).await;
         cancelled.resume().await
     }
 }
 
 fn main() -> Result<(), RunError> {
     callsoon::run(async {
+        // Wait for at most one second.
         if wait_for(eternity(), SECOND).await.is_err() {
             println!("timeout!");
         }
 
-        let mut task = create_task(tidy());
+        let mut task = create_task(eternity_with_clean_up());
         if wait_for(&mut task, SECOND).await.is_err() {
-            println!("it is cancelled: {}", task.cancelled());
+            // The clean-up is over when `wait_for` returns.
+            println!("timeout again; the task is cancelled: {}", task.cancelled());
         }
 
-        println!(
-            "moved on with {:?}",
-            move_on_after(SECOND, eternity()).await
-        );
-
-        let limit = Timeout::after(SECOND);
-        let ended = limit.run(async {
-            let later = get_running_loop().time() + 600 * SECOND;
-            limit.reschedule(Some(later)).expect("it holds");
-            sleep(2 * SECOND).await;
-            "done"
-        });
-        let ended = ended.await.expect("in time");
-        println!("the limit was moved: {ended}, expired: {}", limit.expired());
+        // A timeout that is no error.
+        let value = move_on_after(SECOND, eternity()).await;
+        println!("move_on_after gives {value:?}");
     })
 }

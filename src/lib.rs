@@ -31,6 +31,9 @@
 //! - **Nothing is sent.** Futures need not be `Send`, nor `'static` for [`EventLoop::run_until_complete`]; what belongs
 //!   to the loop's thread does not compile elsewhere. Other threads have a door, [`RemoteHandle`].
 //!
+//! Two pages are in the documentation alone: [`docs::differences`] has every deviation from asyncio in one table, and
+//! [`docs::changelog`] what changed in each version.
+//!
 //! # Where everything is
 //! The house has two wings. All stations of one event's path live in `kernel/`; everything else is a client of it. The
 //! modules form a total order: each imports only from those that stand before it in this list, which a test holds them
@@ -219,6 +222,8 @@
 //!   process_pool/executor    ProcessPoolExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
+//!   docs/changelog           a page: what changed in each version
+//!   docs/differences         a page: every deviation from asyncio
 //! ```
 //!
 //! One event's walk: `turn` asks the reactor to wait → `reactor` turns a mio token into a slab entry, generation checked
@@ -227,12 +232,21 @@
 //! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
 //! the walk again.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(unix))]
+compile_error!(
+    "callsoon needs a Unix: descriptors, its poller and its signals have no counterpart here."
+);
+
 mod async_drop;
 #[cfg(unix)]
 mod async_fd;
 mod combine;
 mod context_var;
 mod debug;
+#[cfg(doc)]
+pub mod docs;
 mod error;
 mod event_loop;
 mod executor;
@@ -241,6 +255,7 @@ pub mod net;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(all(target_os = "linux", feature = "process-pool"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "process-pool")))]
 pub mod process_pool;
 pub mod queue;
 mod runner;

@@ -1,7 +1,7 @@
 //! A process of its own because it tests the source, not the library: modules keep to the order that `lib.rs` states,
 //! `unsafe` stays at its addresses, files stay short.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -193,4 +193,49 @@ fn no_file_grows_beyond_the_hard_cap() {
             assert!(lines <= HARD_CAP, "{folder}/{file} has {lines} lines");
         }
     }
+}
+
+/// The files of tests that have each fault's id in a test's name, as `c4` and `p2` in `fn c4_p2_…`.
+fn tests_by_fault() -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for (file, text) in files(&root().join("tests")) {
+        let names = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("fn ")
+                .or_else(|| line.strip_prefix("async fn "))
+        });
+        for id in names.flat_map(|name| name.split('_').take_while(|part| is_fault_id(part))) {
+            found.entry(id.to_owned()).or_default().insert(file.clone());
+        }
+    }
+    found
+}
+
+/// A letter and a number.
+fn is_fault_id(part: &str) -> bool {
+    let (letter, number) = part.split_at_checked(1).unwrap_or(("", ""));
+    letter.chars().all(|letter| letter.is_ascii_lowercase())
+        && (1..=2).contains(&number.len())
+        && number.chars().all(|digit| digit.is_ascii_digit())
+}
+
+#[test]
+fn every_fault_in_a_test_s_name_stands_in_the_list_with_its_files() {
+    let list = fs::read_to_string(root().join("tests/it/faults.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for entry in list.split("\n- **").skip(1) {
+        let (id, text) = entry.split_once("**").unwrap();
+        let (_, tests) = text.split_once("Tests:").expect(id);
+        let files: BTreeSet<_> = tests.split('`').skip(1).step_by(2).collect();
+        let again = listed.insert(id, files);
+        assert!(again.is_none(), "tests/it/faults.md has {id} twice");
+    }
+    let tests = tests_by_fault();
+    assert!(tests.len() > 50, "the tests were not found");
+    for (id, files) in &tests {
+        let files: BTreeSet<_> = files.iter().map(String::as_str).collect();
+        let entry = listed.remove(id.as_str());
+        assert_eq!(entry, Some(files), "left: the files of {id} in faults.md");
+    }
+    assert!(listed.is_empty(), "no test has these ids: {listed:?}");
 }

@@ -1,4 +1,4 @@
-//! The two measurements of `scheduler`'s `xthread` row: one post to a sleeping loop, and many posts in a row.
+//! Two measurements of `threads`: one post to a sleeping loop, and many posts in a row.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cpu::pin;
 use super::gate::Gate;
-use super::peers::Door;
+use super::peers::Inbox;
 use super::table::percentile;
 
 /// Where the poster runs: the second of the cores that this process may use; the loop has the first.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_micros(200);
 ///
 /// The poster spins until it is answered, on another core than the loop's, as a thread that has other work to do would
 /// go on running. Left to itself the kernel now and then puts both on one core, where a post is a mere context switch.
-pub(crate) async fn wake_micros<D: Door>(door: D, wakes: usize) -> f64 {
+pub(crate) async fn wake_micros<D: Inbox>(inbox: D, wakes: usize) -> f64 {
     let done = Gate::default();
     let opener = done.clone();
     let poster = std::thread::spawn(move || {
@@ -29,13 +29,13 @@ pub(crate) async fn wake_micros<D: Door>(door: D, wakes: usize) -> f64 {
             ANSWER.store(0, Release);
             let posted = Instant::now();
             // Never 0, which means unanswered.
-            door.post(move || ANSWER.store(posted.elapsed().as_nanos().max(1) as u64, Release));
+            inbox.post(move || ANSWER.store(posted.elapsed().as_nanos().max(1) as u64, Release));
             while ANSWER.load(Acquire) == 0 {
                 std::hint::spin_loop();
             }
             micros.push(ANSWER.load(Relaxed) as f64 / 1e3);
         }
-        door.post(move || opener.open());
+        inbox.post(move || opener.open());
         micros
     });
     done.pass().await;
@@ -49,19 +49,19 @@ static ANSWER: AtomicU64 = AtomicU64::new(0);
 static RAN: AtomicU64 = AtomicU64::new(0);
 
 /// Posts `posts` closures in a row: once to warm up, then three times; ns of wall time each, the middle run's.
-pub(crate) async fn post_nanos<D: Door>(door: D, posts: u64) -> f64 {
-    let (mut door, _warm_up) = post_all(door, posts).await;
+pub(crate) async fn post_nanos<D: Inbox>(inbox: D, posts: u64) -> f64 {
+    let (mut inbox, _warm_up) = post_all(inbox, posts).await;
     let mut runs = Vec::new();
     for _ in 0..3 {
         let took;
-        (door, took) = post_all(door, posts).await;
+        (inbox, took) = post_all(inbox, posts).await;
         runs.push(took.as_nanos() as f64 / posts as f64);
     }
     percentile(&mut runs, 50)
 }
 
 /// From the first post until the last closure has run.
-async fn post_all<D: Door>(door: D, posts: u64) -> (D, Duration) {
+async fn post_all<D: Inbox>(inbox: D, posts: u64) -> (D, Duration) {
     RAN.store(0, Relaxed);
     let done = Gate::default();
     let opener = done.clone();
@@ -69,20 +69,20 @@ async fn post_all<D: Door>(door: D, posts: u64) -> (D, Duration) {
         pin(POSTER_CPU);
         let began = Instant::now();
         for number in 1..posts {
-            door.post(move || {
+            inbox.post(move || {
                 // Only the loop's thread writes it, so this need not be one indivisible step.
                 RAN.store(RAN.load(Relaxed) + u64::from(number > 0), Relaxed);
             });
         }
-        door.post(move || {
+        inbox.post(move || {
             RAN.store(RAN.load(Relaxed) + 1, Relaxed);
             opener.open();
         });
-        (door, began)
+        (inbox, began)
     });
     done.pass().await;
     let ended = Instant::now();
     assert_eq!(RAN.load(Relaxed), posts);
-    let (door, began) = poster.join().expect("the poster does not panic");
-    (door, ended - began)
+    let (inbox, began) = poster.join().expect("the poster does not panic");
+    (inbox, ended - began)
 }

@@ -8,6 +8,7 @@
 //! - `random`: a small generator, so that every peer sees the same deadlines
 //! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
 //! - `cross_thread`: posts from another thread, to a loop that sleeps and in a row
+//! - `served`: one run of a server and a load generator
 //! - `live_bytes`: the allocator that counts live bytes when asked to
 //! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
 
@@ -23,4 +24,5 @@ pub(crate) mod options;
 pub(crate) mod peers;
 pub(crate) mod random;
 pub(crate) mod rounds;
+pub(crate) mod served;
 pub(crate) mod table;

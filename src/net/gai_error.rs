@@ -48,7 +48,10 @@ impl From<Failure> for io::Error {
             return system;
         }
         let kind = match failure.code {
-            libc::EAI_NONAME | libc::EAI_NODATA => io::ErrorKind::NotFound,
+            libc::EAI_NONAME => io::ErrorKind::NotFound,
+            // FreeBSD and DragonFly have no such code: a name without an address is EAI_NONAME there.
+            #[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
+            libc::EAI_NODATA => io::ErrorKind::NotFound,
             libc::EAI_MEMORY => io::ErrorKind::OutOfMemory,
             libc::EAI_FAMILY | libc::EAI_SOCKTYPE | libc::EAI_SERVICE | libc::EAI_BADFLAGS => {
                 io::ErrorKind::InvalidInput

@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use mio::Interest;
 use socket2::{SockRef, Socket, TcpKeepalive};
 

@@ -118,9 +118,10 @@ pub(crate) fn getnameinfo(address: &SockAddr, flags: i32) -> Result<(String, Str
             address.as_ptr().cast(),
             address.len(),
             host.as_mut_ptr().cast(),
-            host.len() as libc::socklen_t,
+            // The type of both lengths differs between systems: `socklen_t`, and `size_t` on FreeBSD.
+            host.len() as _,
             service.as_mut_ptr().cast(),
-            service.len() as libc::socklen_t,
+            service.len() as _,
             flags,
         )
     };

@@ -7,8 +7,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::sigpipe::without_sigpipe;
 
 /// Sends at most `count` bytes from `offset` on, and gives how many; 0 is the end of the file. The file's own position

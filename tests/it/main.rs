@@ -1,110 +1,132 @@
 //! Behaviour, through the public API and on the virtual clock: one binary, whose table of contents this is.
 //!
 //! Every test runs inside [`support::audited`], which fails it if it leaves a descriptor, a thread or a pending task
-//! behind. Tests named after a fault carry its id in front.
+//! behind. A test whose name begins with an id, as in `b3_…`, is about a fault that has broken other event loops:
+//! `faults.md` beside this file says which.
 
 mod support;
 
-mod addresses;
-mod as_completed;
-mod async_fds;
-mod barrier_model;
-mod callbacks;
-mod clocks;
-mod contexts;
-mod crossing;
-mod datagram_endpoints;
-mod datagram_errors;
-mod debug_mode;
-mod dns;
-mod dns_any_name;
-mod exception_handler;
-mod executors;
-mod executors_clock;
-mod faults_edges;
-mod faults_evil_wakers;
-mod faults_floods;
-mod faults_lifecycle;
-mod faults_loops;
-mod faults_pool;
-mod faults_programs;
-mod faults_reactor;
-mod faults_reentrancy;
-mod faults_same_turn;
-mod faults_task_lives;
-mod faults_threads;
-mod faults_timers;
-mod faults_wakers;
-mod full_receivers;
-mod futures;
-mod futures_awaited;
-mod gathers;
-mod gathers_odd;
-mod guest_mode;
-mod happy_eyeballs;
-mod intervals;
-mod lifecycle;
-mod misuse;
-mod names;
-mod network_drops;
-mod network_options;
-mod operations;
-mod operations_streams;
-mod pipes;
-mod queue_model;
-mod queues;
-mod raw_fds;
-mod runner;
-mod scopes;
-mod scopes_abused;
-mod scopes_cases;
-mod scopes_cells;
-mod scopes_crowds;
-mod scopes_fuzz;
-mod scopes_kinds;
-mod scopes_moved;
-mod scopes_states;
-mod scopes_unpolled;
-mod sendfile;
-mod servers;
-mod shield;
-mod shut_down_waits;
-mod smoke;
-mod sock_ops;
-mod streams;
-mod structured_drops;
-mod sync_barrier;
-mod sync_condition;
-mod sync_drops;
-mod sync_event;
-mod sync_lock;
-mod sync_model;
-mod sync_semaphore;
-mod taken_paths;
-mod task_groups;
-mod task_groups_limited;
-mod task_groups_odd;
-mod task_groups_stopped;
-mod tasks;
-mod tasks_cancelled;
-mod tasks_polled;
-mod tcp;
-mod tcp_faults;
-mod thread_futures;
-mod threads;
-mod timeouts;
-mod timeouts_and_cancellation;
-mod timeouts_odd;
-mod timers;
-mod transport_bulk;
-mod transport_faults;
-mod transport_flow;
-mod transport_order;
-mod transport_programs;
-mod transport_sendfile;
-mod turn_model;
-mod udp;
-mod unix;
-mod unix_peers;
-mod wait;
-mod whole_seconds;
+// The loop: its life, its callbacks, its reports.
+mod callbacks; // callbacks run in the order in which they were queued, and a cancelled one does not run
+mod clocks; // what time it is on either clock, and how long a turn may wait
+mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
+mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
+mod exception_handler; // every failure that no code handles reaches the exception handler once
+mod guest_mode; // another loop drives ours by `turn` and a descriptor
+mod lifecycle; // running, stopping and closing, in every order
+mod misuse; // calls without a running loop, or on a closed one, say so
+mod runner; // `run` and `Runner`: a program's beginning and end
+mod smoke; // the shortest proof that the parts fit together
+mod turn_model; // random programs have the same trace as in a model of asyncio's `_run_once`
+
+// Tasks and futures.
+mod futures; // a future has one result, set once, for all who await it
+mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
+mod tasks; // when tasks run, what they give, how they end
+mod tasks_cancelled; // when a cancellation acts, and what wins over it
+mod tasks_polled; // tasks are polled by their wakers alone, whatever combinators do
+
+// Cancel scopes.
+mod scopes; // a cancellation is caught, cleaned up after, and passed on or not
+mod scopes_abused; // scopes survive destructors and wakers that misbehave
+mod scopes_cases; // requests of a task and of its scopes meet
+mod scopes_cells; // the rules' tables, cell by cell: who is asked, what the answer does
+mod scopes_crowds; // a million scopes, side by side and nested, need no recursion
+mod scopes_fuzz; // random programs of scopes keep the invariants
+mod scopes_kinds; // each kind of scope and await, cell by cell
+mod scopes_moved; // scopes in chains of tasks, dropped, forgotten, and moved while awaited
+mod scopes_states; // the table of states and events, cell by cell
+mod scopes_unpolled; // requests to scopes that nobody polls meanwhile are kept
+
+// Time.
+mod intervals; // ticks keep their schedule, and missed ones are handled as asked for
+mod timeouts; // `timeout`, `timeout_at`, `wait_for`, `move_on_after` and `Timeout`
+mod timeouts_and_cancellation; // a limit and a cancellation from elsewhere: which one wins
+mod timeouts_odd; // limits outside a loop, around groups, forgotten, under destructors that panic
+mod timers; // timers and sleeps, in order and never early
+
+// Several tasks at once.
+mod as_completed; // tasks are given in the order of their ends
+mod gathers; // `gather`, `gather!`, `settled`, `fail_fast` and `try_gather`
+mod gathers_odd; // gathers that are cancelled, dropped, nested, forgotten, or polled from elsewhere
+mod shield; // a cancellation ends at a shield
+mod structured_drops; // every combinator may be dropped at each of its awaits
+mod task_groups; // no child outlives its group, and every failure is reported
+mod task_groups_limited; // groups with a limit, and `for_each_limit`
+mod task_groups_odd; // groups that all fail at once, outside a loop, side by side, forgotten
+mod task_groups_stopped; // groups that are cancelled, stopped or dropped
+mod wait; // `wait` for the first, for the first failure, for all
+
+// Locks and queues.
+mod barrier_model; // `Barrier` beside a naive model
+mod queue_model; // the three queues beside a naive model
+mod queues; // queues lose no item when a getter or a putter is cancelled
+mod shut_down_waits; // waits that a shutdown ends let other tasks run
+mod sync_barrier; // `Barrier`, by asyncio's own tests
+mod sync_condition; // `Condition`, by asyncio's own tests
+mod sync_drops; // every wait of a primitive may be dropped at each of its awaits
+mod sync_event; // `Event`, by asyncio's own tests
+mod sync_lock; // `Lock`, and the grant of a cancelled waiter
+mod sync_model; // locks, events, semaphores and conditions beside naive models
+mod sync_semaphore; // `Semaphore` and `BoundedSemaphore`, with many permits, none, or too many
+
+// Threads.
+mod crossing; // context variables and coroutines that go to another thread and come back
+mod executors; // jobs on other threads, and how their results come back
+mod executors_clock; // jobs and the virtual clock
+mod thread_futures; // coroutines that another thread starts, awaits and cancels
+mod threads; // what other threads may ask of a loop, and how it sleeps until they do
+
+// Descriptors and pipes.
+mod async_fds; // `AsyncFd`: a task waits for any descriptor
+mod pipes; // transports and streams on pipes, terminals and devices
+mod raw_fds; // callbacks for users' own descriptors
+
+// Sockets.
+mod addresses; // whatever names an address can be bound to, connected to and sent to
+mod dns; // names to addresses and back, offline
+mod dns_any_name; // any host is read exactly, asked for as it is, or refused
+mod full_receivers; // a datagram for a full receiver waits without spinning
+mod happy_eyeballs; // the race of connection attempts
+mod names; // transports, streams and servers by name
+mod network_drops; // every operation may be dropped at each of its waits
+mod network_options; // options reach the socket
+mod operations; // every public operation as a case, for the tests that disturb them
+mod operations_streams; // the same for transports, servers, streams, pipes and Unix sockets
+mod sendfile; // files to sockets
+mod sock_ops; // operations on sockets that the user keeps
+mod tcp; // TCP streams and listeners
+mod tcp_faults; // TCP under resets, floods and drops
+mod udp; // UDP sockets
+mod unix; // Unix streams, listeners and datagrams
+mod unix_peers; // every name that a Unix peer can have is read
+mod whole_seconds; // durations are not cut to zero
+
+// Transports and streams.
+mod datagram_endpoints; // protocols for datagrams
+mod datagram_errors; // endpoints whose sending fails
+mod servers; // what servers listen on, and how they end
+mod streams; // readers, writers, and servers that run a function for each client
+mod taken_paths; // a server whose path was taken says so
+mod transport_bulk; // megabytes in both directions
+mod transport_faults; // transports whose peer, socket or protocol fails
+mod transport_flow; // flow control: marks, pauses and the cap
+mod transport_order; // the promises of the module page of `transport`, one by one
+mod transport_programs; // every call in every state keeps the order of callbacks
+mod transport_sendfile; // files over transports, among writes
+
+// Faults that concern several wings.
+mod faults_edges; // lost edges, and conditions that never end
+mod faults_evil_wakers; // wakers that use, end and panic at everything
+mod faults_floods; // beside what is always ready everything else is served
+mod faults_lifecycle; // runs inside runs, and loops that end with everything pending
+mod faults_loops; // what belongs to one loop in the hands of another
+mod faults_pool; // thread pools without threads, with stuck jobs, with a deadline
+mod faults_programs; // random re-entrant callbacks beside a model
+mod faults_reactor; // descriptors that change under the reactor
+mod faults_reentrancy; // code that calls back into the loop, a million deep
+mod faults_same_turn; // a result, a deadline and a cancellation in one turn
+mod faults_task_lives; // every short life of a task beside a model
+mod faults_threads; // posts that race with close, and floods of them
+mod faults_timers; // extreme delays, long uptimes, stale handles
+mod faults_wakers; // wakers used too late, elsewhere, or too often

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use callsoon::{EventLoop, LoopHandle, RemoteHandle, TaskError};
 
-use super::{Door, Peer};
+use super::{Inbox, Peer};
 
 /// The loop's handle, and what the callbacks of `cancel_at` capture.
 #[derive(Clone)]
@@ -104,9 +104,9 @@ impl Peer for Callsoon {
 }
 
 /// `RemoteHandle::call_soon_threadsafe` on a loop as it comes.
-pub(crate) struct CallsoonDoor(RemoteHandle);
+pub(crate) struct CallsoonInbox(RemoteHandle);
 
-impl Door for CallsoonDoor {
+impl Inbox for CallsoonInbox {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let event_loop = EventLoop::new().expect("a loop");
         let main = main(Self(event_loop.remote()));
@@ -123,12 +123,12 @@ impl Door for CallsoonDoor {
 }
 
 /// The same on a loop that spins before it sleeps.
-pub(crate) struct SpinningDoor(RemoteHandle);
+pub(crate) struct SpinningInbox(RemoteHandle);
 
 /// Longer than the row's pause between posts, so that the loop is still spinning when the next one comes.
 const SPIN: Duration = Duration::from_millis(2);
 
-impl Door for SpinningDoor {
+impl Inbox for SpinningInbox {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let event_loop = EventLoop::builder().spin(SPIN).build().expect("a loop");
         let main = main(Self(event_loop.remote()));

@@ -1,6 +1,6 @@
 //! The peers: one file a runtime, each with the same primitives in its users' own words.
 //!
-//! Rows are written once, generic over [`Peer`] or [`Door`], so that every peer does the same work in the same order;
+//! Rows are written once, generic over [`Peer`] or [`Inbox`], so that every peer does the same work in the same order;
 //! what differs is in these files alone and can be read side by side. Generic code is compiled once a peer: no call
 //! goes through a table, nothing is boxed on the way.
 //!
@@ -76,8 +76,8 @@ pub(crate) trait Peer: Clone + 'static {
 }
 
 /// The way into a running loop from another thread.
-pub(crate) trait Door: Send + Sized + 'static {
-    /// Builds a loop, runs `main` on it with a door to it, to its end.
+pub(crate) trait Inbox: Send + Sized + 'static {
+    /// Builds a loop, runs `main` on it with its inbox, to its end.
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T;
 
     /// Has `callback` run on the loop's thread.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use async_executor::{Executor, LocalExecutor};
 use async_io::Timer;
 
-use super::{Door, Peer, Posted};
+use super::{Inbox, Peer, Posted};
 
 /// The executor, leaked: a plain reference is the cheapest handle on it that a program could have.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ fn armed(mut timer: Timer, context: &mut Context<'_>) -> Timer {
 /// `Executor::spawn` from the other thread; a `LocalExecutor` cannot leave its own.
 pub(crate) struct SmolSpawn(&'static Executor<'static>);
 
-impl Door for SmolSpawn {
+impl Inbox for SmolSpawn {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let executor: &'static _ = Box::leak(Box::new(Executor::new()));
         async_io::block_on(executor.run(main(Self(executor))))
@@ -116,7 +116,7 @@ impl Door for SmolSpawn {
 /// async-channel, unbounded, of boxed closures, and a task on a `LocalExecutor` that runs them.
 pub(crate) struct SmolChannel(async_channel::Sender<Posted>);
 
-impl Door for SmolChannel {
+impl Inbox for SmolChannel {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let (sender, posts) = async_channel::unbounded::<Posted>();
         let executor = LocalExecutor::new();

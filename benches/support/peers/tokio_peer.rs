@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{JoinError, LocalSet, spawn_local};
 
-use super::{Door, Peer, Posted};
+use super::{Inbox, Peer, Posted};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread()
@@ -101,7 +101,7 @@ impl Peer for Tokio {
 /// itself; it has to be `Send`, which posted closures are.
 pub(crate) struct TokioSpawn(Handle);
 
-impl Door for TokioSpawn {
+impl Inbox for TokioSpawn {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let runtime = runtime();
         let main = main(Self(runtime.handle().clone()));
@@ -116,7 +116,7 @@ impl Door for TokioSpawn {
 /// An unbounded channel of boxed closures and a task in the `LocalSet` that runs them.
 pub(crate) struct TokioChannel(UnboundedSender<Posted>);
 
-impl Door for TokioChannel {
+impl Inbox for TokioChannel {
     fn run<T, F: Future<Output = T>>(main: impl FnOnce(Self) -> F) -> T {
         let (sender, mut posts) = unbounded_channel::<Posted>();
         let main = main(Self(sender));

@@ -1,0 +1,74 @@
+//! Every deviation from asyncio, in one table. What is not listed here is meant to behave as asyncio's documentation
+//! says; a difference that is missing is a fault, of the code or of this page.
+//!
+//! # The loop
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | An [`EventLoop`](crate::EventLoop) is owned: `run_*` and `close` exist on the owner only, and dropping it closes it. [`LoopHandle`](crate::LoopHandle) is what is passed around. | Any reference can run or close the loop. | A loop that is closed while others use it is found by the compiler, not by a user. |
+//! | Timers have microsecond precision, run in the order of (deadline, creation), and never early. | Equal deadlines run in any order; a timer within the clock's resolution is run early. | Tests can assert an order. |
+//! | The loop polls for events by time while work is ready, not in every turn. [`Builder::event_interval`](crate::Builder::event_interval)`(1)` gives asyncio's rule. | `select` is called in every turn. | A poll costs as much as thirty callbacks. |
+//! | What asyncio's debug mode checks at run time (a call from a wrong thread) does not compile. For other threads there is [`RemoteHandle`](crate::RemoteHandle). | An error in debug mode, and a race without it. | `!Send` types. |
+//! | [`ThreadsafeHandle::cancel`](crate::ThreadsafeHandle::cancel) returns whether it prevented the call. | `cancel` returns nothing. | Exactly one of "ran" and "cancelled" is true, on every thread. |
+//! | There is no task factory. [`set_task_hook`](crate::LoopHandle::set_task_hook) is called for every new task. | `set_task_factory`. | No factory could make a typed task of every future. Eager tasks: [`TaskBuilder::eager`](crate::TaskBuilder::eager). |
+//! | A loop works in guest mode: [`EventLoop::turn`](crate::EventLoop::turn) and a descriptor let another loop drive it. | No counterpart. | Embedding in a GUI's loop. |
+//! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. | No counterpart. | Tests of hours take microseconds. |
+//! | In a forked child a loop of the parent only closes its descriptors. | The child shares the parent's poller. | The parent is not disturbed. |
+//!
+//! # Tasks, futures and cancellation
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | The loop owns its tasks: dropping a [`Task`](crate::Task) cancels nothing and loses nothing. [`Task::cancel_on_drop`](crate::Task::cancel_on_drop) is the other rule. | A task without a reference may be garbage-collected. | No task disappears. |
+//! | `cancel` drops the future at the task's next step, and its destructors clean up. Code that awaits during its clean-up uses [`catch_cancelled`](crate::catch_cancelled). | `CancelledError` is raised at the `await`. | A Rust future can be dropped, but not be thrown into. |
+//! | The innermost scopes of a task receive a request first; what is around them waits for their answers. Several scopes of one task can clean up side by side. | One exception passes through one stack. | A Rust task can await several things at once. |
+//! | A scope that is set aside, leaked or never polled again does not delay a cancellation. | No counterpart. | A future can be forgotten. |
+//! | A panic takes the place of an exception. In a task it is the error of the awaiter; in a callback it goes to the exception handler. A `Result` is a value like any other. | Every function may raise. | Rust separates both. |
+//! | A task that awaits itself gets [`TaskError::AwaitsItself`](crate::TaskError::AwaitsItself); one that waits for itself by [`wait`](crate::wait) waits for ever. | `RuntimeError`; the same. | An error is a value. |
+//! | A failure that no code has retrieved is reported when the last handle is dropped. | When the object is garbage-collected. | The report comes at a known time. |
+//!
+//! # Waiting for several tasks, and limits of time
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | [`wait`](crate::wait) borrows a list, takes the tasks that have ended out of it and returns them. With no tasks it returns an empty list at once. | Returns two sets; `ValueError` without tasks. | A handle has one owner: a `wait` that is dropped half-way must not lose handles. |
+//! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
+//! | [`gather`](crate::gather()): a `Result` that a child returns is a value; [`try_gather`](crate::try_gather) and [`Gather::fail_fast`](crate::Gather::fail_fast) treat `Err` as a failure. [`Gather::settled`](crate::Gather::settled) is `return_exceptions=True`. | An exception of a child is the failure. | See panics above. |
+//! | [`task_group`](crate::task_group) takes its body as a closure. [`TaskGroup::cancel`](crate::TaskGroup::cancel) ends it early and without error; a limit of children is an option. | `async with TaskGroup()`. | There is no `async with`. |
+//! | [`timeout`](crate::timeout), [`timeout_at`](crate::timeout_at) and [`wait_for`](crate::wait_for) take what they limit as an argument. A delay counts from the end of the first poll, so that a future that is ready at once reads no clock. The result of the inside wins when both are there. | A delay counts from the call. | Reading the clock costs more than everything else. |
+//! | [`move_on_after`](crate::move_on_after), [`for_each_limit`](crate::for_each_limit) and [`interval`](crate::interval()). | No counterpart. | Needed often. |
+//!
+//! # Synchronisation and queues
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | A [`Lock`](crate::sync::Lock) holds the value that it protects, and a guard releases it. [`LockGuard::leak`](crate::sync::LockGuard::leak) and [`Lock::release`](crate::sync::Lock::release) are asyncio's bare calls. | `acquire` and `release` are separate. | A lock cannot be forgotten. |
+//! | [`Condition::wait`](crate::sync::Condition::wait) takes a guard and returns one of the same lock, and any number of conditions share a lock. | The condition owns its lock. | Waiting without the lock cannot be written. |
+//! | [`Condition::notify`](crate::sync::Condition::notify) does not need the lock. | `RuntimeError` without it. | The guard is given up in the step in which the waiter is queued, so nothing can come in between; and a callback, which cannot wait for a lock, can notify. |
+//! | A waiter of a [`Condition`](crate::sync::Condition) that is cancelled does not hold the lock afterwards. | It takes the lock again first. | Cancelling is dropping, and a destructor cannot wait. |
+//! | The index that [`Barrier::wait`](crate::sync::Barrier::wait) returns is unique in each round. | After a cancellation two parties can have the same one. | Indices are counted when the barrier is full. |
+//! | The order of a queue is a [`QueueStore`](crate::queue::QueueStore). | `_put` and `_get` are overridden. | A trait. |
+//! | [`Queue::shutdown`](crate::Queue::shutdown)`(true)` returns the items that were left. | They are lost. | A destructor may matter. |
+//!
+//! # Threads, processes, signals and context variables
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | [`to_thread`](crate::to_thread) copies those variables that are made for it by [`ContextVar::crossing`](crate::ContextVar::crossing). | The whole context is copied. | A value need not be `Send`. |
+//! | A [`ContextVar`](crate::ContextVar) is a static, and its values belong to the loop's thread. | An object. | Types. |
+//! | Names are looked up on threads of their own. | On the default executor. | A pool full of blocked jobs delays no look-up. |
+//! | A [`process_pool`](https://docs.rs/callsoon/latest/callsoon/process_pool/) calls functions that are declared as statics, and its workers are the same program started anew. | Any function that can be pickled; workers may be forked. | A process with threads is never forked. |
+//! | A child is watched and signalled by its pidfd. | By pid, or by a child watcher. | No signal reaches another process that has the number by now. |
+//! | A child's input or output may be any object that turns into an `OwnedFd`. | A descriptor's number. | Ownership. |
+//! | A loop on any thread may listen for signals, and several loops for the same one. | Only the main thread's loop, and one handler. | Signals are counted per process, and each loop compares. |
+//! | What is restored in the end is the disposition from before. | The default disposition. | Another library's handler stays. |
+//! | [`defer_async_drop`](crate::defer_async_drop()) runs a clean-up as a task when its owner is dropped; [`run`](crate::run) waits for it. | `shutdown_asyncgens`. | The counterpart for objects of any kind. |
+//!
+//! # Sockets, transports and streams
+//! | here | asyncio | why |
+//! |---|---|---|
+//! | What is dropped is closed: a [`Server`](crate::transport::Server) stops listening, a [`StreamWriter`](crate::stream::StreamWriter) closes its connection. | Garbage collection, with a `ResourceWarning`. | Ownership. Tasks that share it keep it in an `Rc`. |
+//! | A protocol takes `&self`, and every callback has the transport as an argument. | `self`, and `connection_made` stores the transport. | A call into a transport may call back. |
+//! | `peername`, `sockname`, `socket` and `pipe` are methods with types. `proto` and `flags` of a look-up are those of [`getaddrinfo`](crate::LoopHandle::getaddrinfo), whose addresses `create_connection` and `create_server` take. | `get_extra_info("peername")`; arguments. | Types. |
+//! | A write during a [`sendfile`](crate::LoopHandle::sendfile) is queued behind the file. | `RuntimeError`. | The protocol is paused meanwhile, so a program that honours flow control does not notice. |
+//! | A `sendfile` that is dropped leaves the transport usable, after the bytes that were sent. | The transport stays paused. | Cancelling must not break a connection. |
+//! | [`set_write_buffer_cap`](crate::transport::Transport::set_write_buffer_cap) sets a cap, beyond which an unread write buffer ends the connection. | The buffer grows. | A peer that reads nothing costs a known amount. |
+//! | The backlog of a listener is 1024. | 100. | A burst of a thousand clients does not lose SYNs. |
+//! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost have been dropped by then. | Returns `(result, index, exceptions)`. | A `Result`. |
+//! | [`net`](crate::net) has sockets with async methods, a third level beside streams and transports. | `loop.sock_*` on non-blocking sockets, which is here too. | The shape that Rust users know. |
+//! | There is no TLS. | `ssl=`, `start_tls`. | Not there yet. |
