@@ -179,11 +179,14 @@ impl<F: Future> Future for Held<F, Attempt> {
     }
 }
 
+/// An attempt that has started.
+type Running<F> = Pin<Box<Held<F, Attempt>>>;
+
 struct Race<I, F, T, E> {
     /// Attempts that have not started, with their places.
     waiting: I,
     /// Those that have, in that order.
-    running: Vec<(usize, Pin<Box<Held<F, Attempt>>>)>,
+    running: Vec<(usize, Running<F>)>,
     /// The attempt that started last, while it runs.
     newest: Option<usize>,
     /// Goes off when the next one is due.

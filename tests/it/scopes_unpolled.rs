@@ -238,9 +238,13 @@ fn a_limit_that_left_it_to_the_one_around_it_is_over_by_itself_afterwards() {
 
 // Lent to a run that is stopped.
 
-/// Runs a lent future; `None` where the run was stopped.
+/// Runs a lent future; `None` where the run was stopped. More than an hour is for ever.
 fn run_lent<F: Future>(event_loop: &EventLoop, main: Pin<&mut F>) -> Option<F::Output> {
-    match event_loop.run_until_complete(main) {
+    let handle = event_loop.handle();
+    let limit = event_loop.call_later(SECOND * 3600, move || handle.stop());
+    let ended = event_loop.run_until_complete(main);
+    limit.cancel();
+    match ended {
         Ok(value) => Some(value),
         Err(RunError::Stopped) => None,
         Err(error) => panic!("{error}"),
