@@ -39,10 +39,10 @@ fn end_watched(state: &LoopState, key: SourceKey, payload: Box<dyn Any + Send>) 
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::os::unix::net::UnixStream;
+    use std::net::TcpStream;
     use std::rc::Rc;
 
     use mio::Interest;
@@ -54,7 +54,7 @@ mod tests {
 
     /// A watcher whose code has a fault.
     struct Faulty {
-        io: RefCell<Option<Io<mio::net::UnixStream>>>,
+        io: RefCell<Option<Io<mio::net::TcpListener>>>,
         trace: Rc<RefCell<Vec<String>>>,
         event_loop: crate::LoopHandle,
     }
@@ -95,9 +95,8 @@ mod tests {
                 panic.unwrap_or_default()
             ));
         });
-        let (near, far) = UnixStream::pair().unwrap();
-        near.set_nonblocking(true).unwrap();
-        let near = mio::net::UnixStream::from_std(near);
+        let near = mio::net::TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = near.local_addr().unwrap();
         let handle = event_loop.handle();
         let io = Io::new(
             &handle,
@@ -118,7 +117,7 @@ mod tests {
             .unwrap()
             .watch(watched)
             .unwrap();
-        std::io::Write::write_all(&mut &far, b"!").unwrap();
+        let _far = TcpStream::connect(address).unwrap();
         event_loop.run_forever().unwrap();
         assert_eq!(
             *trace.borrow(),

@@ -343,7 +343,8 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
-    /// [`recv_from`](Self::recv_from), but the message stays there for the next one.
+    /// [`recv_from`](Self::recv_from), but the message stays there for the next one. A Unix sender whose path takes up all
+    /// the room of an address, 108 bytes on Linux, is unnamed here; `recv_from` names it.
     ///
     /// # Errors
     /// What the system says.

@@ -6,24 +6,15 @@
 use std::net::IpAddr;
 
 /// Where the system keeps the names of this machine's own choice.
-#[cfg(unix)]
 const HOSTS: &str = "/etc/hosts";
 
-/// The addresses that the hosts file has for a name, in its order; none where it cannot be read.
-#[cfg(unix)]
+/// The addresses that the hosts file has for a name, in its order; none where there is no such file.
 pub(crate) fn addresses(name: &str) -> Vec<IpAddr> {
     let text = std::fs::read(HOSTS).unwrap_or_default();
     parse(&String::from_utf8_lossy(&text), name)
 }
 
-/// There is no such file where it is known.
-#[cfg(not(unix))]
-pub(crate) fn addresses(_: &str) -> Vec<IpAddr> {
-    Vec::new()
-}
-
 /// Lines of an address and its names, by hosts(5).
-#[cfg(unix)]
 fn parse(text: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -36,7 +27,7 @@ fn parse(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

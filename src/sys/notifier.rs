@@ -4,85 +4,60 @@
 //! is an event counter of our own on Linux, used as mio uses its: registered edge-triggered, added to, and read only when
 //! it is about to overflow. Elsewhere it is mio's.
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#![allow(unsafe_code)]
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::fs::File;
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::io::{Read as _, Write as _};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
 
 use crate::sys::epoll::Descriptor;
 
+/// An event counter.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod counter {
-    #![allow(unsafe_code)]
+pub(crate) struct Notifier(File);
 
-    use std::fs::File;
-    use std::io::{self, Read as _, Write as _};
-    use std::os::fd::{AsRawFd as _, FromRawFd as _};
-
-    use super::Descriptor;
-
-    /// An event counter.
-    pub(crate) struct Notifier(File);
-
-    impl Notifier {
-        /// A counter that is registered under `token`.
-        pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
-            // SAFETY: the call takes no pointers.
-            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-            let counter = unsafe { File::from_raw_fd(fd) };
-            registry.register(
-                &mut mio::unix::SourceFd(&counter.as_raw_fd()),
-                token,
-                mio::Interest::READABLE,
-            )?;
-            Ok(Self(counter))
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Notifier {
+    /// A counter that is registered under `token`.
+    pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
+        // SAFETY: the call takes no pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
         }
-
-        /// Ends the wait that is under way, or the next one.
-        pub(crate) fn notify(&self) -> io::Result<()> {
-            match (&self.0).write(&1_u64.to_ne_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result.map(drop),
-            }
-            // The counter is full. Another thread may have emptied it first.
-            match (&self.0).read(&mut [0; 8]) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                _ => {}
-            }
-            (&self.0).write(&1_u64.to_ne_bytes()).map(drop)
-        }
-
-        /// The number under which the poller knows it.
-        pub(crate) fn number(&self) -> Option<Descriptor> {
-            Some(self.0.as_raw_fd())
-        }
+        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+        let counter = unsafe { File::from_raw_fd(fd) };
+        registry.register(
+            &mut mio::unix::SourceFd(&counter.as_raw_fd()),
+            token,
+            mio::Interest::READABLE,
+        )?;
+        Ok(Self(counter))
     }
 
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn a_counter_that_is_full_notifies_nevertheless() {
-            let mut poll = mio::Poll::new().unwrap();
-            let notifier = Notifier::new(poll.registry(), mio::Token(7)).unwrap();
-            (&notifier.0)
-                .write_all(&(u64::MAX - 1).to_ne_bytes())
-                .unwrap();
-            let mut events = mio::Events::with_capacity(8);
-            poll.poll(&mut events, None).unwrap();
-            notifier.notify().unwrap();
-            poll.poll(&mut events, None).unwrap();
-            let tokens: Vec<_> = events.iter().map(mio::event::Event::token).collect();
-            assert_eq!(tokens, [mio::Token(7)]);
+    /// Ends the wait that is under way, or the next one.
+    pub(crate) fn notify(&self) -> io::Result<()> {
+        match (&self.0).write(&1_u64.to_ne_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result.map(drop),
         }
+        // The counter is full. Another thread may have emptied it first.
+        match (&self.0).read(&mut [0; 8]) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+        (&self.0).write(&1_u64.to_ne_bytes()).map(drop)
+    }
+
+    /// The number under which the poller knows it.
+    pub(crate) fn number(&self) -> Option<Descriptor> {
+        Some(self.0.as_raw_fd())
     }
 }
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use counter::Notifier;
 
 /// mio's waker.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -103,5 +78,26 @@ impl Notifier {
     /// Nobody asks where there is no set to be made anew.
     pub(crate) fn number(&self) -> Option<Descriptor> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![cfg(target_os = "linux")]
+
+    use super::*;
+
+    #[test]
+    fn a_counter_that_is_full_notifies_nevertheless() {
+        let mut poll = mio::Poll::new().unwrap();
+        let notifier = Notifier::new(poll.registry(), mio::Token(7)).unwrap();
+        let full = (u64::MAX - 1).to_ne_bytes();
+        (&notifier.0).write_all(&full).unwrap();
+        let mut events = mio::Events::with_capacity(8);
+        poll.poll(&mut events, None).unwrap();
+        notifier.notify().unwrap();
+        poll.poll(&mut events, None).unwrap();
+        let tokens: Vec<_> = events.iter().map(mio::event::Event::token).collect();
+        assert_eq!(tokens, [mio::Token(7)]);
     }
 }

@@ -201,19 +201,16 @@ mod tests {
 
     /// An address of a Unix socket as a system may report it: `length` counts bytes of the name, there or not.
     fn reported(name: &[u8], length: usize) -> SockAddr {
-        let make = |address: *mut SockAddrStorage, size: *mut libc::socklen_t| {
-            let address = address.cast::<libc::sockaddr_un>();
-            // SAFETY: as in `unix_address`: a zeroed storage, and a name that fits.
-            unsafe {
-                (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
-                let path = (&raw mut (*address).sun_path).cast::<u8>();
-                std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
-                *size = (NAME_OFFSET + length) as libc::socklen_t;
-            }
-            Ok(())
-        };
-        // SAFETY: the family and the name are written, and the storage is zeroed beyond.
-        unsafe { SockAddr::try_init(make) }.unwrap().1
+        let mut storage = SockAddrStorage::zeroed();
+        let address = (&raw mut storage).cast::<libc::sockaddr_un>();
+        // SAFETY: as in `unix_address`: a zeroed storage, and a name that fits.
+        unsafe {
+            (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
+            let path = (&raw mut (*address).sun_path).cast::<u8>();
+            std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
+        }
+        // SAFETY: the storage is initialised throughout; it is the length that may lie.
+        unsafe { SockAddr::new(storage, (NAME_OFFSET + length) as libc::socklen_t) }
     }
 
     #[test]

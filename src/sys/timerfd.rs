@@ -42,7 +42,7 @@ impl Alarm {
     }
 
     /// The number under which the poller knows it.
-    pub(crate) fn number(&self) -> Option<crate::sys::epoll::Descriptor> {
+    pub(crate) fn number(&self) -> Option<i32> {
         Some(std::os::fd::AsRawFd::as_raw_fd(&self.fd))
     }
 
@@ -92,7 +92,7 @@ impl Alarm {
     }
 
     /// Cannot be called.
-    pub(crate) fn number(&self) -> Option<crate::sys::epoll::Descriptor> {
+    pub(crate) fn number(&self) -> Option<i32> {
         match *self {}
     }
 
