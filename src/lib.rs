@@ -84,6 +84,7 @@
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
+//!   kernel/cancel/cycles     tasks that wait for one another
 //!   kernel/cancel/scope      a scope in the hands of its future
 //!   kernel/cancel/token      Cancelled
 //!   kernel/foreign           foreign code where there may be no loop

@@ -358,6 +358,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     }
     state.root.scheduled.set(false);
+    state.root.recency.set(state.root.recency.get().next_poll());
     let Some(task) = state.root.task.borrow().clone() else {
         return;
     };

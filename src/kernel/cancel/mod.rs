@@ -65,6 +65,7 @@
 //! [`catch_cancelled`]: crate::catch_cancelled
 
 pub(crate) mod awaits;
+mod cycles;
 pub(crate) mod delivery;
 pub(crate) mod node;
 pub(crate) mod passage;

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
+use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::Tree;
 
 impl Tree {
@@ -25,7 +26,12 @@ impl Tree {
             self.at_mut(index).direct = direct;
             return (self.key(index), index);
         };
-        self.leave_due(index);
+        if self.is_due(index) {
+            // Somebody who has to act is polled: the others get their time too.
+            let root = self.at(index).root;
+            self.at_mut(root).idle_polls = 0;
+            self.leave_due(index);
+        }
         if self.at(index).parent != parent {
             self.transplant(index, parent);
         }
@@ -75,7 +81,7 @@ impl Tree {
         }
         // Its own requests come along.
         for (origin, request) in under_way {
-            self.deliver(origin, request);
+            self.deliver(origin, request, Recent::Any);
         }
         if owed {
             self.take_vote(former, Vote::Abstain);
@@ -85,12 +91,12 @@ impl Tree {
     /// Puts a node between its parent and those that were linked there after `mark` and before it: they were polled inside
     /// it. What they owe they owe to it from now on, and it owes instead.
     #[inline(never)]
-    pub(super) fn adopt(&mut self, index: u32, mark: u32) {
+    pub(super) fn adopt(&mut self, index: u32, mark: u64) {
         let parent = self.at(index).parent;
         let mut first = index;
         while first != self.at(parent).first_child {
             let before = self.at(first).prev;
-            if self.at(before).linked.wrapping_sub(mark) as i32 <= 0 {
+            if self.at(before).linked <= mark {
                 break;
             }
             first = before;

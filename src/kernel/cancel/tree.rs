@@ -8,7 +8,7 @@ use std::task::Waker;
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
 use crate::kernel::clock::NEVER;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 
 /// What is to be done once nothing is borrowed.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Effects {
     /// Tasks in which a request is under way, to be marked so and woken.
     pub(crate) tasks: Vec<Key>,
     /// Tasks that are to end, and why.
-    pub(crate) cancels: Vec<(Key, Cancellation)>,
+    pub(crate) cancels: Vec<(Identity, Cancellation)>,
     /// Wakers of nodes that were asked.
     pub(crate) wakers: Vec<Waker>,
     /// Wakers that nobody needs any more.
@@ -40,13 +40,15 @@ pub(crate) struct Tree {
     /// How many places are taken.
     taken: usize,
     /// The generation of the next node.
-    generation: u32,
+    generation: u64,
     /// Counts linkings.
-    pub(super) linked: u32,
+    pub(super) linked: u64,
     /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
     pub(super) starting: bool,
     /// The nodes that a request restarts; kept for its capacity.
     pub(super) order: Vec<u32>,
+    /// Awaits that have asked what was being cancelled already: they may wait for their own tasks.
+    pub(super) suspects: Vec<NodeKey>,
     pub(crate) effects: Effects,
 }
 
@@ -60,6 +62,7 @@ impl Tree {
             linked: 0,
             starting: false,
             order: Vec::new(),
+            suspects: Vec::new(),
             effects: Effects::default(),
         }
     }
@@ -96,7 +99,7 @@ impl Tree {
     /// A place with a node in it that is linked to nothing.
     #[inline]
     fn make(&mut self, kind: Kind, root: u32, task: Key) -> u32 {
-        self.generation = self.generation.wrapping_add(1).max(1);
+        self.generation += 1;
         self.taken += 1;
         let index = if self.free == NIL {
             self.nodes.len() as u32
@@ -106,6 +109,7 @@ impl Tree {
         let node = Node {
             generation: self.generation,
             linked: self.linked,
+            visited: NEVER,
             parent: NIL,
             root: if root == NIL { index } else { root },
             first_child: NIL,
@@ -114,6 +118,7 @@ impl Tree {
             due_prev: index,
             due_next: index,
             polls: 0,
+            idle_polls: 0,
             rounds: 0,
             waiting: 0,
             kind,
@@ -125,8 +130,11 @@ impl Tree {
             again: false,
             direct: true,
             expired: false,
+            in_cycle: false,
             deadline: NEVER,
             task,
+            awaited: Identity::NONE,
+            members: None,
             waker: None,
             own: None,
         };
@@ -156,7 +164,7 @@ impl Tree {
 
     #[inline]
     fn link(&mut self, index: u32, parent: u32) {
-        self.linked = self.linked.wrapping_add(1);
+        self.linked += 1;
         let linked = self.linked;
         let first = self.at(parent).first_child;
         let node = self.at_mut(index);
@@ -218,6 +226,11 @@ impl Tree {
         if first != NIL {
             return Some(first);
         }
+        self.next_beside(index, top)
+    }
+
+    /// The node after `index`, and after all below it, in the walk through everything below `top`.
+    pub(super) fn next_beside(&self, index: u32, top: u32) -> Option<u32> {
         let mut index = index;
         while index != top {
             let node = self.at(index);
@@ -229,6 +242,15 @@ impl Tree {
         None
     }
 
+    /// Notes in which turn a node is polled; `true` where it is the first of its tree in this turn.
+    #[inline]
+    pub(super) fn stamp(&mut self, index: u32, turn: u64) -> bool {
+        let node = self.at_mut(index);
+        node.visited = turn;
+        let root = node.root;
+        std::mem::replace(&mut self.at_mut(root).visited, turn) != turn
+    }
+
     /// Frees the place of an unlinked node; what is below it must be gone.
     pub(super) fn release(&mut self, index: u32) {
         self.leave_due(index);
@@ -238,6 +260,8 @@ impl Tree {
         node.generation = 0;
         node.parent = free;
         node.own = None;
+        // Of a weak reference only memory is freed here.
+        node.members = None;
         let waker = node.waker.take();
         self.effects.trash.extend(waker);
         self.free = index;

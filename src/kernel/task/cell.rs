@@ -61,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) slot: Cell<u32>,
     /// The number of this task among all that its loop created; the default name shows it, and the generation is made
     /// of it. Set, like `slot`, when the slab takes the task in.
-    pub(crate) serial: Cell<u32>,
+    pub(crate) serial: Cell<u64>,
     /// Where the task was created.
     pub(crate) location: &'static Location<'static>,
     /// Absent until somebody needs it; taken out and put back, so that no borrow is ever held.
