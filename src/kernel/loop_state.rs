@@ -112,6 +112,9 @@ pub(crate) struct RootSlot {
 pub(crate) struct Scopes {
     /// The scope whose inside is being polled; none at the level of the task, and between polls.
     pub(crate) current: Cell<NodeKey>,
+    /// The task whose poll finds out who of those that a request has asked is still wanted: see
+    /// [`puts_off`](LoopState::puts_off).
+    pub(crate) undecided: Cell<Key>,
     /// How often a node was linked in the tree.
     pub(crate) linked: Cell<u64>,
     /// Boxed, since most loops never look into it.
@@ -243,6 +246,7 @@ impl LoopState {
                     newest_root: Cell::new((Key::NONE, NIL)),
                 }),
                 current: Cell::new(NodeKey::NONE),
+                undecided: Cell::new(Key::NONE),
                 linked: Cell::new(0),
             },
             current_task: Cell::new(Key::NONE),

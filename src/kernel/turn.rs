@@ -346,8 +346,10 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let Some(task) = task else { return };
     let (outer, budget) = (state.current_task.get(), state.budget.get());
     let scope = state.scopes.current.replace(NodeKey::NONE);
+    let undecided = state.scopes.undecided.get();
     run_task(state, task, key);
     state.scopes.current.set(scope);
+    state.scopes.undecided.set(undecided);
     state.current_task.set(outer);
     state.budget.set(budget);
 }

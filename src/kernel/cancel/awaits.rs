@@ -83,13 +83,11 @@ impl Tree {
         match node.state {
             State::Idle | State::Parked => Duty::Nothing,
             State::Passed => Duty::Hold,
-            State::Taken if !ended && node.in_cycle => Duty::GiveUp,
+            State::Taken | State::Asked if !ended && node.in_cycle => Duty::GiveUp,
             State::Taken if !cancelled => Duty::Nothing,
             State::Asked if !ended => {
                 let again = node.again;
-                let node = self.at_mut(index);
-                node.state = State::Taken;
-                node.in_cycle = false;
+                self.at_mut(index).state = State::Taken;
                 Duty::Cancel { again }
             }
             State::Taken | State::Asked => {

@@ -9,7 +9,7 @@ use crate::kernel::cancel::awaits::step_await;
 use crate::kernel::cancel::node::{Members, NIL, NodeKey};
 use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
-use crate::kernel::loop_state::LoopState;
+use crate::kernel::loop_state::{BUDGET, LoopState};
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::{Awaited, Header, Home};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -172,6 +172,21 @@ impl LoopState {
 
     /// The start of a poll with a request under way. What comes back is what the task ends with, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
+        let ends = self.begin_request(header);
+        self.decide();
+        if ends.is_none() {
+            let task = self.key_of(header);
+            if let Branch::Tree(root) = self.branch(task) {
+                if self.tree(|tree| tree.is_due(root)) {
+                    self.scopes.undecided.set(task);
+                    self.budget.set(0);
+                }
+            }
+        }
+        ends
+    }
+
+    fn begin_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
         let requested = header.state.take_request();
         if requested {
@@ -204,6 +219,7 @@ impl LoopState {
             header.state.note_out_of_flight();
             return None;
         };
+        self.decide();
         let queued = self.is_queued(task);
         self.tree(|tree| tree.settle(root, queued));
         self.fall_if_told(task, header, root)
@@ -220,10 +236,65 @@ impl LoopState {
             None => {
                 if !in_flight {
                     header.state.note_out_of_flight();
+                    self.tree(|tree| {
+                        let put_off = tree.take_put_off(root);
+                        tree.effects.wakers.extend(put_off);
+                    });
                 }
                 None
             }
         }
+    }
+
+    /// What a wait asks that could end now and give its caller something: an item, bytes, a connection. `true` says that
+    /// it has to stay pending, and that its waker will be woken.
+    ///
+    /// A request under way has the task polled to find out which of those that it has asked are still wanted: who is not
+    /// polled has been set aside. If all were, the task ends with that poll, and what it has taken meanwhile is lost. So
+    /// nothing is given to it until everybody who was asked has been polled, or the poll is over.
+    #[inline]
+    pub(crate) fn puts_off(&self, waker: &Waker) -> bool {
+        let undecided = self.scopes.undecided.get();
+        undecided != Key::NONE && undecided == self.current_task.get() && self.put_off(waker)
+    }
+
+    #[cold]
+    fn put_off(&self, waker: &Waker) -> bool {
+        // Cloned with nothing borrowed, since it may be foreign.
+        let mut waker = Some(waker.clone());
+        let task = self.current_task.get();
+        let puts_off = match self.branch(task) {
+            Branch::Tree(root) => self.tree(|tree| tree.put_off(root, &mut waker)),
+            Branch::Bare | Branch::Awaits(_) => false,
+        };
+        if !puts_off {
+            self.decide();
+        }
+        puts_off
+    }
+
+    /// A poll begins, or goes on, in which waits may end.
+    fn decide(&self) {
+        if self.scopes.undecided.replace(Key::NONE) != Key::NONE {
+            self.budget.set(BUDGET);
+        }
+    }
+
+    /// An operation finds the budget of its poll used up. `true` says that it has to stay pending, and that its waker is
+    /// woken.
+    #[cold]
+    pub(crate) fn is_out_of_budget(&self, waker: &Waker) -> bool {
+        let was_undecided = self.scopes.undecided.get() == self.current_task.get();
+        if self.puts_off(waker) {
+            return true;
+        }
+        // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
+        self.budget.set(BUDGET);
+        if was_undecided && self.current_task.get() != Key::NONE {
+            return false;
+        }
+        waker.wake_by_ref();
+        true
     }
 
     fn is_queued(&self, task: Key) -> bool {

@@ -69,6 +69,7 @@ impl Tree {
             }
             let node = self.at_mut(below);
             node.state = State::Idle;
+            node.in_cycle = false;
             node.waiting = 0;
             node.passed = false;
             node.kept = false;

@@ -108,6 +108,7 @@ impl Tree {
             here = self.next_below(index, top);
             self.restart_node(index);
             let node = self.at_mut(index);
+            node.in_cycle = false;
             if node.state != State::Passed {
                 node.state = State::Parked;
             }
@@ -359,6 +360,7 @@ impl Tree {
     /// The request passes a node by. One that is below it and has taken effect is kept, for when it is polled again.
     fn park(&mut self, index: u32) {
         self.at_mut(index).state = State::Parked;
+        self.at_mut(index).in_cycle = false;
         if self.at(index).passed {
             let request = self.request_of(index);
             self.at_mut(index).own = request;

@@ -49,6 +49,8 @@ pub(crate) struct Tree {
     pub(super) order: Vec<u32>,
     /// Awaits that have asked what was being cancelled already: they may wait for their own tasks.
     pub(super) suspects: Vec<NodeKey>,
+    /// Who is to be polled again once the request under way in a task is decided; the tasks by their roots.
+    pub(super) put_off: Vec<(u32, Waker)>,
     pub(crate) effects: Effects,
 }
 
@@ -63,6 +65,7 @@ impl Tree {
             starting: false,
             order: Vec::new(),
             suspects: Vec::new(),
+            put_off: Vec::new(),
             effects: Effects::default(),
         }
     }
@@ -287,8 +290,37 @@ impl Tree {
 
     /// The end of a task: its whole tree goes.
     pub(crate) fn fell(&mut self, root: u32) {
+        let put_off = self.take_put_off(root);
+        self.effects.trash.extend(put_off);
         self.erase_below(root);
         self.release(root);
+    }
+
+    /// Has a wait polled again once the request that is under way is decided; `false` where everybody who was asked has
+    /// been polled already.
+    pub(super) fn put_off(&mut self, root: u32, waker: &mut Option<Waker>) -> bool {
+        if !self.is_due(root) {
+            return false;
+        }
+        if let Some(waker) = waker.take() {
+            let known = |place: &(u32, Waker)| place.0 == root && place.1.will_wake(&waker);
+            if self.put_off.iter().any(known) {
+                self.effects.trash.push(waker);
+            } else {
+                self.put_off.push((root, waker));
+            }
+        }
+        true
+    }
+
+    /// Takes out who waits until the request that is under way in a task is decided.
+    pub(super) fn take_put_off(&mut self, root: u32) -> Vec<Waker> {
+        let (of_root, others) = std::mem::take(&mut self.put_off)
+            .into_iter()
+            .partition(|(task, _)| *task == root);
+        self.put_off = others;
+        let of_root: Vec<(u32, Waker)> = of_root;
+        of_root.into_iter().map(|(_, waker)| waker).collect()
     }
 
     /// Puts a node among those that have to act soon.
