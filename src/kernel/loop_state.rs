@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
     pub(crate) slow_callback_duration: Duration,
+    /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, but for tests.
+    pub(crate) counts: u64,
 }
 
 /// What the loop is doing.
@@ -210,6 +212,7 @@ impl LoopState {
             ));
         };
         claim.inbox.open(claim.epoch, reactor.bell());
+        let counts = settings.counts;
         let clock = LoopClock::new(settings.clock);
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
@@ -227,9 +230,9 @@ impl LoopState {
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: RefCell::new(Queues {
                 ready: ReadyQueue::new(),
-                tasks: Slots::new(generation),
+                tasks: Slots::new(generation, counts),
             }),
-            timers: RefCell::new(Timers::new(now, u32::from(generation))),
+            timers: RefCell::new(Timers::new(now, u64::from(generation) + counts)),
             reactor: RefCell::new(Some(reactor)),
             root: RootSlot {
                 generation: Cell::new(generation),
@@ -242,17 +245,17 @@ impl LoopState {
             },
             scopes: Scopes {
                 forest: Box::new(Forest {
-                    tree: RefCell::new(Tree::new()),
+                    tree: RefCell::new(Tree::new(counts)),
                     newest_root: Cell::new((Key::NONE, NIL)),
                 }),
                 current: Cell::new(NodeKey::NONE),
                 undecided: Cell::new(Key::NONE),
-                linked: Cell::new(0),
+                linked: Cell::new(counts),
             },
             current_task: Cell::new(Key::NONE),
-            turn_number: Cell::new(0),
-            run_number: Cell::new(0),
-            callbacks: Cell::new(0),
+            turn_number: Cell::new(counts),
+            run_number: Cell::new(counts as u32),
+            callbacks: Cell::new(counts),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             looks: Looks {

@@ -55,13 +55,14 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new() -> Self {
+    /// No nodes; `count` is where the counts begin.
+    pub(crate) fn new(count: u64) -> Self {
         Self {
             nodes: Vec::new(),
             free: NIL,
             taken: 0,
-            generation: 0,
-            linked: 0,
+            generation: count,
+            linked: count,
             starting: false,
             order: Vec::new(),
             suspects: Vec::new(),

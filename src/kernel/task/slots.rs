@@ -126,12 +126,13 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(offset: u16) -> Self {
+    /// No tasks; `serial` is the number of the one before the first.
+    pub(crate) fn new(offset: u16, serial: u64) -> Self {
         Self {
             slots: Vec::new(),
             free: NO_SLOT,
             taken: 0,
-            serial: 0,
+            serial,
             offset,
         }
     }
@@ -144,7 +145,7 @@ impl Slots {
     /// The number of the next task, counting from 1.
     #[inline]
     pub(crate) fn next_serial(&mut self) -> u64 {
-        self.serial = self.serial.wrapping_add(1);
+        self.serial += 1;
         self.serial
     }
 
