@@ -10,6 +10,7 @@
 //! | `Asked` | has not | `Taken`: it is asked to end, unless that was done already |
 //! | `Taken` | ended as cancelled | `Passed` |
 //! | `Taken` | ended otherwise | the result is given, and the answer is that all goes on |
+//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, and the answer is that all goes on |
 //! | `Passed` | – | pending until dropped |
 //! | else | – | an await as any other |
 //!

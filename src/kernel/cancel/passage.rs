@@ -263,3 +263,40 @@ impl Tree {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::task::key::Key;
+
+    #[test]
+    fn an_await_that_is_older_than_a_limit_stays_outside_it_whatever_the_counts_say() {
+        for links in [1, 1 << 30, 1 << 31, 1 << 32, 1 << 62] {
+            let mut tree = Tree::new(0);
+            let root = tree.plant(Key::new(1, 1, 1));
+            let beside = tree.open_await(root, None);
+            tree.linked += links;
+            let mark = tree.linked;
+            let (inside, _) = tree.visit(NodeKey::NONE, root, Kind::Await, true);
+            let (_, limit) = tree.visit(NodeKey::NONE, root, Kind::Region, true);
+            tree.adopt(limit, mark);
+            let parents = [beside, inside].map(|key| tree.find(key).map(|i| tree.parent(i)));
+            assert_eq!(parents, [Some(root), Some(limit)], "after {links}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_node_that_is_gone_names_no_other() {
+        for nodes in [1, 1 << 16, 1 << 32, 1 << 48] {
+            let mut tree = Tree::new(0);
+            let root = tree.plant(Key::new(1, 1, 1));
+            let (gone, index) = tree.visit(NodeKey::NONE, root, Kind::Catch, true);
+            tree.forget(index);
+            tree.skip_generations(nodes - 1);
+            let (key, again) = tree.visit(NodeKey::NONE, root, Kind::Catch, true);
+            assert_eq!(again, index);
+            assert!(tree.find(gone).is_none(), "after {nodes}");
+            assert!(tree.find(key).is_some());
+        }
+    }
+}

@@ -71,6 +71,12 @@ impl Tree {
         }
     }
 
+    /// As if so many nodes had come and gone.
+    #[cfg(test)]
+    pub(super) fn skip_generations(&mut self, nodes: u64) {
+        self.generation += nodes;
+    }
+
     /// How many nodes there are, roots included.
     pub(crate) fn len(&self) -> usize {
         self.taken
