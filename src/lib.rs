@@ -74,6 +74,7 @@
 //!   kernel/cancel/request    asking, and counting the answers
 //!   kernel/cancel/passage    how a scope comes and goes
 //!   kernel/task/cell         a task's one allocation
+//!   kernel/task/header       requests to a task, and its name
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue

@@ -409,7 +409,7 @@ fn careful_step(
     let step = one_step(state, key, step);
     let took = start.map(|start| start.elapsed());
     if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-        warn_slow("step of a task", task.header().location, took);
+        warn_slow("step of a task", task.header().location(), took);
     }
     keep_context(state, task, outer);
     step
@@ -461,7 +461,7 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
             state.report(never_retrieved(task.header(), panicked));
         }
     }
-    let (serial, location) = (task.header().serial.get(), task.header().location);
+    let (serial, location) = (task.header().serial.get(), task.header().location());
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),

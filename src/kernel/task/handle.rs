@@ -413,7 +413,7 @@ pub(crate) fn never_retrieved(
         panic: Some(panicked),
         exception: None,
         task: Some(header.name()),
-        location: Some(header.location),
+        location: Some(header.location()),
     }
 }
 

@@ -120,7 +120,7 @@ impl TaskRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn location(&self) -> &'static Location<'static> {
-        self.task.header().location
+        self.task.header().location()
     }
 
     /// Whether the task has ended, by a value, a panic or a cancellation.
@@ -368,6 +368,6 @@ pub(crate) fn fmt_task(
     f.debug_struct("Task")
         .field("name", &header.name())
         .field("state", &format_args!("{state}"))
-        .field("created_at", &format_args!("{}", header.location))
+        .field("created_at", &format_args!("{}", header.location()))
         .finish()
 }
