@@ -346,8 +346,10 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let Some(task) = task else { return };
     let (outer, budget) = (state.current_task.get(), state.budget.get());
     let scope = state.scopes.current.replace(NodeKey::NONE);
+    let undecided = state.scopes.undecided.get();
     run_task(state, task, key);
     state.scopes.current.set(scope);
+    state.scopes.undecided.set(undecided);
     state.current_task.set(outer);
     state.budget.set(budget);
 }
@@ -358,6 +360,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     }
     state.root.scheduled.set(false);
+    state.root.recency.set(state.root.recency.get().next_poll());
     let Some(task) = state.root.task.borrow().clone() else {
         return;
     };
@@ -406,7 +409,7 @@ fn careful_step(
     let step = one_step(state, key, step);
     let took = start.map(|start| start.elapsed());
     if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-        warn_slow("step of a task", task.header().location, took);
+        warn_slow("step of a task", task.header().location(), took);
     }
     keep_context(state, task, outer);
     step
@@ -458,7 +461,7 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
             state.report(never_retrieved(task.header(), panicked));
         }
     }
-    let (serial, location) = (task.header().serial.get(), task.header().location);
+    let (serial, location) = (task.header().serial.get(), task.header().location());
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),

@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::error::{LoopClosed, Panicked};
 use crate::kernel::callback::warn_slow;
 use crate::kernel::descriptors::{Callback, CallbackKey};
-use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::readiness::Direction;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::waiters::WaiterId;
@@ -164,10 +164,7 @@ where
         if state.is_closed() {
             return Poll::Ready(Err(LoopClosed.into()));
         }
-        if state.budget.get() == 0 {
-            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-            state.budget.set(BUDGET);
-            context.waker().wake_by_ref();
+        if state.budget.get() == 0 && state.is_out_of_budget(context.waker()) {
             return Poll::Pending;
         }
         loop {
