@@ -259,7 +259,10 @@ pub enum TaskError {
     Panicked(Panicked),
     /// The task belongs to another loop than the one that awaits it.
     OtherLoop,
-    /// A task awaits its own handle, which could never end.
+    /// A task awaits its own handle, which could never end. Or it awaits another one which waits for it in turn, by an
+    /// await, a group or a gather, or over several tasks, and all of them were asked to end: the one that closes the circle
+    /// gets this error, and the others end. As long as nobody is cancelled a circle is no error, since a task may leave
+    /// it by another branch of a `select!`.
     AwaitsItself,
     /// The result has been taken before.
     Taken,

@@ -79,6 +79,7 @@
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
 //!   kernel/cancel/passage    how a scope comes and goes
 //!   kernel/task/cell         a task's one allocation
+//!   kernel/task/header       requests to a task, and its name
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
@@ -90,6 +91,7 @@
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
+//!   kernel/cancel/cycles     tasks that wait for one another
 //!   kernel/cancel/scope      a scope in the hands of its future
 //!   kernel/cancel/token      Cancelled
 //!   kernel/callback          Handle, TimerHandle

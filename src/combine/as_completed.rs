@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::combine::watch::Watch;
 use crate::kernel::task::handle::Task;
+use crate::kernel::task::waker::puts_off;
 
 /// Gives tasks back in the order in which they end: asyncio's `as_completed`, in the form of its `async for`.
 ///
@@ -83,6 +84,9 @@ impl<T: 'static> AsCompleted<T> {
         }
         if self.watch.ended() == 0 {
             self.watch.wake_at(1, context.waker());
+        }
+        if self.watch.ended() > 0 && puts_off(context.waker()) {
+            return Poll::Pending;
         }
         match self.watch.next_ended() {
             Some(number) => {

@@ -66,7 +66,7 @@ where
     for future in futures {
         let child = gather.tally.child(future.into_future());
         let task = handle.clone().into_task(child, location);
-        gather.tally.add(task.key());
+        gather.tally.add(task.identity());
         gather.tasks.push(task);
     }
     gather

@@ -169,7 +169,7 @@ impl TaskGroup {
     ) -> Task<<F::Output as Outcome>::Value> {
         let (child, place) = self.nursery.child(future, location);
         let task = spawn(child);
-        self.nursery.note(&place, task.key());
+        self.nursery.note(&place, task.identity());
         task
     }
 

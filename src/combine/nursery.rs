@@ -4,7 +4,7 @@
 //! or a panic to the group, and says when it is gone. Ended children leave nothing behind, so that a group's memory is
 //! that of the children which run.
 //!
-//! Nothing here is borrowed while foreign code runs: keys are copied out before tasks are asked to end.
+//! Nothing here is borrowed while foreign code runs: what names the tasks is copied out before tasks are asked to end.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,11 +17,11 @@ use slab::Slab;
 
 use crate::combine::group_error::{Failure, FailureCause, Outcome};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
-use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::cell::Held;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::waiters::{WaiterId, Waiters};
 use crate::sync::line::{Awaiter, Line};
 
@@ -31,8 +31,8 @@ const FAILED: u64 = u64::MAX;
 /// A group.
 pub(crate) struct Nursery {
     pub(crate) state: Rc<LoopState>,
-    /// The children that have not ended, with a number that no other child has; `Key::NONE` for one that is being made.
-    children: RefCell<Slab<(u64, Key)>>,
+    /// The children that have not ended, with a number that no other child has; no task for one that is being made.
+    children: RefCell<Slab<(u64, Identity)>>,
     /// Counts children.
     serial: Cell<u64>,
     failures: RefCell<Vec<Failure>>,
@@ -106,7 +106,7 @@ impl Nursery {
         self.len() < self.limit.get()
     }
 
-    /// A child, whose task's key is to be [noted](Self::note) under its place.
+    /// A child, whose task is to be [noted](Self::note) under its place.
     pub(crate) fn child<F: Future>(
         self: &Rc<Self>,
         future: F,
@@ -114,7 +114,7 @@ impl Nursery {
     ) -> (Held<F, Member>, Place) {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
-        let index = self.children.borrow_mut().insert((serial, Key::NONE));
+        let index = self.children.borrow_mut().insert((serial, Identity::NONE));
         let member = Member {
             nursery: Rc::clone(self),
             index,
@@ -124,18 +124,18 @@ impl Nursery {
         (Held::new(future, member), Place { index, serial })
     }
 
-    /// Notes the key of a child that was just made, unless it has ended meanwhile; if the group was stopped meanwhile, the
+    /// Notes the task of a child that was just made, unless it has ended meanwhile; if the group was stopped meanwhile, the
     /// child is told now.
-    pub(crate) fn note(&self, place: &Place, key: Key) {
+    pub(crate) fn note(&self, place: &Place, task: Identity) {
         let there = match self.children.borrow_mut().get_mut(place.index) {
             Some((serial, noted)) if *serial == place.serial => {
-                *noted = key;
+                *noted = task;
                 true
             }
             _ => false,
         };
         if there && self.told.get() {
-            self.state.cancel_task(key, &stop_request());
+            self.state.cancel_task(task, &stop_request());
         }
     }
 
@@ -145,8 +145,11 @@ impl Nursery {
     }
 
     /// Notes the node of a body that is pending; none once it is over.
-    pub(crate) fn set_node(&self, node: NodeKey) {
-        self.node.set(node);
+    pub(crate) fn set_node(self: &Rc<Self>, node: NodeKey) {
+        if self.node.replace(node) != node && !node.is_none() {
+            let members = Rc::downgrade(self);
+            self.state.note_members(node, members);
+        }
     }
 
     /// Takes the request that the body has not heard of; the next poll of the group passes it on.
@@ -160,13 +163,13 @@ impl Nursery {
         if self.told.replace(true) {
             return;
         }
-        let keys: Vec<Key> = {
+        let tasks: Vec<Identity> = {
             let children = self.children.borrow();
             let unfailed = children.iter().filter(|(_, child)| child.0 != FAILED);
-            unfailed.map(|(_, (_, key))| *key).collect()
+            unfailed.map(|(_, (_, task))| *task).collect()
         };
-        for key in keys {
-            self.state.cancel_task(key, request);
+        for task in tasks {
+            self.state.cancel_task(task, request);
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
             // The task that polled it last has ended, or its run has.
@@ -274,6 +277,13 @@ impl Nursery {
     }
 }
 
+impl Members for Nursery {
+    fn tasks(&self) -> Vec<Identity> {
+        let children = self.children.borrow();
+        children.iter().map(|(_, (_, task))| *task).collect()
+    }
+}
+
 /// By which words a group that has failed ends its children.
 fn fail_request() -> Cancellation {
     let text = "another part of its task group has failed";
@@ -325,12 +335,23 @@ impl Member {
         self.end_task();
     }
 
+    /// A child that has failed is polled once more: the request to end is under way, and somebody that its task awaited is
+    /// asked first; or somebody has taken the request back. Another one where one is under way would begin it anew, at each
+    /// poll.
+    fn end_task_again(&self) {
+        let state = &self.nursery.state;
+        let task = state.task(state.current_task.get());
+        if task.is_some_and(|task| !state.is_being_cancelled(task.header())) {
+            self.end_task();
+        }
+    }
+
     /// The task of a child that has failed ends as cancelled.
     fn end_task(&self) {
         let state = &self.nursery.state;
         let text = "it has failed, which its task group reports";
         let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-        state.cancel_task(state.current_task.get(), &request);
+        state.cancel_current(&request);
     }
 }
 
@@ -350,8 +371,7 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
             return Poll::Pending;
         }
         let Some(inside) = future.as_mut().as_pin_mut() else {
-            // Failed, and somebody has taken back the request to end.
-            member.end_task();
+            member.end_task_again();
             return Poll::Pending;
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {

@@ -12,17 +12,17 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::Held;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::Identity;
 use crate::sync::line::Awaiter;
 
 /// What the children share with whoever waits for them.
 pub(crate) struct Tally {
     state: Rc<LoopState>,
-    /// The children, by number.
-    keys: RefCell<Vec<Key>>,
+    /// The children, by number, also those that have ended.
+    children: RefCell<Vec<Identity>>,
     /// How many have not ended.
     left: Cell<usize>,
     /// The numbers of those that have ended and were not looked at, where somebody looks at each.
@@ -40,7 +40,7 @@ impl Tally {
     pub(crate) fn new(state: Rc<LoopState>) -> Rc<Self> {
         Rc::new(Self {
             state,
-            keys: RefCell::default(),
+            children: RefCell::default(),
             left: Cell::new(0),
             ended: RefCell::default(),
             failed: Cell::new(None),
@@ -50,9 +50,10 @@ impl Tally {
         })
     }
 
-    /// Wraps the next child, whose key is to be [added](Self::add).
+    /// Wraps the next child, whose task is to be [added](Self::add).
     pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
-        let number = self.left.get() as u32;
+        let number = self.children.borrow().len() as u32;
+        self.children.borrow_mut().push(Identity::NONE);
         self.left.set(self.left.get() + 1);
         let counted = Counted {
             tally: Rc::clone(self),
@@ -62,9 +63,11 @@ impl Tally {
         Held::new(future, counted)
     }
 
-    /// The key of the child that was wrapped last.
-    pub(crate) fn add(&self, key: Key) {
-        self.keys.borrow_mut().push(key);
+    /// The task of the child that was wrapped last.
+    pub(crate) fn add(&self, task: Identity) {
+        if let Some(last) = self.children.borrow_mut().last_mut() {
+            *last = task;
+        }
     }
 
     pub(crate) fn left(&self) -> usize {
@@ -86,17 +89,20 @@ impl Tally {
     }
 
     /// Notes whom to wake. Cloning a foreign waker is foreign code, so the caller looks once more.
-    pub(crate) fn wait(&self, waker: &Waker, node: NodeKey) {
-        self.node.set(node);
+    pub(crate) fn wait(self: &Rc<Self>, waker: &Waker, node: NodeKey) {
+        if self.node.replace(node) != node && !node.is_none() {
+            let members = Rc::downgrade(self);
+            self.state.note_members(node, members);
+        }
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
     /// Asks all children to end that have not.
     pub(crate) fn cancel(&self, request: &Cancellation) {
-        let count = self.keys.borrow().len();
+        let count = self.children.borrow().len();
         for number in 0..count {
-            let key = self.keys.borrow()[number];
-            self.state.cancel_task(key, request);
+            let child = self.children.borrow()[number];
+            self.state.cancel_task(child, request);
         }
     }
 
@@ -127,6 +133,12 @@ impl Tally {
                 awaiter.wake();
             }
         }
+    }
+}
+
+impl Members for Tally {
+    fn tasks(&self) -> Vec<Identity> {
+        self.children.borrow().clone()
     }
 }
 

@@ -164,7 +164,7 @@ macro_rules! tuples {
                 ($({
                     let child = tally.child(self.$number.into_future());
                     let task = handle.clone().into_task(child, location);
-                    tally.add(task.key());
+                    tally.add(task.identity());
                     task
                 },)+)
             }

@@ -43,6 +43,7 @@ impl Builder {
             spin: Duration::ZERO,
             capacity: 0,
             slow_callback_duration: SLOW_CALLBACK,
+            counts: 0,
         };
         Self { settings }
     }
@@ -131,6 +132,20 @@ impl Builder {
     /// ```
     pub fn slow_callback_duration(mut self, duration: Duration) -> Self {
         self.settings.slow_callback_duration = duration;
+        self
+    }
+
+    /// Where the loop's counts of tasks, timers, scopes, turns and done callbacks begin: for this crate's own tests, which
+    /// have no time to count to 2³².
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::builder().counts(1 << 32).build()?;
+    /// assert_eq!(event_loop.create_task(async {}).name(), "Task-4294967297");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(hidden)]
+    pub fn counts(mut self, first: u64) -> Self {
+        self.settings.counts = first;
         self
     }
 

@@ -18,7 +18,7 @@ use crate::kernel::report::run_quietly;
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
-use crate::kernel::task::slots::Branch;
+use crate::kernel::task::slots::{Branch, Recency};
 use crate::kernel::task::waker::{Entered, enter, with_current};
 use crate::kernel::turn::{Wait, announce_end, run, turn};
 
@@ -179,6 +179,7 @@ impl EventLoop {
         state.root.generation.set(generation);
         state.root.scheduled.set(false);
         state.root.branch.set(Branch::Bare);
+        state.root.recency.set(Recency::NEVER);
         let former = state.root.task.replace(Some(header.clone()));
         drop(former);
         state.schedule(state.root_key());

@@ -30,7 +30,7 @@ use crate::event_loop::remote::{Posted, RemoteHandle};
 use crate::kernel::enter::{report_panic, shielded, wake};
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
-use crate::kernel::task::waker::current;
+use crate::kernel::task::waker::{current, puts_off};
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 type Outcome<T> = Result<T, ThreadFutureError>;
@@ -471,6 +471,9 @@ impl<T> Future for ThreadFuture<T> {
     type Output = Result<T, ThreadFutureError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if puts_off(context.waker()) {
+            return Poll::Pending;
+        }
         // Cloned with nothing locked, since it may be foreign.
         let mut waker = context.waker().clone();
         let this = &mut *self;

@@ -28,6 +28,7 @@ use crate::executor::error::ExecutorError;
 use crate::kernel::enter::report_panic;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::report::{drop_quietly, run_quietly};
+use crate::kernel::task::waker::puts_off;
 use crate::sys::fork;
 
 /// Who runs jobs: a pool of threads, of any make.
@@ -465,6 +466,9 @@ impl<T: Send + 'static> Future for ExecutorFuture<T> {
     type Output = Result<T, ExecutorError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if puts_off(context.waker()) {
+            return Poll::Pending;
+        }
         self.outcome.poll(context.waker())
     }
 }

@@ -256,7 +256,7 @@ impl TimerHandle {
 
 impl TimerHandle {
     /// What handles are compared by: the order in which their timers fire, and then their loops.
-    fn rank(&self) -> (u64, u32, u64) {
+    fn rank(&self) -> (u64, u64, u64) {
         (self.deadline, self.key.get().generation, self.state.epoch)
     }
 }

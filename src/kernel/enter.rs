@@ -316,7 +316,7 @@ pub(crate) fn instrumented_step(
     let header = task.header();
     let own = header.peek_extra(|extra| extra.context.take()).flatten();
     let name = || "step of a task";
-    let (step, own) = instrumented(state, own, name, header.location, || {
+    let (step, own) = instrumented(state, own, name, header.location(), || {
         plain_step(state, key, poll)
     });
     keep_context(state, task, own);

@@ -18,7 +18,7 @@ use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::CallbackId;
 use crate::kernel::task::waker::{key_of, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
@@ -347,7 +347,7 @@ impl<T> Future<T> {
         let (node, duty) = state.visit_await(
             self.node,
             context.waker(),
-            Key::NONE,
+            Identity::NONE,
             done,
             self.cancelled(),
         );
@@ -359,7 +359,8 @@ impl<T> Future<T> {
                 return Ok(Poll::Ready(()));
             }
             Duty::Nothing => {}
-            Duty::Hold => return Ok(Poll::Pending),
+            // Nobody but a task waits for a task.
+            Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
             Duty::Cancel { .. } => {
                 let request = state.tree(|tree| tree.request_to(node));
                 self.finish(Err(FutureError::Cancelled(request)));

@@ -103,7 +103,7 @@ impl LoopState {
             panic: Some(Panicked::new(payload)),
             exception: None,
             task: Some(header.name()),
-            location: Some(header.location),
+            location: Some(header.location()),
         });
     }
 }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use mio::Interest;
 
 use crate::error::LoopClosed;
-use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::reactor::SourceKey;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
@@ -206,10 +206,7 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         let state = &this.io.state;
-        if state.budget.get() == 0 {
-            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-            state.budget.set(BUDGET);
-            context.waker().wake_by_ref();
+        if state.budget.get() == 0 && state.is_out_of_budget(context.waker()) {
             return Poll::Pending;
         }
         let mut waker = None;

@@ -27,8 +27,8 @@ use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Run};
-use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::slots::{Branch, Slots};
+use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
+use crate::kernel::task::slots::{Branch, Recency, Slots};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
 
@@ -50,6 +50,8 @@ pub(crate) struct Settings {
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
     pub(crate) slow_callback_duration: Duration,
+    /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, but for tests.
+    pub(crate) counts: u64,
 }
 
 /// What the loop is doing.
@@ -100,6 +102,8 @@ pub(crate) struct RootSlot {
     pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
     /// What hangs on it.
     pub(crate) branch: Cell<Branch>,
+    /// In which of its polls that was polled too.
+    pub(crate) recency: Cell<Recency>,
     /// Somebody wants the context in which it ends.
     pub(crate) keeps_context: Cell<bool>,
     /// That context.
@@ -110,12 +114,20 @@ pub(crate) struct RootSlot {
 pub(crate) struct Scopes {
     /// The scope whose inside is being polled; none at the level of the task, and between polls.
     pub(crate) current: Cell<NodeKey>,
-    /// The root that was looked up last, and its task: scopes are opened one after the other.
-    pub(crate) newest_root: Cell<(Key, u32)>,
+    /// The task whose poll finds out who of those that a request has asked is still wanted: see
+    /// [`puts_off`](LoopState::puts_off).
+    pub(crate) undecided: Cell<Key>,
     /// How often a node was linked in the tree.
-    pub(crate) linked: Cell<u32>,
+    pub(crate) linked: Cell<u64>,
     /// Boxed, since most loops never look into it.
-    pub(crate) tree: Box<RefCell<Tree>>,
+    pub(crate) forest: Box<Forest>,
+}
+
+/// The nodes, and what is known of them without a borrow.
+pub(crate) struct Forest {
+    pub(crate) tree: RefCell<Tree>,
+    /// The root that was looked up last, and its task: scopes are opened one after the other. Forgotten when a tree goes.
+    pub(crate) newest_root: Cell<(Key, u32)>,
 }
 
 /// Called with what went wrong.
@@ -200,6 +212,7 @@ impl LoopState {
             ));
         };
         claim.inbox.open(claim.epoch, reactor.bell());
+        let counts = settings.counts;
         let clock = LoopClock::new(settings.clock);
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
@@ -217,28 +230,32 @@ impl LoopState {
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: RefCell::new(Queues {
                 ready: ReadyQueue::new(),
-                tasks: Slots::new(generation),
+                tasks: Slots::new(generation, counts),
             }),
-            timers: RefCell::new(Timers::new(now, u32::from(generation))),
+            timers: RefCell::new(Timers::new(now, u64::from(generation) + counts)),
             reactor: RefCell::new(Some(reactor)),
             root: RootSlot {
                 generation: Cell::new(generation),
                 scheduled: Cell::new(false),
                 task: RefCell::new(None),
                 branch: Cell::new(Branch::Bare),
+                recency: Cell::new(Recency::NEVER),
                 keeps_context: Cell::new(false),
                 context: Cell::new(None),
             },
             scopes: Scopes {
-                tree: Box::new(RefCell::new(Tree::new())),
+                forest: Box::new(Forest {
+                    tree: RefCell::new(Tree::new(counts)),
+                    newest_root: Cell::new((Key::NONE, NIL)),
+                }),
                 current: Cell::new(NodeKey::NONE),
-                linked: Cell::new(0),
-                newest_root: Cell::new((Key::NONE, NIL)),
+                undecided: Cell::new(Key::NONE),
+                linked: Cell::new(counts),
             },
             current_task: Cell::new(Key::NONE),
-            turn_number: Cell::new(0),
-            run_number: Cell::new(0),
-            callbacks: Cell::new(0),
+            turn_number: Cell::new(counts),
+            run_number: Cell::new(counts as u32),
+            callbacks: Cell::new(counts),
             budget: Cell::new(BUDGET),
             stopping: Cell::new(false),
             looks: Looks {
@@ -466,7 +483,8 @@ impl LoopState {
         self.timers(|timers| InlineFn::take(timers.cancel(key)?))
     }
 
-    /// The task of a key of this loop, while it is unfinished.
+    /// The task of a key of this loop, while it is unfinished. The key of a task that has ended may have become another's:
+    /// who has kept one for long asks by [identity](Self::find_task).
     pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn Run>> {
         if key.slot() == ROOT_SLOT {
             if key.generation() != self.root.generation.get() {
@@ -475,6 +493,20 @@ impl LoopState {
             return self.root.task.borrow().clone();
         }
         self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
+    }
+
+    /// A task of this loop, while it is unfinished.
+    pub(crate) fn find_task(&self, identity: Identity) -> Option<Rc<dyn Run>> {
+        let task = self.task(identity.key)?;
+        (task.header().serial.get() == identity.serial).then_some(task)
+    }
+
+    /// Which task of this loop it is, also after its end.
+    pub(crate) fn identity_of(&self, header: &Header) -> Identity {
+        Identity {
+            key: self.key_of(header),
+            serial: header.serial.get(),
+        }
     }
 
     /// The key of a task of this loop, also after its end.

@@ -70,7 +70,7 @@ impl Token {
         match (self.0 >> 56) as u8 & 0x7f {
             ROOT => Special::Root(index as u16),
             TIMER => {
-                let generation = (self.0 >> 32) as u32 & ((1 << TIMER_GENERATION_BITS) - 1);
+                let generation = (self.0 >> 32) & ((1 << TIMER_GENERATION_BITS) - 1);
                 Special::Timer(TimerKey { index, generation })
             }
             POSTED => Special::Posted,
@@ -157,8 +157,11 @@ impl ReadyQueue {
     }
 
     pub(crate) fn push_timer(&mut self, key: TimerKey) {
-        self.entries
-            .push_back(Entry::Token(Token::new(TIMER, key.generation, key.index)));
+        self.entries.push_back(Entry::Token(Token::new(
+            TIMER,
+            key.generation as u32,
+            key.index,
+        )));
     }
 
     pub(crate) fn push_posted(&mut self) {

@@ -73,7 +73,7 @@ const CROWD: usize = 16;
 const BATCH_KEPT: usize = 1024;
 
 /// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
-const TOKEN_GENERATION: u32 = 0x00FF_FFFF;
+const TOKEN_GENERATION: u64 = 0x00FF_FFFF;
 
 /// Names one timer, and goes stale with it: a key of a timer that has run or was cancelled finds nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +81,7 @@ pub(crate) struct TimerKey {
     /// Where the entry is in the slab. Reused by later timers.
     pub(crate) index: u32,
     /// Which of the timers that were ever at this index is meant.
-    pub(crate) generation: u32,
+    pub(crate) generation: u64,
 }
 
 impl TimerKey {
@@ -100,8 +100,8 @@ struct Entry<P> {
     next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
-    /// Equal to the generation in the timer's key; no two timers of 2³² insertions in a row share it.
-    generation: u32,
+    /// Equal to the generation in the timer's key; no two timers share it.
+    generation: u64,
     /// The timer wakes a task, and wants to be taken as soon as it is due; see [`Timers::wakes`].
     wakes: bool,
     /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
@@ -158,7 +158,7 @@ pub(crate) struct Timers<P> {
     /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
     earliest_index: u32,
     /// The next timer's generation. Counted here, not in the entries, so that it also tells the order of creation.
-    next_generation: u32,
+    next_generation: u64,
     /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
     batch: Vec<(u64, TimerKey)>,
 }
@@ -166,7 +166,7 @@ pub(crate) struct Timers<P> {
 impl<P> Timers<P> {
     /// An empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs between loops,
     /// lest one loop's keys fit another's timers.
-    pub(crate) fn new(now: u64, first_generation: u32) -> Self {
+    pub(crate) fn new(now: u64, first_generation: u64) -> Self {
         Timers {
             entries: Vec::new(),
             free: NONE,
@@ -195,7 +195,7 @@ impl<P> Timers<P> {
     #[inline]
     pub(crate) fn reserve(&mut self, deadline: u64, wakes: bool) -> TimerKey {
         let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
+        self.next_generation = generation + 1;
         if deadline == u64::MAX {
             let index = self.occupy(deadline, NONE, generation, wakes, NEVER);
             return TimerKey { index, generation };
@@ -218,7 +218,7 @@ impl<P> Timers<P> {
 
     /// Writes everything but the payload of a timer into a free place, the last of its list so far.
     #[inline]
-    fn occupy(&mut self, deadline: u64, prev: u32, generation: u32, wakes: bool, slot: u16) -> u32 {
+    fn occupy(&mut self, deadline: u64, prev: u32, generation: u64, wakes: bool, slot: u16) -> u32 {
         self.live += 1;
         let index = self.free;
         let Some(entry) = self.entries.get_mut(index as usize) else {
@@ -366,20 +366,18 @@ impl<P> Timers<P> {
         self.live
     }
 
-    /// Takes out everything, due or not, in the order of creation (as long as the oldest timer has seen fewer than 2³²
-    /// younger ones), and gives back the memory. All keys are stale afterwards.
+    /// Takes out everything, due or not, in the order of creation, and gives back the memory. All keys are stale afterwards.
     pub(crate) fn drain(&mut self) -> Vec<P> {
         *self.slots = [EMPTY; SLOTS];
         self.occupied = [0; LEVELS];
         self.levels = 0;
         self.forget_earliest();
-        let newest = self.next_generation.wrapping_sub(1);
         (self.free, self.live) = (NONE, 0);
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
-            .filter_map(|entry| Some((newest.wrapping_sub(entry.generation), entry.payload?)))
+            .filter_map(|entry| Some((entry.generation, entry.payload?)))
             .collect();
-        all.sort_by_key(|&(age, _)| std::cmp::Reverse(age));
+        all.sort_by_key(|&(generation, _)| generation);
         all.into_iter().map(|(_, payload)| payload).collect()
     }
 

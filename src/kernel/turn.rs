@@ -310,8 +310,10 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let Some(task) = task else { return };
     let (outer, budget) = (state.current_task.get(), state.budget.get());
     let scope = state.scopes.current.replace(NodeKey::NONE);
+    let undecided = state.scopes.undecided.get();
     run_task(state, task, key);
     state.scopes.current.set(scope);
+    state.scopes.undecided.set(undecided);
     state.current_task.set(outer);
     state.budget.set(budget);
 }
@@ -322,6 +324,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     }
     state.root.scheduled.set(false);
+    state.root.recency.set(state.root.recency.get().next_poll());
     let Some(task) = state.root.task.borrow().clone() else {
         return;
     };
@@ -361,7 +364,7 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
             state.report(never_retrieved(task.header(), panicked));
         }
     }
-    let (serial, location) = (task.header().serial.get(), task.header().location);
+    let (serial, location) = (task.header().serial.get(), task.header().location());
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(task))) {
         state.report(ExceptionContext {
             message: "Exception in the destructor of a result that nobody awaited".to_owned(),

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use crate::error::LoopClosed;
 use crate::kernel::descriptors::{Callback, CallbackKey};
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::readiness::Direction;
 use crate::kernel::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
@@ -143,10 +143,7 @@ where
         if state.is_closed() {
             return Poll::Ready(Err(LoopClosed.into()));
         }
-        if state.budget.get() == 0 {
-            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-            state.budget.set(BUDGET);
-            context.waker().wake_by_ref();
+        if state.budget.get() == 0 && state.is_out_of_budget(context.waker()) {
             return Poll::Pending;
         }
         loop {

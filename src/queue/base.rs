@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use crate::kernel::task::waker::puts_off;
 use crate::kernel::waiters::WaiterId;
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyTasksDone};
 use crate::queue::store::QueueStore;
@@ -468,7 +469,7 @@ impl<T, S: QueueStore<T>> Future for Getting<'_, T, S> {
         let polled = queue
             .getters
             .poll_until(&mut this.place, (), context.waker(), may);
-        if polled.is_pending() {
+        if polled.is_pending() || puts_off(context.waker()) {
             return Poll::Pending;
         }
         let place = this.place.take();
@@ -520,7 +521,7 @@ impl<T, S: QueueStore<T>> Future for Putting<'_, T, S> {
         let polled = queue
             .putters
             .poll_until(&mut this.place, (), context.waker(), may);
-        if polled.is_pending() {
+        if polled.is_pending() || puts_off(context.waker()) {
             return Poll::Pending;
         }
         let place = this.place.take();

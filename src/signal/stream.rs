@@ -10,6 +10,7 @@ use std::task::Poll;
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::waker::puts_off;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
 use crate::sync::line::Awaiter;
@@ -82,6 +83,9 @@ impl Signal {
     pub async fn recv(&mut self) -> Result<(), LoopClosed> {
         let waiting = Waiting(&self.listener);
         poll_fn(|context| {
+            if self.has_arrived() && puts_off(context.waker()) {
+                return Poll::Pending;
+            }
             if let Some(arrived) = self.poll_seen() {
                 return Poll::Ready(arrived);
             }
@@ -95,6 +99,11 @@ impl Signal {
             Poll::Pending
         })
         .await
+    }
+
+    fn has_arrived(&self) -> bool {
+        let count = self.listener.count();
+        count.is_some_and(|(count, _)| self.seen.get() != count)
     }
 
     fn poll_seen(&self) -> Option<Result<(), LoopClosed>> {

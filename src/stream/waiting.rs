@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::waker::key_of;
 use crate::kernel::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
@@ -81,7 +80,10 @@ impl Future for More<'_> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stream.kept() != self.before {
-            return Poll::Ready(Ok(()));
+            return match self.stream.protocol.state().puts_off(context.waker()) {
+                true => Poll::Pending,
+                false => Poll::Ready(Ok(())),
+            };
         }
         self.stream.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have kept a delivery.
@@ -108,11 +110,8 @@ impl Future for Fetch<'_, '_> {
         let this = &mut *self;
         let (protocol, transport) = (&this.stream.protocol, &this.stream.transport);
         let budget = &protocol.state().budget;
-        if budget.get() == 0 {
-            // A peer that sends without end must not keep the loop from others. The next poll by the loop gets a new
-            // budget, one by a foreign executor gets it here.
-            budget.set(BUDGET);
-            context.waker().wake_by_ref();
+        // A peer that sends without end must not keep the loop from others.
+        if budget.get() == 0 && protocol.state().is_out_of_budget(context.waker()) {
             return Poll::Pending;
         }
         if this.buffer.is_empty() {

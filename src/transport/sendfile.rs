@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-use crate::kernel::loop_state::{BUDGET, LoopHandle};
+use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
 use crate::net::sendfile::{Transfer, invalid};
 use crate::transport::file_turn::FileTurn;
@@ -109,10 +109,8 @@ impl<'a> Turn<'a> {
             if !connection.outgoing.borrow().is_empty() {
                 return Poll::Pending;
             }
-            if budget.get() == 0 {
-                // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-                budget.set(BUDGET);
-                context.waker().wake_by_ref();
+            let state = &connection.handle.state;
+            if budget.get() == 0 && state.is_out_of_budget(context.waker()) {
                 return Poll::Pending;
             }
             let step = |socket: &StreamSocket| transfer.step(socket.as_fd());

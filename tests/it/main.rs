@@ -20,6 +20,8 @@ mod smoke; // the shortest proof that the parts fit together
 mod turn_model; // random programs have the same trace as in a model of asyncio's `_run_once`
 
 // Tasks and futures.
+mod awaits_in_circles; // tasks that wait for one another in a circle end when they are asked to
+mod awaits_set_aside; // a task that was polled and set aside is no longer waited for
 mod futures; // a future has one result, set once, for all who await it
 mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
 mod tasks; // when tasks run, what they give, how they end
@@ -130,3 +132,4 @@ mod faults_task_lives; // every short life of a task beside a model
 mod faults_threads; // posts that race with close, and floods of them
 mod faults_timers; // extreme delays, long uptimes, stale handles
 mod faults_wakers; // wakers used too late, elsewhere, or too often
+mod identities; // what acts on a task finds that one or none, past the end of every count

@@ -36,8 +36,8 @@ pub(crate) struct Twins {
 impl Twins {
     pub(crate) fn new(now: u64) -> Self {
         Twins {
-            // Close to its end, so that the generation wraps in the test.
-            wheel: Timers::new(now, u32::MAX - 100),
+            // A generation passes 32 bits in the test, which nobody may notice.
+            wheel: Timers::new(now, u64::from(u32::MAX) - 100),
             armed: BTreeMap::new(),
             due: BTreeSet::new(),
             known: Vec::new(),

@@ -10,6 +10,7 @@
 //! | `Asked` | has not | `Taken`: it is asked to end, unless that was done already |
 //! | `Taken` | ended as cancelled | `Passed` |
 //! | `Taken` | ended otherwise | the result is given, and the answer is that all goes on |
+//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, and the answer is that all goes on |
 //! | `Passed` | – | pending until dropped |
 //! | else | – | an await as any other |
 //!
@@ -22,7 +23,7 @@ use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::{Awaited, Header};
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::{key_of, with_current};
 
 /// What a poll of an await has to do about a request.
@@ -33,19 +34,26 @@ pub(crate) enum Duty {
     Cancel { again: bool },
     /// To stay pending until it is dropped.
     Hold,
+    /// To give up: what is awaited waits for this very task, and will never end.
+    GiveUp,
 }
 
 impl Tree {
     /// The node of an await that had none until now. It is older than anything that is being polled for the first time.
-    pub(super) fn open_await(&mut self, root: u32) -> NodeKey {
+    /// `turn` is when it was polled, where its task is being polled; else it was in the task's newest poll.
+    pub(super) fn open_await(&mut self, root: u32, turn: Option<u64>) -> NodeKey {
         let index = self.open(root, Kind::Await);
-        self.at_mut(index).linked = self.linked.wrapping_sub(1 << 30);
+        // Every mark is a count of linkings, and none is lower.
+        self.at_mut(index).linked = 0;
+        if let Some(turn) = turn {
+            self.stamp(index, turn);
+        }
         self.key(index)
     }
 
     /// An await knows the task that it waits for, so that it can be asked at once.
-    fn note_awaited(&mut self, index: u32, awaited: Key) {
-        self.at_mut(index).task = awaited;
+    fn note_awaited(&mut self, index: u32, awaited: Identity) {
+        self.at_mut(index).awaited = awaited;
     }
 
     /// Awaits below `top` that were just asked, and polled just before: what they wait for is asked without another poll.
@@ -54,8 +62,8 @@ impl Tree {
         while let Some(index) = here {
             here = self.next_below(index, top);
             let node = self.at(index);
-            let task = node.task;
-            if node.kind == Kind::Await && node.state == State::Asked && task != Key::NONE {
+            let task = node.awaited;
+            if node.kind == Kind::Await && node.state == State::Asked && task != Identity::NONE {
                 let request = self.request_of(index).unwrap_or_default();
                 self.leave_due(index);
                 self.at_mut(index).state = State::Taken;
@@ -76,6 +84,7 @@ impl Tree {
         match node.state {
             State::Idle | State::Parked => Duty::Nothing,
             State::Passed => Duty::Hold,
+            State::Taken | State::Asked if !ended && node.in_cycle => Duty::GiveUp,
             State::Taken if !cancelled => Duty::Nothing,
             State::Asked if !ended => {
                 let again = node.again;
@@ -91,13 +100,13 @@ impl Tree {
 }
 
 impl LoopState {
-    /// A poll of an await, as a node of the task that is running; `awaited` is the task, [`Key::NONE`] for a future.
+    /// A poll of an await, as a node of the task that is running; `awaited` is the task, [`Identity::NONE`] for a future.
     /// `None` for the key where there is none.
     pub(crate) fn visit_await(
         &self,
         key: NodeKey,
         waker: &Waker,
-        awaited: Key,
+        awaited: Identity,
         ended: bool,
         cancelled: bool,
     ) -> (NodeKey, Duty) {
@@ -107,12 +116,17 @@ impl LoopState {
             return (NodeKey::NONE, Duty::Nothing);
         };
         let direct = key_of(waker) == Some(self.current_task.get());
-        let (key, duty, known) = self.tree(|tree| {
+        let turn = self.turn_number.get();
+        let (key, duty, known, first) = self.tree(|tree| {
             let (key, index) = tree.visit(key, place, Kind::Await, direct);
+            let first = tree.stamp(index, turn);
             tree.note_awaited(index, awaited);
             let duty = tree.duty(index, ended, cancelled);
-            (key, duty, direct || tree.wakes(index, waker))
+            (key, duty, direct || tree.wakes(index, waker), first)
         });
+        if first {
+            self.note_visit();
+        }
         if !known {
             self.keep_waker(key, waker);
         }
@@ -179,17 +193,18 @@ pub(super) fn step_await(
 ) -> Awaited {
     let own = state.key_of(header);
     if !header.state.is_done() {
-        let (at_home, current) = match awaiting {
-            Key::NONE => {
-                with_current(|current| (current.id == state.id, current.current_task.get()))
-                    .unwrap_or((true, Key::NONE))
-            }
-            ours => (ours.loop_id() == state.id, ours),
+        // Who awaits is the task that runs; a waker says only on which loop it is.
+        let (here, current) =
+            with_current(|current| (current.id == state.id, current.current_task.get()))
+                .unwrap_or((true, Key::NONE));
+        let at_home = match awaiting {
+            Key::NONE => here,
+            ours => ours.loop_id() == state.id,
         };
         if !at_home {
             return Awaited::OtherLoop;
         }
-        if current == own {
+        if here && current == own {
             return Awaited::ItSelf;
         }
     }
@@ -208,7 +223,8 @@ pub(super) fn step_await(
         };
     }
     let (ended, cancelled) = (header.state.is_done(), header.state.is_cancelled());
-    let (key, duty) = state.visit_await(known, waker, own, ended, cancelled);
+    let identity = state.identity_of(header);
+    let (key, duty) = state.visit_await(known, waker, identity, ended, cancelled);
     header.set_node(key);
     match duty {
         Duty::Hold => return Awaited::Wait,
@@ -218,7 +234,15 @@ pub(super) fn step_await(
             return Awaited::Take;
         }
         Duty::Nothing => {}
+        Duty::GiveUp => {
+            header.set_node(NodeKey::NONE);
+            state.complete_await(key);
+            return Awaited::ItSelf;
+        }
         Duty::Cancel { again } => {
+            if state.is_being_cancelled(header) {
+                state.suspect_cycle(key);
+            }
             if again || !state.is_being_cancelled(header) {
                 let request = state.tree(|tree| tree.request_to(key));
                 if header.request_cancel(request) {

@@ -1,25 +1,26 @@
 //! Where requests meet tasks: what a task's step does before and after its poll while a request is under way, and what a
 //! tree wants to have done once nothing is borrowed.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::Waker;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::awaits::step_await;
-use crate::kernel::cancel::node::{NIL, NodeKey};
+use crate::kernel::cancel::node::{Members, NIL, NodeKey};
+use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
-use crate::kernel::loop_state::LoopState;
+use crate::kernel::loop_state::{BUDGET, LoopState};
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::{Awaited, Header, Home};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::slots::Branch;
+use crate::kernel::task::slots::{Branch, Recency};
 
 impl LoopState {
     /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.
     #[inline]
     pub(crate) fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
         let (result, effects) = {
-            let mut tree = self.scopes.tree.borrow_mut();
+            let mut tree = self.scopes.forest.tree.borrow_mut();
             let result = f(&mut tree);
             self.scopes.linked.set(tree.linked);
             if tree.effects.is_empty() {
@@ -39,10 +40,10 @@ impl LoopState {
                 self.schedule(key);
             }
         }
-        for (key, request) in effects.cancels {
-            let task = self.task(key);
+        for (awaited, request) in effects.cancels {
+            let task = self.find_task(awaited);
             if task.is_some_and(|task| !self.is_being_cancelled(task.header())) {
-                self.cancel_task(key, &request);
+                self.cancel_task(awaited, &request);
             }
         }
         for waker in effects.wakers {
@@ -63,9 +64,30 @@ impl LoopState {
 
     fn set_branch(&self, task: Key, branch: Branch) {
         if task.slot() == ROOT_SLOT {
+            if let Branch::Awaits(_) = branch {
+                self.root.recency.set(self.root.recency.get().visited());
+            }
             return self.root.branch.set(branch);
         }
         self.queues(|queues| queues.tasks.set_branch(task, branch));
+    }
+
+    /// In which of the task's last polls that was polled too.
+    fn recency(&self, task: Key) -> Recency {
+        if task.slot() == ROOT_SLOT {
+            return self.root.recency.get();
+        }
+        self.queues(|queues| queues.tasks.recency(task))
+    }
+
+    /// Notes that a node of the running task is polled, the first one in this poll.
+    #[inline]
+    pub(super) fn note_visit(&self) {
+        let task = self.current_task.get();
+        if task.slot() == ROOT_SLOT {
+            return self.root.recency.set(self.root.recency.get().visited());
+        }
+        self.queues(|queues| queues.tasks.note_visit(task));
     }
 
     /// The task that `task` awaits without a node, if it still does.
@@ -84,27 +106,29 @@ impl LoopState {
     /// The root of a task's tree, planted where there is none: then the await that had no node gets one.
     #[inline]
     pub(super) fn root_of(&self, task: Key) -> u32 {
-        let (known, root) = self.scopes.newest_root.get();
+        let (known, root) = self.scopes.forest.newest_root.get();
         if known == task {
             return root;
         }
         let root = match self.branch(task) {
             Branch::Tree(root) => root,
-            branch => self.plant(task, branch),
+            Branch::Awaits(slot) if self.recency(task).is_now() => {
+                self.plant(task, Some(slot), Some(self.turn_number.get()))
+            }
+            Branch::Bare | Branch::Awaits(_) => self.plant(task, None, None),
         };
-        self.scopes.newest_root.set((task, root));
+        self.scopes.forest.newest_root.set((task, root));
         root
     }
 
+    /// A new tree, in which the task in the slot `awaited` is awaited, if it still is.
     #[inline(never)]
-    fn plant(&self, task: Key, branch: Branch) -> u32 {
+    fn plant(&self, task: Key, awaited: Option<u32>, turn: Option<u64>) -> u32 {
         let root = self.tree(|tree| tree.plant(task));
         self.set_branch(task, Branch::Tree(root));
-        if let Branch::Awaits(slot) = branch {
-            if let Some(awaited) = self.plainly_awaited(task, slot) {
-                let key = self.tree(|tree| tree.open_await(root));
-                awaited.header().set_node(key);
-            }
+        if let Some(awaited) = awaited.and_then(|slot| self.plainly_awaited(task, slot)) {
+            let key = self.tree(|tree| tree.open_await(root, turn));
+            awaited.header().set_node(key);
         }
         root
     }
@@ -131,12 +155,12 @@ impl LoopState {
     /// The tree of a task that is gone.
     #[inline(never)]
     pub(crate) fn fell_tree(&self, root: u32) {
-        self.scopes.newest_root.set((Key::NONE, NIL));
+        self.scopes.forest.newest_root.set((Key::NONE, NIL));
         self.tree(|tree| tree.fell(root));
     }
 
     /// Whether a request to this task is under way: not delivered yet, or not answered by all.
-    pub(super) fn is_being_cancelled(&self, header: &Header) -> bool {
+    pub(crate) fn is_being_cancelled(&self, header: &Header) -> bool {
         if header.state.is_requested() {
             return true;
         }
@@ -148,19 +172,36 @@ impl LoopState {
 
     /// The start of a poll with a request under way. What comes back is what the task ends with, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
+        let ends = self.begin_request(header);
+        self.decide();
+        if ends.is_none() {
+            let task = self.key_of(header);
+            if let Branch::Tree(root) = self.branch(task) {
+                if self.tree(|tree| tree.is_due(root)) {
+                    self.scopes.undecided.set(task);
+                    self.budget.set(0);
+                }
+            }
+        }
+        ends
+    }
+
+    fn begin_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
         let requested = header.state.take_request();
         if requested {
             let request = header.take_request();
-            match self.branch(task) {
-                Branch::Tree(_) => {}
-                Branch::Awaits(slot) if self.plainly_awaited(task, slot).is_some() => {}
+            let polled = self.recency(task).is_before();
+            let root = match self.branch(task) {
+                Branch::Tree(root) => root,
+                Branch::Awaits(slot) if polled && self.plainly_awaited(task, slot).is_some() => {
+                    self.plant(task, Some(slot), None)
+                }
                 // Nobody to ask.
                 Branch::Bare | Branch::Awaits(_) => return Some(request),
-            }
-            let root = self.root_of(task);
+            };
             header.state.note_in_flight();
-            self.tree(|tree| tree.deliver_at_start(root, request));
+            self.tree(|tree| tree.deliver_at_start(root, request, polled));
             return self.fall_if_told(task, header, root);
         }
         let Branch::Tree(root) = self.branch(task) else {
@@ -178,6 +219,7 @@ impl LoopState {
             header.state.note_out_of_flight();
             return None;
         };
+        self.decide();
         let queued = self.is_queued(task);
         self.tree(|tree| tree.settle(root, queued));
         self.fall_if_told(task, header, root)
@@ -194,10 +236,65 @@ impl LoopState {
             None => {
                 if !in_flight {
                     header.state.note_out_of_flight();
+                    self.tree(|tree| {
+                        let put_off = tree.take_put_off(root);
+                        tree.effects.wakers.extend(put_off);
+                    });
                 }
                 None
             }
         }
+    }
+
+    /// What a wait asks that could end now and give its caller something: an item, bytes, a connection. `true` says that
+    /// it has to stay pending, and that its waker will be woken.
+    ///
+    /// A request under way has the task polled to find out which of those that it has asked are still wanted: who is not
+    /// polled has been set aside. If all were, the task ends with that poll, and what it has taken meanwhile is lost. So
+    /// nothing is given to it until everybody who was asked has been polled, or the poll is over.
+    #[inline]
+    pub(crate) fn puts_off(&self, waker: &Waker) -> bool {
+        let undecided = self.scopes.undecided.get();
+        undecided != Key::NONE && undecided == self.current_task.get() && self.put_off(waker)
+    }
+
+    #[cold]
+    fn put_off(&self, waker: &Waker) -> bool {
+        // Cloned with nothing borrowed, since it may be foreign.
+        let mut waker = Some(waker.clone());
+        let task = self.current_task.get();
+        let puts_off = match self.branch(task) {
+            Branch::Tree(root) => self.tree(|tree| tree.put_off(root, &mut waker)),
+            Branch::Bare | Branch::Awaits(_) => false,
+        };
+        if !puts_off {
+            self.decide();
+        }
+        puts_off
+    }
+
+    /// A poll begins, or goes on, in which waits may end.
+    fn decide(&self) {
+        if self.scopes.undecided.replace(Key::NONE) != Key::NONE {
+            self.budget.set(BUDGET);
+        }
+    }
+
+    /// An operation finds the budget of its poll used up. `true` says that it has to stay pending, and that its waker is
+    /// woken.
+    #[cold]
+    pub(crate) fn is_out_of_budget(&self, waker: &Waker) -> bool {
+        let was_undecided = self.scopes.undecided.get() == self.current_task.get();
+        if self.puts_off(waker) {
+            return true;
+        }
+        // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
+        self.budget.set(BUDGET);
+        if was_undecided && self.current_task.get() != Key::NONE {
+            return false;
+        }
+        waker.wake_by_ref();
+        true
     }
 
     fn is_queued(&self, task: Key) -> bool {
@@ -225,7 +322,7 @@ impl Home for Rc<LoopState> {
 
     #[inline]
     fn note_await(&self, awaiting: Key, awaited: u32) -> bool {
-        if self.current_task.get() != awaiting || self.scopes.current.get() != NodeKey::NONE {
+        if self.current_task.get() != awaiting || !self.scopes.current.get().is_none() {
             return false;
         }
         self.queues(|queues| queues.tasks.note_await(awaiting, awaited))
@@ -250,13 +347,47 @@ impl Home for Rc<LoopState> {
 }
 
 impl LoopState {
+    /// Notes for whom a group waits, with its node.
+    pub(crate) fn note_members(&self, key: NodeKey, members: Weak<dyn Members>) {
+        self.tree(|tree| {
+            if let Some(index) = tree.find(key) {
+                tree.at_mut(index).members = Some(members);
+            }
+        });
+    }
+
+    /// A request of a node's own to what is inside, by somebody who only knows the node; `false` where there is no such
+    /// node any more. What is inside and was not polled when the node was polled last has been set aside in there.
+    #[must_use]
+    pub(crate) fn deliver_to(&self, key: NodeKey, request: &Cancellation) -> bool {
+        let Some((_, task)) = self.tree(|tree| tree.task_of(key)) else {
+            return false;
+        };
+        // What is detached is in no task's tree.
+        let task = (task != Key::NONE).then(|| self.task(task)).flatten();
+        let running = task.is_some_and(|task| task.header().state.is_running());
+        self.tree(|tree| {
+            let index = tree.find(key);
+            if let Some(index) = index {
+                let recent = match running {
+                    true => Recent::Any,
+                    false => Recent::Turn(tree.at(index).visited),
+                };
+                tree.deliver(index, request.clone(), recent);
+            }
+            index.is_some()
+        })
+    }
+
     /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
     #[inline(never)]
     fn note_another_await(&self, awaiting: Key, awaited: u32) -> bool {
         let may = match self.branch(awaiting) {
             Branch::Bare => true,
             Branch::Awaits(former) => {
-                former == awaited || self.plainly_awaited(awaiting, former).is_none()
+                former == awaited
+                    || !self.recency(awaiting).is_now()
+                    || self.plainly_awaited(awaiting, former).is_none()
             }
             Branch::Tree(_) => false,
         };

@@ -42,6 +42,8 @@ impl Tree {
 
     /// The end of a task: its whole tree goes.
     pub(crate) fn fell(&mut self, root: u32) {
+        let put_off = self.take_put_off(root);
+        self.effects.trash.extend(put_off);
         self.erase_below(root);
         self.release(root);
     }

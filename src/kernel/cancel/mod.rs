@@ -23,7 +23,7 @@
 //! | `Idle` | asked | `Asked`, due by the end of its task's next poll |
 //! | `Asked` | polled | acts, see the next table, before its inside is polled |
 //! | `Asked`, or `Taken` and done, polled with the task's waker | the poll in which it was due has ended without it | `Parked`, Abstain |
-//! | the same, with a waker of its own | a poll has ended and the task is not queued again | `Parked`, Abstain |
+//! | the same, with a waker of its own | a poll has ended and the task is not queued again, or 1,024 in which nobody acted | `Parked`, Abstain |
 //! | `Taken` | what it waits for ends | due by the end of the next poll |
 //! | `Parked` | polled | `Idle`: the request has passed it by; `Asked`, where what is inside was cancelled and stays pending |
 //! | any that owes an answer | dropped | erased with all below it, Pass: a request is never lost with its holder |
@@ -51,6 +51,10 @@
 //! A scope's own request is kept until it is answered, also where the scope is not polled meanwhile or its task has
 //! ended: see [`detached`].
 //!
+//! Who was not polled in the task's newest poll, though it is polled with the task's own waker, has been set aside, with
+//! all below it: a request finds it `Parked`. In the poll that finds out about the others, waits that would give the
+//! task something stay pending until everybody who was asked was polled, or the poll is over.
+//!
 //! Before anything falls, voters that have opened below it since the asking are asked; sixteen times at most, so that who
 //! handles each request and waits anew cannot put off for ever what others have passed.
 //!
@@ -64,10 +68,16 @@
 //! - A request is asked and answered, not thrown: so several scopes of one task can clean up side by side, and one that
 //!   is set aside, leaked or never polled again holds nobody up.
 //! - A task's request reaches the innermost scopes only; what is around them waits for their answers.
+//! - Tasks that wait for one another in a circle are found when all of them have been asked to end, and one of the awaits
+//!   gives an error ([`cycles`]); in asyncio it is `cancel()` that raises a `RecursionError`, and nobody ends.
+//! - An await that was polled by another runtime's waker, or through a combinator with wakers of its own, and then set
+//!   aside, is known to be so only after another poll. Our own waits give nothing away in that poll; another
+//!   library's channel may.
 //!
 //! [`catch_cancelled`]: crate::catch_cancelled
 
 pub(crate) mod awaits;
+mod cycles;
 pub(crate) mod delivery;
 pub(crate) mod detached;
 pub(crate) mod node;

@@ -1,18 +1,20 @@
 //! What one scope, or one pending await, is in the tree of its task.
 
+use std::rc::Weak;
 use std::task::Waker;
 
 use crate::error::Cancellation;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 
 /// No node.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// Names a node. The generation tells the tenants of one place apart, so a key that has gone stale names nothing.
+/// Names a node. The generation tells the tenants of one place apart, so a key that has gone stale names nothing: it is
+/// a count of all nodes, and a key acts on what it names, so the count must not begin again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NodeKey {
     pub(super) index: u32,
-    pub(super) generation: u32,
+    pub(super) generation: u64,
 }
 
 impl NodeKey {
@@ -26,6 +28,18 @@ impl NodeKey {
         index: NIL,
         generation: 1,
     };
+
+    /// Whether it is [`NONE`](Self::NONE), found out by one comparison: no other key has its generation.
+    #[inline]
+    pub(crate) fn is_none(self) -> bool {
+        self.generation == 0
+    }
+}
+
+/// Whom a group or a gather waits for.
+pub(crate) trait Members {
+    /// Lists its children; they may have ended.
+    fn tasks(&self) -> Vec<Identity>;
 }
 
 /// What stands at a node.
@@ -87,9 +101,12 @@ pub(crate) enum Vote {
 
 /// One node. The links are indices into the tree's slab.
 pub(super) struct Node {
-    pub(super) generation: u32,
+    pub(super) generation: u64,
     /// When it was linked below its parent, as the tree counts.
-    pub(super) linked: u32,
+    pub(super) linked: u64,
+    /// The turn in which it was polled last, or [`NEVER`](crate::kernel::clock::NEVER); for a root, in which any node of
+    /// its tree was. A task is polled at most once in a turn.
+    pub(super) visited: u64,
     /// The node in whose poll it is polled; in a free place the next free one.
     pub(super) parent: u32,
     /// The `Root` of its tree: itself, for that one.
@@ -102,9 +119,12 @@ pub(super) struct Node {
     pub(super) due_prev: u32,
     pub(super) due_next: u32,
     /// The poll of its task by whose end it must act. For a root: how many polls there were during requests.
-    pub(super) polls: u32,
+    pub(super) polls: u64,
     /// The poll of its task in which it was polled last, counted as `polls` of the root.
-    pub(super) seen: u32,
+    pub(super) seen: u64,
+    /// For a root: how many polls in a row have ended, with the task queued again, in which nobody who had to act was
+    /// polled.
+    pub(super) idle_polls: u32,
     /// How often what had opened below it was asked before it fell, in the request that is in progress.
     pub(super) rounds: u8,
     /// How many children owe it a vote.
@@ -129,12 +149,18 @@ pub(super) struct Node {
     pub(super) kept_on: bool,
     /// Its own request was passed by below it while it was not polled.
     pub(super) missed: bool,
+    /// What it awaits waits for its own task, and all of them have been asked to end.
+    pub(super) in_cycle: bool,
     /// A region's deadline on the loop's clock.
     pub(super) deadline: u64,
     /// When a region's delay began, on the loop's clock.
     pub(super) begun: u64,
-    /// For a root: its task. For the await of a task: that one.
+    /// For a root: its task, which lives as long as it.
     pub(super) task: Key,
+    /// For the await of a task: that one, which may have ended.
+    pub(super) awaited: Identity,
+    /// For a group: its children.
+    pub(super) members: Option<Weak<dyn Members>>,
     /// The newest waker that is not the task's own; gone once it was woken.
     pub(super) waker: Option<Waker>,
     /// The request of its own that is in progress.

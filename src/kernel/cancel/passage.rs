@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
+use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::NEVER;
 
@@ -26,7 +27,12 @@ impl Tree {
             self.at_mut(index).direct = direct;
             return (self.key(index), index);
         };
-        self.leave_due(index);
+        if self.is_due(index) {
+            // Somebody who has to act is polled: the others get their time too.
+            let root = self.at(index).root;
+            self.at_mut(root).idle_polls = 0;
+            self.leave_due(index);
+        }
         if self.at(index).parent != parent {
             self.transplant(index, parent);
         }
@@ -73,6 +79,7 @@ impl Tree {
             }
             let node = self.at_mut(below);
             node.state = State::Idle;
+            node.in_cycle = false;
             node.waiting = 0;
             node.passed = false;
             node.kept = false;
@@ -88,7 +95,7 @@ impl Tree {
         }
         // Its own requests come along.
         for (origin, request) in under_way {
-            self.deliver(origin, request);
+            self.deliver(origin, request, Recent::Any);
         }
         if owed {
             self.take_vote(former, Vote::Abstain);
@@ -98,12 +105,12 @@ impl Tree {
     /// Puts a node between its parent and those that were linked there after `mark` and before it: they were polled inside
     /// it. What they owe they owe to it from now on, and it owes instead.
     #[inline(never)]
-    pub(super) fn adopt(&mut self, index: u32, mark: u32) {
+    pub(super) fn adopt(&mut self, index: u32, mark: u64) {
         let parent = self.at(index).parent;
         let mut first = index;
         while first != self.at(parent).first_child {
             let before = self.at(first).prev;
-            if self.at(before).linked.wrapping_sub(mark) as i32 <= 0 {
+            if self.at(before).linked <= mark {
                 break;
             }
             first = before;
@@ -283,5 +290,42 @@ impl Tree {
             around = node.parent;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::task::key::Key;
+
+    #[test]
+    fn an_await_that_is_older_than_a_limit_stays_outside_it_whatever_the_counts_say() {
+        for links in [1, 1 << 30, 1 << 31, 1 << 32, 1 << 62] {
+            let mut tree = Tree::new(0);
+            let root = tree.plant(Key::new(1, 1, 1));
+            let beside = tree.open_await(root, None);
+            tree.linked += links;
+            let mark = tree.linked;
+            let (inside, _) = tree.visit(NodeKey::NONE, root, Kind::Await, true);
+            let (_, limit) = tree.visit(NodeKey::NONE, root, Kind::Region, true);
+            tree.adopt(limit, mark);
+            let parents = [beside, inside].map(|key| tree.find(key).map(|i| tree.parent(i)));
+            assert_eq!(parents, [Some(root), Some(limit)], "after {links}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_node_that_is_gone_names_no_other() {
+        for nodes in [1, 1 << 16, 1 << 32, 1 << 48] {
+            let mut tree = Tree::new(0);
+            let root = tree.plant(Key::new(1, 1, 1));
+            let (gone, index) = tree.visit(NodeKey::NONE, root, Kind::Catch, true);
+            tree.forget(index);
+            tree.skip_generations(nodes - 1);
+            let (key, again) = tree.visit(NodeKey::NONE, root, Kind::Catch, true);
+            assert_eq!(again, index);
+            assert!(tree.find(gone).is_none(), "after {nodes}");
+            assert!(tree.find(key).is_some());
+        }
     }
 }

@@ -5,6 +5,11 @@
 //! vote(n)      n has answered: its parent waits for one less, and when for none, concludes
 //! conclude(p)  somebody passed, or nobody kept on: p goes on upwards in its own way; else p says that all goes on
 //! settle       at the end of a poll: who was asked and not polled abstains
+//!
+//! Who was polled with the task's own waker, and not in the newest poll, has been set aside: by a `select!`, say, that
+//! another branch has won. A request does not wait for it, nor does it have the task polled for its sake, since in such
+//! a poll the task may take what it can no longer make use of: the item of a queue, the turn of a lock. Who is polled
+//! through a waker of its own may well not have been woken, so that the task has to be polled to find out.
 //! ```
 //!
 //! Each is a loop, none recurses: a tree may be as deep as its task's futures are nested.
@@ -17,11 +22,27 @@ use crate::kernel::task::key::Key;
 /// How often voters that have opened meanwhile put off a fall.
 const MOST_ROUNDS: u8 = 16;
 
+/// For how many polls in a row a request waits for nodes with wakers of their own while their task does other things and
+/// polls none of them. A collection of futures serves those that were woken a few dozen at a time: this is room for tens
+/// of thousands before the first that was asked. Without a limit, a task that is always ready never ends.
+const MOST_IDLE_POLLS: u32 = 1024;
+
+/// Which nodes a request takes for set aside.
+#[derive(Clone, Copy)]
+pub(super) enum Recent {
+    /// None: their task is being polled, and what was not polled yet may still be.
+    Any,
+    /// Those that were not polled in this turn.
+    Turn(u64),
+    /// All: none was polled in the newest poll.
+    Nothing,
+}
+
 impl Tree {
     /// Restarts everything below `x` with a new request, of which `x` is the origin.
-    pub(super) fn deliver(&mut self, x: u32, request: Cancellation) {
+    pub(super) fn deliver(&mut self, x: u32, request: Cancellation, recent: Recent) {
         let mut order = std::mem::take(&mut self.order);
-        self.restart_below(x, &mut order);
+        self.restart_below(x, recent, &mut order);
         for &index in order.iter().rev() {
             self.count(index);
         }
@@ -41,7 +62,7 @@ impl Tree {
 
     /// Forgets what an earlier request left behind below `x`, and lists what is there, parents first. Clean-up that an
     /// earlier request waits for is what this one interrupts: its node goes.
-    fn restart_below(&mut self, x: u32, order: &mut Vec<u32>) {
+    fn restart_below(&mut self, x: u32, recent: Recent, order: &mut Vec<u32>) {
         self.restart(x);
         let mut here = self.next_below(x, x);
         while let Some(index) = here {
@@ -51,12 +72,46 @@ impl Tree {
                 self.release(index);
                 continue;
             }
-            self.restart(index);
-            self.at_mut(index).owes = false;
-            if self.at(index).kind == Kind::Region {
-                self.at_mut(index).own = None;
+            if self.is_set_aside(index, recent) {
+                here = self.next_beside(index, x);
+                self.set_aside(index);
+                continue;
             }
+            self.restart_node(index);
             order.push(index);
+        }
+    }
+
+    fn restart_node(&mut self, index: u32) {
+        self.restart(index);
+        let node = self.at_mut(index);
+        node.owes = false;
+        if node.kind == Kind::Region {
+            node.own = None;
+        }
+    }
+
+    fn is_set_aside(&self, index: u32, recent: Recent) -> bool {
+        let node = self.at(index);
+        let polled = match recent {
+            Recent::Any => true,
+            Recent::Turn(turn) => node.visited == turn,
+            Recent::Nothing => false,
+        };
+        node.direct && !polled && node.state != State::Passed
+    }
+
+    /// The request passes a node by with all below it, before anybody is asked.
+    fn set_aside(&mut self, top: u32) {
+        let mut here = Some(top);
+        while let Some(index) = here {
+            here = self.next_below(index, top);
+            self.restart_node(index);
+            let node = self.at_mut(index);
+            node.in_cycle = false;
+            if node.state != State::Passed {
+                node.state = State::Parked;
+            }
         }
     }
 
@@ -120,7 +175,7 @@ impl Tree {
     /// its own waker are woken.
     pub(super) fn make_due(&mut self, index: u32) {
         let root = self.at(index).root;
-        let polls = self.at(root).polls + u32::from(!self.starting);
+        let polls = self.at(root).polls + u64::from(!self.starting);
         let task = self.at(root).task;
         let node = self.at_mut(index);
         node.polls = polls;
@@ -234,7 +289,7 @@ impl Tree {
         }
         // What is detached is in nobody's poll.
         if around != self.detached {
-            self.deliver(around, request);
+            self.deliver(around, request, Recent::Any);
         }
     }
 
@@ -273,15 +328,22 @@ impl Tree {
             return true;
         }
         let request = self.request_of(x).unwrap_or_default();
-        self.deliver(x, request);
+        self.deliver(x, request, Recent::Any);
         self.at_mut(x).rounds = rounds + 1;
         false
     }
 
     /// The end of a pending poll of a task in which a request is under way: those who had to act in it and were not
-    /// polled abstain. Whoever is polled through a waker of its own has time as long as its task is queued again.
+    /// polled abstain. Those that are polled through wakers of their own have time while their task is queued again, as
+    /// long as now and then one of them is polled.
     pub(super) fn settle(&mut self, root: u32, queued: bool) {
         let polls = self.at(root).polls;
+        let queued = queued && self.at(root).idle_polls < MOST_IDLE_POLLS;
+        self.at_mut(root).idle_polls = if queued {
+            self.at(root).idle_polls + 1
+        } else {
+            0
+        };
         let mut here = self.at(root).due_next;
         while here != root {
             let node = self.at(here);
@@ -307,6 +369,7 @@ impl Tree {
     /// The request passes a node by. One that is below it and has taken effect is kept, for when it is polled again.
     fn park(&mut self, index: u32) {
         self.at_mut(index).state = State::Parked;
+        self.at_mut(index).in_cycle = false;
         if self.at(index).passed {
             let request = self.request_of(index);
             self.at_mut(index).own = request;
@@ -314,17 +377,29 @@ impl Tree {
     }
 
     /// A request to a task, at the start of a poll: who is asked now must act in this very poll.
-    pub(super) fn deliver_at_start(&mut self, root: u32, request: Cancellation) {
+    /// `polled` says that nodes of its tree were polled in the poll before.
+    pub(super) fn deliver_at_start(&mut self, root: u32, request: Cancellation, polled: bool) {
+        let recent = self.newest_turn(root, polled);
         self.count_poll(root);
         self.starting = true;
-        self.deliver(root, request);
+        self.deliver(root, request, recent);
         self.starting = false;
+    }
+
+    /// Which nodes of a tree are set aside while its task is not being polled. `polled` says that nodes were polled in the
+    /// task's newest poll.
+    pub(super) fn newest_turn(&self, root: u32, polled: bool) -> Recent {
+        if polled {
+            Recent::Turn(self.at(root).visited)
+        } else {
+            Recent::Nothing
+        }
     }
 
     /// A poll of a task begins in which a request is under way.
     pub(super) fn count_poll(&mut self, root: u32) {
         let node = self.at_mut(root);
-        node.polls = node.polls.wrapping_add(1);
+        node.polls += 1;
     }
 
     /// Whether a task is to end now, and by which request; and whether a request goes on being under way.
@@ -362,6 +437,12 @@ impl Tree {
         node.own = Some(request);
         node.state = State::Passed;
         self.raise(index);
+    }
+
+    /// The root above a node, and its task.
+    pub(super) fn task_of(&self, key: crate::kernel::cancel::node::NodeKey) -> Option<(u32, Key)> {
+        let root = self.at(self.find(key)?).root;
+        Some((root, self.at(root).task))
     }
 
     pub(super) fn parent(&self, index: u32) -> u32 {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
+use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::later;
 use crate::kernel::loop_state::LoopState;
@@ -96,11 +97,16 @@ impl Scope {
         };
         let direct = key_of(waker) == Some(task);
         let (key, kind) = (self.key, self.kind);
-        let (key, known) = state.tree(|tree| {
+        let turn = state.turn_number.get();
+        let (key, known, first) = state.tree(|tree| {
             let (key, index) = tree.visit(key, place, kind, direct);
-            (key, direct || tree.wakes(index, waker))
+            let first = tree.stamp(index, turn);
+            (key, direct || tree.wakes(index, waker), first)
         });
         self.key = key;
+        if first {
+            state.note_visit();
+        }
         if !known {
             state.keep_waker(key, waker);
         }
@@ -110,9 +116,9 @@ impl Scope {
     /// Polls what is inside for the first time, before there is a node: it may be ready at once and need none. Otherwise
     /// [`enter_around`](Self::enter_around) with what comes back puts the node where it would have been.
     #[inline]
-    pub(crate) fn tentatively<R>(f: impl FnOnce() -> R) -> (R, u32) {
+    pub(crate) fn tentatively<R>(f: impl FnOnce() -> R) -> (R, u64) {
         let begun = with_current(|state| {
-            let top = state.scopes.current.get() == NodeKey::NONE;
+            let top = state.scopes.current.get().is_none();
             if top {
                 // Awaits get nodes, which can be moved.
                 state.scopes.current.set(NodeKey::TENTATIVE);
@@ -125,7 +131,7 @@ impl Scope {
     }
 
     /// [`enter`](Self::enter) after what is inside was polled already.
-    pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u32) -> bool {
+    pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u64) -> bool {
         let in_task = self.enter(waker);
         if in_task {
             self.node(|tree, index| tree.adopt(index, mark));
@@ -271,9 +277,12 @@ impl Scope {
     /// `at_once` says that everything inside was polled just now, for the first time.
     pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
         self.node(|tree, index| {
-            tree.at_mut(index).expired = true;
+            let node = tree.at_mut(index);
+            node.expired = true;
+            // What is inside was polled just now, as the region was.
+            let recent = Recent::Turn(node.visited);
             if !tree.is_preceded(index, now) {
-                tree.deliver(index, request);
+                tree.deliver(index, request, recent);
                 if at_once {
                     tree.cancel_awaited(index);
                 }
@@ -283,7 +292,7 @@ impl Scope {
 
     /// A request of the node's own to what is inside.
     pub(crate) fn deliver(&self, request: &Cancellation) {
-        self.node(|tree, index| tree.deliver(index, request.clone()));
+        self.node(|tree, index| tree.deliver(index, request.clone(), Recent::Any));
     }
 
     /// Whether a region is to let go now. Then everything below it has been forgotten.
@@ -309,18 +318,5 @@ impl LoopState {
                 tree.at_mut(index).deadline = deadline;
             }
         });
-    }
-
-    /// A request of a node's own to what is inside, by somebody who only knows the node; `false` where there is no such
-    /// node any more.
-    #[must_use]
-    pub(crate) fn deliver_to(&self, key: NodeKey, request: &Cancellation) -> bool {
-        self.tree(|tree| {
-            let index = tree.find(key);
-            if let Some(index) = index {
-                tree.deliver(index, request.clone());
-            }
-            index.is_some()
-        })
     }
 }

@@ -8,7 +8,7 @@ use std::task::Waker;
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
 use crate::kernel::clock::NEVER;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 
 /// What is to be done once nothing is borrowed.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct Effects {
     /// Tasks in which a request is under way, to be marked so and woken.
     pub(crate) tasks: Vec<Key>,
     /// Tasks that are to end, and why.
-    pub(crate) cancels: Vec<(Key, Cancellation)>,
+    pub(crate) cancels: Vec<(Identity, Cancellation)>,
     /// Wakers of nodes that were asked.
     pub(crate) wakers: Vec<Waker>,
     /// Wakers that nobody needs any more.
@@ -42,29 +42,42 @@ pub(crate) struct Tree {
     /// The root of what is detached; [`NIL`] until something is.
     pub(super) detached: u32,
     /// The generation of the next node.
-    generation: u32,
+    generation: u64,
     /// Counts linkings.
-    pub(super) linked: u32,
+    pub(super) linked: u64,
     /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
     pub(super) starting: bool,
     /// The nodes that a request restarts; kept for its capacity.
     pub(super) order: Vec<u32>,
+    /// Awaits that have asked what was being cancelled already: they may wait for their own tasks.
+    pub(super) suspects: Vec<NodeKey>,
+    /// Who is to be polled again once the request under way in a task is decided; the tasks by their roots.
+    pub(super) put_off: Vec<(u32, Waker)>,
     pub(crate) effects: Effects,
 }
 
 impl Tree {
-    pub(crate) fn new() -> Self {
+    /// No nodes; `count` is where the counts begin.
+    pub(crate) fn new(count: u64) -> Self {
         Self {
             nodes: Vec::new(),
             free: NIL,
             taken: 0,
             detached: NIL,
-            generation: 0,
-            linked: 0,
+            generation: count,
+            linked: count,
             starting: false,
             order: Vec::new(),
+            suspects: Vec::new(),
+            put_off: Vec::new(),
             effects: Effects::default(),
         }
+    }
+
+    /// As if so many nodes had come and gone.
+    #[cfg(test)]
+    pub(super) fn skip_generations(&mut self, nodes: u64) {
+        self.generation += nodes;
     }
 
     /// How many nodes there are, the roots of tasks included.
@@ -99,7 +112,7 @@ impl Tree {
     /// A place with a node in it that is linked to nothing.
     #[inline]
     fn make(&mut self, kind: Kind, root: u32, task: Key) -> u32 {
-        self.generation = self.generation.wrapping_add(1).max(1);
+        self.generation += 1;
         self.taken += 1;
         let index = if self.free == NIL {
             self.nodes.len() as u32
@@ -109,6 +122,7 @@ impl Tree {
         let node = Node {
             generation: self.generation,
             linked: self.linked,
+            visited: NEVER,
             parent: NIL,
             root: if root == NIL { index } else { root },
             first_child: NIL,
@@ -118,6 +132,7 @@ impl Tree {
             due_next: index,
             polls: 0,
             seen: 0,
+            idle_polls: 0,
             rounds: 0,
             waiting: 0,
             kind,
@@ -131,9 +146,12 @@ impl Tree {
             expired: false,
             kept_on: false,
             missed: false,
+            in_cycle: false,
             deadline: NEVER,
             begun: NEVER,
             task,
+            awaited: Identity::NONE,
+            members: None,
             waker: None,
             own: None,
         };
@@ -163,7 +181,7 @@ impl Tree {
 
     #[inline]
     fn link(&mut self, index: u32, parent: u32) {
-        self.linked = self.linked.wrapping_add(1);
+        self.linked += 1;
         let linked = self.linked;
         let first = self.at(parent).first_child;
         let node = self.at_mut(index);
@@ -228,7 +246,7 @@ impl Tree {
         }
     }
 
-    /// After `index`, and what is below it, in the same walk.
+    /// The node after `index`, and after all below it, in the walk through everything below `top`.
     pub(super) fn next_beside(&self, index: u32, top: u32) -> Option<u32> {
         let mut index = index;
         while index != top {
@@ -241,6 +259,15 @@ impl Tree {
         None
     }
 
+    /// Notes in which turn a node is polled; `true` where it is the first of its tree in this turn.
+    #[inline]
+    pub(super) fn stamp(&mut self, index: u32, turn: u64) -> bool {
+        let node = self.at_mut(index);
+        node.visited = turn;
+        let root = node.root;
+        std::mem::replace(&mut self.at_mut(root).visited, turn) != turn
+    }
+
     /// Frees the place of an unlinked node; what is below it must be gone.
     pub(super) fn release(&mut self, index: u32) {
         self.leave_due(index);
@@ -250,10 +277,39 @@ impl Tree {
         node.generation = 0;
         node.parent = free;
         node.own = None;
+        // Of a weak reference only memory is freed here.
+        node.members = None;
         let waker = node.waker.take();
         self.effects.trash.extend(waker);
         self.free = index;
         self.taken -= 1;
+    }
+
+    /// Has a wait polled again once the request that is under way is decided; `false` where everybody who was asked has
+    /// been polled already.
+    pub(super) fn put_off(&mut self, root: u32, waker: &mut Option<Waker>) -> bool {
+        if !self.is_due(root) {
+            return false;
+        }
+        if let Some(waker) = waker.take() {
+            let known = |place: &(u32, Waker)| place.0 == root && place.1.will_wake(&waker);
+            if self.put_off.iter().any(known) {
+                self.effects.trash.push(waker);
+            } else {
+                self.put_off.push((root, waker));
+            }
+        }
+        true
+    }
+
+    /// Takes out who waits until the request that is under way in a task is decided.
+    pub(super) fn take_put_off(&mut self, root: u32) -> Vec<Waker> {
+        let (of_root, others) = std::mem::take(&mut self.put_off)
+            .into_iter()
+            .partition(|(task, _)| *task == root);
+        self.put_off = others;
+        let of_root: Vec<(u32, Waker)> = of_root;
+        of_root.into_iter().map(|(_, waker)| waker).collect()
     }
 
     /// Puts a node among those that have to act soon.

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -27,8 +28,9 @@ use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
 
 /// What most tasks never have, allocated at first use.
-#[derive(Default)]
 pub(crate) struct Extra {
+    /// Where the task was created, which this takes the place of.
+    location: &'static Location<'static>,
     /// The name given by the task builder.
     pub(crate) name: Option<Rc<str>>,
     /// An awaiter whose waker is not one of ours, or not of a task.
@@ -47,6 +49,81 @@ pub(crate) struct Extra {
     pub(crate) mishap: Option<Box<dyn Any + Send>>,
 }
 
+impl Extra {
+    fn new(location: &'static Location<'static>) -> Self {
+        Self {
+            location,
+            name: None,
+            waiter: None,
+            callbacks: Vec::new(),
+            cancelled: None,
+            context: None,
+            requests: 0,
+            node: None,
+            mishap: None,
+        }
+    }
+}
+
+/// Where a task was created, or its extra, which knows that too: one word for both. It is a pointer to the location, or
+/// one to the extra, owned, with its lowest bit set; either type is aligned, so that the bit is free.
+struct Side(Cell<*const u8>);
+
+const _: () = assert!(align_of::<Extra>() > 1 && align_of::<Location<'_>>() > 1);
+
+impl Side {
+    #[inline]
+    fn new(location: &'static Location<'static>) -> Self {
+        Self(Cell::new(ptr::from_ref(location).cast()))
+    }
+
+    #[inline]
+    fn has_extra(&self) -> bool {
+        self.0.get().addr() & 1 == 1
+    }
+
+    fn location(&self) -> &'static Location<'static> {
+        let place = self.0.get().map_addr(|place| place & !1);
+        if self.has_extra() {
+            // SAFETY: with the bit set the pointer came from `put`, which gave it the extra, and `take` clears the bit
+            // before it gives the extra away: it is alive here, and nobody has a reference to it.
+            return unsafe { (*place.cast::<Extra>()).location };
+        }
+        // SAFETY: without the bit the pointer was made of a `&'static Location`, by `new` or `take`.
+        unsafe { &*place.cast() }
+    }
+
+    /// Takes the extra out; the location stays.
+    fn take(&self) -> Option<Box<Extra>> {
+        if !self.has_extra() {
+            return None;
+        }
+        let place = self.0.get().map_addr(|place| place & !1).cast_mut();
+        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`, and it is forgotten right below,
+        // before anybody else could make a box of it.
+        let extra = unsafe { Box::from_raw(place.cast::<Extra>()) };
+        self.0.set(ptr::from_ref(extra.location).cast());
+        Some(extra)
+    }
+
+    /// Puts an extra in. One that is there is dropped, with nothing borrowed.
+    fn put(&self, extra: Box<Extra>) {
+        let former = self.take();
+        let place = Box::into_raw(extra).cast_const().cast::<u8>();
+        self.0.set(place.map_addr(|place| place | 1));
+        drop(former);
+    }
+}
+
+impl Drop for Side {
+    #[inline]
+    fn drop(&mut self) {
+        if self.has_extra() {
+            drop(self.take());
+        }
+    }
+}
+
 /// The slot of no task: the slab never gets there.
 pub(crate) const NO_TASK: u32 = u32::MAX - 1;
 
@@ -55,17 +132,16 @@ pub(crate) struct Header {
     pub(crate) state: State,
     /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its
     /// waker is foreign.
-    waiter_generation: Cell<u16>,
-    waiter_slot: Cell<u32>,
+    pub(super) waiter_generation: Cell<u16>,
+    pub(super) waiter_slot: Cell<u32>,
     /// The task's own place in the slab.
     pub(crate) slot: Cell<u32>,
     /// The number of this task among all that its loop created; the default name shows it, and the generation is made
     /// of it. Set, like `slot`, when the slab takes the task in.
-    pub(crate) serial: Cell<u32>,
-    /// Where the task was created.
-    pub(crate) location: &'static Location<'static>,
-    /// Absent until somebody needs it; taken out and put back, so that no borrow is ever held.
-    extra: Cell<Option<Box<Extra>>>,
+    pub(crate) serial: Cell<u64>,
+    /// Where the task was created; and the extra, absent until somebody needs it, taken out and put back, so that no borrow
+    /// is ever held.
+    side: Side,
 }
 
 impl Header {
@@ -77,9 +153,13 @@ impl Header {
             waiter_slot: Cell::new(NO_TASK),
             slot: Cell::new(NO_TASK),
             serial: Cell::new(0),
-            location,
-            extra: Cell::new(None),
+            side: Side::new(location),
         }
+    }
+
+    /// Where the task was created.
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.side.location()
     }
 
     /// Notes who is to be woken at the end: the newest awaiter, which is of the same loop.
@@ -119,92 +199,20 @@ impl Header {
 
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
     pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
-        let mut extra = self.extra.take().unwrap_or_default();
+        let extra = self.side.take();
+        let mut extra = extra.unwrap_or_else(|| Box::new(Extra::new(self.location())));
         self.state.note_extra();
         let result = f(&mut extra);
-        self.extra.set(Some(extra));
+        self.side.put(extra);
         result
     }
 
     /// Reads the extra if there is one.
     pub(crate) fn peek_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> Option<R> {
-        let mut extra = self.extra.take()?;
+        let mut extra = self.side.take()?;
         let result = f(&mut extra);
-        self.extra.set(Some(extra));
+        self.side.put(extra);
         Some(result)
-    }
-
-    /// Notes a request, the newest; `false` where the task has ended.
-    #[must_use]
-    pub(crate) fn request_cancel(&self, request: Cancellation) -> bool {
-        if !self.state.request_cancel() {
-            return false;
-        }
-        let replaced = self.with_extra(|extra| {
-            extra.requests = extra.requests.saturating_add(1);
-            extra.cancelled.replace(request)
-        });
-        drop(replaced);
-        true
-    }
-
-    /// The request that is to be delivered; one without words where only the loop's close asked.
-    pub(crate) fn take_request(&self) -> Cancellation {
-        let request = self.peek_extra(|extra| extra.cancelled.take()).flatten();
-        request.unwrap_or_default()
-    }
-
-    /// Takes one request back. The last one, if it was not delivered yet, is forgotten. How many are left comes back.
-    pub(crate) fn take_back_request(&self) -> u32 {
-        let left = self.peek_extra(|extra| {
-            extra.requests = extra.requests.saturating_sub(1);
-            extra.requests
-        });
-        let left = left.unwrap_or(0);
-        if left == 0 && self.state.take_request() {
-            drop(self.peek_extra(|extra| extra.cancelled.take()));
-        }
-        left
-    }
-
-    /// How many requests nobody took back.
-    pub(crate) fn requests(&self) -> u32 {
-        self.peek_extra(|extra| extra.requests).unwrap_or(0)
-    }
-
-    /// The await of this task as a node.
-    pub(crate) fn node(&self) -> NodeKey {
-        if !self.state.is_scoped() {
-            return NodeKey::NONE;
-        }
-        let node = self.peek_extra(|extra| extra.node).flatten();
-        node.unwrap_or(NodeKey::NONE)
-    }
-
-    /// Notes that the await of this task is a node, or that it is none any more.
-    pub(crate) fn set_node(&self, node: NodeKey) {
-        let scoped = node != NodeKey::NONE;
-        if scoped || self.state.is_scoped() {
-            self.state.note_scoped(scoped);
-            self.with_extra(|extra| extra.node = scoped.then_some(node));
-        }
-    }
-
-    /// Whether this task awaits that one, and there is no node which says so.
-    pub(crate) fn is_plainly_awaited_by(&self, task: Key) -> bool {
-        self.state.is_plainly_pending()
-            && !self.state.is_abandoned()
-            && self.waiter_slot.get() == task.slot()
-            && self.waiter_generation.get() == task.generation()
-    }
-
-    /// The name, or `Task-<n>`.
-    pub(crate) fn name(&self) -> String {
-        let name = self.peek_extra(|extra| extra.name.clone()).flatten();
-        name.map_or_else(
-            || format!("Task-{}", self.serial.get()),
-            |name| name.to_string(),
-        )
     }
 }
 
@@ -540,5 +548,28 @@ impl<F, S: Unpin> Held<F, S> {
             unsafe { Pin::new_unchecked(&mut this.future) },
             &mut this.beside,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_four_words_and_keeps_its_place_whatever_its_extra_does() {
+        assert_eq!(size_of::<Header>(), 32);
+        let place = Location::caller();
+        let header = Header::new(place);
+        assert_eq!(header.location(), place);
+        assert!(header.peek_extra(|_| ()).is_none());
+        for name in ["one", "two"] {
+            header.with_extra(|extra| {
+                extra.name = Some(name.into());
+                // Whoever asks meanwhile finds the place, and an extra of its own, which goes.
+                assert_eq!(header.location(), place);
+                header.with_extra(|other| assert!(other.name.is_none()));
+            });
+            assert_eq!((header.name().as_str(), header.location()), (name, place));
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::kernel::context::Context as LoopContext;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
 use crate::kernel::task::waker::key_of;
 
@@ -360,9 +360,9 @@ impl<T: 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// The key, for those who keep lists of tasks.
-    pub(crate) fn key(&self) -> Key {
-        self.cell.home().key_of(self.cell.header())
+    /// Which task it is, for those who keep lists of tasks.
+    pub(crate) fn identity(&self) -> Identity {
+        self.cell.home().identity_of(self.cell.header())
     }
 
     /// Nobody will want to know if the task fails from now on.
@@ -413,7 +413,7 @@ pub(crate) fn never_retrieved(
         panic: Some(panicked),
         exception: None,
         task: Some(header.name()),
-        location: Some(header.location),
+        location: Some(header.location()),
     }
 }
 

@@ -1,8 +1,12 @@
-//! A task's name in one word, which is all that a waker carries.
+//! A task's name in one word, which is all that a waker carries, and its name for everything else.
 //!
 //! `loop id 16 | generation 16 | slot 32`; loop ids end at 2¹⁵ − 1, so the topmost bit is always 0. The generation tells a slot's tenants apart: it comes from a counter of the
 //! loop, taken when a task is inserted, so a key of an earlier tenant does not fit. A key that fits by accident, after
 //! 65,536 insertions, costs one spurious poll, which Rust's contract allows; a live task's own key always fits.
+//!
+//! A key is therefore good enough for a wake, and for a task that is known to be unfinished. Whatever is kept to cancel
+//! a task later, or to find out which one it is, keeps an [`Identity`]: the key and the task's number, which no other
+//! task of the loop ever has.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(
@@ -49,6 +53,23 @@ impl Key {
     pub(crate) fn slot(self) -> u32 {
         self.0 as u32
     }
+}
+
+/// Which task, for ever: what is kept in order to act on a task that may have ended meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    /// Where the task is to be found.
+    pub(crate) key: Key,
+    /// The number of the task among all that its loop has created.
+    pub(crate) serial: u64,
+}
+
+impl Identity {
+    /// No task.
+    pub(crate) const NONE: Self = Self {
+        key: Key::NONE,
+        serial: 0,
+    };
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@
 //! |---|---|---|
 //! | `Header::state` | `state.rs`'s transitions alone | everybody on the thread |
 //! | `Header::waiter_*` | the handle's poll; the turn takes them at the end | – |
-//! | `Header::extra` | handle, turn; taken out and put back | the same |
+//! | `Header::side`, the extra | handle, turn; taken out and put back | the same |
 //! | `TaskCell::stage` | `step`, `kill` under RUNNING; `take` after DONE | the same |
 //! | `Slot::scheduled` | a wake sets it, the turn clears it before the poll | wakes |
 //!
@@ -26,6 +26,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod handle;
+mod header;
 pub(crate) mod key;
 pub(crate) mod reference;
 pub(crate) mod root;

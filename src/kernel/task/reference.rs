@@ -9,10 +9,10 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::task::cell::Run;
-use crate::kernel::task::key::Key;
+use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
 
-/// Tells the tasks of one loop apart, as long as it has created fewer than 2³² of them.
+/// Tells the tasks of a process apart, also those that have ended. Tasks of one loop are in the order of their creation.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -21,7 +21,11 @@ use crate::kernel::task::waker::wake_key;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct TaskId(u64);
+pub struct TaskId {
+    /// The loop, which no other has the number of.
+    epoch: u64,
+    serial: u64,
+}
 
 /// Names a done callback, so that it can be removed again.
 ///
@@ -72,7 +76,10 @@ impl TaskRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(&self) -> TaskId {
-        TaskId(u64::from(self.state.id) << 32 | u64::from(self.task.header().serial.get()))
+        TaskId {
+            epoch: self.state.epoch,
+            serial: self.task.header().serial.get(),
+        }
     }
 
     /// The name that the builder gave, or `Task-<n>`.
@@ -113,7 +120,7 @@ impl TaskRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn location(&self) -> &'static Location<'static> {
-        self.task.header().location
+        self.task.header().location()
     }
 
     /// Whether the task has ended, by a value, a panic or a cancellation.
@@ -240,7 +247,8 @@ impl TaskRef {
 
     /// Requests of scopes around the caller, if the caller is this task.
     fn requests_around(&self) -> u32 {
-        if self.state.current_task.get() == self.key {
+        // The key of a task that has ended may be another's by now.
+        if !self.done() && self.state.current_task.get() == self.key {
             self.state.requests_around()
         } else {
             0
@@ -309,11 +317,22 @@ impl TaskRef {
 }
 
 impl LoopState {
-    /// Asks the task of a key to end, if it has not.
-    pub(crate) fn cancel_task(&self, key: Key, request: &Cancellation) {
-        let Some(task) = self.task(key) else {
-            return;
-        };
+    /// Asks a task to end, if it has not.
+    pub(crate) fn cancel_task(&self, task: Identity, request: &Cancellation) {
+        if let Some(found) = self.find_task(task) {
+            self.cancel_found(&*found, task.key, request);
+        }
+    }
+
+    /// Asks the task that is running to end.
+    pub(crate) fn cancel_current(&self, request: &Cancellation) {
+        let key = self.current_task.get();
+        if let Some(task) = self.task(key) {
+            self.cancel_found(&*task, key, request);
+        }
+    }
+
+    fn cancel_found(&self, task: &dyn Run, key: Key, request: &Cancellation) {
         if task.header().request_cancel(request.clone()) {
             self.schedule(key);
         }
@@ -349,6 +368,6 @@ pub(crate) fn fmt_task(
     f.debug_struct("Task")
         .field("name", &header.name())
         .field("state", &format_args!("{state}"))
-        .field("created_at", &format_args!("{}", header.location))
+        .field("created_at", &format_args!("{}", header.location()))
         .finish()
 }

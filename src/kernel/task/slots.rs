@@ -38,8 +38,50 @@ struct Slot {
     link: u32,
     /// From the loop's counter, at insertion; the task's keys carry the same.
     generation: u16,
-    /// Whether the ready queue holds this task's key: it never holds it twice.
-    scheduled: bool,
+    /// [`SCHEDULED`], [`AWAITED_NOW`] and [`AWAITED_BEFORE`].
+    flags: u8,
+}
+
+/// The ready queue holds this task's key: it never holds it twice.
+const SCHEDULED: u8 = 1 << 7;
+
+/// In the newest poll of the task, its await that `link` names was polled, or a node of its tree.
+const AWAITED_NOW: u8 = 1;
+
+/// The same of the poll before. A poll begins with one shift, which makes the one of the other and clears the rest.
+const AWAITED_BEFORE: u8 = AWAITED_NOW << POLL_SHIFT;
+
+/// Neither of the two may arrive at the place of `SCHEDULED`, and the second one has to leave with the next shift but one.
+const POLL_SHIFT: u8 = 3;
+
+/// In which of a task's last two polls what hangs on it was polled too: an await that was not is one that the task has
+/// set aside, as `select!` does, and no request waits for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Recency(u8);
+
+impl Recency {
+    /// In no poll.
+    pub(crate) const NEVER: Self = Self(0);
+
+    /// In the poll that is under way, or in the newest where none is.
+    pub(crate) fn is_now(self) -> bool {
+        self.0 & AWAITED_NOW != 0
+    }
+
+    /// In the poll before.
+    pub(crate) fn is_before(self) -> bool {
+        self.0 & AWAITED_BEFORE != 0
+    }
+
+    /// What it is once another poll has begun.
+    pub(crate) fn next_poll(self) -> Self {
+        Self(self.0 << POLL_SHIFT)
+    }
+
+    /// What it is once the await was polled.
+    pub(crate) fn visited(self) -> Self {
+        Self(self.0 | AWAITED_NOW)
+    }
 }
 
 /// A [`Branch`] in one word.
@@ -77,19 +119,20 @@ pub(crate) struct Slots {
     /// How many slots are taken.
     taken: usize,
     /// How many tasks there have been.
-    serial: u32,
+    serial: u64,
     /// What is added to a serial number to make a generation. Taken from the loop's epoch, so that the keys of a loop
     /// and those of its predecessor with the same id do not collide by system.
     offset: u16,
 }
 
 impl Slots {
-    pub(crate) fn new(offset: u16) -> Self {
+    /// No tasks; `serial` is the number of the one before the first.
+    pub(crate) fn new(offset: u16, serial: u64) -> Self {
         Self {
             slots: Vec::new(),
             free: NO_SLOT,
             taken: 0,
-            serial: 0,
+            serial,
             offset,
         }
     }
@@ -101,14 +144,14 @@ impl Slots {
 
     /// The number of the next task, counting from 1.
     #[inline]
-    pub(crate) fn next_serial(&mut self) -> u32 {
-        self.serial = self.serial.wrapping_add(1);
+    pub(crate) fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
         self.serial
     }
 
     /// The generation that goes with a serial number.
     #[inline]
-    pub(crate) fn generation(&self, serial: u32) -> u16 {
+    pub(crate) fn generation(&self, serial: u64) -> u16 {
         (serial as u16).wrapping_add(self.offset)
     }
 
@@ -124,7 +167,7 @@ impl Slots {
                 found.task = Some(task);
                 found.link = NO_SLOT;
                 found.generation = generation;
-                found.scheduled = true;
+                found.flags = SCHEDULED;
                 slot
             }
             None => self.grow(task, generation),
@@ -143,7 +186,7 @@ impl Slots {
             task: Some(task),
             link: NO_SLOT,
             generation,
-            scheduled: true,
+            flags: SCHEDULED,
         });
         slot
     }
@@ -152,8 +195,8 @@ impl Slots {
     #[inline]
     pub(crate) fn schedule(&mut self, key: Key) -> bool {
         match self.slots.get_mut(key.slot() as usize) {
-            Some(found) if found.generation == key.generation() && !found.scheduled => {
-                found.scheduled = true;
+            Some(found) if found.generation == key.generation() && found.flags & SCHEDULED == 0 => {
+                found.flags |= SCHEDULED;
                 true
             }
             _ => false,
@@ -168,7 +211,7 @@ impl Slots {
             return None;
         }
         let task = found.task.clone()?;
-        found.scheduled = false;
+        found.flags <<= POLL_SHIFT;
         Some(task)
     }
 
@@ -193,7 +236,7 @@ impl Slots {
         }
         let task = found.task.take()?;
         let link = Link(found.link);
-        found.scheduled = true;
+        found.flags = SCHEDULED;
         found.link = self.free;
         self.free = key.slot();
         self.taken -= 1;
@@ -208,7 +251,9 @@ impl Slots {
     /// Whether the ready queue holds the key.
     pub(crate) fn is_scheduled(&self, key: Key) -> bool {
         let found = self.slots.get(key.slot() as usize);
-        found.is_some_and(|found| found.generation == key.generation() && found.scheduled)
+        found.is_some_and(|found| {
+            found.generation == key.generation() && found.flags & SCHEDULED != 0
+        })
     }
 
     /// What hangs on a task; nothing on one that is gone.
@@ -232,6 +277,9 @@ impl Slots {
                 Branch::Awaits(slot) => slot,
                 Branch::Tree(root) => root | TREE,
             };
+            if let Branch::Awaits(_) = branch {
+                found.flags |= AWAITED_NOW;
+            }
         }
     }
 
@@ -244,7 +292,26 @@ impl Slots {
         if found.link == NO_SLOT {
             found.link = awaited;
         }
-        found.link == awaited
+        if found.link != awaited {
+            return false;
+        }
+        found.flags |= AWAITED_NOW;
+        true
+    }
+
+    /// Notes that a node of the task's tree is polled.
+    pub(crate) fn note_visit(&mut self, key: Key) {
+        let found = self.slots.get_mut(key.slot() as usize);
+        if let Some(found) = found.filter(|found| found.generation == key.generation()) {
+            found.flags |= AWAITED_NOW;
+        }
+    }
+
+    /// In which of a task's polls what hangs on it was polled too.
+    pub(crate) fn recency(&self, key: Key) -> Recency {
+        let found = self.slots.get(key.slot() as usize);
+        let found = found.filter(|found| found.generation == key.generation());
+        Recency(found.map_or(0, |found| found.flags))
     }
 
     /// All tasks with their keys, in creation order.

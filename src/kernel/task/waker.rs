@@ -118,6 +118,12 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&LoopState) -> R) -> Option<R> {
     Some(f(unsafe { &*current }))
 }
 
+/// [`LoopState::puts_off`] of the current loop, if there is one.
+#[inline]
+pub(crate) fn puts_off(waker: &Waker) -> bool {
+    with_current(|state| state.puts_off(waker)) == Some(true)
+}
+
 /// The current loop, counted.
 #[inline]
 pub(crate) fn current() -> Option<Rc<LoopState>> {

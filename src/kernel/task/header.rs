@@ -1,0 +1,81 @@
+//! What a task's header says of requests to end it, of who awaits it, and of its name: all that may lie in its extra.
+
+use crate::error::Cancellation;
+use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::task::cell::Header;
+use crate::kernel::task::key::Key;
+
+impl Header {
+    /// Notes a request, the newest; `false` where the task has ended.
+    #[must_use]
+    pub(crate) fn request_cancel(&self, request: Cancellation) -> bool {
+        if !self.state.request_cancel() {
+            return false;
+        }
+        let replaced = self.with_extra(|extra| {
+            extra.requests = extra.requests.saturating_add(1);
+            extra.cancelled.replace(request)
+        });
+        drop(replaced);
+        true
+    }
+
+    /// The request that is to be delivered; one without words where only the loop's close asked.
+    pub(crate) fn take_request(&self) -> Cancellation {
+        let request = self.peek_extra(|extra| extra.cancelled.take()).flatten();
+        request.unwrap_or_default()
+    }
+
+    /// Takes one request back. The last one, if it was not delivered yet, is forgotten. How many are left comes back.
+    pub(crate) fn take_back_request(&self) -> u32 {
+        let left = self.peek_extra(|extra| {
+            extra.requests = extra.requests.saturating_sub(1);
+            extra.requests
+        });
+        let left = left.unwrap_or(0);
+        if left == 0 && self.state.take_request() {
+            drop(self.peek_extra(|extra| extra.cancelled.take()));
+        }
+        left
+    }
+
+    /// How many requests nobody took back.
+    pub(crate) fn requests(&self) -> u32 {
+        self.peek_extra(|extra| extra.requests).unwrap_or(0)
+    }
+
+    /// The await of this task as a node.
+    pub(crate) fn node(&self) -> NodeKey {
+        if !self.state.is_scoped() {
+            return NodeKey::NONE;
+        }
+        let node = self.peek_extra(|extra| extra.node).flatten();
+        node.unwrap_or(NodeKey::NONE)
+    }
+
+    /// Notes that the await of this task is a node, or that it is none any more.
+    pub(crate) fn set_node(&self, node: NodeKey) {
+        let scoped = node != NodeKey::NONE;
+        if scoped || self.state.is_scoped() {
+            self.state.note_scoped(scoped);
+            self.with_extra(|extra| extra.node = scoped.then_some(node));
+        }
+    }
+
+    /// Whether this task awaits that one, and there is no node which says so.
+    pub(crate) fn is_plainly_awaited_by(&self, task: Key) -> bool {
+        self.state.is_plainly_pending()
+            && !self.state.is_abandoned()
+            && self.waiter_slot.get() == task.slot()
+            && self.waiter_generation.get() == task.generation()
+    }
+
+    /// The name, or `Task-<n>`.
+    pub(crate) fn name(&self) -> String {
+        let name = self.peek_extra(|extra| extra.name.clone()).flatten();
+        name.map_or_else(
+            || format!("Task-{}", self.serial.get()),
+            |name| name.to_string(),
+        )
+    }
+}
