@@ -363,7 +363,7 @@ fn a_lent_main_that_is_dropped_in_its_clean_up_leaves_nothing() {
 
 // Handed from one task to another.
 
-/// Polls a future once in a task of its own, which ends or waits for ever afterwards, and gives it to whoever asks.
+/// Polls a future once in a task of its own, which ends or waits for ever afterwards, and gives it back.
 async fn handed_on<F: Future + 'static>(future: F, first_ends: bool) -> Pin<Box<F>> {
     let slot = Rc::new(Cell::new(None));
     let place = Rc::clone(&slot);
