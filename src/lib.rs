@@ -148,6 +148,7 @@
 //!   signal/interrupts        Ctrl-C for what runs a program
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream_kind          in what TCP and Unix streams differ
+//!   net/nonblocking          what keeps a call from blocking
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
@@ -166,6 +167,7 @@
 //!   net/sock                 sock_recv and its kin
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/address        the name of one end of a connection
+//!   transport/shared_mode    a mode that others share
 //!   transport/pipe_end       one end of a pipe
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet

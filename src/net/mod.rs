@@ -13,6 +13,7 @@ mod halves;
 mod happy_eyeballs;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
+pub(crate) mod nonblocking;
 mod resolver;
 #[cfg(unix)]
 pub(crate) mod sendfile;

@@ -12,8 +12,10 @@ use socket2::{SockAddr, Socket};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
-use crate::net::stream_kind::NO_SIGNAL;
+use crate::net::nonblocking::expect_client;
+use crate::net::stream_kind::SEND_FLAGS;
 use crate::net::tcp::connected;
+use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
 use crate::time::sleep;
 
@@ -165,7 +167,7 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match socket.send_with_flags(rest, NO_SIGNAL) {
+                match socket.send_with_flags(rest, SEND_FLAGS) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => rest = &rest[count..],
                     Err(error) => return Err(error),
@@ -206,7 +208,7 @@ impl LoopHandle {
         address: &SockAddr,
     ) -> io::Result<usize> {
         self.check(socket)?;
-        let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
+        let send = || socket.send_to_with_flags(bytes, address, SEND_FLAGS);
         self.fd_operation(socket.as_raw_fd(), Direction::Write, send)
             .await
     }
@@ -233,6 +235,8 @@ impl LoopHandle {
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
         self.check(socket)?;
+        // The call has no flag against blocking.
+        set_nonblocking(socket.as_fd())?;
         loop {
             match socket.connect(address) {
                 Ok(()) => return Ok(()),
@@ -276,6 +280,7 @@ impl LoopHandle {
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket)?;
         let accept = || {
+            expect_client(socket.as_fd())?;
             let (client, address) = socket.accept()?;
             client.set_nonblocking(true)?;
             Ok((client, address))

@@ -21,6 +21,8 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
 use crate::net::listener::{is_about_the_client, is_exhaustion};
+#[cfg(unix)]
+use crate::net::nonblocking::expect_client;
 use crate::sys::epoll::Numbered;
 use crate::transport::address::Address;
 use crate::transport::socket::StreamSocket;
@@ -38,6 +40,8 @@ pub(crate) trait Listener: Source + Numbered + 'static {
 
 impl Listener for mio::net::TcpListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
+        #[cfg(unix)]
+        expect_client(std::os::fd::AsFd::as_fd(self))?;
         let (socket, address) = self.accept()?;
         Ok((StreamSocket::Tcp(socket), Some(address.into())))
     }
@@ -46,6 +50,7 @@ impl Listener for mio::net::TcpListener {
 #[cfg(unix)]
 impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
+        expect_client(std::os::fd::AsFd::as_fd(self))?;
         let (socket, _) = self.accept()?;
         let socket = StreamSocket::Unix(socket);
         let peer = Address::of(socket.peer());

@@ -65,6 +65,8 @@ mod scopes_moved;
 mod scopes_states;
 mod sendfile;
 mod servers;
+mod shared_modes;
+mod shared_modes_sockets;
 mod shield;
 mod smoke;
 mod sock_ops;
