@@ -102,21 +102,34 @@ fn on_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
     }));
 }
 
+/// Blocks until a child has exited, and leaves it to be reaped.
+fn wait_for_exit(pid: u32) {
+    let how = libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: the pointer is to room for one siginfo, which the call may write; the rest are numbers.
+    let result = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid, &mut info, how)
+    };
+    assert_eq!(result, 0);
+}
+
 #[test]
 fn sigpipe_may_become_deadly_after_a_spawn() {
     on_a_loop(async || {
         let mut child = Command::new("true").stdin(PIPE).await.unwrap();
-        child.wait().await.unwrap();
         let stdin = child.stdin.take().unwrap();
         let (reading, writing) = pipe();
         let connected = open_write_pipe(writing).await.unwrap();
         drop(reading);
+        // Without a turn of the loop, which would notice that nobody reads.
+        wait_for_exit(child.id());
         let _deadly = Deadly::new();
         for writer in [stdin, connected] {
             writer.write(b"x");
             let error = writer.drain().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
         }
+        child.wait().await.unwrap();
     });
 }
 

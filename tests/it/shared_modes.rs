@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream as StdUnix;
+use std::sync::mpsc;
 
 use callsoon::stream::{StreamReader, StreamWriter, open_read_pipe, open_write_pipe};
 use callsoon::{AsyncFd, EventLoop, get_running_loop, to_thread, yield_now};
@@ -120,13 +121,22 @@ fn the_end_of_one_of_two_who_share_a_terminal_leaves_the_other_its_mode() {
 fn two_loops_share_the_mode_of_a_terminal_as_well() {
     settling(|_, _| async {
         let (master, _slave) = terminal();
-        let reader = open_read_pipe(master.try_clone().unwrap()).await.unwrap();
         let shared = master.try_clone().unwrap();
-        let other_loop = move || {
-            let write = async { open_write_pipe(shared).await.unwrap().write(b"typed\n") };
+        let (opened, is_open) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let other_loop = std::thread::spawn(move || {
+            let write = async {
+                let writer = open_write_pipe(shared).await.unwrap();
+                opened.send(()).unwrap();
+                ended.recv().unwrap();
+                writer.write(b"typed\n");
+            };
             callsoon::run(write).unwrap();
-        };
-        to_thread(other_loop).await.unwrap();
+        });
+        to_thread(move || is_open.recv()).await.unwrap().unwrap();
+        let reader = open_read_pipe(master.try_clone().unwrap()).await.unwrap();
+        end.send(()).unwrap();
+        to_thread(|| other_loop.join()).await.unwrap().unwrap();
         assert!(!is_blocking(&master));
         drop(reader);
         until_only(0).await;
