@@ -191,7 +191,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` as soon as a read is worth trying, and again until it does not say `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
     ///
     /// # Cancellation
     /// Dropped before it is done, `op` has not succeeded.
@@ -213,7 +213,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` as soon as a write is worth trying, and again until it does not say `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
     ///
     /// # Cancellation
     /// Dropped before it is done, `op` has not succeeded.
@@ -285,7 +285,7 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     /// Tries an operation; where it says `WouldBlock`, the next wait waits for a new event.
     ///
     /// # Errors
-    /// What `op` gives.
+    /// What `op` gives, or that the mode cannot be set.
     ///
     /// ```
     /// # use std::io::Read;

@@ -28,7 +28,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in
-    /// blocking mode, which would hold up the loop.
+    /// blocking mode, as in asyncio. Otherwise such a socket does not hold up the loop either.
     ///
     /// # Cancellation
     /// Dropped before it is done it has received nothing, and the socket is watched no longer.
@@ -216,8 +216,8 @@ impl LoopHandle {
     /// Connects to `address`. Names are resolved by [`getaddrinfo`](Self::getaddrinfo) before.
     ///
     /// # Errors
-    /// What the system says of the attempt; in debug mode `InvalidInput` for a socket in blocking mode. After a failure
-    /// the socket is best closed.
+    /// What the system says of the attempt; in debug mode `InvalidInput` for a socket in blocking mode, which is otherwise
+    /// switched to non-blocking mode. After a failure the socket is best closed.
     ///
     /// # Cancellation
     /// Dropped before it is done the attempt goes on, but nobody watches it; close the socket.
@@ -258,7 +258,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// What the system says, also of clients that are gone and of descriptors that have run out; in debug mode
-    /// `InvalidInput` for a socket in blocking mode.
+    /// `InvalidInput` for a socket in blocking mode. Otherwise such a socket is switched to non-blocking mode.
     ///
     /// # Cancellation
     /// Dropped before it is done it has accepted nobody, and the socket is watched no longer.
@@ -289,7 +289,7 @@ impl LoopHandle {
             .await
     }
 
-    /// In debug mode, whether the socket would hold up the loop.
+    /// In debug mode, whether the socket is in the mode in which asyncio wants it.
     pub(super) fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
             return Err(io::Error::new(

@@ -2,7 +2,7 @@
 //!
 //! No call on it blocks, and others who share it notice nothing if it can be helped: standard input is shared with the shell
 //! that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives a description of our own.
-//! What cannot be opened again has one of the other mechanisms of [`net/nonblocking.rs`](crate::net::nonblocking).
+//! What cannot be opened again has one of the other mechanisms of `net/nonblocking.rs`.
 //!
 //! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is refused,
 //! since reading it blocks the loop for as long as a disk takes.

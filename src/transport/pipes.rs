@@ -24,8 +24,12 @@ use crate::transport::socket::StreamSocket;
 impl LoopHandle {
     /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.
     ///
-    /// It is switched to non-blocking mode, and back when the transport is over. After its end comes `eof_received`, then
-    /// `connection_lost`. Writing to such a transport panics.
+    /// After its end comes `eof_received`, then `connection_lost`. Writing to such a transport panics.
+    ///
+    /// Others who share the descriptor need not know: on Linux a pipe, a FIFO and a terminal are opened again for the
+    /// transport, and the mode of the shared one stays as it is; so does a socket's. The controlling side of a pseudo-terminal,
+    /// a device, and what cannot be opened again are switched to non-blocking mode, and back when the last transport in this
+    /// process that shares them is over. asyncio switches everything, and never back.
     ///
     /// # Errors
     /// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
