@@ -2,6 +2,9 @@
 //!
 //! The crate knows when such a descriptor is ready and nothing else: reading and writing are the user's. Readiness goes by
 //! edge, as for sockets, so it is believed until an operation says `WouldBlock`; the guard and `read_with` see to that.
+//!
+//! The mode belongs to all who share the open file description, and any of them may switch it back. So it is checked right
+//! before each operation: `net/nonblocking.rs` compares this with what other kinds of descriptors have.
 
 use std::fmt;
 use std::io;
@@ -34,7 +37,8 @@ impl<T: AsFd> Pollable for Watched<T> {
 
 /// An object with a descriptor that the loop watches: inotify, a tty, a serial line, a socket of another library.
 ///
-/// It owns the object and gives it back by [`into_inner`](Self::into_inner). The object is switched to non-blocking mode.
+/// It owns the object and gives it back by [`into_inner`](Self::into_inner). The object is switched to non-blocking mode, and
+/// again before an operation where somebody else who shares it has switched it back.
 /// For callbacks instead of waits there is [`LoopHandle::add_reader`](crate::LoopHandle::add_reader).
 ///
 /// ```
@@ -187,7 +191,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` as soon as a read is worth trying, and again until it does not say `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
     ///
     /// # Cancellation
     /// Dropped before it is done, `op` has not succeeded.
@@ -209,7 +213,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` as soon as a write is worth trying, and again until it does not say `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; or that the loop is closed.
+    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
     ///
     /// # Cancellation
     /// Dropped before it is done, `op` has not succeeded.
@@ -234,7 +238,10 @@ impl<T: AsFd> AsyncFd<T> {
     ) -> io::Result<R> {
         // Behind a reference the closure may be moved, whatever it holds.
         let op: &mut dyn FnMut(&T) -> io::Result<R> = &mut op;
-        let op = |watched: &Watched<T>| op(&watched.0);
+        let op = |watched: &Watched<T>| {
+            set_nonblocking(watched.0.as_fd())?;
+            op(&watched.0)
+        };
         self.io.operate(direction, op, |_| false).await
     }
 }
@@ -278,7 +285,7 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     /// Tries an operation; where it says `WouldBlock`, the next wait waits for a new event.
     ///
     /// # Errors
-    /// What `op` gives.
+    /// What `op` gives, or that the mode cannot be set.
     ///
     /// ```
     /// # use std::io::Read;
@@ -292,7 +299,9 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn try_io<R>(&mut self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
-        let result = op(self.fd.get_ref());
+        let object = self.fd.get_ref();
+        set_nonblocking(object.as_fd())?;
+        let result = op(object);
         if let Err(error) = &result {
             if error.kind() == io::ErrorKind::WouldBlock {
                 self.clear_ready();

@@ -156,6 +156,7 @@
 //!   signal/interrupts        Ctrl-C for what runs a program
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream_kind          in what TCP and Unix streams differ
+//!   net/nonblocking          what keeps a call from blocking
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/accept_error         what an error of accept is about
 //!   net/listener             SocketListener: what their listeners share
@@ -176,6 +177,7 @@
 //!   net/sock                 sock_recv and its kin
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/address        the name of one end of a connection
+//!   transport/shared_mode    a mode that others share
 //!   transport/pipe_end       one end of a pipe
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet

@@ -8,7 +8,7 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
@@ -62,6 +62,62 @@ fn a_child_s_pipes_are_streams_with_all_their_methods() {
         assert!(stdin.peername().is_none() && stdin.sockname().is_none());
         assert!(cat.wait().await.unwrap().success());
     });
+}
+
+/// Writes 128 KiB as packets of 4 KiB, and each read ends with a packet.
+fn packets() -> Command {
+    let arguments = [
+        "if=/dev/zero",
+        "oflag=direct",
+        "bs=131072",
+        "count=1",
+        "status=none",
+    ];
+    Command::new("dd").args(arguments)
+}
+
+#[test]
+fn a_child_that_writes_packets_is_heard_to_the_end() {
+    on_a_loop(async || {
+        let mut dd = packets().stdout(PIPE).await.unwrap();
+        let output = dd.communicate(None).await.unwrap();
+        assert!(output.status.success());
+        assert_eq!(output.stdout, vec![0; 131_072]);
+        let mut dd = packets().stdout(PIPE).await.unwrap();
+        let stdout = dd.stdout.as_mut().unwrap();
+        assert_eq!(stdout.readexactly(131_072).await.unwrap(), vec![0; 131_072]);
+        assert_eq!(stdout.read_to_end().await.unwrap(), b"");
+        assert!(dd.wait().await.unwrap().success());
+        let heard = Rc::new(Heard::default());
+        let factory = {
+            let heard = Rc::clone(&heard);
+            move || Listener(heard)
+        };
+        let starting = get_running_loop().subprocess_exec(factory, packets());
+        starting.await.unwrap();
+        until(|| heard.exited.get()).await;
+        assert_eq!(heard.bytes.get(), 131_072);
+    });
+}
+
+/// How much has come of a child's output, and whether it is over.
+#[derive(Default)]
+struct Heard {
+    bytes: Cell<usize>,
+    exited: Cell<bool>,
+}
+
+struct Listener(Rc<Heard>);
+
+impl SubprocessProtocol for Listener {
+    fn pipe_data_received(&self, _: &SubprocessTransport, fd: i32, data: &[u8]) {
+        assert_eq!(fd, 1);
+        self.0.bytes.set(self.0.bytes.get() + data.len());
+    }
+
+    fn connection_lost(&self, _: &SubprocessTransport, _: Option<io::Error>) {
+        self.0.exited.set(true);
+    }
 }
 
 #[test]

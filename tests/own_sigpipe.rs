@@ -8,15 +8,20 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::{ErrorKind, IoSlice, Read as _};
 use std::net::Shutdown;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::sync::Mutex;
 
 use callsoon::net::{UnixDatagram, UnixStream};
+use callsoon::process::{Command, PIPE};
+use callsoon::stream::open_write_pipe;
 use callsoon::{EventLoop, get_running_loop, yield_now};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
-use support::{Recorder, Trace, audited, complete, reset, stream_and_peer, until, watched};
+use support::{
+    Recorder, Scratch, Trace, audited, complete, reset, stream_and_peer, until, watched,
+};
 
 /// A transport whose peer, over a Unix socket, is gone before the first write.
 async fn transport_to_nobody(vectored: bool) {
@@ -67,12 +72,95 @@ async fn pipe_to_nobody(vectored: bool) {
     trace.expect(["made", "lost: BrokenPipe"]);
 }
 
+/// SIGPIPE's disposition is the whole process's, so one test at a time has it.
+static DISPOSITION: Mutex<()> = Mutex::new(());
+
+/// While it lives SIGPIPE ends the process.
+struct Deadly;
+
+impl Deadly {
+    fn new() -> Self {
+        // SAFETY: restores what every process starts with; the caller has the disposition to itself.
+        let former = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        assert_eq!(former, libc::SIG_IGN, "Rust programs start so");
+        Self
+    }
+}
+
+impl Drop for Deadly {
+    fn drop(&mut self) {
+        // SAFETY: as above, back to what the harness expects.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    }
+}
+
+fn on_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
+    audited(watched(move || {
+        let _alone = DISPOSITION.lock().unwrap();
+        let event_loop = EventLoop::new().unwrap();
+        complete(&event_loop, test());
+    }));
+}
+
+/// Blocks until a child has exited, and leaves it to be reaped.
+fn wait_for_exit(pid: u32) {
+    let how = libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: the pointer is to room for one siginfo, which the call may write; the rest are numbers.
+    let result = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(libc::P_PID, pid, &mut info, how)
+    };
+    assert_eq!(result, 0);
+}
+
+#[test]
+fn sigpipe_may_become_deadly_after_a_spawn() {
+    on_a_loop(async || {
+        let mut child = Command::new("true").stdin(PIPE).await.unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let (reading, writing) = pipe();
+        let connected = open_write_pipe(writing).await.unwrap();
+        drop(reading);
+        // Without a turn of the loop, which would notice that nobody reads.
+        wait_for_exit(child.id());
+        let _deadly = Deadly::new();
+        for writer in [stdin, connected] {
+            writer.write(b"x");
+            let error = writer.drain().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        }
+        child.wait().await.unwrap();
+    });
+}
+
+#[test]
+fn a_socket_that_is_closed_in_the_midst_of_a_sendfile_does_not_end_the_process() {
+    on_a_loop(async || {
+        let _deadly = Deadly::new();
+        let scratch = Scratch::new(&vec![7; 1 << 20]);
+        for round in 0..300 {
+            let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+            let room = SockRef::from(&near);
+            room.set_send_buffer_size(4 << 20).unwrap();
+            let near = UnixStream::from_std(near).unwrap();
+            let reading =
+                std::thread::spawn(move || far.read_exact(&mut vec![0; 4096 * (round % 64 + 1)]));
+            loop {
+                match near.sendfile(&scratch.file, 0, None).await {
+                    Ok(_) => {}
+                    Err(error) => break assert_eq!(error.kind(), ErrorKind::BrokenPipe),
+                }
+            }
+            reading.join().unwrap().unwrap();
+        }
+    });
+}
+
 #[test]
 fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_process() {
     audited(watched(|| {
-        // SAFETY: restores what every process starts with; no other test lives in this process.
-        let former = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        assert_eq!(former, libc::SIG_IGN, "Rust programs start so");
+        let _alone = DISPOSITION.lock().unwrap();
+        let _deadly = Deadly::new();
         let event_loop = EventLoop::new().unwrap();
         complete(&event_loop, async {
             let broken = |error: std::io::Error| {
@@ -134,7 +222,5 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             near.shutdown(Shutdown::Write).unwrap();
             broken(near.send(b"x").await.unwrap_err());
         });
-        // SAFETY: as above, back to what the harness expects.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     }));
 }

@@ -14,11 +14,11 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use callsoon::get_running_loop;
 use callsoon::stream::{open_read_pipe, open_write_pipe};
 use callsoon::transport::{Protocol, Transport, stdin, stdout};
+use callsoon::{get_running_loop, yield_now};
 
-use support::watched;
+use support::{is_blocking, terminal, watched};
 
 /// Set in the child: what it is to do.
 const ROLE: &str = "CALLSOON_STDIO_ROLE";
@@ -26,10 +26,16 @@ const ROLE: &str = "CALLSOON_STDIO_ROLE";
 /// What stands before the child's own words: the test harness has spoken already.
 const MARK: &str = "~ ";
 
-fn child(test: &str, role: &str) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+fn command(test: &str, role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env(ROLE, role)
+        .env(ROLE, role);
+    command
+}
+
+fn child(test: &str, role: &str) -> Child {
+    command(test, role)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -78,6 +84,53 @@ fn lines_come_in_by_stdin_and_go_out_by_stdout_until_the_input_ends() {
         drop(input);
         assert_eq!(next_line(&mut lines), format!("LAST{MARK}over"));
         assert!(child.wait().unwrap().success());
+    })();
+}
+
+/// Reads and writes at one terminal, and goes on reading when it has stopped writing.
+async fn answer_at_the_terminal() {
+    let mut reader = open_read_pipe(stdin().unwrap()).await.unwrap();
+    let writer = open_write_pipe(stdout().unwrap()).await.unwrap();
+    assert_eq!(reader.readline().await.unwrap(), b"one\n");
+    writer.write(format!("{MARK}ONE\n").as_bytes());
+    writer.drain().await.unwrap();
+    drop(writer);
+    support::until(|| get_running_loop().metrics().sources == 1).await;
+    println!("{MARK}quiet");
+    assert_eq!(reader.readline().await.unwrap(), b"two\n");
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    // A loop that blocks in a read does not come here.
+    println!("{MARK}alive");
+    assert_eq!(reader.readline().await.unwrap(), b"three\n");
+}
+
+#[test]
+fn a_program_whose_input_and_output_are_one_terminal_reads_on_when_it_has_stopped_writing() {
+    let test =
+        "a_program_whose_input_and_output_are_one_terminal_reads_on_when_it_has_stopped_writing";
+    if role().is_some() {
+        return callsoon::run(answer_at_the_terminal()).unwrap();
+    }
+    watched(move || {
+        let (mut master, slave) = terminal();
+        let mut child = command(test, "answer_at_the_terminal")
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(master.try_clone().unwrap()).lines();
+        for (said, heard) in [("one\n", &["ONE", "quiet"][..]), ("two\n", &["alive"])] {
+            master.write_all(said.as_bytes()).unwrap();
+            for line in heard {
+                assert_eq!(next_line(&mut lines).trim_end(), *line);
+                assert!(is_blocking(&slave), "the shell's as well");
+            }
+        }
+        master.write_all(b"three\n").unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(is_blocking(&slave));
     })();
 }
 

@@ -15,6 +15,7 @@ mod happy_eyeballs;
 mod hosts_file;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
+pub(crate) mod nonblocking;
 mod resolver;
 #[cfg(unix)]
 pub(crate) mod sendfile;

@@ -13,7 +13,8 @@ use socket2::{SockRef, Socket, Type};
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{NO_SIGNAL, StreamKind};
+use crate::net::stream_kind::{SEND_FLAGS, StreamKind};
+use crate::sys::fd::is_blocking;
 use crate::sys::sendfile::{is_impossible, sendfile};
 
 /// The most that one call sends: a megabyte takes a fraction of a millisecond, then others may run.
@@ -30,7 +31,7 @@ pub(crate) struct Transfer<'a> {
     /// How many bytes are still to be sent at most.
     left: u64,
     pub(crate) sent: u64,
-    /// The system has refused the direct way.
+    /// The system has refused the direct way, or it might block.
     by_reads: bool,
     /// What was read and not sent yet, of the bytes from `offset` on; only without the direct way.
     block: Vec<u8>,
@@ -62,6 +63,8 @@ impl<'a> Transfer<'a> {
         if self.left == 0 {
             return Ok(0);
         }
+        // The call has no flag against blocking, and the mode may be somebody else's as well.
+        self.by_reads |= is_blocking(socket)?;
         let count = if self.by_reads {
             self.step_by_reads(socket)?
         } else {
@@ -95,7 +98,7 @@ impl<'a> Transfer<'a> {
                 return Ok(0);
             }
         }
-        let count = SockRef::from(&socket).send_with_flags(&self.block, NO_SIGNAL)?;
+        let count = SockRef::from(&socket).send_with_flags(&self.block, SEND_FLAGS)?;
         self.block.drain(..count);
         Ok(count)
     }

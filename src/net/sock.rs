@@ -13,8 +13,10 @@ use socket2::{SockAddr, Socket};
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
 use crate::net::datagram::{SendRetry, unless_blocked};
-use crate::net::stream_kind::NO_SIGNAL;
+use crate::net::nonblocking::expect_client;
+use crate::net::stream_kind::SEND_FLAGS;
 use crate::net::tcp::connected;
+use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
 use crate::time::sleep;
 
@@ -27,7 +29,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in
-    /// blocking mode, which would hold up the loop.
+    /// blocking mode, as in asyncio. Otherwise such a socket does not hold up the loop either.
     ///
     /// # Cancellation
     /// Dropped before it is done it has received nothing, and the socket is watched no longer.
@@ -166,7 +168,7 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match socket.send_with_flags(rest, NO_SIGNAL) {
+                match socket.send_with_flags(rest, SEND_FLAGS) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => rest = &rest[count..],
                     Err(error) => return Err(error),
@@ -210,13 +212,13 @@ impl LoopHandle {
         self.check(socket)?;
         let number = socket.as_raw_fd();
         if !address.is_unix() {
-            let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
+            let send = || socket.send_to_with_flags(bytes, address, SEND_FLAGS);
             return self.fd_operation(number, Direction::Write, send).await;
         }
         let address = socket::sendable(address)?;
         let mut retry = SendRetry::new();
         loop {
-            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, NO_SIGNAL));
+            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, SEND_FLAGS));
             match self.fd_operation(number, Direction::Write, send).await? {
                 Some(count) => return Ok(count),
                 None => sleep(retry.pause()).await,
@@ -227,8 +229,8 @@ impl LoopHandle {
     /// Connects to `address`. Names are resolved by [`getaddrinfo`](Self::getaddrinfo) before.
     ///
     /// # Errors
-    /// What the system says of the attempt; in debug mode `InvalidInput` for a socket in blocking mode. After a failure
-    /// the socket is best closed.
+    /// What the system says of the attempt; in debug mode `InvalidInput` for a socket in blocking mode, which is otherwise
+    /// switched to non-blocking mode. After a failure the socket is best closed.
     ///
     /// # Cancellation
     /// Dropped before it is done the attempt goes on, but nobody watches it; close the socket.
@@ -247,6 +249,8 @@ impl LoopHandle {
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
         self.check(socket)?;
         let address = socket::sendable(address)?;
+        // The call has no flag against blocking.
+        set_nonblocking(socket.as_fd())?;
         loop {
             match socket.connect(&address) {
                 Ok(()) => return Ok(()),
@@ -268,7 +272,7 @@ impl LoopHandle {
     ///
     /// # Errors
     /// What the system says, also of clients that are gone and of descriptors that have run out; in debug mode
-    /// `InvalidInput` for a socket in blocking mode.
+    /// `InvalidInput` for a socket in blocking mode. Otherwise such a socket is switched to non-blocking mode.
     ///
     /// # Cancellation
     /// Dropped before it is done it has accepted nobody, and the socket is watched no longer.
@@ -290,6 +294,7 @@ impl LoopHandle {
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket)?;
         let accept = || {
+            expect_client(socket.as_fd())?;
             let (client, address) = socket.accept()?;
             client.set_nonblocking(true)?;
             Ok((client, address))
@@ -298,7 +303,7 @@ impl LoopHandle {
             .await
     }
 
-    /// In debug mode, whether the socket would hold up the loop.
+    /// In debug mode, whether the socket is in the mode in which asyncio wants it.
     pub(super) fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
             return Err(io::Error::new(

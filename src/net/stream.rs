@@ -62,7 +62,7 @@ impl<K: StreamKind> SocketStream<K> {
     }
 
     pub(crate) fn from_mio(handle: &LoopHandle, socket: K::Socket) -> io::Result<Self> {
-        let readiness = Readiness::new(K::SHORT_READ_DRAINS, true);
+        let readiness = Readiness::new(K::short_read_drains(&socket), true);
         Ok(Self {
             io: Io::new(handle, socket, K::interest(), readiness)?,
         })

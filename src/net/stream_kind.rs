@@ -34,8 +34,6 @@ pub trait Kind: Sized + 'static {
     const STREAM: &'static str;
     /// The name of the listener's type.
     const LISTENER: &'static str;
-    /// Whether a read that fills less than its buffer, and more than nothing, proves the socket drained.
-    const SHORT_READ_DRAINS: bool;
 
     /// What a stream is registered for.
     fn interest() -> Interest {
@@ -43,6 +41,8 @@ pub trait Kind: Sized + 'static {
     }
     /// Switches to non-blocking mode.
     fn adopt(socket: Self::Std) -> io::Result<Self::Socket>;
+    /// Whether a read that fills less than its buffer, and more than nothing, proves the socket drained.
+    fn short_read_drains(socket: &Self::Socket) -> bool;
     /// The way back; the mode stays.
     fn release(socket: Self::Socket) -> Self::Std;
     /// The socket, for what is asked of all kinds alike.
@@ -55,7 +55,7 @@ pub trait Kind: Sized + 'static {
     /// Does not raise SIGPIPE; takes any number of buffers.
     fn write_vectored(socket: &Self::Socket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
-        Self::as_ref(socket).send_vectored_with_flags(buffers, NO_SIGNAL)
+        Self::as_ref(socket).send_vectored_with_flags(buffers, SEND_FLAGS)
     }
     fn peer_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
     fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
@@ -75,9 +75,16 @@ pub(crate) fn new_socket(family: Domain, kind: Type) -> io::Result<Socket> {
 /// The most buffers that one system call takes, on every system that Rust knows.
 pub(crate) const MOST_BUFFERS: usize = 1024;
 
-/// Keeps a write to a closed connection from raising SIGPIPE, which would end a process that has not ignored it.
+/// With these flags a write to a closed connection does not raise SIGPIPE, which would end a process that has not ignored
+/// it, and no write blocks, whatever mode the socket is in.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub(crate) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
-/// Where there is no such flag, sockets are made with an option that does the same, or there is no such signal.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub(crate) const NO_SIGNAL: i32 = 0;
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+/// Where there is no flag against the signal, sockets are made with an option that does the same.
+#[cfg(all(
+    unix,
+    not(any(target_os = "linux", target_os = "android", target_os = "freebsd"))
+))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT;
+/// There is no such signal, and the mode is nobody else's.
+#[cfg(not(unix))]
+pub(crate) const SEND_FLAGS: i32 = 0;

@@ -1,6 +1,6 @@
 //! TCP: connections, listeners, and the options that only they have.
 
-use std::io::{self, IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::listener::SocketListener;
+use crate::net::nonblocking;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, StreamKind};
+use crate::net::stream_kind::{Kind, SEND_FLAGS, StreamKind};
 
 /// The kind of stream that goes over TCP.
 ///
@@ -76,7 +77,6 @@ impl Kind for Tcp {
     type Trace = ();
     const STREAM: &'static str = "TcpStream";
     const LISTENER: &'static str = "TcpListener";
-    const SHORT_READ_DRAINS: bool = true;
 
     // An urgent mark spoils the proof by short reads, so the poller has to tell of it.
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -89,6 +89,10 @@ impl Kind for Tcp {
         Ok(mio::net::TcpStream::from_std(socket))
     }
 
+    fn short_read_drains(socket: &Self::Socket) -> bool {
+        nonblocking::short_read_drains(socket)
+    }
+
     fn release(socket: Self::Socket) -> Self::Std {
         socket.into()
     }
@@ -97,23 +101,20 @@ impl Kind for Tcp {
         socket.into()
     }
 
-    fn read(mut socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.read(buffer)
+    fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        nonblocking::receive(socket, buffer)
     }
 
-    fn read_vectored(
-        mut socket: &Self::Socket,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> io::Result<usize> {
-        socket.read_vectored(buffers)
+    fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        nonblocking::receive_vectored(socket, buffers)
     }
 
     fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.peek(buffer)
+        nonblocking::peek(socket, buffer)
     }
 
-    fn write(mut socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
-        socket.write(bytes)
+    fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
+        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
     }
 
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
@@ -125,6 +126,8 @@ impl Kind for Tcp {
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
+        #[cfg(unix)]
+        nonblocking::expect_client(std::os::fd::AsFd::as_fd(listener))?;
         listener.accept()
     }
 
@@ -148,7 +151,7 @@ pub(crate) async fn finish_connecting(
     socket: mio::net::TcpStream,
 ) -> io::Result<TcpStream> {
     // Not writable until the system says so: that is how a connection announces itself.
-    let readiness = Readiness::new(Tcp::SHORT_READ_DRAINS, false);
+    let readiness = Readiness::new(true, false);
     let io = Io::new(handle, socket, Tcp::interest(), readiness)?;
     let connected = |socket: &mio::net::TcpStream| connected(&SockRef::from(socket));
     io.operate(Direction::Write, connected, |()| false).await?;

@@ -3,9 +3,13 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use socket2::SockRef;
+
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::dns::{Target, ToSocketAddrs, no_address};
+use crate::net::nonblocking;
+use crate::net::stream_kind::SEND_FLAGS;
 
 /// The kind of message that goes over UDP.
 ///
@@ -60,27 +64,33 @@ impl Messages for Udp {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        socket.send(bytes)
+        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        socket.send_to(bytes, *to)
+        SockRef::from(socket).send_to_with_flags(bytes, &(*to).into(), SEND_FLAGS)
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.recv(buffer)
+        #[cfg(unix)]
+        return nonblocking::receive(socket, buffer);
+        #[cfg(not(unix))]
+        return socket.recv(buffer);
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        socket.recv_from(buffer)
+        nonblocking::receive_from(socket, buffer)
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.peek(buffer)
+        #[cfg(unix)]
+        return nonblocking::peek(socket, buffer);
+        #[cfg(not(unix))]
+        return socket.peek(buffer);
     }
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        socket.peek_from(buffer)
+        nonblocking::peek_from(socket, buffer)
     }
 
     fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, IoSliceMut, Read as _};
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -19,8 +19,9 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use crate::event_loop::free::get_running_loop;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
+use crate::net::nonblocking;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, NO_SIGNAL, StreamKind, new_socket};
+use crate::net::stream_kind::{Kind, SEND_FLAGS, StreamKind, new_socket};
 use crate::sys::fork;
 use crate::sys::socket::{self, UnixName, unix_address, unix_name};
 use crate::time::sleep;
@@ -85,11 +86,14 @@ impl Kind for Unix {
     type Trace = SocketFile;
     const STREAM: &'static str = "UnixStream";
     const LISTENER: &'static str = "UnixListener";
-    const SHORT_READ_DRAINS: bool = false;
 
     fn adopt(socket: Self::Std) -> io::Result<Self::Socket> {
         socket.set_nonblocking(true)?;
         Ok(mio::net::UnixStream::from_std(socket))
+    }
+
+    fn short_read_drains(_: &Self::Socket) -> bool {
+        false
     }
 
     fn release(socket: Self::Socket) -> Self::Std {
@@ -100,23 +104,20 @@ impl Kind for Unix {
         socket.into()
     }
 
-    fn read(mut socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.read(buffer)
+    fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        nonblocking::receive(socket, buffer)
     }
 
-    fn read_vectored(
-        mut socket: &Self::Socket,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> io::Result<usize> {
-        socket.read_vectored(buffers)
+    fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        nonblocking::receive_vectored(socket, buffers)
     }
 
     fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
+        nonblocking::peek(socket, buffer)
     }
 
     fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, NO_SIGNAL)
+        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
     }
 
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
@@ -128,6 +129,7 @@ impl Kind for Unix {
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
+        nonblocking::expect_client(listener.as_fd())?;
         let (socket, address) = socket::accept(listener.as_fd())?;
         let socket = mio::net::UnixStream::from_std(socket.into());
         let address = match std_address(&address) {

@@ -10,7 +10,7 @@ use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::stream_kind::{NO_SIGNAL, new_socket};
+use crate::net::stream_kind::{SEND_FLAGS, new_socket};
 use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
 use crate::sys::socket;
 
@@ -60,16 +60,16 @@ impl Messages for Unix {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, NO_SIGNAL)
+        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
         let address = system_address(to)?;
-        SockRef::from(socket).send_to_with_flags(bytes, &address, NO_SIGNAL)
+        SockRef::from(socket).send_to_with_flags(bytes, &address, SEND_FLAGS)
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket.recv(buffer)
+        socket::recv(socket.as_fd(), buffer, 0)
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -1,8 +1,11 @@
 //! This process's ends of a child's pipes, watched: what transports and streams of children stand on.
 //!
-//! Each is a pipe like any other, but for two things. It was made here, so that its mode is nobody else's and a read that
-//! fills less than its buffer has emptied it. And what comes from it is made outside the loop's time: a virtual clock
-//! stands still while a child is listened to.
+//! Each is a pipe like any other, but for two things. It was made here, so that its mode is nobody else's. And what comes
+//! from it is made outside the loop's time: a virtual clock stands still while a child is listened to.
+//!
+//! The other end is the child's, and the child decides what a read gives: one that has set `O_DIRECT` on its end writes
+//! packets, and each read ends with a packet. So a read that fills less than its buffer does not prove the pipe empty. Only
+//! EAGAIN does.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -34,7 +37,7 @@ pub(crate) fn watch(
 ) -> io::Result<Watched> {
     let end = StreamSocket::Pipe(PipeEnd::own(pipe, direction)?);
     let interest = end.interest();
-    Io::new(handle, end, interest, Readiness::new(true, true))
+    Io::new(handle, end, interest, Readiness::new(false, true))
 }
 
 /// Connects an end to a protocol, whose `connection_made` runs at once.

@@ -1,9 +1,10 @@
-//! What can be asked of any descriptor: its mode, and whether anybody is at the other end.
+//! What can be asked of any descriptor: its mode, whether it is ready, whether two of them are the same open file. And
+//! reads and writes that say for themselves that they must not block.
 
 #![allow(unsafe_code)]
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Switches to non-blocking mode, and says whether it was in the other one. The mode belongs to the open file: whoever
 /// shares it shares the mode.
@@ -16,15 +17,26 @@ pub(crate) fn set_blocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     change_mode(fd, |flags| flags & !libc::O_NONBLOCK)
 }
 
-fn change_mode(
-    fd: BorrowedFd<'_>,
-    change: impl FnOnce(libc::c_int) -> libc::c_int,
-) -> io::Result<bool> {
+/// Whether calls on the descriptor wait.
+pub(crate) fn is_blocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(status(fd)? & libc::O_NONBLOCK == 0)
+}
+
+/// How the file was opened, and its mode: the bits of `F_GETFL`.
+pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     // SAFETY: the call takes numbers; the descriptor is borrowed, so it is open for the time of the call.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     if flags < 0 {
         return Err(io::Error::last_os_error());
     }
+    Ok(flags)
+}
+
+fn change_mode(
+    fd: BorrowedFd<'_>,
+    change: impl FnOnce(libc::c_int) -> libc::c_int,
+) -> io::Result<bool> {
+    let flags = status(fd)?;
     let wanted = change(flags);
     if flags == wanted {
         return Ok(false);
@@ -39,13 +51,124 @@ fn change_mode(
 
 /// Whether nobody is left at the other end, or the descriptor has failed.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
+    poll(fd, 0) & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
+/// Whether there is something to read or to accept, or an error to be told. Where the system cannot say, there is.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll(fd, libc::POLLIN) != 0
+}
+
+/// What is so of a descriptor now, of the events that are asked for and of those that are always told.
+fn poll(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: 0,
+        events,
         revents: 0,
     };
     // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so it
     // is open. Without a timeout the call does not wait.
     let found = unsafe { libc::poll(&mut asked, 1, 0) };
-    found > 0 && asked.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    match found {
+        // An interrupted or failed call knows nothing.
+        ..0 => events,
+        _ => asked.revents,
+    }
+}
+
+/// Whether two descriptors of this process are one open file description, so that they have one mode. `None` where the
+/// system does not tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_same_description(one: RawFd, other: RawFd) -> Option<bool> {
+    /// From the kernel's `linux/kcmp.h`.
+    const KCMP_FILE: libc::c_int = 0;
+    let process = std::process::id() as libc::pid_t;
+    // SAFETY: the call takes numbers and changes nothing; one that is no descriptor is an error.
+    let order = unsafe {
+        libc::syscall(
+            libc::SYS_kcmp,
+            process,
+            process,
+            KCMP_FILE,
+            one as libc::c_ulong,
+            other as libc::c_ulong,
+        )
+    };
+    (order >= 0).then_some(order == 0)
+}
+
+/// Elsewhere nothing tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_same_description(_: RawFd, _: RawFd) -> Option<bool> {
+    None
+}
+
+/// `preadv2(2)` with `RWF_NOWAIT`, where the file is: `WouldBlock` where the call would have to wait, whatever the mode.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    let piece = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its whole
+    // length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
+    let count = unsafe { nowait(libc::SYS_preadv2, fd, &raw const piece, 1) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// `pwritev2(2)` with `RWF_NOWAIT`.
+#[cfg(target_os = "linux")]
+pub(crate) fn write_nowait(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: an `IoSlice` has the layout of an `iovec`, as the standard library promises; all of them are live for the
+    // time of the call, which only reads what they name.
+    let count = unsafe { nowait(libc::SYS_pwritev2, fd, pieces.as_ptr().cast(), pieces.len()) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// By number: the C library has the functions only since glibc 2.26.
+///
+/// # Safety
+/// `pieces` are `count` live entries, whose memory the call may read, or write in case of a read.
+#[cfg(target_os = "linux")]
+unsafe fn nowait(
+    call: libc::c_long,
+    fd: BorrowedFd<'_>,
+    pieces: *const libc::iovec,
+    count: usize,
+) -> libc::c_long {
+    let own_position: libc::c_long = -1;
+    // SAFETY: the caller vouches for the memory; the rest are numbers, each as wide as a register.
+    unsafe {
+        libc::syscall(
+            call,
+            libc::c_long::from(fd.as_raw_fd()),
+            pieces,
+            count,
+            own_position,
+            own_position,
+            libc::c_long::from(libc::RWF_NOWAIT),
+        )
+    }
+}
+
+/// Elsewhere there is no such flag.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read_nowait(_: BorrowedFd<'_>, _: &mut [u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Elsewhere there is no such flag.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn write_nowait(_: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether an error of [`read_nowait`] or [`write_nowait`] means that this file, this kernel or this sandbox has no such
+/// call. Where it means something else, the plain call says so too.
+pub(crate) fn is_without_nowait(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(
+            error.raw_os_error(),
+            Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL | libc::EPERM)
+        )
 }

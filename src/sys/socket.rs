@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -119,7 +119,8 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
     Ok((socket.into(), address))
 }
 
-/// `recv(2)`: fills `buffer` from its beginning and gives the number of bytes.
+/// `recv(2)`: fills `buffer` from its beginning and gives the number of bytes. It does not block, whatever mode the socket
+/// is in.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes, which
     // any `u8` may be. The descriptor is borrowed, so it is open for the time of the call.
@@ -128,9 +129,25 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io:
             socket.as_raw_fd(),
             buffer.as_mut_ptr().cast(),
             buffer.len(),
-            flags,
+            flags | libc::MSG_DONTWAIT,
         )
     };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// `recvmsg(2)`: the same for several buffers, at most as many as one call takes.
+pub(crate) fn recv_vectored(
+    socket: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<usize> {
+    // SAFETY: all zeros is a message header that names nothing.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = buffers.as_mut_ptr().cast();
+    message.msg_iovlen = buffers.len() as _;
+    // SAFETY: an `IoSliceMut` has the layout of an `iovec`, as the standard library promises; all of them are live and name
+    // writable memory, into which the kernel writes bytes, and the header says how many they are. The descriptor is
+    // borrowed, so it is open for the time of the call.
+    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
@@ -148,7 +165,7 @@ pub(crate) fn recv_from(
                 socket.as_raw_fd(),
                 buffer.as_mut_ptr().cast(),
                 buffer.len(),
-                flags,
+                flags | libc::MSG_DONTWAIT,
                 address.cast(),
                 length,
             )

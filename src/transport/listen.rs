@@ -22,6 +22,8 @@ use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::watch::Watch;
 use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
+#[cfg(unix)]
+use crate::net::nonblocking::expect_client;
 use crate::sys::epoll::Numbered;
 #[cfg(unix)]
 use crate::sys::socket;
@@ -41,6 +43,8 @@ pub(crate) trait Listener: Source + Numbered + 'static {
 
 impl Listener for mio::net::TcpListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
+        #[cfg(unix)]
+        expect_client(std::os::fd::AsFd::as_fd(self))?;
         let (socket, address) = self.accept()?;
         Ok((StreamSocket::Tcp(socket), Some(address.into())))
     }
@@ -51,6 +55,7 @@ impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
         use std::os::fd::AsFd as _;
 
+        expect_client(self.as_fd())?;
         let (socket, address) = socket::accept(self.as_fd())?;
         let socket = mio::net::UnixStream::from_std(socket.into());
         Ok((StreamSocket::Unix(socket), Some(address.into())))

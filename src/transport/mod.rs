@@ -50,6 +50,8 @@ pub(crate) mod ready;
 mod sendfile;
 pub(crate) mod server;
 mod serving;
+#[cfg(unix)]
+mod shared_mode;
 pub(crate) mod socket;
 pub(crate) mod target;
 mod traffic;

@@ -1,41 +1,59 @@
-//! One end of a pipe, as a transport stands on it: a FIFO, a terminal or another character device, a socket.
+//! One end of a pipe, below a transport: a FIFO, a terminal or another character device, a socket.
 //!
-//! The end is switched to non-blocking mode and back when it is let go: standard input shares its mode with the shell that
-//! gave it. A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file
-//! is refused, since reading it blocks the loop for as long as a disk takes.
+//! No call on it blocks, and others who share it notice nothing if it can be helped: standard input is shared with the shell
+//! that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives a description of our own.
+//! What cannot be opened again has one of the other mechanisms of `net/nonblocking.rs`.
+//!
+//! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is refused,
+//! since reading it blocks the loop for as long as a disk takes.
 
-use std::fs::File;
+use std::cell::OnceCell;
+use std::fs::{File, Metadata};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 
 use mio::Interest;
 use mio::unix::SourceFd;
+use socket2::SockRef;
 
 use crate::error::LoopClosed;
 use crate::kernel::readiness::Direction;
-use crate::sys::fd::{is_hung_up, set_blocking, set_nonblocking};
+use crate::net::nonblocking;
+use crate::net::stream_kind::SEND_FLAGS;
+use crate::sys::fd::{is_hung_up, is_without_nowait, read_nowait, set_nonblocking, write_nowait};
 use crate::sys::fork::generation;
-#[cfg(target_os = "linux")]
-use crate::sys::sigpipe::sigpipe_is_deadly;
-use crate::sys::sigpipe::without_sigpipe;
+use crate::sys::sigpipe::{is_broken_pipe, without_sigpipe};
 use crate::sys::source::{Act, Pollable};
+use crate::transport::shared_mode::SharedMode;
 
-/// One end of a pipe in non-blocking mode.
+/// By which mechanism a call on an end does not block.
+enum Mechanism {
+    /// The description is in non-blocking mode and ours alone.
+    Own,
+    /// A socket: each call has a flag.
+    Socket,
+    /// A pipe that others share: each call has a flag, until the system refuses it. From then on the mode is set, and checked
+    /// before each call.
+    Nowait(OnceCell<SharedMode>),
+    /// The mode is checked before each call.
+    Mode(SharedMode),
+}
+
+/// One end of a pipe.
 pub(crate) struct PipeEnd {
     file: File,
     /// Which of the two ends.
     pub(crate) direction: Direction,
-    /// Whether it has to be switched back.
-    was_blocking: bool,
-    /// Whose it is: a forked child shares the pipe and its mode with its parent.
+    mechanism: Mechanism,
+    /// Whose it is: a forked child shares the pipe with its parent.
     forks: u32,
-    /// SIGPIPE has to be held back.
-    deadly: bool,
     /// A character device, which may be a terminal.
     device: bool,
     /// The poller has refused it.
-    pub(crate) always_ready: bool,
+    always_ready: bool,
+    /// All writers of a FIFO had gone before it was opened again, which the new description does not report.
+    ended_before: bool,
 }
 
 impl PipeEnd {
@@ -43,24 +61,37 @@ impl PipeEnd {
     /// `InvalidInput` for what is no pipe, socket or character device.
     pub(crate) fn new(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         let file = File::from(pipe);
-        let kind = file.metadata()?.file_type();
+        let data = file.metadata()?;
+        let kind = data.file_type();
         let device = kind.is_char_device();
-        if !(device || kind.is_fifo() || kind.is_socket()) {
+        let mut end = Self {
+            file,
+            direction,
+            mechanism: Mechanism::Socket,
+            forks: generation(),
+            device,
+            always_ready: false,
+            ended_before: false,
+        };
+        if kind.is_socket() {
+            return Ok(end);
+        }
+        if !(device || kind.is_fifo()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "a pipe, a socket or a character device is expected; read and write files in a thread",
             ));
         }
-        let was_blocking = set_nonblocking(file.as_fd())?;
-        Ok(Self {
-            file,
-            direction,
-            was_blocking,
-            forks: generation(),
-            deadly: true,
-            device,
-            always_ready: false,
-        })
+        if let Some(own) = opened_again(&end.file, &data) {
+            end.ended_before = kind.is_fifo() && is_hung_up(end.file.as_fd());
+            end.file = own;
+            end.mechanism = Mechanism::Own;
+        } else if device {
+            end.mechanism = Mechanism::Mode(SharedMode::join(&end.file, &data)?);
+        } else {
+            end.mechanism = Mechanism::Nowait(OnceCell::new());
+        }
+        Ok(end)
     }
 
     /// One end of a pipe that this process has made for a child, and whose mode is nobody else's affair.
@@ -70,12 +101,17 @@ impl PipeEnd {
         Ok(Self {
             file: File::from(pipe),
             direction,
-            was_blocking: false,
+            mechanism: Mechanism::Own,
             forks: generation(),
-            deadly: direction == Direction::Write && sigpipe_is_deadly(),
             device: false,
             always_ready: false,
+            ended_before: false,
         })
+    }
+
+    /// Whether a read is worth trying although no event has said so.
+    pub(crate) fn may_be_read(&self) -> bool {
+        self.always_ready || self.ended_before
     }
 
     /// The other end is reported whatever is asked for.
@@ -88,6 +124,13 @@ impl PipeEnd {
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check_owner()?;
+        if matches!(self.mechanism, Mechanism::Socket) {
+            return nonblocking::receive(&self.file, buffer);
+        }
+        if let Some(result) = self.by_flag(|fd| read_nowait(fd, buffer)) {
+            return result;
+        }
+        self.check_mode()?;
         let mut file = &self.file;
         match file.read(buffer) {
             // How a terminal says that nobody has it open on the other side.
@@ -97,19 +140,54 @@ impl PipeEnd {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(|mut file| file.write(bytes))
+        self.send_vectored(&[IoSlice::new(bytes)])
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write(|mut file| file.write_vectored(pieces))
+        self.check_owner()?;
+        if matches!(self.mechanism, Mechanism::Socket) {
+            return SockRef::from(&self.file).send_vectored_with_flags(pieces, SEND_FLAGS);
+        }
+        let write =
+            |fd: BorrowedFd<'_>| without_sigpipe(|| write_nowait(fd, pieces), is_broken_pipe);
+        if let Some(result) = self.by_flag(write) {
+            return result;
+        }
+        self.check_mode()?;
+        let mut file = &self.file;
+        without_sigpipe(|| file.write_vectored(pieces), is_broken_pipe)
     }
 
-    fn write(&self, write: impl FnOnce(&File) -> io::Result<usize>) -> io::Result<usize> {
-        self.check_owner()?;
-        if self.deadly {
-            without_sigpipe(|| write(&self.file))
-        } else {
-            write(&self.file)
+    /// Makes a call that says for itself that it must not block; `None` where that is not the mechanism, or no more.
+    fn by_flag(
+        &self,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Option<io::Result<usize>> {
+        let Mechanism::Nowait(mode) = &self.mechanism else {
+            return None;
+        };
+        if mode.get().is_some() {
+            return None;
+        }
+        let refusal = match call(self.file.as_fd()) {
+            Err(error) if is_without_nowait(&error) => error,
+            result => return Some(result),
+        };
+        let join = |data: Metadata| SharedMode::join(&self.file, &data);
+        match self.file.metadata().and_then(join) {
+            // It was not there before, for this end belongs to one thread.
+            Ok(joined) => drop(mode.set(joined)),
+            Err(_) => return Some(Err(refusal)),
+        }
+        None
+    }
+
+    /// Sees to it that a call without a flag does not block.
+    fn check_mode(&self) -> io::Result<()> {
+        match &self.mechanism {
+            Mechanism::Own | Mechanism::Socket => Ok(()),
+            Mechanism::Nowait(mode) => mode.get().map_or(Ok(()), |mode| mode.check(&self.file)),
+            Mechanism::Mode(mode) => mode.check(&self.file),
         }
     }
 
@@ -128,6 +206,53 @@ impl PipeEnd {
     }
 }
 
+/// A description of our own of the same pipe, FIFO or terminal, in non-blocking mode. `None` where there is none.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn opened_again(file: &File, data: &Metadata) -> Option<File> {
+    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+    let status = crate::sys::fd::status(file.as_fd()).ok()?;
+    // One that writes packets goes on doing so, and `open` does not take that flag.
+    let packets = status & libc::O_DIRECT != 0;
+    if packets || !(data.file_type().is_fifo() || is_terminal(file, data)) {
+        return None;
+    }
+    let access = status & libc::O_ACCMODE;
+    let again = std::fs::OpenOptions::new()
+        .read(access != libc::O_WRONLY)
+        .write(access != libc::O_RDONLY)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        // The thread's own table of descriptors, which need not be the process's.
+        .open(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
+        .ok()?;
+    let own = again.metadata().ok()?;
+    let identity = |data: &Metadata| (data.dev(), data.ino(), data.rdev());
+    (identity(&own) == identity(data)).then_some(again)
+}
+
+/// Elsewhere `/dev/fd` gives a copy of the descriptor, or nothing.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn opened_again(_: &File, _: &Metadata) -> Option<File> {
+    None
+}
+
+/// Whether it is a terminal whose device number is its own. To open the controlling side of a pseudo-terminal again makes
+/// a new one; to open `/dev/tty` or the console again gives the one that is current then.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_terminal(file: &File, data: &Metadata) -> bool {
+    use std::io::IsTerminal as _;
+    use std::os::unix::fs::MetadataExt as _;
+
+    /// The controlling sides, of BSD's kind.
+    const CONTROLLERS: u32 = 2;
+    /// `/dev/tty0` is the console that is shown.
+    const CONSOLES: (u32, u32) = (4, 0);
+    /// `/dev/tty`, `/dev/console`, `/dev/ptmx`.
+    const ALIASES: u32 = 5;
+    let (major, minor) = (libc::major(data.rdev()), libc::minor(data.rdev()));
+    file.is_terminal() && !matches!(major, CONTROLLERS | ALIASES) && (major, minor) != CONSOLES
+}
+
 impl AsFd for PipeEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
@@ -136,9 +261,13 @@ impl AsFd for PipeEnd {
 
 impl Drop for PipeEnd {
     fn drop(&mut self) {
-        if self.was_blocking && self.forks == generation() {
-            // A file that refuses is one that nobody reads any more.
-            let _ = set_blocking(self.file.as_fd());
+        let mode = match std::mem::replace(&mut self.mechanism, Mechanism::Own) {
+            Mechanism::Own | Mechanism::Socket => None,
+            Mechanism::Nowait(mode) => mode.into_inner(),
+            Mechanism::Mode(mode) => Some(mode),
+        };
+        if let Some(mode) = mode {
+            mode.leave(&self.file);
         }
     }
 }

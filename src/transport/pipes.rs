@@ -24,8 +24,12 @@ use crate::transport::socket::StreamSocket;
 impl LoopHandle {
     /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.
     ///
-    /// It is switched to non-blocking mode, and back when the transport is over. After its end comes `eof_received`, then
-    /// `connection_lost`. Writing to such a transport panics.
+    /// After its end comes `eof_received`, then `connection_lost`. Writing to such a transport panics.
+    ///
+    /// Others who share the descriptor need not know: on Linux a pipe, a FIFO and a terminal are opened again for the
+    /// transport, and the mode of the shared one stays as it is; so does a socket's. The controlling side of a pseudo-terminal,
+    /// a device, and what cannot be opened again are switched to non-blocking mode, and back when the last transport in this
+    /// process that shares them is over. asyncio switches everything, and never back.
     ///
     /// # Errors
     /// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
@@ -61,7 +65,7 @@ impl LoopHandle {
 
     /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket.
     ///
-    /// It is switched to non-blocking mode, and back when the transport is over. When nobody reads any more the connection
+    /// Its mode is left alone or given back, as by [`connect_read_pipe`](Self::connect_read_pipe). When nobody reads any more the connection
     /// is lost, to `BrokenPipe` if something was still to be sent. [`write_eof`](crate::transport::Transport::write_eof)
     /// is the same as `close`. Nothing is ever read.
     ///
@@ -143,7 +147,7 @@ impl<F> ConnectPipe<F> {
         let end = StreamSocket::Pipe(PipeEnd::new(self.pipe, self.direction)?);
         let interest = end.interest();
         let io = Io::new(&self.handle, end, interest, Readiness::new(false, true))?;
-        if io.source().pipe().is_some_and(|pipe| pipe.always_ready) {
+        if io.source().pipe().is_some_and(PipeEnd::may_be_read) {
             io.readiness(Readiness::assume_readable)?;
         }
         establish(io, None, make(&self.handle, self.factory), self.location).await
@@ -174,8 +178,8 @@ impl<F> fmt::Debug for ConnectPipe<F> {
 
 /// Standard input, under a descriptor of its own, for [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
-/// What [`std::io::stdin`] has read ahead does not come again. While the transport lives standard input is in
-/// non-blocking mode, for everybody who shares it.
+/// What [`std::io::stdin`] has read ahead does not come again. Others who share standard input, such as a child or the shell,
+/// see no change: see [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
 /// # Errors
 /// What the system says where there is none.
@@ -190,8 +194,8 @@ pub fn stdin() -> io::Result<OwnedFd> {
 
 /// Standard output, under a descriptor of its own, for [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
-/// While the transport lives standard output is in non-blocking mode, for everybody who shares it: `println!` panics where
-/// it would have to wait.
+/// Others who share standard output, `println!` among them, see no change: see
+/// [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
 /// # Errors
 /// What the system says where there is none.

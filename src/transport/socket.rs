@@ -1,9 +1,10 @@
 //! The sockets, and pipes, that a stream transport can stand on, behind one type.
 //!
 //! One type instead of a type parameter: a protocol need not know over what it talks, and its code exists once. What is
-//! sent never raises SIGPIPE, whatever the process has made of that signal.
+//! sent never raises SIGPIPE, whatever the process has made of that signal, and no call blocks, whatever mode the
+//! descriptor is in: `net/nonblocking.rs` says why.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -14,7 +15,8 @@ use socket2::{SockAddr, SockRef};
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Readiness;
-use crate::net::stream_kind::NO_SIGNAL;
+use crate::net::nonblocking;
+use crate::net::stream_kind::SEND_FLAGS;
 use crate::sys::source::{Act, Pollable};
 #[cfg(unix)]
 use crate::transport::pipe_end::PipeEnd;
@@ -63,13 +65,29 @@ impl StreamSocket {
     /// Has a connected socket watched.
     pub(crate) fn watched(self, handle: &LoopHandle) -> io::Result<Io<Self>> {
         let interest = self.interest();
-        let short_read_drains = matches!(self, Self::Tcp(_));
+        let short_read_drains = match &self {
+            Self::Tcp(socket) => nonblocking::short_read_drains(socket),
+            #[cfg(unix)]
+            Self::Unix(_) | Self::Pipe(_) => false,
+        };
         Io::new(
             handle,
             self,
             interest,
             Readiness::new(short_read_drains, true),
         )
+    }
+
+    /// Whether a write that is taken in part proves that no more is taken now. It does on a socket. A terminal's write also
+    /// ends early when a signal arrives, and a pipe's when memory is short; no event follows either of them.
+    pub(crate) fn short_write_fills(&self) -> bool {
+        match self {
+            Self::Tcp(_) => true,
+            #[cfg(unix)]
+            Self::Unix(_) => true,
+            #[cfg(unix)]
+            Self::Pipe(_) => false,
+        }
     }
 
     /// Lets small messages go at once, where the socket would wait for more.
@@ -83,15 +101,9 @@ impl StreamSocket {
 
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Self::Tcp(socket) => {
-                let mut socket = socket;
-                socket.read(buffer)
-            }
+            Self::Tcp(socket) => nonblocking::receive(socket, buffer),
             #[cfg(unix)]
-            Self::Unix(socket) => {
-                let mut socket = socket;
-                socket.read(buffer)
-            }
+            Self::Unix(socket) => nonblocking::receive(socket, buffer),
             #[cfg(unix)]
             Self::Pipe(pipe) => pipe.receive(buffer),
         })
@@ -103,7 +115,7 @@ impl StreamSocket {
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send(bytes));
         }
-        uninterrupted(|| self.reference().send_with_flags(bytes, NO_SIGNAL))
+        uninterrupted(|| self.reference().send_with_flags(bytes, SEND_FLAGS))
     }
 
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -111,7 +123,10 @@ impl StreamSocket {
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send_vectored(pieces));
         }
-        uninterrupted(|| self.reference().send_vectored_with_flags(pieces, NO_SIGNAL))
+        uninterrupted(|| {
+            self.reference()
+                .send_vectored_with_flags(pieces, SEND_FLAGS)
+        })
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

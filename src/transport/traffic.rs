@@ -95,8 +95,8 @@ impl Connection {
         received.unwrap_or(Received::Nothing)
     }
 
-    /// One attempt to send `total` bytes; how many the system took. Fewer than all means that it takes no more now, and
-    /// that an event will tell when it does.
+    /// One attempt to send `total` bytes; how many the system took. Where a short write proves that it takes no more now, an
+    /// event will tell when it does.
     pub(crate) fn send(
         &self,
         total: usize,
@@ -104,7 +104,8 @@ impl Connection {
     ) -> io::Result<usize> {
         let sent = self.with_io(|io| {
             let sent = io.attempt(Direction::Write, send);
-            if matches!(sent, Ok(count) if count < total.min(MOST_AT_ONCE)) {
+            let short = matches!(sent, Ok(count) if count < total.min(MOST_AT_ONCE));
+            if short && io.source().short_write_fills() {
                 let _ = io.readiness(|readiness| readiness.blocked(Direction::Write));
             }
             sent

@@ -83,6 +83,7 @@ mod threads; // what other threads may ask of a loop, and how it sleeps until th
 mod async_fds; // `AsyncFd`: a task waits for any descriptor
 mod pipes; // transports and streams on pipes, terminals and devices
 mod raw_fds; // callbacks for users' own descriptors
+mod shared_modes; // a description that others share, and make blocking, does not block the loop
 
 // Sockets.
 mod addresses; // whatever names an address can be bound to, connected to and sent to
@@ -96,6 +97,7 @@ mod network_options; // options reach the socket
 mod operations; // every public operation as a case, for the tests that disturb them
 mod operations_streams; // the same for transports, servers, streams, pipes and Unix sockets
 mod sendfile; // files to sockets
+mod shared_modes_sockets; // the same for sockets and listeners
 mod sock_ops; // operations on sockets that the user keeps
 mod tcp; // TCP streams and listeners
 mod tcp_faults; // TCP under resets, floods and drops

@@ -1,10 +1,8 @@
 //! Transports and streams on pipes: FIFOs, sockets, terminals and devices, by their two ends.
 
-#![allow(unsafe_code)]
-
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsRawFd, FromRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
 
@@ -13,31 +11,9 @@ use callsoon::transport::Transport;
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Scratch, Trace, complete, counted_fds, on_real_time, on_virtual_time, one_turn,
-    panic_text, pipe, settling, turns_in, until,
+    Recorder, Scratch, Trace, complete, counted_fds, is_blocking, on_real_time, on_virtual_time,
+    one_turn, panic_text, pipe, settling, terminal, turns_in, until,
 };
-
-/// A new terminal: the side of its emulator, and the side of its programs.
-fn terminal() -> (File, File) {
-    let (mut master, mut slave) = (0, 0);
-    // SAFETY: the two numbers are live and filled by the call; null means "not wanted" or "as usual" for the rest. On
-    // success both are new descriptors of nobody else.
-    unsafe {
-        let null = std::ptr::null_mut();
-        let (no_name, no_mode, no_size) = (null, std::ptr::null(), std::ptr::null());
-        assert_eq!(
-            libc::openpty(&mut master, &mut slave, no_name, no_mode, no_size),
-            0
-        );
-        (File::from_raw_fd(master), File::from_raw_fd(slave))
-    }
-}
-
-fn is_blocking(fd: &impl AsRawFd) -> bool {
-    // SAFETY: the call takes numbers.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    flags & libc::O_NONBLOCK == 0
-}
 
 #[test]
 fn what_is_written_into_a_pipe_comes_out_and_then_its_end() {
@@ -282,7 +258,7 @@ fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
         let reader = open_read_pipe(reading).await.unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
-        assert!(!is_blocking(&shared_in) && !is_blocking(&shared_out));
+        assert!(is_blocking(&shared_in) && is_blocking(&shared_out));
         drop((reader, writer));
         until(|| get_running_loop().metrics().sources == 0).await;
         assert!(is_blocking(&shared_in) && is_blocking(&shared_out));

@@ -16,6 +16,7 @@ mod shared_trace;
 mod sockets;
 mod stage;
 mod story;
+mod terminal;
 mod together;
 mod trace;
 mod waiting;
@@ -43,6 +44,7 @@ pub(crate) use sockets::{
 };
 pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
 pub(crate) use story::{Story, ending, outcome, told};
+pub(crate) use terminal::{is_blocking, make_blocking, terminal};
 pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;

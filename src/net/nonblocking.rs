@@ -1,0 +1,147 @@
+//! Calls on sockets that never block, whatever mode the socket is in; and for every kind of descriptor, what keeps a call
+//! on it from blocking the loop.
+//!
+//! `O_NONBLOCK` is a property of the open file description. Everyone who has a copy of the descriptor shares it: the shell
+//! that started the program, a child that inherited it, a part of the program that uses it by other means. Each can switch
+//! it back while the loop runs. So a mode that was set once proves nothing where the description is not our own:
+//!
+//! | what | which call | why it does not block | where | otherwise |
+//! |---|---|---|---|---|
+//! | socket, ours or handed in | read, write | `MSG_DONTWAIT` with each call | every Unix | the mode, set once |
+//! | socket | `sendfile` | the mode is checked right before; in blocking mode the file is read and sent with `MSG_DONTWAIT` | Linux | |
+//! | listener | accept | `poll` finds a client and the mode is set, right before | every Unix | |
+//! | socket of the program's | `sock_connect` | the mode is set right before | every Unix | |
+//! | pipe of a child's, made here | read, write | the description is ours and nobody else has it | Linux | |
+//! | pipe or FIFO handed in | read, write | a description of our own, by opening `/proc/thread-self/fd/N` again | Linux 3.17 | next row |
+//! | the same, where that is refused: another user's, no `/proc`, no descriptor left | read, write | `RWF_NOWAIT` with each call | Linux 6.4, pipes only | the mode |
+//! | terminal | read, write | a description of our own, likewise | Linux 3.17 | the mode |
+//! | the controlling side of a pseudo-terminal, `/dev/tty`, other devices | read, write | the mode, checked right before each call | every Unix | |
+//! | `AsyncFd` | the program's own calls | the mode, checked right before each call | every Unix | |
+//! | `add_reader`, `add_writer` | the program's own calls | the program's affair | | |
+//!
+//! A socket, the controlling side of a pseudo-terminal and most devices cannot be opened again: that would fail, or give
+//! another one. A mode that is checked right before a call leaves a gap of a microsecond, in which another process would have
+//! to switch the mode and take what was there as well. No thread is needed: every kind has one of these. A device whose
+//! driver ignores `O_NONBLOCK` blocks, as it does everywhere; use it in a thread.
+//!
+//! Where the mode of a pipe's end is changed at all, it is changed back when the last of those in this process that share
+//! the description is gone: `transport/shared_mode.rs`.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::net::stream_kind::MOST_BUFFERS;
+#[cfg(unix)]
+use crate::sys::fd;
+#[cfg(unix)]
+use crate::sys::socket;
+
+/// Reads what has come.
+#[cfg(unix)]
+pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    socket::recv(socket.as_fd(), buffer, 0)
+}
+
+/// Reads what has come into several buffers.
+#[cfg(unix)]
+pub(crate) fn receive_vectored(
+    socket: &impl AsFd,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<usize> {
+    let most = buffers.len().min(MOST_BUFFERS);
+    socket::recv_vectored(socket.as_fd(), &mut buffers[..most])
+}
+
+/// Reads what has come and leaves it there.
+#[cfg(unix)]
+pub(crate) fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
+}
+
+/// Receives a datagram and its sender.
+#[cfg(unix)]
+pub(crate) fn receive_from(
+    socket: &impl AsFd,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    with_sender(socket::recv_from(socket.as_fd(), buffer, 0)?)
+}
+
+/// Receives a datagram and its sender and leaves it there.
+#[cfg(unix)]
+pub(crate) fn peek_from(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    with_sender(socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?)
+}
+
+#[cfg(unix)]
+fn with_sender((count, sender): (usize, socket2::SockAddr)) -> io::Result<(usize, SocketAddr)> {
+    let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "a sender of another family");
+    Ok((count, sender.as_socket().ok_or_else(unknown)?))
+}
+
+/// To be called right before `accept`, which has no flag against blocking: `WouldBlock` where no client waits. A listener
+/// that somebody else has switched to blocking mode is switched back, and stays so: two loops that each switched it there
+/// and back would catch each other in between.
+#[cfg(unix)]
+pub(crate) fn expect_client(listener: BorrowedFd<'_>) -> io::Result<()> {
+    if !fd::is_readable(listener) {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    fd::set_nonblocking(listener).map(drop)
+}
+
+/// Whether a read that fills less than its buffer proves the socket drained: on TCP, and on nothing else that a program
+/// may have wrapped in the type of a TCP socket. SCTP and packets end a read early, a Unix socket does where descriptors
+/// come with the bytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn short_read_drains(socket: &impl AsFd) -> bool {
+    let protocol = socket2::SockRef::from(socket).protocol();
+    matches!(protocol, Ok(Some(socket2::Protocol::TCP)))
+}
+
+/// Elsewhere nothing tells, and the type is believed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn short_read_drains<S>(_: &S) -> bool {
+    true
+}
+
+#[cfg(not(unix))]
+pub(crate) fn receive<S>(socket: &S, buffer: &mut [u8]) -> io::Result<usize>
+where
+    for<'a> &'a S: io::Read,
+{
+    io::Read::read(&mut &*socket, buffer)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn receive_vectored<S>(socket: &S, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>
+where
+    for<'a> &'a S: io::Read,
+{
+    let most = buffers.len().min(MOST_BUFFERS);
+    io::Read::read_vectored(&mut &*socket, &mut buffers[..most])
+}
+
+#[cfg(not(unix))]
+pub(crate) fn peek(socket: &mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    socket.peek(buffer)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn receive_from(
+    socket: &mio::net::UdpSocket,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    socket.recv_from(buffer)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn peek_from(
+    socket: &mio::net::UdpSocket,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    socket.peek_from(buffer)
+}

@@ -1,0 +1,87 @@
+//! The mode of open file descriptions that others have too, and that cannot be opened again.
+//!
+//! The mode is set and checked again before each call, since anybody may switch it back. It is given back when the last end
+//! in this process that shares the description is gone: the reader and the writer of one pseudo-terminal are two ends with
+//! one mode, and may belong to loops of different threads. So the process keeps one list of all such ends. `kcmp(2)` says
+//! whether two of them are one description. Where the system does not say (before Linux 3.5, or in a sandbox), ends of one
+//! file that were opened for the same access are taken for one.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::sys::fd::{is_same_description, set_blocking, set_nonblocking, status};
+use crate::sys::fork::generation;
+
+/// All ends of this process whose mode is shared.
+static ENDS: Mutex<Vec<End>> = Mutex::new(Vec::new());
+
+struct End {
+    fd: RawFd,
+    /// Device, inode, and the device that it is.
+    file: [u64; 3],
+    access: i32,
+    /// It has to be switched back when the last one is gone.
+    was_blocking: bool,
+    /// A forked child has its parent's list, whose ends are not its own.
+    forks: u32,
+}
+
+impl End {
+    /// Descriptions of different files, or with different access, are different; for others the system is asked.
+    fn shares(&self, other: &Self) -> bool {
+        (self.file, self.access, self.forks) == (other.file, other.access, other.forks)
+            && is_same_description(self.fd, other.fd).unwrap_or(true)
+    }
+}
+
+fn ends() -> MutexGuard<'static, Vec<End>> {
+    ENDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An end's share in a mode. [`leave`](Self::leave) ends it, before the end is closed.
+#[derive(Debug)]
+pub(crate) struct SharedMode(());
+
+impl SharedMode {
+    /// Switches to non-blocking mode.
+    pub(crate) fn join(file: &File, data: &Metadata) -> io::Result<Self> {
+        let mut ends = ends();
+        let access = status(file.as_fd())? & libc::O_ACCMODE;
+        let was_blocking = set_nonblocking(file.as_fd())?;
+        ends.push(End {
+            fd: file.as_raw_fd(),
+            file: [data.dev(), data.ino(), data.rdev()],
+            access,
+            was_blocking,
+            forks: generation(),
+        });
+        Ok(Self(()))
+    }
+
+    /// Sees to it that the next call does not block.
+    pub(crate) fn check(&self, file: &File) -> io::Result<()> {
+        set_nonblocking(file.as_fd()).map(drop)
+    }
+
+    /// Gives the mode back, or leaves that to another end that shares it.
+    pub(crate) fn leave(self, file: &File) {
+        let mut ends = ends();
+        let own = |end: &End| end.fd == file.as_raw_fd() && end.forks == generation();
+        let Some(place) = ends.iter().position(own) else {
+            // The parent's.
+            return;
+        };
+        let own = ends.swap_remove(place);
+        if !own.was_blocking {
+            return;
+        }
+        match ends.iter_mut().find(|end| end.shares(&own)) {
+            Some(heir) => heir.was_blocking = true,
+            // A file that refuses is one that nobody reads any more.
+            None => drop(set_blocking(file.as_fd())),
+        }
+    }
+}
