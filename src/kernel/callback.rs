@@ -86,7 +86,7 @@ impl Care {
     }
 }
 
-/// Says that one callback or one step of a task held up all others.
+/// Says that one callback held up all others.
 #[cold]
 pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
     let took = took.as_secs_f64();

@@ -16,18 +16,18 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
-use crate::kernel::callback::warn_slow;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
+use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::loop_state::{BUDGET, LoopState};
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
-use crate::kernel::report::{ExceptionContext, drop_quietly};
+use crate::kernel::report::{ExceptionContext, drop_quietly, run_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
-use crate::kernel::task::handle::never_retrieved;
+use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::waker::{key_of, wake_key, waker};
@@ -306,15 +306,52 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 
 #[inline(always)]
 fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
-    let step = if state.careful.get() {
-        careful_step(state, key, &*task, |context| task.step(context))
-    } else {
-        let step = one_step(state, key, |context| task.step(context));
-        if state.careful.get() {
-            keep_context(state, &*task, None);
+    if state.careful.get() {
+        return run_in_context(state, task, key);
+    }
+    let step = one_step(state, key, |context| task.step(context));
+    if state.careful.get() {
+        // This step was the first to need a context.
+        return end_in_context(state, task, key, step, None);
+    }
+    end_step(state, task, key, step);
+}
+
+/// `run_task` where there are contexts: the step, and all that its end runs and reports, see the task's own.
+#[inline(never)]
+fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+    let outer = enter_context(state, task.header());
+    let step = timed_step(state, key, &*task, |context| task.step(context));
+    end_in_context(state, task, key, step, outer);
+}
+
+/// The end of a step in its task's context; then `outer` is the current one again.
+#[inline(never)]
+fn end_in_context(
+    state: &LoopState,
+    task: Rc<dyn Run>,
+    key: Key,
+    step: Step,
+    outer: Option<LoopContext>,
+) {
+    let header = task.header();
+    if !header.state.is_done() {
+        return leave_context(state, header, outer);
+    }
+    if header.state.is_panicked() && !header.state.is_abandoned() {
+        // If nobody retrieves the panic, the drop of the handle reports it, in this context.
+        if let Some(own) = state.peek_context() {
+            header.with_extra(|extra| extra.context = Some(own));
         }
-        step
-    };
+    }
+    end_step(state, task, key, step);
+    let own = state.swap_context(outer);
+    state.shielded("Exception in the destructor of a context", || drop(own));
+}
+
+/// What a step leads to.
+#[inline(always)]
+fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
     match step {
         Step::Pending | Step::Refused => {}
         Step::Done(waiter) => {
@@ -362,7 +399,8 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
-    let step = careful_step(state, key, &*task, |context| root.step(context));
+    let outer = enter_context(state, task.header());
+    let step = timed_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_mishap(&*task);
@@ -371,6 +409,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         // The run ends when the line has moved up to here: the batch it ends in is finished.
         state.queues(|queues| queues.ready.push_stop(state.run_number.get()));
     }
+    leave_context(state, task.header(), outer);
 }
 
 /// Enters user code as the task of `key`.
@@ -384,41 +423,45 @@ fn one_step(state: &LoopState, key: Key, step: impl FnOnce(&mut Context<'_>) -> 
     step
 }
 
-/// `one_step` for a loop that has more to look after: the step runs in its task's context, and in debug mode one that
-/// takes long is warned of.
+/// `one_step` that warns, in debug mode, of a step that takes long.
 #[inline(never)]
-fn careful_step(
+fn timed_step(
     state: &LoopState,
     key: Key,
     task: &dyn Run,
     step: impl FnOnce(&mut Context<'_>) -> Step,
 ) -> Step {
-    let own = task
-        .header()
-        .peek_extra(|extra| extra.context.take())
-        .flatten();
-    let outer = if own.is_some() {
-        state.swap_context(own)
-    } else {
-        state.swap_context(None)
-    };
     let start = state.debug.get().then(Instant::now);
     let step = one_step(state, key, step);
     let took = start.map(|start| start.elapsed());
     if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
-        warn_slow("step of a task", task.header().location, took);
+        warn_slow_step(task.header(), took);
     }
-    keep_context(state, task, outer);
     step
 }
 
-/// After a step: what the task has set stays with it, and the context of before is the current one again. An ended task
-/// gives its context up.
-fn keep_context(state: &LoopState, task: &dyn Run, outer: Option<LoopContext>) {
+/// Says which task held up all others by one step.
+#[cold]
+fn warn_slow_step(header: &Header, took: Duration) {
+    let (took, location) = (took.as_secs_f64(), header.location);
+    let task = header.name();
+    run_quietly(
+        || tracing::warn!(target: "callsoon", took, %location, task, "a slow step of a task held up the loop"),
+    );
+}
+
+/// Makes a task's context the current one. The former one comes back, for [`leave_context`].
+pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<LoopContext> {
+    let own = header.peek_extra(|extra| extra.context.take()).flatten();
+    state.swap_context(own)
+}
+
+/// After code that ran in a task's context: what it has set stays with the task, and the context of before is the current
+/// one again. An ended task gives its context up.
+pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<LoopContext>) {
     let Some(own) = state.swap_context(outer) else {
         return;
     };
-    let header = task.header();
     if !header.state.is_done() {
         header.with_extra(|extra| extra.context = Some(own));
         return;
@@ -455,7 +498,8 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
         if task.header().state.is_taken() {
             drop_quietly(panicked);
         } else {
-            state.report(never_retrieved(task.header(), panicked));
+            // In the task's context, where there are contexts: it is the current one.
+            state.report(of_task(task.header(), NEVER_RETRIEVED, panicked));
         }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location);

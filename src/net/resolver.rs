@@ -15,10 +15,11 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use crate::error::Panicked;
+use crate::kernel::foreign::{report_panic, shielded};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::drop_quietly;
 use crate::sys::fork;
 
 /// The most threads of a loop. Several, so that one dead name server does not hold up all others; few, since the system's
@@ -199,7 +200,7 @@ pub(crate) fn ask<R: Send + 'static>(
     let told = Arc::clone(&answer);
     let job = move || {
         let result = catch_unwind(AssertUnwindSafe(question)).unwrap_or_else(|payload| {
-            drop_quietly(payload);
+            report_panic("Exception in a resolver", Panicked::new(payload));
             Err(io::Error::other("the resolver panicked"))
         });
         let (waker, inhibitor) = {
@@ -208,8 +209,7 @@ pub(crate) fn ask<R: Send + 'static>(
             (answer.waker.take(), answer.inhibitor.take())
         };
         if let Some(waker) = waker {
-            // A foreign waker's panic concerns nobody here.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake())).map_err(drop_quietly);
+            shielded("Exception in a waker", || waker.wake());
         }
         // Last: who sees the clock free sees the answer too.
         drop(inhibitor);

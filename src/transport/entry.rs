@@ -39,6 +39,15 @@ impl Entry<'_> {
         if let Some(took) = took.filter(|took| *took >= state.slow_callback_duration.get()) {
             warn_slow(call, self.location, took);
         }
+        let result = result.map_err(|payload| {
+            state.report(ExceptionContext {
+                message: format!("Exception in a protocol's {call}"),
+                panic: Some(Panicked::new(payload)),
+                location: Some(self.location),
+                ..ExceptionContext::default()
+            });
+            Failed
+        });
         if let Some(outer) = outer {
             let own = state.swap_context(outer);
             state.shielded("Exception in the destructor of a context", || drop(own));
@@ -49,14 +58,6 @@ impl Entry<'_> {
                 drop(protocol)
             });
         }
-        result.map_err(|payload| {
-            state.report(ExceptionContext {
-                message: format!("Exception in a protocol's {call}"),
-                panic: Some(Panicked::new(payload)),
-                location: Some(self.location),
-                ..ExceptionContext::default()
-            });
-            Failed
-        })
+        result
     }
 }

@@ -570,9 +570,11 @@ fn ideally(program: &Program) -> Vec<String> {
     while !model.ended {
         model.turn();
     }
-    // Close drops the tasks that still wait, in the order of their creation.
+    // Close names and drops the tasks that still wait, in the order of their creation.
     for number in 0..model.tasks.len() {
         if !model.tasks[number].done {
+            let named = "report: Task was destroyed but it is pending!";
+            model.trace.push(named.to_owned());
             model.drop_captured(&format!("task {number}"), None);
         }
     }

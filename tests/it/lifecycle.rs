@@ -379,7 +379,9 @@ fn close_drops_everything_unrun_and_a_second_close_does_nothing() {
         assert!(sleeping.cancelled() && never_polled.cancelled());
         // Tasks in the order of their creation, then callbacks, then timers.
         trace.expect([
+            "report: Task was destroyed but it is pending!",
             "drop sleeping",
+            "report: Task was destroyed but it is pending!",
             "drop never polled",
             "drop callback",
             "drop timer",

@@ -200,6 +200,9 @@ impl TaskRef {
         let requested = self.task.header().request_cancel(request);
         if requested {
             wake_key(self.key);
+        } else {
+            // Who cancels a task that has failed already does not want to hear of it.
+            self.task.header().state.note_taken();
         }
         requested
     }
