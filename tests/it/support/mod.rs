@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 mod bell;
 mod caught;
+pub(crate) mod descendants;
 mod evil;
 mod grave;
 pub(crate) mod lab;
