@@ -12,7 +12,7 @@ use callsoon::{
     yield_now,
 };
 
-use crate::support::{DropProbe, Trace, audited, one_turn, virtual_loop, watched};
+use crate::support::{DropProbe, PENDING, Trace, audited, one_turn, virtual_loop, watched};
 
 /// Calls a closure when it is dropped.
 struct OnDrop<F: FnMut()>(F);
@@ -24,9 +24,6 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 type End = (&'static str, fn(EventLoop));
-
-/// What a report says of each task that a loop ends.
-const PENDING: &str = "report: Task was destroyed but it is pending!";
 
 /// The three ways in which a loop ends.
 const ENDS: [End; 3] = [

@@ -148,7 +148,8 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Asks the task to end; `false` where it has ended already. See [`TaskRef::cancel`].
+    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the task's
+    /// next step, unlike in asyncio: see [`TaskRef::cancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

@@ -165,7 +165,11 @@ impl TaskRef {
     /// Asks the task to end; `false` where it has ended already.
     ///
     /// The request acts when the task next runs: its future is dropped and the task ends as cancelled. A task that was
-    /// never polled never runs.
+    /// never polled never runs. A panic of a task that has ended already is then reported to nobody, as in asyncio.
+    ///
+    /// One deviation from asyncio: there `cancel` cancels the [`Future`](crate::Future) that the task awaits at once. Here
+    /// that future is pending, and accepts a result, until the task's next step. The result then stays in the future, and
+    /// the task ends as cancelled all the same.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

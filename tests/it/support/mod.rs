@@ -52,6 +52,9 @@ pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, wa
 
 use callsoon::{Clock, EventLoop, ExceptionContext};
 
+/// What a trace has of each task that a loop ends before its own end.
+pub(crate) const PENDING: &str = "report: Task was destroyed but it is pending!";
+
 /// A loop on the virtual clock, whose reports go to `trace` as `report: <message>`.
 pub(crate) fn virtual_loop(trace: &Trace) -> EventLoop {
     let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
