@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use callsoon::{
-    EventLoop, create_task, get_running_loop, sleep_until, timeout, wait_for, yield_now,
+    EventLoop, ReturnWhen, Timeout, create_task, get_running_loop, interval, move_on_after, sleep,
+    sleep_until, sleep_with, timeout, wait, wait_for, yield_now,
 };
 
-use crate::support::{Trace, complete, on_virtual_time};
+use crate::support::{Trace, Waiting, complete, on_virtual_time, one_turn};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,8 +49,8 @@ fn a_result_that_another_task_of_the_deadline_s_turn_sets_before_the_task_runs_w
             })
             .detach();
         });
-        // The task's first step, which arms its timer, comes after the limit's: here the limit is first.
-        assert!(value.is_err());
+        // Here the limit's timer is first, and the limit has asked when the result is set.
+        assert_eq!(value, Ok("in time"));
         let value = complete(&event_loop, async {
             let future = get_running_loop().create_future();
             let setter = future.clone();
@@ -114,5 +115,46 @@ fn an_awaited_future_takes_a_result_between_the_cancel_of_its_task_and_the_task_
             "the request acts all the same"
         );
         assert_eq!(future.result().unwrap().unwrap(), "in between");
+    });
+}
+
+#[test]
+fn a_time_of_duration_max_never_ends_whoever_waits_for_it() {
+    on_virtual_time(|_, event_loop| {
+        const FIVE_CENTURIES: Duration = Duration::from_secs(500 * 365 * 24 * 3600);
+        const MAX: Duration = Duration::MAX;
+        let main = async {
+            let event_loop = get_running_loop();
+            let never = || event_loop.create_future::<()>();
+            let mut tasks = vec![create_task(never())];
+            let limit = Timeout::after(MAX);
+            let timer = event_loop.call_later(MAX, || unreachable!());
+            let mut every = interval(MAX);
+            every.tick().await;
+            let mut waits = vec![
+                Waiting::begun(sleep(MAX)),
+                Waiting::begun(sleep_with(MAX, ())),
+                Waiting::begun(async { drop(timeout(MAX, never()).await) }),
+                Waiting::begun(async { drop(wait_for(never(), MAX).await) }),
+                Waiting::begun(async { drop(move_on_after(MAX, never()).await) }),
+                Waiting::begun(async { drop(limit.run(never()).await) }),
+                Waiting::begun(async {
+                    drop(wait(&mut tasks, ReturnWhen::AllCompleted, Some(MAX)).await);
+                }),
+                Waiting::begun(async {
+                    every.tick().await;
+                }),
+            ];
+            sleep(FIVE_CENTURIES).await;
+            for (number, wait) in waits.iter_mut().enumerate() {
+                assert!(wait.poll().is_none(), "number {number}");
+            }
+            timer.cancel();
+            drop(waits);
+            tasks.remove(0).cancel();
+        };
+        // Without the watchdog's timers, of which there would be billions.
+        event_loop.run_until_complete(main).unwrap();
+        one_turn(&event_loop);
     });
 }
