@@ -4,10 +4,11 @@
 //! thing that needs it lives, and runs when that thing is dropped, or at the program's end if it never is. It runs as a
 //! task, which the end of a program does not cancel but waits for.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 
 use crate::combine::watch::Watch;
@@ -18,7 +19,11 @@ use crate::kernel::task::reference::TaskRef;
 
 static DEPOSIT: LoopLocal<Deposit> = LoopLocal::new(Deposit::default);
 
-type CleanUp = Pin<Box<dyn Future<Output = ()>>>;
+struct CleanUp {
+    future: Pin<Box<dyn Future<Output = ()>>>,
+    /// Where it was deposited: that is where its task was created, for those who read a report about it.
+    location: &'static Location<'static>,
+}
 
 /// The clean-ups of one loop.
 #[derive(Default)]
@@ -27,18 +32,35 @@ struct Deposit {
     waiting: RefCell<BTreeMap<u64, CleanUp>>,
     /// Counts them: a number is used once.
     count: Cell<u64>,
-    /// The tasks of those that run.
+    /// The tasks of those that run, and of some that have ended. They stay here while somebody waits for them: one who
+    /// gives up has taken nothing from others.
     running: RefCell<Vec<TaskRef>>,
     /// The program ends: whatever is due from now on waits for [`LoopHandle::shutdown_async_drops`].
     ending: Cell<bool>,
 }
 
 impl Deposit {
-    fn run(&self, handle: &LoopHandle, clean_up: CleanUp) {
-        let task = handle.task_builder().name("async drop").spawn(clean_up);
+    fn run(&self, handle: &LoopHandle, clean_up: CleanUp) -> TaskRef {
+        let builder = handle.task_builder().name("async drop");
+        let task = builder.spawn_at(clean_up.future, clean_up.location);
+        let mut running = self.running();
+        running.push(task.as_ref());
+        task.as_ref()
+    }
+
+    /// Starts all clean-ups that are deposited now.
+    fn run_all(&self, handle: &LoopHandle) -> Vec<TaskRef> {
+        let due = self.waiting.take();
+        due.into_values()
+            .map(|clean_up| self.run(handle, clean_up))
+            .collect()
+    }
+
+    /// The clean-ups that run.
+    fn running(&self) -> RefMut<'_, Vec<TaskRef>> {
         let mut running = self.running.borrow_mut();
         running.retain(|task| !task.done());
-        running.push(task.as_ref());
+        running
     }
 }
 
@@ -74,12 +96,15 @@ impl LoopHandle {
     /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn defer_async_drop(&self, clean_up: impl Future<Output = ()> + 'static) -> AsyncDrop {
+        let location = Location::caller();
         let number = (!self.is_closed()).then(|| {
             DEPOSIT.with(self, |deposit| {
                 let number = deposit.count.get();
                 deposit.count.set(number + 1);
-                let clean_up = Box::pin(clean_up);
+                let future = Box::pin(clean_up);
+                let clean_up = CleanUp { future, location };
                 deposit.waiting.borrow_mut().insert(number, clean_up);
                 number
             })
@@ -94,8 +119,10 @@ impl LoopHandle {
     /// already; a panic of one goes to the exception handler. What becomes due from now on waits for the next call.
     /// [`run`](crate::run) does this at the end of a program: asyncio's `shutdown_asyncgens`.
     ///
+    /// Within a clean-up it waits for those alone that it starts itself: of two that waited for each other neither would end.
+    ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the clean-ups run on.
+    /// Dropped, it waits no longer; the clean-ups run on. Any number may wait, one after the other or at the same time.
     ///
     /// ```
     /// callsoon::run(async {
@@ -110,16 +137,21 @@ impl LoopHandle {
         let handle = self.clone();
         async move {
             begin_end(&handle);
+            let own = handle.current_task();
+            let in_clean_up = own.is_some_and(|own| is_clean_up(&handle, &own));
             loop {
-                let due = DEPOSIT.with(&handle, |deposit| deposit.waiting.take());
-                for (_, clean_up) in due {
-                    DEPOSIT.with(&handle, |deposit| deposit.run(&handle, clean_up));
-                }
-                let running = DEPOSIT.with(&handle, |deposit| deposit.running.take());
-                if running.is_empty() {
+                let awaited = DEPOSIT.with(&handle, |deposit| {
+                    let started = deposit.run_all(&handle);
+                    if in_clean_up {
+                        started
+                    } else {
+                        deposit.running().clone()
+                    }
+                });
+                if awaited.is_empty() {
                     return;
                 }
-                Watch::of(running).all_ended().await;
+                Watch::of(awaited).all_ended().await;
             }
         }
     }
@@ -164,7 +196,7 @@ impl AsyncDrop {
     pub async fn run(self) {
         let mut this = self;
         if let Some(clean_up) = this.take() {
-            clean_up.await;
+            clean_up.future.await;
         }
     }
 

@@ -142,7 +142,7 @@ impl Runner {
     }
 
     /// How long [`close`](Self::close) may wait for tasks, clean-ups and jobs altogether; 300 seconds unless this says
-    /// otherwise, on the loop's clock.
+    /// otherwise, on the loop's clock. [`Duration::MAX`] is no limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -196,13 +196,14 @@ impl Runner {
         if try_get_running_loop().is_some() {
             return Err(RunError::Nested);
         }
-        let (ctrl_c, context) = (self.ctrl_c, self.context.take());
-        let event_loop = self.event_loop()?;
-        let interrupted = CtrlC::watch(event_loop, ctrl_c);
-        event_loop.state.root.keeps_context.set(true);
-        let result = event_loop.run_root(main, context, location);
-        let context = event_loop.state.root.context.take();
-        self.context = context;
+        self.event_loop()?;
+        let Stage::Open(event_loop) = &self.stage else {
+            return Err(RunError::Closed);
+        };
+        let interrupted = CtrlC::watch(event_loop, self.ctrl_c);
+        let keeper = ContextKeeper::new(event_loop, &mut self.context);
+        let result = event_loop.run_root(main, keeper.context.clone(), location);
+        drop(keeper);
         match result {
             Err(RunError::Cancelled(_)) if interrupted.ended_main() => Err(RunError::Interrupted),
             result => result,
@@ -259,6 +260,35 @@ impl fmt::Debug for Runner {
     }
 }
 
+/// During one run: the context of its main task is put back in the runner's place when this is dropped, however the run
+/// ends, also when a panic unwinds through it.
+struct ContextKeeper<'a> {
+    event_loop: &'a EventLoop,
+    /// The context of the run; `None` while no variable was set.
+    context: &'a mut Option<Context>,
+}
+
+impl<'a> ContextKeeper<'a> {
+    fn new(event_loop: &'a EventLoop, context: &'a mut Option<Context>) -> Self {
+        event_loop.state.root.keeps_context.set(true);
+        Self {
+            event_loop,
+            context,
+        }
+    }
+}
+
+impl Drop for ContextKeeper<'_> {
+    fn drop(&mut self) {
+        let root = &self.event_loop.state.root;
+        root.keeps_context.set(false);
+        // A run that was refused has left none.
+        if let Some(context) = root.context.take() {
+            *self.context = Some(context);
+        }
+    }
+}
+
 /// Ctrl-C during one run.
 struct CtrlC {
     /// Restores the signal's former action when it is dropped.
@@ -311,9 +341,10 @@ fn interrupt(handle: &LoopHandle, cancelled: &RefCell<Option<TaskRef>>) {
 
 /// Steps 1 to 3 of [`Runner::close`].
 fn end_all(event_loop: &EventLoop, timeout: Duration) -> Result<(), RunError> {
-    let deadline = event_loop.time().checked_add(timeout);
+    let clock = &event_loop.state.clock;
+    // What is beyond the clock's end becomes that end, which never comes.
+    let deadline = clock.instant(clock.after(timeout));
     let handle = event_loop.handle();
-    handle.state.root.keeps_context.set(false);
     begin_end(&handle);
     let mut end = pin!(end_in_order(handle, deadline));
     loop {
@@ -325,9 +356,7 @@ fn end_all(event_loop: &EventLoop, timeout: Duration) -> Result<(), RunError> {
     }
 }
 
-async fn end_in_order(handle: LoopHandle, deadline: Option<Instant>) {
-    let far = || handle.time() + SHUTDOWN_TIMEOUT;
-    let deadline = deadline.unwrap_or_else(far);
+async fn end_in_order(handle: LoopHandle, deadline: Instant) {
     if timeout_at(deadline, end_tasks(&handle)).await.is_err() {
         report_unended(&handle, "tasks that were cancelled had not ended");
     }
@@ -366,12 +395,9 @@ async fn end_tasks(handle: &LoopHandle) {
         Watch::of(tasks.iter().cloned()).all_ended().await;
         for task in &tasks {
             if let Some(panicked) = task.task.take_panic() {
-                let mut context =
-                    ExceptionContext::new("Unhandled exception during the end of run()");
-                context.panic = Some(panicked);
-                context.task = Some(task.name());
-                context.location = Some(task.location());
-                handle.state.report(context);
+                let message = "Unhandled exception during the end of run()";
+                let header = task.task.header();
+                handle.state.report_in_context_of(header, message, panicked);
             }
         }
     }
@@ -382,6 +408,10 @@ fn report_unended(handle: &LoopHandle, what: &str) {
     let own = handle.current_task();
     let mut tasks = handle.all_tasks();
     tasks.retain(|task| own.as_ref() != Some(task));
+    for task in &tasks {
+        let header = task.task.header();
+        header.with_extra(|extra| extra.named_unended = true);
+    }
     let names: Vec<_> = tasks.iter().map(TaskRef::name).collect();
     let names = names.join(", ");
     let message = format!("The program ends although {what} by its deadline: {names}");

@@ -3,7 +3,7 @@
 //! Programs that do what none should: they end in the middle of everything, call back from within, panic wherever they are
 //! called. Nothing may hang, and nothing may be left.
 
-#![allow(unsafe_code)] // waitid, kill and raise
+#![allow(unsafe_code)] // kill and raise
 
 #[allow(
     dead_code,
@@ -30,6 +30,7 @@ use callsoon::{
     get_running_loop, run_in_executor, sleep, timeout, to_thread,
 };
 
+use support::descendants::has_children;
 use support::{
     DropProbe, Trace, audited, complete, end_default_executor, one_turn, real_loop, until, watched,
 };
@@ -59,16 +60,6 @@ fn on_a_loop<F: Future<Output = ()>>(
         event_loop.close().unwrap();
         assert_eq!(trace.take(), reports);
     });
-}
-
-/// Whether this process has children, running or not reaped; reaps none.
-fn has_children() -> bool {
-    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
-    }
 }
 
 async fn until_no_child_is_left() {
@@ -456,7 +447,8 @@ fn a_loop_that_closes_at_any_moment_of_a_child_ends_the_child_and_its_protocol()
     tested(|| {
         for turns in 0..40 {
             for line in [
-                "echo out; exec >&- 2>&-; sleep 1000",
+                // Not a child of the shell's, which would outlive it.
+                "echo out; exec >&- 2>&-; exec sleep 1000",
                 "exec sleep 1000",
                 "true",
                 // A grandchild holds its input, and then its output too.

@@ -21,7 +21,8 @@ use callsoon::{
     EventLoop, ExecutorError, RunError, SignalError, ThreadPoolExecutor, run_in_executor, sleep,
 };
 
-use support::{Trace, audited, complete, counted_fds, forbid, real_loop, watched};
+use support::descendants::has_children;
+use support::{Scratch, Trace, audited, complete, counted_fds, forbid, real_loop, watched};
 
 /// Says in the child which scenario it is to run.
 const SCENARIO: &str = "CALLSOON_SCENARIO";
@@ -91,7 +92,25 @@ fn ended(mut child: StdCommand) -> io::Result<Output> {
 /// What a child says, which must end well.
 #[track_caller]
 fn said(child: StdCommand, what: &str) -> String {
-    let output = ended(child).unwrap();
+    text_of(&ended(child).unwrap(), what)
+}
+
+/// Runs a scenario under a tracer to its end, which must be a good one, and gives the tracer's log. The log is a descriptor
+/// of this process: no test counts them meanwhile.
+#[track_caller]
+fn traced(scenario: &str, rules: &[&str]) -> String {
+    let _alone = support::audit::alone();
+    let log = Scratch::new(b"");
+    let output = child(&tracer(log.path(), rules), scenario)
+        .output()
+        .unwrap();
+    text_of(&output, scenario);
+    std::fs::read_to_string(log.path()).unwrap()
+}
+
+/// What a child has said, which must have ended well.
+#[track_caller]
+fn text_of(output: &Output, what: &str) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -185,16 +204,6 @@ fn attempts(kept: usize, attempt: impl Fn() -> io::Result<()>) {
     }
     assert!(counted_fds() <= before + kept);
     println!("{MET}{met}");
-}
-
-/// Whether this process has children, running or not reaped; reaps none.
-fn has_children() -> bool {
-    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
-    }
 }
 
 fn endless() -> Command {
@@ -392,11 +401,8 @@ fn h3_a_child_that_is_gone_before_it_can_be_watched_has_ended_and_is_sent_nothin
     }
     // Long enough for any child to end meanwhile.
     let delay = "inject=pidfd_open:delay_enter=300000";
-    let log = support::Scratch::new(b"");
     let calls = "trace=pidfd_open,kill,tgkill,pidfd_send_signal";
-    let tracer = tracer(log.path(), &[calls, delay]);
-    said(child(&tracer, "gone"), "gone");
-    let calls = std::fs::read_to_string(log.path()).unwrap();
+    let calls = traced("gone", &[calls, delay]);
     assert!(calls.contains("ESRCH"), "the child was there: {calls}");
     assert!(!calls.contains("kill("), "{calls}");
 }
@@ -426,10 +432,10 @@ fn h2_children_are_sent_signals_by_descriptor_alone() {
     if !has_tracer() {
         return;
     }
-    let log = support::Scratch::new(b"");
-    let calls = "trace=kill,tkill,pidfd_send_signal,rt_sigqueueinfo";
-    said(child(&tracer(log.path(), &[calls]), "kills"), "kills");
-    let calls = std::fs::read_to_string(log.path()).unwrap();
+    let calls = traced(
+        "kills",
+        &["trace=kill,tkill,pidfd_send_signal,rt_sigqueueinfo"],
+    );
     let calls: Vec<_> = calls.lines().filter(|line| line.contains('(')).collect();
     assert!(calls.len() >= 5, "{calls:#?}");
     assert!(

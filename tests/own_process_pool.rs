@@ -29,7 +29,8 @@ use futures_lite::future::or;
 use own::arguments::is_asked_for;
 use own::children::{has_children, tested};
 use support::{
-    Trace, Waiting, complete, loopback, real_loop, thread_id, virtual_loop, wait_until_asleep,
+    Trace, Waiting, complete, loopback, poll_once, real_loop, thread_id, virtual_loop,
+    wait_until_asleep,
 };
 
 static ADD: Function<(u64, u64), u64> = Function::new("add", |(a, b)| a + b);
@@ -106,7 +107,7 @@ impl<'de> serde::Deserialize<'de> for Garbled {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 17] = [
+const TESTS: [Test; 19] = [
     ("results_come_back_and_workers_are_used_again", results),
     ("as_many_jobs_run_at_once_as_there_are_workers", at_once),
     ("megabytes_travel_both_ways", megabytes),
@@ -128,6 +129,11 @@ const TESTS: [Test; 17] = [
     ("what_a_job_leaves_behind_holds_up_nobody", left_behind),
     ("a_pool_outlives_its_loop_and_its_workers_do_not", two_loops),
     ("any_number_of_shutdowns_end", shutdowns),
+    (
+        "a_second_shutdown_waits_for_the_workers_that_the_first_has_given_up",
+        given_up,
+    ),
+    ("a_shutdown_waits_for_workers_that_were_replaced", replaced),
     ("jobs_that_are_dropped_at_every_moment_leave_nothing", drops),
     ("a_worker_that_somebody_else_has_reaped_is_replaced", stolen),
 ];
@@ -513,6 +519,36 @@ fn shutdowns() {
         for job in jobs {
             job.await.unwrap().unwrap();
         }
+        assert!(!has_children());
+    });
+}
+
+fn given_up() {
+    on_a_loop(async || {
+        let pool = pool_of(2);
+        let jobs = [(); 2].map(|()| pool.run(&ADD, (1, 2)));
+        for job in jobs {
+            assert_eq!(job.await.unwrap(), 3);
+        }
+        // Its workers have hardly ended when it is dropped.
+        let _ = poll_once(&mut Box::pin(pool.shutdown())).await;
+        pool.shutdown().await;
+        assert!(!has_children());
+    });
+}
+
+fn replaced() {
+    on_a_loop(async || {
+        let one = NonZero::new(1).unwrap();
+        let pool = ProcessPoolExecutor::builder()
+            .max_workers(1)
+            .max_tasks_per_child(one)
+            .build();
+        for _ in 0..3 {
+            assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
+        }
+        assert_eq!(pool.started(), 3);
+        pool.shutdown().await;
         assert!(!has_children());
     });
 }

@@ -23,6 +23,7 @@ use callsoon::process::{Process, spawn};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use own::children::{has_children, tested};
+use support::descendants::descendants;
 use support::{Trace, complete, counted_fds, forbid, one_turn, pipe, real_loop, virtual_loop};
 
 fn shell(script: &str) -> Command {
@@ -36,6 +37,20 @@ fn endless() -> Command {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
     command
+}
+
+#[test]
+fn the_audit_sees_a_grandchild_whose_parent_has_ended() {
+    tested(|| {
+        let line = "sleep 1000 >/dev/null 2>&1 & echo $!";
+        let output = shell(line).output().unwrap();
+        assert!(output.status.success() && !has_children());
+        let pid = String::from_utf8(output.stdout).unwrap();
+        let pid: u32 = pid.trim().parse().unwrap();
+        assert!(descendants().contains_key(&pid));
+        // SAFETY: the call takes numbers; the process was started by this test and lives for a thousand seconds.
+        assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGKILL) }, 0);
+    });
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl<T: 'static> Future for CancelOnDrop<T> {
 
 impl<T: 'static> Drop for CancelOnDrop<T> {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
+        // A task that has ended is not cancelled: a panic of its is still to be reported.
+        if let Some(task) = self.task.as_ref().filter(|task| !task.done()) {
             task.cancel_with("its handle was dropped");
         }
     }

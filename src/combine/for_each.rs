@@ -1,6 +1,7 @@
 //! The same work for many items, a few at a time.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
+use std::panic::Location;
 
 use crate::combine::group_error::{GroupError, Outcome};
 use crate::combine::task_group::task_group;
@@ -38,13 +39,21 @@ use crate::combine::task_group::task_group;
 ///     assert_eq!(sum.get(), 5050);
 /// }).unwrap();
 /// ```
-pub async fn for_each_limit<I, F, R>(items: I, limit: usize, mut f: F) -> Result<(), GroupError>
+#[track_caller]
+#[must_use = "futures do nothing unless awaited"]
+pub fn for_each_limit<I, F, R>(
+    items: I,
+    limit: usize,
+    mut f: F,
+) -> impl Future<Output = Result<(), GroupError>>
 where
     I: IntoIterator,
     F: FnMut(I::Item) -> R,
     R: IntoFuture<IntoFuture: 'static, Output: Outcome>,
 {
-    task_group(async |group| {
+    // The children's place is the caller's: an `async fn` would not know it.
+    let location = Location::caller();
+    task_group(async move |group| {
         group.set_limit(limit);
         let mut items = items.into_iter();
         loop {
@@ -53,8 +62,7 @@ where
                 break;
             }
             let Some(item) = items.next() else { break };
-            drop(group.create_task(f(item)));
+            drop(group.create_task_at(f(item), location));
         }
     })
-    .await
 }

@@ -83,7 +83,18 @@ impl TaskGroup {
     where
         F: IntoFuture<IntoFuture: 'static, Output: Outcome>,
     {
-        let location = Location::caller();
+        self.create_task_at(future, Location::caller())
+    }
+
+    /// [`create_task`](Self::create_task) for a caller's caller.
+    pub(crate) fn create_task_at<F>(
+        &self,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> Task<<F::Output as Outcome>::Value>
+    where
+        F: IntoFuture<IntoFuture: 'static, Output: Outcome>,
+    {
         let handle = self.handle();
         if self.nursery.takes_children() {
             return self.spawn(future.into_future(), location, |child| {

@@ -19,7 +19,7 @@ use crate::combine::group_error::{Failure, FailureCause, Outcome};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::report::{ExceptionContext, drop_quietly};
+use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::waiters::{WaiterId, Waiters};
@@ -383,7 +383,10 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
             Ok(Poll::Ready(Err(error))) => FailureCause::Error(error),
             Err(payload) => FailureCause::Panicked(Panicked::new(payload)),
         };
-        drop_quietly(catch_unwind(AssertUnwindSafe(|| future.set(None))));
+        match member.nursery.state.task(current) {
+            Some(task) => task.header().note_drop(&mut || future.set(None)),
+            None => future.set(None),
+        }
         member.fail(cause);
         Poll::Pending
     }

@@ -9,11 +9,14 @@ use std::task::{Context, Poll};
 use crate::combine::group::TaskGroup;
 use crate::combine::group_error::{Failure, FailureCause, GroupError, Outcome};
 use crate::combine::nursery::{Nursery, stop_request};
-use crate::error::Cancellation;
+use crate::error::{Cancellation, Panicked};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
-use crate::kernel::report::drop_quietly;
+use crate::kernel::enter::report_panic;
+
+/// What a report says of a destructor's panic where the body's own panic is what the caller gets.
+const IN_BODY: &str = "Exception in a destructor of a task group's body, which had panicked";
 
 /// Runs `body`, which may start children in the group that it is given, and waits until all of them have ended, those
 /// too that children start: asyncio's `TaskGroup`.
@@ -152,7 +155,7 @@ impl<T> Parent<'_, T> {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
             match self.panic {
                 None => self.panic = Some(payload),
-                Some(_) => drop_quietly(payload),
+                Some(_) => report_panic(IN_BODY, Panicked::new(payload)),
             }
         }
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::error::RunError;
 use crate::kernel::close::close;
 use crate::kernel::context::Context;
+use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
-use crate::kernel::report::run_quietly;
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
@@ -70,10 +70,12 @@ impl Running {
     fn abandon_root(&self, header: &RootHeader, discard: &mut dyn FnMut()) {
         let state = &self.state;
         state.fell(state.root_key());
+        let outer = enter_context(state, header.header());
         let message = "Exception in the destructor of an unfinished main task";
         state.shielded(message, discard);
         header.0.state.finish_cancelled();
         announce_end(state, header.header());
+        leave_context(state, header.header(), outer);
     }
 }
 
@@ -292,6 +294,9 @@ impl EventLoop {
     /// Closes the loop for ever: pending tasks end as cancelled, callbacks and timers are dropped unrun, descriptors are
     /// closed. A second call does nothing.
     ///
+    /// Each pending task is named in a report, as in asyncio: "Task was destroyed but it is pending!". A program that has
+    /// work left cancels and awaits it before, which [`run`](crate::run) and [`Runner::close`](crate::Runner::close) do.
+    ///
     /// Destructors that run now may call anything; new work is refused without a panic. A destructor's panic goes to the
     /// exception handler and the others run all the same.
     ///
@@ -324,14 +329,6 @@ impl Deref for EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        if self.handle.state.debug.get() && !std::thread::panicking() {
-            let pending = self.handle.state.queues(|queues| queues.tasks.len());
-            if pending > 0 {
-                run_quietly(
-                    || tracing::warn!(target: "callsoon", pending, "an event loop is dropped with tasks pending"),
-                );
-            }
-        }
         // A running loop cannot be dropped: its run borrows the owner.
         close(&self.handle.state);
     }

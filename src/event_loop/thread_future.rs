@@ -50,6 +50,8 @@ struct Inner<T> {
     task: Option<Key>,
     /// Somebody has asked for its end.
     cancelled: bool,
+    /// Somebody has asked for its end after it: if it failed, nobody wants to hear of that.
+    excused: bool,
     /// How many futures there are, callbacks' included.
     futures: usize,
     waiters: Waiters<Waker>,
@@ -166,8 +168,12 @@ fn forget<T>(result: Outcome<T>) {
         Err(ThreadFutureError::Panicked(panicked)) => {
             report_panic("Exception of a coroutine was never retrieved", panicked);
         }
-        other => shielded("Exception in the destructor of a result", || drop(other)),
+        other => discard(other),
     }
+}
+
+fn discard<T>(result: Outcome<T>) {
+    shielded("Exception in the destructor of a result", || drop(result));
 }
 
 impl RemoteHandle {
@@ -211,6 +217,7 @@ impl RemoteHandle {
                 stage: Stage::Pending,
                 task: None,
                 cancelled: false,
+                excused: false,
                 futures: 0,
                 waiters: Waiters::new(),
                 callbacks: Vec::new(),
@@ -404,8 +411,13 @@ impl<T> ThreadFuture<T> {
         T: Send + 'static,
     {
         let task = {
-            let inner = self.shared.lock().filter(|inner| !inner.is_done());
-            let Some(mut inner) = inner else { return false };
+            let Some(mut inner) = self.shared.lock() else {
+                return false;
+            };
+            if inner.is_done() {
+                inner.excused = true;
+                return false;
+            }
             inner.cancelled = true;
             inner.task
         };
@@ -513,11 +525,14 @@ impl<T> Drop for ThreadFuture<T> {
             inner.futures = inner.futures.saturating_sub(1);
             let left = self.waiting.and_then(|id| inner.waiters.leave(id));
             let unread = matches!(inner.stage, Stage::Done(_)) && inner.futures == 0;
-            (left, if unread { inner.take() } else { None })
+            let unread = if unread { inner.take() } else { None };
+            (left, unread.map(|unread| (unread, inner.excused)))
         };
         drop(left);
-        if let Some(unread) = unread {
-            forget(unread);
+        match unread {
+            Some((unread, false)) => forget(unread),
+            Some((excused, true)) => discard(excused),
+            None => {}
         }
     }
 }

@@ -33,7 +33,8 @@ static DEFAULT: LoopLocal<Default> = LoopLocal::new(|| Default {
 });
 
 struct Default {
-    /// `None` until it is needed, or set.
+    /// `None` until it is needed, or set. It stays here while a shutdown waits, and after it: one that is dropped half-way
+    /// leaves jobs behind, for which the next one waits.
     pool: RefCell<Option<ThreadPoolExecutor>>,
     /// It has been shut down, for ever.
     shut: Cell<bool>,
@@ -89,7 +90,8 @@ impl LoopHandle {
         future
     }
 
-    /// Has another pool run what is given to no particular one. The former one ends when its jobs are done.
+    /// Has another pool run what is given to no particular one. The former one ends when its jobs are done. After
+    /// [`shutdown_default_executor`](Self::shutdown_default_executor) it is too late: the given pool is dropped.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -97,12 +99,15 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_default_executor(&self, pool: ThreadPoolExecutor) {
-        let former = if self.is_closed() {
+        let unneeded = if self.is_closed() {
             Some(pool)
         } else {
-            DEFAULT.with(self, |default| default.pool.borrow_mut().replace(pool))
+            DEFAULT.with(self, |default| match default.shut.get() {
+                true => Some(pool),
+                false => default.pool.borrow_mut().replace(pool),
+            })
         };
-        drop(former);
+        drop(unneeded);
     }
 
     /// Shuts the loop's own executor down and waits, without blocking the loop, until its jobs are done and its threads
@@ -112,10 +117,11 @@ impl LoopHandle {
     /// The deadline is one of real time, also on a virtual clock, which stands still meanwhile.
     ///
     /// # Errors
-    /// [`StuckJobs`] says how many jobs were not done at the deadline. Those that had not begun are dropped then.
+    /// [`StuckJobs`] says how many jobs were not done at the deadline. Those that had not begun are dropped then; those that
+    /// run are the caller's to know of, and no other call waits for them.
     ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the executor stays shut down.
+    /// Dropped, it waits no longer; the executor stays shut down. Another call waits for the same jobs.
     ///
     /// ```
     /// use std::time::Duration;
@@ -134,7 +140,7 @@ impl LoopHandle {
         async move {
             let pool = DEFAULT.with(&handle, |default| {
                 default.shut.set(true);
-                default.pool.borrow_mut().take()
+                default.pool.borrow().clone()
             });
             let Some(pool) = pool else { return Ok(()) };
             pool.shutdown();
@@ -150,6 +156,9 @@ impl LoopHandle {
                 return Ok(());
             }
             pool.shutdown_now();
+            // The caller knows of them now: nobody else waits for them.
+            let given_up = DEFAULT.with(&handle, |default| default.pool.borrow_mut().take());
+            drop(given_up);
             Err(StuckJobs { jobs })
         }
     }

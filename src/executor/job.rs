@@ -25,9 +25,9 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
-use crate::kernel::enter::report_panic;
+use crate::kernel::enter::{report_panic, shielded};
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::report::{drop_quietly, run_quietly};
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::waker::puts_off;
 use crate::sys::fork;
 
@@ -99,6 +99,9 @@ pub(crate) trait Withdraw: Send + Sync {
     fn withdrawn(&self);
 }
 
+/// What a report says of a destructor's panic, be it the closure's or its result's.
+const IN_DROP: &str = "Exception in the destructor of a job or its result";
+
 enum Stage<T, F> {
     Queued(F),
     Running,
@@ -118,6 +121,8 @@ struct Inner<T, F> {
     stage: Stage<T, F>,
     /// The future lives.
     wanted: bool,
+    /// Somebody has cancelled it after its end: if it failed, nobody wants to hear of that.
+    excused: bool,
     awaiter: Option<Waker>,
     /// Holds the loop's virtual clock until the job is over, or nobody waits for it.
     inhibitor: Option<Inhibitor>,
@@ -135,9 +140,9 @@ struct Owed<T, F> {
 
 impl<T, F> Owed<T, F> {
     fn settle(self) {
-        drop_quietly(self.stage);
+        shielded(IN_DROP, || drop(self.stage));
         if let Some(awaiter) = self.awaiter {
-            run_quietly(|| awaiter.wake());
+            shielded("Exception in a waker", || awaiter.wake());
         }
     }
 }
@@ -210,7 +215,7 @@ where
             inner.enter(stage)
         };
         owed.settle();
-        drop_quietly(unwanted);
+        shielded(IN_DROP, || drop(unwanted));
     }
 
     fn refuse(&self, error: ExecutorError) {
@@ -274,6 +279,7 @@ where
         let (owed, queue) = {
             let mut inner = self.lock();
             if !matches!(inner.stage, Stage::Queued(_)) {
+                inner.excused = matches!(inner.stage, Stage::Done(_));
                 return false;
             }
             self.withdrawn.store(true, Ordering::Relaxed);
@@ -289,26 +295,27 @@ where
         if self.is_inherited() {
             return;
         }
-        let (owed, queue) = {
+        let (owed, queue, excused) = {
             let mut inner = self.lock();
             inner.wanted = false;
+            let excused = inner.excused;
             if matches!(inner.stage, Stage::Running) {
-                (inner.enter(Stage::Running), None)
+                (inner.enter(Stage::Running), None, excused)
             } else {
                 let queued = matches!(inner.stage, Stage::Queued(_));
                 self.withdrawn.store(queued, Ordering::Relaxed);
                 let queue = inner.queue.take().filter(|_| queued);
-                (inner.enter(Stage::Gone), queue)
+                (inner.enter(Stage::Gone), queue, excused)
             }
         };
         // Whoever dropped the future is not to be woken.
         let (awaiter, stage) = (owed.awaiter, owed.stage);
         drop_quietly(awaiter);
         match stage {
-            Stage::Done(Err(ExecutorError::Panicked(panicked))) => {
+            Stage::Done(Err(ExecutorError::Panicked(panicked))) if !excused => {
                 report_panic("Exception of a job was never retrieved", panicked);
             }
-            other => drop_quietly(other),
+            other => shielded(IN_DROP, || drop(other)),
         }
         tell(queue);
     }
@@ -335,6 +342,7 @@ where
         inner: Mutex::new(Inner {
             stage: Stage::Queued(f),
             wanted: true,
+            excused: false,
             awaiter: None,
             inhibitor,
             queue: None,
@@ -438,7 +446,8 @@ impl<T: Send + 'static> ExecutorFuture<T> {
         self.outcome.is_done()
     }
 
-    /// Takes the job back, which then never runs and ends as cancelled; `false` where it has begun.
+    /// Takes the job back, which then never runs and ends as cancelled; `false` where it has begun. A panic that it ended
+    /// in is then reported to nobody.
     ///
     /// ```
     /// let (open, gate) = std::sync::mpsc::channel();

@@ -21,12 +21,17 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::Panicked;
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Job, Withdraw};
 use crate::executor::staff::{Need, Rise, Staff};
-use crate::kernel::report::{drop_quietly, run_quietly};
+use crate::kernel::enter::{report_panic, shielded};
+use crate::kernel::report::drop_quietly;
 use crate::kernel::waiters::{WaiterId, Waiters};
 use crate::sys::fork;
+
+/// What a report says of an initializer's panic: the jobs hear only that the pool is broken.
+const INITIALIZER: &str = "Exception in the initializer of an executor's thread";
 
 /// How long an ended thread may take to leave, which is a few instructions: a limit for a machine that does not run it.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
@@ -246,7 +251,7 @@ impl Pool {
         drop(state);
         self.progress.notify_all();
         for waker in woken {
-            run_quietly(|| waker.wake());
+            shielded("Exception in a waker", || waker.wake());
         }
         self.lock().leaving -= 1;
         self.progress.notify_all();
@@ -310,7 +315,7 @@ impl Worker {
         let pool = &*self.pool;
         if let Some(initializer) = &pool.settings.initializer {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| initializer())) {
-                drop_quietly(payload);
+                report_panic(INITIALIZER, Panicked::new(payload));
                 pool.break_down();
                 return pool.end(pool.lock());
             }

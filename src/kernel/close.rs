@@ -6,9 +6,12 @@
 
 use std::rc::Rc;
 
+use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::ready::Entry;
 use crate::kernel::registry;
+use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::cell::Header;
 use crate::kernel::task::waker::enter;
 
 /// What a report says of a panic that a destructor raised here.
@@ -71,9 +74,11 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     drop(entered);
 }
 
-/// Ends all tasks, in the order of their creation.
+/// Ends all tasks, in the order of their creation, each in its own context.
 fn end_tasks(state: &Rc<LoopState>) {
     for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
+        let outer = enter_context(state, task.header());
+        report_pending(state, task.header());
         // A task that runs refuses, but then the loop runs, and a running loop is not closed.
         let _ = task.kill();
         state.report_mishap(&*task);
@@ -91,6 +96,22 @@ fn end_tasks(state: &Rc<LoopState>) {
         }
         let removed = state.queues(|queues| queues.tasks.remove(key));
         drop(removed);
+        leave_context(state, task.header(), outer);
         state.shielded(IN_CLOSE, || drop(task));
     }
+}
+
+/// Names a task that the loop ends before it has come to its own end, unless its program has named it already. While a
+/// panic unwinds through the loop's owner, the tasks that it leaves behind are no news.
+fn report_pending(state: &LoopState, header: &Header) {
+    let named = header.peek_extra(|extra| extra.named_unended);
+    if named == Some(true) || header.state.is_done() || std::thread::panicking() {
+        return;
+    }
+    state.report(ExceptionContext {
+        message: "Task was destroyed but it is pending!".to_owned(),
+        task: Some(header.name()),
+        location: Some(header.location()),
+        ..ExceptionContext::default()
+    });
 }

@@ -18,8 +18,8 @@
 //!
 //! Three kinds of calls differ in what they know:
 //! - a queued callback carries its own wrapper ([`run_callback`] or [`run_callback_in`]), chosen when it is queued;
-//! - a task step ([`step`], [`instrumented_step`]) catches panics in `task/cell`, where the output is stored in the same
-//!   breath, and finds its context in the task;
+//! - a task step ([`plain_step`], [`timed_step`]) catches panics in `task/cell`, where the output is stored in the same
+//!   breath, and finds its context in the task, for all that the step's end runs as well;
 //! - everything else is an [`Entry`].
 //!
 //! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well. They have
@@ -37,7 +37,7 @@ use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::{BUDGET, LoopState};
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
-use crate::kernel::task::cell::{Run, Step};
+use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::waker::{current, key_of, wake_key, waker};
 
@@ -272,27 +272,9 @@ fn forget_context(state: &LoopState) {
     state.shielded(CONTEXT_DROPPED, || drop(own));
 }
 
-/// Enters a task for one step.
-#[inline(always)]
-pub(crate) fn step(
-    state: &LoopState,
-    key: Key,
-    task: &dyn Run,
-    poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
-) -> Step {
-    if state.careful.get() {
-        return instrumented_step(state, key, task, poll);
-    }
-    let step = plain_step(state, key, poll);
-    if state.careful.get() {
-        // The first variable of this loop was set in there.
-        keep_context(state, task, state.swap_context(None));
-    }
-    step
-}
-
+/// Enters a task for one step, on the plain path: with no context and not timed.
 #[inline]
-fn plain_step(
+pub(crate) fn plain_step(
     state: &LoopState,
     key: Key,
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
@@ -305,28 +287,48 @@ fn plain_step(
     step
 }
 
-/// Enters a task for one step, in its own context and timed in debug mode.
+/// Enters a task for one step between [`enter_context`] and [`leave_context`]. In debug mode a step that takes long is
+/// warned of.
 #[inline(never)]
-pub(crate) fn instrumented_step(
+pub(crate) fn timed_step(
     state: &LoopState,
     key: Key,
     task: &dyn Run,
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
 ) -> Step {
-    let header = task.header();
-    let own = header.peek_extra(|extra| extra.context.take()).flatten();
-    let name = || "step of a task";
-    let (step, own) = instrumented(state, own, name, header.location(), || {
-        plain_step(state, key, poll)
-    });
-    keep_context(state, task, own);
+    let start = state.debug.get().then(Instant::now);
+    let step = plain_step(state, key, poll);
+    if let Some(start) = start {
+        let took = start.elapsed();
+        if took >= state.slow_callback_duration.get() {
+            warn_slow_step(task.header(), took);
+        }
+    }
     step
 }
 
-/// After a step: what the task has set stays with it. An ended task gives its context up.
-fn keep_context(state: &LoopState, task: &dyn Run, own: Option<Context>) {
-    let Some(own) = own else { return };
-    let header = task.header();
+/// Says which task held up all others by one step.
+#[cold]
+fn warn_slow_step(header: &Header, took: Duration) {
+    let (took, location) = (took.as_secs_f64(), header.location());
+    let task = header.name();
+    run_quietly(
+        || tracing::warn!(target: "callsoon", took, %location, task, "a slow step of a task held up the loop"),
+    );
+}
+
+/// Makes a task's context the current one. The caller's comes back, for [`leave_context`].
+pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
+    let own = header.peek_extra(|extra| extra.context.take()).flatten();
+    state.swap_context(own)
+}
+
+/// After code that ran in a task's context: what it has set stays with the task, and the caller's context is restored. An
+/// ended task gives its context up.
+pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Context>) {
+    let Some(own) = state.swap_context(outer) else {
+        return;
+    };
     if !header.state.is_done() {
         header.with_extra(|extra| extra.context = Some(own));
         return;

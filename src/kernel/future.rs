@@ -187,7 +187,8 @@ impl<T> Future<T> {
         Ok(())
     }
 
-    /// Cancels the future; `false` where it is done already.
+    /// Cancels the future; `false` where it is done already. An error that it ended in is then reported to nobody, as in
+    /// asyncio.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -222,6 +223,8 @@ impl<T> Future<T> {
         location: &'static Location<'static>,
     ) -> bool {
         if self.done() {
+            // Who cancels a future that has failed already does not want to hear of it.
+            self.shared.retrieved.set(true);
             return false;
         }
         self.finish(Err(FutureError::Cancelled(Cancellation::new(

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::error::Panicked;
 use crate::kernel::loop_state::{Handler, LoopHandle, LoopState, Phase, TaskHook};
 use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
-use crate::kernel::task::cell::Run;
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::Key;
 
 impl LoopState {
@@ -66,9 +66,14 @@ impl LoopState {
             }
         };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(told)) {
-            drop_quietly(payload);
             let text = "Exception in the exception handler, which was told of the following";
-            tell_default(&ExceptionContext::new(text));
+            let second = ExceptionContext {
+                message: text.to_owned(),
+                panic: Some(Panicked::new(payload)),
+                ..ExceptionContext::default()
+            };
+            tell_default(&second);
+            drop_quietly(second);
             tell_default(context);
         }
         // Maybe the last reference, if the handler has replaced itself.
@@ -98,13 +103,30 @@ impl LoopState {
         let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
             return;
         };
-        self.report(ExceptionContext {
-            message: "Exception in a destructor while its task ended".to_owned(),
-            panic: Some(Panicked::new(payload)),
-            exception: None,
-            task: Some(header.name()),
-            location: Some(header.location()),
-        });
+        let message = "Exception in a destructor while its task ended";
+        self.report(of_task(header, message, Panicked::new(payload)));
+    }
+
+    /// Reports a task's panic in that task's context, where a handler finds what the task has set.
+    #[cold]
+    pub(crate) fn report_in_context_of(&self, header: &Header, message: &str, panic: Panicked) {
+        let own = header.peek_extra(|extra| extra.context.take()).flatten();
+        let outer = self.swap_context(own);
+        self.report(of_task(header, message, panic));
+        let own = self.swap_context(outer);
+        let message = "Exception in the destructor of a context";
+        self.shielded(message, || drop(own));
+    }
+}
+
+/// A report about a task's panic.
+pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> ExceptionContext {
+    ExceptionContext {
+        message: message.to_owned(),
+        panic: Some(panic),
+        exception: None,
+        task: Some(header.name()),
+        location: Some(header.location()),
     }
 }
 

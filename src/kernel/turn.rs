@@ -19,7 +19,9 @@ use crate::error::Panicked;
 use crate::kernel::call_watcher::call_watcher;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
-use crate::kernel::enter::{instrumented_step, run_queued, step};
+use crate::kernel::context::Context as LoopContext;
+use crate::kernel::enter::{enter_context, leave_context, plain_step, run_queued, timed_step};
+use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
@@ -27,7 +29,7 @@ use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
-use crate::kernel::task::handle::never_retrieved;
+use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::watch_fd::{has_fired, queue_fired, run_fd_callback};
@@ -278,7 +280,52 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 
 #[inline(always)]
 fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
-    let step = step(state, key, &*task, |context| task.step(context));
+    if state.careful.get() {
+        return run_in_context(state, task, key);
+    }
+    let step = plain_step(state, key, |context| task.step(context));
+    if state.careful.get() {
+        // This step was the first to need a context.
+        return end_in_context(state, task, key, step, None);
+    }
+    end_step(state, task, key, step);
+}
+
+/// `run_task` where there are contexts: the step, and all that its end runs and reports, see the task's own.
+#[inline(never)]
+fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+    let outer = enter_context(state, task.header());
+    let step = timed_step(state, key, &*task, |context| task.step(context));
+    end_in_context(state, task, key, step, outer);
+}
+
+/// The end of a step in its task's context; then `outer` is the current one again.
+#[inline(never)]
+fn end_in_context(
+    state: &LoopState,
+    task: Rc<dyn Run>,
+    key: Key,
+    step: Step,
+    outer: Option<LoopContext>,
+) {
+    let header = task.header();
+    if !header.state.is_done() {
+        return leave_context(state, header, outer);
+    }
+    if header.state.is_panicked() && !header.state.is_abandoned() {
+        // If nobody retrieves the panic, the drop of the handle reports it, in this context.
+        if let Some(own) = state.peek_context() {
+            header.with_extra(|extra| extra.context = Some(own));
+        }
+    }
+    end_step(state, task, key, step);
+    let own = state.swap_context(outer);
+    state.shielded("Exception in the destructor of a context", || drop(own));
+}
+
+/// What a step leads to.
+#[inline(always)]
+fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
     match step {
         Step::Pending | Step::Refused => {}
         Step::Done(waiter) => {
@@ -329,7 +376,8 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
-    let step = instrumented_step(state, key, &*task, |context| root.step(context));
+    let outer = enter_context(state, task.header());
+    let step = timed_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_mishap(&*task);
@@ -338,6 +386,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         // The run ends when the line has moved up to here: the batch it ends in is finished.
         state.queues(|queues| queues.ready.push_stop(state.run_number.get()));
     }
+    leave_context(state, task.header(), outer);
 }
 
 /// What a task that has ended owes to others; the order is in `task/mod.rs`.
@@ -361,7 +410,8 @@ fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
         if task.header().state.is_taken() {
             drop_quietly(panicked);
         } else {
-            state.report(never_retrieved(task.header(), panicked));
+            // In the task's context, where there are contexts: it is the current one.
+            state.report(of_task(task.header(), NEVER_RETRIEVED, panicked));
         }
     }
     let (serial, location) = (task.header().serial.get(), task.header().location());

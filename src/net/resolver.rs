@@ -15,9 +15,9 @@ use std::time::Duration;
 use crate::executor::error::ExecutorError;
 use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
+use crate::kernel::enter::report_panic;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::drop_quietly;
 
 /// The most threads of a loop. Several, so that one dead name server does not hold up all others; few, since the system's
 /// resolver asks one server at a time anyway.
@@ -77,7 +77,7 @@ fn into_io(error: ExecutorError) -> io::Error {
     match error {
         ExecutorError::Io(error) => error,
         ExecutorError::Panicked(panicked) => {
-            drop_quietly(panicked);
+            report_panic("Exception in a resolver", panicked);
             io::Error::other("the resolver panicked")
         }
         other => io::Error::other(other),

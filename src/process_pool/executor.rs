@@ -68,6 +68,9 @@ struct Pool {
     /// One permit for each worker that there may be; a job has one from its turn to its end.
     turns: Semaphore,
     idle: RefCell<Vec<Worker>>,
+    /// Workers that take no more jobs and have perhaps not ended. They stay here until they have: a shutdown that was given
+    /// up half-way leaves them to the next one.
+    retired: RefCell<Vec<Rc<Process>>>,
     /// Processes ever started.
     started: Cell<usize>,
     shut: Cell<bool>,
@@ -243,17 +246,25 @@ impl ProcessPoolExecutor {
         worker.jobs += 1;
         let is_done = |most: NonZero<usize>| worker.jobs >= most.get();
         if self.pool.max_tasks.is_some_and(is_done) {
-            drop(worker.retire());
+            self.retire(worker);
         } else {
             self.pool.idle.borrow_mut().push(worker);
         }
+    }
+
+    /// Lets a worker end, which a shutdown waits for.
+    fn retire(&self, worker: Worker) {
+        let mut retired = self.pool.retired.borrow_mut();
+        // There is nothing foreign in one that has ended.
+        retired.retain(|process| !process.is_over());
+        retired.push(Rc::new(worker.retire()));
     }
 
     /// Takes no more jobs: those that wait for their turn end as [`ProcessPoolError::ShutDown`]. Waits until the others
     /// are done and every worker has ended.
     ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the pool stays shut down.
+    /// Dropped, it waits no longer; the pool stays shut down. Another call waits for the same workers.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -269,9 +280,12 @@ impl ProcessPoolExecutor {
             turns.push(self.pool.turns.acquire().await);
         }
         let here = try_get_running_loop();
-        let workers = self.pool.idle.take();
-        let processes: Vec<_> = workers.into_iter().map(Worker::retire).collect();
-        for process in processes {
+        for worker in self.pool.idle.take() {
+            self.retire(worker);
+        }
+        loop {
+            let retired = self.pool.retired.borrow().first().cloned();
+            let Some(process) = retired else { break };
             // What another loop watches cannot be waited for here: that loop does not run.
             if here
                 .as_ref()
@@ -280,6 +294,10 @@ impl ProcessPoolExecutor {
                 // A status that somebody else has taken is an end as well.
                 let _ = process.wait().await;
             }
+            self.pool
+                .retired
+                .borrow_mut()
+                .retain(|kept| !Rc::ptr_eq(kept, &process));
         }
     }
 }
@@ -367,6 +385,7 @@ impl ProcessPoolBuilder {
                 max_tasks: self.max_tasks,
                 turns: Semaphore::new(self.max_workers),
                 idle: RefCell::default(),
+                retired: RefCell::default(),
                 started: Cell::new(0),
                 shut: Cell::new(false),
                 ending: Lock::new(()),

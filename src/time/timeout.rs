@@ -71,6 +71,9 @@ pub fn timeout_at<F: IntoFuture>(
 /// Waits for `future`, for at most `delay` or, with `None`, for as long as it takes: [`timeout`] under asyncio's name
 /// and with its arguments. A task, given as `task` or `&mut task`, is cancelled when the time is over.
 ///
+/// Where another callback of the deadline's turn has set the result before the caller runs, the result is given; asyncio
+/// gives a timeout there, and the result is lost.
+///
 /// # Errors
 /// [`TimedOut`] where the time was over.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use callsoon::{Context, ContextVar, copy_context, create_task, get_running_loop, yield_now};
 
-use crate::support::{DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop};
+use crate::support::{DropProbe, PENDING, Trace, audited, on_virtual_time, one_turn, virtual_loop};
 
 static USER: ContextVar<&str> = ContextVar::new("user");
 static DEPTH: ContextVar<u32> = ContextVar::with_default("depth", || 7);
@@ -209,7 +209,7 @@ fn values_are_dropped_with_the_last_context_that_holds_them() {
         one_turn(&event_loop);
         trace.expect([]);
         event_loop.close().unwrap();
-        trace.expect(["drop a pending task's"]);
+        trace.expect([PENDING, "drop a pending task's"]);
     });
 }
 

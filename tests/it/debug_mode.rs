@@ -64,14 +64,15 @@ fn every_kind_of_callback_and_every_step_that_takes_long_is_named_with_its_birth
                 file!()
             )
         };
+        let step = held_up("step of a task", first + 2, 24) + " task=\"Task-1\"";
         assert_eq!(
             lines,
             [
                 held_up("callback", first, 24),
-                held_up("step of a task", first + 2, 24),
+                step.clone(),
                 held_up("callback", first + 5, 20),
                 held_up("callback", first + 1, 24),
-                held_up("step of a task", first + 2, 24),
+                step,
             ]
         );
     });
@@ -137,8 +138,9 @@ fn a_callback_that_panics_is_measured_and_reported() {
 }
 
 #[test]
-fn a_loop_that_is_dropped_with_pending_tasks_says_so_once() {
+fn a_loop_that_is_dropped_with_pending_tasks_names_each_in_both_modes() {
     audited(|| {
+        let line = line!() + 6;
         let pending_tasks = |debug: bool, count: usize| {
             slow(move || {
                 let event_loop = debug_loop(Duration::from_secs(3600));
@@ -149,12 +151,16 @@ fn a_loop_that_is_dropped_with_pending_tasks_says_so_once() {
                 drop(event_loop);
             })
         };
-        assert_eq!(
-            pending_tasks(true, 2),
-            ["WARN an event loop is dropped with tasks pending pending=2"]
-        );
-        assert_eq!(pending_tasks(true, 0), [""; 0]);
-        assert_eq!(pending_tasks(false, 2), [""; 0]);
+        let named = ["Task-1", "Task-2"].map(|task| {
+            format!(
+                "ERROR Task was destroyed but it is pending!; task: {task}; created at {}:{line}:32",
+                file!()
+            )
+        });
+        for debug in [true, false] {
+            assert_eq!(pending_tasks(debug, 2), named);
+            assert_eq!(pending_tasks(debug, 0), [""; 0]);
+        }
     });
 }
 

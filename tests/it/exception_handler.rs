@@ -162,7 +162,8 @@ fn a_handler_that_panics_is_survived_and_the_default_one_is_told_of_both() {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert_eq!(
             lines[0],
-            "ERROR Exception in the exception handler, which was told of the following"
+            "ERROR Exception in the exception handler, which was told of the following; \
+             panicked: on purpose: handler"
         );
         assert!(lines[1].ends_with("panicked: on purpose: callback"));
         trace.expect(["the next in line"]);

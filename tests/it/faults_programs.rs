@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::{Trace, audited, record_reports, watched};
+use crate::support::{PENDING, Trace, audited, record_reports, watched};
 
 /// What a callback, a task or a destructor does. Numbers pick among what there is, scripts among later ones: all end.
 #[derive(Clone, Debug)]
@@ -497,8 +497,7 @@ impl Model {
                 }
             }
             Act::ForgetCall(number) if !self.calls.is_empty() => {
-                let number = number % self.calls.len();
-                self.forgotten[number] = true;
+                self.forgotten[number % self.calls.len()] = true;
             }
             Act::Spawn { future, script } => {
                 let Some(script) = pick(script) else {
@@ -570,9 +569,10 @@ fn ideally(program: &Program) -> Vec<String> {
     while !model.ended {
         model.turn();
     }
-    // Close drops the tasks that still wait, in the order of their creation.
+    // Close names and drops the tasks that still wait, in the order of their creation.
     for number in 0..model.tasks.len() {
         if !model.tasks[number].done {
+            model.trace.push(PENDING.to_owned());
             model.drop_captured(&format!("task {number}"), None);
         }
     }

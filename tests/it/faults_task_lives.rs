@@ -147,6 +147,8 @@ struct Model {
     requested: bool,
     queued: bool,
     has_handle: bool,
+    /// Somebody has cancelled it after its end.
+    excused: bool,
     reports: Vec<&'static str>,
 }
 
@@ -189,6 +191,8 @@ impl Model {
     /// The result is nobody's: dropped by the loop, or by the handle's last owner.
     fn abandoned(&mut self, by_loop: bool) {
         match self.end {
+            // Who cancels a task that has failed does not want to hear of it, as in asyncio.
+            Some(End::Panicked) if self.excused => {}
             Some(End::Panicked) => self.reports.push(UNREAD),
             Some(End::BadValue) if by_loop => self.reports.push(UNAWAITED),
             _ => {}
@@ -223,11 +227,15 @@ fn live(event_loop: &EventLoop, trace: &Trace, life: &[Op]) {
         requested: false,
         queued: true,
         has_handle: true,
+        excused: false,
         reports: Vec::new(),
     };
     // Whatever the life was, it ends in good order.
     let last = [Op::Cancel, Op::Turn, Op::DropHandle];
-    for &op in life.iter().chain(&last) {
+    for (number, &op) in life.iter().chain(&last).enumerate() {
+        if number == life.len() && model.end.is_some() {
+            continue; // to cancel it now would excuse a panic
+        }
         act(event_loop, op, &controls, &mut handle, &mut model);
         assert_eq!(
             u32::from(model.end.is_some()),
@@ -274,6 +282,7 @@ fn act(
                     .is_some_and(|task| task.cancel()),
             };
             assert_eq!(asked, model.end.is_none());
+            model.excused |= handle.is_some() && !asked;
             model.requested |= asked;
             model.queued |= asked;
         }

@@ -13,7 +13,8 @@ use callsoon::{
 };
 
 use crate::support::{
-    DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop, wait_until_told,
+    DropProbe, PENDING, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
+    wait_until_told,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -379,7 +380,9 @@ fn close_drops_everything_unrun_and_a_second_close_does_nothing() {
         assert!(sleeping.cancelled() && never_polled.cancelled());
         // Tasks in the order of their creation, then callbacks, then timers.
         trace.expect([
+            PENDING,
             "drop sleeping",
+            PENDING,
             "drop never polled",
             "drop callback",
             "drop timer",

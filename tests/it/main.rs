@@ -15,6 +15,7 @@ mod exception_handler; // every failure that no code handles reaches the excepti
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod lifecycle; // running, stopping and closing, in every order
 mod misuse; // calls without a running loop, or on a closed one, say so
+mod reports; // what is reported, in whose context, and with whose place
 mod runner; // `run` and `Runner`: a program's beginning and end
 mod smoke; // the shortest proof that the parts fit together
 mod turn_model; // random programs have the same trace as in a model of asyncio's `_run_once`
@@ -41,6 +42,7 @@ mod scopes_states; // the table of states and events, cell by cell
 mod scopes_unpolled; // requests to scopes that nobody polls meanwhile are kept
 
 // Time.
+mod deadline_turns; // what is done in the turn of a deadline, and times that never end
 mod intervals; // ticks keep their schedule, and missed ones are handled as asked for
 mod timeouts; // `timeout`, `timeout_at`, `wait_for`, `move_on_after` and `Timeout`
 mod timeouts_and_cancellation; // a limit and a cancellation from elsewhere: which one wins
@@ -76,6 +78,7 @@ mod sync_semaphore; // `Semaphore` and `BoundedSemaphore`, with many permits, no
 mod crossing; // context variables and coroutines that go to another thread and come back
 mod executors; // jobs on other threads, and how their results come back
 mod executors_clock; // jobs and the virtual clock
+mod shutdowns_given_up; // work whose waiter has given up is waited for by the next
 mod thread_futures; // coroutines that another thread starts, awaits and cancels
 mod threads; // what other threads may ask of a loop, and how it sleeps until they do
 

@@ -1,5 +1,6 @@
 //! Children of the process, which belong to all of it: a test that starts some leaves none behind, dead or alive.
 
+pub(crate) use crate::support::descendants::has_children;
 use crate::support::{audited, watched};
 
 /// A test under audit, which leaves no child behind.
@@ -9,14 +10,4 @@ pub(crate) fn tested(test: impl FnOnce() + Send + 'static) {
         test();
         assert!(!has_children(), "a child was left behind");
     }));
-}
-
-/// Whether this process has children, running or not reaped; reaps none.
-pub(crate) fn has_children() -> bool {
-    // SAFETY: all zeros is a valid siginfo; the call writes to it and otherwise takes numbers.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        libc::waitid(libc::P_ALL, 0, &mut info, options) == 0
-    }
 }

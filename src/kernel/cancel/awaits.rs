@@ -6,7 +6,8 @@
 //!
 //! | the node is | and the awaited task | then |
 //! |---|---|---|
-//! | `Asked` | has ended | `Passed`: the result stays where it is |
+//! | `Asked` by a deadline | has ended otherwise than as cancelled | the result is given: it came before the deadline acted |
+//! | `Asked` else | has ended | `Passed`: the result stays where it is |
 //! | `Asked` | has not | `Taken`: it is asked to end, unless that was done already |
 //! | `Taken` | ended as cancelled | `Passed` |
 //! | `Taken` | ended otherwise | the result is given, and the answer is that all goes on |
@@ -18,7 +19,7 @@
 
 use std::task::Waker;
 
-use crate::error::Cancellation;
+use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
@@ -78,6 +79,13 @@ impl Tree {
         request.unwrap_or_default()
     }
 
+    /// Whether the request that has reached a node is a deadline's. Whoever has set a result before the task ran was told that
+    /// it was taken: it is not lost to a limit that has asked, and not acted yet.
+    fn is_asked_by_a_deadline(&self, index: u32) -> bool {
+        let request = self.request_of(index);
+        request.is_some_and(|request| request.origin() == CancelOrigin::Timeout)
+    }
+
     /// What is to be done in this poll. `ended` says that the awaited has ended, `cancelled` that it ended so.
     fn duty(&mut self, index: u32, ended: bool, cancelled: bool) -> Duty {
         let node = self.at(index);
@@ -86,6 +94,9 @@ impl Tree {
             State::Passed => Duty::Hold,
             State::Taken | State::Asked if !ended && node.in_cycle => Duty::GiveUp,
             State::Taken if !cancelled => Duty::Nothing,
+            State::Asked if ended && !cancelled && self.is_asked_by_a_deadline(index) => {
+                Duty::Nothing
+            }
             State::Asked if !ended => {
                 let again = node.again;
                 self.at_mut(index).state = State::Taken;

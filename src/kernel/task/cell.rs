@@ -47,6 +47,8 @@ pub(crate) struct Extra {
     pub(crate) node: Option<NodeKey>,
     /// The panic of a destructor that ran while the task ended: reported, never the task's result.
     pub(crate) mishap: Option<Box<dyn Any + Send>>,
+    /// A report has said that the task had not ended when its program did: its loop's close does not say it again.
+    pub(crate) named_unended: bool,
 }
 
 impl Extra {
@@ -61,6 +63,7 @@ impl Extra {
             requests: 0,
             node: None,
             mishap: None,
+            named_unended: false,
         }
     }
 }

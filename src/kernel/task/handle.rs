@@ -13,7 +13,6 @@ use crate::kernel::callback::refuse;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
@@ -149,7 +148,8 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Asks the task to end; `false` where it has ended already. See [`TaskRef::cancel`].
+    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the task's
+    /// next step, unlike in asyncio: see [`TaskRef::cancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -395,27 +395,14 @@ impl<T> Drop for Task<T> {
             return;
         }
         if let Some(panicked) = self.cell.take_panic() {
-            self.cell
-                .home()
-                .report(never_retrieved(self.cell.header(), panicked));
+            let home = self.cell.home();
+            home.report_in_context_of(header, NEVER_RETRIEVED, panicked);
         }
     }
 }
 
-/// The report about a panic that nobody read.
-#[cold]
-pub(crate) fn never_retrieved(
-    header: &Header,
-    panicked: crate::error::Panicked,
-) -> ExceptionContext {
-    ExceptionContext {
-        message: "Task exception was never retrieved".to_owned(),
-        panic: Some(panicked),
-        exception: None,
-        task: Some(header.name()),
-        location: Some(header.location()),
-    }
-}
+/// What a report says of a panic that nobody read.
+pub(crate) const NEVER_RETRIEVED: &str = "Task exception was never retrieved";
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

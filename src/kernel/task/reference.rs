@@ -172,7 +172,11 @@ impl TaskRef {
     /// Asks the task to end; `false` where it has ended already.
     ///
     /// The request acts when the task next runs: its future is dropped and the task ends as cancelled. A task that was
-    /// never polled never runs.
+    /// never polled never runs. A panic of a task that has ended already is then reported to nobody, as in asyncio.
+    ///
+    /// One deviation from asyncio: there `cancel` cancels the [`Future`](crate::Future) that the task awaits at once. Here
+    /// that future is pending, and accepts a result, until the task's next step. The result then stays in the future, and
+    /// the task ends as cancelled all the same.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -207,6 +211,9 @@ impl TaskRef {
         let requested = self.task.header().request_cancel(request);
         if requested {
             wake_key(self.key);
+        } else {
+            // Who cancels a task that has failed already does not want to hear of it.
+            self.task.header().state.note_taken();
         }
         requested
     }

@@ -1,11 +1,12 @@
 //! The audit that ends every test: nothing is left over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Patience;
+use super::descendants::{descendants, has_children, work_of_children};
 
 /// Tests of this binary run one after another: descriptors belong to the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -16,7 +17,8 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
-/// live that it started. A pending task lives in a loop, and a loop has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
+/// live that it started, or processes do, its children's children among them. A pending task lives in a loop, and a loop
+/// has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
 /// every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     audited_box(Box::new(test));
@@ -30,6 +32,7 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     let name = format!("audit-{}", SERIAL.fetch_add(1, Ordering::Relaxed));
     // Descriptors that the process opens once for all, the registry's among them, are not a test's.
     let before = open_fds();
+    let (others, worked) = (descendants(), work_of_children());
     let tested = std::thread::Builder::new()
         .name(name.clone())
         .spawn(test)
@@ -44,8 +47,27 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     while threads(|comm| comm == name || comm.starts_with("callsoon-dns")) > 0 {
         assert!(patience.lets_others_run(), "threads left running");
     }
+    if has_children() || work_of_children() != worked {
+        wait_for_descendants(&others);
+    }
     let left: Vec<_> = open_fds().difference(&before).cloned().collect();
     assert!(left.is_empty(), "descriptors left open: {left:?}");
+}
+
+/// Waits for the processes that were started since `others` was written down, which are all about to end.
+fn wait_for_descendants(others: &BTreeMap<u32, String>) {
+    let mut patience = Patience::new();
+    loop {
+        let mut left = descendants();
+        left.retain(|pid, _| !others.contains_key(pid));
+        if left.is_empty() {
+            return;
+        }
+        assert!(
+            patience.lets_others_run(),
+            "processes left running: {left:?}"
+        );
+    }
 }
 
 /// How many descriptors the process has open.

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 mod bell;
 mod caught;
+pub(crate) mod descendants;
 mod evil;
 mod grave;
 pub(crate) mod lab;
@@ -52,6 +53,9 @@ pub(crate) use warnings::warnings_of;
 pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, watched};
 
 use callsoon::{Clock, EventLoop, ExceptionContext};
+
+/// What a trace has of each task that a loop ends before its own end.
+pub(crate) const PENDING: &str = "report: Task was destroyed but it is pending!";
 
 /// A loop on the virtual clock, whose reports go to `trace` as `report: <message>`.
 pub(crate) fn virtual_loop(trace: &Trace) -> EventLoop {
