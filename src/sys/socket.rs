@@ -1,5 +1,5 @@
 //! Socket calls that neither mio nor socket2 offers in safe form: receiving into a byte slice with flags or with the
-//! sender's address, and asking who the peer is.
+//! sender's address, and asking who the peer is and how much has come.
 
 #![allow(unsafe_code)]
 
@@ -47,6 +47,17 @@ pub(crate) fn recv_from(
     // SAFETY: `try_init` wants a closure that leaves a valid address of the stated length behind when it returns `Ok`, which
     // is what a successful `recvfrom` does; one that knows no sender leaves the zeroed storage, an unspecified address.
     unsafe { SockAddr::try_init(receive) }
+}
+
+/// How many bytes have come that were not read yet.
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `FIONREAD` writes one `int`, and `count` is a live one. The descriptor is borrowed, so it is open.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Process, user and group of the other end of a Unix stream, as they were when it connected.
