@@ -9,9 +9,12 @@ mod own {
 }
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream as StdUnix;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use callsoon::net::UnixDatagram;
 use callsoon::stream::{StreamReader, StreamWriter, open_connection};
@@ -118,20 +121,18 @@ async fn a_burst_that_was_read_leaves_nothing() {
     drop(all);
 }
 
+async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+    poll_fn(|context| Poll::Ready(pin!(&mut *future).poll(context).is_pending())).await
+}
+
 /// The beginning of the next message is there, and the reader waits for the rest.
 async fn the_beginning_of_a_message_does_not_hold_the_memory_of_a_burst() {
     let (each, all) = kept_by_each(connections().await, async |it| {
         sent_and_read(it, &BYTES, BURST).await;
         let mut waits = Box::pin(it.0.readexactly(20));
-        std::future::poll_fn(|context| {
-            std::task::Poll::Ready(assert!(waits.as_mut().poll(context).is_pending()))
-        })
-        .await;
+        assert!(is_pending(&mut waits).await);
         turns().await;
-        std::future::poll_fn(|context| {
-            std::task::Poll::Ready(assert!(waits.as_mut().poll(context).is_pending()))
-        })
-        .await;
+        assert!(is_pending(&mut waits).await);
     })
     .await;
     assert!(each <= MOST_KEPT, "{each} bytes a connection");

@@ -75,6 +75,7 @@ impl Transport {
     }
 
     /// Puts the connection at the end of the ready queue if its socket may have more to read, and says whether it may.
+    #[inline]
     pub(crate) fn look_again(&self) -> bool {
         self.connection.may_read() && self.connection.with_io(queue_if_readable) == Some(true)
     }
@@ -111,6 +112,7 @@ impl Transport {
     }
 
     /// One read of what is left; then the next one, or the end.
+    #[cold]
     fn deliver_rest(&self, error: io::Error, unread: usize) {
         let connection = &self.connection;
         if connection.delivers_rest.get() && unread > 0 {

@@ -57,6 +57,7 @@ impl Transport {
     }
 
     /// One read, whose bytes the protocol is given; `None` where the protocol panicked.
+    #[inline]
     pub(crate) fn receive_for_protocol(&self) -> Option<Received> {
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
@@ -93,6 +94,7 @@ impl Transport {
         received
     }
 
+    #[inline]
     fn receive_shared(&self) -> Option<Received> {
         READ_BUFFER.with(&self.connection.handle, |place| {
             let mut buffer = place.take();

@@ -51,6 +51,21 @@ fn bytes_that_wait_come_when_the_caller_has_its_connection() {
 #[test]
 fn a_peer_that_has_sent_and_closed_gives_no_transport_that_is_closing() {
     run(|trace| async move {
+        let (ours, mut peer) = std_pair();
+        peer.write_all(b"early").unwrap();
+        drop(peer);
+        let recorder = Recorder::new(&trace);
+        let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
+        let (transport, recorder) = connecting.await.unwrap();
+        trace.push(format!("closing: {}", transport.is_closing()));
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "closing: false", "data early", "eof", "lost"]);
+    });
+}
+
+#[test]
+fn a_greeting_that_arrives_while_the_loop_is_busy_waits_for_the_caller() {
+    run(|trace| async move {
         let listener = StdListener::bind(loopback()).unwrap();
         let address = listener.local_addr().unwrap();
         let recorder = Recorder::new(&trace);
