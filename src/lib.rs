@@ -182,11 +182,13 @@
 //!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
 //!   transport/file_turn      what waits while a file is sent
+//!   transport/hold           why a connection does not read
 //!   transport/flow           high and low water
 //!   transport/membership     a connection's place with its server
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
 //!   transport/traffic        what a connection exchanges with its socket
 //!   transport/connection     how a connection begins and ends
+//!   transport/reading        when a connection reads
 //!   transport/ready          what a connection does when its socket is ready
 //!   transport/writing        what a program writes
 //!   transport/handle         what a program asks of a transport besides

@@ -9,8 +9,8 @@ use callsoon::net::{
 use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
 use callsoon::stream::{
-    IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe, ReadError,
-    StartServer, StreamReader, StreamWriter,
+    FailedRead, IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe,
+    ReadError, StartServer, StreamReader, StreamWriter,
 };
 use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
@@ -206,6 +206,7 @@ assert_impl!(AcceptedSocket: Send, Sync);
 assert_impl!(InvalidLimits: Send, Sync, Copy, std::error::Error);
 assert_impl!(ServeError: Send, Sync, std::error::Error);
 assert_impl!(ReadError: Send, Sync, std::error::Error);
+assert_impl!(FailedRead: Send, Sync, std::error::Error);
 assert_impl!(IncompleteRead: Send, Sync, Clone, std::error::Error);
 assert_impl!(LimitOverrun: Send, Sync, Copy, std::error::Error);
 assert_impl!(TaskId: Send, Sync, Copy, std::hash::Hash, Ord);

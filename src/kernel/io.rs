@@ -106,6 +106,11 @@ impl<S: Pollable> Io<S> {
         }
     }
 
+    /// Whether a call of the watcher is queued.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.state.reactor(|reactor| reactor.is_queued(self.key)) == Ok(true)
+    }
+
     /// Notes whether the watcher has something to write. While it has nothing, an event that wakes somebody who waits to
     /// read is not the watcher's affair: whoever waits so looks to what has come, and asks for the watcher's call if it
     /// goes without.

@@ -210,6 +210,11 @@ impl Reactor {
         }
     }
 
+    /// Whether the source is in the ready queue.
+    pub(crate) fn is_queued(&mut self, key: SourceKey) -> bool {
+        self.entry(key).is_some_and(|entry| entry.queued)
+    }
+
     /// Whether the key of a watched source has to be put into the ready queue, which its caller then does.
     pub(crate) fn enqueue(&mut self, key: SourceKey) -> bool {
         self.entry(key).is_some_and(|entry| {

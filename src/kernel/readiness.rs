@@ -68,8 +68,8 @@ impl Readiness {
         }
     }
 
-    /// Takes the source for readable although no event has said so: it is one that never blocks.
-    #[cfg(unix)]
+    /// Takes the source for readable although no event has said so: it is one that never blocks, or the event may be still to
+    /// come.
     pub(crate) fn assume_readable(&mut self) {
         self.read.ready = true;
     }

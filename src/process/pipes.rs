@@ -47,7 +47,8 @@ pub(crate) fn connect(
     location: &'static Location<'static>,
 ) -> io::Result<Transport> {
     let transport = Transport::new(pipe, protocol, None, location)?;
-    transport.begin();
+    transport.announce();
+    transport.begin_reading();
     Ok(transport)
 }
 

@@ -26,6 +26,34 @@ pub struct IncompleteRead {
     pub expected: Option<usize>,
 }
 
+/// The connection failed before there was enough. The bytes that had come are here, and not in the reader any more; the
+/// next read gives the error by itself, and those after it find the end.
+///
+/// ```
+/// # callsoon::run(async {
+/// use callsoon::stream::ReadError;
+/// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+/// let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+/// std::io::Write::write_all(&mut &there, b"421 too b")?;
+/// drop(there);
+/// writer.write(b"hello");
+/// let Err(ReadError::Failed(failed)) = reader.readuntil(b"\n").await else { panic!() };
+/// assert_eq!(failed.partial, b"421 too b");
+/// assert_eq!(failed.error.kind(), std::io::ErrorKind::BrokenPipe);
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap().unwrap();
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FailedRead {
+    /// What came before the connection failed.
+    pub partial: Vec<u8>,
+    /// How many bytes were asked for; `None` where it was a separator.
+    pub expected: Option<usize>,
+    /// What the connection was lost to.
+    pub error: io::Error,
+}
+
 /// There is no separator within the reader's limit. Nothing was taken out of the reader.
 ///
 /// ```
@@ -50,7 +78,7 @@ pub struct LimitOverrun {
 /// Why a read did not give what was asked for.
 ///
 /// In a function that returns [`io::Error`] the `?` operator turns it into one: of kind `UnexpectedEof` for an incomplete
-/// read, `InvalidData` for a limit.
+/// read, `InvalidData` for a limit, and of the kind of the connection's error where that failed.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -69,12 +97,14 @@ pub enum ReadError {
     Incomplete(IncompleteRead),
     /// The separator is not within the limit.
     LimitOverrun(LimitOverrun),
+    /// The connection failed, and a part of what was wanted had come.
+    Failed(FailedRead),
     /// The connection failed.
     Io(io::Error),
 }
 
 impl ReadError {
-    /// The incomplete read, if it was one.
+    /// The incomplete read with what had come, if it was one; whether the peer finished writing or the connection failed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -89,6 +119,9 @@ impl ReadError {
     pub fn incomplete(self) -> Option<IncompleteRead> {
         match self {
             Self::Incomplete(incomplete) => Some(incomplete),
+            Self::Failed(FailedRead {
+                partial, expected, ..
+            }) => Some(IncompleteRead { partial, expected }),
             _ => None,
         }
     }
@@ -123,6 +156,20 @@ impl fmt::Display for IncompleteRead {
     }
 }
 
+impl fmt::Display for FailedRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partial, error, .. } = self;
+        let count = partial.len();
+        match self.expected {
+            Some(expected) => write!(
+                f,
+                "{count} bytes read on a total of {expected} expected: {error}"
+            ),
+            None => write!(f, "{count} bytes read and no separator among them: {error}"),
+        }
+    }
+}
+
 impl fmt::Display for LimitOverrun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let consumed = self.consumed;
@@ -138,6 +185,7 @@ impl fmt::Display for ReadError {
         match self {
             Self::Incomplete(error) => error.fmt(f),
             Self::LimitOverrun(error) => error.fmt(f),
+            Self::Failed(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
         }
     }
@@ -147,11 +195,18 @@ impl Error for IncompleteRead {}
 
 impl Error for LimitOverrun {}
 
+impl Error for FailedRead {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 impl Error for ReadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Incomplete(error) => Some(error),
             Self::LimitOverrun(error) => Some(error),
+            Self::Failed(error) => Some(error),
             Self::Io(error) => Some(error),
         }
     }
@@ -168,6 +223,7 @@ impl From<ReadError> for io::Error {
         match error {
             ReadError::Incomplete(error) => Self::new(io::ErrorKind::UnexpectedEof, error),
             ReadError::LimitOverrun(error) => Self::new(io::ErrorKind::InvalidData, error),
+            ReadError::Failed(error) => Self::new(error.error.kind(), error),
             ReadError::Io(error) => error,
         }
     }

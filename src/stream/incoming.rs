@@ -2,7 +2,8 @@
 //!
 //! One stretch of initialised memory, of which a window is filled: receiving appends to it without clearing anything
 //! first, reading moves its start. What is left moves to the front only where there is no room behind, so that no byte
-//! moves more than a few times however little is read at once.
+//! moves more than a few times however little is read at once. Memory that a burst has needed is given back by whoever
+//! knows that nothing more is on its way: see [`spare`](Incoming::spare).
 
 use std::collections::TryReserveError;
 use std::ops::Range;
@@ -12,8 +13,9 @@ use crate::sys::memchr::memchr;
 /// The least that is made room for.
 const LEAST: usize = 256;
 
-/// An emptied buffer that is larger than this is given back.
-const MOST_KEPT: usize = 512 * 1024;
+/// Memory up to this size is kept when it is empty: enough for a message of the usual size, and little beside what a
+/// connection has anyway.
+const MOST_KEPT: usize = 2 * 1024;
 
 #[derive(Default)]
 pub(crate) struct Incoming {
@@ -84,9 +86,39 @@ impl Incoming {
 
     pub(crate) fn clear(&mut self) {
         self.filled = 0..0;
-        if self.memory.len() > MOST_KEPT {
-            self.memory = Vec::new();
+    }
+
+    /// Whether there is more memory than an idle connection keeps.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.memory.len() > MOST_KEPT
+    }
+
+    /// Whether there is no memory at all, as at the beginning.
+    pub(crate) fn has_no_memory(&self) -> bool {
+        self.memory.is_empty()
+    }
+
+    /// Uses this memory from now on, of which nothing is filled.
+    pub(crate) fn adopt(&mut self, memory: Vec<u8>) {
+        debug_assert!(self.len() == 0);
+        self.memory = memory;
+        self.clear();
+    }
+
+    /// Gives up memory that what is left does not need: all of it where nothing is left, else it is cut to what is left
+    /// where that is a small part.
+    pub(crate) fn spare(&mut self) -> Vec<u8> {
+        if self.len() > self.memory.len() / 4 {
+            return Vec::new();
         }
+        let mut left = Vec::new();
+        if left.try_reserve_exact(self.len()).is_err() {
+            return Vec::new();
+        }
+        left.extend_from_slice(self.bytes());
+        self.filled = 0..left.len();
+        std::mem::replace(&mut self.memory, left)
     }
 }
 
@@ -132,6 +164,24 @@ mod tests {
                 assert_eq!(incoming.len(), written - read);
             }
         }
+    }
+
+    #[test]
+    fn spare_memory_goes_and_what_is_left_stays() {
+        let mut incoming = Incoming::default();
+        incoming.push(&[1; 100_000]).unwrap();
+        assert!(incoming.spare().is_empty(), "most of it is needed");
+        incoming.take(99_990).unwrap();
+        assert_eq!(incoming.spare().len(), 100_000);
+        assert_eq!(
+            (incoming.bytes(), incoming.memory.len()),
+            (&[1; 10][..], 10)
+        );
+        assert_eq!(incoming.take_into(&mut [0; 10]), 10);
+        assert_eq!(incoming.spare().len(), 10);
+        assert!(incoming.has_no_memory() && !incoming.is_large());
+        incoming.push(b"again").unwrap();
+        assert_eq!(incoming.bytes(), b"again");
     }
 
     #[test]

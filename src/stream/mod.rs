@@ -19,7 +19,7 @@ mod waiting;
 pub(crate) mod writer;
 
 pub use client::ClientResult;
-pub use error::{IncompleteRead, LimitOverrun, ReadError};
+pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 #[cfg(unix)]
 pub use open::{open_unix_connection, start_unix_server};

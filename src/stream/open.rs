@@ -126,6 +126,7 @@ impl IntoFuture for OpenConnection {
             let make =
                 |handle: &LoopHandle, ends: BothEnds| StreamProtocol::new(handle, ends.limit, None);
             let (transport, protocol) = self.connect(make).await?;
+            transport.begin_reading();
             let reader = StreamReader::new(&protocol, &transport);
             let writer = StreamWriter::new(&protocol, &transport);
             Ok((reader, writer))

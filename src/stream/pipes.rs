@@ -94,6 +94,7 @@ impl IntoFuture for OpenReadPipe {
             let make =
                 |handle: &LoopHandle, end: ReadingEnd| StreamProtocol::new(handle, end.limit, None);
             let (transport, protocol) = self.connect(make).await?;
+            transport.begin_reading();
             Ok(StreamReader::new(&protocol, &transport))
         })
     }
@@ -155,6 +156,7 @@ impl IntoFuture for OpenWritePipe {
         Box::pin(async move {
             let make = |handle: &LoopHandle, _| StreamProtocol::new(handle, LIMIT, None);
             let (transport, protocol) = self.connect(make).await?;
+            transport.begin_reading();
             Ok(StreamWriter::new(&protocol, &transport))
         })
     }

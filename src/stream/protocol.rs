@@ -2,8 +2,9 @@
 //!
 //! It keeps what comes for the reader and tells the transport to stop when that is more than twice the limit; it notes
 //! when the transport wants no more written, and wakes whoever waits. A connection on which little is said receives
-//! through the loop's shared buffer, so that an idle one has no memory of its own; one on which much comes at once is
-//! in bulk and receives straight into the reader's memory.
+//! through the loop's shared buffer; one on which much comes at once is in bulk and receives straight into the reader's
+//! memory. When that has been read and nothing more is there, the memory goes: an idle connection keeps 2 KiB at most.
+//! While more is there it stays, so a transfer does not allocate for each read.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -41,8 +42,6 @@ pub(crate) struct StreamProtocol {
     pub(crate) eof: Cell<bool>,
     /// The reader is gone: what comes is of no use.
     pub(crate) deaf: Cell<bool>,
-    /// Reading is paused since the reader is behind.
-    pub(crate) behind: Cell<bool>,
     /// The transport wants no more written for now.
     full: Cell<bool>,
     lost: Cell<bool>,
@@ -50,6 +49,8 @@ pub(crate) struct StreamProtocol {
     pub(crate) child: Cell<bool>,
     /// What the connection was lost to.
     error: RefCell<Option<io::Error>>,
+    /// A read has given that error.
+    told: Cell<bool>,
     /// The one who waits for something to come; a reader is one.
     reader: Cell<Option<Waker>>,
     /// Those who wait for room, or for the end.
@@ -71,7 +72,7 @@ impl StreamProtocol {
             bulk: Cell::new(false),
             eof: Cell::new(false),
             deaf: Cell::new(false),
-            behind: Cell::new(false),
+            told: Cell::new(false),
             full: Cell::new(false),
             lost: Cell::new(false),
             child: Cell::new(false),
@@ -117,11 +118,31 @@ impl StreamProtocol {
         self.eof.get() || self.incoming.borrow().len() > 0
     }
 
-    /// Takes what is kept, as much as fits.
+    /// The failure, for the first read that finds nothing else to give; the next one finds the end.
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        if self.told.get() {
+            return None;
+        }
+        let error = self.failure();
+        self.told.set(error.is_some());
+        error
+    }
+
+    /// The failure if no read has given it yet, without giving it.
+    pub(crate) fn untold_failure(&self) -> Option<io::Error> {
+        if self.told.get() {
+            None
+        } else {
+            self.failure()
+        }
+    }
+
+    /// What has come, as much as fits. With nothing left: the failure, once, or 0, the end.
     pub(crate) fn take_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.failure() {
-            Some(error) => Err(error),
-            None => Ok(self.incoming.borrow_mut().take_into(buffer)),
+        let count = self.incoming.borrow_mut().take_into(buffer);
+        match count {
+            0 => self.take_failure().map_or(Ok(0), Err),
+            _ => Ok(count),
         }
     }
 
@@ -145,6 +166,23 @@ impl StreamProtocol {
 
     pub(crate) fn state(&self) -> &Rc<LoopState> {
         &self.state
+    }
+
+    /// Gives memory back that an idle connection does not need, once something has been read or is waited for.
+    #[inline]
+    pub(crate) fn spare_memory(&self, transport: &Transport) {
+        if self.incoming.borrow().is_large() {
+            self.spare_large(transport);
+        }
+    }
+
+    /// While more is going to be read the memory stays. That read ends here again, by `buffer_unused` if nothing comes.
+    #[cold]
+    fn spare_large(&self, transport: &Transport) {
+        if !transport.look_again() {
+            let memory = self.incoming.borrow_mut().spare();
+            transport.give_read_buffer(memory);
+        }
     }
 
     fn wake_reader(&self) {
@@ -178,12 +216,11 @@ impl StreamProtocol {
         self.bulk.set(count >= BULK);
         if self.deaf.get() {
             self.incoming.borrow_mut().clear();
-            return;
+            return self.spare_memory(transport);
         }
         let length = self.incoming.borrow().len();
         if length > self.limit.get().saturating_mul(2) {
-            transport.pause_reading();
-            self.behind.set(true);
+            transport.hold_for_reader();
         }
         self.wake_reader();
     }
@@ -204,13 +241,15 @@ impl Protocol for StreamProtocol {
         }
     }
 
-    fn eof_received(&self, _: &Transport) -> bool {
+    fn eof_received(&self, transport: &Transport) -> bool {
         self.eof.set(true);
+        self.spare_memory(transport);
         self.wake_reader();
         true
     }
 
-    fn connection_lost(&self, _: &Transport, error: Option<io::Error>) {
+    fn connection_lost(&self, transport: &Transport, error: Option<io::Error>) {
+        self.spare_memory(transport);
         *self.error.borrow_mut() = error;
         self.eof.set(true);
         self.lost.set(true);
@@ -228,7 +267,7 @@ impl Protocol for StreamProtocol {
     }
 
     fn buffered(&self) -> Option<&dyn BufferedProtocol> {
-        self.bulk.get().then_some(self)
+        (self.bulk.get() || self.incoming.borrow().is_large()).then_some(self)
     }
 }
 
@@ -236,6 +275,9 @@ impl BufferedProtocol for StreamProtocol {
     fn get_buffer(&self, transport: &Transport, hint: usize, receive: &mut dyn FnMut(&mut [u8])) {
         let count = hint.min(BULK_READ);
         let mut incoming = self.incoming.borrow_mut();
+        if incoming.has_no_memory() {
+            incoming.adopt(transport.take_read_buffer());
+        }
         let error = match incoming.room(count) {
             Ok(room) => return receive(&mut room[..count]),
             Err(error) => error,
@@ -250,5 +292,9 @@ impl BufferedProtocol for StreamProtocol {
     fn buffer_updated(&self, transport: &Transport, count: usize) {
         self.incoming.borrow_mut().advance(count);
         self.have_come(transport, count);
+    }
+
+    fn buffer_unused(&self, transport: &Transport) {
+        self.spare_memory(transport);
     }
 }

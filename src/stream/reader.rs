@@ -2,13 +2,16 @@
 //!
 //! Every read looks at what has come, and where that is not enough waits for more. It takes bytes out when it has all
 //! that it gives, in one go: a read that is dropped while it waits has taken nothing.
+//!
+//! A connection that fails does not take away what came before: the reads give those bytes first, then one of them gives
+//! the error, and those after it find the end. asyncio gives the error at once and never the bytes.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
 
-use crate::stream::error::{IncompleteRead, LimitOverrun, ReadError};
+use crate::stream::error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
@@ -46,7 +49,7 @@ impl StreamReader {
     /// Reads what is there: at least one byte unless the peer has finished, and at most `n`.
     ///
     /// # Errors
-    /// What the connection was lost to.
+    /// What the connection was lost to, when all that came before has been read. Only one read gives it.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -70,7 +73,7 @@ impl StreamReader {
             let count = incoming.len().min(n);
             incoming.take(count)?
         };
-        self.stream.resume_if_caught_up();
+        self.stream.have_taken();
         Ok(taken)
     }
 
@@ -78,7 +81,7 @@ impl StreamReader {
     /// peer has finished, or that the buffer is empty.
     ///
     /// # Errors
-    /// What the connection was lost to.
+    /// As [`read`](Self::read).
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -101,7 +104,8 @@ impl StreamReader {
     /// Reads until the peer has finished; the limit does not matter.
     ///
     /// # Errors
-    /// What the connection was lost to.
+    /// What the connection was lost to, since the rest is missing then. What came before stays in the reader, and the next
+    /// read gives it.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -124,9 +128,8 @@ impl StreamReader {
     /// Reads to the end, and keeps it.
     pub(crate) async fn read_all(&mut self) -> io::Result<()> {
         loop {
-            self.check()?;
             if self.stream.protocol.eof.get() {
-                return Ok(());
+                return self.stream.protocol.take_failure().map_or(Ok(()), Err);
             }
             self.stream.wait_for_more().await?;
         }
@@ -134,15 +137,20 @@ impl StreamReader {
 
     /// Takes what is kept.
     pub(crate) fn take_all(&mut self) -> io::Result<Vec<u8>> {
-        let mut incoming = self.stream.protocol.incoming.borrow_mut();
-        let count = incoming.len();
-        Ok(incoming.take(count)?)
+        let taken = {
+            let mut incoming = self.stream.protocol.incoming.borrow_mut();
+            let count = incoming.len();
+            incoming.take(count)?
+        };
+        self.stream.have_taken();
+        Ok(taken)
     }
 
     /// Reads exactly `n` bytes; they may be more than the limit.
     ///
     /// # Errors
-    /// [`ReadError::Incomplete`] if the peer finishes before, with what had come; what the connection was lost to.
+    /// [`ReadError::Incomplete`] if the peer finishes before, with what had come; [`ReadError::Failed`] if the connection
+    /// fails before, with what had come and the error; [`ReadError::Io`] if it has failed and nothing had come.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -159,16 +167,15 @@ impl StreamReader {
     /// ```
     pub async fn readexactly(&mut self, n: usize) -> Result<Vec<u8>, ReadError> {
         loop {
-            self.check()?;
             let length = self.stream.protocol.incoming.borrow().len();
             if length >= n {
                 let taken = self.stream.protocol.incoming.borrow_mut().take(n);
                 let taken = taken.map_err(io::Error::from)?;
-                self.stream.resume_if_caught_up();
+                self.stream.have_taken();
                 return Ok(taken);
             }
             if self.stream.protocol.eof.get() {
-                return Err(self.incomplete(Some(n)));
+                return Err(self.cut_short(Some(n)));
             }
             self.stream.wait_for_more().await?;
         }
@@ -178,7 +185,7 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`ReadError::LimitOverrun`] if there is no `\n` within the limit, and then nothing is taken out of the reader;
-    /// what the connection was lost to.
+    /// what the connection was lost to, after the beginning of a line that came before.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -198,6 +205,7 @@ impl StreamReader {
     pub async fn readline(&mut self) -> Result<Vec<u8>, ReadError> {
         match self.readuntil(b"\n").await {
             Err(ReadError::Incomplete(incomplete)) => Ok(incomplete.partial),
+            Err(ReadError::Failed(failed)) => Ok(failed.partial),
             result => result,
         }
     }
@@ -233,8 +241,9 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`ReadError::Incomplete`] if the peer finishes before, with what had come; [`ReadError::LimitOverrun`] if there is
-    /// no separator within the limit, not counting the separator, and then nothing is taken out of the reader; what the
-    /// connection was lost to.
+    /// no separator within the limit, not counting the separator, and then nothing is taken out of the reader;
+    /// [`ReadError::Failed`] if the connection fails before, with what had come and the error; [`ReadError::Io`] if it has
+    /// failed and nothing had come.
     ///
     /// # Panics
     /// If the separator is empty.
@@ -288,7 +297,6 @@ impl StreamReader {
         // What lies before cannot be the beginning of a separator: no byte is looked at twice.
         let mut looked_at = 0;
         loop {
-            self.check()?;
             {
                 let mut incoming = self.stream.protocol.incoming.borrow_mut();
                 if let Some(found) = find_first(incoming.bytes(), looked_at, separators) {
@@ -297,7 +305,7 @@ impl StreamReader {
                     }
                     let taken = incoming.take(found.end).map_err(io::Error::from)?;
                     drop(incoming);
-                    self.stream.resume_if_caught_up();
+                    self.stream.have_taken();
                     return Ok(taken);
                 }
                 looked_at = (incoming.len() + 1).saturating_sub(longest);
@@ -306,13 +314,13 @@ impl StreamReader {
                 return Err(overrun(looked_at));
             }
             if self.stream.protocol.eof.get() {
-                return Err(self.incomplete(None));
+                return Err(self.cut_short(None));
             }
             self.stream.wait_for_more().await?;
         }
     }
 
-    /// Whether the peer has finished and everything has been read.
+    /// Whether the peer has finished and everything has been read, also the error of a connection that has failed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -326,30 +334,44 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn at_eof(&self) -> bool {
-        self.stream.protocol.eof.get() && self.stream.protocol.incoming.borrow().len() == 0
+        let protocol = &self.stream.protocol;
+        protocol.eof.get()
+            && protocol.incoming.borrow().len() == 0
+            && protocol.untold_failure().is_none()
     }
 
-    /// Fails where the connection was lost to an error: what had come before is of no use then, as in asyncio.
-    fn check(&self) -> io::Result<()> {
-        match self.stream.protocol.failure() {
-            Some(error) => Err(error),
-            None => Ok(()),
+    /// Why a read that asks for more than has come gets no more: its error carries what has come.
+    #[cold]
+    fn cut_short(&mut self, expected: Option<usize>) -> ReadError {
+        let partial = match self.take_all() {
+            Ok(partial) => partial,
+            Err(error) => return error.into(),
+        };
+        let protocol = &self.stream.protocol;
+        if partial.is_empty() {
+            if let Some(error) = protocol.take_failure() {
+                return error.into();
+            }
         }
-    }
-
-    fn incomplete(&mut self, expected: Option<usize>) -> ReadError {
-        match self.take_all() {
-            Ok(partial) => ReadError::Incomplete(IncompleteRead { partial, expected }),
-            Err(error) => error.into(),
+        match protocol.untold_failure() {
+            Some(error) => ReadError::Failed(FailedRead {
+                partial,
+                expected,
+                error,
+            }),
+            None => ReadError::Incomplete(IncompleteRead { partial, expected }),
         }
     }
 
     /// Waits until there is something to read, or there never will be.
     async fn wait_for_bytes(&mut self) -> io::Result<()> {
         loop {
-            self.check()?;
-            if self.stream.protocol.eof.get() || self.stream.protocol.incoming.borrow().len() > 0 {
+            let protocol = &self.stream.protocol;
+            if protocol.incoming.borrow().len() > 0 {
                 return Ok(());
+            }
+            if protocol.eof.get() {
+                return protocol.take_failure().map_or(Ok(()), Err);
             }
             self.stream.wait_for_more().await?;
         }
@@ -364,14 +386,13 @@ impl Drop for StreamReader {
     fn drop(&mut self) {
         self.stream.protocol.deaf.set(true);
         self.stream.protocol.incoming.borrow_mut().clear();
+        self.stream.protocol.spare_memory(&self.stream.transport);
         if !self.stream.transport.can_write_eof() {
             // A pipe, of which there is no writer that would close it.
             return self.stream.transport.close();
         }
         // The end of the connection is still noticed, and what keeps coming until then is thrown away.
-        if self.stream.protocol.behind.replace(false) {
-            self.stream.transport.resume_reading();
-        }
+        self.stream.transport.go_on_for_reader();
     }
 }
 

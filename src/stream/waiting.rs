@@ -31,9 +31,7 @@ impl Stream {
 
     /// Waits until more has come than there is, or never will.
     pub(crate) fn wait_for_more(&self) -> More<'_> {
-        if self.protocol.behind.replace(false) {
-            self.transport.resume_reading();
-        }
+        self.transport.go_on_for_reader();
         More {
             before: self.kept(),
             held: self.protocol.hold_clock(),
@@ -48,11 +46,15 @@ impl Stream {
         (length, protocol.eof.get(), protocol.is_lost())
     }
 
-    pub(crate) fn resume_if_caught_up(&self) {
+    /// Something has been taken out: reading may go on, and memory may go.
+    pub(crate) fn have_taken(&self) {
         let protocol = &self.protocol;
-        if protocol.behind.get() && protocol.incoming.borrow().len() <= protocol.limit.get() {
-            protocol.behind.set(false);
-            self.transport.resume_reading();
+        let held = self.transport.is_held_for_reader();
+        if held && protocol.incoming.borrow().len() <= protocol.limit.get() {
+            self.transport.go_on_for_reader();
+        }
+        if protocol.incoming.borrow().len() == 0 {
+            protocol.spare_memory(&self.transport);
         }
     }
 
@@ -88,6 +90,8 @@ impl Future for More<'_> {
         self.stream.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have kept a delivery.
         self.stream.transport.look_again();
+        // Of a burst the beginning of a message may be left, which is a small part of its memory.
+        self.stream.protocol.spare_memory(&self.stream.transport);
         Poll::Pending
     }
 }
@@ -121,15 +125,13 @@ impl Future for Fetch<'_, '_> {
         loop {
             if protocol.has_news() {
                 let taken = protocol.take_into(this.buffer);
-                this.stream.resume_if_caught_up();
+                this.stream.have_taken();
                 if let Some(place) = this.waiting.take() {
                     transport.leave_fetching(place, false);
                 }
                 return Poll::Ready(taken);
             }
-            if protocol.behind.replace(false) {
-                transport.resume_reading();
-            }
+            transport.go_on_for_reader();
             match transport.fetch(this.buffer) {
                 Fetched::Bytes(count) => {
                     // Whoever stood in the line did so while nothing was there, and was woken out of it since.

@@ -112,9 +112,14 @@ impl StreamWriter {
             // The news of the end may be in the line already.
             yield_now().await;
         }
+        let connection = &self.stream.transport.connection;
         self.stream
             .protocol
-            .wait_to_write(|protocol| !protocol.is_full())
+            .wait_to_write(|protocol| match connection.lost.get() {
+                // What was received is delivered first, and then the error is known.
+                true => protocol.is_lost(),
+                false => !protocol.is_full(),
+            })
             .await;
         match self.stream.protocol.failure() {
             Some(error) => Err(error),

@@ -1,5 +1,5 @@
 //! Socket calls that neither mio nor socket2 offers in safe form: receiving into a byte slice with flags or with the
-//! sender's address, asking who the peer is, and the addresses of Unix sockets.
+//! sender's address, asking who the peer is and how much has come, and the addresses of Unix sockets.
 //!
 //! A peer chooses its own address, so reading one is total over every length. Linux lets a socket be bound to a path that
 //! fills `sun_path` to the last byte. The kernel then reports a length beyond `sockaddr_un`, since it counts the NUL byte
@@ -175,6 +175,17 @@ pub(crate) fn recv_from(
     // SAFETY: `try_init` wants a closure that leaves a valid address of the stated length behind when it returns `Ok`, which
     // is what a successful `recvfrom` does; one that knows no sender leaves the zeroed storage, an unspecified address.
     unsafe { SockAddr::try_init(receive) }
+}
+
+/// How many bytes have come that were not read yet.
+pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `FIONREAD` writes one `int`, and `count` is a live one. The descriptor is borrowed, so it is open.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 /// Process, user and group of the other end of a Unix stream, as they were when it connected.

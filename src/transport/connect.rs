@@ -28,7 +28,7 @@ type Place = &'static Location<'static>;
 pub(crate) type Connected<P> = io::Result<(Transport, Rc<P>)>;
 
 impl LoopHandle {
-    /// Connects, and gives the transport and the protocol once `connection_made` has run.
+    /// Connects, and gives the transport and the protocol once `connection_made` has run. Nothing is read before.
     ///
     /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the loop,
     /// and its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next one
@@ -181,7 +181,7 @@ impl<F> CreateConnection<F> {
         }
     }
 
-    /// Connects, and has the protocol made when there is a connection for it.
+    /// Connects, and has the protocol made when there is a connection for it. Nothing is read yet.
     pub(crate) async fn connect<P: Protocol>(
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
@@ -267,7 +267,11 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.connect(|_, factory| Rc::new(factory())))
+        Box::pin(async move {
+            let connected = self.connect(|_, factory| Rc::new(factory())).await?;
+            connected.0.begin_reading_soon();
+            Ok(connected)
+        })
     }
 }
 
@@ -287,11 +291,13 @@ impl Drop for CloseUnlessTaken {
     fn drop(&mut self) {
         if let Some(transport) = self.0.take() {
             transport.close();
+            // An end that waited for the beginning of reading comes now.
+            transport.begin_reading();
         }
     }
 }
 
-/// Brings a protocol together with its socket.
+/// Brings a protocol together with its socket. Whoever is given the connection lets reading begin.
 pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
@@ -305,7 +311,7 @@ pub(crate) async fn establish<P: Protocol>(
     let announce = made.clone();
     handle.queue_call(
         move || {
-            transport.begin();
+            transport.announce();
             // Nobody may be waiting any more.
             let _ = announce.set_result(());
         },

@@ -21,13 +21,14 @@ use crate::kernel::readiness::Direction;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::flow::WaterMarks;
+use crate::transport::hold::Holds;
 use crate::transport::membership::Membership;
 use crate::transport::protocol::{Connection, Protocol, Transport};
 use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::direction_of;
 
 impl Transport {
-    /// A connection of a socket that is connected. The loop keeps it from here on; [`begin`](Self::begin) is due.
+    /// A connection of a socket that is connected. The loop keeps it from here on; [`announce`](Self::announce) is due.
     pub(crate) fn new(
         io: Io<StreamSocket>,
         protocol: Rc<dyn Protocol>,
@@ -45,13 +46,14 @@ impl Transport {
             protocol: RefCell::new(Some(protocol)),
             outgoing: RefCell::new(WriteBuffer::default()),
             marks: RefCell::new(WaterMarks::default()),
-            made: Cell::new(false),
-            reading_paused: Cell::new(false),
+            holds: Holds::not_begun(),
             // The end of a pipe is closed in one direction from the start.
             ended: Cell::new(pipe == Some(Direction::Write)),
             finishing: Cell::new(pipe == Some(Direction::Read)),
             closing: Cell::new(false),
             lost: Cell::new(false),
+            delivers_rest: Cell::new(false),
+            failure: Cell::new(None),
             writes_refused: Cell::new(0),
             sending_file: Cell::new(false),
             file_turn: Cell::new(None),
@@ -71,11 +73,9 @@ impl Transport {
         self.connection.membership.set(Some(membership));
     }
 
-    /// Calls `connection_made`, once; reading begins after it.
-    pub(crate) fn begin(&self) {
+    /// Calls `connection_made`, once. Reading begins with [`begin_reading`](Self::begin_reading).
+    pub(crate) fn announce(&self) {
         self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
-        self.connection.made.set(true);
-        self.look_again();
     }
 
     /// Calls the protocol, with nothing borrowed and in the connection's context. A panic is reported.
@@ -128,6 +128,7 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         let connection = &self.connection;
+        connection.delivers_rest.set(false);
         if !connection.closing.replace(true) && connection.has_sent_all() {
             self.lose_soon(None);
         }
@@ -149,6 +150,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn abort(&self) {
+        self.connection.delivers_rest.set(false);
         self.force_close(None);
     }
 

@@ -13,6 +13,7 @@ use crate::kernel::readiness::Direction;
 #[cfg(unix)]
 use crate::net::unix::UCred;
 use crate::transport::address::Address;
+use crate::transport::hold::Hold;
 use crate::transport::protocol::{Protocol, Transport};
 #[cfg(unix)]
 use crate::transport::socket::StreamSocket;
@@ -72,11 +73,12 @@ impl Transport {
     /// ```
     pub fn pause_reading(&self) {
         if !self.connection.closing.get() {
-            self.connection.reading_paused.set(true);
+            self.connection.holds.set(Hold::Paused);
         }
     }
 
-    /// Has what comes delivered again. Nothing is delivered from within this call.
+    /// Has what comes delivered again. Nothing is delivered from within this call, and callbacks and tasks that are queued
+    /// already run first.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -94,12 +96,13 @@ impl Transport {
     /// ```
     pub fn resume_reading(&self) {
         let connection = &self.connection;
-        if !connection.closing.get() && connection.reading_paused.replace(false) {
-            self.look_again();
+        if !connection.closing.get() && connection.holds.lift(Hold::Paused) {
+            self.read_after_queued();
         }
     }
 
-    /// Whether what comes is delivered: reading is not paused, and the transport not closing.
+    /// Whether what comes is delivered: reading is not paused, and the transport not closing. Where it is closing since a
+    /// write failed, what had come by then is delivered, and this is so until all of it is.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -115,9 +118,9 @@ impl Transport {
     /// ```
     pub fn is_reading(&self) -> bool {
         let connection = &self.connection;
-        !connection.closing.get()
-            && !connection.reading_paused.get()
-            && !connection.sending_file.get()
+        let held = connection.holds.has(Hold::Paused) || connection.holds.has(Hold::ReaderBehind);
+        let open = !connection.closing.get() && !held && !connection.sending_file.get();
+        open || connection.delivers_rest.get()
     }
 
     /// The peer's name, also after the end of the connection.

@@ -10,14 +10,18 @@
 //!                   pause_writing ⇄ resume_writing, in between
 //! ```
 //!
-//! 1. `connection_made` comes first and once, before anything is read.
+//! 1. `connection_made` comes first and once, before anything is read. Nothing is read either before the caller of
+//!    `create_connection` or one of its kin has the transport: a `set_protocol` or `pause_reading` right after the await is
+//!    in time.
 //! 2. `data_received` has at least one byte, and comes at most once for each time that the socket was ready: a
 //!    connection that always has something to say takes its turn like everybody.
-//! 3. Nothing is delivered while reading is paused, after `close` or `abort`, or after `eof_received`.
+//! 3. Nothing is delivered while reading is paused, after `close` or `abort`, or after `eof_received`. What is queued when
+//!    reading is resumed runs before anything is delivered.
 //! 4. `eof_received` comes at most once. `true` keeps the writing side open, and the transport until `close`.
 //! 5. `pause_writing` and `resume_writing` alternate, beginning with the former, which is called from within `write`.
 //! 6. `connection_lost` comes once and last, always by way of the loop's line, never from within a call of the program.
-//!    When it returns the socket is closed.
+//!    When it returns the socket is closed. If a write fails, what the system had received by then is delivered before, with
+//!    the transport closing already; asyncio throws it away.
 //! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop.
 //!
 //! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
@@ -38,6 +42,7 @@ mod datagram;
 mod file_turn;
 pub(crate) mod flow;
 mod handle;
+pub(crate) mod hold;
 mod listen;
 mod membership;
 #[cfg(unix)]
@@ -45,6 +50,7 @@ pub(crate) mod pipe_end;
 #[cfg(unix)]
 pub(crate) mod pipes;
 pub(crate) mod protocol;
+mod reading;
 pub(crate) mod ready;
 #[cfg(unix)]
 mod sendfile;

@@ -163,7 +163,11 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.connect(|_, factory| Rc::new(factory())))
+        Box::pin(async move {
+            let connected = self.connect(|_, factory| Rc::new(factory())).await?;
+            connected.0.begin_reading_soon();
+            Ok(connected)
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::file_turn::FileTurn;
 use crate::transport::flow::WaterMarks;
+use crate::transport::hold::Holds;
 use crate::transport::membership::Membership;
 use crate::transport::socket::StreamSocket;
 
@@ -139,6 +140,14 @@ pub trait BufferedProtocol {
 
     /// The first `count` bytes of the buffer that was lent last have been filled; `count` is not 0.
     fn buffer_updated(&self, transport: &Transport, count: usize);
+
+    /// Nothing came into the buffer that was lent last, which may be given back: nothing was there, or the end, or an error.
+    /// By default it does nothing. asyncio has no such call.
+    #[allow(
+        unused_variables,
+        reason = "a default does nothing with what it is given"
+    )]
+    fn buffer_unused(&self, transport: &Transport) {}
 }
 
 impl<P: Protocol + ?Sized> Protocol for Rc<P> {
@@ -211,10 +220,8 @@ pub(crate) struct Connection {
     /// What the system has not taken yet. While it is not empty nothing is sent past it.
     pub(crate) outgoing: RefCell<WriteBuffer>,
     pub(crate) marks: RefCell<WaterMarks>,
-    /// `connection_made` has been called: reading may begin.
-    pub(crate) made: Cell<bool>,
-    /// The program wants nothing delivered.
-    pub(crate) reading_paused: Cell<bool>,
+    /// Why nothing is read now, if anything holds it up.
+    pub(crate) holds: Holds,
     /// The peer has finished writing: there is nothing to deliver any more.
     pub(crate) ended: Cell<bool>,
     /// The program wants no more to be written: the writing side ends when `outgoing` is empty.
@@ -223,6 +230,10 @@ pub(crate) struct Connection {
     pub(crate) closing: Cell<bool>,
     /// `connection_lost` is in the line or has been called: nothing is sent any more.
     pub(crate) lost: Cell<bool>,
+    /// Lost since a write failed: what the system has received is still delivered.
+    pub(crate) delivers_rest: Cell<bool>,
+    /// What the write failed with, until reading begins.
+    pub(crate) failure: Cell<Option<io::Error>>,
     /// Writes since then.
     pub(crate) writes_refused: Cell<u32>,
     /// A file goes out: what is written waits behind it, and nothing is read.

@@ -14,6 +14,7 @@ use crate::kernel::readiness::Direction;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::waiters::WaiterId;
 use crate::kernel::watch::Watch;
+use crate::transport::hold::Hold;
 use crate::transport::protocol::{BufferedProtocol, Connection, Transport};
 use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::Received;
@@ -23,7 +24,8 @@ use crate::transport::traffic::Received;
 /// before it is others' turn. asyncio's 256 KiB measure no better and wait longer.
 const MOST_READ: usize = 64 * 1024;
 
-/// What all connections of a loop read into. Taken out while a protocol looks at it.
+/// What all connections of a loop read into. Taken out while a protocol looks at it, or while a stream in bulk keeps what it
+/// has received there.
 static READ_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::new()));
 
 /// What a fetch came to.
@@ -47,23 +49,34 @@ impl Transport {
         if self.connection.with_io(ready) != Some(true) {
             return;
         }
+        match self.receive_for_protocol() {
+            None | Some(Received::Bytes(_)) => {}
+            Some(other) => self.read_nothing(other),
+        }
+        self.look_again();
+    }
+
+    /// One read, whose bytes the protocol is given; `None` where the protocol panicked.
+    #[inline]
+    pub(crate) fn receive_for_protocol(&self) -> Option<Received> {
         let lent = self.enter_or_abort("get_buffer", |protocol| {
             let buffered = protocol.buffered()?;
             Some(self.receive_lent(buffered))
         });
-        match lent {
-            Some(None) => self.read_shared(),
-            Some(Some(Received::Bytes(count))) => {
-                self.enter_or_abort("buffer_updated", |protocol| {
-                    if let Some(buffered) = protocol.buffered() {
-                        buffered.buffer_updated(self, count);
-                    }
-                });
-            }
-            Some(Some(other)) => self.read_nothing(other),
-            None => {}
-        }
-        self.look_again();
+        let Some(received) = lent? else {
+            return self.receive_shared();
+        };
+        let (call, count) = match received {
+            Received::Bytes(count) => ("buffer_updated", Some(count)),
+            Received::NoBuffer => return Some(received),
+            _ => ("buffer_unused", None),
+        };
+        self.enter_or_abort(call, |protocol| match (protocol.buffered(), count) {
+            (Some(buffered), Some(count)) => buffered.buffer_updated(self, count),
+            (Some(buffered), None) => buffered.buffer_unused(self),
+            (None, _) => {}
+        })?;
+        Some(received)
     }
 
     fn receive_lent(&self, buffered: &dyn BufferedProtocol) -> Received {
@@ -71,8 +84,9 @@ impl Transport {
         buffered.get_buffer(self, MOST_READ, &mut |buffer| {
             if matches!(received, Received::NoBuffer) && !buffer.is_empty() {
                 // It may have paused or ended the connection before it lends.
-                received = match self.connection.may_read() {
-                    true => self.connection.receive(buffer),
+                let connection = &self.connection;
+                received = match connection.may_read() || connection.delivers_rest.get() {
+                    true => connection.receive(buffer),
                     false => Received::Nothing,
                 };
             }
@@ -80,22 +94,38 @@ impl Transport {
         received
     }
 
-    fn read_shared(&self) {
+    #[inline]
+    fn receive_shared(&self) -> Option<Received> {
         READ_BUFFER.with(&self.connection.handle, |place| {
             let mut buffer = place.take();
             if buffer.is_empty() {
                 buffer = vec![0; MOST_READ];
             }
-            match self.connection.receive(&mut buffer) {
-                Received::Bytes(count) => {
-                    self.enter_or_abort("data_received", |protocol| {
-                        protocol.data_received(self, &buffer[..count]);
-                    });
-                }
-                other => self.read_nothing(other),
+            let received = self.connection.receive(&mut buffer);
+            let mut survived = Some(());
+            if let Received::Bytes(count) = received {
+                survived = self.enter_or_abort("data_received", |protocol| {
+                    protocol.data_received(self, &buffer[..count]);
+                });
             }
             place.set(buffer);
-        });
+            survived.map(|()| received)
+        })
+    }
+
+    /// The loop's memory for reading, if nobody uses it now. Its bytes are of no meaning.
+    pub(crate) fn take_read_buffer(&self) -> Vec<u8> {
+        READ_BUFFER.with(&self.connection.handle, Cell::take)
+    }
+
+    /// Gives back memory for reading. It is dropped where it is no use, or the loop has some already.
+    pub(crate) fn give_read_buffer(&self, memory: Vec<u8>) {
+        if memory.len() == MOST_READ {
+            READ_BUFFER.with(&self.connection.handle, |place| {
+                let present = place.take();
+                place.set(if present.is_empty() { memory } else { present });
+            });
+        }
     }
 
     /// One read for a protocol that fetches by itself, from outside its callbacks. The end and errors go the way of
@@ -161,18 +191,6 @@ impl Transport {
         }
     }
 
-    /// Puts the connection at the end of the line if its socket may have more to say.
-    pub(crate) fn look_again(&self) {
-        let connection = &self.connection;
-        if connection.may_read() {
-            connection.with_io(|io| {
-                if io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true) {
-                    io.queue();
-                }
-            });
-        }
-    }
-
     /// What one event is worth to the writer.
     fn write_ready(&self) {
         let connection = &self.connection;
@@ -183,7 +201,7 @@ impl Transport {
             return connection.let_file_go_on();
         }
         match connection.flush() {
-            Err(error) => return self.fail(error),
+            Err(error) => return self.fail_writing(error),
             Ok(0) => return,
             Ok(_) => {}
         }
@@ -220,6 +238,9 @@ impl Transport {
     /// else uses there.
     fn notice_hang_up(&self) {
         let connection = &self.connection;
+        if connection.holds.has(Hold::NotBegun) {
+            return;
+        }
         let gone = connection.with_io(|io| {
             let pipe = io.source().pipe()?;
             let told = pipe.direction == Direction::Write

@@ -122,7 +122,7 @@ impl<'a> Turn<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     if is_of_connection(&error) {
-                        self.transport.fail(error.kind().into());
+                        self.transport.fail_writing(error.kind().into());
                     }
                     return Poll::Ready(Err(error));
                 }
@@ -187,7 +187,7 @@ impl Drop for Turn<'_> {
             }
             self.transport.resume_after_file();
         }
-        self.transport.look_again();
+        self.transport.read_after_queued();
     }
 }
 

@@ -172,7 +172,8 @@ impl Serving {
         let number = self.clients.borrow_mut().insert(transport.clone());
         let of = Rc::clone(self) as Rc<dyn Members>;
         transport.join(Membership { of, number });
-        transport.begin();
+        transport.announce();
+        transport.begin_reading();
         Ok(())
     }
 }

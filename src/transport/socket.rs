@@ -109,6 +109,15 @@ impl StreamSocket {
         })
     }
 
+    /// How many bytes the system has received that were not read yet.
+    pub(crate) fn unread(&self) -> usize {
+        #[cfg(unix)]
+        return crate::sys::socket::unread(self.as_fd()).unwrap_or(0);
+        // Where that cannot be asked: as much as it keeps at most.
+        #[cfg(not(unix))]
+        return self.reference().recv_buffer_size().unwrap_or(0);
+    }
+
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(unix)]

@@ -40,8 +40,7 @@ impl Connection {
     }
 
     pub(crate) fn may_read(&self) -> bool {
-        self.made.get()
-            && !self.reading_paused.get()
+        self.holds.none()
             && !self.ended.get()
             && !self.closing.get()
             && !self.lost.get()

@@ -57,13 +57,13 @@ impl Transport {
             match connection.send(data.len(), |socket| socket.send(data)) {
                 Ok(count) if count == data.len() => return,
                 Ok(count) => sent = count,
-                Err(error) => return self.fail(error),
+                Err(error) => return self.fail_writing(error),
             }
         }
         let kept = connection.outgoing.borrow_mut().push(&data[sent..]);
         match kept {
             Ok(()) => self.buffered_more(),
-            Err(error) => self.fail(error.into()),
+            Err(error) => self.fail_writing(error.into()),
         }
     }
 
@@ -122,7 +122,7 @@ impl Transport {
             let bytes = line.as_ref();
             let kept = self.connection.outgoing.borrow_mut().push(bytes);
             if let Err(error) = kept {
-                return self.fail(error.into());
+                return self.fail_writing(error.into());
             }
         }
         self.buffered_more();
@@ -138,7 +138,7 @@ impl Transport {
         let mut sent = match connection.send(total, |socket| socket.send_vectored(pieces)) {
             Ok(count) => count,
             Err(error) => {
-                self.fail(error);
+                self.fail_writing(error);
                 return false;
             }
         };
@@ -151,7 +151,7 @@ impl Transport {
             connection.outgoing.borrow_mut().push(&piece[skip..])
         });
         if let Err(error) = kept {
-            self.fail(error.into());
+            self.fail_writing(error.into());
             return false;
         }
         true
@@ -189,7 +189,7 @@ impl Transport {
     /// Ends a connection whose peer takes too little.
     #[cold]
     fn overflow(&self) {
-        self.fail(io::Error::new(
+        self.fail_writing(io::Error::new(
             io::ErrorKind::QuotaExceeded,
             "more was written than may be buffered",
         ));
@@ -212,7 +212,7 @@ impl Transport {
         let kept = turn.behind.push(data);
         self.connection.file_turn.set(Some(turn));
         if let Err(error) = kept {
-            return self.fail(error.into());
+            return self.fail_writing(error.into());
         }
         if self.get_write_buffer_size() > self.connection.marks.borrow().cap {
             self.overflow();

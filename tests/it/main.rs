@@ -114,12 +114,15 @@ mod datagram_endpoints; // protocols for datagrams
 mod datagram_errors; // endpoints whose sending fails
 mod servers; // what servers listen on, and how they end
 mod streams; // readers, writers, and servers that run a function for each client
+mod streams_failing; // a connection that fails gives the bytes that came before
 mod taken_paths; // a server whose path was taken says so
+mod transport_begin; // connection made, the caller told, then data
 mod transport_bulk; // megabytes in both directions
 mod transport_faults; // transports whose peer, socket or protocol fails
 mod transport_flow; // flow control: marks, pauses and the cap
 mod transport_order; // the promises of the module page of `transport`, one by one
 mod transport_programs; // every call in every state keeps the order of callbacks
+mod transport_rest; // what a burst leaves behind, and the last bytes of a lost connection
 mod transport_sendfile; // files over transports, among writes
 
 // Faults that concern several wings.

@@ -222,6 +222,8 @@ writer.write(b"to nobody")
                 reset(peer);
                 until(|| writer.is_closing()).await;
                 callsoon::sleep(std::time::Duration::from_millis(10)).await;
+                // asyncio gives the error at once and never the bytes: python/cpython#75044.
+                assert_eq!(reader.read(100).await.unwrap(), b"unread");
                 let error = reader.read(100).await.unwrap_err();
                 trace.push(format!("failed {:?}", error.kind()));
                 let is_reset = |ended: io::Result<()>| {

@@ -329,3 +329,40 @@ fn h9_a_forked_child_sends_its_siblings_nothing() {
         assert_eq!(output.stdout, b"from the parent");
     });
 }
+
+/// Has its child write and end before anybody can read.
+struct Late(Noted);
+
+impl SubprocessProtocol for Late {
+    fn connection_made(&self, transport: &SubprocessTransport) {
+        while transport.returncode().is_none() {
+            std::thread::yield_now();
+        }
+        self.0.connection_made(transport);
+    }
+    fn pipe_data_received(&self, transport: &SubprocessTransport, fd: i32, data: &[u8]) {
+        self.0.pipe_data_received(transport, fd, data);
+    }
+    fn connection_lost(&self, transport: &SubprocessTransport, error: Option<io::Error>) {
+        self.0.connection_lost(transport, error);
+    }
+}
+
+#[test]
+fn what_a_child_has_written_comes_when_the_caller_has_its_transport() {
+    tested(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        complete(&event_loop, async {
+            let late = Late(Noted::new(&trace));
+            let event_loop = callsoon::get_running_loop();
+            let command = create_subprocess_shell("echo early");
+            let starting = event_loop.subprocess_exec(|| late, command);
+            let (_transport, protocol) = create_task(starting).await.unwrap().unwrap();
+            trace.push("connected");
+            until(|| protocol.0.lost.get()).await;
+            trace.expect(["made", "connected", "data 1", "lost"]);
+        });
+        assert_eq!(event_loop.metrics().sources, 0);
+    });
+}

@@ -4,6 +4,7 @@
 //! datagrams at most: an endpoint that is flooded goes to the end of the line and lets others have their turn.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
 
@@ -27,6 +28,9 @@ const LONGEST: usize = 256 * 1024;
 /// How many datagrams are received for one event while more are there: enough that the event is a small part of their
 /// cost, and few enough that they are served in well under a millisecond.
 const MOST_AT_ONCE: usize = 64;
+
+/// A queue of this many places is kept when it is empty: a kilobyte.
+const MOST_PLACES_KEPT: usize = 16;
 
 /// What all endpoints of a loop receive into. Taken out while a protocol looks at it.
 static RECEIVE_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::new()));
@@ -140,6 +144,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 }
             }
         }
+        endpoint.forget_burst();
         // What was told of an error may have aborted the endpoint.
         let size = endpoint.size.get();
         if !endpoint.lost.get() && endpoint.marks.borrow_mut().may_resume(size) {
@@ -264,6 +269,14 @@ impl<K: DatagramKind> Endpoint<K> {
             io.set_writes(true);
             queue_if_ready(io, Direction::Write);
         });
+    }
+
+    /// Gives the memory of a queue back that a burst has made long.
+    fn forget_burst(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() && waiting.capacity() > MOST_PLACES_KEPT {
+            *waiting = VecDeque::new();
+        }
     }
 
     /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
