@@ -121,6 +121,7 @@
 //!   queue/error              why an item was not taken or given
 //!   queue/store              in which order items come out
 //!   queue/base               Queue
+//!   queue/calls              calls of a store, and whom they concern
 //!   queue/ordered            LifoQueue, PriorityQueue
 //!   combine/watch            one who waits for many tasks
 //!   combine/wait             wait

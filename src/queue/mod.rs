@@ -12,6 +12,7 @@
 //! item that a `put` was given, which is dropped with it.
 
 mod base;
+mod calls;
 mod error;
 mod ordered;
 mod store;

@@ -51,6 +51,8 @@ mod operations;
 mod operations_streams;
 mod pipes;
 mod queue_model;
+mod queue_panics;
+mod queue_stores;
 mod queues;
 mod raw_fds;
 mod runner;
