@@ -27,6 +27,7 @@ use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
 use crate::kernel::foreign::report_panic;
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::{drop_quietly, run_quietly};
 use crate::sys::fork;
 
@@ -465,7 +466,7 @@ impl<T: Send + 'static> Future for ExecutorFuture<T> {
     type Output = Result<T, ExecutorError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.outcome.poll(context.waker())
+        poll_within_budget(context, |context| self.outcome.poll(context.waker()))
     }
 }
 

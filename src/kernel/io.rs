@@ -2,7 +2,8 @@
 //!
 //! [`Io`] is the one owner of a watched descriptor: its drop deregisters, then the field closes. An operation tries its
 //! system call while the cached readiness says that it is worth it, and stands in line otherwise; dropping the operation
-//! leaves the line. A task that has completed many operations in one poll is made to yield, however ready its sources.
+//! leaves the line. A task that has ended many operations in one poll is made to yield, however ready its sources, and also
+//! where they fail.
 
 use std::future::Future;
 use std::io;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll};
 use mio::Interest;
 
 use crate::error::LoopClosed;
-use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::reactor::SourceKey;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::waiters::WaiterId;
@@ -205,30 +206,34 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
-        let state = &this.io.state;
-        if state.budget.get() == 0 {
-            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-            state.budget.set(BUDGET);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+        let budget = &this.io.state.budget;
+        budget.poll(context, |context| this.attempt_or_wait(context))
+    }
+}
+
+impl<S: Pollable, R, Op, Short> Operation<'_, S, Op, Short>
+where
+    Op: FnMut(&S) -> io::Result<R> + Unpin,
+    Short: Fn(&R) -> bool + Unpin,
+{
+    #[inline(always)]
+    fn attempt_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<R>> {
         let mut waker = None;
         loop {
-            while this
+            while self
                 .io
-                .readiness(|readiness| readiness.is_ready(this.direction))?
+                .readiness(|readiness| readiness.is_ready(self.direction))?
             {
-                match (this.op)(this.io.source()) {
+                match (self.op)(self.io.source()) {
                     Ok(value) => {
-                        state.budget.set(state.budget.get() - 1);
-                        if (this.short)(&value) {
-                            this.io.readiness(Readiness::short_read)?;
+                        if (self.short)(&value) {
+                            self.io.readiness(Readiness::short_read)?;
                         }
                         return Poll::Ready(Ok(value));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        this.io
-                            .readiness(|readiness| readiness.blocked(this.direction))?;
+                        self.io
+                            .readiness(|readiness| readiness.blocked(self.direction))?;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Poll::Ready(Err(error)),
@@ -240,8 +245,8 @@ where
                 continue;
             }
             // What is in `waker` afterwards, the replaced one, is dropped with nothing borrowed.
-            this.io.readiness(|readiness| {
-                readiness.wait(this.direction, &mut this.waiting, &mut waker)
+            self.io.readiness(|readiness| {
+                readiness.wait(self.direction, &mut self.waiting, &mut waker)
             })?;
             return Poll::Pending;
         }

@@ -19,6 +19,7 @@
 
 #[cfg(unix)]
 pub(crate) mod background;
+pub(crate) mod budget;
 pub(crate) mod callback;
 pub(crate) mod cancel;
 pub(crate) mod clock;
@@ -34,6 +35,7 @@ pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
 pub(crate) mod loop_state;
+pub(crate) mod proceed;
 pub(crate) mod queues;
 pub(crate) mod reactor;
 pub(crate) mod readiness;

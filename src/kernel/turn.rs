@@ -21,7 +21,7 @@ use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::inline_fn::InlineFn;
-use crate::kernel::loop_state::{BUDGET, LoopState};
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
@@ -253,7 +253,10 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
                 forget_context(state);
             }
         }
-        Next::Task(task, key) => run_task(state, task, key),
+        Next::Task(task, key) => {
+            state.budget.refill();
+            run_task(state, task, key);
+        }
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
     }
@@ -337,19 +340,23 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
 }
 
 /// The first step of a task that was just queued, here and now: inside the poll or callback that made it, which is then
-/// the current one again.
+/// the current one again. What it does takes from that one's budget, as if a function had been called: a task that starts
+/// eager tasks without end lets others run, too.
 pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let task = state.queues(|queues| {
         queues.ready.retract(key);
         queues.tasks.unschedule(key)
     });
     let Some(task) = task else { return };
-    let (outer, budget) = (state.current_task.get(), state.budget.get());
+    let outer = state.current_task.get();
+    if outer == Key::NONE {
+        // A callback has no budget that could be shared.
+        state.budget.refill();
+    }
     let scope = state.scopes.current.replace(NodeKey::NONE);
-    run_task(state, task, key);
+    state.budget.share(|| run_task(state, task, key));
     state.scopes.current.set(scope);
     state.current_task.set(outer);
-    state.budget.set(budget);
 }
 
 #[inline(never)]
@@ -362,6 +369,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
+    state.budget.refill();
     let step = careful_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
@@ -377,7 +385,6 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
 #[inline]
 fn one_step(state: &LoopState, key: Key, step: impl FnOnce(&mut Context<'_>) -> Step) -> Step {
     state.current_task.set(key);
-    state.budget.set(BUDGET);
     let waker = waker(key);
     let step = step(&mut Context::from_waker(&waker));
     state.current_task.set(Key::NONE);

@@ -9,13 +9,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::error::{LoopClosed, Panicked};
 use crate::kernel::callback::warn_slow;
 use crate::kernel::descriptors::{Callback, CallbackKey};
-use crate::kernel::loop_state::{BUDGET, LoopHandle, LoopState};
+use crate::kernel::loop_state::{LoopHandle, LoopState};
 use crate::kernel::readiness::Direction;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::waiters::WaiterId;
@@ -160,31 +160,37 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
-        let state = &this.state;
-        if state.is_closed() {
+        ready!(this.state.budget.poll_proceed(context));
+        let polled = this.attempt_or_wait(context);
+        if polled.is_ready() {
+            this.state.budget.spend();
+        }
+        polled
+    }
+}
+
+impl<R, Op> FdOperation<Op>
+where
+    Op: FnMut() -> io::Result<R> + Unpin,
+{
+    fn attempt_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<R>> {
+        if self.state.is_closed() {
             return Poll::Ready(Err(LoopClosed.into()));
         }
-        if state.budget.get() == 0 {
-            // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-            state.budget.set(BUDGET);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         loop {
-            match (this.op)() {
+            match (self.op)() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
-                    state.budget.set(state.budget.get() - 1);
-                    this.leave();
+                    self.leave();
                     return Poll::Ready(result);
                 }
             }
         }
         // What becomes ready from here on is reported when the place is taken: it is the level that counts, not the edge.
         let mut waker = Some(context.waker().clone());
-        let waits = state.reactor(|reactor| {
-            reactor.wait_for_fd(this.fd, this.direction, &mut this.waiting, &mut waker)
+        let waits = self.state.reactor(|reactor| {
+            reactor.wait_for_fd(self.fd, self.direction, &mut self.waiting, &mut waker)
         });
         drop(waker);
         match waits {

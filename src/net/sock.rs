@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::Direction;
 use crate::net::stream_kind::NO_SIGNAL;
 use crate::net::tcp::connected;
@@ -71,7 +72,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_recv_into(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let recv = || socket::recv(socket.as_fd(), buffer, 0);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, recv)
             .await
@@ -134,7 +135,7 @@ impl LoopHandle {
         socket: &Socket,
         buffer: &mut [u8],
     ) -> io::Result<(usize, SockAddr)> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let recv = || socket::recv_from(socket.as_fd(), buffer, 0);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, recv)
             .await
@@ -161,7 +162,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_sendall(&self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
@@ -205,7 +206,7 @@ impl LoopHandle {
         bytes: &[u8],
         address: &SockAddr,
     ) -> io::Result<usize> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let send = || socket.send_to_with_flags(bytes, address, NO_SIGNAL);
         self.fd_operation(socket.as_raw_fd(), Direction::Write, send)
             .await
@@ -232,7 +233,8 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
-        self.check(socket)?;
+        self.check(socket).await?;
+        proceed().await;
         loop {
             match socket.connect(address) {
                 Ok(()) => return Ok(()),
@@ -274,7 +276,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let accept = || {
             let (client, address) = socket.accept()?;
             client.set_nonblocking(true)?;
@@ -285,8 +287,9 @@ impl LoopHandle {
     }
 
     /// In debug mode, whether the socket would hold up the loop.
-    pub(super) fn check(&self, socket: &Socket) -> io::Result<()> {
+    pub(super) async fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
+            proceed().await;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the socket must be non-blocking",

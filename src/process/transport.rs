@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::error::Panicked;
 use crate::kernel::background::keep;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::report::ExceptionContext;
 use crate::process::command::Command;
 use crate::process::pipes::{self, Pipes};
@@ -50,7 +51,10 @@ impl LoopHandle {
         P: SubprocessProtocol,
     {
         let (handle, location) = (self.clone(), Location::caller());
-        async move { start(&handle, factory, &mut command, location) }
+        async move {
+            proceed().await;
+            start(&handle, factory, &mut command, location)
+        }
     }
 
     /// [`subprocess_exec`](Self::subprocess_exec) for a line for `/bin/sh`.
@@ -83,7 +87,10 @@ impl LoopHandle {
     {
         let (handle, location) = (self.clone(), Location::caller());
         let mut command = Command::shell(line);
-        async move { start(&handle, factory, &mut command, location) }
+        async move {
+            proceed().await;
+            start(&handle, factory, &mut command, location)
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::task::Poll;
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
 use crate::sync::line::Awaiter;
@@ -80,6 +81,7 @@ impl Signal {
     /// # }).unwrap();
     /// ```
     pub async fn recv(&mut self) -> Result<(), LoopClosed> {
+        proceed().await;
         let waiting = Waiting(&self.listener);
         poll_fn(|context| {
             if let Some(arrived) = self.poll_seen() {
@@ -172,5 +174,11 @@ pub fn signal(signum: i32) -> Result<Signal, SignalError> {
 /// # }).unwrap();
 /// ```
 pub async fn ctrl_c() -> Result<(), SignalError> {
-    Ok(signal(libc::SIGINT)?.recv().await?)
+    match signal(libc::SIGINT) {
+        Ok(mut interrupts) => Ok(interrupts.recv().await?),
+        Err(error) => {
+            proceed().await;
+            Err(error)
+        }
+    }
 }

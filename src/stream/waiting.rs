@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::kernel::budget::Proceed;
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::waker::key_of;
 use crate::kernel::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
@@ -40,6 +40,11 @@ impl Stream {
             held: self.protocol.hold_clock(),
             stream: self,
         }
+    }
+
+    /// Before an operation that may end at once, such as a read at the end of the stream.
+    pub(crate) fn proceed(&self) -> Proceed<'_> {
+        self.protocol.state().budget.proceed()
     }
 
     /// What a waiting read looks at: how much is kept, and whether more can come.
@@ -106,24 +111,25 @@ impl Future for Fetch<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let (protocol, transport) = (&this.stream.protocol, &this.stream.transport);
-        let budget = &protocol.state().budget;
-        if budget.get() == 0 {
-            // A peer that sends without end must not keep the loop from others. The next poll by the loop gets a new
-            // budget, one by a foreign executor gets it here.
-            budget.set(BUDGET);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if this.buffer.is_empty() {
+        // A peer that sends without end must not keep the loop from others, nor must one that has ended.
+        let budget = &this.stream.protocol.state().budget;
+        budget.poll(context, |context| this.receive_or_wait(context))
+    }
+}
+
+impl Fetch<'_, '_> {
+    #[inline(always)]
+    fn receive_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<usize>> {
+        let (protocol, transport) = (&self.stream.protocol, &self.stream.transport);
+        if self.buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
         let mut foreign = None;
         loop {
             if protocol.has_news() {
-                let taken = protocol.take_into(this.buffer);
-                this.stream.resume_if_caught_up();
-                if let Some(place) = this.waiting.take() {
+                let taken = protocol.take_into(self.buffer);
+                self.stream.resume_if_caught_up();
+                if let Some(place) = self.waiting.take() {
                     transport.leave_fetching(place, false);
                 }
                 return Poll::Ready(taken);
@@ -131,11 +137,10 @@ impl Future for Fetch<'_, '_> {
             if protocol.behind.replace(false) {
                 transport.resume_reading();
             }
-            match transport.fetch(this.buffer) {
+            match transport.fetch(self.buffer) {
                 Fetched::Bytes(count) => {
                     // Whoever stood in the line did so while nothing was there, and was woken out of it since.
-                    this.waiting = None;
-                    budget.set(budget.get() - 1);
+                    self.waiting = None;
                     return Poll::Ready(Ok(count));
                 }
                 Fetched::Ended if protocol.eof.get() => continue,
@@ -152,7 +157,7 @@ impl Future for Fetch<'_, '_> {
                 None => context.waker().clone(),
                 Some(waker) => waker,
             };
-            transport.stand_in_line(&mut this.waiting, waker);
+            transport.stand_in_line(&mut self.waiting, waker);
             break;
         }
         protocol.wait_to_read(context)?;

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use crate::kernel::loop_state::{BUDGET, LoopHandle};
+use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
 use crate::net::sendfile::{Transfer, invalid};
 use crate::transport::file_turn::FileTurn;
@@ -61,6 +61,7 @@ impl LoopHandle {
         offset: u64,
         count: Option<u64>,
     ) -> io::Result<u64> {
+        self.state.budget.proceed().await;
         let mut transfer = Transfer::new(file, offset, count)?;
         let turn = Turn::begin(transport)?;
         poll_fn(|context| turn.poll(&mut transfer, context)).await?;
@@ -109,17 +110,12 @@ impl<'a> Turn<'a> {
             if !connection.outgoing.borrow().is_empty() {
                 return Poll::Pending;
             }
-            if budget.get() == 0 {
-                // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-                budget.set(BUDGET);
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            ready!(budget.poll_proceed(context));
             let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
             let step = connection.with_io(|io| io.attempt(Direction::Write, step));
             match step.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into())) {
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => budget.set(budget.get() - 1),
+                Ok(_) => budget.spend(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -9,6 +9,7 @@ mod addresses;
 mod as_completed;
 mod async_fds;
 mod barrier_model;
+mod budgets;
 mod callbacks;
 mod clocks;
 mod contexts;

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use socket2::{Domain, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::listen_options::reuse_port;
@@ -321,6 +322,7 @@ where
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
+            proceed().await;
             let socket = self.socket().await?;
             let Self {
                 handle,
