@@ -11,33 +11,40 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 /// Tokio's figure, and small enough that a hundred busy sockets still get their turn within a millisecond.
-const WHOLE: u32 = 128;
+const WHOLE: u16 = 128;
 
 /// What is left of the current poll's budget.
-pub(crate) struct Budget(Cell<u32>);
+pub(crate) struct Budget {
+    left: Cell<u16>,
+    /// An operation was put off since [`share`](Self::share) has begun.
+    put_off: Cell<bool>,
+}
 
 impl Budget {
     pub(crate) const fn new() -> Self {
-        Self(Cell::new(WHOLE))
+        Self {
+            left: Cell::new(WHOLE),
+            put_off: Cell::new(false),
+        }
     }
 
     /// A poll begins.
     #[inline(always)]
     pub(crate) fn refill(&self) {
-        self.0.set(WHOLE);
+        self.left.set(WHOLE);
     }
 
     pub(crate) fn is_spent(&self) -> bool {
-        self.0.get() == 0
+        self.left.get() == 0
     }
 
     /// Runs a step inside the current one, which shares its budget. Where the inner one was put off, nothing is left for
     /// the outer one.
     pub(crate) fn share(&self, step: impl FnOnce()) {
-        let before = self.0.get();
+        let outer = self.put_off.replace(false);
         step();
-        if self.0.get() > before {
-            self.0.set(0);
+        if self.put_off.replace(outer) {
+            self.left.set(0);
         }
     }
 
@@ -45,13 +52,13 @@ impl Budget {
     #[inline]
     pub(crate) fn spend(&self) {
         // A closure of the user's that ran in the operation may have spent the rest.
-        self.0.set(self.0.get().saturating_sub(1));
+        self.left.set(self.left.get().saturating_sub(1));
     }
 
     /// `Pending` where an operation may not begin in this poll; the task has then been woken.
     #[inline]
     pub(crate) fn poll_proceed(&self, context: &Context<'_>) -> Poll<()> {
-        if self.0.get() == 0 {
+        if self.left.get() == 0 {
             return self.put_off(context);
         }
         Poll::Ready(())
@@ -61,6 +68,7 @@ impl Budget {
     fn put_off(&self, context: &Context<'_>) -> Poll<()> {
         // The next poll by the loop has a new budget anyway; one by a foreign executor has it from here.
         self.refill();
+        self.put_off.set(true);
         context.waker().wake_by_ref();
         Poll::Pending
     }
