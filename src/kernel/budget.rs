@@ -1,14 +1,14 @@
 //! How many operations a task may end in one poll before it has to let others run.
 //!
 //! An operation whose outcome the outside world decides may be ready whenever it is tried, again and again: a peer sends
-//! without end, or a write fails at once. So each of them, when it ends, well or badly, takes one from the budget of the
-//! current poll, and none begins where nothing is left: it wakes its task and is pending once. What only this program's own
+//! without end, or a write fails at once. So each of them that ends, well or badly, takes one from the budget of the current
+//! poll, and none begins where nothing is left: it wakes its task and is pending once. What only this program's own
 //! tasks decide takes nothing; the docs of `yield_now` have the table.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 /// Tokio's figure, and small enough that a hundred busy sockets still get their turn within a millisecond.
 const WHOLE: u16 = 128;
@@ -34,8 +34,11 @@ impl Budget {
         self.left.set(WHOLE);
     }
 
-    pub(crate) fn is_spent(&self) -> bool {
-        self.left.get() == 0
+    /// Takes one, if there is one left.
+    pub(crate) fn take(&self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Runs a step inside the current one, which shares its budget. Where the inner one was put off, nothing is left for
@@ -48,20 +51,22 @@ impl Budget {
         }
     }
 
-    /// An operation has ended, well or badly.
+    /// An operation begins a poll, for which one is taken: `Pending` where nothing is left; the task has then been woken.
+    /// One that does not end in this poll [gives back](Self::give_back) what was taken.
     #[inline]
-    pub(crate) fn spend(&self) {
-        // A closure of the user's that ran in the operation may have spent the rest.
-        self.left.set(self.left.get().saturating_sub(1));
-    }
-
-    /// `Pending` where an operation may not begin in this poll; the task has then been woken.
-    #[inline]
-    pub(crate) fn poll_proceed(&self, context: &Context<'_>) -> Poll<()> {
-        if self.left.get() == 0 {
+    pub(crate) fn poll_begin(&self, context: &Context<'_>) -> Poll<()> {
+        let left = self.left.get();
+        if left == 0 {
             return self.put_off(context);
         }
+        self.left.set(left - 1);
         Poll::Ready(())
+    }
+
+    /// The operation that began has to wait.
+    #[inline]
+    pub(crate) fn give_back(&self) {
+        self.left.set(self.left.get() + 1);
     }
 
     #[cold]
@@ -71,21 +76,6 @@ impl Budget {
         self.put_off.set(true);
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// Polls an operation: one that is ready, with whatever outcome, takes one from the budget.
-    #[inline(always)]
-    pub(crate) fn poll<R>(
-        &self,
-        context: &mut Context<'_>,
-        operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
-    ) -> Poll<R> {
-        ready!(self.poll_proceed(context));
-        let polled = operation(context);
-        if polled.is_ready() {
-            self.spend();
-        }
-        polled
     }
 
     /// For an operation that may end at once: takes one before it begins.
@@ -104,6 +94,6 @@ impl Future for Proceed<'_> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(context, |_| Poll::Ready(()))
+        self.0.poll_begin(context)
     }
 }

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use mio::Interest;
 
@@ -207,33 +207,24 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         let budget = &this.io.state.budget;
-        budget.poll(context, |context| this.attempt_or_wait(context))
-    }
-}
-
-impl<S: Pollable, R, Op, Short> Operation<'_, S, Op, Short>
-where
-    Op: FnMut(&S) -> io::Result<R> + Unpin,
-    Short: Fn(&R) -> bool + Unpin,
-{
-    #[inline(always)]
-    fn attempt_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<R>> {
+        // Every way out of here but the last keeps what this takes.
+        ready!(budget.poll_begin(context));
         let mut waker = None;
         loop {
-            while self
+            while this
                 .io
-                .readiness(|readiness| readiness.is_ready(self.direction))?
+                .readiness(|readiness| readiness.is_ready(this.direction))?
             {
-                match (self.op)(self.io.source()) {
+                match (this.op)(this.io.source()) {
                     Ok(value) => {
-                        if (self.short)(&value) {
-                            self.io.readiness(Readiness::short_read)?;
+                        if (this.short)(&value) {
+                            this.io.readiness(Readiness::short_read)?;
                         }
                         return Poll::Ready(Ok(value));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.io
-                            .readiness(|readiness| readiness.blocked(self.direction))?;
+                        this.io
+                            .readiness(|readiness| readiness.blocked(this.direction))?;
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Poll::Ready(Err(error)),
@@ -245,9 +236,10 @@ where
                 continue;
             }
             // What is in `waker` afterwards, the replaced one, is dropped with nothing borrowed.
-            self.io.readiness(|readiness| {
-                readiness.wait(self.direction, &mut self.waiting, &mut waker)
+            this.io.readiness(|readiness| {
+                readiness.wait(this.direction, &mut this.waiting, &mut waker)
             })?;
+            budget.give_back();
             return Poll::Pending;
         }
     }

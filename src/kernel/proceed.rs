@@ -7,17 +7,16 @@ use std::task::{Context, Poll, ready};
 
 use crate::kernel::task::waker::with_current;
 
-/// Polls an operation that takes one from the budget of the current loop when it is ready. See
-/// [`Budget::poll`](crate::kernel::budget::Budget::poll).
+/// Polls an operation that takes one from the budget of the current loop when it is ready.
 pub(crate) fn poll_within_budget<R>(
     context: &mut Context<'_>,
     operation: impl FnOnce(&mut Context<'_>) -> Poll<R>,
 ) -> Poll<R> {
-    let proceed = with_current(|state| state.budget.poll_proceed(context));
-    ready!(proceed.unwrap_or(Poll::Ready(())));
+    let begin = with_current(|state| state.budget.poll_begin(context));
+    ready!(begin.unwrap_or(Poll::Ready(())));
     let polled = operation(context);
-    if polled.is_ready() {
-        with_current(|state| state.budget.spend());
+    if polled.is_pending() {
+        with_current(|state| state.budget.give_back());
     }
     polled
 }

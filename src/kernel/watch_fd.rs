@@ -160,10 +160,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
-        ready!(this.state.budget.poll_proceed(context));
+        ready!(this.state.budget.poll_begin(context));
         let polled = this.attempt_or_wait(context);
-        if polled.is_ready() {
-            this.state.budget.spend();
+        if polled.is_pending() {
+            this.state.budget.give_back();
         }
         polled
     }

@@ -69,8 +69,8 @@ pub struct Queue<T, S = VecDeque<T>> {
     pub(super) putters: Line,
     /// Items put and not yet reported by `task_done`.
     pub(super) unfinished: Cell<usize>,
-    /// Items taken and not yet reported by `task_done`.
-    pub(super) taken: Cell<usize>,
+    /// So many of those have gone without having been given to anybody, and nobody will report them.
+    pub(super) lost: Cell<usize>,
     /// Those who wait for all work to be done. They are called.
     joiners: Line,
     pub(super) shut_down: Cell<bool>,
@@ -101,7 +101,7 @@ impl<T, S> Queue<T, S> {
             getters: Line::new(),
             putters: Line::new(),
             unfinished: Cell::new(0),
-            taken: Cell::new(0),
+            lost: Cell::new(0),
             joiners: Line::new(),
             shut_down: Cell::new(false),
             starved: Cell::new(false),
@@ -133,8 +133,10 @@ impl<T, S> Queue<T, S> {
     /// ```
     pub fn task_done(&self) -> Result<(), TooManyTasksDone> {
         let left = self.unfinished.get().checked_sub(1);
-        self.unfinished.set(left.ok_or(TooManyTasksDone)?);
-        self.taken.set(self.taken.get().saturating_sub(1));
+        let left = left.ok_or(TooManyTasksDone)?;
+        self.unfinished.set(left);
+        // A program that reports more than it was given reports what was lost.
+        self.lost.set(self.lost.get().min(left));
         self.call_joiners();
         Ok(())
     }
@@ -142,7 +144,8 @@ impl<T, S> Queue<T, S> {
     /// Whether all work is done.
     #[inline]
     fn is_done(&self) -> bool {
-        self.unfinished.get() == 0 || self.taken.get() == 0 && self.length.get() == 0
+        let unfinished = self.unfinished.get();
+        unfinished == 0 || unfinished <= self.lost.get() && self.length.get() == 0
     }
 
     #[inline]

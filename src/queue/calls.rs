@@ -38,11 +38,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
 
     /// Takes an item out of a queue that is shut down; it counts as done.
     fn drain_one(&self) -> Option<T> {
+        let before = self.length.get();
         let item = self.call_store(Call::Get, S::get);
-        if item.is_some() {
-            let left = self.unfinished.get().saturating_sub(1);
-            self.unfinished.set(left);
-        }
+        let got = usize::from(item.is_some());
+        self.account(before, self.length.get() + got);
+        self.unfinished
+            .set(self.unfinished.get().saturating_sub(got));
         item
     }
 
@@ -75,9 +76,8 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         if after.wrapping_sub(before) == 1 && !self.starved.get() {
             self.getters.nudge(before);
         } else {
-            // One that became several, as each of which will be reported.
-            self.count_more(after.saturating_sub(before).saturating_sub(1));
             self.starved.set(false);
+            self.account(before + 1, after);
             self.settle();
         }
     }
@@ -88,24 +88,51 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let before = self.length.get();
         let item = self.call_store(Call::Get, S::get);
         let after = self.length.get();
-        let got = usize::from(item.is_some());
-        self.taken.set(self.taken.get() + got);
-        if got == 1 && before.wrapping_sub(after) == 1 {
+        if item.is_some() && before.wrapping_sub(after) == 1 {
             self.nudge_putter();
             if self.shut_down.get() {
                 self.nudge_getter();
             }
-        } else if got == 1 || after != before {
-            self.count_more((after + got).saturating_sub(before));
+        } else if item.is_some() || after != before {
+            self.account(before, after + usize::from(item.is_some()));
             self.settle();
         }
         item
     }
 
-    /// The store has so many items that nobody has put.
+    /// Notes what the store has done by itself: items that nobody has put will be reported, items that nobody was given
+    /// will not.
     #[cold]
-    fn count_more(&self, items: usize) {
-        self.unfinished.set(self.unfinished.get() + items);
+    fn account(&self, expected: usize, found: usize) {
+        let (more, less) = (
+            found.saturating_sub(expected),
+            expected.saturating_sub(found),
+        );
+        self.unfinished.set(self.unfinished.get() + more);
+        self.lost.set(self.lost.get() + less);
+    }
+
+    /// After a call that panicked.
+    #[cold]
+    fn after_panic(&self, call: Call) {
+        let Ok(items) = self.items.try_borrow() else {
+            // A call from within a call, which is what has panicked. What follows the outer one is enough.
+            return;
+        };
+        let before = self.length.get();
+        // A second panic while one unwinds would end the process. Then the call is taken to have done its work.
+        let measured = catch_unwind(AssertUnwindSafe(|| items.len()));
+        drop(items);
+        let after = measured.unwrap_or_else(|payload| {
+            drop_quietly(payload);
+            match call {
+                Call::Put => before + 1,
+                Call::Get => before.saturating_sub(1),
+            }
+        });
+        self.length.set(after);
+        self.account(before, after);
+        self.settle();
     }
 
     /// Tells everybody who may go on, whatever has changed.
@@ -159,27 +186,10 @@ struct Unwinding<'q, T, S: QueueStore<T>> {
 }
 
 impl<T, S: QueueStore<T>> Drop for Unwinding<'_, T, S> {
-    #[cold]
+    // Inlined, so that the guard costs nothing where nothing unwinds.
+    #[inline(always)]
     fn drop(&mut self) {
-        let queue = self.queue;
-        let Ok(items) = queue.items.try_borrow() else {
-            // A call from within a call, which is what has panicked. What follows the outer one is enough.
-            return;
-        };
-        let before = queue.length.get();
-        // A second panic while one unwinds would end the process. Then the call is taken to have done its work.
-        let measured = catch_unwind(AssertUnwindSafe(|| items.len()));
-        drop(items);
-        let after = measured.unwrap_or_else(|payload| {
-            drop_quietly(payload);
-            match self.call {
-                Call::Put => before + 1,
-                Call::Get => before.saturating_sub(1),
-            }
-        });
-        queue.length.set(after);
-        queue.count_more(after.saturating_sub(before));
-        queue.settle();
+        self.queue.after_panic(self.call);
     }
 }
 

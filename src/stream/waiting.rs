@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::kernel::budget::Proceed;
 use crate::kernel::inhibit::Inhibitor;
@@ -113,7 +113,12 @@ impl Future for Fetch<'_, '_> {
         let this = &mut *self;
         // A peer that sends without end must not keep the loop from others, nor must one that has ended.
         let budget = &this.stream.protocol.state().budget;
-        budget.poll(context, |context| this.receive_or_wait(context))
+        ready!(budget.poll_begin(context));
+        let polled = this.receive_or_wait(context);
+        if polled.is_pending() {
+            budget.give_back();
+        }
+        polled
     }
 }
 

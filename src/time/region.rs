@@ -230,8 +230,7 @@ impl<A> Region<A> {
         let is_delay = matches!(self.limit, Limit::After(_));
         let is_past = deadline == 0 || !is_delay && deadline <= state.clock.now();
         // A loop of limits that are over at once lets others run: one that finds no budget left waits for its timer.
-        if is_past && !state.budget.is_spent() {
-            state.budget.spend();
+        if is_past && state.budget.take() {
             return Some(true);
         }
         self.sleep = Some(Sleep::on_clock(deadline, Rc::clone(state)));

@@ -110,13 +110,16 @@ impl<'a> Turn<'a> {
             if !connection.outgoing.borrow().is_empty() {
                 return Poll::Pending;
             }
-            ready!(budget.poll_proceed(context));
+            ready!(budget.poll_begin(context));
             let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
             let step = connection.with_io(|io| io.attempt(Direction::Write, step));
             match step.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into())) {
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => budget.spend(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    budget.give_back();
+                    return Poll::Pending;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     if is_of_connection(&error) {

@@ -45,10 +45,13 @@ async fn end<T: 'static>(task: Task<T>) -> String {
     }
 }
 
-/// A child that tells when it is dropped.
-async fn child(trace: Trace) {
-    let _probe = DropProbe::new(&trace, "child");
-    pending().await
+/// A child that tells when it is dropped, also before its first step.
+fn child(trace: Trace) -> impl Future<Output = ()> {
+    let probe = DropProbe::new(&trace, "child");
+    async move {
+        let _probe = probe;
+        pending().await
+    }
 }
 
 #[test]
