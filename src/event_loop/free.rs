@@ -111,7 +111,7 @@ pub fn all_tasks() -> Vec<TaskRef> {
 /// | Awaited, and ready at once | Lets others run |
 /// |---|---|
 /// | `yield_now`, every [`sleep`](crate::sleep) (also of zero, also until a time that is past), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
-/// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of `sock_recv` and its kin; also of nothing, and where they fail | after 128 |
+/// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of `sock_recv` and its kin; also where they fail | after 128 |
 /// | connecting, binding and looking names up, where there is nothing to wait for or it fails | after 128 |
 /// | reads and `drain` of [`stream`](crate::stream)s, also of what was received before, at the end and after a failure; `wait_closed` | after 128 |
 /// | `create_connection`, `create_server`, `create_datagram_endpoint`, pipes, `serve_forever`, `sendfile`, where they fail or have nothing to wait for | after 128 |
@@ -121,9 +121,10 @@ pub fn all_tasks() -> Vec<TaskRef> {
 /// | an eager task | not by itself; what its first step does takes from the budget of the step that starts it |
 /// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
 /// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done, [`gather`](crate::gather), [`wait`](crate::wait) and the like of nothing or of what has ended, an empty [`task_group`](crate::task_group) | never |
+/// | a read of [`net`](crate::net) into no room, `write_all` of no bytes: the system is not asked | never |
 /// | `timeout`, [`shield`](crate::shield) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
 ///
-/// In the last three rows it is this program's own tasks that make things ready, and none of them runs meanwhile. They
+/// In the last four rows it is this program's own tasks that make things ready, and none of them runs meanwhile. They
 /// cost nothing more than what they do, as in asyncio. A loop that does nothing else awaits nothing: call `yield_now` in it.
 ///
 /// Where futures are polled by another executor than a task of the loop, the same holds for each of its polls.

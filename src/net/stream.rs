@@ -11,7 +11,6 @@ use std::net::Shutdown;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::stream_kind::{MOST_BUFFERS, StreamKind};
 
@@ -146,7 +145,6 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
-            proceed().await;
             return Ok(0);
         }
         let room = buffer.len();
@@ -181,7 +179,6 @@ impl<K: StreamKind> SocketStream<K> {
         let buffers = &mut buffers[..count];
         let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         if room == 0 {
-            proceed().await;
             return Ok(0);
         }
         let read = |socket: &K::Socket| K::read_vectored(socket, buffers);
@@ -209,7 +206,6 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
-            proceed().await;
             return Ok(0);
         }
         let peek = |socket: &K::Socket| K::peek(socket, buffer);
@@ -260,9 +256,6 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
-        if buffer.is_empty() {
-            proceed().await;
-        }
         let mut filled = 0;
         while filled < buffer.len() {
             match self.read(&mut buffer[filled..]).await? {
@@ -332,9 +325,6 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            proceed().await;
-        }
         let mut rest = bytes;
         while !rest.is_empty() {
             match self.write(rest).await? {
@@ -387,9 +377,6 @@ impl<K: StreamKind> SocketStream<K> {
         let mut rest = buffers;
         // Empty buffers go first, so that a write of nothing is never taken for a connection that takes nothing.
         IoSlice::advance_slices(&mut rest, 0);
-        if rest.is_empty() {
-            proceed().await;
-        }
         while !rest.is_empty() {
             match self.write_vectored(rest).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
