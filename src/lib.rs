@@ -84,10 +84,12 @@
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the FIFO queue
 //!   kernel/queues            the line and who stands in it
+//!   kernel/budget            how much a task may do in one poll
 //!   kernel/loop_state        the parts of a loop, held together
 //!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
+//!   kernel/proceed           taking from the budget of the current loop
 //!   kernel/wait_queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
@@ -129,6 +131,7 @@
 //!   queue/error              why an item was not taken or given
 //!   queue/store              in which order items come out
 //!   queue/base               Queue
+//!   queue/calls              calls of a store, and whom they concern
 //!   queue/ordered            LifoQueue, PriorityQueue
 //!   combine/watch            one who waits for many tasks
 //!   combine/wait             wait

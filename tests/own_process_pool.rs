@@ -29,8 +29,8 @@ use futures_lite::future::or;
 use own::arguments::is_asked_for;
 use own::children::{has_children, tested};
 use support::{
-    Trace, Waiting, complete, loopback, poll_once, real_loop, thread_id, virtual_loop,
-    wait_until_asleep,
+    Trace, Waiting, complete, loopback, poll_once, real_loop, rounds_alone, thread_id,
+    virtual_loop, wait_until_asleep,
 };
 
 static ADD: Function<(u64, u64), u64> = Function::new("add", |(a, b)| a + b);
@@ -442,6 +442,9 @@ fn unregistered() {
     on_a_loop(async || {
         let refused = pool_of(1).run(&ADD, (1, 2)).await;
         assert!(matches!(refused, Err(ProcessPoolError::NoWorkerEntry)));
+        let pool = pool_of(1);
+        let runs = async || drop(pool.run(&ADD, (1, 2)).await.unwrap_err());
+        assert_eq!(rounds_alone(runs).await, Some(128));
         assert!(!has_children());
     });
 }

@@ -102,6 +102,33 @@ pub fn all_tasks() -> Vec<TaskRef> {
 
 /// Lets everything else that is ready run first: gives up exactly one turn of the loop.
 ///
+/// # Which operations let others run by themselves
+/// A task runs until it awaits something that is not ready. An operation that could be ready every time it is tried would
+/// keep the loop for ever, and no limit around it would fire. So one step of a task ends at most 128 operations whose
+/// outcome the outside world decides: peers, the system, other threads and processes, the clock. A success takes as much
+/// from this budget as a failure. The next operation suspends once, tried or not, and goes on in a later turn.
+///
+/// | Awaited, and ready at once | Lets others run |
+/// |---|---|
+/// | `yield_now`, every [`sleep`](crate::sleep) (also of zero, also until a time that is past), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
+/// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of `sock_recv` and its kin; also where they fail | after 128 |
+/// | connecting, binding and looking names up, where there is nothing to wait for or it fails | after 128 |
+/// | reads and `drain` of [`stream`](crate::stream)s, also of what was received before, at the end and after a failure; `wait_closed` | after 128 |
+/// | `create_connection`, `create_server`, `create_datagram_endpoint`, pipes, `serve_forever`, `sendfile`, where they fail or have nothing to wait for | after 128 |
+/// | starting a program and waiting for one that has ended | after 128 |
+/// | a job of an executor, a coroutine of another loop, a job of a process pool, a signal, where it is there already or fails | after 128 |
+/// | a [`timeout`](crate::timeout) that is over in its first poll and cuts off what is inside | after 128 |
+/// | an eager task | not by itself; what its first step does takes from the budget of the step that starts it |
+/// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
+/// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done, [`gather`](crate::gather), [`wait`](crate::wait) and the like of nothing or of what has ended, an empty [`task_group`](crate::task_group) | never |
+/// | a read of [`net`](crate::net) into no room, `write_all` of no bytes: the system is not asked | never |
+/// | `timeout`, [`shield`](crate::shield) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
+///
+/// In the last four rows it is this program's own tasks that make things ready, and none of them runs meanwhile. They
+/// cost nothing more than what they do, as in asyncio. A loop that does nothing else awaits nothing: call `yield_now` in it.
+///
+/// Where futures are polled by another executor than a task of the loop, the same holds for each of its polls.
+///
 /// # Panics
 /// When awaited outside a running loop.
 ///

@@ -28,9 +28,10 @@ use crate::error::{LoopClosed, Panicked};
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::{Posted, RemoteHandle};
 use crate::kernel::enter::{report_panic, shielded, wake};
+use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
-use crate::kernel::task::waker::{current, puts_off};
+use crate::kernel::task::waker::current;
 use crate::kernel::waiters::{WaiterId, Waiters};
 
 type Outcome<T> = Result<T, ThreadFutureError>;
@@ -483,27 +484,29 @@ impl<T> Future for ThreadFuture<T> {
     type Output = Result<T, ThreadFutureError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if puts_off(context.waker()) {
-            return Poll::Pending;
-        }
+        poll_within_budget(context, |context| self.poll_result(context))
+    }
+}
+
+impl<T> ThreadFuture<T> {
+    fn poll_result(&mut self, context: &Context<'_>) -> Poll<Result<T, ThreadFutureError>> {
         // Cloned with nothing locked, since it may be foreign.
         let mut waker = context.waker().clone();
-        let this = &mut *self;
-        let Some(mut inner) = this.shared.lock() else {
+        let Some(mut inner) = self.shared.lock() else {
             return Poll::Ready(Err(ThreadFutureError::LoopClosed));
         };
         if let Some(result) = inner.take() {
             drop(inner);
-            this.waiting = None;
+            self.waiting = None;
             return Poll::Ready(result);
         }
-        match this.waiting.and_then(|id| inner.waiters.get_mut(id)) {
+        match self.waiting.and_then(|id| inner.waiters.get_mut(id)) {
             Some(place) => {
                 std::mem::swap(place, &mut waker);
                 drop(inner);
                 drop(waker);
             }
-            None => this.waiting = Some(inner.waiters.join(waker)),
+            None => self.waiting = Some(inner.waiters.join(waker)),
         }
         Poll::Pending
     }

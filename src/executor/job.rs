@@ -27,8 +27,8 @@ use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
 use crate::kernel::enter::{report_panic, shielded};
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::waker::puts_off;
 use crate::sys::fork;
 
 /// Who runs jobs: a pool of threads, of any make.
@@ -475,10 +475,7 @@ impl<T: Send + 'static> Future for ExecutorFuture<T> {
     type Output = Result<T, ExecutorError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if puts_off(context.waker()) {
-            return Poll::Pending;
-        }
-        self.outcome.poll(context.waker())
+        poll_within_budget(context, |context| self.outcome.poll(context.waker()))
     }
 }
 

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
-use crate::kernel::loop_state::{BUDGET, LoopState};
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -280,7 +280,6 @@ pub(crate) fn plain_step(
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
 ) -> Step {
     state.current_task.set(key);
-    state.budget.set(BUDGET);
     let waker = waker(key);
     let step = poll(&mut TaskContext::from_waker(&waker));
     state.current_task.set(Key::NONE);

@@ -2,13 +2,14 @@
 //!
 //! [`Io`] is the one owner of a watched descriptor: its drop deregisters, then the field closes. An operation tries its
 //! system call while the cached readiness says that it is worth it, and stands in line otherwise; dropping the operation
-//! leaves the line. A task that has completed many operations in one poll is made to yield, however ready its sources.
+//! leaves the line. A task that has ended many operations in one poll is made to yield, however ready its sources, and also
+//! where they fail.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use mio::Interest;
 
@@ -211,9 +212,8 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         let state = &this.io.state;
-        if state.budget.get() == 0 && state.is_out_of_budget(context.waker()) {
-            return Poll::Pending;
-        }
+        // Every way out of here but the last keeps what this takes.
+        ready!(state.poll_begin(context));
         let mut waker = None;
         loop {
             while this
@@ -222,7 +222,6 @@ where
             {
                 match (this.op)(this.io.source()) {
                     Ok(value) => {
-                        state.budget.set(state.budget.get() - 1);
                         if (this.short)(&value) {
                             this.io.readiness(Readiness::short_read)?;
                         }
@@ -245,6 +244,7 @@ where
             this.io.readiness(|readiness| {
                 readiness.wait(this.direction, &mut this.waiting, &mut waker)
             })?;
+            state.budget.give_back();
             return Poll::Pending;
         }
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::LoopClosed;
+use crate::kernel::budget::Budget;
 use crate::kernel::cancel::node::{NIL, NodeKey};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::{Clock, LoopClock};
@@ -31,10 +32,6 @@ use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Branch, Recency, Slots};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
-
-/// How many I/O operations a task may complete in one poll before it has to let others run: tokio's figure, and small
-/// enough that a hundred busy sockets still get their turn within a millisecond.
-pub(crate) const BUDGET: u32 = 128;
 
 /// What the builder decided.
 #[derive(Clone, Debug)]
@@ -161,8 +158,8 @@ pub(crate) struct LoopState {
     pub(crate) guest_rung: Cell<bool>,
     /// In every key of this loop's wakers.
     pub(crate) id: u16,
-    /// I/O operations that the current poll may still complete.
-    pub(crate) budget: Cell<u32>,
+    /// How many operations the current poll may still end.
+    pub(crate) budget: Budget,
     /// Counts runs; the entry that ends a run carries its number.
     pub(crate) run_number: Cell<u32>,
     /// The task whose poll is under way; [`Key::NONE`] in callbacks and outside runs.
@@ -256,7 +253,7 @@ impl LoopState {
             turn_number: Cell::new(counts),
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
-            budget: Cell::new(BUDGET),
+            budget: Budget::new(),
             stopping: Cell::new(false),
             looks: Looks {
                 last: Cell::new(now),

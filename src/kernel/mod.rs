@@ -56,6 +56,7 @@
 
 #[cfg(unix)]
 pub(crate) mod background;
+pub(crate) mod budget;
 pub(crate) mod call_watcher;
 pub(crate) mod callback;
 pub(crate) mod cancel;
@@ -72,6 +73,7 @@ pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
 pub(crate) mod loop_state;
+pub(crate) mod proceed;
 pub(crate) mod queues;
 pub(crate) mod reactor;
 pub(crate) mod readiness;

@@ -246,7 +246,10 @@ fn queue_due_timers(state: &LoopState) {
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
         Next::Call(callback) => run_queued(state, callback),
-        Next::Task(task, key) => run_task(state, task, key),
+        Next::Task(task, key) => {
+            state.budget.refill();
+            run_task(state, task, key);
+        }
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
     }
@@ -348,21 +351,25 @@ fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
 }
 
 /// The first step of a task that was just queued, here and now: inside the poll or callback that made it, which is then
-/// the current one again.
+/// the current one again. What it does takes from that one's budget, as if a function had been called: a task that starts
+/// eager tasks without end lets others run, too.
 pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let task = state.queues(|queues| {
         queues.ready.retract(key);
         queues.tasks.unschedule(key)
     });
     let Some(task) = task else { return };
-    let (outer, budget) = (state.current_task.get(), state.budget.get());
+    let outer = state.current_task.get();
+    if outer == Key::NONE {
+        // A callback has no budget that could be shared.
+        state.budget.refill();
+    }
     let scope = state.scopes.current.replace(NodeKey::NONE);
     let undecided = state.scopes.undecided.get();
-    run_task(state, task, key);
+    state.budget.share(|| run_task(state, task, key));
     state.scopes.current.set(scope);
     state.scopes.undecided.set(undecided);
     state.current_task.set(outer);
-    state.budget.set(budget);
 }
 
 #[inline(never)]
@@ -376,6 +383,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
+    state.budget.refill();
     let outer = enter_context(state, task.header());
     let step = timed_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {

@@ -9,7 +9,7 @@ use std::io;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::error::LoopClosed;
 use crate::kernel::descriptors::{Callback, CallbackKey};
@@ -139,28 +139,37 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
-        let state = &this.state;
-        if state.is_closed() {
+        ready!(this.state.poll_begin(context));
+        let polled = this.attempt_or_wait(context);
+        if polled.is_pending() {
+            this.state.budget.give_back();
+        }
+        polled
+    }
+}
+
+impl<R, Op> FdOperation<Op>
+where
+    Op: FnMut() -> io::Result<R> + Unpin,
+{
+    fn attempt_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<R>> {
+        if self.state.is_closed() {
             return Poll::Ready(Err(LoopClosed.into()));
         }
-        if state.budget.get() == 0 && state.is_out_of_budget(context.waker()) {
-            return Poll::Pending;
-        }
         loop {
-            match (this.op)() {
+            match (self.op)() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => {
-                    state.budget.set(state.budget.get() - 1);
-                    this.leave();
+                    self.leave();
                     return Poll::Ready(result);
                 }
             }
         }
         // What becomes ready from here on is reported when the place is taken: it is the level that counts, not the edge.
         let mut waker = Some(context.waker().clone());
-        let waits = state.reactor(|reactor| {
-            reactor.wait_for_fd(this.fd, this.direction, &mut this.waiting, &mut waker)
+        let waits = self.state.reactor(|reactor| {
+            reactor.wait_for_fd(self.fd, self.direction, &mut self.waiting, &mut waker)
         });
         drop(waker);
         match waits {

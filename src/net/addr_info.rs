@@ -11,6 +11,7 @@ use std::time::Instant;
 use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
 use crate::net::hosts_file;
 use crate::net::resolver::ask;
@@ -111,6 +112,7 @@ impl LoopHandle {
         service: Option<&str>,
         hints: AddrInfoHints,
     ) -> io::Result<Vec<AddrInfo>> {
+        proceed().await;
         let mut wanted = Hints {
             flags: hints.flags,
             family: hints.family.map_or(0, i32::from),
@@ -181,6 +183,7 @@ impl LoopHandle {
         flags: i32,
     ) -> io::Result<(String, String)> {
         const NUMERIC: i32 = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
+        proceed().await;
         if flags & NUMERIC == NUMERIC {
             return Ok(dns::getnameinfo(address, flags)?);
         }

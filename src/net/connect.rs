@@ -11,6 +11,7 @@ use socket2::{Domain, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::dns::{Target, ToSocketAddrs, no_address, resolve};
 use crate::net::happy_eyeballs::{interleave, staggered_race};
 use crate::net::stream_kind::new_socket;
@@ -166,6 +167,7 @@ impl ConnectOptions {
     /// ```
     pub async fn connect(&self, target: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let handle = get_running_loop();
+        proceed().await;
         let addresses = match target.into_target()? {
             Target::Address(address) => return self.connect_one(&handle, address).await,
             Target::Addresses(addresses) => addresses,
@@ -296,6 +298,7 @@ impl TcpStream {
     /// ```
     pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
+        proceed().await;
         match target.into_target()? {
             // Without a look-up and without a box.
             Target::Address(address) => {

@@ -16,6 +16,7 @@ use std::time::Instant;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::report::run_quietly;
 use crate::net::hosts_file;
 use crate::net::resolver::ask;
@@ -229,6 +230,7 @@ pub(crate) fn invalid(why: &'static str) -> io::Error {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    proceed().await;
     match host.into_target()? {
         Target::Address(address) => Ok(vec![address]),
         Target::Addresses(addresses) => Ok(addresses),

@@ -7,6 +7,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::dns::ToSocketAddrs;
 use crate::net::stream_kind::new_socket;
 use crate::net::tcp::TcpListener;
@@ -187,6 +188,7 @@ impl TcpListener {
     /// ```
     pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
+        proceed().await;
         let options = ListenOptions::new();
         let listen = |address| options.listen(&handle, address);
         place.into_target()?.try_each(&handle, listen).await

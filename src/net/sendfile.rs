@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use socket2::{SockRef, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::Direction;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::{SEND_FLAGS, StreamKind};
@@ -141,6 +142,7 @@ where
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn sendfile(&self, file: &File, offset: u64, count: Option<u64>) -> io::Result<u64> {
+        proceed().await;
         let mut transfer = Transfer::new(file, offset, count)?;
         loop {
             let step = |socket: &K::Socket| transfer.step(socket.as_fd());
@@ -181,7 +183,8 @@ impl LoopHandle {
         offset: u64,
         count: Option<u64>,
     ) -> io::Result<u64> {
-        self.check(socket)?;
+        self.check(socket).await?;
+        proceed().await;
         if socket.r#type()? != Type::STREAM {
             return Err(invalid("only a stream socket can send a file"));
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::Direction;
 use crate::net::datagram::{SendRetry, unless_blocked};
 use crate::net::nonblocking::expect_client;
@@ -74,7 +75,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_recv_into(&self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let recv = || socket::recv(socket.as_fd(), buffer, 0);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, recv)
             .await
@@ -137,7 +138,7 @@ impl LoopHandle {
         socket: &Socket,
         buffer: &mut [u8],
     ) -> io::Result<(usize, SockAddr)> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let recv = || socket::recv_from(socket.as_fd(), buffer, 0);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, recv)
             .await
@@ -164,7 +165,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_sendall(&self, socket: &Socket, bytes: &[u8]) -> io::Result<()> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
@@ -209,7 +210,7 @@ impl LoopHandle {
         bytes: &[u8],
         address: &SockAddr,
     ) -> io::Result<usize> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let number = socket.as_raw_fd();
         if !address.is_unix() {
             let send = || socket.send_to_with_flags(bytes, address, SEND_FLAGS);
@@ -247,7 +248,8 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_connect(&self, socket: &Socket, address: &SockAddr) -> io::Result<()> {
-        self.check(socket)?;
+        self.check(socket).await?;
+        proceed().await;
         let address = socket::sendable(address)?;
         // The call has no flag against blocking.
         set_nonblocking(socket.as_fd())?;
@@ -292,7 +294,7 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
-        self.check(socket)?;
+        self.check(socket).await?;
         let accept = || {
             expect_client(socket.as_fd())?;
             let (client, address) = socket.accept()?;
@@ -303,9 +305,10 @@ impl LoopHandle {
             .await
     }
 
-    /// In debug mode, whether the socket is in the mode in which asyncio wants it.
-    pub(super) fn check(&self, socket: &Socket) -> io::Result<()> {
+    /// In debug mode, whether the socket would hold up the loop.
+    pub(super) async fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
+            proceed().await;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the socket must be non-blocking",

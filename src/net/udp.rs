@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::SockRef;
 
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::dns::{Target, ToSocketAddrs, no_address};
 use crate::net::nonblocking;
@@ -129,6 +130,7 @@ impl UdpSocket {
     /// ```
     pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
+        proceed().await;
         let bind = |address| Self::watch(&handle, mio::net::UdpSocket::bind(address)?, ());
         place.into_target()?.try_each(&handle, bind).await
     }
@@ -153,6 +155,7 @@ impl UdpSocket {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn connect(&self, place: impl ToSocketAddrs) -> io::Result<()> {
+        proceed().await;
         let connect = |address| self.io.source().connect(address);
         let handle = self.io.handle();
         place.into_target()?.try_each(&handle, connect).await
@@ -177,8 +180,8 @@ impl UdpSocket {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn send_to(&self, bytes: &[u8], place: impl ToSocketAddrs) -> io::Result<usize> {
-        let address = match place.into_target()? {
-            Target::Address(address) => address,
+        let address = match place.into_target() {
+            Ok(Target::Address(address)) => address,
             // In a box, so that whoever sends to an address does not carry room for a look-up.
             several => Box::pin(self.fitting(several)).await?,
         };
@@ -186,8 +189,9 @@ impl UdpSocket {
     }
 
     /// The first of the addresses that is of the socket's own family, or of any.
-    async fn fitting(&self, target: Target) -> io::Result<SocketAddr> {
-        let addresses = target.addresses(&self.io.handle()).await?;
+    async fn fitting(&self, target: io::Result<Target>) -> io::Result<SocketAddr> {
+        proceed().await;
+        let addresses = target?.addresses(&self.io.handle()).await?;
         let own = self.local_addr()?.is_ipv6();
         let fitting = addresses.iter().find(|it| it.is_ipv6() == own);
         fitting

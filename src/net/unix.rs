@@ -17,6 +17,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::proceed::proceed;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
 use crate::net::nonblocking;
@@ -393,6 +394,7 @@ impl UnixStream {
     /// assert_eq!(error.unwrap().unwrap_err().kind(), std::io::ErrorKind::NotFound);
     /// ```
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
+        proceed().await;
         let address = address_of(path.as_ref())?;
         Self::connect_addr(&address).await
     }
@@ -419,6 +421,7 @@ impl UnixStream {
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
         let handle = get_running_loop();
+        proceed().await;
         Self::from_mio(&handle, connect(address).await?)
     }
 
@@ -482,6 +485,7 @@ impl UnixListener {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
+        proceed().await;
         ListenOptions::new().bind_unix(path)
     }
 }

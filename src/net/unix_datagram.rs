@@ -9,6 +9,7 @@ use std::path::Path;
 use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
 use crate::net::stream_kind::{SEND_FLAGS, new_socket};
 use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
@@ -119,6 +120,7 @@ impl UnixDatagram {
     /// ```
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let handle = get_running_loop();
+        proceed().await;
         let path = path.as_ref();
         let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
         bind(&socket, path, true)?;
@@ -194,6 +196,7 @@ impl UnixDatagram {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        proceed().await;
         let address = system_address(&address_of(path.as_ref())?)?;
         SockRef::from(self.io.source()).connect(&address)
     }
@@ -216,7 +219,13 @@ impl UnixDatagram {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        let address = address_of(path.as_ref())?;
+        let address = match address_of(path.as_ref()) {
+            Ok(address) => address,
+            Err(error) => {
+                proceed().await;
+                return Err(error);
+            }
+        };
         self.send_to_address(bytes, &address).await
     }
 

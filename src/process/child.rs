@@ -24,6 +24,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::process::exit::Exit;
 use crate::process::pipes::{self, Pipes};
@@ -268,6 +269,7 @@ impl Process {
         let handle = self.watched.handle();
         if self.watched.reaped.get() || handle.is_closed() {
             // Known already, also after the loop's end.
+            proceed().await;
             if let Some(status) = self.watched.status() {
                 return status;
             }

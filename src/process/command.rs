@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
 use crate::process::stdio::{INHERIT, Kind, Stdio};
 use crate::stream::protocol::LIMIT;
@@ -448,11 +449,11 @@ pub struct Starting {
 impl Future for Starting {
     type Output = io::Result<Process>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.command.take() {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        poll_within_budget(context, |_| match self.command.take() {
             Some(mut command) => Poll::Ready(command.spawn_at(&get_running_loop(), self.location)),
             None => panic!("Starting: polled after it was done"),
-        }
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::kernel::background::keep;
 use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::process::command::Command;
 use crate::process::pipes::{self, Pipes};
 use crate::process::protocol::{Subprocess, SubprocessProtocol, SubprocessTransport};
@@ -49,7 +50,10 @@ impl LoopHandle {
         P: SubprocessProtocol,
     {
         let (handle, location) = (self.clone(), Location::caller());
-        async move { start(&handle, factory, &mut command, location) }
+        async move {
+            proceed().await;
+            start(&handle, factory, &mut command, location)
+        }
     }
 
     /// [`subprocess_exec`](Self::subprocess_exec) for a line for `/bin/sh`.
@@ -82,7 +86,10 @@ impl LoopHandle {
     {
         let (handle, location) = (self.clone(), Location::caller());
         let mut command = Command::shell(line);
-        async move { start(&handle, factory, &mut command, location) }
+        async move {
+            proceed().await;
+            start(&handle, factory, &mut command, location)
+        }
     }
 }
 

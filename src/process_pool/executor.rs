@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 
 use crate::event_loop::free::{get_running_loop, try_get_running_loop};
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::unix::UnixStream;
 use crate::process::child::Process;
 use crate::process::command::Command;
@@ -201,6 +202,7 @@ impl ProcessPoolExecutor {
         function: &Function<A, R>,
         argument: A,
     ) -> Result<R, ProcessPoolError> {
+        proceed().await;
         match is_registered(function.name()) {
             None => return Err(ProcessPoolError::NoWorkerEntry),
             Some(false) => return Err(ProcessPoolError::UnknownFunction(function.name())),

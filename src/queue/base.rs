@@ -4,6 +4,15 @@
 //! putter with `n` others before it may put one while there is room for more than `n`. Whenever an item comes or goes,
 //! or somebody leaves a line, exactly one waiter can get to the right side of this rule, and that one is nudged. Nothing
 //! is ever set aside for a waiter, so there is nothing to give back when it is dropped.
+//!
+//! "Exactly one" holds while the length changes by one. A [`QueueStore`] is user code: it may change its length by any
+//! number, count items that it does not give, and panic. So the length is measured after each call of the store and kept.
+//! Where it has not changed by one, every waiter on the right side of the rule is woken (`settle`). What follows
+//! a call, a panic or a dropped waiter goes by the length that was kept, and runs no user code.
+//!
+//! `join` waits for one of two things: as many `task_done` as items were put, which is asyncio's rule; or an empty queue
+//! of which every item that was taken was reported. The second comes first only where items have gone without having
+//! been given to anybody: dropped by the store, or lost to a panic.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +26,7 @@ use crate::kernel::task::waker::puts_off;
 use crate::kernel::waiters::WaiterId;
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyTasksDone};
 use crate::queue::store::QueueStore;
-use crate::sync::line::{Gate, Line, Wait, poll_shut_down};
+use crate::sync::line::{Awaiter, Gate, Line, Wait, poll_shut_down};
 
 /// A queue between tasks, first in first out: asyncio's `Queue`.
 ///
@@ -53,15 +62,21 @@ use crate::sync::line::{Gate, Line, Wait, poll_shut_down};
 /// ```
 pub struct Queue<T, S = VecDeque<T>> {
     /// The most items; 0 is no limit.
-    maxsize: usize,
-    items: RefCell<S>,
-    getters: Line,
-    putters: Line,
+    pub(super) maxsize: usize,
+    pub(super) items: RefCell<S>,
+    /// How many items there were after the last call of the store.
+    pub(super) length: Cell<usize>,
+    pub(super) getters: Line,
+    pub(super) putters: Line,
     /// Items put and not yet reported by `task_done`.
-    unfinished: Cell<usize>,
-    /// Those who wait for `unfinished` to become 0. They are called.
+    pub(super) unfinished: Cell<usize>,
+    /// So many of those have gone without having been given to anybody, and nobody will report them.
+    pub(super) lost: Cell<usize>,
+    /// Those who wait for all work to be done. They are called.
     joiners: Line,
-    shut_down: Cell<bool>,
+    pub(super) shut_down: Cell<bool>,
+    /// A getter waits although the store counts an item for it: the store has given it none.
+    pub(super) starved: Cell<bool>,
     item: PhantomData<T>,
 }
 
@@ -83,11 +98,14 @@ impl<T, S> Queue<T, S> {
         Self {
             maxsize,
             items: RefCell::new(store),
+            length: Cell::new(0),
             getters: Line::new(),
             putters: Line::new(),
             unfinished: Cell::new(0),
+            lost: Cell::new(0),
             joiners: Line::new(),
             shut_down: Cell::new(false),
+            starved: Cell::new(false),
             item: PhantomData,
         }
     }
@@ -116,14 +134,32 @@ impl<T, S> Queue<T, S> {
     /// ```
     pub fn task_done(&self) -> Result<(), TooManyTasksDone> {
         let left = self.unfinished.get().checked_sub(1);
-        self.unfinished.set(left.ok_or(TooManyTasksDone)?);
-        if left == Some(0) {
-            self.joiners.call(usize::MAX);
-        }
+        let left = left.ok_or(TooManyTasksDone)?;
+        self.unfinished.set(left);
+        // A program that reports more than it was given reports what was lost.
+        self.lost.set(self.lost.get().min(left));
+        self.call_joiners();
         Ok(())
     }
 
+    /// Whether all work is done.
+    #[inline]
+    fn is_done(&self) -> bool {
+        let unfinished = self.unfinished.get();
+        unfinished == 0 || unfinished <= self.lost.get() && self.length.get() == 0
+    }
+
+    #[inline]
+    pub(super) fn call_joiners(&self) {
+        if self.is_done() {
+            self.joiners.call(usize::MAX);
+        }
+    }
+
     /// Waits until the work on all items that were put is [done](Self::task_done). If it is, this does not suspend.
+    ///
+    /// Items that the store has dropped, or that a panic of the store has lost, are not waited for: the work is also done
+    /// when the queue is empty and every item that was taken was reported.
     ///
     /// # Cancellation
     /// Dropped, it leaves the line.
@@ -152,6 +188,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     pub fn with_store(maxsize: usize, store: S) -> Self {
         let unfinished = store.len();
         let queue = Self::empty(maxsize, store);
+        queue.length.set(unfinished);
         queue.unfinished.set(unfinished);
         queue
     }
@@ -283,87 +320,10 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         })
     }
 
-    /// Shuts the queue down: nothing can be put any more, whoever waits to put gets its item back, and getters get
-    /// [`ShutDown`] once the items are gone.
-    ///
-    /// With `immediate` the items are taken out at once, in the order in which `get` would have given them. They count
-    /// as [done](Self::task_done), so this may let joiners go on; items that were got before have to be reported as ever.
-    ///
-    /// ```
-    /// let queue = callsoon::Queue::new(0);
-    /// queue.put_nowait("a").unwrap();
-    /// queue.put_nowait("b").unwrap();
-    /// queue.shutdown(false);
-    /// assert_eq!(queue.get_nowait(), Ok("a"));
-    /// assert_eq!(queue.shutdown(true), ["b"]);
-    /// ```
-    pub fn shutdown(&self, immediate: bool) -> Vec<T> {
-        self.shut_down.set(true);
-        let mut drained = Vec::new();
-        if immediate {
-            let mut items = self.items.borrow_mut();
-            drained.extend(std::iter::from_fn(|| items.get()));
-        }
-        let before = self.unfinished.get();
-        let left = before.saturating_sub(drained.len());
-        self.unfinished.set(left);
-        if left == 0 && before > 0 {
-            self.joiners.call(usize::MAX);
-        }
-        self.getters.nudge_first(usize::MAX);
-        self.putters.nudge_first(usize::MAX);
-        drained
-    }
-
     /// Whether there is room for one more item and for so many others before it.
     #[inline]
     fn has_room(&self, ahead: usize) -> bool {
         self.maxsize == 0 || self.qsize().saturating_add(ahead) < self.maxsize
-    }
-
-    /// Adds an item and tells the getter for whom it is.
-    #[inline]
-    fn push(&self, item: T) {
-        let mut pushed = Pushed {
-            queue: self,
-            before: self.qsize(),
-            returned: false,
-            item: PhantomData,
-        };
-        self.items.borrow_mut().put(item);
-        pushed.returned = true;
-    }
-
-    /// Takes an item and tells whom that concerns.
-    #[inline]
-    fn pop(&self) -> Option<T> {
-        // Asked first: whoever calls this inside a comparison panics here, with nothing to be done on the way out.
-        if self.qsize() == 0 {
-            return None;
-        }
-        let _popped = Popped {
-            queue: self,
-            item: PhantomData,
-        };
-        self.items.borrow_mut().get()
-    }
-
-    /// The last getter for whom there is an item may not know it yet.
-    #[inline]
-    fn nudge_getter(&self) {
-        if let Some(ahead) = self.qsize().checked_sub(1) {
-            self.getters.nudge(ahead);
-        } else if self.shut_down.get() {
-            self.getters.nudge_first(usize::MAX);
-        }
-    }
-
-    /// The last putter for whom there is room may not know it yet.
-    #[inline]
-    fn nudge_putter(&self) {
-        if let Some(ahead) = self.maxsize.saturating_sub(self.qsize()).checked_sub(1) {
-            self.putters.nudge(ahead);
-        }
     }
 
     pub(crate) fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -384,43 +344,6 @@ impl<T, S: QueueStore<T>> fmt::Debug for Queue<T, S> {
     }
 }
 
-/// Does what follows a `put`, also when the store panicked on the way: a comparison may panic after the item is in.
-struct Pushed<'q, T, S: QueueStore<T>> {
-    queue: &'q Queue<T, S>,
-    /// How many items there were before.
-    before: usize,
-    /// The store did not panic.
-    returned: bool,
-    item: PhantomData<T>,
-}
-
-impl<T, S: QueueStore<T>> Drop for Pushed<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        let queue = self.queue;
-        if self.returned || queue.qsize() > self.before {
-            queue.unfinished.set(queue.unfinished.get() + 1);
-        }
-        queue.nudge_getter();
-    }
-}
-
-/// Does what follows a `get`, also when the store panicked on the way.
-struct Popped<'q, T, S: QueueStore<T>> {
-    queue: &'q Queue<T, S>,
-    item: PhantomData<T>,
-}
-
-impl<T, S: QueueStore<T>> Drop for Popped<'_, T, S> {
-    #[inline]
-    fn drop(&mut self) {
-        self.queue.nudge_putter();
-        if self.queue.shut_down.get() {
-            self.queue.nudge_getter();
-        }
-    }
-}
-
 /// The line of those who wait for all work to be done.
 struct Joining<'q, T, S>(&'q Queue<T, S>);
 
@@ -436,7 +359,7 @@ impl<T, S> Gate for Joining<'_, T, S> {
     }
 
     fn try_enter(&self, (): ()) -> bool {
-        self.0.unfinished.get() == 0
+        self.0.is_done()
     }
 
     fn pass(&self, (): ()) {}
@@ -472,22 +395,39 @@ impl<T, S: QueueStore<T>> Future for Getting<'_, T, S> {
         if polled.is_pending() || puts_off(context.waker()) {
             return Poll::Pending;
         }
-        let place = this.place.take();
-        let left = place.and_then(|place| queue.getters.leave(place));
-        let item = queue.pop();
-        drop(left);
+        let mut item = queue.pop();
+        if item.is_none() && !queue.shut_down.get() {
+            // The store had counted an item that it does not give. Cloning a foreign waker is foreign code: a last try.
+            let awaiter = Awaiter::new(context.waker());
+            item = queue.pop();
+            if item.is_none() && !queue.shut_down.get() {
+                queue.starved.set(true);
+                let replaced = queue.getters.stand(&mut this.place, (), awaiter);
+                drop(replaced);
+                return Poll::Pending;
+            }
+        }
+        this.leave();
         Poll::Ready(item.ok_or(ShutDown(())))
+    }
+}
+
+impl<T, S: QueueStore<T>> Getting<'_, T, S> {
+    /// Leaves the line: everybody behind moves up.
+    #[inline]
+    fn leave(&mut self) {
+        if let Some(place) = self.place.take() {
+            let left = self.queue.getters.leave(place);
+            self.queue.nudge_getter();
+            drop(left);
+        }
     }
 }
 
 impl<T, S: QueueStore<T>> Drop for Getting<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            let left = self.queue.getters.leave(place);
-            self.queue.nudge_getter();
-            drop(left);
-        }
+        self.leave();
     }
 }
 

@@ -7,7 +7,12 @@ use std::collections::{BinaryHeap, VecDeque};
 ///
 /// A `VecDeque` is first in first out, a `Vec` last in first out, a `BinaryHeap` of [`Reverse`] smallest first. The queue
 /// is borrowed while it calls these methods; one that uses the queue itself panics. A panic in one of them goes to the
-/// caller of `put` or `get`, and leaves the queue usable.
+/// caller of `put`, `get` or `shutdown`, and leaves the queue usable.
+///
+/// `put` and `get` may change the length by any number: a store may drop what is stale or there already, or give what it
+/// was given in other portions. All who wait are told. The length should change in these two methods only, for nobody is
+/// told of a change in between. What a store drops need not be reported by [`task_done`](crate::Queue::task_done), and of
+/// what it has made several, each has to be.
 ///
 /// ```
 /// use callsoon::queue::{Queue, QueueStore};
@@ -40,7 +45,7 @@ pub trait QueueStore<T> {
     /// Adds an item.
     fn put(&mut self, item: T);
 
-    /// Takes the next item; `None` if there is none.
+    /// Takes the next item; `None` if there is none. A getter that is given `None` waits on, unless the queue is shut down.
     fn get(&mut self) -> Option<T>;
 
     /// Whether there is no item.

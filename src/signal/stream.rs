@@ -10,6 +10,7 @@ use std::task::Poll;
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::task::waker::puts_off;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
@@ -81,6 +82,7 @@ impl Signal {
     /// # }).unwrap();
     /// ```
     pub async fn recv(&mut self) -> Result<(), LoopClosed> {
+        proceed().await;
         let waiting = Waiting(&self.listener);
         poll_fn(|context| {
             if self.has_arrived() && puts_off(context.waker()) {
@@ -181,5 +183,11 @@ pub fn signal(signum: i32) -> Result<Signal, SignalError> {
 /// # }).unwrap();
 /// ```
 pub async fn ctrl_c() -> Result<(), SignalError> {
-    Ok(signal(libc::SIGINT)?.recv().await?)
+    match signal(libc::SIGINT) {
+        Ok(mut interrupts) => Ok(interrupts.recv().await?),
+        Err(error) => {
+            proceed().await;
+            Err(error)
+        }
+    }
 }

@@ -64,6 +64,7 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
+        self.stream.proceed().await;
         if n == 0 {
             return Ok(Vec::new());
         }
@@ -127,6 +128,7 @@ impl StreamReader {
 
     /// Reads to the end, and keeps it.
     pub(crate) async fn read_all(&mut self) -> io::Result<()> {
+        self.stream.proceed().await;
         loop {
             if self.stream.protocol.eof.get() {
                 return self.stream.protocol.take_failure().map_or(Ok(()), Err);
@@ -166,6 +168,7 @@ impl StreamReader {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readexactly(&mut self, n: usize) -> Result<Vec<u8>, ReadError> {
+        self.stream.proceed().await;
         loop {
             let length = self.stream.protocol.incoming.borrow().len();
             if length >= n {
@@ -293,6 +296,7 @@ impl StreamReader {
                 "readuntil: a separator has at least one byte, and there is at least one separator"
             );
         };
+        self.stream.proceed().await;
         let limit = self.stream.protocol.limit.get();
         // What lies before cannot be the beginning of a separator: no byte is looked at twice.
         let mut looked_at = 0;

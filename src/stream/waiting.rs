@@ -6,9 +6,10 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::proceed::Proceed;
 use crate::kernel::task::waker::key_of;
 use crate::kernel::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
@@ -37,6 +38,11 @@ impl Stream {
             held: self.protocol.hold_clock(),
             stream: self,
         }
+    }
+
+    /// Before an operation that may end at once, such as a read at the end of the stream.
+    pub(crate) fn proceed(&self) -> Proceed<'_> {
+        self.protocol.state().proceed()
     }
 
     /// What a waiting read looks at: how much is kept, and whether more can come.
@@ -112,31 +118,39 @@ impl Future for Fetch<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        let (protocol, transport) = (&this.stream.protocol, &this.stream.transport);
-        let budget = &protocol.state().budget;
-        // A peer that sends without end must not keep the loop from others.
-        if budget.get() == 0 && protocol.state().is_out_of_budget(context.waker()) {
-            return Poll::Pending;
+        // A peer that sends without end must not keep the loop from others, nor must one that has ended.
+        let protocol = &this.stream.protocol;
+        ready!(protocol.state().poll_begin(context));
+        let polled = this.receive_or_wait(context);
+        if polled.is_pending() {
+            this.stream.protocol.state().budget.give_back();
         }
-        if this.buffer.is_empty() {
+        polled
+    }
+}
+
+impl Fetch<'_, '_> {
+    #[inline(always)]
+    fn receive_or_wait(&mut self, context: &Context<'_>) -> Poll<io::Result<usize>> {
+        let (protocol, transport) = (&self.stream.protocol, &self.stream.transport);
+        if self.buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
         let mut foreign = None;
         loop {
             if protocol.has_news() {
-                let taken = protocol.take_into(this.buffer);
-                this.stream.have_taken();
-                if let Some(place) = this.waiting.take() {
+                let taken = protocol.take_into(self.buffer);
+                self.stream.have_taken();
+                if let Some(place) = self.waiting.take() {
                     transport.leave_fetching(place, false);
                 }
                 return Poll::Ready(taken);
             }
             transport.go_on_for_reader();
-            match transport.fetch(this.buffer) {
+            match transport.fetch(self.buffer) {
                 Fetched::Bytes(count) => {
                     // Whoever stood in the line did so while nothing was there, and was woken out of it since.
-                    this.waiting = None;
-                    budget.set(budget.get() - 1);
+                    self.waiting = None;
                     return Poll::Ready(Ok(count));
                 }
                 Fetched::Ended if protocol.eof.get() => continue,
@@ -153,7 +167,7 @@ impl Future for Fetch<'_, '_> {
                 None => context.waker().clone(),
                 Some(waker) => waker,
             };
-            transport.stand_in_line(&mut this.waiting, waker);
+            transport.stand_in_line(&mut self.waiting, waker);
             break;
         }
         protocol.wait_to_read(context)?;

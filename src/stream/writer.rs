@@ -5,7 +5,6 @@ use std::io;
 use std::rc::Rc;
 
 use crate::event_loop::free::yield_now;
-use crate::kernel::loop_state::BUDGET;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
 use crate::transport::address::Address;
@@ -94,14 +93,8 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
-        let budget = &self.stream.protocol.state().budget;
-        if budget.get() == 0 {
-            // A peer that takes everything at once must not keep the loop from others.
-            budget.set(BUDGET);
-            yield_now().await;
-        } else {
-            budget.set(budget.get() - 1);
-        }
+        // A peer that takes everything at once must not keep the loop from others, nor must one that has gone.
+        self.stream.proceed().await;
         if self.stream.protocol.may_write() && !self.stream.transport.is_closing() {
             return Ok(());
         }
@@ -238,6 +231,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
+        self.stream.proceed().await;
         self.stream
             .protocol
             .wait_to_write(StreamProtocol::is_lost)

@@ -121,10 +121,17 @@ impl Condition {
         mut guard: LockGuard<'l, T>,
         mut predicate: impl FnMut(&mut T) -> bool,
     ) -> LockGuard<'l, T> {
-        while !predicate(&mut guard) {
+        let mut notification = None;
+        loop {
+            let holds = predicate(&mut guard);
+            // Not reached where the predicate panics: then the notification goes on to the next waiter.
+            std::mem::forget(notification.take());
+            if holds {
+                return guard;
+            }
             guard = self.wait(guard).await;
+            notification = Some(Notification { condition: self });
         }
-        guard
     }
 
     /// Wakes the first `n` waiters, or as many as there are. They go on once they have the lock, which this neither

@@ -19,7 +19,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::kernel::enter::wake;
-use crate::kernel::loop_state::BUDGET;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key, with_current};
 use crate::kernel::waiters::{WaiterId, Waiters};
@@ -61,16 +60,7 @@ impl Awaiter {
 /// do in this poll. Where nothing is left it is pending once, so that a loop of such waits lets others run.
 #[cold]
 pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
-    let spent = with_current(|state| {
-        let left = state.budget.get();
-        state.budget.set(left.checked_sub(1).unwrap_or(BUDGET));
-        left == 0
-    });
-    if spent == Some(true) {
-        context.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
+    with_current(|state| state.poll_begin(context)).unwrap_or(Poll::Ready(()))
 }
 
 /// Who waits, each for an amount `A` of something.

@@ -4,6 +4,9 @@
 //! its waiters may belong to any loop of the thread. Whatever can be had at once is had without suspending; everybody
 //! else stands in one line, first come first served, and nobody who comes later passes those who wait.
 //!
+//! What can be had at once never lets other tasks run, however often it is had: [`yield_now`](crate::yield_now) lists which
+//! operations do.
+//!
 //! There are no timeouts and no cancel methods: dropping the future that waits is how a wait ends early. It leaves the
 //! line, and what it had been given in the same moment goes to the next one. Forgetting a future or a guard
 //! (`mem::forget`) keeps what it held for ever, and does no other harm.

@@ -229,7 +229,9 @@ impl<A> Region<A> {
             return Some(false);
         }
         let is_delay = matches!(self.limit, Limit::After(_));
-        if deadline == 0 || !is_delay && deadline <= state.clock.now() {
+        let is_past = deadline == 0 || !is_delay && deadline <= state.clock.now();
+        // A loop of limits that are over at once lets others run: one that finds no budget left waits for its timer.
+        if is_past && state.budget.take() {
             return Some(true);
         }
         self.sleep = Some(Sleep::on_clock(deadline, Rc::clone(state)));

@@ -15,6 +15,7 @@ use socket2::Domain;
 
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::dns::ToSocketAddrs;
 use crate::transport::address::Address;
 use crate::transport::attempt::Approach;
@@ -186,6 +187,7 @@ impl<F> CreateConnection<F> {
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
     ) -> Connected<P> {
+        proceed().await;
         let (io, peer) = self.approach.connect(&self.handle, self.to).await?;
         establish(io, peer, make(&self.handle, self.factory), self.location).await
     }

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use socket2::{Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::dns::Target;
 use crate::net::listen_options::ListenOptions;
 use crate::net::stream_kind::new_socket;
@@ -272,6 +273,7 @@ impl CreateServer {
     }
 
     async fn make(self) -> io::Result<Server> {
+        proceed().await;
         let listening = match self.site {
             Site::Named(Ok(Target::Host(host, port))) => {
                 let addresses = addresses(&self.handle, vec![host], port).await?;

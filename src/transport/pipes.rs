@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use crate::kernel::io::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::kernel::readiness::{Direction, Readiness};
 use crate::transport::connect::{Connected, establish};
 use crate::transport::pipe_end::PipeEnd;
@@ -144,6 +145,7 @@ impl<F> ConnectPipe<F> {
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
     ) -> Connected<P> {
+        proceed().await;
         let end = StreamSocket::Pipe(PipeEnd::new(self.pipe, self.direction)?);
         let interest = end.interest();
         let io = Io::new(&self.handle, end, interest, Readiness::new(false, true))?;

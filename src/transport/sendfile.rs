@@ -9,7 +9,7 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::readiness::Direction;
@@ -61,6 +61,7 @@ impl LoopHandle {
         offset: u64,
         count: Option<u64>,
     ) -> io::Result<u64> {
+        self.state.proceed().await;
         let mut transfer = Transfer::new(file, offset, count)?;
         let turn = Turn::begin(transport)?;
         poll_fn(|context| turn.poll(&mut transfer, context)).await?;
@@ -109,16 +110,16 @@ impl<'a> Turn<'a> {
             if !connection.outgoing.borrow().is_empty() {
                 return Poll::Pending;
             }
-            let state = &connection.handle.state;
-            if budget.get() == 0 && state.is_out_of_budget(context.waker()) {
-                return Poll::Pending;
-            }
+            ready!(connection.handle.state.poll_begin(context));
             let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
             let step = connection.with_io(|io| io.attempt(Direction::Write, step));
             match step.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into())) {
                 Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => budget.set(budget.get() - 1),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    budget.give_back();
+                    return Poll::Pending;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     if is_of_connection(&error) {

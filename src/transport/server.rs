@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::kernel::proceed::proceed;
 use crate::time::sleep;
 use crate::transport::address::Address;
 use crate::transport::serving::{Phase, Plan, Serving};
@@ -115,6 +116,7 @@ impl Server {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn serve_forever(&self) -> Result<(), ServeError> {
+        proceed().await;
         if self.serving.forever.get() {
             return Err(ServeError::AlreadyServing);
         }
@@ -166,6 +168,7 @@ impl Server {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn wait_closed(&self) {
+        proceed().await;
         self.serving.wait(|serving| serving.is_over()).await;
     }
 

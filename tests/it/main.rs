@@ -23,6 +23,7 @@ mod turn_model; // random programs have the same trace as in a model of asyncio'
 // Tasks and futures.
 mod awaits_in_circles; // tasks that wait for one another in a circle end when they are asked to
 mod awaits_set_aside; // a task that was polled and set aside is no longer waited for
+mod budgets; // which operations let other tasks run, and after how many
 mod futures; // a future has one result, set once, for all who await it
 mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
 mod tasks; // when tasks run, what they give, how they end
@@ -64,6 +65,8 @@ mod wait; // `wait` for the first, for the first failure, for all
 // Locks and queues.
 mod barrier_model; // `Barrier` beside a naive model
 mod queue_model; // the three queues beside a naive model
+mod queue_panics; // stores, comparisons and destructors that panic strand nobody
+mod queue_stores; // stores whose length changes by other than one
 mod queues; // queues lose no item when a getter or a putter is cancelled
 mod shut_down_waits; // waits that a shutdown ends let other tasks run
 mod sync_barrier; // `Barrier`, by asyncio's own tests
@@ -110,6 +113,7 @@ mod unix_peers; // every name that a Unix peer can have is read
 mod whole_seconds; // durations are not cut to zero
 
 // Transports and streams.
+mod budgets_streams; // which operations of streams let other tasks run
 mod datagram_endpoints; // protocols for datagrams
 mod datagram_errors; // endpoints whose sending fails
 mod servers; // what servers listen on, and how they end
@@ -141,3 +145,4 @@ mod faults_threads; // posts that race with close, and floods of them
 mod faults_timers; // extreme delays, long uptimes, stale handles
 mod faults_wakers; // wakers used too late, elsewhere, or too often
 mod identities; // what acts on a task finds that one or none, past the end of every count
+mod user_panics; // predicates and closures that panic hand on what they were given

@@ -26,8 +26,8 @@ use callsoon::{
 use libc::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use support::{
-    DropProbe, Trace, Waiting, audited, complete, counted_fds, one_turn, real_loop, thread_id,
-    virtual_loop, wait_until_asleep, watched,
+    DropProbe, Trace, Waiting, audited, complete, counted_fds, one_turn, real_loop, rounds_alone,
+    thread_id, virtual_loop, wait_until_asleep, watched,
 };
 
 /// A test under audit. What the process makes once for all, at the first handler, is made before.
@@ -524,5 +524,19 @@ fn a_handler_runs_in_the_context_in_which_it_was_added() {
         });
         one_turn(&event_loop);
         assert_eq!(seen.get(), Some("ann"));
+    });
+}
+
+#[test]
+fn a_signal_stream_of_a_closed_loop_lets_others_run() {
+    tested(|| {
+        let other = virtual_loop(&Trace::new());
+        let mut stream = other.signal(SIGHUP).unwrap();
+        other.close().unwrap();
+        let event_loop = real_loop(&Trace::new());
+        complete(&event_loop, async {
+            let receives = async || assert_eq!(stream.recv().await, Err(LoopClosed));
+            assert_eq!(rounds_alone(receives).await, Some(128));
+        });
     });
 }

@@ -7,7 +7,7 @@ use callsoon::process::{Command, PIPE, create_subprocess_shell};
 use callsoon::{create_task, get_running_loop, sleep, timeout, yield_now};
 
 use crate::own::children::tested;
-use crate::support::{Trace, complete, forbid, real_loop, virtual_loop};
+use crate::support::{Trace, complete, forbid, real_loop, rounds_alone, virtual_loop};
 
 use crate::*;
 
@@ -235,5 +235,18 @@ fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
         let said = String::from_utf8_lossy(&traced.stdout);
         assert!(traced.status.success(), "{said}");
         assert!(said.contains("4 passed"), "{said}");
+    });
+}
+
+#[test]
+fn a_child_that_has_ended_lets_others_run_however_often_it_is_asked() {
+    on_a_loop(async || {
+        let mut child = Command::new("true").stdout(PIPE).await.unwrap();
+        assert!(child.wait().await.unwrap().success());
+        let waits = async || assert!(child.wait().await.unwrap().success());
+        assert_eq!(rounds_alone(waits).await, Some(128));
+        child.communicate(None).await.unwrap();
+        let communicates = async || drop(child.communicate(None).await.unwrap());
+        assert!(rounds_alone(communicates).await.is_some_and(|n| n <= 128));
     });
 }

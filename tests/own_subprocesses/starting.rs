@@ -8,7 +8,7 @@ use callsoon::get_running_loop;
 use callsoon::process::{Command, PIPE, STDOUT, create_subprocess_shell};
 
 use crate::own::children::has_children;
-use crate::support::{counted_fds, forbid};
+use crate::support::{counted_fds, forbid, rounds_alone};
 
 use crate::*;
 
@@ -179,5 +179,20 @@ fn h6_no_room_for_a_descriptor_at_any_step_leaves_nothing_behind() {
             drop(process);
             until_no_child_is_left().await;
         }
+    });
+}
+
+#[test]
+fn programs_that_cannot_be_started_let_others_run() {
+    on_a_loop(async || {
+        let starts = async || assert!(Command::new("/nonexistent/program").await.is_err());
+        assert_eq!(rounds_alone(starts).await, Some(128));
+        let handle = get_running_loop();
+        let starts = async || {
+            let program = Command::new("/nonexistent/program");
+            assert!(handle.subprocess_exec(|| Idle, program).await.is_err());
+        };
+        assert_eq!(rounds_alone(starts).await, Some(128));
+        assert!(!has_children());
     });
 }

@@ -2,14 +2,14 @@
 //! tree wants to have done once nothing is borrowed.
 
 use std::rc::{Rc, Weak};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::awaits::step_await;
 use crate::kernel::cancel::node::{Members, NIL, NodeKey};
 use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
-use crate::kernel::loop_state::{BUDGET, LoopState};
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::{Awaited, Header, Home};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -179,7 +179,7 @@ impl LoopState {
             if let Branch::Tree(root) = self.branch(task) {
                 if self.tree(|tree| tree.is_due(root)) {
                     self.scopes.undecided.set(task);
-                    self.budget.set(0);
+                    self.budget.exhaust();
                 }
             }
         }
@@ -276,25 +276,33 @@ impl LoopState {
     /// A poll begins, or goes on, in which waits may end.
     fn decide(&self) {
         if self.scopes.undecided.replace(Key::NONE) != Key::NONE {
-            self.budget.set(BUDGET);
+            self.budget.refill();
         }
     }
 
-    /// An operation finds the budget of its poll used up. `true` says that it has to stay pending, and that its waker is
-    /// woken.
+    /// An operation begins a poll, for which one is taken from the budget: `Pending` where it has to wait for a later poll;
+    /// its waker is woken then. One that does not end in this poll [gives back](crate::kernel::budget::Budget::give_back) what was taken.
+    #[inline]
+    pub(crate) fn poll_begin(&self, context: &Context<'_>) -> Poll<()> {
+        match self.budget.take() {
+            true => Poll::Ready(()),
+            false => self.poll_without_budget(context),
+        }
+    }
+
     #[cold]
-    pub(crate) fn is_out_of_budget(&self, waker: &Waker) -> bool {
+    fn poll_without_budget(&self, context: &Context<'_>) -> Poll<()> {
         let was_undecided = self.scopes.undecided.get() == self.current_task.get();
-        if self.puts_off(waker) {
-            return true;
+        if self.puts_off(context.waker()) {
+            return Poll::Pending;
         }
-        // The next poll gets a new budget from the turn; one by a foreign executor gets it here.
-        self.budget.set(BUDGET);
         if was_undecided && self.current_task.get() != Key::NONE {
-            return false;
+            self.budget.refill();
+            self.budget.take();
+            return Poll::Ready(());
         }
-        waker.wake_by_ref();
-        true
+        self.budget.put_off(context);
+        Poll::Pending
     }
 
     fn is_queued(&self, task: Key) -> bool {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use socket2::{Domain, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::listen_options::reuse_port;
@@ -326,6 +327,7 @@ where
 
     fn into_future(mut self) -> Self::IntoFuture {
         Box::pin(async move {
+            proceed().await;
             let (socket, asked) = self.socket().await?;
             let Self {
                 handle,

@@ -11,6 +11,7 @@ mod pipe;
 mod probe;
 mod proc;
 mod recorder;
+mod rounds;
 mod scratch;
 mod seccomp;
 mod shared_trace;
@@ -36,6 +37,7 @@ pub(crate) use proc::{
     wait_until_gone, wait_until_told,
 };
 pub(crate) use recorder::{Recorder, looks, recorded, until};
+pub(crate) use rounds::rounds_alone;
 pub(crate) use scratch::{Scratch, at_a_new_path};
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
