@@ -2,8 +2,8 @@
 //!
 //! One stretch of initialised memory, of which a window is filled: receiving appends to it without clearing anything
 //! first, reading moves its start. What is left moves to the front only where there is no room behind, so that no byte
-//! moves more than a few times however little is read at once. Memory that a burst has needed is given back by whoever
-//! knows that nothing more is on its way: see [`spare`](Incoming::spare).
+//! moves more than a few times however little is read at once. Memory that a burst has needed is given back by the
+//! protocol, which knows whether more is on its way: see [`spare`](Incoming::spare).
 
 use std::collections::TryReserveError;
 use std::ops::Range;

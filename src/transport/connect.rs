@@ -299,7 +299,7 @@ impl Drop for CloseUnlessTaken {
     }
 }
 
-/// Brings a protocol together with its socket. Whoever is given the connection lets reading begin.
+/// Brings a protocol together with its socket. The caller lets reading begin.
 pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,

@@ -1,7 +1,7 @@
 //! Why a connection reads nothing now.
 //!
-//! Reading is held for several reasons at once: each is a bit, and reading goes on when none is left. So whoever lifts
-//! one reason cannot undo another one.
+//! Reading is held for several reasons at once: each is a bit, and reading goes on when none is left. So to lift one
+//! reason never undoes another one.
 
 use std::cell::Cell;
 

@@ -168,22 +168,19 @@ fn a_protocol_that_lends_its_memory_receives_the_rest_there() {
 
 #[test]
 fn nothing_is_delivered_while_reading_is_paused_nor_after_a_close_or_an_abort() {
-    let ends: [(&str, fn(&Transport)); 3] = [
-        ("before", Transport::pause_reading),
-        ("after", Transport::close),
-        ("after", Transport::abort),
-    ];
-    for (when, end) in ends {
+    for call in ["pause_reading", "close", "abort"] {
         run(move |trace| async move {
             let (transport, recorder, mut peer) = on_unix(Recorder::new(&trace)).await;
             peer.write_all(b"unwanted").unwrap();
             drop(peer);
-            if when == "before" {
-                end(&transport);
-                transport.write(b"x");
-            } else {
-                transport.write(b"x");
-                end(&transport);
+            if call == "pause_reading" {
+                transport.pause_reading();
+            }
+            transport.write(b"x");
+            match call {
+                "close" => transport.close(),
+                "abort" => transport.abort(),
+                _ => {}
             }
             until(|| recorder.lost.get()).await;
             trace.expect(["made", "lost: BrokenPipe"]);
@@ -309,7 +306,10 @@ fn a_socket_of_net_gives_what_came_before_a_failed_write() {
         let (stream, mut peer) = stream_and_peer();
         peer.write_all(b"413").unwrap();
         reset(peer);
-        stream.write(b"upload").await.unwrap_err();
+        // The reset may be on its way still.
+        while stream.write(b"upload").await.is_ok() {
+            yield_now().await;
+        }
         let mut buffer = [0; 8];
         assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
         assert_eq!(&buffer[..3], b"413");
