@@ -20,7 +20,7 @@ use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::slots::{Branch, Recency};
 use crate::kernel::task::waker::{Entered, enter, with_current};
-use crate::kernel::turn::{Wait, announce_end, run, turn};
+use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
 
 /// An event loop: one thread, one FIFO queue.
 ///
@@ -240,7 +240,7 @@ impl EventLoop {
         let wait = timeout.map_or(Wait::Forever, |timeout| {
             Wait::Until(state.clock.after(timeout))
         });
-        let result = turn(state, &mut NoRoot, wait);
+        let result = guest_turn(state, &mut NoRoot, wait);
         state.stopping.set(false);
         state.guest.set(true);
         let guest = self.prepare_to_be_woken();

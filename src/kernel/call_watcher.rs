@@ -2,25 +2,56 @@
 //!
 //! Watchers catch the panics of user code themselves. Below that they run the crate's own code and its dependencies on
 //! what a peer has sent. A peer must not end the loop by a fault there, so a panic ends the one connection that the
-//! watcher serves. It is reported, and the turn goes on.
+//! watcher serves. It is reported, and the loop goes on with the next turn.
+//!
+//! The panic is caught once for many turns, in [`survive`], because to catch it around each call costs each call a little.
+//! What unwinding passes on its way there leaves the source's key.
 
 use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem::forget;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::Panicked;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::reactor::SourceKey;
 use crate::kernel::report::ExceptionContext;
 
+/// Dropped by unwinding only: notes whose watcher has panicked.
+struct Serving<'a> {
+    state: &'a LoopState,
+    key: SourceKey,
+}
+
+impl Drop for Serving<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        self.state.broken.set(Some(self.key));
+    }
+}
+
 /// Calls the watcher of a source whose key was taken from the ready queue.
 #[inline]
 pub(crate) fn call_watcher(state: &LoopState, key: SourceKey) {
     let watcher = state.reactor(|reactor| reactor.dequeue(key));
     if let Ok(Some(watcher)) = watcher {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| watcher.ready())) {
-            end_watched(state, key, payload);
-        }
+        let serving = Serving { state, key };
+        watcher.ready();
+        forget(serving);
+    }
+}
+
+/// Runs turns; `None` if a watcher's panic has cut them short, whose connection has then ended. Any other panic goes on.
+pub(crate) fn survive<R>(state: &LoopState, turns: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(turns)) {
+        Ok(result) => Some(result),
+        Err(payload) => match state.broken.take() {
+            Some(key) => {
+                end_watched(state, key, payload);
+                None
+            }
+            None => resume_unwind(payload),
+        },
     }
 }
 

@@ -296,6 +296,12 @@ impl Descriptors {
         }
     }
 
+    /// Whether [`tidy`](Self::tidy) would do nothing.
+    #[inline]
+    pub(crate) fn is_tidy(&self) -> bool {
+        self.unwanted.is_empty() && !self.stale
+    }
+
     /// After a batch of events: sees to it that what nobody wants is not reported again.
     pub(crate) fn tidy(&mut self, set: Set<'_>) {
         while let Some(fd) = self.unwanted.pop() {

@@ -23,7 +23,7 @@ use crate::kernel::inbox::{Alarm, Delivery, Inbox};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::queues::Queues;
-use crate::kernel::reactor::{Reactor, Woken};
+use crate::kernel::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
@@ -196,6 +196,8 @@ pub(crate) struct LoopState {
     pub(super) task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
+    /// The source whose watcher has panicked, while the panic is on its way to where it is caught.
+    pub(crate) broken: Cell<Option<SourceKey>>,
     /// How many pieces of work outside the loop hold its virtual clock; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
 }
@@ -271,6 +273,7 @@ impl LoopState {
             inhibitors: OnceCell::new(),
             woken: Cell::new(Vec::new()),
             due: Cell::new(Vec::new()),
+            broken: Cell::new(None),
             clock,
             settings,
         }))

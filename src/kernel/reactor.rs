@@ -314,7 +314,9 @@ impl Reactor {
                 }
             }
         }
-        self.with_descriptors(|descriptors, set| descriptors.tidy(set));
+        if !self.descriptors.is_tidy() {
+            self.with_descriptors(|descriptors, set| descriptors.tidy(set));
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Panicked;
-use crate::kernel::call_watcher::call_watcher;
+use crate::kernel::call_watcher::{call_watcher, survive};
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
@@ -50,16 +50,28 @@ pub(crate) enum Wait {
 /// THE loop: turns, until one of them was the last.
 pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
     loop {
-        turn(state, root, Wait::Forever)?;
-        if state.stopping.replace(false) {
-            return Ok(());
+        let turns = || {
+            loop {
+                turn(state, root, Wait::Forever)?;
+                if state.stopping.replace(false) {
+                    return Ok(());
+                }
+            }
+        };
+        if let Some(result) = survive(state, turns) {
+            return result;
         }
     }
 }
 
+/// One turn of a loop that another one drives.
+pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
+    survive(state, || turn(state, root, wait)).unwrap_or(Ok(()))
+}
+
 /// One turn. An error means that the system refused to wait; nothing is lost and the next turn tries again.
 #[inline(always)]
-pub(crate) fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
+fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
     state
         .turn_number
         .set(state.turn_number.get().wrapping_add(1));
