@@ -243,9 +243,17 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(unix))]
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
 compile_error!(
-    "callsoon needs a Unix: descriptors, its poller and its signals have no counterpart here."
+    "callsoon needs Linux, Android, macOS, FreeBSD, NetBSD or OpenBSD: it has not been compiled for any other system, and \
+     what is no Unix lacks the descriptors and signals that it is built on"
 );
 
 mod async_drop;

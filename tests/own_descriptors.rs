@@ -98,7 +98,7 @@ fn k4_a_loop_that_gets_no_descriptors_is_an_error_and_leaks_nothing() {
             let before = (counted_fds(), counted_threads());
             for more in 0..=4 {
                 let made = with_descriptors(more, EventLoop::new);
-                // A loop needs three: the poller, the bell, the alarm.
+                // A loop needs three: the poller, the notifier, the alarm.
                 match made {
                     Ok(event_loop) => {
                         assert!(more >= 3);

@@ -1,7 +1,7 @@
 //! A process of its own, because it forks, and what a fork copies is the whole process.
 //!
 //! Row H9 of the list of faults: a forked child that does not execute another program has a copy of its parent's loop,
-//! whose poller and bells are not copies. Whatever it does with that loop is an error; a loop of its own works.
+//! whose poller and notifiers are not copies. Whatever it does with that loop is an error; a loop of its own works.
 
 #![allow(unsafe_code)]
 
@@ -52,8 +52,8 @@ fn in_a_forked_child(child: impl FnOnce()) {
     );
 }
 
-/// What every poller of this process watches, and what every bell has counted.
-fn pollers_and_bells() -> BTreeMap<String, Vec<String>> {
+/// What every poller of this process watches, and what every notifier has counted.
+fn pollers_and_notifiers() -> BTreeMap<String, Vec<String>> {
     let all = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
     let of_interest = all.filter_map(|entry| {
         let info = std::fs::read_to_string(entry.path()).ok()?;
@@ -69,7 +69,7 @@ fn pollers_and_bells() -> BTreeMap<String, Vec<String>> {
     of_interest.collect()
 }
 
-/// Everything that might reach the parent's poller, or its bell.
+/// Everything that might reach the parent's poller, or its notifier.
 fn use_the_parents_loop(handle: &LoopHandle, pool: &ThreadPoolExecutor) {
     let remote = handle.remote();
     assert!(remote.is_closed());
@@ -129,7 +129,7 @@ fn h9_a_forked_child_cannot_use_its_parents_loop_and_has_no_use_for_it() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        let before = pollers_and_bells();
+        let before = pollers_and_notifiers();
         assert!(
             before
                 .values()
@@ -141,7 +141,7 @@ fn h9_a_forked_child_cannot_use_its_parents_loop_and_has_no_use_for_it() {
             use_the_parents_loop(&handle, &pool);
             use_a_fresh_loop();
         });
-        assert_eq!(pollers_and_bells(), before);
+        assert_eq!(pollers_and_notifiers(), before);
         // And the parent's is as it was.
         complete(&event_loop, async {
             for _ in 0..1000 {
@@ -172,7 +172,7 @@ fn h9_a_forked_child_that_drops_everything_takes_nothing_from_its_parent() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        let before = pollers_and_bells();
+        let before = pollers_and_notifiers();
         in_a_forked_child(|| {
             // SAFETY: copies of the parent's values, in memory of the child's own, of which the originals are never
             // used or dropped here: the child leaves by `_exit`.
@@ -184,7 +184,7 @@ fn h9_a_forked_child_that_drops_everything_takes_nothing_from_its_parent() {
             }
             use_a_fresh_loop();
         });
-        assert_eq!(pollers_and_bells(), before);
+        assert_eq!(pollers_and_notifiers(), before);
         complete(&event_loop, async {
             peer.write_all(b"x").unwrap();
             stream.read_exact(&mut [0]).await.unwrap();

@@ -348,7 +348,7 @@ fn h6_every_call_by_which_a_loop_hears_of_signals_may_fail() {
     if !has_tracer() {
         return;
     }
-    // The loop's bell and the signals'.
+    // The loop's notifier and the signals'.
     assert_eq!(
         each_injected("signal", "eventfd2", ("EMFILE", libc::EMFILE)),
         2

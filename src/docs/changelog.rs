@@ -13,5 +13,5 @@
 //!   error of that operation.
 //!
 //! Changed:
-//! - What is not a Unix is refused with a message when it is compiled. It never linked there.
-//! - The crate compiles for FreeBSD and its kin again.
+//! - A system for which the crate has never been compiled, such as Windows, is refused with a message by the compiler.
+//! - The crate compiles for FreeBSD again.

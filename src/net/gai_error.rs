@@ -49,8 +49,8 @@ impl From<Failure> for io::Error {
         }
         let kind = match failure.code {
             libc::EAI_NONAME => io::ErrorKind::NotFound,
-            // FreeBSD and DragonFly have no such code: a name without an address is EAI_NONAME there.
-            #[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
+            // FreeBSD has no such code: a name without an address is EAI_NONAME there.
+            #[cfg(not(target_os = "freebsd"))]
             libc::EAI_NODATA => io::ErrorKind::NotFound,
             libc::EAI_MEMORY => io::ErrorKind::OutOfMemory,
             libc::EAI_FAMILY | libc::EAI_SOCKTYPE | libc::EAI_SERVICE | libc::EAI_BADFLAGS => {

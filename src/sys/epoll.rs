@@ -115,7 +115,12 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     }
     // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
     // an open epoll descriptor throughout: `dup3` replaces what it names in one step.
+    #[cfg(target_os = "linux")]
     let result = unsafe { libc::dup3(fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
+    // SAFETY: the same call, which libc does not have for Android.
+    #[cfg(target_os = "android")]
+    let result =
+        unsafe { libc::syscall(libc::SYS_dup3, fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

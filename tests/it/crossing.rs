@@ -96,16 +96,16 @@ fn a_loop_inside_a_job_has_contexts_of_its_own() {
 }
 
 /// Counts how many live, and panics when one is dropped on a thread without a loop.
-struct Evil(&'static AtomicUsize);
+struct Hostile(&'static AtomicUsize);
 
-impl Clone for Evil {
+impl Clone for Hostile {
     fn clone(&self) -> Self {
         self.0.fetch_add(1, Ordering::SeqCst);
         Self(self.0)
     }
 }
 
-impl Drop for Evil {
+impl Drop for Hostile {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
         if callsoon::try_get_running_loop().is_none() && !thread::panicking() {
@@ -117,10 +117,10 @@ impl Drop for Evil {
 #[test]
 fn b2_values_whose_destructors_panic_harm_no_job() {
     static LIVE: AtomicUsize = AtomicUsize::new(0);
-    static EVIL: ContextVar<Evil> = ContextVar::new("evil").crossing();
+    static HOSTILE: ContextVar<Hostile> = ContextVar::new("hostile").crossing();
     on_a_loop(async || {
         LIVE.fetch_add(1, Ordering::SeqCst);
-        EVIL.set(Evil(&LIVE));
+        HOSTILE.set(Hostile(&LIVE));
         for _ in 0..3 {
             assert_eq!(to_thread(|| 7).await.unwrap(), 7);
             let failed = to_thread(|| panic!("on purpose: a job")).await;

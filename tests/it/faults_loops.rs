@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use callsoon::{EventLoop, FutureError, RemoteHandle, TaskError, try_get_running_loop};
 
-use crate::faults_threads::{OnDrop, evil_closure};
+use crate::faults_threads::{OnDrop, hostile_closure};
 use crate::support::{
     CountingWaker, DropProbe, SharedTrace, Trace, audited, complete, counted_fds, on_real_time,
     one_turn, virtual_loop, watched,
@@ -73,12 +73,12 @@ fn i4_a_loop_in_a_thread_local_closes_when_its_thread_ends() {
             let (post_note, soon_note, timer_note) = (t.clone(), t.clone(), t.clone());
             event_loop
                 .remote()
-                .call_soon_threadsafe(evil_closure(move || post_note.push("post dropped")))
+                .call_soon_threadsafe(hostile_closure(move || post_note.push("post dropped")))
                 .unwrap();
-            event_loop.call_soon(evil_closure(move || soon_note.push("callback dropped")));
+            event_loop.call_soon(hostile_closure(move || soon_note.push("callback dropped")));
             event_loop.call_later(
                 Duration::from_secs(1),
-                evil_closure(move || timer_note.push("timer dropped")),
+                hostile_closure(move || timer_note.push("timer dropped")),
             );
             LOOP.set(Some(event_loop));
         });

@@ -1,4 +1,4 @@
-//! Rows I1 to I4 of the list of faults: posts that race with close, floods, evil destructors, and things that belong to
+//! Rows I1 to I4 of the list of faults: posts that race with close, floods, hostile destructors, and things that belong to
 //! another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
 
 use std::cell::RefCell;
@@ -12,8 +12,8 @@ use std::time::Duration;
 use callsoon::{EventLoop, LoopClosed, LoopHandle, RemoteHandle, get_running_loop};
 
 use crate::support::{
-    SharedTrace, Trace, audited, counted_fds, loop_and_bell, on_real_time, one_turn, real_loop,
-    record_reports, rings, thread_id, wait_until_asleep, watched,
+    SharedTrace, Trace, audited, counted_fds, loop_and_notifier, notifications, on_real_time,
+    one_turn, real_loop, record_reports, thread_id, wait_until_asleep, watched,
 };
 
 /// Counts what becomes of a closure: `ran`, or dropped without having run.
@@ -136,7 +136,7 @@ fn i1_a_post_that_was_accepted_by_a_loop_that_runs_on_has_run() {
 }
 
 #[test]
-fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_bell_s_number() {
+fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_notifier_s_number() {
     audited(watched(|| {
         let event_loop = EventLoop::new().unwrap();
         let remote = event_loop.remote();
@@ -229,7 +229,7 @@ fn send_volleys(
 fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sleep() {
     audited(watched(|| {
         let trace = Trace::new();
-        let (event_loop, bell) = loop_and_bell();
+        let (event_loop, notifier) = loop_and_notifier();
         record_reports(&event_loop, &trace);
         let (start, started) = mpsc::channel();
         event_loop.call_soon(move || start.send(()).unwrap());
@@ -259,9 +259,15 @@ fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sl
         trace.expect([]);
         NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
         // Each volley found the loop asleep and rang; and the loop sleeps at most once each time it looks.
-        let (rings, looks) = (rings(bell), event_loop.metrics().looks);
-        assert!(rings >= volleys() as u64, "{rings} rings");
-        assert!(rings <= looks, "{rings} rings, {looks} looks");
+        let (notifications, looks) = (notifications(notifier), event_loop.metrics().looks);
+        assert!(
+            notifications >= volleys() as u64,
+            "{notifications} notifications"
+        );
+        assert!(
+            notifications <= looks,
+            "{notifications} notifications, {looks} looks"
+        );
     }));
 }
 
@@ -290,9 +296,11 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// A closure that is never called, and whose capture does `evil` when it is dropped.
-pub(crate) fn evil_closure(evil: impl FnMut() + Send + 'static) -> impl FnOnce() + Send + 'static {
-    let captured = OnDrop(evil);
+/// A closure that is never called, and whose capture does `hostile` when it is dropped.
+pub(crate) fn hostile_closure(
+    hostile: impl FnMut() + Send + 'static,
+) -> impl FnOnce() + Send + 'static {
+    let captured = OnDrop(hostile);
     move || {
         let _captured = &captured;
         unreachable!("a closed loop runs nothing");
@@ -308,7 +316,7 @@ fn i3_a_closure_that_posts_when_it_is_dropped_is_refused() {
             let (remote, t) = (event_loop.remote(), trace.clone());
             let again = remote.clone();
             remote
-                .call_soon_threadsafe(evil_closure(move || {
+                .call_soon_threadsafe(hostile_closure(move || {
                     let refused = again.call_soon_threadsafe(t.note("ran"));
                     t.push(format!("{:?}, {}", refused.map(drop), again.is_closed()));
                 }))
@@ -332,10 +340,10 @@ fn i3_a_closure_that_panics_when_it_is_dropped_does_not_keep_the_others() {
             let remote = event_loop.remote();
             let t = trace.clone();
             remote
-                .call_soon_threadsafe(evil_closure(|| panic!("on purpose")))
+                .call_soon_threadsafe(hostile_closure(|| panic!("on purpose")))
                 .unwrap();
             remote
-                .call_soon_threadsafe(evil_closure(move || t.push("second dropped")))
+                .call_soon_threadsafe(hostile_closure(move || t.push("second dropped")))
                 .unwrap();
             close(event_loop);
             let lines = trace.take();
@@ -359,7 +367,7 @@ fn i3_a_closure_that_uses_the_loop_when_it_is_dropped_gets_cancelled_handles() {
             let t = trace.clone();
             event_loop
                 .remote()
-                .call_soon_threadsafe(evil_closure(move || {
+                .call_soon_threadsafe(hostile_closure(move || {
                     let handle = HANDLE.take().unwrap();
                     let soon = handle.call_soon(t.note("soon ran")).cancelled();
                     let later = handle
@@ -385,7 +393,7 @@ fn i3_a_closure_that_waits_for_another_thread_s_post_when_it_is_dropped_is_no_de
             let (remote, t) = (event_loop.remote(), trace.clone());
             let again = remote.clone();
             remote
-                .call_soon_threadsafe(evil_closure(move || {
+                .call_soon_threadsafe(hostile_closure(move || {
                     // If it were dropped under a lock, the other thread would wait for us for ever.
                     let (again, t) = (again.clone(), t.clone());
                     thread::spawn(move || {
@@ -409,7 +417,7 @@ fn i3_a_cancelled_closure_may_post_panic_or_wait_when_it_is_dropped() {
         let remote = event_loop.remote();
         let (again, t) = (remote.clone(), trace.clone());
         let posts = remote
-            .call_soon_threadsafe(evil_closure(move || {
+            .call_soon_threadsafe(hostile_closure(move || {
                 again
                     .call_soon_threadsafe(t.note("posted by a destructor"))
                     .unwrap();
@@ -420,7 +428,7 @@ fn i3_a_cancelled_closure_may_post_panic_or_wait_when_it_is_dropped() {
             }))
             .unwrap();
         let panics = remote
-            .call_soon_threadsafe(evil_closure(|| panic!("on purpose")))
+            .call_soon_threadsafe(hostile_closure(|| panic!("on purpose")))
             .unwrap();
         assert!(posts.cancel());
         // The destructor's panic is the canceller's, and the inbox works on.
@@ -440,7 +448,7 @@ fn i3_a_refused_closure_that_panics_when_it_is_dropped_leaves_the_inbox_unharmed
         drop(event_loop);
         let again = remote.clone();
         let panicked = thread::spawn(move || {
-            let _ = again.call_soon_threadsafe(evil_closure(|| panic!("on purpose")));
+            let _ = again.call_soon_threadsafe(hostile_closure(|| panic!("on purpose")));
         })
         .join();
         assert!(panicked.is_err());

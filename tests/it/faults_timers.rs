@@ -389,7 +389,7 @@ impl Random {
 }
 
 /// Timers on a loop and, beside them, what an ordered map says of them.
-struct Twins {
+struct Modelled {
     handle: LoopHandle,
     random: Random,
     /// Deadline and number of creation.
@@ -402,18 +402,18 @@ struct Twins {
     last: Instant,
 }
 
-fn arm(twins: &Rc<RefCell<Twins>>, delay: Duration) {
-    let mut all = twins.borrow_mut();
+fn arm(modelled: &Rc<RefCell<Modelled>>, delay: Duration) {
+    let mut all = modelled.borrow_mut();
     let (handle, number) = (all.handle.clone(), all.made);
     all.made += 1;
     let when = handle.time() + delay;
-    let next = Rc::clone(twins);
+    let next = Rc::clone(modelled);
     let timer = handle.call_at(when, move || fire(&next, (when, number)));
     all.armed.insert((when, number), timer);
 }
 
-fn fire(twins: &Rc<RefCell<Twins>>, key: (Instant, u64)) {
-    let mut all = twins.borrow_mut();
+fn fire(modelled: &Rc<RefCell<Modelled>>, key: (Instant, u64)) {
+    let mut all = modelled.borrow_mut();
     assert_eq!(all.armed.pop_first().unwrap().0, key);
     assert_eq!(all.handle.time(), key.0);
     all.fired += 1;
@@ -434,14 +434,14 @@ fn fire(twins: &Rc<RefCell<Twins>>, key: (Instant, u64)) {
     };
     let delays: Vec<_> = (0..new).map(|_| all.random.delay()).collect();
     drop(all);
-    delays.into_iter().for_each(|delay| arm(twins, delay));
+    delays.into_iter().for_each(|delay| arm(modelled, delay));
 }
 
 #[test]
 fn c3_c5_p2_random_timers_over_decades_fire_as_an_ordered_map_says() {
     on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
-        let twins = Rc::new(RefCell::new(Twins {
+        let modelled = Rc::new(RefCell::new(Modelled {
             handle: event_loop.handle(),
             random: Random(7),
             armed: BTreeMap::new(),
@@ -451,13 +451,13 @@ fn c3_c5_p2_random_timers_over_decades_fire_as_an_ordered_map_says() {
             last: start,
         }));
         for _ in 0..1_000 {
-            let delay = twins.borrow_mut().random.delay();
-            arm(&twins, delay);
+            let delay = modelled.borrow_mut().random.delay();
+            arm(&modelled, delay);
         }
         event_loop
             .run_until_complete(sleep_until(start + 100 * YEAR))
             .unwrap();
-        let all = twins.borrow();
+        let all = modelled.borrow();
         assert!(all.armed.is_empty() && all.made >= all.most && all.fired > all.made / 2);
         assert!(all.last - start > 20 * YEAR);
         assert_eq!(event_loop.metrics().timers, 0);

@@ -133,17 +133,17 @@ fn a1_wakers_are_used_inside_the_destructors_that_their_loop_runs_at_close() {
         let event_loop = virtual_loop(&Trace::new());
         for _ in 0..3 {
             let wakers: Vec<_> = (0..3).map(|_| task_waker(&event_loop)).collect();
-            let evil = WakesAll(wakers.clone());
+            let hostile = WakesAll(wakers.clone());
             event_loop
                 .create_task(async move {
-                    let _evil = evil;
+                    let _hostile = hostile;
                     pending::<()>().await;
                 })
                 .detach();
-            let evil = WakesAll(wakers.clone());
-            event_loop.call_soon(move || drop(evil));
-            let evil = WakesAll(wakers);
-            event_loop.call_later(Duration::from_secs(1), move || drop(evil));
+            let hostile = WakesAll(wakers.clone());
+            event_loop.call_soon(move || drop(hostile));
+            let hostile = WakesAll(wakers);
+            event_loop.call_later(Duration::from_secs(1), move || drop(hostile));
         }
         event_loop.close().unwrap();
         assert_eq!(

@@ -11,7 +11,7 @@ use callsoon::{
     get_running_loop, shield, sleep, sleep_with, timeout, try_gather, yield_now,
 };
 
-use crate::support::{Waiting, audited, outcome, told};
+use crate::support::{Waiting, audited, outcome, run_scenario};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,10 +32,10 @@ async fn bad(seconds: f64) -> &'static str {
 
 #[test]
 fn values_come_in_the_order_of_the_arguments_after_the_longest_time() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let naps = gather([3, 1, 2].map(|n| sleep_with(n * SECOND, n))).await;
-            story.say(format!("{:?}", naps.unwrap()));
+            scenario.say(format!("{:?}", naps.unwrap()));
             let (one, text, unit) = callsoon::gather!(
                 sleep_with(SECOND, 1),
                 sleep_with(2 * SECOND, "two"),
@@ -43,30 +43,30 @@ fn values_come_in_the_order_of_the_arguments_after_the_longest_time() {
             )
             .await
             .unwrap();
-            story.say(format!("{one} {text} {unit:?}"));
+            scenario.say(format!("{one} {text} {unit:?}"));
         },
-        ["3: [3, 1, 2]", "5: 1 two ()"],
+        ["3 [3, 1, 2]", "5 1 two ()"],
     );
 }
 
 #[test]
 fn children_are_tasks_that_begin_in_order_before_anybody_awaits() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let naps = gather((0..3).map(|n| {
-                let s = story.clone();
+                let s = scenario.clone();
                 async move { s.say(format!("{n} begins")) }
             }));
             assert_eq!(all_tasks().len(), 3 + 1);
             yield_now().await;
-            story.say("not awaited yet");
+            scenario.say("not awaited yet");
             naps.await.unwrap();
         },
         [
-            "0: 0 begins",
-            "0: 1 begins",
-            "0: 2 begins",
-            "0: not awaited yet",
+            "0 0 begins",
+            "0 1 begins",
+            "0 2 begins",
+            "0 not awaited yet",
         ],
     );
 }
@@ -97,7 +97,7 @@ fn m2_nothing_gathered_is_ready_at_once() {
 
 #[test]
 fn twelve_of_different_types_are_gathered_too() {
-    told(
+    run_scenario(
         async |_| {
             let all = callsoon::gather!(
                 ready(0u8),
@@ -122,9 +122,9 @@ fn twelve_of_different_types_are_gathered_too() {
 
 #[test]
 fn the_first_failure_is_given_at_once_and_the_others_run_on_unheard() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let all: [std::pin::Pin<Box<dyn Future<Output = &'static str>>>; 4] = [
                 Box::pin(s.clone().worker("first", 3.0, 0.0)),
                 Box::pin(bad(1.0)),
@@ -133,23 +133,23 @@ fn the_first_failure_is_given_at_once_and_the_others_run_on_unheard() {
                 Box::pin(s.worker("last", 4.0, 0.0)),
             ];
             let error = gather(all).await.unwrap_err();
-            story.say(format!("{error}"));
+            scenario.say(format!("{error}"));
             assert_eq!(error.index, 1);
             sleep(9 * SECOND).await;
         },
         [
-            "1: gathered future 1: the task panicked: on purpose, after 1 s",
-            "3: first is done",
-            "4: last is done",
+            "1 gathered future 1: the task panicked: on purpose, after 1 s",
+            "3 first is done",
+            "4 last is done",
         ],
     );
 }
 
 #[test]
 fn settled_waits_for_all_however_they_end() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let cancelled = create_task(pending::<()>());
             let canceller = cancelled.as_ref();
             get_running_loop().call_later(SECOND, move || {
@@ -163,26 +163,26 @@ fn settled_waits_for_all_however_they_end() {
             })
             .settled()
             .await;
-            story.say(outcome(a));
-            story.say(outcome(b));
-            story.say(outcome(c));
+            scenario.say(outcome(a));
+            scenario.say(outcome(b));
+            scenario.say(outcome(c));
         },
         [
-            "2: b is done",
-            "2: the task panicked: on purpose, after 1 s",
-            r#"2: "b""#,
-            "2: the task was cancelled: alone",
+            "2 b is done",
+            "2 the task panicked: on purpose, after 1 s",
+            r#"2 "b""#,
+            "2 the task was cancelled: alone",
         ],
     );
 }
 
 #[test]
 fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let child = Rc::new(OnceCell::new());
             let all = gather([1.0, 2.0].map(|time| {
-                let (s, child) = (story.clone(), Rc::clone(&child));
+                let (s, child) = (scenario.clone(), Rc::clone(&child));
                 async move {
                     child.get_or_init(|| current_task().unwrap());
                     s.worker("child", time, 0.0).await
@@ -191,16 +191,16 @@ fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() 
             yield_now().await;
             child.get().unwrap().cancel_with("alone");
             let error = all.await.unwrap_err();
-            story.say(&error);
+            scenario.say(&error);
             assert!(error.error.cancelled().is_some());
             assert_eq!(current_task().unwrap().cancelling(), 0);
             sleep(9 * SECOND).await;
         },
         [
-            "0: child is cancelled: alone",
-            "0: child is clean",
-            "0: gathered future 0: the task was cancelled: alone",
-            "2: child is done",
+            "0 child is cancelled: alone",
+            "0 child is clean",
+            "0 gathered future 0: the task was cancelled: alone",
+            "2 child is done",
         ],
     );
 }
@@ -208,9 +208,9 @@ fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() 
 #[test]
 fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
     for settled in [false, true] {
-        told(
-            async move |story| {
-                let s = story.clone();
+        run_scenario(
+            async move |scenario| {
+                let s = scenario.clone();
                 let mut outer = create_task(async move {
                     let naps = [(1.0, 0.0), (9.0, 1.0), (9.0, 2.0)];
                     let all =
@@ -223,15 +223,15 @@ fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
                 });
                 sleep(2 * SECOND).await;
                 outer.cancel_with("enough");
-                story.say(outcome((&mut outer).await));
+                scenario.say(outcome((&mut outer).await));
             },
             [
-                "1: child is done",
-                "2: child is cancelled: enough",
-                "2: child is cancelled: enough",
-                "3: child is clean",
-                "4: child is clean",
-                "4: the task was cancelled: enough",
+                "1 child is done",
+                "2 child is cancelled: enough",
+                "2 child is cancelled: enough",
+                "3 child is clean",
+                "4 child is clean",
+                "4 the task was cancelled: enough",
             ],
         );
     }
@@ -239,30 +239,30 @@ fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
 
 #[test]
 fn children_that_keep_on_do_not_keep_the_gather_from_being_cancelled() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = create_task(async move {
                 let all = gather([s.clone().stubborn("a", 9.0, 1.0), s.stubborn("b", 9.0, 2.0)]);
                 all.await.unwrap()
             });
             sleep(SECOND).await;
             outer.cancel_with("stop");
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
         },
         [
-            "1: a ignores: cancelled: stop",
-            "1: b ignores: cancelled: stop",
-            "3: the task was cancelled: stop",
+            "1 a ignores: cancelled: stop",
+            "1 b ignores: cancelled: stop",
+            "3 the task was cancelled: stop",
         ],
     );
 }
 
 #[test]
 fn a_second_request_cancels_the_clean_up_of_the_children() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = create_task(async move {
                 gather([s.worker("child", 9.0, 9.0)]).await.unwrap();
             });
@@ -270,67 +270,67 @@ fn a_second_request_cancels_the_clean_up_of_the_children() {
             outer.cancel_with("first");
             sleep(SECOND).await;
             outer.cancel_with("second");
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
         },
         [
-            "1: child is cancelled: first",
-            "2: the task was cancelled: second",
+            "1 child is cancelled: first",
+            "2 the task was cancelled: second",
         ],
     );
 }
 
 #[test]
 fn a_gather_in_a_shielded_task_leaves_its_children_and_one_of_shielded_tasks_leaves_them() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let mut inner =
                 create_task(async move { gather([s.worker("a", 3.0, 0.0)]).await.unwrap() });
             assert!(timeout(SECOND, shield(&mut inner)).await.is_err());
-            story.say(outcome(inner.await));
-            let mut kept = create_task(story.clone().worker("b", 3.0, 0.0));
+            scenario.say(outcome(inner.await));
+            let mut kept = create_task(scenario.clone().worker("b", 3.0, 0.0));
             let late = timeout(SECOND, async {
                 let kept = &mut kept;
                 // A borrowed task cannot go into a gather, whose children are tasks of their own; a shared one can.
                 shield(kept).await.unwrap()
             });
             assert!(late.await.is_err());
-            story.say(outcome(kept.await));
+            scenario.say(outcome(kept.await));
         },
-        ["3: a is done", r#"3: ["a"]"#, "6: b is done", r#"6: "b""#],
+        ["3 a is done", r#"3 ["a"]"#, "6 b is done", r#"6 "b""#],
     );
 }
 
 #[test]
 fn tasks_that_are_gathered_are_cancelled_with_the_gather_and_shielded_ones_are_not() {
-    told(
-        async |story| {
-            let tasks = [1, 2].map(|_| create_task(story.clone().worker("task", 3.0, 0.0)));
-            let shielded = create_task(story.clone().worker("shielded", 3.0, 0.0));
+    run_scenario(
+        async |scenario| {
+            let tasks = [1, 2].map(|_| create_task(scenario.clone().worker("task", 3.0, 0.0)));
+            let shielded = create_task(scenario.clone().worker("shielded", 3.0, 0.0));
             let late = timeout(SECOND, async move {
                 let [a, b] = tasks;
                 let all = callsoon::gather!(a, b, shield(shielded));
                 all.await.unwrap().0
             });
-            story.say(late.await.is_err());
+            scenario.say(late.await.is_err());
             sleep(9 * SECOND).await;
         },
         [
-            "1: task is cancelled",
-            "1: task is cancelled",
-            "1: task is clean",
-            "1: task is clean",
-            "1: true",
-            "3: shielded is done",
+            "1 task is cancelled",
+            "1 task is cancelled",
+            "1 task is clean",
+            "1 task is clean",
+            "1 true",
+            "3 shielded is done",
         ],
     );
 }
 
 #[test]
 fn try_gather_cancels_the_others_at_the_first_failure_and_waits_for_them() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let child = |n: u32| {
                 let s = s.clone();
                 async move {
@@ -343,31 +343,31 @@ fn try_gather_cancels_the_others_at_the_first_failure_and_waits_for_them() {
                 }
             };
             let error = try_gather((0..3).map(child)).await.unwrap_err();
-            story.say(&error);
+            scenario.say(&error);
             assert_eq!(error.index(), 1);
         },
         [
-            "1: child is cancelled: another of those gathered with it has failed",
-            "1: child is cancelled: another of those gathered with it has failed",
-            "1: child is clean",
-            "3: child is clean",
-            "3: gathered future 1: no",
+            "1 child is cancelled: another of those gathered with it has failed",
+            "1 child is cancelled: another of those gathered with it has failed",
+            "1 child is clean",
+            "3 child is clean",
+            "3 gathered future 1: no",
         ],
     );
 }
 
 #[test]
 fn try_gather_gives_values_and_counts_panics_and_cancellations_as_failures() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let fine = try_gather([1, 2].map(|n| sleep_with(SECOND, Ok::<_, ()>(n)))).await;
-            story.say(format!("{:?}", fine.unwrap()));
+            scenario.say(format!("{:?}", fine.unwrap()));
             let error =
                 try_gather([1.0, 2.0].map(|s| async move { Ok::<_, ()>(bad(s).await) })).await;
             let Err(TryGatherError::Ended { index: 0, error }) = error else {
                 panic!("{error:?}");
             };
-            story.say(error);
+            scenario.say(error);
             let error = try_gather([1, 2].map(|n| async move {
                 sleep(n * SECOND).await;
                 current_task().unwrap().cancel_with("by itself");
@@ -377,21 +377,21 @@ fn try_gather_gives_values_and_counts_panics_and_cancellations_as_failures() {
             let Err(TryGatherError::Ended { index: 0, error }) = error.await else {
                 unreachable!()
             };
-            story.say(error);
+            scenario.say(error);
         },
         [
-            "1: [1, 2]",
-            "2: the task panicked: on purpose, after 1 s",
-            "3: the task was cancelled: by itself",
+            "1 [1, 2]",
+            "2 the task panicked: on purpose, after 1 s",
+            "3 the task was cancelled: by itself",
         ],
     );
 }
 
 #[test]
 fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let child = |n: u32| {
                 let s = s.clone();
                 async move {
@@ -402,13 +402,13 @@ fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
                 }
             };
             let error = gather((0..3).map(child)).fail_fast().await.unwrap_err();
-            story.say(error);
+            scenario.say(error);
             sleep(9 * SECOND).await;
         },
         [
-            "1: gathered future 1: no",
-            "2: child is done",
-            "2: child is done",
+            "1 gathered future 1: no",
+            "2 child is done",
+            "2 child is done",
         ],
     );
 }

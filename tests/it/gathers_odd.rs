@@ -9,15 +9,15 @@ use callsoon::{catch_cancelled, create_task, gather, sleep, sleep_with, try_gath
 
 use crate::gathers::{SECOND, made, secs};
 use crate::support::{
-    DropProbe, EvilWaker, Story, Touch, Trace, Waiting, audited, ending, forget, on_virtual_time,
-    one_turn, outcome, panic_text, quiet_panics, told, virtual_loop,
+    DropProbe, HostileWaker, Scenario, Touch, Trace, Waiting, audited, ending_of, forget,
+    on_virtual_time, one_turn, outcome, panic_text, quiet_panics, run_scenario, virtual_loop,
 };
 
 #[test]
 fn a_cancelled_try_gather_asks_its_children_once_and_gives_their_errors() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = create_task(async move {
                 let t = s.clone();
                 let ended = try_gather([0, 1].map(|n| {
@@ -42,23 +42,23 @@ fn a_cancelled_try_gather_asks_its_children_once_and_gives_their_errors() {
             outer.cancel_with("first");
             sleep(SECOND).await;
             outer.cancel_with("second");
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
         },
         [
-            "1: 0 is cancelled: first",
-            "1: 1 is cancelled: first",
-            "6: gathered future 0: could not save",
-            "6: the task was cancelled: second",
+            "1 0 is cancelled: first",
+            "1 1 is cancelled: first",
+            "6 gathered future 0: could not save",
+            "6 the task was cancelled: second",
         ],
     );
 }
 
 #[test]
 fn a_gather_that_is_dropped_asks_its_children_to_end() {
-    told(
-        async |story| {
-            drop(gather([story.clone().worker("never begun", 9.0, 0.0)]));
-            let all = gather([story.clone().worker("begun", 9.0, 1.0)]);
+    run_scenario(
+        async |scenario| {
+            drop(gather([scenario.clone().worker("never begun", 9.0, 0.0)]));
+            let all = gather([scenario.clone().worker("begun", 9.0, 1.0)]);
             yield_now().await;
             drop(all);
             let some = try_gather([async {
@@ -66,21 +66,21 @@ fn a_gather_that_is_dropped_asks_its_children_to_end() {
                 Ok::<_, ()>(())
             }]);
             drop(some);
-            story.say("all dropped");
+            scenario.say("all dropped");
             sleep(2 * SECOND).await;
         },
         [
-            "0: all dropped",
-            "0: begun is cancelled: whoever gathered it was dropped",
-            "1: begun is clean",
+            "0 all dropped",
+            "0 begun is cancelled: whoever gathered it was dropped",
+            "1 begun is clean",
         ],
     );
 }
 
 #[test]
 fn a_failure_after_a_gather_was_dropped_is_reported_once() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let all = gather([async {
                 drop(catch_cancelled(pending::<()>()).await);
                 panic!("on purpose");
@@ -89,20 +89,20 @@ fn a_failure_after_a_gather_was_dropped_is_reported_once() {
             yield_now().await;
             drop(all);
             sleep(SECOND).await;
-            story.say("the loop goes on");
+            scenario.say("the loop goes on");
         },
         [
             "report: Task exception was never retrieved (on purpose)",
-            "1: the loop goes on",
+            "1 the loop goes on",
         ],
     );
 }
 
 #[test]
 fn gathers_of_gathers_are_cancelled_from_the_inside_out() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = create_task(async move {
                 let inner = |name| {
                     let s = s.clone();
@@ -116,27 +116,27 @@ fn gathers_of_gathers_are_cancelled_from_the_inside_out() {
             });
             sleep(SECOND).await;
             outer.cancel();
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
         },
         [
-            "1: a is cancelled",
-            "1: a is cancelled",
-            "1: b is cancelled",
-            "1: b is cancelled",
-            "1: a is clean",
-            "1: b is clean",
-            "2: a is clean",
-            "2: b is clean",
-            "2: the task was cancelled",
+            "1 a is cancelled",
+            "1 a is cancelled",
+            "1 b is cancelled",
+            "1 b is cancelled",
+            "1 a is clean",
+            "1 b is clean",
+            "2 a is clean",
+            "2 b is clean",
+            "2 the task was cancelled",
         ],
     );
 }
 
 #[test]
 fn a_panic_of_the_iterator_leaves_the_children_that_it_gave_cancelled() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let made = create_task(async move {
                 let futures = (0..3).map(|n| {
                     assert!(n < 2, "on purpose");
@@ -144,10 +144,10 @@ fn a_panic_of_the_iterator_leaves_the_children_that_it_gave_cancelled() {
                 });
                 gather(futures).await.unwrap();
             });
-            story.say(outcome(made.await));
+            scenario.say(outcome(made.await));
             sleep(2 * SECOND).await;
         },
-        ["0: the task panicked: on purpose"],
+        ["0 the task panicked: on purpose"],
     );
 }
 
@@ -167,7 +167,7 @@ fn outside_a_running_loop_gather_says_so() {
 
 #[test]
 fn children_that_end_cost_their_waiter_one_poll() {
-    told(
+    run_scenario(
         async |_| {
             let mut all = pin!(gather((0..1000).map(|n| sleep(n * SECOND))));
             let mut polls = 0;
@@ -184,8 +184,8 @@ fn children_that_end_cost_their_waiter_one_poll() {
 
 #[test]
 fn values_are_dropped_once_whether_they_are_taken_or_not() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let trace = Trace::new();
             let probe = |n: u32| {
                 let trace = trace.clone();
@@ -205,9 +205,9 @@ fn values_are_dropped_once_whether_they_are_taken_or_not() {
             let mut dropped = trace.take();
             dropped.sort();
             assert_eq!(dropped, ["drop 1", "drop 2"]);
-            story.say("done");
+            scenario.say("done");
         },
-        ["3.5: done"],
+        ["3.5 done"],
     );
 }
 
@@ -233,15 +233,15 @@ fn a_waker_that_panics_keeps_no_child_from_ending() {
         let event_loop = virtual_loop(&trace);
         let all = event_loop.run_until_complete(made(|| gather([sleep(SECOND)])));
         let mut waiting = Waiting::new(all.unwrap());
-        let evil = EvilWaker::new(|touch| {
+        let hostile = HostileWaker::new(|touch| {
             assert!(
                 touch != Touch::Wake && touch != Touch::WakeByRef,
                 "on purpose"
             );
         });
-        assert!(waiting.poll_with(&evil.waker()).is_none());
+        assert!(waiting.poll_with(&hostile.waker()).is_none());
         event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
-        assert_eq!(evil.wakes(), 1);
+        assert_eq!(hostile.wakes(), 1);
         assert!(waiting.poll().unwrap().is_ok());
         trace.expect(["report: Exception in a waker (on purpose)"]);
     });
@@ -273,7 +273,7 @@ fn c7_a_gather_whose_last_child_ends_while_it_is_cancelled_is_cancelled() {
             drop(gate);
             let end = event_loop.run_until_complete(async { outcome((&mut task).await) });
             trace.push(format!("{order}: {}", end.unwrap()));
-            let _ = ending(&mut task);
+            let _ = ending_of(&mut task);
             event_loop.close().unwrap();
             assert_eq!(
                 trace.take().last().unwrap().as_str(),
@@ -285,9 +285,9 @@ fn c7_a_gather_whose_last_child_ends_while_it_is_cancelled_is_cancelled() {
 
 #[test]
 fn k5_a_forgotten_gather_is_a_leak_and_no_hang() {
-    told(
-        async |story| {
-            let s: Story = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s: Scenario = scenario.clone();
             let outer = create_task(async move {
                 let mut all = Box::pin(gather([s.clone().worker("child", 2.0, 0.0)]));
                 let polled = poll_fn(|context| Poll::Ready(all.as_mut().poll(context))).await;
@@ -297,9 +297,9 @@ fn k5_a_forgotten_gather_is_a_leak_and_no_hang() {
             });
             sleep(SECOND).await;
             outer.cancel();
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
             sleep(2 * SECOND).await;
         },
-        ["1: the task was cancelled", "2: child is done"],
+        ["1 the task was cancelled", "2 child is done"],
     );
 }

@@ -131,8 +131,8 @@ mod transport_sendfile; // files over transports, among writes
 
 // Faults that concern several wings.
 mod faults_edges; // lost edges, and conditions that never end
-mod faults_evil_wakers; // wakers that use, end and panic at everything
 mod faults_floods; // beside what is always ready everything else is served
+mod faults_hostile_wakers; // wakers that use, end and panic at everything
 mod faults_lifecycle; // runs inside runs, and loops that end with everything pending
 mod faults_loops; // what belongs to one loop in the hands of another
 mod faults_pool; // thread pools without threads, with stuck jobs, with a deadline

@@ -10,7 +10,7 @@ use callsoon::queue::{GetError, PutError, QueueStore, ShutDown, TooManyTasksDone
 use callsoon::{LifoQueue, PriorityQueue, Queue, create_task, sleep, yield_now};
 
 use crate::support::{
-    DropProbe, EvilWaker, Trace, Waiting, audited, complete, on_virtual_time, panic_text,
+    DropProbe, HostileWaker, Trace, Waiting, audited, complete, on_virtual_time, panic_text,
 };
 
 #[test]
@@ -522,7 +522,7 @@ fn a5_wakers_that_use_the_queue_themselves_lose_no_item() {
             done
         };
         let (q, i) = (Rc::clone(&queue), Rc::clone(&inside));
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             count(&i, -1, q.get_nowait().is_ok());
             count(&i, 1, q.put_nowait(0).is_ok());
             count(&i, -1, Waiting::new(q.get()).poll().is_some());
@@ -534,11 +534,11 @@ fn a5_wakers_that_use_the_queue_themselves_lose_no_item() {
             let (mut got, mut put) = ([false; 2], [false; 3]);
             for _ in 0..3 {
                 for (getter, got) in getters.iter_mut().zip(&mut got) {
-                    let mut poll = || getter.poll_with(&evil.waker()).is_some();
+                    let mut poll = || getter.poll_with(&hostile.waker()).is_some();
                     *got = *got || count(&inside, -1, poll());
                 }
                 for (putter, put) in putters.iter_mut().zip(&mut put) {
-                    let mut poll = || putter.poll_with(&evil.waker()).is_some();
+                    let mut poll = || putter.poll_with(&hostile.waker()).is_some();
                     *put = *put || count(&inside, 1, poll());
                 }
                 assert_eq!(queue.qsize(), inside.get() as usize);

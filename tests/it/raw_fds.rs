@@ -487,7 +487,7 @@ fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
         // Closed first, removed then: no call can take the place out of the set any more.
         drop(near);
         assert!(event_loop.remove_reader(&number));
-        // Others keep their places: a socket of the loop, a reader, the bell, the alarm.
+        // Others keep their places: a socket of the loop, a reader, the notifier, the alarm.
         let (other, mut other_far) = pair();
         let t = trace.clone();
         let seen = Rc::new(RefCell::new(other));
@@ -518,7 +518,9 @@ fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
                 .call_soon_threadsafe(|| callsoon::get_running_loop().stop())
                 .unwrap();
         });
-        let deadline = handle.call_later(Duration::from_secs(20), || panic!("the bell is deaf"));
+        let deadline = handle.call_later(Duration::from_secs(20), || {
+            panic!("the notifier does not work")
+        });
         event_loop.run_forever().unwrap();
         deadline.cancel();
         thread.join().unwrap();

@@ -15,11 +15,11 @@ use callsoon::{
 };
 use futures_lite::future::zip;
 
-use crate::support::lab::{
-    Farewell, SECOND, at, cancelled_at, ending, finish, heard, lab, said, say, stubborn, tidy,
-    unmoved, until,
+use crate::support::scenario::{
+    Farewell, SECOND, at, cancelled_at, ending, finish, heard, in_scenario, said, say, stubborn,
+    tidy, unmoved, until,
 };
-use crate::support::{EvilWaker, Touch, Waiting, forget, one_turn};
+use crate::support::{HostileWaker, Touch, Waiting, forget, one_turn};
 
 // Destructors and wakers that misbehave.
 
@@ -39,7 +39,7 @@ async fn bombed() {
 
 #[test]
 fn a_destructor_that_panics_inside_a_scope_ends_its_task_as_that_panic() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             catch_cancelled(bombed()).await.is_ok()
         });
@@ -57,7 +57,7 @@ fn a_destructor_that_panics_inside_a_scope_ends_its_task_as_that_panic() {
 
 #[test]
 fn a_destructor_that_panics_with_its_task_is_reported() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], zip(bombed(), tidy("a", 1)));
         let lines = heard();
         assert_eq!(lines[..2], ["1 a cleans up", "2 a is clean"]);
@@ -76,7 +76,7 @@ fn a_destructor_that_panics_with_its_task_is_reported() {
 
 #[test]
 fn a_panic_that_the_user_catches_leaves_scopes_in_order() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut region = Box::pin(timeout(SECOND, bombed()));
         cancelled_at(
             event_loop,
@@ -102,18 +102,18 @@ fn a_panic_that_the_user_catches_leaves_scopes_in_order() {
 #[test]
 fn wakers_that_panic_hold_nobody_up() {
     for touch in [Touch::Clone, Touch::Wake, Touch::Drop] {
-        lab(move |event_loop| {
-            let evil = EvilWaker::new(move |touched| {
+        in_scenario(move |event_loop| {
+            let hostile = HostileWaker::new(move |touched| {
                 if touched == touch && !thread::panicking() {
                     panic!("on purpose: a waker");
                 }
             });
-            let evil = [evil.waker(), evil.waker()];
+            let hostile = [hostile.waker(), hostile.waker()];
             let mut one = Box::pin(tidy("one", 0));
             let mut two = Box::pin(timeout(SECOND * 9, tidy("two", 0)));
             let both = poll_fn(move |_| {
                 let poll = |future: &mut dyn FnMut(&mut Context<'_>)| {
-                    let mut context = Context::from_waker(&evil[0]);
+                    let mut context = Context::from_waker(&hostile[0]);
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         future(&mut context);
                     }));
@@ -140,11 +140,11 @@ fn wakers_that_panic_hold_nobody_up() {
 
 #[test]
 fn a_waker_may_cancel_and_drop_and_poll_while_it_is_woken() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let victim = Rc::new(RefCell::new(None::<callsoon::TaskRef>));
         let other = Rc::new(RefCell::new(None::<Task<()>>));
         let (shared, dropped) = (Rc::clone(&victim), Rc::clone(&other));
-        let evil = EvilWaker::new(move |touch| {
+        let hostile = HostileWaker::new(move |touch| {
             if touch == Touch::Wake {
                 if let Some(task) = &*shared.borrow() {
                     task.cancel_with("from a waker");
@@ -161,7 +161,7 @@ fn a_waker_may_cancel_and_drop_and_poll_while_it_is_woken() {
                 );
             }
         });
-        let waker = evil.waker();
+        let waker = hostile.waker();
         let mut one = Box::pin(tidy("one", 5));
         let branch = poll_fn(move |_| {
             let _ = one.as_mut().poll(&mut Context::from_waker(&waker));
@@ -190,7 +190,7 @@ fn a_waker_may_cancel_and_drop_and_poll_while_it_is_woken() {
 
 #[test]
 fn a_task_that_cancels_itself_is_cancelled_where_it_waits_next() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             current_task().unwrap().cancel_with("by itself");
             say("goes on");
@@ -203,7 +203,7 @@ fn a_task_that_cancels_itself_is_cancelled_where_it_waits_next() {
         said(["0 goes on", r#"0 cancelled by Task "by itself""#]);
     });
     // A request that was never delivered outweighs the result.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(
             event_loop,
             &[],
@@ -248,7 +248,7 @@ impl<F: FnMut()> Drop for AtEnd<F> {
 
 #[test]
 fn a_destructor_may_cancel_its_own_task_and_others() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut other = event_loop.create_task(tidy("other", 1));
         let reference = other.as_ref();
         cancelled_at(event_loop, &[1.0], async move {
@@ -289,7 +289,7 @@ fn a_destructor_may_open_scopes_while_its_task_ends() {
         // It outlives the task.
         forget(inside);
     };
-    lab(move |event_loop| {
+    in_scenario(move |event_loop| {
         cancelled_at(
             event_loop,
             &[1.0],
@@ -326,7 +326,7 @@ fn a_destructor_may_open_scopes_while_its_task_ends() {
 
 #[test]
 fn a_done_callback_may_cancel_the_awaiter() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(tidy("inner", 1));
         let reference = inner.as_ref();
         let outer = event_loop.create_task(async {
@@ -358,12 +358,12 @@ fn a_done_callback_may_cancel_the_awaiter() {
 
 #[test]
 fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async {
             let own = current_task().unwrap();
             yield_now().await;
             // Somebody else's code, within the poll.
-            let hook = EvilWaker::new(move |_| assert!(own.cancel_with("in its last poll")));
+            let hook = HostileWaker::new(move |_| assert!(own.cancel_with("in its last poll")));
             hook.waker().wake();
             7
         });
@@ -374,7 +374,7 @@ fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
 
 #[test]
 fn a_request_that_was_delivered_leaves_the_result_to_the_task() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let _ = catch_cancelled(pending::<()>()).await.map_err(forget);
             "an error of the clean-up"
@@ -385,7 +385,7 @@ fn a_request_that_was_delivered_leaves_the_result_to_the_task() {
 
 #[test]
 fn an_eager_task_has_a_tree_of_its_own() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let result = timeout(SECOND * 9, async {
                 let eager = task_builder().eager(true).spawn(async {
@@ -418,7 +418,7 @@ fn an_eager_task_has_a_tree_of_its_own() {
 
 #[test]
 fn the_main_future_is_cancelled_as_any_task() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let result = event_loop.run_until_complete(async {
             let task = current_task().unwrap();
             at(1.0, move || {
@@ -455,7 +455,7 @@ fn the_main_future_is_cancelled_as_any_task() {
 
 #[test]
 fn a_main_future_that_is_stopped_leaves_nothing_behind() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut lent = Box::pin(timeout(SECOND * 9, tidy("lent", 1)));
         for _ in 0..2 {
             let handle = event_loop.handle();
@@ -473,7 +473,7 @@ fn a_main_future_that_is_stopped_leaves_nothing_behind() {
 
 #[test]
 fn outside_any_task_scopes_only_poll() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let future = event_loop.create_future();
         let setter = future.clone();
         let mut waiting = Waiting::begun(catch_cancelled(future));
@@ -499,7 +499,7 @@ fn outside_any_task_scopes_only_poll() {
 
 #[test]
 fn a_scope_that_was_polled_outside_is_a_scope_once_it_is_awaited() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let slot = Rc::new(RefCell::new(Box::pin(tidy("a", 1))));
         let shared = Rc::clone(&slot);
         event_loop.call_soon(move || {
@@ -520,7 +520,7 @@ fn a_scope_that_was_polled_outside_is_a_scope_once_it_is_awaited() {
 
 #[test]
 fn a_child_of_a_group_whose_request_is_taken_back_ends_all_the_same() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let result = task_group(async |group| {
                 let child = group.create_task(async { Err::<(), _>("broken") });

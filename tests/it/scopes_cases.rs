@@ -14,16 +14,16 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::support::lab::{
-    SECOND, at, cancelled_at, finish, gated, lab, said, say, tidy, unmoved, until,
-};
 use crate::support::one_turn;
+use crate::support::scenario::{
+    SECOND, at, cancelled_at, finish, gated, in_scenario, said, say, tidy, unmoved, until,
+};
 
 // Requests of a task.
 
 #[test]
 fn cancels_before_the_next_poll_are_one_request_with_the_newest_message() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(tidy("a", 1));
         one_turn(event_loop);
         assert!(task.cancel_with("first") && task.cancel_with("second"));
@@ -40,7 +40,7 @@ fn cancels_before_the_next_poll_are_one_request_with_the_newest_message() {
 
 #[test]
 fn a_request_that_is_taken_back_before_it_acts_is_none() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async { catch_cancelled(until(1.0)).await.is_ok() });
         one_turn(event_loop);
         task.cancel();
@@ -56,7 +56,7 @@ fn a_request_that_is_taken_back_before_it_acts_is_none() {
 
 #[test]
 fn a_request_that_is_taken_back_later_only_lowers_the_count() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(tidy("a", 1));
         one_turn(event_loop);
         task.cancel();
@@ -69,7 +69,7 @@ fn a_request_that_is_taken_back_later_only_lowers_the_count() {
 
 #[test]
 fn the_count_has_the_requests_of_scopes_around_the_caller_while_they_last() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let task = current_task().unwrap();
             let inside = async {
@@ -100,7 +100,7 @@ fn the_count_has_the_requests_of_scopes_around_the_caller_while_they_last() {
 
 #[test]
 fn a_cancellation_tells_why_by_whom_and_where() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async {
             let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
             let location = cancelled.location().unwrap();
@@ -121,7 +121,7 @@ fn a_cancellation_tells_why_by_whom_and_where() {
         assert_eq!(cancellation.origin(), CancelOrigin::Task);
         said([&format!("0 cancelled: enough Task {}", file!())]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let caught = task_group(async |group| {
                 group.create_task(async { Err::<(), _>("broken") });
@@ -138,7 +138,7 @@ fn a_cancellation_tells_why_by_whom_and_where() {
 
 #[test]
 fn the_request_that_follows_awaits_is_the_same_all_the_way_down() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
             say(format!("{cancelled} {:?}", cancelled.origin()));
@@ -156,7 +156,7 @@ fn the_request_that_follows_awaits_is_the_same_all_the_way_down() {
 
 #[test]
 fn a_token_that_is_resumed_in_another_task_cancels_both() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let slot = Rc::new(RefCell::new(None));
         let taken = Rc::clone(&slot);
         let mut other = event_loop.create_task(async move {
@@ -176,7 +176,7 @@ fn a_token_that_is_resumed_in_another_task_cancels_both() {
 
 #[test]
 fn a_token_that_is_resumed_under_another_scope_of_its_task_passes_where_it_was_caught() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
             let second = catch_cancelled(cancelled.resume()).await;
@@ -192,7 +192,7 @@ fn a_token_that_is_resumed_under_another_scope_of_its_task_passes_where_it_was_c
 
 #[test]
 fn a_token_that_is_resumed_after_its_request_is_over_is_a_raise() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let kept = Rc::new(RefCell::new(None));
             let store = Rc::clone(&kept);
@@ -211,7 +211,7 @@ fn a_token_that_is_resumed_after_its_request_is_over_is_a_raise() {
 
 #[test]
 fn a_resume_climbs_out_of_all_catches_in_one_poll() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         async fn nest(depth: u32) {
             if depth == 0 {
                 return pending().await;
@@ -239,7 +239,7 @@ fn a_resume_climbs_out_of_all_catches_in_one_poll() {
 
 #[test]
 fn resume_that_is_dropped_before_its_first_poll_has_handled_the_request() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
             drop(cancelled.resume());
@@ -254,7 +254,7 @@ fn resume_that_is_dropped_before_its_first_poll_has_handled_the_request() {
 
 #[test]
 fn a_result_at_the_last_moment_is_given() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             timeout(SECOND, async {
                 sleep(SECOND).await;
@@ -273,7 +273,7 @@ fn the_earlier_deadline_goes_first_and_of_equal_ones_the_outermost() {
         (1.0, 2.0, "Err(TimedOut)"),
         (1.0, 1.0, "Err(TimedOut)"),
     ] {
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             let zero = event_loop.time();
             let when = move |seconds| zero + Duration::from_secs_f64(seconds);
             cancelled_at(event_loop, &[], async move {
@@ -282,7 +282,7 @@ fn the_earlier_deadline_goes_first_and_of_equal_ones_the_outermost() {
             said([&format!("1 ended: {result}")]);
         });
         // Both have been due for long when the task is polled.
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             let zero = event_loop.time();
             let when = move |seconds| zero + Duration::from_secs_f64(seconds);
             let gate = Rc::new(Cell::new(true));
@@ -304,7 +304,7 @@ fn the_earlier_deadline_goes_first_and_of_equal_ones_the_outermost() {
 
 #[test]
 fn a_deadline_that_was_kept_off_holds_up_none_inside_it() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(
             event_loop,
             &[],
@@ -319,7 +319,7 @@ fn a_deadline_that_was_kept_off_holds_up_none_inside_it() {
 
 #[test]
 fn a_region_whose_inside_has_passed_does_not_expire_by_itself() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let future = event_loop.create_future::<()>();
         let region = async {
             let result = timeout(SECOND, future).await;
@@ -336,7 +336,7 @@ fn a_region_whose_inside_has_passed_does_not_expire_by_itself() {
 
 #[test]
 fn of_equal_deadlines_the_outermost_alone_goes_through_a_catch_between() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let zero = event_loop.time();
         cancelled_at(event_loop, &[], async move {
             timeout_at(zero + SECOND, async move {
@@ -362,7 +362,7 @@ fn of_equal_deadlines_the_outermost_alone_goes_through_a_catch_between() {
 
 #[test]
 fn a_limit_that_is_moved_in_the_turn_in_which_it_is_due_holds_nobody_up() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let zero = event_loop.time();
         cancelled_at(event_loop, &[], async move {
             let outer = Timeout::at(Some(zero + SECOND));
@@ -384,7 +384,7 @@ fn a_limit_that_is_moved_in_the_turn_in_which_it_is_due_holds_nobody_up() {
 
 #[test]
 fn no_time_at_all_polls_once() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             assert_eq!(timeout(Duration::ZERO, async { 1 }).await, Ok(1));
             assert!(timeout(Duration::ZERO, yield_now()).await.is_err());
@@ -399,7 +399,7 @@ fn no_time_at_all_polls_once() {
 
 #[test]
 fn a_task_that_is_given_no_time_never_starts() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut task = create_task(async { say("started") });
             let result = wait_for(&mut task, Duration::ZERO).await;
@@ -411,7 +411,7 @@ fn a_task_that_is_given_no_time_never_starts() {
 
 #[test]
 fn a_limit_says_where_it_stands_and_is_not_moved_once_it_has_expired() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let limit = Timeout::after(SECOND);
             assert_eq!(limit.reschedule(None), Err(TimeoutState::Created));
@@ -440,7 +440,7 @@ fn a_limit_says_where_it_stands_and_is_not_moved_once_it_has_expired() {
 
 #[test]
 fn a_limit_around_a_task_cancels_it_and_one_around_a_shield_does_not() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async {
             until(3.0).await;
             "done"
@@ -461,7 +461,7 @@ fn a_limit_around_a_task_cancels_it_and_one_around_a_shield_does_not() {
 
 #[test]
 fn an_outer_deadline_interrupts_clean_up_and_is_the_outcome() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let inner = async {
                 let result = timeout(SECOND, tidy("a", 9)).await;
@@ -475,7 +475,7 @@ fn an_outer_deadline_interrupts_clean_up_and_is_the_outcome() {
 
 #[test]
 fn the_clean_up_of_a_group_s_children_outlasts_an_outer_deadline() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let inner = timeout(SECOND, async {
                 task_group(async |group| {
@@ -497,7 +497,7 @@ fn the_clean_up_of_a_group_s_children_outlasts_an_outer_deadline() {
 
 #[test]
 fn an_inner_that_never_stops_is_waited_for_until_a_second_request() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[100.0], async {
             timeout(SECOND, tidy("endless", 3000)).await
         });
@@ -507,7 +507,7 @@ fn an_inner_that_never_stops_is_waited_for_until_a_second_request() {
 
 #[test]
 fn a_branch_that_takes_up_new_waits_for_ever_does_not_spin() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let endless = async {
             loop {
                 drop(catch_cancelled(pending::<()>()).await);

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use callsoon::{Timeout, catch_cancelled, move_on_after, sleep, task_group, timeout};
 use futures_lite::future::zip;
 
-use crate::support::lab::{
-    Farewell, SECOND, at, cancelled_at, gated, lab, said, say, stubborn, tidy, unmoved, until,
+use crate::support::scenario::{
+    Farewell, SECOND, at, cancelled_at, gated, in_scenario, said, say, stubborn, tidy, unmoved,
+    until,
 };
 
 /// A gate that is open, and shut and opened in turn at these times.
@@ -27,7 +28,7 @@ pub(crate) fn changing<const N: usize>(times: [f64; N]) -> Rc<Cell<bool>> {
 
 #[test]
 fn a_task_ends_cancelled_when_somebody_passed() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], tidy("a", 2));
         said([
             "1 a cleans up",
@@ -39,7 +40,7 @@ fn a_task_ends_cancelled_when_somebody_passed() {
 
 #[test]
 fn a_task_goes_on_when_nobody_passed_and_its_count_stays() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             stubborn("a", 2).await;
             sleep(SECOND).await;
@@ -51,7 +52,7 @@ fn a_task_goes_on_when_nobody_passed_and_its_count_stays() {
 
 #[test]
 fn a_task_whose_scopes_all_abstain_ends_cancelled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5]);
         cancelled_at(event_loop, &[1.0], gated(gate, tidy("a", 2)));
         said([r#"1 cancelled by Task "1""#]);
@@ -60,11 +61,11 @@ fn a_task_whose_scopes_all_abstain_ends_cancelled() {
 
 #[test]
 fn a_deadline_makes_an_error_or_nothing_of_it_when_somebody_passed() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], timeout(SECOND, tidy("a", 1)));
         said(["1 a cleans up", "2 a is clean", "2 ended: Err(TimedOut)"]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], move_on_after(SECOND, tidy("a", 1)));
         said(["1 a cleans up", "2 a is clean", "2 ended: None"]);
     });
@@ -72,7 +73,7 @@ fn a_deadline_makes_an_error_or_nothing_of_it_when_somebody_passed() {
 
 #[test]
 fn a_deadline_that_was_kept_off_lets_the_result_stand_and_stays_expired() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let limit = Timeout::after(SECOND);
             let result = limit
@@ -90,7 +91,7 @@ fn a_deadline_that_was_kept_off_lets_the_result_stand_and_stays_expired() {
 
 #[test]
 fn a_deadline_inside_a_request_drops_its_inside_and_passes() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inside = async {
             let _farewell = Farewell("the inside");
             tidy("a", 9).await;
@@ -109,7 +110,7 @@ fn a_deadline_inside_a_request_drops_its_inside_and_passes() {
 
 #[test]
 fn a_region_that_passed_stays_pending_while_its_sibling_cleans_up() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let region = async {
             let result = timeout(SECOND, tidy("a", 9)).await;
             say(format!("never said: {result:?}"));
@@ -126,7 +127,7 @@ fn a_region_that_passed_stays_pending_while_its_sibling_cleans_up() {
 
 #[test]
 fn a_deadline_inside_a_request_that_was_kept_off_says_keep() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[0.5], async {
             let result = timeout(SECOND, async {
                 let outer = catch_cancelled(pending::<()>()).await.unwrap_err();
@@ -149,7 +150,7 @@ fn a_deadline_inside_a_request_that_was_kept_off_says_keep() {
 #[test]
 fn a_region_hands_on_what_is_below_it_says() {
     // Pass.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], timeout(SECOND * 9, tidy("a", 1)));
         said([
             "1 a cleans up",
@@ -158,12 +159,12 @@ fn a_region_hands_on_what_is_below_it_says() {
         ]);
     });
     // Keep.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], timeout(SECOND * 9, stubborn("a", 1)));
         said(["1 a is asked", "2 a goes on", "2 ended: Ok(())"]);
     });
     // Abstain, which does not outweigh a Keep beside it.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5, 4.0]);
         let aside = gated(gate, timeout(SECOND * 9, catch_cancelled(until(6.0))));
         cancelled_at(
@@ -181,7 +182,7 @@ fn a_region_hands_on_what_is_below_it_says() {
 #[test]
 fn what_a_region_hands_on_counts_beside_others() {
     // Its Pass outweighs a Keep.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let region = timeout(SECOND * 9, tidy("a", 1));
         cancelled_at(event_loop, &[1.0], zip(region, unmoved("b")));
         said([
@@ -192,7 +193,7 @@ fn what_a_region_hands_on_counts_beside_others() {
         ]);
     });
     // Also that which it had from the request before.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let region = timeout(SECOND * 9, event_loop.create_future::<()>());
         let sibling = async {
             let first = catch_cancelled(pending::<()>()).await;
@@ -203,7 +204,7 @@ fn what_a_region_hands_on_counts_beside_others() {
         said(["2 b goes on", r#"2 cancelled by Task "2""#]);
     });
     // Nothing, where what is inside abstains.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5]);
         let region = timeout(SECOND * 9, gated(gate, tidy("aside", 1)));
         cancelled_at(event_loop, &[1.0], region);
@@ -213,7 +214,7 @@ fn what_a_region_hands_on_counts_beside_others() {
 
 #[test]
 fn a_catch_is_asked_once_what_is_below_it_has_passed() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let cancelled = catch_cancelled(tidy("inner", 1)).await.unwrap_err();
             say("the outer one cleans up");
@@ -231,7 +232,7 @@ fn a_catch_is_asked_once_what_is_below_it_has_passed() {
 
 #[test]
 fn a_catch_is_not_asked_where_what_is_below_it_goes_on() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             catch_cancelled(stubborn("inner", 1)).await.is_ok()
         });
@@ -241,7 +242,7 @@ fn a_catch_is_not_asked_where_what_is_below_it_goes_on() {
 
 #[test]
 fn a_group_is_asked_once_its_body_has_passed() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             task_group(async |group| {
                 group.create_task(tidy("child", 1));
@@ -262,7 +263,7 @@ fn a_group_is_asked_once_its_body_has_passed() {
 
 #[test]
 fn a_group_whose_body_goes_on_keeps_its_children() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             task_group(async |group| {
                 group.create_task(async {
@@ -286,7 +287,7 @@ fn a_group_whose_body_goes_on_keeps_its_children() {
 
 #[test]
 fn one_pass_outweighs_any_keep_and_both_are_waited_for() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], zip(tidy("a", 1), stubborn("b", 3)));
         said([
             "1 a cleans up",
@@ -300,7 +301,7 @@ fn one_pass_outweighs_any_keep_and_both_are_waited_for() {
 
 #[test]
 fn a_scope_that_has_opened_since_the_asking_is_asked_before_the_fall() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let second = async {
             stubborn("b", 0).await;
             tidy("b's second", 2).await;

@@ -12,44 +12,44 @@ use std::thread;
 use callsoon::{catch_cancelled, gather, shield, sleep, task_group, timeout};
 use futures_lite::future::zip;
 
-use crate::support::lab::{SECOND, cancelled_at, lab, said, say};
-use crate::support::{Together, Trace, audited, one_turn, virtual_loop, watched};
+use crate::support::scenario::{SECOND, cancelled_at, in_scenario, said, say};
+use crate::support::{JoinAll, Trace, audited, one_turn, virtual_loop, watched};
 
 // Many at once.
 
 #[test]
 fn a_hundred_thousand_siblings_are_asked_at_once() {
-    lab(|event_loop| {
-        let mut together = Together::new();
+    in_scenario(|event_loop| {
+        let mut join_all = JoinAll::new();
         let cleaned = Rc::new(Cell::new(0));
         for _ in 0..100_000 {
             let cleaned = Rc::clone(&cleaned);
-            together.add(async move {
+            join_all.add(async move {
                 let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
                 sleep(SECOND).await;
                 cleaned.set(cleaned.get() + 1);
                 cancelled.resume().await;
             });
         }
-        cancelled_at(event_loop, &[1.0], async { together.await.len() });
+        cancelled_at(event_loop, &[1.0], async { join_all.await.len() });
         assert_eq!(cleaned.get(), 100_000);
         said([r#"2 cancelled by Task "1""#]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             gather((0..100_000).map(|_| pending::<()>())).await.is_ok()
         });
         said([r#"1 cancelled by Task "1""#]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let tasks: Vec<_> = (0..100_000)
             .map(|_| event_loop.create_task(pending::<()>()))
             .collect();
-        let mut together = Together::new();
+        let mut join_all = JoinAll::new();
         for task in tasks {
-            together.add(async { task.await.is_ok() });
+            join_all.add(async { task.await.is_ok() });
         }
-        cancelled_at(event_loop, &[1.0], async { together.await.len() });
+        cancelled_at(event_loop, &[1.0], async { join_all.await.len() });
         said([r#"1 cancelled by Task "1""#]);
     });
 }
@@ -182,7 +182,7 @@ fn a_million_futures_of_one_task_are_cancelled_at_once() {
 
 #[test]
 fn a_request_that_comes_before_a_limit_has_its_node_is_answered_through_it() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let ended = event_loop.run_until_complete(task_group(async |group| {
             let work = timeout(SECOND * 9, async {
                 // The request is under way before the first poll of the limit is over.

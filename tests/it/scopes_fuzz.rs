@@ -21,7 +21,7 @@ use futures_lite::future::{or, zip};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::support::{Together, Trace, audited, forget, virtual_loop, watched};
+use crate::support::{JoinAll, Trace, audited, forget, virtual_loop, watched};
 
 /// One await.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ enum Op {
     Gather(Vec<Op>),
     Join(Box<Op>, Box<Op>),
     Select(Box<Op>, Box<Op>),
-    Together(Vec<Op>),
+    JoinAll(Vec<Op>),
     /// Polled once, and put aside for as long as the other one takes; then awaited.
     Aside(Box<Op>, Box<Op>),
     /// Polled once, and handed to another task.
@@ -69,7 +69,7 @@ impl Op {
                 inside, clean_up, ..
             } => 1 + inside.swallows() + clean_up.swallows(),
             Self::Uncancel(_) => 1,
-            Self::Seq(all) | Self::Gather(all) | Self::Together(all) => {
+            Self::Seq(all) | Self::Gather(all) | Self::JoinAll(all) => {
                 all.iter().map(Self::swallows).sum()
             }
             Self::Group(all, body) | Self::Failing(all, body) => {
@@ -132,7 +132,7 @@ fn ops() -> impl Strategy<Value = Op> {
             2 => some.clone().prop_map(Op::Gather),
             3 => (one.clone(), one.clone()).prop_map(|(one, two)| Op::Join(one, two)),
             2 => (one.clone(), one.clone()).prop_map(|(one, two)| Op::Select(one, two)),
-            2 => some.prop_map(Op::Together),
+            2 => some.prop_map(Op::JoinAll),
             2 => (one.clone(), one.clone()).prop_map(|(one, two)| Op::Aside(one, two)),
             1 => one.clone().prop_map(Op::Moved),
             1 => one.clone().prop_map(Op::Dropped),
@@ -252,12 +252,12 @@ impl World {
             }
             Op::Join(one, two) => drop(zip(self.run(*one), self.run(*two)).await),
             Op::Select(one, two) => or(self.run(*one), self.run(*two)).await,
-            Op::Together(some) => {
-                let mut together = Together::new();
+            Op::JoinAll(some) => {
+                let mut join_all = JoinAll::new();
                 for op in some {
-                    together.add(self.run(op));
+                    join_all.add(self.run(op));
                 }
-                together.await;
+                join_all.await;
             }
             Op::Aside(one, two) => {
                 let mut one = self.run(*one);

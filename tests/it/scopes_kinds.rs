@@ -10,16 +10,16 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::support::lab::{
-    Farewell, SECOND, at, cancelled_at, ending, finish, lab, said, say, stubborn, tidy, unmoved,
-    until,
+use crate::support::scenario::{
+    Farewell, SECOND, at, cancelled_at, ending, finish, in_scenario, said, say, stubborn, tidy,
+    unmoved, until,
 };
 
 // What each kind does when it is asked.
 
 #[test]
 fn a_cancelled_awaiter_leaves_the_result_that_came_in_the_same_turn() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = Rc::new(std::cell::RefCell::new(event_loop.create_task(until(1.0))));
         let shared = Rc::clone(&inner);
         let outer = event_loop.create_task(poll_fn(move |context| {
@@ -35,7 +35,7 @@ fn a_cancelled_awaiter_leaves_the_result_that_came_in_the_same_turn() {
         said(["1 ended: Ok(())"]);
         drop(inner);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = Rc::new(std::cell::RefCell::new(event_loop.create_task(until(1.0))));
         let shared = Rc::clone(&inner);
         let outer = event_loop.create_task(async move {
@@ -65,7 +65,7 @@ fn timeout_once(
 
 #[test]
 fn an_await_asks_its_task_once_and_waits_until_it_has_ended() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             tidy("inner", 2).await;
         });
@@ -86,7 +86,7 @@ fn an_await_asks_its_task_once_and_waits_until_it_has_ended() {
 #[test]
 fn an_await_whose_task_is_being_cancelled_already_does_not_ask_again() {
     for first in [true, false] {
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             let inner = event_loop.create_task(tidy("inner", 2));
             let (task, counted) = (inner.as_ref(), inner.as_ref());
             let outer = event_loop.create_task(async { inner.await.is_ok() });
@@ -115,7 +115,7 @@ fn an_await_whose_task_is_being_cancelled_already_does_not_ask_again() {
 
 #[test]
 fn an_await_whose_task_ends_with_a_value_or_a_panic_keeps() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             stubborn("inner", 1).await;
             5
@@ -127,7 +127,7 @@ fn an_await_whose_task_ends_with_a_value_or_a_panic_keeps() {
         });
         said(["1 inner is asked", "2 inner goes on", "3 ended: 5"]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             stubborn("inner", 1).await;
             panic!("on purpose");
@@ -147,7 +147,7 @@ fn an_await_whose_task_ends_with_a_value_or_a_panic_keeps() {
 
 #[test]
 fn an_await_of_a_future_cancels_it() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let future = event_loop.create_future::<()>();
         let seen = future.clone();
         cancelled_at(event_loop, &[1.0], async { future.await.is_ok() });
@@ -166,7 +166,7 @@ fn an_await_of_a_future_cancels_it() {
 
 #[test]
 fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(pending::<()>());
         let victim = inner.as_ref();
         at(1.0, move || {
@@ -179,7 +179,7 @@ fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
 
 #[test]
 fn a_shielded_task_goes_on_and_is_nobodys_business() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             until(3.0).await;
             say("the shielded one is done");
@@ -192,7 +192,7 @@ fn a_shielded_task_goes_on_and_is_nobodys_business() {
 
 #[test]
 fn a_group_that_is_asked_drops_its_body_and_cancels_its_children_once() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0, 2.0], async {
             let result = task_group(async |group| {
                 let _farewell = Farewell("the body");
@@ -212,7 +212,7 @@ fn a_group_that_is_asked_drops_its_body_and_cancels_its_children_once() {
 
 #[test]
 fn a_stopped_group_takes_no_children() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let result = task_group(async |group| {
                 let handle = group.clone();
@@ -231,7 +231,7 @@ fn a_stopped_group_takes_no_children() {
 
 #[test]
 fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let result = task_group(async |group| {
                 group.create_task(async {
@@ -244,7 +244,7 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
             say(result.await.unwrap_err());
             pending::<()>().await;
         });
-        let lines = crate::support::lab::heard();
+        let lines = crate::support::scenario::heard();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
             lines[0].starts_with("2 ") && lines[0].contains("no clean end"),
@@ -256,7 +256,7 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
 
 #[test]
 fn a_group_that_gives_errors_to_a_request_has_passed_all_the_same() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let group = async {
             let result = task_group(async |group| {
                 group.create_task(async {
@@ -278,7 +278,7 @@ fn a_group_that_gives_errors_to_a_request_has_passed_all_the_same() {
 
 #[test]
 fn gather_cancels_all_and_again_when_it_is_asked_again() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             gather([tidy("a", 1), tidy("b", 2)]).await.is_ok()
         });
@@ -290,7 +290,7 @@ fn gather_cancels_all_and_again_when_it_is_asked_again() {
             r#"3 cancelled by Task "1""#,
         ]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0, 2.0], async {
             gather([tidy("a", 9), tidy("b", 9)]).await.is_ok()
         });
@@ -305,14 +305,14 @@ fn gather_cancels_all_and_again_when_it_is_asked_again() {
 #[test]
 fn resume_without_a_token_is_a_raise_to_the_nearest_scope() {
     // The task.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             Cancellation::default().resume().await
         });
         said(["0 cancelled by Raised"]);
     });
     // A catch.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let caught = catch_cancelled(async { Cancellation::default().resume().await }).await;
             match caught {
@@ -323,7 +323,7 @@ fn resume_without_a_token_is_a_raise_to_the_nearest_scope() {
         said(["0 ended: Raised"]);
     });
     // A group.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let result = task_group(async |group| {
                 group.create_task(tidy("child", 1));
@@ -342,7 +342,7 @@ fn resume_without_a_token_is_a_raise_to_the_nearest_scope() {
 
 #[test]
 fn siblings_of_a_raise_clean_up_first() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let raise = async {
             until(1.0).await;
             Cancellation::default().resume().await;
@@ -354,7 +354,7 @@ fn siblings_of_a_raise_clean_up_first() {
 
 #[test]
 fn a_region_does_not_take_a_raise() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             timeout(SECOND, async { Cancellation::default().resume().await })
                 .await
@@ -366,7 +366,7 @@ fn a_region_does_not_take_a_raise() {
 
 #[test]
 fn a_catch_whose_inside_ends_before_it_acted_gives_the_value() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         // Asked through a branch that passes, while the other branch has not answered: the inside then ends by itself.
         let inside = async {
             let mut slow = pin!(stubborn("slow", 1));
@@ -379,7 +379,7 @@ fn a_catch_whose_inside_ends_before_it_acted_gives_the_value() {
             say(value);
             pending::<()>().await;
         });
-        let lines = crate::support::lab::heard();
+        let lines = crate::support::scenario::heard();
         assert_eq!(
             lines.last().unwrap().split(' ').next(),
             Some("2"),

@@ -14,14 +14,16 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::support::lab::{SECOND, at, cancelled_at, finish, lab, said, say, tidy, unmoved, until};
+use crate::support::scenario::{
+    SECOND, at, cancelled_at, finish, in_scenario, said, say, tidy, unmoved, until,
+};
 use crate::support::{forget, one_turn, poll_once};
 
 // Chains.
 
 #[test]
 fn a_chain_of_tasks_takes_as_many_turns_down_as_up() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let marks = Rc::new(Cell::new((0, 0)));
         let bottom = Rc::clone(&marks);
         let mut task = event_loop.create_task(async move {
@@ -55,7 +57,7 @@ fn a_chain_of_tasks_takes_as_many_turns_down_as_up() {
 
 #[test]
 fn wait_and_as_completed_leave_their_tasks_alone() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let job = |event_loop: &EventLoop, name: &'static str| {
             event_loop.create_task(async move {
                 until(3.0).await;
@@ -87,7 +89,7 @@ fn wait_and_as_completed_leave_their_tasks_alone() {
 
 #[test]
 fn what_select_drops_cancels_no_task_and_no_future() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut task = event_loop.create_task(until(3.0));
         let future = event_loop.create_future::<()>();
         cancelled_at(event_loop, &[], async move {
@@ -103,7 +105,7 @@ fn what_select_drops_cancels_no_task_and_no_future() {
 
 #[test]
 fn a_group_that_is_dropped_asks_its_children_and_waits_for_nobody() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let group = task_group(async |group| {
                 group.create_task(tidy("child", 1));
@@ -147,7 +149,7 @@ fn what_is_forgotten_holds_nobody_up() {
         || Box::pin(async { drop(get_running_loop().create_future::<()>().await) }),
     ];
     for lost in all {
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             cancelled_at(event_loop, &[2.0, 4.0], async move {
                 let mut lost = lost();
                 assert!(poll_once(&mut lost).await.is_none());
@@ -167,7 +169,7 @@ fn what_is_forgotten_holds_nobody_up() {
 
 #[test]
 fn a_forgotten_token_makes_its_region_wait_for_the_next_request() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[5.0], async {
             timeout(SECOND, async {
                 forget(catch_cancelled(pending::<()>()).await);
@@ -218,7 +220,7 @@ fn moved_at_two<T: std::fmt::Debug + 'static>(
 
 #[test]
 fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         moved_at_two(event_loop, true, tidy("a", 2));
         said([
             "1 a cleans up",
@@ -228,7 +230,7 @@ fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
         ]);
     });
     // The same inside a region that moves with it.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         moved_at_two(event_loop, true, timeout(SECOND * 99, tidy("a", 2)));
         said([
             "1 a cleans up",
@@ -241,7 +243,7 @@ fn a_clean_up_that_moves_to_another_task_resumes_there_as_a_raise() {
 
 #[test]
 fn clean_up_that_moves_away_has_nothing_to_say_where_it_was() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let moved = Box::pin(timeout(SECOND * 99, tidy("moved", 4)));
         let slot = Rc::new(RefCell::new(Some(moved)));
         let shared = Rc::clone(&slot);
@@ -293,7 +295,7 @@ fn moves_at_three<F: Future>(
 
 #[test]
 fn a_pending_resume_that_moves_to_another_task_cancels_that_one_too() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let (moved_away, taken) = moves_at_three(tidy("moved", 0));
         let mut second = event_loop.create_task(taken);
         cancelled_at(event_loop, &[1.0], zip(moved_away, tidy("slow", 4)));
@@ -328,7 +330,7 @@ fn awaits_and_scopes_that_move_are_cancelled_where_they_are() {
         || Box::pin(async { drop(create_task(tidy("inside", 1)).await) }),
     ];
     for moved in all {
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             moved_at_two(event_loop, false, async move { moved().await });
             said([
                 "4 inside cleans up",
@@ -343,7 +345,7 @@ fn awaits_and_scopes_that_move_are_cancelled_where_they_are() {
 #[test]
 fn a_deadline_that_is_at_work_moves_with_its_region() {
     // The clean-up counts in the old place only; the region asks again in the new one.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         moved_at_two(
             event_loop,
             false,
@@ -364,7 +366,7 @@ fn a_deadline_that_is_at_work_moves_with_its_region() {
 
 #[test]
 fn a_region_that_passed_says_late_when_it_moves_to_where_nobody_asked() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let (moved_away, taken) = moves_at_three(timeout(SECOND, tidy("inside", 9)));
         let mut second = event_loop.create_task(taken);
         cancelled_at(event_loop, &[0.5], zip(moved_away, tidy("slow", 4)));
@@ -381,7 +383,7 @@ fn a_region_that_passed_says_late_when_it_moves_to_where_nobody_asked() {
 
 #[test]
 fn a_handle_that_is_awaited_by_turns_is_cancelled_by_its_newest_awaiter() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(tidy("inner", 1));
         moved_at_two(event_loop, false, async { inner.await.is_ok() });
         said([

@@ -11,17 +11,17 @@ use callsoon::{
 use futures_lite::future::{or, zip};
 
 use crate::scopes_cells::changing;
-use crate::support::lab::{
-    Farewell, SECOND, at, cancelled_at, ending, finish, gated, lab, said, say, stubborn, tidy,
-    unmoved, until,
+use crate::support::scenario::{
+    Farewell, SECOND, at, cancelled_at, ending, finish, gated, in_scenario, said, say, stubborn,
+    tidy, unmoved, until,
 };
-use crate::support::{Together, poll_once};
+use crate::support::{JoinAll, poll_once};
 
 // States and events.
 
 #[test]
 fn who_is_asked_acts_before_its_inside_is_polled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inside = poll_fn(|_| {
             say("polled");
             Poll::<()>::Pending
@@ -35,7 +35,7 @@ fn who_is_asked_acts_before_its_inside_is_polled() {
 
 #[test]
 fn who_is_asked_and_not_polled_is_passed_by() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5]);
         let aside = gated(gate, tidy("a", 9));
         cancelled_at(event_loop, &[1.0], zip(aside, tidy("b", 1)));
@@ -49,7 +49,7 @@ fn who_is_asked_and_not_polled_is_passed_by() {
 
 #[test]
 fn who_is_passed_by_is_so_at_the_end_of_the_poll_however_busy_the_task_is() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = Rc::new(Cell::new(true));
         let shut = Rc::clone(&gate);
         let busy = async move {
@@ -67,7 +67,7 @@ fn who_is_passed_by_is_so_at_the_end_of_the_poll_however_busy_the_task_is() {
 
 #[test]
 fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5]);
         let sibling = async {
             unmoved("b").await;
@@ -88,7 +88,7 @@ fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
 
 #[test]
 fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5, 3.0]);
         let aside = gated(gate, tidy("a", 1));
         cancelled_at(
@@ -111,7 +111,7 @@ fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request(
 
 #[test]
 fn a_catch_that_was_passed_by_after_its_inside_was_cancelled_acts_when_it_is_polled_again() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = Rc::new(Cell::new(true));
         let (shut, reopened) = (Rc::clone(&gate), Rc::clone(&gate));
         let inner_gate = Rc::new(Cell::new(true));
@@ -142,7 +142,7 @@ fn a_catch_that_was_passed_by_after_its_inside_was_cancelled_acts_when_it_is_pol
 
 #[test]
 fn a_catch_that_was_asked_waits_for_what_opens_before_it_acts() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([0.5]);
         let future = event_loop.create_future::<()>();
         // One passes, one is passed by, and one has opened anew when the catch is asked.
@@ -183,13 +183,13 @@ fn lazy(few: u32) -> impl Future<Output = ()> + Unpin {
 #[test]
 fn sub_wakers_are_woken_and_have_time_while_the_task_is_queued_again() {
     for begins_with_the_task_s in [false, true] {
-        lab(move |event_loop| {
+        in_scenario(move |event_loop| {
             cancelled_at(event_loop, &[1.0], async move {
                 let mut lazy = lazy(1 + u32::from(begins_with_the_task_s));
                 if begins_with_the_task_s {
                     assert!(poll_once(&mut lazy).await.is_none());
                 }
-                Together::new().with(lazy).with(tidy("b", 0)).await
+                JoinAll::new().with(lazy).with(tidy("b", 0)).await
             });
             said([
                 "1 b cleans up",
@@ -204,7 +204,7 @@ fn sub_wakers_are_woken_and_have_time_while_the_task_is_queued_again() {
 
 #[test]
 fn who_was_polled_with_the_task_s_waker_last_has_no_time_however_busy_the_task_is() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut aside = Box::pin(tidy("aside", 1));
             let deaf = std::task::Waker::noop();
@@ -224,7 +224,7 @@ fn who_was_polled_with_the_task_s_waker_last_has_no_time_however_busy_the_task_i
 
 #[test]
 fn a_sub_waker_that_leads_nowhere_is_passed_by() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut inside = Box::pin(tidy("a", 9));
         let mut begun = false;
         let deaf = poll_fn(move |_| {
@@ -247,7 +247,7 @@ fn a_sub_waker_that_leads_nowhere_is_passed_by() {
 
 #[test]
 fn an_await_whose_task_has_ended_and_that_is_not_polled_is_passed_by() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([1.5, 4.0]);
         let mut inner = event_loop.create_task(tidy("inner", 1));
         let aside = gated(gate, async move { ending(&(&mut inner).await) });
@@ -272,7 +272,7 @@ fn an_await_whose_task_has_ended_and_that_is_not_polled_is_passed_by() {
 
 #[test]
 fn a_group_whose_children_have_ended_and_that_is_not_polled_is_passed_by() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let gate = changing([1.5, 4.0]);
         let aside = gated(gate, async {
             let result = task_group(async |group| {
@@ -302,7 +302,7 @@ fn a_group_whose_children_have_ended_and_that_is_not_polled_is_passed_by() {
 #[test]
 fn who_is_dropped_while_it_owes_an_answer_passes() {
     // An await whose task is cleaning up.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(tidy("inner", 2));
         cancelled_at(event_loop, &[1.0], async {
             or(async { drop(inner.await) }, stubborn("b", 1)).await;
@@ -320,7 +320,7 @@ fn who_is_dropped_while_it_owes_an_answer_passes() {
         ]);
     });
     // A catch that has not acted yet.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             or(unmoved("b"), tidy("a", 1)).await;
             pending::<()>().await;
@@ -331,7 +331,7 @@ fn who_is_dropped_while_it_owes_an_answer_passes() {
 
 #[test]
 fn clean_up_that_is_dropped_from_outside_has_decided_as_its_token_does() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             or(tidy("a", 9), stubborn("b", 1)).await;
             sleep(SECOND).await;
@@ -347,7 +347,7 @@ fn clean_up_that_is_dropped_from_outside_has_decided_as_its_token_does() {
 
 #[test]
 fn a_second_request_interrupts_clean_up_and_makes_its_token_stale() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0, 2.0], async {
             let _farewell = Farewell("the task");
             tidy("a", 9).await;
@@ -359,7 +359,7 @@ fn a_second_request_interrupts_clean_up_and_makes_its_token_stale() {
         ]);
     });
     // The token that has gone stale is dropped: that says nothing to the second request.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0, 2.0], async {
             let first = catch_cancelled(pending::<()>()).await.unwrap_err();
             let second = catch_cancelled(pending::<()>()).await.unwrap_err();
@@ -374,7 +374,7 @@ fn a_second_request_interrupts_clean_up_and_makes_its_token_stale() {
 
 #[test]
 fn clean_up_that_a_second_request_interrupts_is_not_polled_again() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0, 2.0], async {
             let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
             poll_fn(|_| {
@@ -390,7 +390,7 @@ fn clean_up_that_a_second_request_interrupts_is_not_polled_again() {
 
 #[test]
 fn what_was_owed_to_the_first_request_is_not_paid_to_the_second() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let region = timeout(SECOND * 9, stubborn("a", 2));
         let sibling = async {
             let first = catch_cancelled(pending::<()>()).await;
@@ -410,7 +410,7 @@ fn what_was_owed_to_the_first_request_is_not_paid_to_the_second() {
 
 #[test]
 fn a_request_from_above_ends_that_of_a_deadline() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(
             event_loop,
             &[2.0],
@@ -430,7 +430,7 @@ fn a_request_from_above_ends_that_of_a_deadline() {
 
 #[test]
 fn an_await_that_has_acted_acts_again_at_a_second_request() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = event_loop.create_task(tidy("inner", 9));
         cancelled_at(event_loop, &[1.0, 2.0], async { inner.await.is_ok() });
         said(["1 inner cleans up", r#"2 cancelled by Task "2""#]);
@@ -439,7 +439,7 @@ fn an_await_that_has_acted_acts_again_at_a_second_request() {
 
 #[test]
 fn who_has_passed_stays_pending_until_it_is_dropped() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let future = event_loop.create_future::<u8>();
         let awaits = async {
             let result = future.await;
@@ -462,7 +462,7 @@ fn who_has_passed_stays_pending_until_it_is_dropped() {
 
 #[test]
 fn a_deadline_in_the_turn_of_a_request_is_a_second_request_to_what_is_inside() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let late = async { timeout(SECOND, stubborn("late", 1)).await.is_ok() };
         cancelled_at(event_loop, &[1.0], zip(late, stubborn("b", 2)));
         said([
@@ -476,7 +476,7 @@ fn a_deadline_in_the_turn_of_a_request_is_a_second_request_to_what_is_inside() {
 
 #[test]
 fn a_region_that_completes_with_a_token_leaves_the_decision_to_its_holder() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let caught = timeout(SECOND * 9, catch_cancelled(pending::<()>())).await;
             let cancelled = caught.unwrap().unwrap_err();
@@ -489,7 +489,7 @@ fn a_region_that_completes_with_a_token_leaves_the_decision_to_its_holder() {
             r#"2 cancelled by Task "1""#,
         ]);
     });
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let caught = timeout(SECOND * 9, catch_cancelled(pending::<()>())).await;
             drop(caught);
@@ -502,7 +502,7 @@ fn a_region_that_completes_with_a_token_leaves_the_decision_to_its_holder() {
 
 #[test]
 fn a_region_that_completes_with_the_token_of_its_own_request_is_over_with_it() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let caught = timeout(SECOND, catch_cancelled(pending::<()>())).await;
             let cancelled = caught.unwrap().unwrap_err();
@@ -515,7 +515,7 @@ fn a_region_that_completes_with_the_token_of_its_own_request_is_over_with_it() {
 
 #[test]
 fn who_owes_nothing_completes_and_is_dropped_in_silence() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut aside = Box::pin(catch_cancelled(timeout(SECOND, pending::<()>())));
             or(async { drop((&mut aside).await) }, yield_now()).await;
@@ -531,7 +531,7 @@ fn who_owes_nothing_completes_and_is_dropped_in_silence() {
 
 #[test]
 fn a_future_that_moves_to_another_task_abstains_here_and_is_idle_there() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut moved = Box::pin(async {
             tidy("moved", 1).await;
         });

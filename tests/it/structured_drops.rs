@@ -14,7 +14,7 @@ use callsoon::{
     get_running_loop, move_on_after, sleep, task_group, timeout, try_gather, wait_for, yield_now,
 };
 
-use crate::support::{CountingWaker, EvilWaker, Touch, Trace, audited, virtual_loop, watched};
+use crate::support::{CountingWaker, HostileWaker, Touch, Trace, audited, virtual_loop, watched};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -188,7 +188,7 @@ async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
     let mut left = polls;
     let (_counter, counting) = CountingWaker::new();
     // Not when woken by reference, as `yield_now` does within the poll: that panic is the victim's own.
-    let evil = EvilWaker::new(|touch| assert!(touch != Touch::Wake, "on purpose"));
+    let hostile = HostileWaker::new(|touch| assert!(touch != Touch::Wake, "on purpose"));
     poll_fn(move |context| {
         if left == 0 {
             return Poll::Ready(false);
@@ -199,7 +199,7 @@ async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
             By::Task => task.clone(),
             By::Wrapper => Waker::from(std::sync::Arc::new(Passing(task.clone()))),
             By::Foreign => counting.clone(),
-            By::Panicking => evil.waker(),
+            By::Panicking => hostile.waker(),
         };
         let polled = victim.as_mut().poll(&mut Context::from_waker(&waker));
         if matches!(by, By::Foreign | By::Panicking) && polled.is_pending() {

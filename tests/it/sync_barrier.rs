@@ -6,7 +6,9 @@ use std::rc::Rc;
 use callsoon::sync::{Barrier, BrokenBarrier};
 use callsoon::{EventLoop, create_task, yield_now};
 
-use crate::support::{EvilWaker, Touch, Waiting, audited, complete, on_virtual_time, panic_text};
+use crate::support::{
+    HostileWaker, Touch, Waiting, audited, complete, on_virtual_time, panic_text,
+};
 
 /// Runs `n` tasks to their end.
 fn in_tasks(event_loop: &EventLoop, n: usize, task: impl AsyncFn(usize) + Clone + 'static) {
@@ -298,7 +300,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
         let barrier = Rc::new(Barrier::new(2));
         let results = Rc::new(RefCell::new(Vec::new()));
         let (b, r) = (Rc::clone(&barrier), Rc::clone(&results));
-        let evil = EvilWaker::new(move |touch| {
+        let hostile = HostileWaker::new(move |touch| {
             if matches!(touch, Touch::Clone | Touch::Wake) {
                 let polled = Waiting::new(b.wait()).poll();
                 r.borrow_mut().push(polled);
@@ -306,7 +308,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
         });
         let mut first = Waiting::new(barrier.wait());
         // Its clone comes and goes, then it stands inside.
-        assert!(first.poll_with(&evil.waker()).is_none());
+        assert!(first.poll_with(&hostile.waker()).is_none());
         assert_eq!(results.take(), [None]);
         // Waking it, while the barrier drains, another one comes and goes.
         assert_eq!(Waiting::new(barrier.wait()).poll(), Some(Ok(1)));
@@ -316,7 +318,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
         let mut first = Waiting::begun(barrier.wait());
         // This one's clone is the last party: the barrier drains, and it stands at the entrance.
         let mut second = Waiting::new(barrier.wait());
-        assert!(second.poll_with(&evil.waker()).is_none());
+        assert!(second.poll_with(&hostile.waker()).is_none());
         assert_eq!(results.take(), [Some(Ok(1))]);
         assert_eq!(barrier.n_waiting(), 0);
         assert_eq!(first.poll(), Some(Ok(0)));

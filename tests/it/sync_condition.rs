@@ -8,7 +8,7 @@ use std::time::Duration;
 use callsoon::sync::{Condition, Lock, LockGuard};
 use callsoon::{create_task, sleep, yield_now};
 
-use crate::support::{EvilWaker, Waiting, audited, complete, on_virtual_time};
+use crate::support::{HostileWaker, Waiting, audited, complete, on_virtual_time};
 
 /// A waiter that has given its lock back and stands in the condition's line.
 fn begun<'a>(condition: &'a Condition, lock: &'a Lock<u32>) -> Waiting<'a, LockGuard<'a, u32>> {
@@ -231,7 +231,7 @@ fn a5_wakers_that_use_the_condition_themselves_lose_no_notification() {
     audited(|| {
         let shared = Rc::new((Lock::new(0), Condition::new()));
         let s = Rc::clone(&shared);
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             let (lock, condition) = &*s;
             if let Some(guard) = lock.try_acquire() {
                 drop(Waiting::new(condition.wait(guard)).poll());
@@ -239,8 +239,8 @@ fn a5_wakers_that_use_the_condition_themselves_lose_no_notification() {
         });
         let (lock, condition) = &*shared;
         let mut first = Waiting::new(condition.wait(lock.try_acquire().unwrap()));
-        assert!(first.poll_with(&evil.waker()).is_none());
-        assert!(first.poll_with(&evil.waker()).is_none());
+        assert!(first.poll_with(&hostile.waker()).is_none());
+        assert!(first.poll_with(&hostile.waker()).is_none());
         let mut second = begun(condition, lock);
         condition.notify(1);
         assert!(!second.is_woken());

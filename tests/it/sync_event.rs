@@ -7,7 +7,7 @@ use callsoon::sync::Event;
 use callsoon::{create_task, yield_now};
 
 use crate::support::{
-    CountingWaker, EvilWaker, Touch, Waiting, audited, complete, on_virtual_time,
+    CountingWaker, HostileWaker, Touch, Waiting, audited, complete, on_virtual_time,
 };
 
 #[test]
@@ -98,21 +98,21 @@ fn a5_a_waker_that_clears_sets_and_waits_again_ends() {
         let event = Rc::new(Event::new());
         let rounds = Rc::new(Cell::new(0));
         let (e, r) = (Rc::clone(&event), Rc::clone(&rounds));
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             r.set(r.get() + 1);
             e.clear();
             drop(Waiting::begun(e.wait()));
             e.set();
             e.clear();
         });
-        let mut evil_one = Waiting::new(event.wait());
+        let mut hostile_one = Waiting::new(event.wait());
         // Its clone sets the event and clears it, before it is in line: it has to wait.
-        assert!(evil_one.poll_with(&evil.waker()).is_none());
+        assert!(hostile_one.poll_with(&hostile.waker()).is_none());
         let mut other = Waiting::begun(event.wait());
         event.set();
         assert_eq!(rounds.get(), 2, "one clone, one wake");
         assert!(other.is_woken() && other.poll().is_some());
-        assert!(evil_one.poll().is_some());
+        assert!(hostile_one.poll().is_some());
     });
 }
 
@@ -122,7 +122,7 @@ fn a5_who_joins_while_a_set_wakes_is_not_meant_by_it() {
         let event = Rc::new(Event::new());
         let joined = Rc::new(Cell::new(None));
         let (e, j) = (Rc::clone(&event), Rc::clone(&joined));
-        let evil = EvilWaker::new(move |touch| {
+        let hostile = HostileWaker::new(move |touch| {
             if touch == Touch::Wake {
                 e.clear();
                 let e = Rc::clone(&e);
@@ -130,7 +130,7 @@ fn a5_who_joins_while_a_set_wakes_is_not_meant_by_it() {
             }
         });
         let mut waiter = Waiting::new(event.wait());
-        assert!(waiter.poll_with(&evil.waker()).is_none());
+        assert!(waiter.poll_with(&hostile.waker()).is_none());
         event.set();
         let mut late = joined.take().unwrap();
         assert!(!late.is_woken() && late.poll().is_none());

@@ -7,7 +7,7 @@ use callsoon::sync::{Lock, LockGuard, NotLocked};
 use callsoon::{create_task, yield_now};
 
 use crate::support::{
-    EvilWaker, Touch, Trace, Waiting, audited, complete, on_virtual_time, virtual_loop,
+    HostileWaker, Touch, Trace, Waiting, audited, complete, on_virtual_time, virtual_loop,
 };
 
 #[test]
@@ -231,11 +231,11 @@ fn a5_the_newest_waker_is_the_one_that_is_woken() {
         let lock = Lock::new(());
         let guard = lock.try_acquire().unwrap();
         let mut waiter = Waiting::begun(lock.acquire());
-        let evil = EvilWaker::new(|_| ());
-        assert!(waiter.poll_with(&evil.waker()).is_none());
+        let hostile = HostileWaker::new(|_| ());
+        assert!(waiter.poll_with(&hostile.waker()).is_none());
         drop(guard);
         assert!(!waiter.is_woken());
-        assert_eq!(evil.wakes(), 1);
+        assert_eq!(hostile.wakes(), 1);
         assert!(waiter.poll().is_some());
     });
 }
@@ -245,7 +245,7 @@ fn a5_wakers_that_use_the_lock_themselves_find_it_usable_and_lose_nothing() {
     audited(|| {
         let lock = Rc::new(Lock::new(0));
         let l = Rc::clone(&lock);
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             assert!(!format!("{l:?}").is_empty());
             let _ = l.release();
             if let Some(mut guard) = l.try_acquire() {
@@ -257,14 +257,14 @@ fn a5_wakers_that_use_the_lock_themselves_find_it_usable_and_lose_nothing() {
             let guard = lock.try_acquire().unwrap();
             let mut waiter = Waiting::new(lock.acquire());
             for _ in 0..polls {
-                assert!(waiter.poll_with(&evil.waker()).is_none());
+                assert!(waiter.poll_with(&hostile.waker()).is_none());
             }
             let mut second = Waiting::begun(lock.acquire());
             drop(guard);
             if polls % 2 == 0 {
                 drop(waiter);
             } else {
-                assert!(waiter.poll_with(&evil.waker()).is_some());
+                assert!(waiter.poll_with(&hostile.waker()).is_some());
                 drop(waiter);
             }
             assert!(second.is_woken() && second.poll().is_some());
@@ -279,11 +279,11 @@ fn a5_a_waker_whose_clone_releases_the_lock_finds_its_owner_holding_it() {
         let lock = Rc::new(Lock::new(()));
         LockGuard::leak(lock.try_acquire().unwrap());
         let l = Rc::clone(&lock);
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             let _ = l.release();
         });
         let mut waiter = Waiting::new(lock.acquire());
-        assert!(waiter.poll_with(&evil.waker()).is_some());
+        assert!(waiter.poll_with(&hostile.waker()).is_some());
     });
 }
 
@@ -291,12 +291,12 @@ fn a5_a_waker_whose_clone_releases_the_lock_finds_its_owner_holding_it() {
 fn a5_a_waker_that_panics_goes_to_the_exception_handler_and_not_to_who_releases() {
     on_virtual_time(|trace, event_loop| {
         let lock = Rc::new(Lock::new(()));
-        let evil = EvilWaker::new(|touch| {
+        let hostile = HostileWaker::new(|touch| {
             assert!(touch != Touch::Wake, "on purpose");
         });
         let guard = lock.try_acquire().unwrap();
         let mut waiter = Waiting::new(lock.acquire());
-        assert!(waiter.poll_with(&evil.waker()).is_none());
+        assert!(waiter.poll_with(&hostile.waker()).is_none());
         complete(&event_loop, async { drop(guard) });
         trace.expect(["report: Exception in a waker (on purpose)"]);
         assert!(waiter.poll().is_some());

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use callsoon::sync::{BoundedSemaphore, Semaphore, SemaphoreGuard, TooManyPermits};
 use callsoon::{create_task, yield_now};
 
-use crate::support::{EvilWaker, Waiting, audited, complete, on_virtual_time, panic_text};
+use crate::support::{HostileWaker, Waiting, audited, complete, on_virtual_time, panic_text};
 
 #[test]
 fn permits_are_taken_without_suspending_while_there_are_any() {
@@ -224,7 +224,7 @@ fn a5_wakers_that_use_the_semaphore_themselves_lose_no_permit() {
         let semaphore = Rc::new(Semaphore::new(0));
         let total = Rc::new(Cell::new(0));
         let (s, t) = (Rc::clone(&semaphore), Rc::clone(&total));
-        let evil = EvilWaker::new(move |_| {
+        let hostile = HostileWaker::new(move |_| {
             s.release().unwrap();
             t.set(t.get() + 1);
             drop(s.try_acquire());
@@ -234,7 +234,7 @@ fn a5_wakers_that_use_the_semaphore_themselves_lose_no_permit() {
         for polls in 1..6 {
             let mut first = Waiting::new(semaphore.acquire_many(40));
             for _ in 0..polls {
-                assert!(first.poll_with(&evil.waker()).is_none());
+                assert!(first.poll_with(&hostile.waker()).is_none());
             }
             let mut second = Waiting::begun(semaphore.acquire());
             semaphore.add_permits(40).unwrap();
@@ -242,7 +242,7 @@ fn a5_wakers_that_use_the_semaphore_themselves_lose_no_permit() {
             if polls % 2 == 0 {
                 drop(first);
             } else {
-                assert_eq!(first.poll_with(&evil.waker()).unwrap().permits(), 40);
+                assert_eq!(first.poll_with(&hostile.waker()).unwrap().permits(), 40);
             }
             assert!(second.is_woken() && second.poll().is_some());
             assert_eq!(semaphore.available_permits(), total.get());

@@ -8,36 +8,36 @@ use callsoon::{
     yield_now,
 };
 
-use crate::support::{outcome, told};
+use crate::support::{outcome, run_scenario};
 use crate::task_groups::{SECOND, bad, child, group_says, say};
 
 #[test]
 fn a_limit_lets_children_begin_first_come_first_served() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(2);
                 for (name, work) in [("a", 2.0), ("b", 1.0), ("c", 1.0), ("d", 1.0)] {
-                    group.create_task(child(story, name, work, 0.0));
+                    group.create_task(child(scenario, name, work, 0.0));
                 }
                 assert_eq!(group.len(), 4);
             })
             .await;
         },
         [
-            "1: b is done",
-            "2: a is done",
-            "2: c is done",
-            "3: d is done",
-            "3: group: ()",
+            "1 b is done",
+            "2 a is done",
+            "2 c is done",
+            "3 d is done",
+            "3 group: ()",
         ],
     );
 }
 
 #[test]
 fn m2_a_limit_of_zero_is_one_and_the_largest_is_none() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             for limit in [0, 1, usize::MAX] {
                 let ended = task_group(async |group| {
                     group.set_limit(limit);
@@ -47,32 +47,32 @@ fn m2_a_limit_of_zero_is_one_and_the_largest_is_none() {
                     }
                 });
                 ended.await.unwrap();
-                story.say(format!("{limit} by hand"));
+                scenario.say(format!("{limit} by hand"));
                 for_each_limit(0..3, limit, |_| sleep(SECOND))
                     .await
                     .unwrap();
-                story.say(limit);
+                scenario.say(limit);
             }
         },
         [
-            "3: 0 by hand",
-            "6: 0",
-            "9: 1 by hand",
-            "12: 1",
-            "13: 18446744073709551615 by hand",
-            "14: 18446744073709551615",
+            "3 0 by hand",
+            "6 0",
+            "9 1 by hand",
+            "12 1",
+            "13 18446744073709551615 by hand",
+            "14 18446744073709551615",
         ],
     );
 }
 
 #[test]
 fn a_limit_that_is_raised_lets_those_who_wait_begin() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(1);
                 for _ in 0..4 {
-                    group.create_task(child(story, "child", 1.0, 0.0));
+                    group.create_task(child(scenario, "child", 1.0, 0.0));
                 }
                 sleep(SECOND / 2).await;
                 group.set_limit(3);
@@ -83,43 +83,43 @@ fn a_limit_that_is_raised_lets_those_who_wait_begin() {
             .await;
         },
         [
-            "1: child is done",
-            "1.5: child is done",
-            "1.5: child is done",
-            "2.5: child is done",
-            "2.5: group: ()",
+            "1 child is done",
+            "1.5 child is done",
+            "1.5 child is done",
+            "2.5 child is done",
+            "2.5 group: ()",
         ],
     );
 }
 
 #[test]
 fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(1);
                 group.create_task(bad(1.0, "no"));
                 for _ in 0..3 {
-                    group.create_task(child(story, "never", 1.0, 0.0));
+                    group.create_task(child(scenario, "never", 1.0, 0.0));
                 }
                 group.wait_vacancy().await;
-                story.say("not reached: the body is cancelled");
+                scenario.say("not reached: the body is cancelled");
             })
             .await;
         },
-        ["1: group failed: no"],
+        ["1 group failed: no"],
     );
 }
 
 #[test]
 fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(1);
-                group.create_task(child(story, "a", 2.0, 0.0));
-                let b = group.create_task(child(story, "b", 1.0, 0.0));
-                group.create_task(child(story, "c", 1.0, 0.0));
+                group.create_task(child(scenario, "a", 2.0, 0.0));
+                let b = group.create_task(child(scenario, "b", 1.0, 0.0));
+                group.create_task(child(scenario, "c", 1.0, 0.0));
                 sleep(SECOND).await;
                 b.cancel();
                 yield_now().await;
@@ -127,22 +127,22 @@ fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
             })
             .await;
         },
-        ["2: a is done", "3: c is done", "3: group: ()"],
+        ["2 a is done", "3 c is done", "3 group: ()"],
     );
 }
 
 #[test]
 fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(1);
-                group.create_task(child(story, "a", 1.0, 0.0));
+                group.create_task(child(scenario, "a", 1.0, 0.0));
                 // One who gives up must not take the room with it.
                 assert!(timeout(SECOND / 2, group.wait_vacancy()).await.is_err());
                 group.wait_vacancy().await;
-                story.say("room");
-                let (g, s) = (group.clone(), story.clone());
+                scenario.say("room");
+                let (g, s) = (group.clone(), scenario.clone());
                 group.create_task(async move {
                     get_running_loop().call_later(SECOND, {
                         let g = g.clone();
@@ -159,24 +159,24 @@ fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
             .await;
         },
         [
-            "1: a is done",
-            "1: room",
-            "2: let in or cancelled: true",
-            "2: group: ()",
+            "1 a is done",
+            "1 room",
+            "2 let in or cancelled: true",
+            "2 group: ()",
         ],
     );
 }
 
 #[test]
 fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 group.set_limit(1);
-                group.create_task(child(story, "a", 1.0, 0.0));
+                group.create_task(child(scenario, "a", 1.0, 0.0));
                 yield_now().await;
                 let [first, second] = ["first", "second"].map(|name| {
-                    let (g, s) = (group.clone(), story.clone());
+                    let (g, s) = (group.clone(), scenario.clone());
                     create_task(async move {
                         g.wait_vacancy().await;
                         s.say(format!("{name} has room"));
@@ -187,29 +187,29 @@ fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
                 get_running_loop().call_later(SECOND, move || {
                     gone.cancel();
                 });
-                story.say(outcome(first.await));
+                scenario.say(outcome(first.await));
                 second.await.unwrap();
             })
             .await;
         },
         [
-            "1: a is done",
-            "1: the task was cancelled",
-            "1: second has room",
-            "1: group: ()",
+            "1 a is done",
+            "1 the task was cancelled",
+            "1 second has room",
+            "1 group: ()",
         ],
     );
 }
 
 #[test]
 fn for_each_limit_takes_items_only_when_there_is_room() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let taken = Cell::new(0);
             let running = Rc::new(Cell::new(0));
             let items = (1..=4).inspect(|n| taken.set(*n));
             let ended = for_each_limit(items, 2, |n| {
-                let (s, running) = (story.clone(), Rc::clone(&running));
+                let (s, running) = (scenario.clone(), Rc::clone(&running));
                 s.say(format!("{n} taken"));
                 async move {
                     running.set(running.get() + 1);
@@ -218,24 +218,24 @@ fn for_each_limit_takes_items_only_when_there_is_room() {
                     running.set(running.get() - 1);
                 }
             });
-            say(story, ended.await);
+            say(scenario, ended.await);
             assert_eq!(taken.get(), 4);
         },
         [
-            "0: 1 taken",
-            "0: 2 taken",
-            "1: 3 taken",
-            "2: 4 taken",
-            "6: group: ()",
+            "0 1 taken",
+            "0 2 taken",
+            "1 3 taken",
+            "2 4 taken",
+            "6 group: ()",
         ],
     );
 }
 
 #[test]
 fn for_each_limit_takes_nothing_more_after_a_failure() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let ended = for_each_limit(1.., 2, move |n: u32| {
                 s.say(format!("{n} taken"));
                 async move {
@@ -243,50 +243,50 @@ fn for_each_limit_takes_nothing_more_after_a_failure() {
                     if n == 3 { Err("three") } else { Ok(()) }
                 }
             });
-            say(story, ended.await);
+            say(scenario, ended.await);
         },
         [
-            "0: 1 taken",
-            "0: 2 taken",
-            "1: 3 taken",
-            "1: 4 taken",
-            "2: group failed: three",
+            "0 1 taken",
+            "0 2 taken",
+            "1 3 taken",
+            "1 4 taken",
+            "2 group failed: three",
         ],
     );
 }
 
 #[test]
 fn a_panic_of_the_iterator_of_for_each_limit_resumes_after_the_tasks() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let whole = create_task(async move {
                 let items = (0..3).inspect(|n| assert!(*n < 1, "on purpose, the iterator"));
                 let ended = for_each_limit(items, 2, |_| child(&s, "a", 9.0, 1.0)).await;
                 s.say(format!("not reached {ended:?}"));
             });
-            story.say(outcome(whole.await));
+            scenario.say(outcome(whole.await));
         },
-        ["0: the task panicked: on purpose, the iterator"],
+        ["0 the task panicked: on purpose, the iterator"],
     );
 }
 
 #[test]
 fn cancelling_for_each_limit_cancels_what_runs() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let late = timeout(
                 SECOND,
-                for_each_limit(0.., 2, |_: u32| child(story, "child", 9.0, 1.0)),
+                for_each_limit(0.., 2, |_: u32| child(scenario, "child", 9.0, 1.0)),
             );
-            story.say(late.await.is_err());
+            scenario.say(late.await.is_err());
         },
         [
-            "1: child is cancelled",
-            "1: child is cancelled",
-            "2: child is clean",
-            "2: child is clean",
-            "2: true",
+            "1 child is cancelled",
+            "1 child is cancelled",
+            "2 child is clean",
+            "2 child is clean",
+            "2 true",
         ],
     );
 }

@@ -8,21 +8,21 @@ use std::task::Poll;
 
 use callsoon::{TaskGroup, create_task, get_running_loop, sleep, task_group, yield_now};
 
-use crate::support::{audited, forget, outcome, panic_text, quiet_panics, told};
+use crate::support::{audited, forget, outcome, panic_text, quiet_panics, run_scenario};
 use crate::task_groups::{SECOND, Unit, bad, child, group_says, say};
 
 #[test]
 fn children_that_all_fail_at_once_are_all_told_in_order() {
-    told(
-        async |story| {
-            group_says(story, async |group| {
+    run_scenario(
+        async |scenario| {
+            group_says(scenario, async |group| {
                 for text in ["a", "b", "c"] {
                     group.create_task(bad(1.0, text));
                 }
             })
             .await;
         },
-        ["1: group failed: a, b, c"],
+        ["1 group failed: a, b, c"],
     );
 }
 
@@ -39,8 +39,8 @@ fn a_group_outside_a_running_loop_says_so() {
 
 #[test]
 fn a_group_that_spawns_a_child_per_child_ends_when_all_have() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             async fn tree(group: TaskGroup, depth: u32, count: Rc<Cell<u32>>) {
                 count.set(count.get() + 1);
                 yield_now().await;
@@ -51,21 +51,21 @@ fn a_group_that_spawns_a_child_per_child_ends_when_all_have() {
             }
             let count = Rc::new(Cell::new(0));
             let counted = Rc::clone(&count);
-            group_says(story, async move |group| {
+            group_says(scenario, async move |group| {
                 group.create_task(tree(group.clone(), 9, counted));
             })
             .await;
-            story.say(count.get());
+            scenario.say(count.get());
         },
-        ["0: group: ()", "0: 1023"],
+        ["0 group: ()", "0 1023"],
     );
 }
 
 #[test]
 fn k5_a_forgotten_group_is_a_leak_and_no_hang() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = create_task(async move {
                 let t = s.clone();
                 let mut half = Box::pin(task_group(async move |group| {
@@ -80,10 +80,10 @@ fn k5_a_forgotten_group_is_a_leak_and_no_hang() {
             });
             sleep(SECOND).await;
             outer.cancel();
-            story.say(outcome(outer.await));
+            scenario.say(outcome(outer.await));
             sleep(2 * SECOND).await;
         },
-        ["1: the task was cancelled", "2: child is done"],
+        ["1 the task was cancelled", "2 child is done"],
     );
 }
 
@@ -91,11 +91,11 @@ fn k5_a_forgotten_group_is_a_leak_and_no_hang() {
 #[test]
 fn c7_a_cancellation_in_the_turn_of_the_last_childs_end_is_not_lost() {
     for (order, ended) in [
-        ("ec", "1: the task was cancelled: outside"),
-        ("ce", "1: the task was cancelled: outside"),
+        ("ec", "1 the task was cancelled: outside"),
+        ("ce", "1 the task was cancelled: outside"),
     ] {
-        told(
-            async move |story| {
+        run_scenario(
+            async move |scenario| {
                 let gate = get_running_loop().create_future::<()>();
                 let g = gate.clone();
                 let parent = create_task(async move {
@@ -113,7 +113,7 @@ fn c7_a_cancellation_in_the_turn_of_the_last_childs_end_is_not_lost() {
                         parent.cancel_with("outside");
                     }
                 }
-                story.say(outcome(parent.await));
+                scenario.say(outcome(parent.await));
             },
             [ended],
         );
@@ -146,21 +146,21 @@ async fn both(a: impl Future<Output = Unit>, b: impl Future<Output = Unit>) -> (
 
 #[test]
 fn groups_side_by_side_in_one_task_fail_alone() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let (one, two) = both(
                 task_group(async |group| {
                     group.create_task(bad(1.0, "one"));
                     pending::<()>().await;
                 }),
                 task_group(async |group| {
-                    group.create_task(child(story, "two", 2.0, 0.0));
+                    group.create_task(child(scenario, "two", 2.0, 0.0));
                 }),
             )
             .await;
-            say(story, one);
-            say(story, two);
+            say(scenario, one);
+            say(scenario, two);
         },
-        ["2: two is done", "2: group failed: one", "2: group: ()"],
+        ["2 two is done", "2 group failed: one", "2 group: ()"],
     );
 }

@@ -12,7 +12,7 @@ use callsoon::{
     yield_now,
 };
 
-use crate::support::{audited, ending, outcome, panic_text, told};
+use crate::support::{audited, ending_of, outcome, panic_text, run_scenario};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,64 +23,64 @@ pub(crate) fn timers() -> usize {
 
 #[test]
 fn a_result_in_time_is_given_and_leaves_no_timer() {
-    told(
-        async |story| {
-            story.say(format!(
+    run_scenario(
+        async |scenario| {
+            scenario.say(format!(
                 "{:?}",
                 wait_for(sleep_with(SECOND, 1), 2 * SECOND).await
             ));
-            story.say(format!(
+            scenario.say(format!(
                 "{:?}",
                 timeout(2 * SECOND, sleep_with(SECOND, 2)).await
             ));
-            story.say(format!(
+            scenario.say(format!(
                 "{:?}",
                 move_on_after(2 * SECOND, sleep_with(SECOND, 3)).await
             ));
-            let when = story.at(9.0);
-            story.say(format!(
+            let when = scenario.at(9.0);
+            scenario.say(format!(
                 "{:?}",
                 timeout_at(when, sleep_with(SECOND, 4)).await
             ));
             assert_eq!(timers(), 0);
         },
-        ["1: Ok(1)", "2: Ok(2)", "3: Some(3)", "4: Ok(4)"],
+        ["1 Ok(1)", "2 Ok(2)", "3 Some(3)", "4 Ok(4)"],
     );
 }
 
 #[test]
 fn at_the_deadline_what_is_inside_is_cancelled_and_its_clean_up_waited_for() {
-    told(
-        async |story| {
-            let late = timeout(SECOND, story.clone().worker("a", 9.0, 0.5)).await;
-            story.say(format!("{late:?}"));
-            let late = timeout_at(story.at(3.0), story.clone().worker("b", 9.0, 0.0)).await;
-            story.say(format!("{late:?}"));
-            let late = wait_for(story.clone().worker("c", 9.0, 0.0), SECOND).await;
-            story.say(format!("{late:?}"));
-            let late = move_on_after(SECOND, story.clone().worker("d", 9.0, 0.0)).await;
-            story.say(format!("{late:?}"));
+    run_scenario(
+        async |scenario| {
+            let late = timeout(SECOND, scenario.clone().worker("a", 9.0, 0.5)).await;
+            scenario.say(format!("{late:?}"));
+            let late = timeout_at(scenario.at(3.0), scenario.clone().worker("b", 9.0, 0.0)).await;
+            scenario.say(format!("{late:?}"));
+            let late = wait_for(scenario.clone().worker("c", 9.0, 0.0), SECOND).await;
+            scenario.say(format!("{late:?}"));
+            let late = move_on_after(SECOND, scenario.clone().worker("d", 9.0, 0.0)).await;
+            scenario.say(format!("{late:?}"));
         },
         [
-            "1: a is cancelled",
-            "1.5: a is clean",
-            "1.5: Err(TimedOut)",
-            "3: b is cancelled",
-            "3: b is clean",
-            "3: Err(TimedOut)",
-            "4: c is cancelled",
-            "4: c is clean",
-            "4: Err(TimedOut)",
-            "5: d is cancelled",
-            "5: d is clean",
-            "5: None",
+            "1 a is cancelled",
+            "1.5 a is clean",
+            "1.5 Err(TimedOut)",
+            "3 b is cancelled",
+            "3 b is clean",
+            "3 Err(TimedOut)",
+            "4 c is cancelled",
+            "4 c is clean",
+            "4 Err(TimedOut)",
+            "5 d is cancelled",
+            "5 d is clean",
+            "5 None",
         ],
     );
 }
 
 #[test]
 fn what_catches_the_deadline_hears_that_it_is_one_and_nobody_counts_it_afterwards() {
-    told(
+    run_scenario(
         async |_| {
             let me = current_task().unwrap();
             let inner = me.clone();
@@ -103,23 +103,23 @@ fn what_catches_the_deadline_hears_that_it_is_one_and_nobody_counts_it_afterward
 
 #[test]
 fn without_a_limit_wait_for_waits_for_ever() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let long = Duration::from_secs(1_000_000);
-            story.say(wait_for(sleep_with(long, "at last"), None).await.unwrap());
+            scenario.say(wait_for(sleep_with(long, "at last"), None).await.unwrap());
             let limit = Timeout::at(None);
-            story.say(limit.run(sleep_with(long, "again")).await.unwrap());
+            scenario.say(limit.run(sleep_with(long, "again")).await.unwrap());
             assert!(!limit.expired());
         },
-        ["1000000: at last", "2000000: again"],
+        ["1000000 at last", "2000000 again"],
     );
 }
 
 #[test]
 fn a_zero_or_past_limit_lets_the_body_run_to_its_first_suspension() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let body = async move || {
                 s.say("begins");
                 yield_now().await;
@@ -127,26 +127,26 @@ fn a_zero_or_past_limit_lets_the_body_run_to_its_first_suspension() {
             };
             assert_eq!(timeout(Duration::ZERO, body()).await, Err(TimedOut));
             assert_eq!(wait_for(body(), Duration::ZERO).await, Err(TimedOut));
-            assert_eq!(timeout_at(story.start, body()).await, Err(TimedOut));
-            let past = story.start.checked_sub(SECOND).unwrap_or(story.start);
+            assert_eq!(timeout_at(scenario.start, body()).await, Err(TimedOut));
+            let past = scenario.start.checked_sub(SECOND).unwrap_or(scenario.start);
             assert_eq!(timeout_at(past, body()).await, Err(TimedOut));
             assert_eq!(move_on_after(Duration::ZERO, body()).await, None);
             assert_eq!(Timeout::at(Some(past)).run(body()).await, Err(TimedOut));
             assert_eq!(timeout(Duration::ZERO, async { 7 }).await, Ok(7));
             assert_eq!(timeout_at(past, async { 7 }).await, Ok(7));
         },
-        ["0: begins"; 6],
+        ["0 begins"; 6],
     );
 }
 
 #[test]
 fn a_zero_limit_never_starts_a_task_and_takes_the_result_of_one_that_has_ended() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let mut unstarted = create_task(async move { s.say("never started") });
             assert!(wait_for(&mut unstarted, Duration::ZERO).await.is_err());
-            story.say(ending(&mut unstarted));
+            scenario.say(ending_of(&mut unstarted));
             let mut ended = create_task(async { 5 });
             sleep(Duration::ZERO).await;
             sleep(Duration::ZERO).await;
@@ -154,37 +154,37 @@ fn a_zero_limit_never_starts_a_task_and_takes_the_result_of_one_that_has_ended()
                 wait_for(&mut ended, Duration::ZERO).await.unwrap().unwrap(),
                 5
             );
-            let mut runs = create_task(story.clone().worker("runs", 9.0, 1.0));
+            let mut runs = create_task(scenario.clone().worker("runs", 9.0, 1.0));
             yield_now().await;
             assert!(wait_for(&mut runs, Duration::ZERO).await.is_err());
-            story.say(ending(&mut runs));
+            scenario.say(ending_of(&mut runs));
         },
         [
-            "0: the task was cancelled",
-            "0: runs is cancelled",
-            "1: runs is clean",
-            "1: the task was cancelled",
+            "0 the task was cancelled",
+            "0 runs is cancelled",
+            "1 runs is clean",
+            "1 the task was cancelled",
         ],
     );
 }
 
 #[test]
 fn a_task_that_is_given_away_is_cancelled_like_one_that_is_lent() {
-    told(
-        async |story| {
-            let given = create_task(story.clone().worker("given", 9.0, 1.0));
+    run_scenario(
+        async |scenario| {
+            let given = create_task(scenario.clone().worker("given", 9.0, 1.0));
             let watched = given.as_ref();
             assert!(wait_for(given, SECOND).await.is_err());
             assert!(watched.cancelled(), "and its end was waited for");
         },
-        ["1: given is cancelled", "2: given is clean"],
+        ["1 given is cancelled", "2 given is clean"],
     );
 }
 
 #[test]
 fn c1_huge_limits_never_end_and_never_overflow() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let huge = [
                 Duration::MAX,
                 Duration::from_millis(u64::MAX),
@@ -200,7 +200,7 @@ fn c1_huge_limits_never_end_and_never_overflow() {
             }
             let far = (0..63)
                 .rev()
-                .find_map(|power| story.start.checked_add(Duration::from_secs(1 << power)))
+                .find_map(|power| scenario.start.checked_add(Duration::from_secs(1 << power)))
                 .unwrap();
             assert_eq!(timeout_at(far, sleep_with(SECOND, 1)).await, Ok(1));
             let limit = Timeout::at(None);
@@ -218,7 +218,7 @@ fn c1_huge_limits_never_end_and_never_overflow() {
 
 #[test]
 fn c2_the_shortest_limits_are_never_early() {
-    told(
+    run_scenario(
         async |_| {
             for nanos in (1..1000).step_by(7) {
                 let delay = Duration::from_nanos(nanos);
@@ -233,69 +233,69 @@ fn c2_the_shortest_limits_are_never_early() {
 
 #[test]
 fn a_result_given_in_spite_of_the_deadline_is_the_result() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let limit = Timeout::after(SECOND);
-            let value = limit.run(story.clone().stubborn("late", 9.0, 1.0)).await;
-            story.say(format!("{value:?}, expired: {}", limit.expired()));
-            let mut task = create_task(story.clone().stubborn("task", 9.0, 1.0));
+            let value = limit.run(scenario.clone().stubborn("late", 9.0, 1.0)).await;
+            scenario.say(format!("{value:?}, expired: {}", limit.expired()));
+            let mut task = create_task(scenario.clone().stubborn("task", 9.0, 1.0));
             let value = wait_for(&mut task, SECOND).await;
-            story.say(format!("{:?}", value.unwrap().unwrap()));
+            scenario.say(format!("{:?}", value.unwrap().unwrap()));
             let value = move_on_after(SECOND, async {
                 let caught = catch_cancelled(pending::<()>()).await;
                 caught.map_err(|_| "an error of its own")
             });
-            story.say(format!("{:?}", value.await));
+            scenario.say(format!("{:?}", value.await));
         },
         [
-            "1: late ignores: cancelled",
-            r#"2: Ok("late"), expired: true"#,
-            "3: task ignores: cancelled",
-            r#"4: "task""#,
-            r#"5: Some(Err("an error of its own"))"#,
+            "1 late ignores: cancelled",
+            r#"2 Ok("late"), expired: true"#,
+            "3 task ignores: cancelled",
+            r#"4 "task""#,
+            r#"5 Some(Err("an error of its own"))"#,
         ],
     );
 }
 
 #[test]
 fn a_limit_cancels_a_task_and_waits_for_it_and_leaves_a_shielded_one() {
-    told(
-        async |story| {
-            let mut task = create_task(story.clone().worker("task", 9.0, 1.0));
+    run_scenario(
+        async |scenario| {
+            let mut task = create_task(scenario.clone().worker("task", 9.0, 1.0));
             assert!(timeout(SECOND, &mut task).await.is_err());
-            story.say(ending(&mut task));
-            let mut task = create_task(story.clone().worker("shielded", 2.0, 1.0));
+            scenario.say(ending_of(&mut task));
+            let mut task = create_task(scenario.clone().worker("shielded", 2.0, 1.0));
             assert!(timeout(SECOND, shield(&mut task)).await.is_err());
-            story.say(outcome(task.await));
+            scenario.say(outcome(task.await));
         },
         [
-            "1: task is cancelled",
-            "2: task is clean",
-            "2: the task was cancelled",
-            "4: shielded is done",
-            r#"4: "shielded""#,
+            "1 task is cancelled",
+            "2 task is clean",
+            "2 the task was cancelled",
+            "4 shielded is done",
+            r#"4 "shielded""#,
         ],
     );
 }
 
 #[test]
 fn a_panic_of_a_task_at_its_deadline_is_what_the_waiter_gets() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let mut task = create_task(async {
                 drop(catch_cancelled(pending::<()>()).await);
                 panic!("on purpose");
             });
             let ended: Result<Result<(), _>, _> = wait_for(&mut task, SECOND).await;
-            story.say(ended.unwrap().unwrap_err());
+            scenario.say(ended.unwrap().unwrap_err());
         },
-        ["1: the task panicked: on purpose"],
+        ["1 the task panicked: on purpose"],
     );
 }
 
 #[test]
 fn a_future_of_the_loop_is_cancelled_at_the_deadline() {
-    told(
+    run_scenario(
         async |_| {
             let future = get_running_loop().create_future::<u8>();
             assert!(wait_for(future.clone(), SECOND).await.is_err());
@@ -310,38 +310,38 @@ fn a_future_of_the_loop_is_cancelled_at_the_deadline() {
 
 #[test]
 fn of_nested_limits_the_earliest_alone_says_that_time_is_over() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = timeout(SECOND, async move {
                 let inner = timeout(2 * SECOND, s.clone().worker("a", 9.0, 0.0)).await;
                 s.say(format!("not reached: {inner:?}"));
             });
-            story.say(format!("outer {:?}", outer.await));
-            let s = story.clone();
+            scenario.say(format!("outer {:?}", outer.await));
+            let s = scenario.clone();
             let outer = timeout(2 * SECOND, async move {
                 let inner = timeout(SECOND, s.clone().worker("b", 9.0, 0.0)).await;
                 s.say(format!("inner {inner:?}"));
             });
-            story.say(format!("outer {:?}", outer.await));
+            scenario.say(format!("outer {:?}", outer.await));
         },
         [
-            "1: a is cancelled",
-            "1: a is clean",
-            "1: outer Err(TimedOut)",
-            "2: b is cancelled",
-            "2: b is clean",
-            "2: inner Err(TimedOut)",
-            "2: outer Ok(())",
+            "1 a is cancelled",
+            "1 a is clean",
+            "1 outer Err(TimedOut)",
+            "2 b is cancelled",
+            "2 b is clean",
+            "2 inner Err(TimedOut)",
+            "2 outer Ok(())",
         ],
     );
 }
 
 #[test]
 fn of_equal_deadlines_the_outermost_goes_first() {
-    told(
-        async |story| {
-            let when = story.at(1.0);
+    run_scenario(
+        async |scenario| {
+            let when = scenario.at(1.0);
             let said = Rc::new(Cell::new(0));
             let s = Rc::clone(&said);
             let outer = timeout_at(when, async move {
@@ -354,33 +354,33 @@ fn of_equal_deadlines_the_outermost_goes_first() {
                 s.set(s.get() + 1);
                 middle
             });
-            story.say(format!("{:?}", outer.await));
+            scenario.say(format!("{:?}", outer.await));
             assert_eq!(said.get(), 0);
         },
-        ["1: Err(TimedOut)"],
+        ["1 Err(TimedOut)"],
     );
 }
 
 #[test]
 fn an_outer_deadline_interrupts_the_clean_up_of_an_inner_one() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = timeout(2 * SECOND, async move {
                 let inner = timeout(SECOND, s.clone().worker("inner", 9.0, 5.0)).await;
                 s.say(format!("not reached: {inner:?}"));
             });
-            story.say(format!("{:?}", outer.await));
+            scenario.say(format!("{:?}", outer.await));
         },
-        ["1: inner is cancelled", "2: Err(TimedOut)"],
+        ["1 inner is cancelled", "2 Err(TimedOut)"],
     );
 }
 
 #[test]
 fn an_inner_limit_that_expires_while_the_outer_one_does_adds_nothing() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let outer = timeout(SECOND, async move {
                 let caught = catch_cancelled(pending::<()>()).await;
                 s.say("cleaning up, with a limit of its own");
@@ -389,24 +389,24 @@ fn an_inner_limit_that_expires_while_the_outer_one_does_adds_nothing() {
                 caught.unwrap_err().resume().await
             });
             let outer: Result<(), _> = outer.await;
-            story.say(format!("{outer:?}"));
+            scenario.say(format!("{outer:?}"));
         },
         [
-            "1: cleaning up, with a limit of its own",
-            "2: Err(TimedOut)",
-            "2: Err(TimedOut)",
+            "1 cleaning up, with a limit of its own",
+            "2 Err(TimedOut)",
+            "2 Err(TimedOut)",
         ],
     );
 }
 
 #[test]
 fn a_thousand_nested_limits_poll_what_is_inside_once_a_poll() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             type Nested = std::pin::Pin<Box<dyn Future<Output = Result<(), TimedOut>>>>;
             let polls = Rc::new(Cell::new(0));
             let counted = Rc::clone(&polls);
-            let when = story.at(1.0);
+            let when = scenario.at(1.0);
             let mut nested: Nested = Box::pin(poll_fn(move |_| {
                 counted.set(counted.get() + 1);
                 Poll::Pending
@@ -419,102 +419,104 @@ fn a_thousand_nested_limits_poll_what_is_inside_once_a_poll() {
                 });
             }
             assert_eq!(timeout_at(when, nested).await, Err(TimedOut));
-            story.say("the outermost");
+            scenario.say("the outermost");
             assert!(polls.get() < 10, "polled {} times", polls.get());
             assert_eq!(timers(), 0);
         },
-        ["1: the outermost"],
+        ["1 the outermost"],
     );
 }
 
 #[test]
 fn a_result_that_comes_with_the_deadline_wins_if_it_was_there_first() {
-    told(
-        async |story| {
-            let when = story.at(1.0);
+    run_scenario(
+        async |scenario| {
+            let when = scenario.at(1.0);
             let value = timeout_at(when, async move {
                 callsoon::sleep_until(when).await;
                 "in the same turn"
             });
-            story.say(format!("{:?}", value.await));
+            scenario.say(format!("{:?}", value.await));
         },
-        [r#"1: Ok("in the same turn")"#],
+        [r#"1 Ok("in the same turn")"#],
     );
 }
 
 #[test]
 fn a_timeout_says_where_it_stands_and_moves_only_while_it_holds() {
-    told(
-        async |story| {
-            let limit = Timeout::at(Some(story.at(5.0)));
-            assert_eq!(limit.when(), Some(story.at(5.0)));
-            let before = limit.reschedule(Some(story.at(1.0)));
-            story.say(before.unwrap_err());
+    run_scenario(
+        async |scenario| {
+            let limit = Timeout::at(Some(scenario.at(5.0)));
+            assert_eq!(limit.when(), Some(scenario.at(5.0)));
+            let before = limit.reschedule(Some(scenario.at(1.0)));
+            scenario.say(before.unwrap_err());
             let body = limit.run(async {
-                story.say(format!("{limit:?}").contains("Active"));
-                assert_eq!(limit.reschedule(Some(story.at(2.0))), Ok(()));
-                assert_eq!(limit.when(), Some(story.at(2.0)));
+                scenario.say(format!("{limit:?}").contains("Active"));
+                assert_eq!(limit.reschedule(Some(scenario.at(2.0))), Ok(()));
+                assert_eq!(limit.when(), Some(scenario.at(2.0)));
                 assert!(!limit.expired());
                 let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
                 assert!(limit.expired());
-                story.say(limit.reschedule(Some(story.at(9.0))).unwrap_err());
-                assert_eq!(limit.when(), Some(story.at(2.0)));
+                scenario.say(limit.reschedule(Some(scenario.at(9.0))).unwrap_err());
+                assert_eq!(limit.when(), Some(scenario.at(2.0)));
                 cancelled.resume().await
             });
             let late: Result<(), _> = body.await;
-            story.say(format!("{late:?}"));
-            story.say(limit.reschedule(None).unwrap_err());
+            scenario.say(format!("{late:?}"));
+            scenario.say(limit.reschedule(None).unwrap_err());
             let limit = Timeout::at(None);
             limit.run(async {}).await.unwrap();
-            story.say(limit.reschedule(None).unwrap_err());
+            scenario.say(limit.reschedule(None).unwrap_err());
             assert!(!limit.expired());
         },
         [
-            "0: the timeout has not been entered",
-            "0: true",
-            "2: the timeout is expiring",
-            "2: Err(TimedOut)",
-            "2: the timeout has expired",
-            "2: the timeout has finished",
+            "0 the timeout has not been entered",
+            "0 true",
+            "2 the timeout is expiring",
+            "2 Err(TimedOut)",
+            "2 the timeout has expired",
+            "2 the timeout has finished",
         ],
     );
 }
 
 #[test]
 fn a_limit_is_moved_by_others_later_earlier_away_and_into_the_past() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             for (at, to, name) in [
                 (1.0, Some(3.0), "later"),
                 (4.0, Some(4.5), "earlier"),
                 (5.0, Some(0.5), "past"),
                 (6.0, None, "away"),
             ] {
-                let limit = Timeout::at(Some(story.at(at + 1.0)));
-                let (mover, s) = (limit.clone(), story.clone());
-                get_running_loop().call_at(story.at(at), move || {
+                let limit = Timeout::at(Some(scenario.at(at + 1.0)));
+                let (mover, s) = (limit.clone(), scenario.clone());
+                get_running_loop().call_at(scenario.at(at), move || {
                     mover.reschedule(to.map(|to| s.at(to))).unwrap();
                 });
-                let slept = limit.run(callsoon::sleep_until(story.at(at + 2.0))).await;
-                story.say(format!("{name} {slept:?} {}", limit.expired()));
+                let slept = limit
+                    .run(callsoon::sleep_until(scenario.at(at + 2.0)))
+                    .await;
+                scenario.say(format!("{name} {slept:?} {}", limit.expired()));
             }
         },
         [
-            "3: later Ok(()) false",
-            "4.5: earlier Err(TimedOut) true",
-            "5: past Err(TimedOut) true",
-            "8: away Ok(()) false",
+            "3 later Ok(()) false",
+            "4.5 earlier Err(TimedOut) true",
+            "5 past Err(TimedOut) true",
+            "8 away Ok(()) false",
         ],
     );
 }
 
 #[test]
 fn a_limit_that_is_moved_in_the_turn_of_its_deadline_holds_on_if_it_was_moved_first() {
-    told(
-        async |story| {
-            let when = story.at(1.0);
+    run_scenario(
+        async |scenario| {
+            let when = scenario.at(1.0);
             for first in [true, false] {
-                let when = if first { when } else { story.at(3.0) };
+                let when = if first { when } else { scenario.at(3.0) };
                 let limit = Timeout::at(Some(when));
                 let mover = limit.clone();
                 let move_it = move || {
@@ -529,10 +531,10 @@ fn a_limit_that_is_moved_in_the_turn_of_its_deadline_holds_on_if_it_was_moved_fi
                     });
                 }
                 let slept = limit.run(callsoon::sleep_until(when + SECOND / 2)).await;
-                story.say(format!("{first} {slept:?}"));
+                scenario.say(format!("{first} {slept:?}"));
             }
         },
-        ["1.5: true Ok(())", "3: false Err(TimedOut)"],
+        ["1.5 true Ok(())", "3 false Err(TimedOut)"],
     );
 }
 

@@ -10,13 +10,13 @@ use callsoon::{
     sleep, timeout, timeout_at, yield_now,
 };
 
-use crate::support::{outcome, told};
+use crate::support::{outcome, run_scenario};
 use crate::timeouts::SECOND;
 
 #[test]
 fn errors_and_cancellations_from_elsewhere_pass_unchanged() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let error = timeout(SECOND, async { Err::<(), _>("its own") }).await;
             assert_eq!(error, Ok(Err("its own")));
             let limit = Timeout::after(9 * SECOND);
@@ -24,18 +24,18 @@ fn errors_and_cancellations_from_elsewhere_pass_unchanged() {
             let mut task = create_task(async move { l.run(pending::<()>()).await });
             sleep(SECOND).await;
             task.cancel_with("enough");
-            story.say(outcome((&mut task).await));
+            scenario.say(outcome((&mut task).await));
             assert!(!limit.expired());
             assert_eq!(limit.reschedule(None), Err(TimeoutState::Finished));
         },
-        ["1: the task was cancelled: enough"],
+        ["1 the task was cancelled: enough"],
     );
 }
 
 #[test]
 fn a_cancellation_from_within_passes_the_limit() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let mut task = create_task(async {
                 let me = current_task().unwrap();
                 let inside = timeout(9 * SECOND, async move {
@@ -44,17 +44,17 @@ fn a_cancellation_from_within_passes_the_limit() {
                 });
                 inside.await
             });
-            story.say(outcome((&mut task).await));
+            scenario.say(outcome((&mut task).await));
         },
-        ["0: the task was cancelled: by itself"],
+        ["0 the task was cancelled: by itself"],
     );
 }
 
 #[test]
 fn a_limit_holds_during_the_clean_up_after_a_cancellation() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let mut task = create_task(async move {
                 let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
                 let me = current_task().unwrap();
@@ -68,50 +68,47 @@ fn a_limit_holds_during_the_clean_up_after_a_cancellation() {
             yield_now().await;
             task.cancel();
             let ended: Result<(), _> = (&mut task).await;
-            story.say(outcome(ended));
+            scenario.say(outcome(ended));
         },
-        ["1: Err(TimedOut)", "1: the task was cancelled"],
+        ["1 Err(TimedOut)", "1 the task was cancelled"],
     );
 }
 
 #[test]
 fn a_deadline_during_the_clean_up_after_a_cancellation_leaves_the_task_cancelled() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let limited = async move { timeout(2 * SECOND, s.worker("a", 9.0, 9.0)).await };
             let mut task = create_task(limited);
             sleep(SECOND).await;
             task.cancel_with("first");
-            story.say(outcome((&mut task).await));
+            scenario.say(outcome((&mut task).await));
         },
-        [
-            "1: a is cancelled: first",
-            "2: the task was cancelled: first",
-        ],
+        ["1 a is cancelled: first", "2 the task was cancelled: first"],
     );
 }
 
 #[test]
 fn a_cancellation_during_the_clean_up_after_a_deadline_ends_the_task() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let limited = async move { timeout(SECOND, s.worker("a", 9.0, 9.0)).await };
             let mut task = create_task(limited);
             sleep(2 * SECOND).await;
             task.cancel_with("second");
-            story.say(outcome((&mut task).await));
+            scenario.say(outcome((&mut task).await));
         },
-        ["1: a is cancelled", "2: the task was cancelled: second"],
+        ["1 a is cancelled", "2 the task was cancelled: second"],
     );
 }
 
 /// C7: the task that is waited for ends, its deadline comes, and the waiter is cancelled, all in one turn, in every order.
 #[test]
 fn c7_a_cancellation_is_never_swallowed_by_a_result_or_a_deadline() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             for order in ["rdc", "rcd", "drc", "dcr", "crd", "cdr"] {
                 let when = get_running_loop().time() + SECOND;
                 let gate = get_running_loop().create_future::<u8>();
@@ -145,16 +142,16 @@ fn c7_a_cancellation_is_never_swallowed_by_a_result_or_a_deadline() {
                 }
                 callsoon::sleep_until(when).await;
                 let waiter = waiter.take().unwrap();
-                story.say(format!("{order}: {}", outcome(waiter.await)));
+                scenario.say(format!("{order}: {}", outcome(waiter.await)));
             }
         },
         [
-            "1: rdc: the task was cancelled: outside",
-            "2: rcd: the task was cancelled: outside",
-            "3: drc: the task was cancelled: outside",
-            "4: dcr: the task was cancelled: outside",
-            "5: crd: the task was cancelled: outside",
-            "6: cdr: the task was cancelled: outside",
+            "1 rdc: the task was cancelled: outside",
+            "2 rcd: the task was cancelled: outside",
+            "3 drc: the task was cancelled: outside",
+            "4 dcr: the task was cancelled: outside",
+            "5 crd: the task was cancelled: outside",
+            "6 cdr: the task was cancelled: outside",
         ],
     );
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use callsoon::{create_task, sleep, task_group, timeout, yield_now};
 
 use crate::support::{
-    CountingWaker, DropProbe, Story, Trace, Waiting, audited, forget, outcome, panic_text, told,
-    virtual_loop,
+    CountingWaker, DropProbe, Scenario, Trace, Waiting, audited, forget, outcome, panic_text,
+    run_scenario, virtual_loop,
 };
 use crate::timeouts::{SECOND, timers};
 
@@ -81,67 +81,67 @@ async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (
 
 #[test]
 fn limits_side_by_side_in_one_task_do_not_touch_one_another() {
-    told(
-        async |story| {
-            let short = timeout(SECOND, story.clone().worker("short", 9.0, 0.0));
-            let long = timeout(3 * SECOND, story.clone().worker("long", 2.0, 0.0));
-            story.say(format!("{:?}", both(short, long).await));
+    run_scenario(
+        async |scenario| {
+            let short = timeout(SECOND, scenario.clone().worker("short", 9.0, 0.0));
+            let long = timeout(3 * SECOND, scenario.clone().worker("long", 2.0, 0.0));
+            scenario.say(format!("{:?}", both(short, long).await));
         },
         [
-            "1: short is cancelled",
-            "1: short is clean",
-            "2: long is done",
-            r#"2: (Err(TimedOut), Ok("long"))"#,
+            "1 short is cancelled",
+            "1 short is clean",
+            "2 long is done",
+            r#"2 (Err(TimedOut), Ok("long"))"#,
         ],
     );
 }
 
 #[test]
 fn a_limit_around_limits_side_by_side_waits_for_both() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let inside = both(
-                timeout(2 * SECOND, story.clone().worker("a", 9.0, 0.25)),
-                timeout(3 * SECOND, story.clone().worker("b", 9.0, 0.5)),
+                timeout(2 * SECOND, scenario.clone().worker("a", 9.0, 0.25)),
+                timeout(3 * SECOND, scenario.clone().worker("b", 9.0, 0.5)),
             );
-            story.say(format!("{:?}", timeout(SECOND, inside).await));
+            scenario.say(format!("{:?}", timeout(SECOND, inside).await));
         },
         [
-            "1: a is cancelled",
-            "1: b is cancelled",
-            "1.25: a is clean",
-            "1.5: b is clean",
-            "1.5: Err(TimedOut)",
+            "1 a is cancelled",
+            "1 b is cancelled",
+            "1.25 a is clean",
+            "1.5 b is clean",
+            "1.5 Err(TimedOut)",
         ],
     );
 }
 
 #[test]
 fn an_inner_limit_may_end_while_the_outer_one_is_asking() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             // One branch keeps on, so that its own limit's Pass outweighs it and all of it falls.
             let inside = both(
-                story.clone().stubborn("keeps on", 9.0, 5.0),
-                story.clone().worker("passes on", 9.0, 1.0),
+                scenario.clone().stubborn("keeps on", 9.0, 5.0),
+                scenario.clone().worker("passes on", 9.0, 1.0),
             );
             let late = timeout(SECOND, inside).await;
-            story.say(format!("{late:?}"));
+            scenario.say(format!("{late:?}"));
         },
         [
-            "1: keeps on ignores: cancelled",
-            "1: passes on is cancelled",
-            "2: passes on is clean",
-            "2: Err(TimedOut)",
+            "1 keeps on ignores: cancelled",
+            "1 passes on is cancelled",
+            "2 passes on is clean",
+            "2 Err(TimedOut)",
         ],
     );
 }
 
 #[test]
 fn a_group_inside_a_limit_is_waited_for() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let late = timeout(
                 SECOND,
                 task_group(async move |group| {
@@ -150,21 +150,21 @@ fn a_group_inside_a_limit_is_waited_for() {
                     });
                 }),
             );
-            story.say(format!("{:?}", late.await.map(|ended| ended.is_ok())));
+            scenario.say(format!("{:?}", late.await.map(|ended| ended.is_ok())));
         },
         [
-            "1: child is cancelled",
-            "2: child is clean",
-            "2: Err(TimedOut)",
+            "1 child is cancelled",
+            "2 child is clean",
+            "2 Err(TimedOut)",
         ],
     );
 }
 
 #[test]
 fn a_limit_in_a_group_cancels_only_what_is_inside_it() {
-    told(
-        async |story| {
-            let s = story.clone();
+    run_scenario(
+        async |scenario| {
+            let s = scenario.clone();
             let ended = task_group(async move |group| {
                 let t = s.clone();
                 group.create_task(async move {
@@ -173,15 +173,15 @@ fn a_limit_in_a_group_cancels_only_what_is_inside_it() {
                 let late = timeout(SECOND, pending::<()>()).await;
                 s.say(format!("body {late:?}"));
             });
-            story.say(ended.await.is_ok());
+            scenario.say(ended.await.is_ok());
         },
-        ["1: body Err(TimedOut)", "2: child is done", "2: true"],
+        ["1 body Err(TimedOut)", "2 child is done", "2 true"],
     );
 }
 
 #[test]
 fn limits_in_a_row_leave_nothing() {
-    told(
+    run_scenario(
         async |_| {
             for n in 0..10_000 {
                 let nap = sleep(Duration::from_micros(n % 3));
@@ -195,22 +195,22 @@ fn limits_in_a_row_leave_nothing() {
 
 #[test]
 fn what_is_inside_is_dropped_before_the_caller_hears_of_it() {
-    told(
-        async |story| {
-            struct Says(Story, &'static str);
+    run_scenario(
+        async |scenario| {
+            struct Says(Scenario, &'static str);
             impl Drop for Says {
                 fn drop(&mut self) {
                     self.0.say(self.1);
                 }
             }
-            let (ready, late) = (story.clone(), story.clone());
+            let (ready, late) = (scenario.clone(), scenario.clone());
             timeout(SECOND, async move {
                 let _says = Says(ready, "dropped ready");
                 yield_now().await;
             })
             .await
             .unwrap();
-            story.say("told ready");
+            scenario.say("told ready");
             let says = Says(late, "dropped late");
             timeout(SECOND, async move {
                 pending::<()>().await;
@@ -218,21 +218,21 @@ fn what_is_inside_is_dropped_before_the_caller_hears_of_it() {
             })
             .await
             .unwrap_err();
-            story.say("told late");
+            scenario.say("told late");
         },
         [
-            "0: dropped ready",
-            "0: told ready",
-            "1: dropped late",
-            "1: told late",
+            "0 dropped ready",
+            "0 told ready",
+            "1 dropped late",
+            "1 told late",
         ],
     );
 }
 
 #[test]
 fn a_destructor_that_panics_at_the_deadline_is_the_tasks_panic() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             struct Bad;
             impl Drop for Bad {
                 fn drop(&mut self) {
@@ -243,16 +243,16 @@ fn a_destructor_that_panics_at_the_deadline_is_the_tasks_panic() {
                 let _bad = Bad;
                 pending::<()>().await;
             }));
-            story.say(outcome(task.await));
+            scenario.say(outcome(task.await));
         },
-        ["1: the task panicked: on purpose, by a destructor"],
+        ["1 the task panicked: on purpose, by a destructor"],
     );
 }
 
 #[test]
 fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             // Begun in one task, ended in another.
             let mut limited = Box::pin(timeout(2 * SECOND, pending::<()>()));
             let begun = create_task(async move {
@@ -262,9 +262,9 @@ fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
             });
             let (limited,) = begun.await.unwrap();
             sleep(SECOND).await;
-            story.say(format!("{:?}", create_task(limited).await.unwrap()));
+            scenario.say(format!("{:?}", create_task(limited).await.unwrap()));
         },
-        ["2: Err(TimedOut)"],
+        ["2 Err(TimedOut)"],
     );
 }
 

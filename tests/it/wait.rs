@@ -13,7 +13,7 @@ use callsoon::{
 };
 
 use crate::support::{
-    CountingWaker, EvilWaker, Touch, Trace, Waiting, audited, on_virtual_time, one_turn,
+    CountingWaker, HostileWaker, Touch, Trace, Waiting, audited, on_virtual_time, one_turn,
     quiet_panics, virtual_loop,
 };
 
@@ -416,7 +416,7 @@ fn a5_the_newest_waker_is_woken_and_wakers_may_do_anything() {
         for mode in EVERY {
             let mut tasks = lasting(&event_loop, &[1, 1]);
             let mut waiting = Waiting::begun(wait(&mut tasks, mode, None));
-            let evil = EvilWaker::new({
+            let hostile = HostileWaker::new({
                 let (event_loop, trace) = (event_loop.clone(), trace.clone());
                 move |touch| {
                     if touch == Touch::Clone {
@@ -429,7 +429,7 @@ fn a5_the_newest_waker_is_woken_and_wakers_may_do_anything() {
                     trace.push(format!("{touch:?}"));
                 }
             });
-            let waker = evil.waker();
+            let waker = hostile.waker();
             let ended = waiting.poll_with(&waker).expect("they ended meanwhile");
             assert_eq!(ended.len(), 2, "{mode:?}");
             drop(waker);

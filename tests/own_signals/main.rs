@@ -494,7 +494,7 @@ fn a_loop_without_handlers_has_no_descriptor_and_no_source_for_them() {
         assert_eq!(event_loop.metrics().sources, 0);
         event_loop.add_signal_handler(SIGUSR1, || ()).unwrap();
         let stream = event_loop.signal(SIGUSR2).unwrap();
-        // The bell is the process's.
+        // The notifier is the process's.
         assert_eq!(counted_fds(), before);
         assert_eq!(event_loop.metrics().sources, 1);
         drop(stream);

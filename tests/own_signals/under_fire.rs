@@ -98,23 +98,23 @@ fn h8_a_burst_while_the_loop_does_not_look_fills_the_pipe_and_loses_no_kind() {
 
 #[test]
 fn h8_a_handler_leaves_errno_alone() {
-    /// The number of the only eventfd there is, which is the bell while there is no loop.
-    fn bell() -> i32 {
+    /// The number of the only eventfd there is, which is the notifier while there is no loop.
+    fn notifier() -> i32 {
         let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-        let mut bells = fds.filter(|fd| {
+        let mut notifiers = fds.filter(|fd| {
             std::fs::read_link(fd.path()).is_ok_and(|to| to.ends_with("anon_inode:[eventfd]"))
         });
-        let bell = bells.next().unwrap();
-        assert!(bells.next().is_none());
-        bell.file_name().to_str().unwrap().parse().unwrap()
+        let notifier = notifiers.next().unwrap();
+        assert!(notifiers.next().is_none());
+        notifier.file_name().to_str().unwrap().parse().unwrap()
     }
     tested(|| {
-        let bell = bell();
+        let notifier = notifier();
         let event_loop = virtual_loop(&Trace::new());
         event_loop.add_signal_handler(SIGUSR1, || ()).unwrap();
         let after = thread::spawn(move || {
             // The handler's write fails, which would show in `errno`.
-            if !forbid(libc::SYS_write, Some(bell), libc::EPERM) {
+            if !forbid(libc::SYS_write, Some(notifier), libc::EPERM) {
                 return 77;
             }
             // SAFETY: the address is that of this thread's own variable, and nothing between the two accesses touches
@@ -213,7 +213,7 @@ fn forked(child: impl FnOnce() -> i32) -> libc::c_int {
 }
 
 #[test]
-fn h9_a_forked_child_has_the_dispositions_from_before_and_leaves_its_parent_s_bell_alone() {
+fn h9_a_forked_child_has_the_dispositions_from_before_and_leaves_its_parent_s_notifier_alone() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

@@ -1,14 +1,14 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
+mod model;
 #[path = "../../src/kernel/timers.rs"]
 mod timers;
-mod twins;
 
 use std::collections::BTreeSet;
 
+use model::{Modelled, Random};
 use proptest::prelude::*;
 use timers::{TimerKey, Timers};
-use twins::{Random, Twins};
 
 /// The wheel with payloads that are moved in and out in one call: the loop does it in two.
 trait ByValue<P> {
@@ -66,27 +66,27 @@ enum Op {
     CheckNext(u64),
 }
 
-fn apply(twins: &mut Twins, op: Op, last: &mut u64) {
+fn apply(modelled: &mut Modelled, op: Op, last: &mut u64) {
     match op {
-        Op::After(span) => *last = twins.now.saturating_add(span),
-        Op::Past(span) => *last = twins.now.saturating_sub(span),
+        Op::After(span) => *last = modelled.now.saturating_add(span),
+        Op::Past(span) => *last = modelled.now.saturating_sub(span),
         Op::Never => *last = u64::MAX,
         _ => {}
     }
     match op {
-        Op::After(_) | Op::Past(_) | Op::Never | Op::SameAsLast => drop(twins.insert(*last)),
-        Op::Cancel(which) => twins.cancel(which),
-        Op::CheckNext(slack) => twins.check_next(slack),
+        Op::After(_) | Op::Past(_) | Op::Never | Op::SameAsLast => drop(modelled.insert(*last)),
+        Op::Cancel(which) => modelled.cancel(which),
+        Op::CheckNext(slack) => modelled.check_next(slack),
         Op::Pass(_) | Op::SleepToNext | Op::LookBack(_) => {
             let now = match op {
-                Op::Pass(span) => twins.now.saturating_add(span).min(u64::MAX - 1),
-                Op::LookBack(span) => twins.now.saturating_sub(span),
-                _ => twins.wheel.next_deadline().unwrap_or(twins.now),
+                Op::Pass(span) => modelled.now.saturating_add(span).min(u64::MAX - 1),
+                Op::LookBack(span) => modelled.now.saturating_sub(span),
+                _ => modelled.wheel.next_deadline().unwrap_or(modelled.now),
             };
-            let fired = twins.expire(now);
+            let fired = modelled.expire(now);
             // Some stay due for a while, so that cancellations meet them.
             if now % 4 != 0 {
-                twins.run(fired);
+                modelled.run(fired);
             }
         }
     }
@@ -123,13 +123,13 @@ proptest! {
         start in prop_oneof![Just(0), 0..100 * YEAR, any::<u64>()],
         ops in prop::collection::vec(any_op(), 1..300),
     ) {
-        let mut twins = Twins::new(start);
+        let mut modelled = Modelled::new(start);
         let mut last = start;
         for op in ops {
-            apply(&mut twins, op, &mut last);
+            apply(&mut modelled, op, &mut last);
         }
-        twins.check_next(TICK);
-        twins.close();
+        modelled.check_next(TICK);
+        modelled.close();
     }
 }
 
@@ -160,18 +160,18 @@ fn random_op(random: &mut Random) -> Op {
 fn c5_a_long_random_run_equals_the_naive_model() {
     for seed in 0..6 {
         let mut random = Random(seed);
-        let mut twins = Twins::new(seed * YEAR);
+        let mut modelled = Modelled::new(seed * YEAR);
         let mut last = 0;
         for _ in 0..50_000 {
             let op = random_op(&mut random);
-            apply(&mut twins, op, &mut last);
-            if twins.now > 1 << 63 {
-                let used = std::mem::replace(&mut twins, Twins::new(seed * YEAR));
+            apply(&mut modelled, op, &mut last);
+            if modelled.now > 1 << 63 {
+                let used = std::mem::replace(&mut modelled, Modelled::new(seed * YEAR));
                 used.close();
             }
         }
-        twins.sleep_to_the_end();
-        twins.close();
+        modelled.sleep_to_the_end();
+        modelled.close();
     }
 }
 
@@ -202,49 +202,49 @@ fn c1_the_ends_of_the_clock_neither_panic_nor_fire_early() {
         u64::MAX,
     ];
     for now in extremes {
-        let mut twins = Twins::new(now);
+        let mut modelled = Modelled::new(now);
         for deadline in extremes {
-            twins.insert(deadline);
-            twins.check_next(u64::MAX);
+            modelled.insert(deadline);
+            modelled.check_next(u64::MAX);
         }
         for later in extremes.into_iter().filter(|&later| later >= now) {
-            let fired = twins.expire(later);
-            twins.run(fired);
+            let fired = modelled.expire(later);
+            modelled.run(fired);
         }
-        twins.check_next(u64::MAX);
+        modelled.check_next(u64::MAX);
         // Only "never" is left, however far the clock got.
-        assert_eq!(twins.wheel.next_deadline(), None);
-        assert_eq!(twins.wheel.drain(), [7]);
+        assert_eq!(modelled.wheel.next_deadline(), None);
+        assert_eq!(modelled.wheel.drain(), [7]);
     }
 }
 
 #[test]
 fn c2_ten_thousand_short_timers_fire_at_their_nanosecond_in_at_most_two_turns_each() {
     let mut random = Random(2);
-    let mut twins = Twins::new(5 * DAY + 12_345);
+    let mut modelled = Modelled::new(5 * DAY + 12_345);
     let deadlines: BTreeSet<u64> = (0..10_000)
-        .map(|_| twins.now + 1_000 + random.below(998_001))
+        .map(|_| modelled.now + 1_000 + random.below(998_001))
         .collect();
     for &deadline in &deadlines {
-        twins.insert(deadline);
+        modelled.insert(deadline);
     }
     // `sleep_to_the_end` compares each turn: early or late would be a different trace.
-    let turns = twins.sleep_to_the_end();
+    let turns = modelled.sleep_to_the_end();
     assert!(turns <= 2 * deadlines.len(), "{turns} turns");
 }
 
 #[test]
 fn c2_past_deadlines_fire_at_the_next_look_by_their_exact_value() {
     let now = 1_000 * TICK + 7;
-    let mut twins = Twins::new(now);
+    let mut modelled = Modelled::new(now);
     let keys: Vec<_> = [now, now - 1, 0, now - 100 * TICK, now + 1, now - 1, 0]
         .into_iter()
-        .map(|deadline| twins.insert(deadline))
+        .map(|deadline| modelled.insert(deadline))
         .collect();
-    let fired = twins.expire(now);
+    let fired = modelled.expire(now);
     assert_eq!(fired, [2, 6, 3, 1, 5, 0].map(|which| keys[which]));
-    assert_eq!(twins.expire(now), []);
-    assert_eq!(twins.expire(now + 1), [keys[4]]);
+    assert_eq!(modelled.expire(now), []);
+    assert_eq!(modelled.expire(now + 1), [keys[4]]);
 }
 
 /// Around each boundary where one clock or another wraps, and where each level of this wheel does.
@@ -263,21 +263,21 @@ fn c3_timers_fire_in_order_across_every_wrap_boundary() {
             boundary.saturating_sub(5 * TICK),
         ] {
             for single_jump in [false, true] {
-                let mut twins = Twins::new(start);
+                let mut modelled = Modelled::new(start);
                 for offset in offsets {
                     // Twice, for ties; the far side first, so that arrival is not the order of deadlines.
                     for _ in 0..2 {
-                        twins.insert(boundary + offset);
-                        twins.insert(boundary.saturating_sub(offset));
+                        modelled.insert(boundary + offset);
+                        modelled.insert(boundary.saturating_sub(offset));
                     }
                 }
                 if single_jump {
-                    let fired = twins.expire(boundary + 4096 * TICK);
+                    let fired = modelled.expire(boundary + 4096 * TICK);
                     assert_eq!(fired.len(), 4 * offsets.len());
-                    twins.run(fired);
+                    modelled.run(fired);
                 }
-                twins.sleep_to_the_end();
-                assert!(twins.wheel.len() == 0);
+                modelled.sleep_to_the_end();
+                assert!(modelled.wheel.len() == 0);
             }
         }
     }
@@ -287,21 +287,21 @@ fn c3_timers_fire_in_order_across_every_wrap_boundary() {
 fn c3_random_timers_fire_in_order_after_any_uptime() {
     let mut random = Random(3);
     for uptime in UPTIMES {
-        let mut twins = Twins::new(random.below(DAY));
+        let mut modelled = Modelled::new(random.below(DAY));
         for _ in 0..2_000 {
             let near = uptime - 1_000_000_000 + random.below(2_000_000_000);
-            twins.insert(near);
-            twins.insert(random.below(2 * uptime));
+            modelled.insert(near);
+            modelled.insert(random.below(2 * uptime));
         }
         // Half way in steps, over the boundary in one jump, the rest timer by timer.
         for step in 1..=50 {
-            let fired = twins.expire(uptime / 100 * step);
-            twins.run(fired);
+            let fired = modelled.expire(uptime / 100 * step);
+            modelled.run(fired);
         }
-        let fired = twins.expire(uptime);
-        twins.run(fired);
-        twins.sleep_to_the_end();
-        assert!(twins.wheel.len() == 0);
+        let fired = modelled.expire(uptime);
+        modelled.run(fired);
+        modelled.sleep_to_the_end();
+        assert!(modelled.wheel.len() == 0);
     }
 }
 
@@ -394,29 +394,29 @@ fn c5_taking_compares_24_bits_of_the_generation_and_everything_else_all_of_them(
 #[test]
 fn c6_equal_deadlines_fire_in_creation_order_however_they_got_into_their_slot() {
     let deadline = 3 * DAY;
-    let mut twins = Twins::new(0);
+    let mut modelled = Modelled::new(0);
     let mut keys = Vec::new();
     // Ever closer to the deadline, hence inserted on ever lower levels, behind those that have come down.
     for shift in 0..52 {
         for _ in 0..20 {
-            keys.push(twins.insert(deadline));
+            keys.push(modelled.insert(deadline));
         }
-        assert_eq!(twins.expire(deadline - (deadline >> shift).max(1)), []);
+        assert_eq!(modelled.expire(deadline - (deadline >> shift).max(1)), []);
     }
-    assert_eq!(twins.expire(deadline), keys);
+    assert_eq!(modelled.expire(deadline), keys);
 }
 
 #[test]
 fn c6_a_stalled_loop_fires_all_that_it_missed_in_order() {
     let mut random = Random(6);
-    let mut twins = Twins::new(DAY);
+    let mut modelled = Modelled::new(DAY);
     for _ in 0..10_000 {
-        twins.insert(DAY + random.below(12_000) * 1_000_000);
+        modelled.insert(DAY + random.below(12_000) * 1_000_000);
     }
-    let fired = twins.expire(DAY + 10_000_000_000);
-    twins.run(fired);
-    twins.sleep_to_the_end();
-    assert!(twins.wheel.len() == 0);
+    let fired = modelled.expire(DAY + 10_000_000_000);
+    modelled.run(fired);
+    modelled.sleep_to_the_end();
+    assert!(modelled.wheel.len() == 0);
 }
 
 #[test]

@@ -1,35 +1,36 @@
 //! What tests share: the audit, loops, traces and probes.
 
 pub(crate) mod audit;
-mod bell;
 mod caught;
 pub(crate) mod descendants;
-mod evil;
-mod grave;
-pub(crate) mod lab;
+mod fixture;
+mod hostile_waker;
+mod join_all;
+mod leak;
+mod notifier;
 mod pipe;
 mod probe;
 mod proc;
 mod recorder;
 mod rounds;
+pub(crate) mod scenario;
 mod scratch;
 mod seccomp;
 mod shared_trace;
 mod sockets;
-mod stage;
-mod story;
 mod terminal;
-mod together;
 mod trace;
 mod waiting;
 mod warnings;
 mod watchdog;
 
 pub(crate) use audit::{audited, counted_fds};
-pub(crate) use bell::{loop_and_bell, rings};
 pub(crate) use caught::panic_text;
-pub(crate) use evil::{EvilWaker, Touch};
-pub(crate) use grave::forget;
+pub(crate) use fixture::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
+pub(crate) use hostile_waker::{HostileWaker, Touch};
+pub(crate) use join_all::JoinAll;
+pub(crate) use leak::forget;
+pub(crate) use notifier::{loop_and_notifier, notifications};
 pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
@@ -38,6 +39,7 @@ pub(crate) use proc::{
 };
 pub(crate) use recorder::{Recorder, looks, recorded, until};
 pub(crate) use rounds::rounds_alone;
+pub(crate) use scenario::{Scenario, ending_of, outcome, run_scenario};
 pub(crate) use scratch::{Scratch, at_a_new_path};
 pub(crate) use seccomp::forbid;
 pub(crate) use shared_trace::SharedTrace;
@@ -45,10 +47,7 @@ pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, refusing, refusing_at, reset, std_pair, stream_and_peer,
     stream_pair, wait_until_ended, wait_until_queued,
 };
-pub(crate) use stage::{in_a_loop, on_real_time, on_virtual_time, settled, settling};
-pub(crate) use story::{Story, ending, outcome, told};
 pub(crate) use terminal::{is_blocking, make_blocking, terminal};
-pub(crate) use together::Together;
 pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;

@@ -6,15 +6,15 @@ use std::os::fd::AsRawFd as _;
 use callsoon::EventLoop;
 
 /// A loop and the number of its eventfd, which is the one that was not there before.
-pub(crate) fn loop_and_bell() -> (EventLoop, i32) {
+pub(crate) fn loop_and_notifier() -> (EventLoop, i32) {
     let before = eventfds();
     let event_loop = EventLoop::new().unwrap();
-    let bells: Vec<_> = eventfds().difference(&before).copied().collect();
-    let [bell] = bells[..] else {
-        panic!("a loop has one eventfd, not {}", bells.len());
+    let notifiers: Vec<_> = eventfds().difference(&before).copied().collect();
+    let [notifier] = notifiers[..] else {
+        panic!("a loop has one eventfd, not {}", notifiers.len());
     };
-    assert_ne!(bell, event_loop.as_raw_fd());
-    (event_loop, bell)
+    assert_ne!(notifier, event_loop.as_raw_fd());
+    (event_loop, notifier)
 }
 
 fn eventfds() -> BTreeSet<i32> {
@@ -29,10 +29,10 @@ fn eventfds() -> BTreeSet<i32> {
         .collect()
 }
 
-/// How often a loop's bell has been rung. Each ring adds one to what the eventfd counts, and nothing takes any away: that
-/// it was written to is news for the poller, who does not ask how often.
-pub(crate) fn rings(bell: i32) -> u64 {
-    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{bell}")).unwrap();
+/// How often a loop has been notified. Each time adds one to the count of the eventfd, and nothing subtracts: the poller
+/// only asks whether it was written to.
+pub(crate) fn notifications(notifier: i32) -> u64 {
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{notifier}")).unwrap();
     let count = about
         .lines()
         .find_map(|line| line.strip_prefix("eventfd-count:"));

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use callsoon::get_running_loop;
 
-use support::{SharedTrace, audited, forbid, loop_and_bell, thread_id, wait_until_asleep, watched};
+use support::{
+    SharedTrace, audited, forbid, loop_and_notifier, thread_id, wait_until_asleep, watched,
+};
 
 /// Set in the child.
 const CHILD: &str = "CALLSOON_BELL_CHILD";
@@ -54,9 +56,9 @@ fn say(line: &str) {
 }
 
 #[test]
-fn d8_a_bell_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
+fn d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
     let Some(stderr) = stderr_of_child(
-        "d8_a_bell_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender",
+        "d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender",
         || audited(watched(a_post_whose_ring_fails)),
     ) else {
         return;
@@ -73,7 +75,7 @@ fn d8_a_bell_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
 }
 
 fn a_post_whose_ring_fails() {
-    let (event_loop, bell) = loop_and_bell();
+    let (event_loop, notifier) = loop_and_notifier();
     let trace = SharedTrace::new();
     let (remote, sleeper, t) = (event_loop.remote(), thread_id(), trace.clone());
     let (running, runs) = mpsc::channel();
@@ -84,7 +86,7 @@ fn a_post_whose_ring_fails() {
         wait_until_asleep(sleeper);
         // The filter is this inner thread's alone.
         let unable = thread::spawn(move || {
-            if !forbid(libc::SYS_write, Some(bell), libc::EPERM) {
+            if !forbid(libc::SYS_write, Some(notifier), libc::EPERM) {
                 say(SKIPPED);
                 return;
             }
@@ -121,10 +123,10 @@ fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
 }
 
 fn a_guest_whose_ring_fails() {
-    let (event_loop, bell) = loop_and_bell();
+    let (event_loop, notifier) = loop_and_notifier();
     event_loop.turn(Some(Duration::ZERO)).unwrap();
     // This thread ends with the test, and the filter with it.
-    if !forbid(libc::SYS_write, Some(bell), libc::EPERM) {
+    if !forbid(libc::SYS_write, Some(notifier), libc::EPERM) {
         return say(SKIPPED);
     }
     let trace = SharedTrace::new();
@@ -138,12 +140,12 @@ fn a_guest_whose_ring_fails() {
 }
 
 #[test]
-fn d8_a_bell_that_has_been_rung_to_the_brim_still_wakes() {
+fn d8_a_notifier_that_has_been_rung_to_the_brim_still_wakes() {
     audited(watched(|| {
-        let (event_loop, bell) = loop_and_bell();
+        let (event_loop, notifier) = loop_and_notifier();
         // As many rings as the counter holds: the next one would block.
         let most = (u64::MAX - 1).to_ne_bytes();
-        write_to(bell, &most);
+        write_to(notifier, &most);
         let (remote, sleeper) = (event_loop.remote(), thread_id());
         let (running, runs) = mpsc::channel();
         event_loop.call_soon(move || running.send(()).unwrap());

@@ -20,11 +20,11 @@ use callsoon::net::TcpStream;
 use callsoon::{EventLoop, ExceptionContext, LoopHandle, LoopLocal, TaskRef};
 
 use crate::support::{
-    EvilWaker, Touch, Trace, audited, one_turn, stream_and_peer, virtual_loop, wait_until_ended,
+    HostileWaker, Touch, Trace, audited, one_turn, stream_and_peer, virtual_loop, wait_until_ended,
     watched,
 };
 
-/// What evil code gets its hands on.
+/// What hostile code gets its hands on.
 struct Reach {
     owner: Weak<EventLoop>,
     handle: LoopHandle,
@@ -60,7 +60,7 @@ impl Reach {
         if !handle.is_closed() {
             let trace = self.trace.clone();
             handle.set_exception_handler(move |_, context| trace.push(context));
-            handle.call_exception_handler(&ExceptionContext::new("told by evil code"));
+            handle.call_exception_handler(&ExceptionContext::new("told by hostile code"));
         }
         let posted = handle.remote().call_soon_threadsafe(|| ());
         assert_eq!(posted.is_err(), handle.is_closed());
@@ -76,7 +76,7 @@ impl Reach {
         handle.call_at(handle.time(), || ());
         handle.call_later(Duration::from_secs(9), || ()).cancel();
         handle.create_task(async {}).detach();
-        let mut task = handle.task_builder().name("evil").spawn(async {});
+        let mut task = handle.task_builder().name("hostile").spawn(async {});
         task.add_done_callback(|task| assert!(task.done()));
         poll_quietly(&mut task);
         task.cancel();
@@ -139,7 +139,7 @@ struct Waiting {
     complete: Option<Box<dyn FnOnce()>>,
 }
 
-/// A loop with everything that evil code can reach.
+/// A loop with everything that hostile code can reach.
 struct Zoo {
     event_loop: Rc<EventLoop>,
     reach: Rc<Reach>,
@@ -173,9 +173,9 @@ impl Zoo {
         }
     }
 
-    fn evil(&self) -> EvilWaker {
+    fn hostile(&self) -> HostileWaker {
         let reach = Rc::downgrade(&self.reach);
-        EvilWaker::new(move |_| {
+        HostileWaker::new(move |_| {
             if let Some(reach) = reach.upgrade() {
                 reach.use_everything();
             }
@@ -208,7 +208,7 @@ impl Zoo {
                 let owner = Rc::clone(event_loop);
                 let complete = move || {
                     let mut later = owner.create_task(callsoon::sleep(Duration::from_secs(2)));
-                    // Evil code stops the loop again and again.
+                    // Hostile code stops the loop again and again.
                     while owner.run_until_complete(&mut later).is_err() {}
                 };
                 (Box::pin(sleep), Box::new(complete))
@@ -219,7 +219,7 @@ impl Zoo {
                 let near = Rc::clone(&self.stream);
                 let complete = move || {
                     peer.write_all(b"x").unwrap();
-                    // Evil code reads too: whoever finds the byte gone finds the end.
+                    // Hostile code reads too: whoever finds the byte gone finds the end.
                     drop(peer);
                     wait_until_ended(&*near);
                 };
@@ -258,8 +258,13 @@ const KINDS: [Kind; 5] = [
 ];
 
 /// Polls between runs, or inside a callback.
-fn poll_at(zoo: &Zoo, inside: bool, waiting: &Rc<RefCell<Waiting>>, evil: &EvilWaker) -> bool {
-    let (waiting, waker) = (Rc::clone(waiting), evil.waker());
+fn poll_at(
+    zoo: &Zoo,
+    inside: bool,
+    waiting: &Rc<RefCell<Waiting>>,
+    hostile: &HostileWaker,
+) -> bool {
+    let (waiting, waker) = (Rc::clone(waiting), hostile.waker());
     let ready = Rc::new(Cell::new(None));
     let result = Rc::clone(&ready);
     let poll = move || {
@@ -283,7 +288,7 @@ fn poll_at(zoo: &Zoo, inside: bool, waiting: &Rc<RefCell<Waiting>>, evil: &EvilW
 }
 
 #[test]
-fn a5_evil_wakers_find_nothing_borrowed_and_the_newest_wins() {
+fn a5_hostile_wakers_find_nothing_borrowed_and_the_newest_wins() {
     audited(watched(|| {
         for (kind, inside) in KINDS
             .into_iter()
@@ -291,7 +296,7 @@ fn a5_evil_wakers_find_nothing_borrowed_and_the_newest_wins() {
         {
             let zoo = Zoo::new();
             let waiting = Rc::new(RefCell::new(zoo.waiting(kind)));
-            let [first, second, third] = [(); 3].map(|()| zoo.evil());
+            let [first, second, third] = [(); 3].map(|()| zoo.hostile());
             assert!(!poll_at(&zoo, inside, &waiting, &first), "{kind:?}");
             assert!(!poll_at(&zoo, inside, &waiting, &first), "{kind:?}");
             assert!(!poll_at(&zoo, inside, &waiting, &second), "{kind:?}");
@@ -314,13 +319,13 @@ fn a5_evil_wakers_find_nothing_borrowed_and_the_newest_wins() {
 }
 
 #[test]
-fn a5_evil_wakers_of_dropped_waits_and_closed_loops_find_nothing_borrowed() {
+fn a5_hostile_wakers_of_dropped_waits_and_closed_loops_find_nothing_borrowed() {
     audited(watched(|| {
         for kind in KINDS {
             // The wait is dropped.
             let zoo = Zoo::new();
             let waiting = Rc::new(RefCell::new(zoo.waiting(kind)));
-            let [first, second] = [(); 2].map(|()| zoo.evil());
+            let [first, second] = [(); 2].map(|()| zoo.hostile());
             assert!(!poll_at(&zoo, true, &waiting, &first));
             assert!(!poll_at(&zoo, false, &waiting, &second));
             let dropped = waiting.borrow_mut().future.take();
@@ -335,7 +340,7 @@ fn a5_evil_wakers_of_dropped_waits_and_closed_loops_find_nothing_borrowed() {
             // The loop is closed under the wait, which is polled again.
             let zoo = Zoo::new();
             let waiting = Rc::new(RefCell::new(zoo.waiting(kind)));
-            let [first, second] = [(); 2].map(|()| zoo.evil());
+            let [first, second] = [(); 2].map(|()| zoo.hostile());
             assert!(!poll_at(&zoo, true, &waiting, &first));
             zoo.event_loop.close().unwrap();
             poll_at(&zoo, false, &waiting, &second);
@@ -347,21 +352,21 @@ fn a5_evil_wakers_of_dropped_waits_and_closed_loops_find_nothing_borrowed() {
 }
 
 #[test]
-fn a5_an_evil_waker_may_close_the_loop_at_any_touch() {
+fn a5_a_hostile_waker_may_close_the_loop_at_any_touch() {
     audited(watched(|| {
         for kind in KINDS {
             for at in [Touch::Clone, Touch::Wake, Touch::Drop] {
                 let zoo = Zoo::new();
                 let waiting = Rc::new(RefCell::new(zoo.waiting(kind)));
                 let reach = Rc::downgrade(&zoo.reach);
-                let evil = EvilWaker::new(move |touch| {
+                let hostile = HostileWaker::new(move |touch| {
                     let Some(reach) = reach.upgrade() else { return };
                     reach.closes.set(touch == at);
                     reach.use_everything();
                 });
-                let plain = EvilWaker::new(|_| ());
-                poll_at(&zoo, false, &waiting, &evil);
-                poll_at(&zoo, false, &waiting, &evil);
+                let plain = HostileWaker::new(|_| ());
+                poll_at(&zoo, false, &waiting, &hostile);
+                poll_at(&zoo, false, &waiting, &hostile);
                 poll_at(&zoo, false, &waiting, &plain);
                 if at != Touch::Wake {
                     assert!(zoo.event_loop.is_closed(), "{kind:?}, {at:?}");
@@ -385,13 +390,13 @@ fn a5_a_sleep_that_has_fired_drops_the_waker_of_a_late_poll_with_nothing_borrowe
                 let mut sleep = pin!(callsoon::sleep(Duration::from_secs(1)));
                 assert!(crate::support::poll_once(&mut sleep).await.is_none());
                 callsoon::sleep(Duration::from_secs(2)).await;
-                let evil = EvilWaker::new(move |touch| {
+                let hostile = HostileWaker::new(move |touch| {
                     if touch == Touch::Drop {
                         handle.call_later(Duration::ZERO, || ());
                         counted.set(counted.get() + 1);
                     }
                 });
-                let waker = evil.waker();
+                let waker = hostile.waker();
                 assert!(sleep.poll(&mut Context::from_waker(&waker)).is_ready());
             })
             .unwrap();
@@ -444,7 +449,7 @@ fn a5_a_read_that_becomes_ready_while_its_waker_is_cloned_is_not_lost() {
         let complete = RefCell::new(waiting.complete.take());
         let owner = Rc::clone(&zoo.event_loop);
         // Its clone lets the peer write and the loop see it: nothing forbids that between runs.
-        let evil = EvilWaker::new(move |touch| {
+        let hostile = HostileWaker::new(move |touch| {
             if touch != Touch::Clone {
                 return;
             }
@@ -453,11 +458,11 @@ fn a5_a_read_that_becomes_ready_while_its_waker_is_cloned_is_not_lost() {
                 one_turn(&owner);
             }
         });
-        let waker = evil.waker();
+        let waker = hostile.waker();
         let mut context = Context::from_waker(&waker);
         let first = future.as_mut().poll(&mut context).is_ready();
         zoo.settle();
-        assert!(first || evil.wakes() > 0, "neither ready nor woken");
+        assert!(first || hostile.wakes() > 0, "neither ready nor woken");
         assert!(first || future.as_mut().poll(&mut context).is_ready());
     }));
 }
@@ -468,12 +473,12 @@ fn a5_a_waker_that_panics_harms_neither_the_loop_nor_the_others() {
         for kind in KINDS {
             let zoo = Zoo::new();
             let waiting = Rc::new(RefCell::new(zoo.waiting(kind)));
-            let evil = EvilWaker::new(|touch| {
+            let hostile = HostileWaker::new(|touch| {
                 if matches!(touch, Touch::Wake | Touch::WakeByRef) {
                     panic!("on purpose: {touch:?}");
                 }
             });
-            assert!(!poll_at(&zoo, true, &waiting, &evil));
+            assert!(!poll_at(&zoo, true, &waiting, &hostile));
             // Whoever waits behind the bad one.
             let behind = Rc::clone(&zoo.stream);
             let others = [
@@ -491,7 +496,7 @@ fn a5_a_waker_that_panics_harms_neither_the_loop_nor_the_others() {
                 zoo.settle();
             }));
             assert!(survived.is_ok(), "{kind:?}: the panic came out of the loop");
-            assert_eq!(evil.wakes(), 1, "{kind:?}");
+            assert_eq!(hostile.wakes(), 1, "{kind:?}");
             let reports = zoo.reach.trace.take();
             assert_eq!(
                 reports,
@@ -511,7 +516,7 @@ fn a5_a_task_whose_awaiters_waker_changes_kind_wakes_the_newest() {
         for native_last in [false, true] {
             let future = event_loop.create_future::<()>();
             let inner = event_loop.create_task(future.clone());
-            let foreign = EvilWaker::new(|_| ());
+            let foreign = HostileWaker::new(|_| ());
             let waker = foreign.waker();
             let mut inner = Box::pin(inner);
             let outer = event_loop.create_task(poll_fn(move |context| {

@@ -17,7 +17,7 @@ pub(crate) enum Touch {
 }
 
 /// Makes wakers that call a hook whenever they are cloned, woken or dropped, and counts these.
-pub(crate) struct EvilWaker {
+pub(crate) struct HostileWaker {
     number: usize,
     shared: Rc<Shared>,
 }
@@ -30,11 +30,11 @@ struct Shared {
 }
 
 thread_local! {
-    /// All evil wakers of the thread; a waker is a place in this list, so it may outlive everything.
+    /// All hostile wakers of the thread; a waker is a place in this list, so it may outlive everything.
     static ALL: RefCell<Vec<Rc<Shared>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl EvilWaker {
+impl HostileWaker {
     pub(crate) fn new(hook: impl Fn(Touch) + 'static) -> Self {
         let shared = Rc::new(Shared {
             counts: Default::default(),

@@ -9,14 +9,14 @@ use std::task::{Context, Poll, Wake, Waker};
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What `FuturesUnordered` is in small: gives all outputs in the order of their coming, with their numbers.
-pub(crate) struct Together<'a, T> {
-    members: Vec<(Arc<Bell>, Option<Boxed<'a, T>>)>,
+pub(crate) struct JoinAll<'a, T> {
+    members: Vec<(Arc<Notifier>, Option<Boxed<'a, T>>)>,
     outputs: Vec<(usize, T)>,
 }
 
-impl<T> Unpin for Together<'_, T> {}
+impl<T> Unpin for JoinAll<'_, T> {}
 
-impl<'a, T> Together<'a, T> {
+impl<'a, T> JoinAll<'a, T> {
     pub(crate) fn new() -> Self {
         Self {
             members: Vec::new(),
@@ -30,25 +30,25 @@ impl<'a, T> Together<'a, T> {
     }
 
     pub(crate) fn add(&mut self, future: impl Future<Output = T> + 'a) {
-        let bell = Arc::new(Bell {
+        let notifier = Arc::new(Notifier {
             rung: AtomicBool::new(true),
             parent: Mutex::new(None),
         });
-        self.members.push((bell, Some(Box::pin(future))));
+        self.members.push((notifier, Some(Box::pin(future))));
     }
 }
 
-impl<T> Future for Together<'_, T> {
+impl<T> Future for JoinAll<'_, T> {
     type Output = Vec<(usize, T)>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let mut left = 0;
-        for (number, (bell, member)) in this.members.iter_mut().enumerate() {
+        for (number, (notifier, member)) in this.members.iter_mut().enumerate() {
             let Some(future) = member else { continue };
-            bell.hang(context.waker());
-            if bell.rung.swap(false, Ordering::SeqCst) {
-                let waker = Waker::from(Arc::clone(bell));
+            notifier.hang(context.waker());
+            if notifier.rung.swap(false, Ordering::SeqCst) {
+                let waker = Waker::from(Arc::clone(notifier));
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
                 {
                     *member = None;
@@ -65,19 +65,19 @@ impl<T> Future for Together<'_, T> {
     }
 }
 
-struct Bell {
+struct Notifier {
     rung: AtomicBool,
     parent: Mutex<Option<Waker>>,
 }
 
-impl Bell {
+impl Notifier {
     fn hang(&self, parent: &Waker) {
         let parent = Some(parent.clone());
         *self.parent.lock().unwrap_or_else(PoisonError::into_inner) = parent;
     }
 }
 
-impl Wake for Bell {
+impl Wake for Notifier {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -23,7 +23,7 @@ impl Random {
 
 /// The wheel and its naive model side by side; every step does the same to both and compares. A timer's payload is its
 /// number in the order of creation.
-pub(crate) struct Twins {
+pub(crate) struct Modelled {
     pub(crate) wheel: Timers<u64>,
     pub(crate) armed: BTreeMap<(u64, u64), TimerKey>,
     pub(crate) due: BTreeSet<u64>,
@@ -33,9 +33,9 @@ pub(crate) struct Twins {
     pub(crate) made: u64,
 }
 
-impl Twins {
+impl Modelled {
     pub(crate) fn new(now: u64) -> Self {
-        Twins {
+        Modelled {
             // A generation passes 32 bits in the test, which nobody may notice.
             wheel: Timers::new(now, u64::from(u32::MAX) - 100),
             armed: BTreeMap::new(),
