@@ -5,7 +5,6 @@ use std::io;
 use std::rc::Rc;
 
 use crate::event_loop::free::yield_now;
-use crate::kernel::loop_state::BUDGET;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
 use crate::transport::address::Address;
@@ -97,7 +96,7 @@ impl StreamWriter {
         let budget = &self.stream.protocol.state().budget;
         if budget.get() == 0 {
             // A peer that takes everything at once must not keep the loop from others.
-            budget.set(BUDGET);
+            self.stream.protocol.state().renew_budget();
             yield_now().await;
         } else {
             budget.set(budget.get() - 1);

@@ -29,8 +29,11 @@ async fn lose<F: Future + Unpin>(future: &mut F) {
 
 type Kept = Pin<Box<dyn Future<Output = ()>>>;
 
+/// What it is, and how it is made.
+type Named = (&'static str, fn() -> Kept);
+
 /// Everything that can be set aside: it keeps what comes back as long as it likes.
-fn all_kinds() -> Vec<(&'static str, fn() -> Kept)> {
+fn all_kinds() -> Vec<Named> {
     vec![
         ("a task", || Box::pin(async { drop(never().await) })),
         ("a future of the loop", || {

@@ -280,6 +280,14 @@ impl LoopState {
         }
     }
 
+    /// Gives the poll a new budget, unless waits are put off in it.
+    pub(crate) fn renew_budget(&self) {
+        let undecided = self.scopes.undecided.get();
+        if undecided == Key::NONE || undecided != self.current_task.get() {
+            self.budget.set(BUDGET);
+        }
+    }
+
     /// An operation finds the budget of its poll used up. `true` says that it has to stay pending, and that its waker is
     /// woken.
     #[cold]
