@@ -105,7 +105,7 @@ fn a_task_that_is_always_ready_ends_when_it_is_cancelled_after_a_peek() {
 }
 
 /// A parent that waits in its own way for a child, which waits for the parent, with a limit or without. Says what the
-/// child hears.
+/// child gets.
 fn circle<F: Future<Output = ()> + 'static>(
     event_loop: &EventLoop,
     limit: Option<u64>,
