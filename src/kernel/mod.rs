@@ -47,7 +47,7 @@
 //! | places of users' descriptors | 32 | events of the poller | begins again at 1: a spurious readiness |
 //! | callbacks of users' descriptors | 24 | a callback that is queued, at most one turn old | begins again |
 //! | done callbacks; waiters of one thing | 64 | removing; places in a queue | not reached |
-//! | children of a group; background futures; clean-ups by `async_drop` | 64 | telling tenants of a place apart | not reached |
+//! | children of a group; background futures; clean-ups by `async_drop` | 64 | telling apart those that use one place in turn | not reached |
 //! | children of a gather | 32 | their places | memory ends first |
 //! | context variables; per-loop slots | 64 | their places | not reached |
 //! | signals that have come; look-ups of names | 64 | whether there was another; who waits for which | not reached |

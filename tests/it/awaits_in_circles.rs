@@ -13,7 +13,7 @@ use callsoon::{
     task_group, timeout, try_gather, yield_now,
 };
 
-use crate::support::lab::{SECOND, at, ending, heard, lab, said, say};
+use crate::support::scenario::{SECOND, at, ending, heard, in_scenario, said, say};
 
 /// A place for a handle that its task is to find.
 type Place<T> = Rc<RefCell<Option<Task<T>>>>;
@@ -55,7 +55,7 @@ fn told<T>(result: Result<T, TaskError>) -> String {
 
 #[test]
 fn a_child_that_fails_ends_its_group_though_it_has_peeked_at_another_task() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let kept: Place<()> = Rc::default();
         let place = kept.clone();
         let mut group = event_loop.create_task(task_group(async move |group| {
@@ -79,7 +79,7 @@ fn a_child_that_fails_ends_its_group_though_it_has_peeked_at_another_task() {
 
 #[test]
 fn a_task_that_is_always_ready_ends_when_it_is_cancelled_after_a_peek() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for asks_itself in [false, true] {
             let mut other = event_loop.create_task(pending::<()>());
             let other_again = other.as_ref();
@@ -105,7 +105,7 @@ fn a_task_that_is_always_ready_ends_when_it_is_cancelled_after_a_peek() {
 }
 
 /// A parent that waits in its own way for a child, which waits for the parent, with a limit or without. Says what the
-/// child hears.
+/// child gets.
 fn circle<F: Future<Output = ()> + 'static>(
     event_loop: &EventLoop,
     limit: Option<u64>,
@@ -137,7 +137,10 @@ fn circles(event_loop: &EventLoop, limit: Option<u64>, then: impl Fn(&EventLoop,
     });
     then(event_loop, gathered);
     let tried = circle(event_loop, limit, |child| async {
-        let child = async { Ok::<_, ()>(child.await) };
+        let child = async {
+            child.await;
+            Ok::<_, ()>(())
+        };
         drop(try_gather([child]).await);
     });
     then(event_loop, tried);
@@ -161,7 +164,7 @@ fn circles(event_loop: &EventLoop, limit: Option<u64>, then: impl Fn(&EventLoop,
 
 #[test]
 fn a_limit_that_cancels_the_circle_around_it_ends_all_of_it() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         circles(event_loop, Some(1), |event_loop, parent| {
             end(event_loop, &[parent]);
             let heard = heard();
@@ -174,7 +177,7 @@ fn a_limit_that_cancels_the_circle_around_it_ends_all_of_it() {
 
 #[test]
 fn a_circle_of_awaits_that_is_cancelled_from_outside_ends() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         circles(event_loop, None, |event_loop, parent| {
             for _ in 0..5 {
                 event_loop.turn(Some(Duration::ZERO)).unwrap();
@@ -207,7 +210,7 @@ fn ring(event_loop: &EventLoop, count: usize) -> Vec<TaskRef> {
 
 #[test]
 fn in_a_ring_of_tasks_the_one_that_closes_it_gets_the_error_and_the_others_their_values() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let members = ring(event_loop, 3);
         event_loop.turn(Some(Duration::ZERO)).unwrap();
         members[0].cancel();
@@ -222,7 +225,7 @@ fn in_a_ring_of_tasks_the_one_that_closes_it_gets_the_error_and_the_others_their
 
 #[test]
 fn a_ring_whose_members_are_all_cancelled_at_once_ends() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for count in [2, 3, 1000] {
             let members = ring(event_loop, count);
             event_loop.turn(Some(Duration::ZERO)).unwrap();
@@ -239,7 +242,7 @@ fn a_ring_whose_members_are_all_cancelled_at_once_ends() {
 
 #[test]
 fn tasks_that_await_each_other_in_a_row_and_are_cancelled_together_just_end() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let count = 20_000;
         let mut members = Vec::new();
         let mut task = event_loop.create_task(pending::<()>());
@@ -264,7 +267,7 @@ fn tasks_that_await_each_other_in_a_row_and_are_cancelled_together_just_end() {
 
 #[test]
 fn a_shield_keeps_a_cancelled_circle_from_closing() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let place: Place<()> = Rc::default();
         let theirs = place.clone();
         let parent = event_loop.create_task(async move {
@@ -280,7 +283,7 @@ fn a_shield_keeps_a_cancelled_circle_from_closing() {
             event_loop.turn(Some(Duration::ZERO)).unwrap();
         }
         reference.cancel();
-        end(event_loop, &[reference.clone()]);
+        end(event_loop, std::slice::from_ref(&reference));
         assert!(reference.cancelled());
         said([]);
     });
@@ -288,7 +291,7 @@ fn a_shield_keeps_a_cancelled_circle_from_closing() {
 
 #[test]
 fn a_circle_that_one_of_its_tasks_leaves_by_itself_is_no_error() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let place: Place<&str> = Rc::default();
         let theirs = place.clone();
         let first = event_loop.create_task(async move {

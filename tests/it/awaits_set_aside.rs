@@ -15,8 +15,10 @@ use callsoon::{
     timeout, yield_now,
 };
 
-use crate::support::Together;
-use crate::support::lab::{SECOND, at, finish, gated, heard, lab, said, say, stubborn};
+use crate::support::JoinAll;
+use crate::support::scenario::{
+    SECOND, at, finish, gated, heard, in_scenario, said, say, stubborn,
+};
 
 /// Polls once and lets go: a `select!` that another branch wins.
 async fn lose<F: Future + Unpin>(future: &mut F) {
@@ -29,8 +31,11 @@ async fn lose<F: Future + Unpin>(future: &mut F) {
 
 type Kept = Pin<Box<dyn Future<Output = ()>>>;
 
+/// What it is, and how it is made.
+type Named = (&'static str, fn() -> Kept);
+
 /// Everything that can be set aside: it keeps what comes back as long as it likes.
-fn all_kinds() -> Vec<(&'static str, fn() -> Kept)> {
+fn all_kinds() -> Vec<Named> {
     vec![
         ("a task", || Box::pin(async { drop(never().await) })),
         ("a future of the loop", || {
@@ -48,7 +53,7 @@ fn all_kinds() -> Vec<(&'static str, fn() -> Kept)> {
             Box::pin(async { drop(timeout(SECOND * 99, inside).await) })
         }),
         ("many with wakers of their own", || {
-            let many = Together::new().with(never()).with(never());
+            let many = JoinAll::new().with(never()).with(never());
             Box::pin(async { drop(many.await) })
         }),
         ("a task, polled by a foreign waker", || {
@@ -83,7 +88,7 @@ fn end_others(event_loop: &EventLoop) {
 
 #[test]
 fn an_item_that_comes_with_its_getters_cancellation_stays_in_the_queue() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for (name, kind) in all_kinds() {
             for polls_between in [0, 1, 3] {
                 let queue = Rc::new(Queue::new(0));
@@ -119,7 +124,7 @@ fn an_item_that_comes_with_its_getters_cancellation_stays_in_the_queue() {
 
 #[test]
 fn an_item_that_comes_with_a_deadline_or_the_end_of_a_group_stays_in_the_queue() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for (name, kind) in all_kinds() {
             for in_group in [false, true] {
                 let queue = Rc::new(Queue::new(0));
@@ -166,7 +171,7 @@ fn an_item_that_comes_with_a_deadline_or_the_end_of_a_group_stays_in_the_queue()
 
 #[test]
 fn bytes_that_come_with_their_readers_cancellation_stay_in_the_socket() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for (name, kind) in all_kinds() {
             let (mut peer, socket) = StdStream::pair().unwrap();
             event_loop
@@ -203,7 +208,7 @@ fn bytes_that_come_with_their_readers_cancellation_stay_in_the_socket() {
 
 #[test]
 fn a_cancellation_does_not_follow_what_was_set_aside() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for polls_between in [0, 2] {
             let other = Rc::new(Cell::new(None::<TaskRef>));
             let place = other.clone();
@@ -232,7 +237,7 @@ fn a_cancellation_does_not_follow_what_was_set_aside() {
 
 #[test]
 fn who_was_put_off_gets_its_item_once_the_cancellation_is_handled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         for own_wakers in [false, true] {
             let queue = Rc::new(Queue::new(0));
             let (q, later) = (queue.clone(), queue.clone());
@@ -242,7 +247,7 @@ fn who_was_put_off_gets_its_item_once_the_cancellation_is_handled() {
                     say(format!("got {item}"));
                 };
                 if own_wakers {
-                    let both = Together::new().with(get).with(stubborn("the other", 2));
+                    let both = JoinAll::new().with(get).with(stubborn("the other", 2));
                     both.await;
                 } else {
                     let (mut get, mut other) = (pin!(get), pin!(stubborn("the other", 2)));
@@ -284,7 +289,7 @@ fn who_was_put_off_gets_its_item_once_the_cancellation_is_handled() {
 
 #[test]
 fn clean_up_that_follows_at_once_is_not_put_off() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let queue = Rc::new(Queue::new(0));
         queue.put_nowait(1).unwrap();
         let q = queue.clone();

@@ -440,15 +440,15 @@ fn a_child_that_cancels_itself_and_returns_is_told_at_once() {
         }
         Ok(number)
     }
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             for first in [0, 1] {
                 let error = gather([first, 2].map(child)).await.unwrap_err();
-                story.say(format!("{}: {}", error.index, error.error));
+                scenario.say(format!("{}: {}", error.index, error.error));
                 let error = gather([first, 2].map(child)).fail_fast().await;
-                story.say(error.unwrap_err().index());
+                scenario.say(error.unwrap_err().index());
                 let error = try_gather([first, 2].map(child)).await.unwrap_err();
-                story.say(error.index());
+                scenario.say(error.index());
             }
             for task in all_tasks() {
                 if !task.done() && task.name() != current_task().unwrap().name() {
@@ -458,12 +458,12 @@ fn a_child_that_cancels_itself_and_returns_is_told_at_once() {
             yield_now().await;
         },
         [
-            "0: 0: the task was cancelled",
-            "0: 0",
-            "0: 0",
-            "0: 0: the task was cancelled",
-            "0: 0",
-            "0: 0",
+            "0 0: the task was cancelled",
+            "0 0",
+            "0 0",
+            "0 0: the task was cancelled",
+            "0 0",
+            "0 0",
         ],
     );
 }

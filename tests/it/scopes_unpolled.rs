@@ -15,10 +15,10 @@ use callsoon::{
 };
 use futures_lite::future::{or, zip};
 
-use crate::support::lab::{
-    Farewell, SECOND, at, cancelled_at, finish, lab, said, say, stubborn, tidy, until,
-};
 use crate::support::poll_once;
+use crate::support::scenario::{
+    Farewell, SECOND, at, cancelled_at, finish, in_scenario, said, say, stubborn, tidy, until,
+};
 
 /// How a group ended, in short.
 fn group_ending<T>(result: Result<T, GroupError>) -> String {
@@ -53,7 +53,7 @@ async fn set_aside<T>(seconds: f64, future: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_group_whose_child_failed_while_it_was_not_polled_ends_when_it_is() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let _farewell = Farewell("the task");
             say(set_aside(2.0, failing(1.0, pending())).await);
@@ -64,7 +64,7 @@ fn a_group_whose_child_failed_while_it_was_not_polled_ends_when_it_is() {
 
 #[test]
 fn the_body_of_a_group_that_was_not_polled_cleans_up_when_it_is() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(
             event_loop,
             &[],
@@ -86,7 +86,7 @@ async fn zip_unit(one: impl Future<Output = ()>, other: impl Future<Output = ()>
 
 #[test]
 fn a_group_that_was_stopped_while_it_was_not_polled_ends_when_it_is() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let handle = Rc::new(RefCell::new(None::<TaskGroup>));
         let known = Rc::clone(&handle);
         at(1.0, move || handle.take().unwrap().cancel());
@@ -110,7 +110,7 @@ fn a_group_that_was_stopped_while_it_was_not_polled_ends_when_it_is() {
 
 #[test]
 fn a_body_that_goes_on_after_its_group_was_not_polled_is_not_asked_again() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let body = async {
                 stubborn("a", 1).await;
@@ -141,7 +141,7 @@ fn a_body_that_goes_on_after_its_group_was_not_polled_is_not_asked_again() {
 #[test]
 fn a_group_that_failed_while_another_branch_was_polled_is_asked_once_it_is_polled() {
     // A select loop: the group is polled at 0, at 2, and from 4 on.
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut group = Box::pin(failing(1.0, tidy("body", 5)));
             assert!(poll_once(&mut group).await.is_none());
@@ -160,7 +160,7 @@ fn a_group_that_failed_while_another_branch_was_polled_is_asked_once_it_is_polle
 
 #[test]
 fn a_limit_that_is_set_aside_in_the_turn_of_its_deadline_asks_when_it_is_polled() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut limit = Box::pin(timeout(SECOND, tidy("inside", 1)));
             // Polled at the deadline, where it asks what is inside, and not in the next turn, where that would act.
@@ -187,7 +187,7 @@ fn a_limit_that_is_set_aside_in_the_turn_of_its_deadline_asks_when_it_is_polled(
 
 #[test]
 fn a_request_from_outside_still_passes_by_what_is_set_aside() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             let mut aside = Box::pin(failing(9.0, tidy("aside", 1)));
             assert!(poll_once(&mut aside).await.is_none());
@@ -204,7 +204,7 @@ fn a_request_from_outside_still_passes_by_what_is_set_aside() {
 
 #[test]
 fn a_group_that_failed_inside_a_limit_tells_so_after_the_limit() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut group = Box::pin(failing(1.0, tidy("body", 1)));
             let limited = timeout(SECOND * 2, async {
@@ -225,7 +225,7 @@ fn a_group_that_failed_inside_a_limit_tells_so_after_the_limit() {
 
 #[test]
 fn a_limit_that_left_it_to_the_one_around_it_is_over_by_itself_afterwards() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut inner = Box::pin(timeout(SECOND, pending::<()>()));
             let outer = timeout(SECOND, inner.as_mut()).await;
@@ -258,7 +258,7 @@ fn stop_at(event_loop: &EventLoop, seconds: f64) {
 
 #[test]
 fn a_lent_main_that_is_stopped_in_a_limits_clean_up_cleans_up_and_is_late() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut main = pin!(timeout(SECOND, tidy("main", 2)));
         stop_at(event_loop, 2.0);
         assert!(run_lent(event_loop, main.as_mut()).is_none());
@@ -275,7 +275,7 @@ fn a_lent_main_that_is_stopped_in_a_limits_clean_up_cleans_up_and_is_late() {
 
 #[test]
 fn a_lent_main_that_is_stopped_in_a_groups_clean_up_cleans_up_and_fails() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut main = pin!(failing(1.0, zip_unit(tidy("a", 2), tidy("b", 3))));
         for seconds in [2.0, 3.5] {
             stop_at(event_loop, seconds);
@@ -297,7 +297,7 @@ fn a_lent_main_that_is_stopped_in_a_groups_clean_up_cleans_up_and_fails() {
 
 #[test]
 fn a_lent_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_next_run() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut main = pin!(async {
             let ended = task_group(async |group| {
                 group.create_task(async {
@@ -323,7 +323,7 @@ fn a_lent_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_nex
 
 #[test]
 fn a_lent_main_whose_groups_child_fails_between_its_runs_fails_in_the_next_one() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut main = pin!(failing(1.0, tidy("body", 1)));
         stop_at(event_loop, 0.5);
         assert!(run_lent(event_loop, main.as_mut()).is_none());
@@ -336,7 +336,7 @@ fn a_lent_main_whose_groups_child_fails_between_its_runs_fails_in_the_next_one()
 
 #[test]
 fn of_equal_limits_in_a_lent_main_the_outer_speaks_in_the_next_run_too() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let inner = async { timeout(SECOND, pending::<()>()).await.is_err() };
         let mut main = pin!(timeout(SECOND, inner));
         stop_at(event_loop, 0.5);
@@ -348,7 +348,7 @@ fn of_equal_limits_in_a_lent_main_the_outer_speaks_in_the_next_run_too() {
 
 #[test]
 fn a_lent_main_that_is_dropped_in_its_clean_up_leaves_nothing() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let mut main = Box::pin(zip(
             timeout(SECOND, tidy("limit", 9)),
             failing(1.0, tidy("group", 9)),
@@ -390,7 +390,7 @@ fn a_group_that_is_handed_to_another_task_fails_there() {
     for first_ends in [true, false] {
         // The child fails before the other task polls the group, or afterwards.
         for polled_at in [2.0, 0.5] {
-            lab(move |event_loop| {
+            in_scenario(move |event_loop| {
                 let mut second = event_loop.create_task(async move {
                     let group = failing(1.0, tidy("body", 1));
                     let group = handed_on(group, first_ends).await;
@@ -415,7 +415,7 @@ fn a_group_that_is_handed_to_another_task_fails_there() {
 
 #[test]
 fn a_limit_that_is_handed_on_in_its_clean_up_by_a_task_that_ends_is_late_there() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let slot = Rc::new(Cell::new(None));
         let place = Rc::clone(&slot);
         event_loop
@@ -442,7 +442,7 @@ fn a_limit_that_is_handed_on_in_its_clean_up_by_a_task_that_ends_is_late_there()
 
 #[test]
 fn a_group_that_fails_outside_any_task_drops_its_body() {
-    lab(|event_loop| {
+    in_scenario(|event_loop| {
         let body = async {
             let _farewell = Farewell("the body");
             pending::<()>().await;

@@ -293,8 +293,8 @@ fn cancelling_for_each_limit_cancels_what_runs() {
 
 #[test]
 fn for_each_limit_takes_nothing_more_when_a_child_fails_in_the_turn_in_which_another_ends() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let taken = Rc::new(Cell::new(0));
             let count = Rc::clone(&taken);
             let items = std::iter::from_fn(move || {
@@ -307,16 +307,16 @@ fn for_each_limit_takes_nothing_more_when_a_child_fails_in_the_turn_in_which_ano
                 if number == 2 { Err("two") } else { Ok(()) }
             });
             let failures = ended.await.unwrap_err().into_failures().len();
-            story.say(format!("{failures} failure, {} taken", taken.get()));
+            scenario.say(format!("{failures} failure, {} taken", taken.get()));
         },
-        ["0: 1 failure, 2 taken"],
+        ["0 1 failure, 2 taken"],
     );
 }
 
 #[test]
 fn a_loop_over_wait_vacancy_goes_no_further_once_its_group_shuts_down() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let started = Cell::new(0);
             let ended = task_group(async |group| {
                 group.set_limit(2);
@@ -334,21 +334,21 @@ fn a_loop_over_wait_vacancy_goes_no_further_once_its_group_shuts_down() {
                 ()
             });
             let failures = ended.await.unwrap_err().into_failures().len();
-            story.say(format!("{failures} failure, {} started", started.get()));
+            scenario.say(format!("{failures} failure, {} started", started.get()));
         },
-        ["0: 1 failure, 2 started"],
+        ["0 1 failure, 2 started"],
     );
 }
 
 #[test]
 fn a_body_that_goes_on_after_its_group_was_stopped_waits_for_a_turn_at_each_vacancy() {
-    told(
-        async |story| {
+    run_scenario(
+        async |scenario| {
             let limited = timeout(SECOND, async {
                 task_group(async |group| {
                     group.cancel();
                     drop(catch_cancelled(std::future::pending::<()>()).await);
-                    story.say("goes on");
+                    scenario.say("goes on");
                     // It would be here for ever, and the limit would never be looked at.
                     for _ in 0..1_000 {
                         let turns = get_running_loop().metrics().turns;
@@ -359,8 +359,8 @@ fn a_body_that_goes_on_after_its_group_was_stopped_waits_for_a_turn_at_each_vaca
                 })
                 .await
             });
-            story.say(format!("{:?}", limited.await.is_err()));
+            scenario.say(format!("{:?}", limited.await.is_err()));
         },
-        ["0: goes on", "1: true"],
+        ["0 goes on", "1 true"],
     );
 }

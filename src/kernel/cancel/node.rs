@@ -9,7 +9,7 @@ use crate::kernel::task::key::{Identity, Key};
 /// No node.
 pub(crate) const NIL: u32 = u32::MAX;
 
-/// Names a node. The generation tells the tenants of one place apart, so a key that has gone stale names nothing: it is
+/// Names a node. The generation tells apart the nodes that use one place in turn, so a key that has gone stale names nothing: it is
 /// a count of all nodes, and a key acts on what it names, so the count must not begin again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NodeKey {

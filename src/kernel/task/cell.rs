@@ -568,7 +568,7 @@ mod tests {
         for name in ["one", "two"] {
             header.with_extra(|extra| {
                 extra.name = Some(name.into());
-                // Whoever asks meanwhile finds the place, and an extra of its own, which goes.
+                // A nested call sees the place, and a new extra, which is dropped.
                 assert_eq!(header.location(), place);
                 header.with_extra(|other| assert!(other.name.is_none()));
             });
