@@ -424,7 +424,7 @@ fn one_step(state: &LoopState, key: Key, step: impl FnOnce(&mut Context<'_>) -> 
 }
 
 /// `one_step` that warns, in debug mode, of a step that takes long.
-#[inline(never)]
+#[inline(always)]
 fn timed_step(
     state: &LoopState,
     key: Key,
@@ -451,6 +451,7 @@ fn warn_slow_step(header: &Header, took: Duration) {
 }
 
 /// Makes a task's context the current one. The former one comes back, for [`leave_context`].
+#[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<LoopContext> {
     let own = header.peek_extra(|extra| extra.context.take()).flatten();
     state.swap_context(own)
@@ -458,10 +459,16 @@ pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<LoopCo
 
 /// After code that ran in a task's context: what it has set stays with the task, and the context of before is the current
 /// one again. An ended task gives its context up.
+#[inline]
 pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<LoopContext>) {
-    let Some(own) = state.swap_context(outer) else {
-        return;
-    };
+    if let Some(own) = state.swap_context(outer) {
+        keep_context(state, header, own);
+    }
+}
+
+/// Gives a context back to its task, or up.
+#[inline(never)]
+fn keep_context(state: &LoopState, header: &Header, own: LoopContext) {
     if !header.state.is_done() {
         header.with_extra(|extra| extra.context = Some(own));
         return;
