@@ -288,7 +288,7 @@ pub(crate) fn plain_step(
 
 /// Enters a task for one step between [`enter_context`] and [`leave_context`]. In debug mode a step that takes long is
 /// warned of.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn timed_step(
     state: &LoopState,
     key: Key,
@@ -317,6 +317,7 @@ fn warn_slow_step(header: &Header, took: Duration) {
 }
 
 /// Makes a task's context the current one. The caller's comes back, for [`leave_context`].
+#[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
     let own = header.peek_extra(|extra| extra.context.take()).flatten();
     state.swap_context(own)
@@ -324,10 +325,16 @@ pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Contex
 
 /// After code that ran in a task's context: what it has set stays with the task, and the caller's context is restored. An
 /// ended task gives its context up.
+#[inline]
 pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Context>) {
-    let Some(own) = state.swap_context(outer) else {
-        return;
-    };
+    if let Some(own) = state.swap_context(outer) {
+        keep_context(state, header, own);
+    }
+}
+
+/// Gives a context back to its task, or up.
+#[inline(never)]
+fn keep_context(state: &LoopState, header: &Header, own: Context) {
     if !header.state.is_done() {
         header.with_extra(|extra| extra.context = Some(own));
         return;
