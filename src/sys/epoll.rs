@@ -181,10 +181,9 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
     error
 }
 
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    #![cfg(target_os = "linux")]
-
     use mio::net::{TcpListener, UnixDatagram};
     use mio::{Interest, Token};
 
