@@ -407,27 +407,21 @@ impl<T, S: QueueStore<T>> Future for Getting<'_, T, S> {
                 return Poll::Pending;
             }
         }
-        this.leave();
+        let place = this.place.take();
+        let left = place.and_then(|place| queue.getters.leave(place));
+        drop(left);
         Poll::Ready(item.ok_or(ShutDown(())))
-    }
-}
-
-impl<T, S: QueueStore<T>> Getting<'_, T, S> {
-    /// Leaves the line: everybody behind moves up.
-    #[inline]
-    fn leave(&mut self) {
-        if let Some(place) = self.place.take() {
-            let left = self.queue.getters.leave(place);
-            self.queue.nudge_getter();
-            drop(left);
-        }
     }
 }
 
 impl<T, S: QueueStore<T>> Drop for Getting<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        self.leave();
+        if let Some(place) = self.place {
+            let left = self.queue.getters.leave(place);
+            self.queue.nudge_getter();
+            drop(left);
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let before = self.length.get();
         let item = self.call_store(Call::Get, S::get);
         let got = usize::from(item.is_some());
-        self.account(before, self.length.get() + got);
+        self.account(before, self.length.get().saturating_add(got));
         self.unfinished
             .set(self.unfinished.get().saturating_sub(got));
         item
@@ -77,8 +77,8 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
             self.getters.nudge(before);
         } else {
             self.starved.set(false);
-            self.account(before + 1, after);
-            self.settle();
+            self.account(before.saturating_add(1), after);
+            self.settle(0);
         }
     }
 
@@ -94,8 +94,9 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
                 self.nudge_getter();
             }
         } else if item.is_some() || after != before {
-            self.account(before, after + usize::from(item.is_some()));
-            self.settle();
+            self.account(before, after.saturating_add(usize::from(item.is_some())));
+            // One more than there are items: the getter that calls this leaves the line next.
+            self.settle(1);
         }
         item
     }
@@ -108,8 +109,9 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
             found.saturating_sub(expected),
             expected.saturating_sub(found),
         );
-        self.unfinished.set(self.unfinished.get() + more);
-        self.lost.set(self.lost.get() + less);
+        self.unfinished
+            .set(self.unfinished.get().saturating_add(more));
+        self.lost.set(self.lost.get().saturating_add(less));
     }
 
     /// After a call that panicked.
@@ -126,22 +128,22 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let after = measured.unwrap_or_else(|payload| {
             drop_quietly(payload);
             match call {
-                Call::Put => before + 1,
+                Call::Put => before.saturating_add(1),
                 Call::Get => before.saturating_sub(1),
             }
         });
         self.length.set(after);
         self.account(before, after);
-        self.settle();
+        self.settle(0);
     }
 
-    /// Tells everybody who may go on, whatever has changed.
+    /// Tells everybody who may go on, whatever has changed. So many getters are about to leave the line.
     #[cold]
-    fn settle(&self) {
+    fn settle(&self, leaving: usize) {
         let (items, shut_down) = (self.length.get(), self.shut_down.get());
         let all = |all: bool, some: usize| if all { usize::MAX } else { some };
         self.getters
-            .nudge_first(all(shut_down && items == 0, items));
+            .nudge_first(all(shut_down && items == 0, items.saturating_add(leaving)));
         let room = self.maxsize.saturating_sub(items);
         self.putters
             .nudge_first(all(shut_down || self.maxsize == 0, room));
