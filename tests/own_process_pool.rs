@@ -41,19 +41,15 @@ static PANIC: Function<String, ()> = Function::new("panic", |text| {
 });
 static ABORT: Function<(), ()> = Function::new("abort", |()| std::process::abort());
 static EXIT: Function<i32, ()> = Function::new("exit", |code| std::process::exit(code));
-/// Knocks at a port, and goes on when the door is shut.
+/// Connects to a port, and goes on when the connection is closed.
 static HOLD: Function<u16, ()> = Function::new("hold", |port| {
-    let mut door = StdStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    assert_eq!(door.read(&mut [0]).unwrap(), 0);
+    let mut held = StdStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    assert_eq!(held.read(&mut [0]).unwrap(), 0);
 });
-static REVERSE: Function<Vec<u8>, Vec<u8>> = Function::new("reverse", |mut bytes| {
-    bytes.reverse();
-    bytes
-});
+static REVERSE: Function<Vec<u8>, Vec<u8>> =
+    Function::new("reverse", |bytes| bytes.into_iter().rev().collect());
 static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
-    let mut bytes = Vec::new();
-    std::io::stdin().read_to_end(&mut bytes).unwrap();
-    bytes
+    std::io::stdin().bytes().map(Result::unwrap).collect()
 });
 static SUICIDE: Function<(), ()> = Function::new("suicide", |()| {
     // SAFETY: the call takes numbers, of which one is this process's own.
