@@ -11,13 +11,13 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 
-use crate::combine::watch::Watch;
+use crate::combine::observer::TaskObserver;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::reference::TaskRef;
 
-static DEPOSIT: LoopLocal<Deposit> = LoopLocal::new(Deposit::default);
+static REGISTRY: LoopLocal<Registry> = LoopLocal::new(Registry::default);
 
 struct CleanUp {
     future: Pin<Box<dyn Future<Output = ()>>>,
@@ -27,7 +27,7 @@ struct CleanUp {
 
 /// The clean-ups of one loop.
 #[derive(Default)]
-struct Deposit {
+struct Registry {
     /// Those whose time has not come, in the order in which they were deposited.
     waiting: RefCell<BTreeMap<u64, CleanUp>>,
     /// Counts them: a number is used once.
@@ -39,7 +39,7 @@ struct Deposit {
     ending: Cell<bool>,
 }
 
-impl Deposit {
+impl Registry {
     fn run(&self, handle: &LoopHandle, clean_up: CleanUp) -> TaskRef {
         let builder = handle.task_builder().name("async drop");
         let task = builder.spawn_at(clean_up.future, clean_up.location);
@@ -100,12 +100,12 @@ impl LoopHandle {
     pub fn defer_async_drop(&self, clean_up: impl Future<Output = ()> + 'static) -> AsyncDrop {
         let location = Location::caller();
         let number = (!self.is_closed()).then(|| {
-            DEPOSIT.with(self, |deposit| {
-                let number = deposit.count.get();
-                deposit.count.set(number + 1);
+            REGISTRY.with(self, |registry| {
+                let number = registry.count.get();
+                registry.count.set(number + 1);
                 let future = Box::pin(clean_up);
                 let clean_up = CleanUp { future, location };
-                deposit.waiting.borrow_mut().insert(number, clean_up);
+                registry.waiting.borrow_mut().insert(number, clean_up);
                 number
             })
         });
@@ -140,18 +140,18 @@ impl LoopHandle {
             let own = handle.current_task();
             let in_clean_up = own.is_some_and(|own| is_clean_up(&handle, &own));
             loop {
-                let awaited = DEPOSIT.with(&handle, |deposit| {
-                    let started = deposit.run_all(&handle);
+                let awaited = REGISTRY.with(&handle, |registry| {
+                    let started = registry.run_all(&handle);
                     if in_clean_up {
                         started
                     } else {
-                        deposit.running().clone()
+                        registry.running().clone()
                     }
                 });
                 if awaited.is_empty() {
                     return;
                 }
-                Watch::of(awaited).all_ended().await;
+                TaskObserver::of(awaited).all_ended().await;
             }
         }
     }
@@ -159,12 +159,12 @@ impl LoopHandle {
 
 /// The program ends: clean-ups that become due wait for [`LoopHandle::shutdown_async_drops`].
 pub(crate) fn begin_end(handle: &LoopHandle) {
-    DEPOSIT.with(handle, |deposit| deposit.ending.set(true));
+    REGISTRY.with(handle, |registry| registry.ending.set(true));
 }
 
 /// Whether a task is a clean-up, which the end of a program waits for and does not cancel.
 pub(crate) fn is_clean_up(handle: &LoopHandle, task: &TaskRef) -> bool {
-    DEPOSIT.with(handle, |deposit| deposit.running.borrow().contains(task))
+    REGISTRY.with(handle, |registry| registry.running.borrow().contains(task))
 }
 
 /// Deposits a clean-up with the running loop. See [`LoopHandle::defer_async_drop`].
@@ -214,20 +214,22 @@ impl AsyncDrop {
 
     fn take(&mut self) -> Option<CleanUp> {
         let number = self.number.take()?;
-        DEPOSIT.with(&self.handle, |deposit| {
-            deposit.waiting.borrow_mut().remove(&number)
+        REGISTRY.with(&self.handle, |registry| {
+            registry.waiting.borrow_mut().remove(&number)
         })
     }
 }
 
 impl Drop for AsyncDrop {
     fn drop(&mut self) {
-        let ending = DEPOSIT.with(&self.handle, |deposit| deposit.ending.get());
+        let ending = REGISTRY.with(&self.handle, |registry| registry.ending.get());
         if ending || self.handle.is_closed() {
             return;
         }
         if let Some(clean_up) = self.take() {
-            DEPOSIT.with(&self.handle, |deposit| deposit.run(&self.handle, clean_up));
+            REGISTRY.with(&self.handle, |registry| {
+                registry.run(&self.handle, clean_up)
+            });
         }
     }
 }

@@ -14,8 +14,8 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::io::Io;
-use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::sys::epoll;
 use crate::sys::fd::set_nonblocking;
 use crate::sys::source::{Act, Pollable};

@@ -228,15 +228,15 @@ fn of_job<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
 }
 
 /// What a job takes along from the current context.
-pub(crate) fn luggage() -> Vec<Carried> {
+pub(crate) fn propagated() -> Vec<Carried> {
     let context = with_current(|state| state.peek_context()).flatten();
     context.map_or_else(Vec::new, |context| context.carry())
 }
 
 /// Runs a job, on a thread without a loop, with what it has taken along.
-pub(crate) fn run_with<R>(luggage: Vec<Carried>, job: impl FnOnce() -> R) -> R {
+pub(crate) fn run_with<R>(propagated: Vec<Carried>, job: impl FnOnce() -> R) -> R {
     let _inside = Inside {
-        former: JOB.replace(Some(Context::arrived(luggage))),
+        former: JOB.replace(Some(Context::arrived(propagated))),
     };
     job()
 }

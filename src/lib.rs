@@ -65,11 +65,10 @@
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
-//!   kernel/waiters           who waits for one thing
-//!   kernel/readiness         what is believed of one source
-//!   kernel/watch             who is called when it becomes ready
-//!   kernel/descriptors       users' own descriptors
-//!   kernel/reactor           mio and the slab of sources
+//!   kernel/wait/waiters      who waits for one thing
+//!   kernel/io/readiness      what is believed of one source
+//!   kernel/io/fd_table       users' own descriptors
+//!   kernel/io/reactor        mio and the slab of sources
 //!   kernel/report            what the exception handler is told
 //!   kernel/task/key          a task's name in one word
 //!   kernel/task/state        the states of a task
@@ -77,7 +76,7 @@
 //!   kernel/cancel/tree       all scopes of a loop
 //!   kernel/cancel/request    asking, and counting the answers
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
-//!   kernel/cancel/passage    how a scope comes and goes
+//!   kernel/cancel/lifecycle  how a scope comes and goes
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/header       requests to a task, and its name
 //!   kernel/task/root         the future of run_until_complete as a task
@@ -90,7 +89,7 @@
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
-//!   kernel/wait_queue        those who wait until something is so
+//!   kernel/wait/queue        those who wait until something is so
 //!   kernel/cancel/awaits     an await as a scope
 //!   kernel/cancel/delivery   where requests meet tasks
 //!   kernel/cancel/cycles     tasks that wait for one another
@@ -100,18 +99,18 @@
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
 //!   kernel/future            Future
-//!   kernel/io                watched sources and operations on them
-//!   kernel/watch_fd          callbacks of and operations on users' descriptors
+//!   kernel/io/source         watched sources and operations on them
+//!   kernel/io/fd_ops         callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
 //!   kernel/background        futures that are nobody's task
-//!   kernel/call_watcher      the call of a ready source's watcher
+//!   kernel/io/call_observer  the call of a ready source's watcher
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   debug/metrics            counters
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        LoopHandle, TaskBuilder
-//!   event_loop/watch         add_reader, add_writer
+//!   event_loop/fd_callbacks  add_reader, add_writer
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
@@ -122,7 +121,7 @@
 //!   time/region              a limit of time around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
-//!   sync/line                the line before a primitive
+//!   sync/wait_list           the line before a primitive
 //!   sync/lock                Lock
 //!   sync/event               Event
 //!   sync/condition           Condition
@@ -133,24 +132,24 @@
 //!   queue/base               Queue
 //!   queue/calls              calls of a store, and whom they concern
 //!   queue/ordered            LifoQueue, PriorityQueue
-//!   combine/watch            one who waits for many tasks
+//!   combine/observer         one who waits for many tasks
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   combine/cancel_on_drop   cancel_on_drop
-//!   combine/tally            how many children are left
+//!   combine/child_count      how many children are left
 //!   combine/tasks            children in a list or a tuple
 //!   combine/gather           gather
 //!   combine/try_gather       try_gather
-//!   combine/group_error      what goes wrong in a group
-//!   combine/nursery          a group and its children
-//!   combine/group            TaskGroup
-//!   combine/task_group       task_group
+//!   combine/group/error      what goes wrong in a group
+//!   combine/group/state      a group and its children
+//!   combine/group/handle     TaskGroup
+//!   combine/group/scope      task_group
 //!   combine/for_each         for_each_limit
 //!   executor/error           why a job gave no result
 //!   executor/job             a job and its future
-//!   executor/staff           how many threads a pool has, and what they are up to
-//!   executor/threads         a pool's queue, and who empties it
+//!   executor/worker_count    how many threads a pool has, and what they are up to
+//!   executor/workers         a pool's queue, and who empties it
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
 //!   signal/error             why a signal is not listened for

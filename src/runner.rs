@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::async_drop::{begin_end, is_clean_up};
-use crate::combine::watch::Watch;
+use crate::combine::observer::TaskObserver;
 use crate::error::RunError;
 use crate::event_loop::builder::Builder;
 use crate::event_loop::free::try_get_running_loop;
@@ -392,7 +392,7 @@ async fn end_tasks(handle: &LoopHandle) {
         for task in &tasks {
             task.cancel_with("the main task has ended");
         }
-        Watch::of(tasks.iter().cloned()).all_ended().await;
+        TaskObserver::of(tasks.iter().cloned()).all_ended().await;
         for task in &tasks {
             if let Some(panicked) = task.task.take_panic() {
                 let message = "Unhandled exception during the end of run()";
@@ -410,7 +410,7 @@ fn report_unended(handle: &LoopHandle, what: &str) {
     tasks.retain(|task| own.as_ref() != Some(task));
     for task in &tasks {
         let header = task.task.header();
-        header.with_extra(|extra| extra.named_unended = true);
+        header.with_cold(|cold| cold.named_unended = true);
     }
     let names: Vec<_> = tasks.iter().map(TaskRef::name).collect();
     let names = names.join(", ");

@@ -26,7 +26,7 @@ use std::sync::Arc;
 // Counters of the tests, read when the threads are joined: std's, so that loom does not explore the counting.
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use inbox::{Alarm, Delivery, Inbox};
+use inbox::{Delivery, Inbox, Notify};
 use inline_fn::SendFn;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::sync::{Condvar, Mutex};
@@ -46,8 +46,8 @@ struct EventFd {
     failures: AtomicUsize,
 }
 
-impl Alarm for EventFd {
-    fn ring(&self) -> io::Result<()> {
+impl Notify for EventFd {
+    fn notify(&self) -> io::Result<()> {
         if self.failures.load(SeqCst) > 0 {
             self.failures.fetch_sub(1, SeqCst);
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -160,7 +160,7 @@ fn a4_wake_before_sleep_is_never_lost() {
         assert_eq!(this.turn(), [Delivery::Wake(7)]);
         other.join().unwrap();
         assert_eq!(this.eventfd.rings.load(SeqCst), this.sleeps);
-        assert!(!this.inbox.has_mail());
+        assert!(!this.inbox.has_posts());
     });
 }
 
@@ -235,14 +235,14 @@ fn a4_whoever_sees_the_hint_finds_the_mail() {
         let this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.wake(7));
-        if this.inbox.has_mail() {
+        if this.inbox.has_posts() {
             assert_eq!(this.look(), [Delivery::Wake(7)]);
-            assert!(!this.inbox.has_mail());
+            assert!(!this.inbox.has_posts());
         }
         other.join().unwrap();
         // The join orders the wake before this look, so the hint may not lag any more.
-        assert_eq!(this.inbox.has_mail(), !this.look().is_empty());
-        assert!(!this.inbox.has_mail());
+        assert_eq!(this.inbox.has_posts(), !this.look().is_empty());
+        assert!(!this.inbox.has_posts());
     });
 }
 
@@ -282,7 +282,7 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             let refused = usize::from(other.join().unwrap());
             assert_eq!(fate.ran() + returned + refused, 1);
             assert_eq!(fate.dropped(), 1);
-            assert!(!this.inbox.has_mail());
+            assert!(!this.inbox.has_posts());
             assert!(this.inbox.post(EPOCH, fate.closure()).is_err());
             // Nobody holds the alarm any more, neither the inbox nor a sender that was late.
             assert_eq!(Arc::strong_count(&this.eventfd), 1);
@@ -462,8 +462,8 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
 #[test]
 fn i3_an_alarm_rings_with_no_lock_held() {
     struct Nosy(Arc<Inbox>);
-    impl Alarm for Nosy {
-        fn ring(&self) -> io::Result<()> {
+    impl Notify for Nosy {
+        fn notify(&self) -> io::Result<()> {
             drop(self.0.cancel(EPOCH, 0, || ()));
             Err(io::ErrorKind::PermissionDenied.into())
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use crate::combine::watch::Watch;
+use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::puts_off;
 
@@ -33,7 +33,7 @@ use crate::kernel::task::waker::puts_off;
 pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsCompleted<T> {
     let tasks: Vec<_> = tasks.into_iter().collect();
     AsCompleted {
-        watch: Watch::new(&tasks),
+        observer: TaskObserver::new(&tasks),
         left: tasks.len(),
         tasks: tasks.into_iter().map(Some).collect(),
     }
@@ -51,8 +51,8 @@ pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsC
 #[must_use = "it does nothing unless `next` is awaited"]
 pub struct AsCompleted<T> {
     /// Dropped before the tasks, so that nobody is woken by their end.
-    watch: Watch,
-    /// By their numbers in the watch; `None` where the task was given back.
+    observer: TaskObserver,
+    /// By their numbers in the observer; `None` where the task was given back.
     tasks: Vec<Option<Task<T>>>,
     /// How many were not given back.
     left: usize,
@@ -82,13 +82,13 @@ impl<T: 'static> AsCompleted<T> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        if self.watch.ended() == 0 {
-            self.watch.wake_at(1, context.waker());
+        if self.observer.ended() == 0 {
+            self.observer.wake_at(1, context.waker());
         }
-        if self.watch.ended() > 0 && puts_off(context.waker()) {
+        if self.observer.ended() > 0 && puts_off(context.waker()) {
             return Poll::Pending;
         }
-        match self.watch.next_ended() {
+        match self.observer.next_ended() {
             Some(number) => {
                 self.left -= 1;
                 Poll::Ready(self.tasks[number].take())

@@ -3,8 +3,8 @@
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
 
-use crate::combine::group_error::{GroupError, Outcome};
-use crate::combine::task_group::task_group;
+use crate::combine::group::error::{GroupError, Outcome};
+use crate::combine::group::scope::task_group;
 
 /// Calls `f` with each item and runs what it returns as a task, at most `limit` of them at once. An item is taken from
 /// the iterator only when there is room for it, so that a million cost no more memory than `limit`.
@@ -58,7 +58,7 @@ where
         let mut items = items.into_iter();
         loop {
             group.wait_vacancy().await;
-            if !group.nursery.takes_children() {
+            if !group.group_state.takes_children() {
                 break;
             }
             let Some(item) = items.next() else { break };

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::{error, fmt};
 
-use crate::combine::tally::Tally;
+use crate::combine::child_count::ChildCount;
 use crate::combine::tasks::{GatherFutures, Tasks};
 use crate::error::{CancelOrigin, Cancellation, TaskError};
 use crate::event_loop::free::get_running_loop;
@@ -57,16 +57,16 @@ where
 {
     let handle = get_running_loop();
     let location = Location::caller();
-    let mut gather = Gather::new(Tally::new(handle.state.clone()), Vec::new());
+    let mut gather = Gather::new(ChildCount::new(handle.state.clone()), Vec::new());
     let futures = futures.into_iter();
     gather
         .tasks
         .reserve(futures.size_hint().0.min(MOST_EXPECTED));
     // One by one, so that a panic of the iterator drops a gather, which asks those to end that it has.
     for future in futures {
-        let child = gather.tally.child(future.into_future());
+        let child = gather.child_count.child(future.into_future());
         let task = handle.clone().into_task(child, location);
-        gather.tally.add(task.identity());
+        gather.child_count.add(task.identity());
         gather.tasks.push(task);
     }
     gather
@@ -95,9 +95,9 @@ const MOST_EXPECTED: usize = 1 << 16;
 #[track_caller]
 pub fn gather_tuple<F: GatherFutures>(futures: F) -> Gather<<F as GatherFutures>::Tasks> {
     let handle = get_running_loop();
-    let tally = Tally::new(handle.state.clone());
-    let tasks = futures.into_tasks(&handle, &tally, Location::caller());
-    Gather::new(tally, tasks)
+    let child_count = ChildCount::new(handle.state.clone());
+    let tasks = futures.into_tasks(&handle, &child_count, Location::caller());
+    Gather::new(child_count, tasks)
 }
 
 /// Runs futures of different types as tasks, all at once, and gives a tuple of their values.
@@ -159,7 +159,7 @@ impl error::Error for GatherError {
 #[must_use = "dropping it asks its children to end"]
 pub struct Gather<C> {
     pub(super) scope: Scope,
-    pub(super) tally: Rc<Tally>,
+    pub(super) child_count: Rc<ChildCount>,
     pub(super) tasks: C,
     /// A result was given: nobody is cancelled any more.
     pub(super) over: bool,
@@ -178,33 +178,33 @@ pub(super) enum Found {
 }
 
 impl<C> Gather<C> {
-    pub(super) fn new(tally: Rc<Tally>, tasks: C) -> Self {
+    pub(super) fn new(child_count: Rc<ChildCount>, tasks: C) -> Self {
         Self {
             scope: Scope::new(Kind::Gather),
-            tally,
+            child_count,
             tasks,
             over: false,
         }
     }
 
-    /// Looks after a cancellation, then says how far the children are.
+    /// EventPolls after a cancellation, then says how far the children are.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) -> Found {
         // Before the node: then who has ended is seen, whatever a clone of the waker sets off.
         let in_task = self.scope.enter(context.waker());
         if in_task && self.scope.is_asked() {
             if let Some(request) = self.scope.take() {
-                self.tally.cancel(&request);
+                self.child_count.cancel(&request);
             }
         }
-        if self.tally.left() > 0 {
-            self.tally.wait(context.waker(), self.scope.key());
+        if self.child_count.left() > 0 {
+            self.child_count.wait(context.waker(), self.scope.key());
         }
         match self.scope.standing() {
             State::Passed => Found::Waiting,
-            State::Taken if self.tally.left() > 0 => Found::Waiting,
+            State::Taken if self.child_count.left() > 0 => Found::Waiting,
             State::Taken if self.scope.pass() => Found::Waiting,
-            _ if self.tally.left() == 0 => Found::All,
-            _ => match self.tally.failed() {
+            _ if self.child_count.left() == 0 => Found::All,
+            _ => match self.child_count.failed() {
                 Some(number) => Found::Failed(number),
                 None => Found::Waiting,
             },
@@ -245,7 +245,7 @@ impl<C: Tasks> Future for Gather<C> {
         let failed = match self.advance(context) {
             Found::Waiting => return Poll::Pending,
             Found::Failed(number) => Some(number),
-            Found::All => self.tally.failed(),
+            Found::All => self.child_count.failed(),
         };
         self.end();
         let values = match failed.and_then(|number| self.tasks.take_failure(number)) {
@@ -264,7 +264,7 @@ impl<C> Drop for Gather<C> {
         if !self.over {
             let text = "whoever gathered it was dropped";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-            self.tally.cancel(&request);
+            self.child_count.cancel(&request);
         }
     }
 }
@@ -272,7 +272,7 @@ impl<C> Drop for Gather<C> {
 impl<C> fmt::Debug for Gather<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gather")
-            .field("left", &self.tally.left())
+            .field("left", &self.child_count.left())
             .finish_non_exhaustive()
     }
 }

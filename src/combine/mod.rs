@@ -6,32 +6,27 @@
 //! becomes of whoever waits, a task that was waited for runs on.
 //!
 //! A task tells of its end by itself, once: waiting for n tasks costs n steps altogether, however often anybody is
-//! woken. Children tell their [`Tally`](tally::Tally), which costs nothing extra; other tasks tell a
-//! [`Watch`](watch::Watch).
+//! woken. Children tell their [`ChildCount`](child_count::ChildCount), which costs nothing extra; other tasks tell a
+//! [`TaskObserver`](observer::TaskObserver).
 
 mod as_completed;
 mod cancel_on_drop;
+pub(crate) mod child_count;
 mod for_each;
 mod gather;
 mod group;
-mod group_error;
-mod nursery;
+pub(crate) mod observer;
 mod shield;
-pub(crate) mod tally;
-mod task_group;
 pub(crate) mod tasks;
 mod try_gather;
 mod wait;
-pub(crate) mod watch;
 
 pub use as_completed::{AsCompleted, as_completed};
 pub use cancel_on_drop::CancelOnDrop;
 pub use for_each::for_each_limit;
 pub use gather::{Gather, GatherError, Settled, gather, gather_tuple};
-pub use group::{GroupClosed, TaskGroup};
-pub use group_error::{Failure, FailureCause, GroupError, Outcome};
+pub use group::{Failure, FailureCause, GroupClosed, GroupError, Outcome, TaskGroup, task_group};
 pub use shield::{Shield, shield};
-pub use task_group::task_group;
 pub use tasks::{GatherFutures, Tasks};
 pub use try_gather::{TryGather, TryGatherError, try_gather};
 pub use wait::{ReturnWhen, wait};

@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::combine::tally::Tally;
+use crate::combine::child_count::ChildCount;
 use crate::error::TaskError;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
@@ -33,7 +33,7 @@ pub(crate) trait IntoTasks {
     fn into_tasks(
         self,
         handle: &LoopHandle,
-        tally: &Rc<Tally>,
+        child_count: &Rc<ChildCount>,
         location: &'static Location<'static>,
     ) -> Self::Tasks;
 }
@@ -158,13 +158,13 @@ macro_rules! tuples {
             fn into_tasks(
                 self,
                 handle: &LoopHandle,
-                tally: &Rc<Tally>,
+                child_count: &Rc<ChildCount>,
                 location: &'static Location<'static>,
             ) -> Self::Tasks {
                 ($({
-                    let child = tally.child(self.$number.into_future());
+                    let child = child_count.child(self.$number.into_future());
                     let task = handle.clone().into_task(child, location);
-                    tally.add(task.identity());
+                    child_count.add(task.identity());
                     task
                 },)+)
             }

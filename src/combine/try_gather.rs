@@ -154,7 +154,7 @@ impl<T, E> Unpin for TryGather<T, E> {}
 
 impl<T: 'static, E: 'static> TryGather<T, E> {
     fn new(gather: Gather<Vec<Task<Result<T, E>>>>, cancels: bool) -> Self {
-        gather.tally.tell_each();
+        gather.child_count.tell_each();
         Self {
             values: gather.tasks.iter().map(|_| None).collect(),
             gather,
@@ -168,13 +168,13 @@ impl<T: 'static, E: 'static> TryGather<T, E> {
         // A group's children are cancelled once, those of a gather each time.
         if !self.stopped || !self.cancels {
             self.stopped = true;
-            self.gather.tally.cancel(request);
+            self.gather.child_count.cancel(request);
         }
     }
 
-    /// Looks at what those who have ended since the last poll gave.
+    /// EventPolls at what those who have ended since the last poll gave.
     fn look_at_ended(&mut self) {
-        while let Some(index) = self.gather.tally.next_ended() {
+        while let Some(index) = self.gather.child_count.next_ended() {
             let result = self.gather.tasks[index].result();
             let failure = match result.unwrap_or(Err(TaskError::Taken)) {
                 Ok(Ok(value)) => {
@@ -218,9 +218,9 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
                 this.stop(&request);
             }
         }
-        if this.gather.tally.left() > 0 {
+        if this.gather.child_count.left() > 0 {
             let node = this.gather.scope.key();
-            this.gather.tally.wait(context.waker(), node);
+            this.gather.child_count.wait(context.waker(), node);
         }
         this.look_at_ended();
         let standing = this.gather.scope.standing();
@@ -236,7 +236,7 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             this.stop(&request);
         }
-        if this.gather.tally.left() > 0 {
+        if this.gather.child_count.left() > 0 {
             return Poll::Pending;
         }
         // Errors go before the cancellation of whoever waits; without any, the cancellation goes on.

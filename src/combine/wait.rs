@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::combine::watch::Watch;
+use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::time::sleep::{Sleep, sleep};
 
@@ -76,7 +76,7 @@ pub fn wait<T: 'static>(
     timeout: Option<Duration>,
 ) -> impl Future<Output = Vec<Task<T>>> {
     Wait {
-        watch: None,
+        observer: None,
         tasks,
         return_when,
         passed: 0,
@@ -88,7 +88,7 @@ pub fn wait<T: 'static>(
 #[must_use = "futures do nothing unless awaited"]
 struct Wait<'a, T> {
     /// Made at the first poll, so that a wait that is never polled costs nothing.
-    watch: Option<Watch>,
+    observer: Option<TaskObserver>,
     /// The same from the first poll to the last: their numbers are their places.
     tasks: &'a mut Vec<Task<T>>,
     return_when: ReturnWhen,
@@ -102,12 +102,14 @@ impl<T: 'static> Wait<'_, T> {
     fn is_over(&mut self, waker: &Waker) -> bool {
         let tasks = &*self.tasks;
         let all = tasks.len();
-        let watch = self.watch.get_or_insert_with(|| Watch::new(tasks));
+        let observer = self
+            .observer
+            .get_or_insert_with(|| TaskObserver::new(tasks));
         match self.return_when {
-            ReturnWhen::AllCompleted => enough(watch, all, waker),
-            ReturnWhen::FirstCompleted => enough(watch, all.min(1), waker),
+            ReturnWhen::AllCompleted => enough(observer, all, waker),
+            ReturnWhen::FirstCompleted => enough(observer, all.min(1), waker),
             ReturnWhen::FirstException => loop {
-                while let Some(number) = watch.next_ended() {
+                while let Some(number) = observer.next_ended() {
                     if tasks[number].panicked() {
                         return true;
                     }
@@ -116,7 +118,7 @@ impl<T: 'static> Wait<'_, T> {
                 if self.passed == all {
                     return true;
                 }
-                if !enough(watch, 1, waker) {
+                if !enough(observer, 1, waker) {
                     return false;
                 }
             },
@@ -133,7 +135,7 @@ impl<T: 'static> Wait<'_, T> {
 
     /// Takes out who has ended.
     fn take_ended(&mut self) -> Vec<Task<T>> {
-        self.watch = None;
+        self.observer = None;
         let (ended, pending) = self.tasks.drain(..).partition(Task::done);
         *self.tasks = pending;
         ended
@@ -141,11 +143,11 @@ impl<T: 'static> Wait<'_, T> {
 }
 
 /// Whether so many have ended; if not, sees to it that `waker` is woken then.
-fn enough(watch: &Watch, count: usize, waker: &Waker) -> bool {
-    if watch.ended() < count {
-        watch.wake_at(count, waker);
+fn enough(observer: &TaskObserver, count: usize, waker: &Waker) -> bool {
+    if observer.ended() < count {
+        observer.wake_at(count, waker);
     }
-    watch.ended() >= count
+    observer.ended() >= count
 }
 
 impl<T: 'static> Future for Wait<'_, T> {

@@ -55,7 +55,7 @@ impl LoopHandle {
         let (ready, tasks) = state.queues(|queues| (queues.ready.len(), queues.tasks.len()));
         Metrics {
             turns: state.turn_number.get(),
-            looks: state.looks.count.get(),
+            looks: state.event_polls.count.get(),
             ready,
             timers: state.timers(|timers| timers.len()),
             tasks,

@@ -64,7 +64,7 @@ impl LoopHandle {
         let state = &self.state;
         if delay.is_zero() {
             // Due already: the next turn has to look.
-            state.looks.force();
+            state.event_polls.force();
         }
         self.queue_timer(
             state.clock.after(delay),
@@ -160,7 +160,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn has_ready(&self) -> bool {
-        self.state.inbox.has_mail() || self.state.queues(|queues| !queues.ready.is_empty())
+        self.state.inbox.has_posts() || self.state.queues(|queues| !queues.ready.is_empty())
     }
 
     /// Makes a task of a future; its first step is queued, like a callback.
@@ -302,7 +302,7 @@ impl LoopHandle {
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
         if debug {
-            self.state.careful.set(true);
+            self.state.instrumented.set(true);
         }
     }
 

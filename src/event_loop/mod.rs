@@ -5,11 +5,11 @@
 //! other threads. The kernel below has no public face of its own.
 
 pub(crate) mod builder;
+#[cfg(unix)]
+mod fd_callbacks;
 pub(crate) mod free;
 pub(crate) mod handle;
 pub(crate) mod owner;
 pub(crate) mod remote;
 pub(crate) mod thread_future;
-#[cfg(unix)]
-mod watch;
 pub(crate) mod wrap_future;

@@ -18,7 +18,7 @@ use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
-use crate::kernel::task::slots::{Branch, Recency};
+use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::waker::{Entered, enter, with_current};
 use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
 
@@ -69,10 +69,10 @@ impl Running {
     /// over, and its future goes.
     fn abandon_root(&self, header: &RootHeader, discard: &mut dyn FnMut()) {
         let state = &self.state;
-        state.fell(state.root_key());
+        state.tear_down(state.root_key());
         let outer = enter_context(state, header.header());
         let message = "Exception in the destructor of an unfinished main task";
-        state.shielded(message, discard);
+        state.catch_panic(message, discard);
         header.0.state.finish_cancelled();
         announce_end(state, header.header());
         leave_context(state, header.header(), outer);
@@ -180,13 +180,13 @@ impl EventLoop {
         header.0.slot.set(ROOT_SLOT);
         state.root.generation.set(generation);
         state.root.scheduled.set(false);
-        state.root.branch.set(Branch::Bare);
+        state.root.nodes.set(TaskNodes::Bare);
         state.root.recency.set(Recency::NEVER);
         let former = state.root.task.replace(Some(header.clone()));
         drop(former);
         state.schedule(state.root_key());
         if context.is_some() {
-            header.0.with_extra(|extra| extra.context = context);
+            header.0.with_cold(|cold| cold.context = context);
         }
         header
     }
@@ -236,7 +236,7 @@ impl EventLoop {
         let run = self.begin()?;
         let state = &run.state;
         state.inbox.awake();
-        state.looks.force();
+        state.event_polls.force();
         let wait = timeout.map_or(Wait::Forever, |timeout| {
             Wait::Until(state.clock.after(timeout))
         });
@@ -251,15 +251,15 @@ impl EventLoop {
     /// Sees to it that the poll descriptor becomes readable for whatever comes before the next guest turn.
     fn prepare_to_be_woken(&self) -> io::Result<()> {
         let state = &self.handle.state;
-        state.guest_rung.set(false);
+        state.guest_notified.set(false);
         let next = state.timers(|timers| timers.next_deadline());
         if let Some(deadline) = next.filter(|_| !state.clock.is_virtual()) {
             state.reactor(|reactor| reactor.arm(deadline, state.clock.now()))??;
         }
         if !state.inbox.fall_asleep() {
             // Mail came during the turn, when nobody rings.
-            let bell = state.reactor(|reactor| reactor.bell())?;
-            crate::kernel::inbox::Alarm::ring(&*bell)?;
+            let notifier = state.reactor(|reactor| reactor.notifier())?;
+            crate::kernel::inbox::Notify::notify(&*notifier)?;
         }
         Ok(())
     }
@@ -284,7 +284,7 @@ impl EventLoop {
 
     fn drive(&self, root: &mut dyn Root) -> io::Result<()> {
         let state = &*self.handle.state;
-        state.looks.force();
+        state.event_polls.force();
         if state.guest.replace(false) {
             state.inbox.awake();
         }

@@ -27,12 +27,12 @@ use std::time::Duration;
 use crate::error::{LoopClosed, Panicked};
 use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::{Posted, RemoteHandle};
-use crate::kernel::enter::{report_panic, shielded, wake};
+use crate::kernel::enter::{catch_panic, report_panic, wake};
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
 use crate::kernel::task::waker::current;
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 type Outcome<T> = Result<T, ThreadFutureError>;
 
@@ -160,7 +160,7 @@ impl<T> Drop for Delivery<T> {
 
 fn call<T>(callback: Callback<T>, shared: &Arc<Shared<T>>) {
     let future = ThreadFuture::new(Arc::clone(shared), None);
-    shielded("Exception in a done callback", || callback(&future));
+    catch_panic("Exception in a done callback", || callback(&future));
 }
 
 /// The end of a result that nobody reads: a panic is said aloud.
@@ -174,7 +174,7 @@ fn forget<T>(result: Outcome<T>) {
 }
 
 fn discard<T>(result: Outcome<T>) {
-    shielded("Exception in the destructor of a result", || drop(result));
+    catch_panic("Exception in the destructor of a result", || drop(result));
 }
 
 impl RemoteHandle {

@@ -13,15 +13,15 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::context_var::{luggage, run_with};
+use crate::context_var::{propagated, run_with};
 use crate::event_loop::free::get_running_loop;
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
-use crate::executor::threads::Pool;
+use crate::executor::workers::Pool;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::waiters::WaiterId;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::time::sleep;
 
 /// How long the thread of a timer may take to end after its time has come.
@@ -249,9 +249,9 @@ pub fn run_in_executor<T: Send + 'static>(
 pub async fn to_thread<T: Send + 'static>(
     f: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ExecutorError> {
-    let luggage = luggage();
-    if luggage.is_empty() {
+    let propagated = propagated();
+    if propagated.is_empty() {
         return run_in_executor(None, f).await;
     }
-    run_in_executor(None, move || run_with(luggage, f)).await
+    run_in_executor(None, move || run_with(propagated, f)).await
 }

@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
-use crate::kernel::enter::{report_panic, shielded};
+use crate::kernel::enter::{catch_panic, report_panic};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
@@ -140,9 +140,9 @@ struct Owed<T, F> {
 
 impl<T, F> Owed<T, F> {
     fn settle(self) {
-        shielded(IN_DROP, || drop(self.stage));
+        catch_panic(IN_DROP, || drop(self.stage));
         if let Some(awaiter) = self.awaiter {
-            shielded("Exception in a waker", || awaiter.wake());
+            catch_panic("Exception in a waker", || awaiter.wake());
         }
     }
 }
@@ -215,7 +215,7 @@ where
             inner.enter(stage)
         };
         owed.settle();
-        shielded(IN_DROP, || drop(unwanted));
+        catch_panic(IN_DROP, || drop(unwanted));
     }
 
     fn refuse(&self, error: ExecutorError) {
@@ -315,7 +315,7 @@ where
             Stage::Done(Err(ExecutorError::Panicked(panicked))) if !excused => {
                 report_panic("Exception of a job was never retrieved", panicked);
             }
-            other => shielded(IN_DROP, || drop(other)),
+            other => catch_panic(IN_DROP, || drop(other)),
         }
         tell(queue);
     }

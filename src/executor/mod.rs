@@ -8,8 +8,8 @@ pub(crate) mod default;
 pub(crate) mod error;
 pub(crate) mod job;
 pub(crate) mod pool;
-mod staff;
-mod threads;
+mod worker_count;
+mod workers;
 
 pub use default::{run_in_executor, to_thread};
 pub use error::{ExecutorError, StuckJobs};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Executor, Job};
-use crate::executor::threads::{Pool, Settings};
+use crate::executor::workers::{Pool, Settings};
 use crate::kernel::task::waker::watch_forks;
 
 /// How long an idle thread stays, unless the builder says otherwise: long enough that a burst a second starts threads

@@ -17,16 +17,16 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::waker::current;
 
-static CHORES: LoopLocal<Chores> = LoopLocal::new(Chores::default);
+static BACKGROUND: LoopLocal<BackgroundFutures> = LoopLocal::new(BackgroundFutures::default);
 
 #[derive(Default)]
-struct Chores {
-    all: RefCell<Slab<Rc<Chore>>>,
+struct BackgroundFutures {
+    all: RefCell<Slab<Rc<BackgroundFuture>>>,
     /// Tells a slot's tenants apart.
     serial: Cell<u64>,
 }
 
-struct Chore {
+struct BackgroundFuture {
     serial: u64,
     /// Out of its place while it is polled; for ever once it has ended.
     future: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
@@ -36,16 +36,16 @@ struct Chore {
 
 /// Polls `future` until it ends or the loop closes. The first poll is here and now.
 pub(crate) fn keep(handle: &LoopHandle, future: impl Future<Output = ()> + 'static) {
-    CHORES.with(handle, |chores| {
-        let serial = chores.serial.get();
-        chores.serial.set(serial + 1);
-        let chore = Rc::new(Chore {
+    BACKGROUND.with(handle, |futures| {
+        let serial = futures.serial.get();
+        futures.serial.set(serial + 1);
+        let entry = Rc::new(BackgroundFuture {
             serial,
             future: Cell::new(Some(Box::pin(future))),
             woken: Cell::new(false),
         });
-        let place = chores.all.borrow_mut().insert(chore);
-        chores.poll(&Arc::new(Call {
+        let place = futures.all.borrow_mut().insert(entry);
+        futures.poll(&Arc::new(Call {
             epoch: handle.state.epoch,
             place,
             serial,
@@ -53,21 +53,21 @@ pub(crate) fn keep(handle: &LoopHandle, future: impl Future<Output = ()> + 'stat
     });
 }
 
-impl Chores {
+impl BackgroundFutures {
     fn poll(&self, call: &Arc<Call>) {
-        let Some(chore) = self.all.borrow().get(call.place).cloned() else {
+        let Some(entry) = self.all.borrow().get(call.place).cloned() else {
             return;
         };
-        if chore.serial != call.serial {
+        if entry.serial != call.serial {
             return;
         }
-        chore.woken.set(true);
-        let Some(mut future) = chore.future.take() else {
+        entry.woken.set(true);
+        let Some(mut future) = entry.future.take() else {
             // It is being polled further down the stack, and will be again.
             return;
         };
         let waker = Waker::from(Arc::clone(call));
-        while chore.woken.replace(false) {
+        while entry.woken.replace(false) {
             if future
                 .as_mut()
                 .poll(&mut Context::from_waker(&waker))
@@ -78,7 +78,7 @@ impl Chores {
                 return;
             }
         }
-        chore.future.set(Some(future));
+        entry.future.set(Some(future));
     }
 }
 
@@ -94,7 +94,7 @@ impl Wake for Call {
     fn wake(self: Arc<Self>) {
         let Some(state) = current() else { return };
         if state.epoch == self.epoch {
-            CHORES.with(&LoopHandle { state }, |chores| chores.poll(&self));
+            BACKGROUND.with(&LoopHandle { state }, |futures| futures.poll(&self));
         }
     }
 }

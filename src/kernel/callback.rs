@@ -41,7 +41,7 @@ pub(crate) fn refuse(state: &LoopState, call: &str) {
 #[cold]
 #[track_caller]
 fn refuse_timer(state: &LoopState, refused: Box<dyn FnOnce()>, call: &str) -> TimerKey {
-    state.shielded(REFUSED, || drop(refused));
+    state.catch_panic(REFUSED, || drop(refused));
     refuse(state, call);
     TimerKey::STALE
 }
@@ -49,7 +49,7 @@ fn refuse_timer(state: &LoopState, refused: Box<dyn FnOnce()>, call: &str) -> Ti
 impl LoopHandle {
     #[inline]
     pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
-        if self.state.careful.get() {
+        if self.state.instrumented.get() {
             let context = self.state.copy_context();
             return self.queue_boxed(
                 Box::new(move || run_callback_in(context, callback, location)),
@@ -66,7 +66,7 @@ impl LoopHandle {
         callback: F,
         location: Place,
     ) -> Handle {
-        if !self.state.careful.get() {
+        if !self.state.instrumented.get() {
             return self.queue_boxed(Box::new(move || run_callback(callback, location)), location);
         }
         self.queue_boxed(
@@ -81,7 +81,7 @@ impl LoopHandle {
         match state.push_call(boxed) {
             Ok(sequence) => Handle::new(self, Some(sequence), location),
             Err(refused) => {
-                state.shielded(REFUSED, || drop(refused));
+                state.catch_panic(REFUSED, || drop(refused));
                 refuse(state, "call_soon");
                 Handle::new(self, None, location)
             }
@@ -97,7 +97,7 @@ impl LoopHandle {
         call: &str,
     ) -> TimerHandle {
         let state = &self.state;
-        let armed = if state.careful.get() {
+        let armed = if state.instrumented.get() {
             let context = state.copy_context();
             // Boxed, so that there is one way to arm them for all types of callbacks.
             let call = Box::new(move || run_callback_in(context, callback, location));

@@ -34,40 +34,40 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     state.phase.set(Phase::Closing);
     let entered = enter(state);
     for posted in state.inbox.close() {
-        state.shielded(IN_CLOSE, || drop(posted));
+        state.catch_panic(IN_CLOSE, || drop(posted));
     }
     end_tasks(state);
     while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
         if let Entry::Call(callback) = entry {
-            state.shielded(IN_CLOSE, || drop(callback));
+            state.catch_panic(IN_CLOSE, || drop(callback));
         }
     }
     for payload in state.timers(|timers| timers.drain()) {
-        state.shielded(IN_CLOSE, || drop(payload));
+        state.catch_panic(IN_CLOSE, || drop(payload));
     }
-    let (mut woken, mut watchers) = (Vec::new(), Vec::new());
-    let _ = state.reactor(|reactor| reactor.clear(&mut woken, &mut watchers));
+    let (mut woken, mut observers) = (Vec::new(), Vec::new());
+    let _ = state.reactor(|reactor| reactor.clear(&mut woken, &mut observers));
     let callbacks = state.reactor(|reactor| reactor.descriptors.drain(&mut woken));
     for callback in callbacks.unwrap_or_default() {
-        state.shielded(IN_CLOSE, || drop(callback));
+        state.catch_panic(IN_CLOSE, || drop(callback));
     }
     // Whoever waits on one of them in another loop finds that this one is gone.
     for waker in woken {
-        state.shielded(IN_CLOSE, || waker.wake());
+        state.catch_panic(IN_CLOSE, || waker.wake());
     }
-    for watcher in watchers {
-        state.shielded(IN_CLOSE, || watcher.abandon());
+    for observer in observers {
+        state.catch_panic(IN_CLOSE, || observer.abandon());
     }
     let locals = std::mem::take(&mut *state.locals.borrow_mut());
     for local in locals {
-        state.shielded(IN_CLOSE, || drop(local));
+        state.catch_panic(IN_CLOSE, || drop(local));
     }
     let hook = state.replace_task_hook(None);
-    state.shielded(IN_CLOSE, || drop(hook));
+    state.catch_panic(IN_CLOSE, || drop(hook));
     let contexts = (state.swap_context(None), state.root.context.take());
-    state.shielded(IN_CLOSE, || drop(contexts));
+    state.catch_panic(IN_CLOSE, || drop(contexts));
     let handler = state.replace_handler(None);
-    state.shielded(IN_CLOSE, || drop(handler));
+    state.catch_panic(IN_CLOSE, || drop(handler));
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);
     registry::release(state.id);
@@ -81,30 +81,30 @@ fn end_tasks(state: &Rc<LoopState>) {
         report_pending(state, task.header());
         // A task that runs refuses, but then the loop runs, and a running loop is not closed.
         let _ = task.kill();
-        state.report_mishap(&*task);
+        state.report_drop_panic(&*task);
         // Somebody outside this loop may await it. Its callbacks would be queued on this loop, which never runs them:
         // they hold the task, so dropping them ends a cycle.
         let owed = task
             .header()
-            .peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)));
+            .peek_cold(|cold| (cold.waiter.take(), std::mem::take(&mut cold.callbacks)));
         let (waiter, callbacks) = owed.unwrap_or_default();
         if let Some(waiter) = waiter {
-            state.shielded(IN_CLOSE, || waiter.wake());
+            state.catch_panic(IN_CLOSE, || waiter.wake());
         }
         for callback in callbacks {
-            state.shielded(IN_CLOSE, || drop(callback));
+            state.catch_panic(IN_CLOSE, || drop(callback));
         }
         let removed = state.queues(|queues| queues.tasks.remove(key));
         drop(removed);
         leave_context(state, task.header(), outer);
-        state.shielded(IN_CLOSE, || drop(task));
+        state.catch_panic(IN_CLOSE, || drop(task));
     }
 }
 
 /// Names a task that the loop ends before it has come to its own end, unless its program has named it already. While a
 /// panic unwinds through the loop's owner, the tasks that it leaves behind are no news.
 fn report_pending(state: &LoopState, header: &Header) {
-    let named = header.peek_extra(|extra| extra.named_unended);
+    let named = header.peek_cold(|cold| cold.named_unended);
     if named == Some(true) || header.state.is_done() || std::thread::panicking() {
         return;
     }

@@ -23,8 +23,8 @@
 //! - everything else is an [`Entry`].
 //!
 //! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well. They have
-//! neither a context nor a name and are not entered but survived: [`LoopState::wake`] and [`LoopState::shielded`] on a
-//! loop, [`wake`] and [`shielded`] where there may be none.
+//! neither a context nor a name and are not entered but survived: [`LoopState::wake`] and [`LoopState::catch_panic`] on a
+//! loop, [`wake`] and [`catch_panic`] where there may be none.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -119,11 +119,11 @@ impl Entry<'_> {
                 Failed
             })
         };
-        if self.state.careful.get() {
+        if self.state.instrumented.get() {
             return self.run_instrumented(context, guarded);
         }
         let result = guarded();
-        if self.state.careful.get() {
+        if self.state.instrumented.get() {
             // The first variable of this loop was set in there.
             self.keep(context, self.state.swap_context(None));
         }
@@ -141,7 +141,7 @@ impl Entry<'_> {
         let result = self.run(context, || method(&receiver));
         if Rc::strong_count(&receiver) == 1 {
             self.state
-                .shielded("Exception in the destructor of a protocol", || {
+                .catch_panic("Exception in the destructor of a protocol", || {
                     drop(receiver)
                 });
         }
@@ -163,7 +163,7 @@ impl Entry<'_> {
     fn keep(&self, context: InContext<'_>, own: Option<Context>) {
         match context {
             InContext::Kept(owned) => *owned = own,
-            InContext::Of(_) => self.state.shielded(CONTEXT_DROPPED, || drop(own)),
+            InContext::Of(_) => self.state.catch_panic(CONTEXT_DROPPED, || drop(own)),
         }
     }
 
@@ -247,7 +247,7 @@ pub(crate) fn run_callback_in<F: FnOnce()>(
     };
     // Its panic is in the report.
     let _ = entry.run(InContext::Kept(&mut context), callback);
-    state.shielded(CONTEXT_DROPPED, || drop(context));
+    state.catch_panic(CONTEXT_DROPPED, || drop(context));
 }
 
 /// A posted callback, guarded as those of the loop's own thread are.
@@ -261,7 +261,7 @@ pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: 
 #[inline(always)]
 pub(crate) fn run_queued(state: &LoopState, entry: impl FnOnce()) {
     entry();
-    if state.careful.get() {
+    if state.instrumented.get() {
         forget_context(state);
     }
 }
@@ -269,7 +269,7 @@ pub(crate) fn run_queued(state: &LoopState, entry: impl FnOnce()) {
 #[inline(never)]
 fn forget_context(state: &LoopState) {
     let own = state.swap_context(None);
-    state.shielded(CONTEXT_DROPPED, || drop(own));
+    state.catch_panic(CONTEXT_DROPPED, || drop(own));
 }
 
 /// Enters a task for one step, on the plain path: with no context and not timed.
@@ -319,7 +319,7 @@ fn warn_slow_step(header: &Header, took: Duration) {
 /// Makes a task's context the current one. The caller's comes back, for [`leave_context`].
 #[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
-    let own = header.peek_extra(|extra| extra.context.take()).flatten();
+    let own = header.peek_cold(|cold| cold.context.take()).flatten();
     state.swap_context(own)
 }
 
@@ -336,7 +336,7 @@ pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Co
 #[inline(never)]
 fn keep_context(state: &LoopState, header: &Header, own: Context) {
     if !header.state.is_done() {
-        header.with_extra(|extra| extra.context = Some(own));
+        header.with_cold(|cold| cold.context = Some(own));
         return;
     }
     // A runner hands the context of one main future to the next.
@@ -345,7 +345,7 @@ fn keep_context(state: &LoopState, header: &Header, own: Context) {
     } else {
         Some(own)
     };
-    state.shielded(CONTEXT_DROPPED, || drop(unneeded));
+    state.catch_panic(CONTEXT_DROPPED, || drop(unneeded));
 }
 
 impl LoopState {
@@ -354,7 +354,7 @@ impl LoopState {
     pub(crate) fn wake(&self, waker: Waker) {
         match key_of(&waker) {
             Some(key) => wake_key(key),
-            None => self.shielded(WAKER, || waker.wake()),
+            None => self.catch_panic(WAKER, || waker.wake()),
         }
     }
 }
@@ -365,13 +365,13 @@ impl LoopState {
 pub(crate) fn wake(waker: Waker) {
     match key_of(&waker) {
         Some(key) => wake_key(key),
-        None => shielded(WAKER, || waker.wake()),
+        None => catch_panic(WAKER, || waker.wake()),
     }
 }
 
 /// Runs user code where there may be no loop: on any thread, in destructors. A panic becomes a report that starts with
 /// `message`.
-pub(crate) fn shielded(message: &str, user_code: impl FnOnce()) {
+pub(crate) fn catch_panic(message: &str, user_code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
         report_panic(message, Panicked::new(payload));
     }

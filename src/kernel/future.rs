@@ -21,7 +21,7 @@ use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::CallbackId;
 use crate::kernel::task::waker::{key_of, with_current};
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 enum Stage<T> {
     Pending,
@@ -252,7 +252,7 @@ impl<T> Future<T> {
         let state = &self.shared.state;
         if state.is_closed() {
             // The loop will never run it. Its captures go here, where nothing of the future is borrowed.
-            state.shielded("Exception in the destructor of a done callback", || {
+            state.catch_panic("Exception in the destructor of a done callback", || {
                 drop(queue)
             });
         } else {

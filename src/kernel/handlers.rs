@@ -33,7 +33,7 @@ impl LoopState {
         if self.phase.get() == Phase::Closed {
             return hook;
         }
-        self.careful.set(true);
+        self.instrumented.set(true);
         std::mem::replace(&mut *self.task_hook.borrow_mut(), hook)
     }
 
@@ -42,7 +42,7 @@ impl LoopState {
     pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
         let hook = self.task_hook.borrow().clone();
         if let Some(hook) = hook {
-            self.shielded("Exception in the task hook", || hook(Rc::clone(task), key));
+            self.catch_panic("Exception in the task hook", || hook(Rc::clone(task), key));
             drop_quietly(hook);
         }
     }
@@ -81,13 +81,13 @@ impl LoopState {
     }
 
     /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
-    pub(crate) fn shielded(&self, message: &str, foreign: impl FnOnce()) {
+    pub(crate) fn catch_panic(&self, message: &str, foreign: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
             self.report_panic(message, payload);
         }
     }
 
-    /// Apart from [`shielded`](Self::shielded), of which there is one for each foreign type.
+    /// Apart from [`catch_panic`](Self::catch_panic), of which there is one for each foreign type.
     #[cold]
     fn report_panic(&self, message: &str, payload: Box<dyn Any + Send>) {
         self.report(ExceptionContext {
@@ -98,9 +98,9 @@ impl LoopState {
     }
 
     /// Reports a destructor that panicked while its task ended, if one did.
-    pub(crate) fn report_mishap(&self, task: &dyn Run) {
+    pub(crate) fn report_drop_panic(&self, task: &dyn Run) {
         let header = task.header();
-        let Some(payload) = header.peek_extra(|extra| extra.mishap.take()).flatten() else {
+        let Some(payload) = header.peek_cold(|cold| cold.drop_panic.take()).flatten() else {
             return;
         };
         let message = "Exception in a destructor while its task ended";
@@ -110,12 +110,12 @@ impl LoopState {
     /// Reports a task's panic in that task's context, where a handler finds what the task has set.
     #[cold]
     pub(crate) fn report_in_context_of(&self, header: &Header, message: &str, panic: Panicked) {
-        let own = header.peek_extra(|extra| extra.context.take()).flatten();
+        let own = header.peek_cold(|cold| cold.context.take()).flatten();
         let outer = self.swap_context(own);
         self.report(of_task(header, message, panic));
         let own = self.swap_context(outer);
         let message = "Exception in the destructor of a context";
-        self.shielded(message, || drop(own));
+        self.catch_panic(message, || drop(own));
     }
 }
 

@@ -24,7 +24,7 @@
 //! the loop sees the entry or the sender sees the flag. A flag is taken once, so a sleep is ended by one ring however
 //! many send.
 //!
-//! Locks: batch before mail. Nothing foreign runs with one held: closures are dropped and alarms are rung after it.
+//! Locks: batch before pending. Nothing foreign runs with one held: closures are dropped and alarms are rung after it.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -45,9 +45,9 @@ use super::sync::{AtomicBool, Mutex, Ordering, forks};
 const KEPT: usize = 1024;
 
 /// Ends a loop's sleep. In the crate that is mio's waker, in a model an eventfd made of loom's parts.
-pub(crate) trait Alarm: Send + Sync {
+pub(crate) trait Notify: Send + Sync {
     /// Makes the wait that is under way, or else the next one, return. Having been rung before is success.
-    fn ring(&self) -> io::Result<()>;
+    fn notify(&self) -> io::Result<()>;
 }
 
 /// What the drain tells the loop, in order of arrival.
@@ -64,10 +64,10 @@ pub(crate) enum Delivery {
 #[repr(align(64))]
 pub(crate) struct Inbox {
     /// What has arrived and was not drained, and the loop's sleep.
-    mail: Mutex<Mail>,
+    pending: Mutex<Pending>,
     /// What was drained and has not run; the loop and cancellers alone come here, so senders do not wait behind a run.
     batch: Mutex<Batch>,
-    /// Whether there is mail; written under the lock of the mail, when that changes between empty and not. A hint:
+    /// Whether there is pending; written under the lock of the pending, when that changes between empty and not. A hint:
     /// the loop reads it every turn without the lock, and before it sleeps it asks again with it.
     hint: AtomicBool,
     /// The fork generation of the process whose loop lives here. In a forked child all of this is a copy, but the bell is
@@ -76,17 +76,17 @@ pub(crate) struct Inbox {
     forks: AtomicU32,
 }
 
-struct Mail {
+struct Pending {
     /// One entry for each wake and each closure, in order of arrival.
     order: Vec<Delivery>,
     /// The closures of `order`, in its order; `None` where one was cancelled. As many as `order` has `Call`s.
     calls: VecDeque<Option<SendFn>>,
     /// The number of the next closure. Never reset, so a number means one closure in all the time of this inbox.
     sequence: u64,
-    /// The loop waits, or is about to, and nobody has rung yet. Set by `fall_asleep` when there is no mail, and by a
-    /// sender whose ring failed; that is the one way in which it is set while there is mail.
+    /// The loop waits, or is about to, and nobody has rung yet. Set by `fall_asleep` when there is no pending, and by a
+    /// sender whose ring failed; that is the one way in which it is set while there is pending.
     asleep: bool,
-    /// No loop lives here: there is no mail, no alarm, nobody asleep, and nothing comes in.
+    /// No loop lives here: there is no pending, no notifier, nobody asleep, and nothing comes in.
     closed: bool,
     /// Which loop lives here, or lived here last.
     epoch: u64,
@@ -95,7 +95,7 @@ struct Mail {
     /// What ends that loop's sleep; `Some` unless closed. A sender clones it under the lock and rings its clone after
     /// it, so the descriptor behind it is open as long as anyone may still write to it, whatever `close` does
     /// meanwhile.
-    alarm: Option<Arc<dyn Alarm>>,
+    notifier: Option<Arc<dyn Notify>>,
 }
 
 #[derive(Default)]
@@ -121,18 +121,18 @@ impl Inbox {
         if self.is_inherited() {
             return Err(f);
         }
-        let mut mail = held(self.mail.lock());
-        if mail.closed || mail.epoch != epoch {
+        let mut pending = held(self.pending.lock());
+        if pending.closed || pending.epoch != epoch {
             return Err(f);
         }
-        let sequence = mail.sequence;
-        mail.sequence += 1;
-        mail.calls.push_back(Some(f));
-        self.push(&mut mail, Delivery::Call);
-        let alarm = mail.take_alarm();
-        drop(mail);
-        if let Some(alarm) = alarm {
-            self.ring(epoch, &*alarm);
+        let sequence = pending.sequence;
+        pending.sequence += 1;
+        pending.calls.push_back(Some(f));
+        self.push(&mut pending, Delivery::Call);
+        let notifier = pending.take_notifier();
+        drop(pending);
+        if let Some(notifier) = notifier {
+            self.notify(epoch, &*notifier);
         }
         Ok(sequence)
     }
@@ -145,20 +145,20 @@ impl Inbox {
         if self.is_inherited() {
             return;
         }
-        let mut mail = held(self.mail.lock());
-        if mail.closed {
+        let mut pending = held(self.pending.lock());
+        if pending.closed {
             return;
         }
         let wake = Delivery::Wake(key);
-        if mail.order.last() != Some(&wake) {
-            self.push(&mut mail, wake);
+        if pending.order.last() != Some(&wake) {
+            self.push(&mut pending, wake);
         }
-        // Also for a key that was skipped: after a failed ring the flag is set although there is mail.
-        let alarm = mail.take_alarm();
-        let epoch = mail.epoch;
-        drop(mail);
-        if let Some(alarm) = alarm {
-            self.ring(epoch, &*alarm);
+        // Also for a key that was skipped: after a failed ring the flag is set although there is pending.
+        let notifier = pending.take_notifier();
+        let epoch = pending.epoch;
+        drop(pending);
+        if let Some(notifier) = notifier {
+            self.notify(epoch, &*notifier);
         }
     }
 
@@ -172,17 +172,17 @@ impl Inbox {
         }
         // With the batch locked nothing moves, so what is in neither place is in no place.
         let mut batch = held(self.batch.lock());
-        let mut mail = held(self.mail.lock());
-        if mail.epoch != epoch {
+        let mut pending = held(self.pending.lock());
+        if pending.epoch != epoch {
             return None;
         }
         let drained = batch.calls.len();
-        let head = mail.sequence - (drained + mail.calls.len()) as u64;
+        let head = pending.sequence - (drained + pending.calls.len()) as u64;
         // No queue is that long, so a place that does not fit is simply not found.
         let place = usize::try_from(sequence.checked_sub(head)?).unwrap_or(usize::MAX);
         let slot = match place.checked_sub(drained) {
             None => batch.calls.get_mut(place),
-            Some(place) => mail.calls.get_mut(place),
+            Some(place) => pending.calls.get_mut(place),
         };
         slot.and_then(Option::take).inspect(|_| mark())
     }
@@ -192,8 +192,8 @@ impl Inbox {
         if self.is_inherited() {
             return false;
         }
-        let mail = held(self.mail.lock());
-        !mail.closed && mail.epoch == epoch
+        let pending = held(self.pending.lock());
+        !pending.closed && pending.epoch == epoch
     }
 
     /// Whether this process is a forked child of the one whose loop lives here.
@@ -207,30 +207,32 @@ impl Inbox {
             return false;
         }
         let here = thread::current().id();
-        let mail = held(self.mail.lock());
-        !mail.closed && mail.epoch == epoch && mail.home == Some(here)
+        let pending = held(self.pending.lock());
+        !pending.closed && pending.epoch == epoch && pending.home == Some(here)
     }
 
     /// Appends to the line and raises the hint if the line was empty.
-    fn push(&self, mail: &mut Mail, entry: Delivery) {
-        if mail.order.is_empty() {
+    fn push(&self, pending: &mut Pending, entry: Delivery) {
+        if pending.order.is_empty() {
             // The lock orders everything that matters; a reader that sees the hint early or late only looks in vain,
-            // or next turn. Release pairs with `has_mail`, so that whoever sees the hint sees the line too.
+            // or next turn. Release pairs with `has_posts`, so that whoever sees the hint sees the line too.
             self.hint.store(true, Ordering::Release);
         }
-        mail.order.push(entry);
+        pending.order.push(entry);
     }
 
     /// Ends the sleep whose flag the caller took. If that fails the loop sleeps on with mail waiting, which nobody
     /// would notice: so the flag goes back, for the next sender to try again, and the failure is said aloud.
     #[cold]
-    fn ring(&self, epoch: u64, alarm: &dyn Alarm) {
-        let Err(error) = alarm.ring() else { return };
+    fn notify(&self, epoch: u64, notifier: &dyn Notify) {
+        let Err(error) = notifier.notify() else {
+            return;
+        };
         {
-            let mut mail = held(self.mail.lock());
+            let mut pending = held(self.pending.lock());
             // If the loop has got up by itself meanwhile, this costs one needless ring.
-            if mail.epoch == epoch && !mail.closed {
-                mail.asleep = true;
+            if pending.epoch == epoch && !pending.closed {
+                pending.asleep = true;
             }
         }
         tracing::error!(target: "callsoon", %error, "a sleeping event loop cannot be woken from another thread");
@@ -248,7 +250,7 @@ impl Inbox {
 impl Inbox {
     /// An inbox that no loop has moved into.
     pub(crate) fn vacant() -> Self {
-        let mail = Mail {
+        let pending = Pending {
             order: Vec::new(),
             calls: VecDeque::new(),
             sequence: 0,
@@ -256,10 +258,10 @@ impl Inbox {
             closed: true,
             epoch: 0,
             home: None,
-            alarm: None,
+            notifier: None,
         };
         Self {
-            mail: Mutex::new(mail),
+            pending: Mutex::new(pending),
             batch: Mutex::new(Batch::default()),
             hint: AtomicBool::new(false),
             forks: AtomicU32::new(0),
@@ -267,19 +269,19 @@ impl Inbox {
     }
 
     /// A loop of the calling thread moves in. The one before it has closed.
-    pub(crate) fn open(&self, epoch: u64, alarm: Arc<dyn Alarm>) {
+    pub(crate) fn open(&self, epoch: u64, notifier: Arc<dyn Notify>) {
         let home = thread::current().id();
         self.forks.store(forks(), Relaxed);
-        let mut mail = held(self.mail.lock());
+        let mut pending = held(self.pending.lock());
         debug_assert!(
-            mail.closed,
+            pending.closed,
             "a loop moves into an inbox that another one has not left"
         );
-        mail.closed = false;
-        mail.epoch = epoch;
-        mail.home = Some(home);
-        let before = mail.alarm.replace(alarm);
-        drop(mail);
+        pending.closed = false;
+        pending.epoch = epoch;
+        pending.home = Some(home);
+        let before = pending.notifier.replace(notifier);
+        drop(pending);
         drop(before);
     }
 
@@ -288,22 +290,22 @@ impl Inbox {
     /// so that an inbox waiting for its next loop holds no memory.
     pub(crate) fn close(&self) -> Vec<SendFn> {
         let mut batch = held(self.batch.lock());
-        let mut mail = held(self.mail.lock());
-        mail.closed = true;
-        mail.asleep = false;
-        let alarm = mail.alarm.take();
-        let order = mem::take(&mut mail.order);
-        let posted = mem::take(&mut mail.calls);
+        let mut pending = held(self.pending.lock());
+        pending.closed = true;
+        pending.asleep = false;
+        let notifier = pending.notifier.take();
+        let order = mem::take(&mut pending.order);
+        let posted = mem::take(&mut pending.calls);
         let drained = mem::take(&mut *batch);
         self.hint.store(false, Ordering::Release);
-        drop(mail);
+        drop(pending);
         drop(batch);
-        drop((alarm, order));
+        drop((notifier, order));
         drained.calls.into_iter().chain(posted).flatten().collect()
     }
 
     /// Whether a drain may find something: one load, no lock.
-    pub(crate) fn has_mail(&self) -> bool {
+    pub(crate) fn has_posts(&self) -> bool {
         self.hint.load(Ordering::Acquire)
     }
 
@@ -314,12 +316,12 @@ impl Inbox {
         let mut batch = held(self.batch.lock());
         let Batch { order, calls } = &mut *batch;
         {
-            let mut mail = held(self.mail.lock());
-            mem::swap(order, &mut mail.order);
+            let mut pending = held(self.pending.lock());
+            mem::swap(order, &mut pending.order);
             if calls.is_empty() {
-                mem::swap(calls, &mut mail.calls);
+                mem::swap(calls, &mut pending.calls);
             } else {
-                calls.append(&mut mail.calls);
+                calls.append(&mut pending.calls);
             }
             self.hint.store(false, Ordering::Release);
         }
@@ -340,28 +342,28 @@ impl Inbox {
         next
     }
 
-    /// The loop is about to wait: from here on the first sender rings. False, and nothing changes, if there is mail.
+    /// The loop is about to wait: from here on the first sender rings. False, and nothing changes, if there is pending.
     #[must_use]
     pub(crate) fn fall_asleep(&self) -> bool {
-        let mut mail = held(self.mail.lock());
-        if !mail.order.is_empty() {
+        let mut pending = held(self.pending.lock());
+        if !pending.order.is_empty() {
             return false;
         }
-        mail.asleep = true;
+        pending.asleep = true;
         true
     }
 
     /// The loop's wait is over, whatever ended it: senders need not ring.
     pub(crate) fn awake(&self) {
-        held(self.mail.lock()).asleep = false;
+        held(self.pending.lock()).asleep = false;
     }
 }
 
-impl Mail {
+impl Pending {
     /// Takes the flag, and says by whom the one who took it has to ring.
-    fn take_alarm(&mut self) -> Option<Arc<dyn Alarm>> {
+    fn take_notifier(&mut self) -> Option<Arc<dyn Notify>> {
         if mem::take(&mut self.asleep) {
-            self.alarm.clone()
+            self.notifier.clone()
         } else {
             None
         }

@@ -19,17 +19,17 @@ use crate::kernel::cancel::node::{NIL, NodeKey};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
-use crate::kernel::inbox::{Alarm, Delivery, Inbox};
+use crate::kernel::inbox::{Delivery, Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::queues::Queues;
-use crate::kernel::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
-use crate::kernel::task::slots::{Branch, Recency, Slots};
+use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
 
@@ -65,10 +65,10 @@ pub(crate) enum Phase {
 }
 
 /// What the turn remembers about its looks for events.
-pub(crate) struct Looks {
+pub(crate) struct EventPolls {
     /// When the last look took place.
     pub(crate) last: Cell<u64>,
-    /// When the clock was last read between looks.
+    /// When the clock was last read between event_polls.
     pub(crate) clock_read: Cell<u64>,
     /// Entries that may still run before the clock is read again; 0 where a look is forced.
     pub(crate) left: Cell<u32>,
@@ -80,7 +80,7 @@ pub(crate) struct Looks {
     pub(crate) forced: Cell<bool>,
 }
 
-impl Looks {
+impl EventPolls {
     /// Makes the next turn look.
     #[inline]
     pub(crate) fn force(&self) {
@@ -98,7 +98,7 @@ pub(crate) struct RootSlot {
     /// The root as a task, while there is one.
     pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
     /// What hangs on it.
-    pub(crate) branch: Cell<Branch>,
+    pub(crate) nodes: Cell<TaskNodes>,
     /// In which of its polls that was polled too.
     pub(crate) recency: Cell<Recency>,
     /// Somebody wants the context in which it ends.
@@ -147,7 +147,7 @@ pub(crate) struct LoopState {
     pub(crate) phase: Cell<Phase>,
     /// Debug mode is on, or a context variable was set: entries take the way with more to look after. One test decides
     /// what most loops never need.
-    pub(crate) careful: Cell<bool>,
+    pub(crate) instrumented: Cell<bool>,
     /// Debug mode; starts as the builder said.
     pub(crate) debug: Cell<bool>,
     /// The run ends after the current turn.
@@ -155,7 +155,7 @@ pub(crate) struct LoopState {
     /// Another loop drives this one by `turn`: between turns the inbox rings for every entry.
     pub(crate) guest: Cell<bool>,
     /// The bell was rung since the last guest turn.
-    pub(crate) guest_rung: Cell<bool>,
+    pub(crate) guest_notified: Cell<bool>,
     /// In every key of this loop's wakers.
     pub(crate) id: u16,
     /// How many operations the current poll may still end.
@@ -167,7 +167,7 @@ pub(crate) struct LoopState {
     /// Counts turns; `yield_now` waits for it to change.
     pub(crate) turn_number: Cell<u64>,
     pub(crate) scopes: Scopes,
-    pub(crate) looks: Looks,
+    pub(crate) event_polls: EventPolls,
     /// The other threads' door.
     pub(crate) inbox: &'static Inbox,
     /// The current context; `None` is an empty one. Between entries it is `None`.
@@ -210,7 +210,7 @@ impl LoopState {
                 "32,767 event loops exist already in this process",
             ));
         };
-        claim.inbox.open(claim.epoch, reactor.bell());
+        claim.inbox.open(claim.epoch, reactor.notifier());
         let counts = settings.counts;
         let clock = LoopClock::new(settings.clock);
         let now = clock.now();
@@ -224,7 +224,7 @@ impl LoopState {
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
-            careful: Cell::new(settings.debug),
+            instrumented: Cell::new(settings.debug),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: RefCell::new(Queues {
@@ -237,7 +237,7 @@ impl LoopState {
                 generation: Cell::new(generation),
                 scheduled: Cell::new(false),
                 task: RefCell::new(None),
-                branch: Cell::new(Branch::Bare),
+                nodes: Cell::new(TaskNodes::Bare),
                 recency: Cell::new(Recency::NEVER),
                 keeps_context: Cell::new(false),
                 context: Cell::new(None),
@@ -257,7 +257,7 @@ impl LoopState {
             callbacks: Cell::new(counts),
             budget: Budget::new(),
             stopping: Cell::new(false),
-            looks: Looks {
+            event_polls: EventPolls {
                 last: Cell::new(now),
                 clock_read: Cell::new(now),
                 left: Cell::new(1),
@@ -266,7 +266,7 @@ impl LoopState {
                 forced: Cell::new(false),
             },
             guest: Cell::new(false),
-            guest_rung: Cell::new(false),
+            guest_notified: Cell::new(false),
             handler: RefCell::new(None),
             task_hook: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
@@ -316,7 +316,7 @@ impl LoopState {
 
     /// The current context, if it has ever been written to.
     pub(crate) fn peek_context(&self) -> Option<Context> {
-        if !self.careful.get() {
+        if !self.instrumented.get() {
             return None;
         }
         let context = self.context.take();
@@ -331,7 +331,7 @@ impl LoopState {
 
     /// The current context, made if there is none yet. From here on the loop looks after contexts.
     pub(crate) fn context_for_writing(&self) -> Context {
-        self.careful.set(true);
+        self.instrumented.set(true);
         let context = self.context.take().unwrap_or_default();
         self.context.set(Some(context.clone()));
         context
@@ -340,7 +340,7 @@ impl LoopState {
     /// Makes a context the current one and gives back the former, to be dropped with nothing borrowed.
     pub(crate) fn swap_context(&self, context: Option<Context>) -> Option<Context> {
         if context.is_some() {
-            self.careful.set(true);
+            self.instrumented.set(true);
         }
         self.context.replace(context)
     }
@@ -390,14 +390,14 @@ impl LoopState {
         if self.is_closed() {
             return Err(LoopClosed);
         }
-        if self.inbox.has_mail() {
+        if self.inbox.has_posts() {
             self.drain_inbox();
         }
-        if self.guest.get() && !self.guest_rung.replace(true) {
-            let bell = self.reactor(|reactor| reactor.bell())?;
-            if let Err(error) = bell.ring() {
+        if self.guest.get() && !self.guest_notified.replace(true) {
+            let notifier = self.reactor(|reactor| reactor.notifier())?;
+            if let Err(error) = notifier.notify() {
                 // The next entry tries again.
-                self.guest_rung.set(false);
+                self.guest_notified.set(false);
                 self.report(ExceptionContext {
                     message: "The loop that drives this one cannot be woken".to_owned(),
                     exception: Some(Rc::new(error)),
@@ -467,9 +467,9 @@ impl LoopState {
         if self.admit().is_err() {
             return Err(call);
         }
-        if deadline <= self.looks.last.get() {
+        if deadline <= self.event_polls.last.get() {
             // It is due: it fires in the next turn, which would otherwise be free not to look.
-            self.looks.force();
+            self.event_polls.force();
         }
         let mut timers = self.timers.borrow_mut();
         let key = timers.reserve(deadline, wakes);

@@ -7,9 +7,9 @@
 
 use std::collections::{TryReserveError, VecDeque};
 
-use crate::kernel::descriptors::{CallbackKey, NUMBER_BITS};
-use crate::kernel::reactor::{QUEUED_GENERATION_BITS, SourceKey};
-use crate::kernel::readiness::Direction;
+use crate::kernel::io::fd_table::{CallbackKey, NUMBER_BITS};
+use crate::kernel::io::reactor::{QUEUED_GENERATION_BITS, SourceKey};
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
 

@@ -1,6 +1,6 @@
 //! What the exception handler is told, and the handler of last resort.
 //!
-//! A report is plain data: the failing thing may be gone by the time the handler looks.
+//! A report is plain data: the failing thing may be gone by the time the handler event_polls.
 
 use std::any::Any;
 use std::error::Error;

@@ -339,7 +339,7 @@ impl<P> Timers<P> {
     }
 
     /// [`next_deadline`](Self::next_deadline) put off so that one wake-up serves more timers: the last deadline at most
-    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. Looks no further than the
+    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. EventPolls no further than the
     /// first slot and the next one on level 0, and in a crowded slot above that at its first entries only.
     pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
         let earliest = self.next_deadline()?;

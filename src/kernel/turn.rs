@@ -4,8 +4,8 @@
 //! that were ready when it began. What those schedule runs in the next turn: only what is runnable *now*.
 //!
 //! While work is ready, phases 2 to 5 may be left out, since a look at the system costs as much as thirty callbacks. How
-//! long is decided by time and not by count: the clock is read every few entries, and once [`LOOK_EVERY`] has passed the
-//! turn looks. Between how many entries the clock is read adapts, from 1 while callbacks are slow to 64 while they are
+//! long is decided by time and not by count: the clock is read every few entries, and once [`EVENT_POLL_INTERVAL`] has passed the
+//! turn event_polls. Between how many entries the clock is read adapts, from 1 while callbacks are slow to 64 while they are
 //! fast, so that neither a chain of `call_soon` pays for looking nor a timer waits behind slow callbacks. A timer that
 //! was inserted already due forces a look; `event_interval(1)` looks in every turn, as asyncio does.
 
@@ -16,27 +16,27 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::error::Panicked;
-use crate::kernel::call_watcher::{call_watcher, survive};
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{enter_context, leave_context, plain_step, run_queued, timed_step};
 use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::io::call_observer::{call_observer, survive};
+use crate::kernel::io::fd_ops::{has_fired, queue_fired, run_fd_callback};
+use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
-use crate::kernel::reactor::Woken;
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::cell::{Header, Run, Step};
 use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
-use crate::kernel::watch_fd::{has_fired, queue_fired, run_fd_callback};
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
 /// spends about one part in eighty on looking and makes a timer at most that much later.
-const LOOK_EVERY: u64 = 25_000;
+const EVENT_POLL_INTERVAL: u64 = 25_000;
 
 /// How long the turn may wait for events when nothing is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,19 +76,19 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         .turn_number
         .set(state.turn_number.get().wrapping_add(1));
     // 1: what other threads sent.
-    if state.inbox.has_mail() {
+    if state.inbox.has_posts() {
         state.drain_inbox();
     }
-    let mut looked = Ok(());
+    let mut polled = Ok(());
     let mut count = state.queues(|queues| queues.ready.len());
-    if count == 0 || must_look(state) {
+    if count == 0 || should_poll_events(state) {
         // 2 to 5: what the system says, and what is due.
-        looked = look(state, wait);
+        polled = poll_events(state, wait);
         count = state.queues(|queues| queues.ready.len());
     }
     // 6: what is ready now. The snapshot is a count, so an unwinding loses nothing.
-    let left = u64::from(state.looks.left.get()).saturating_sub(count as u64);
-    state.looks.left.set(left as u32);
+    let left = u64::from(state.event_polls.left.get()).saturating_sub(count as u64);
+    state.event_polls.left.set(left as u32);
     for _ in 0..count {
         // `None` cannot be: a turn takes from the front only, and nobody else takes at all.
         let Some(entry) = state.queues(Queues::next) else {
@@ -96,47 +96,50 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         };
         run_entry(state, root, entry);
     }
-    looked
+    polled
 }
 
 /// Whether phases 2 to 5 take place in this turn although work is ready.
 #[inline]
-fn must_look(state: &LoopState) -> bool {
-    state.looks.left.get() == 0 && (state.looks.forced.get() || clock_says_look(state))
+fn should_poll_events(state: &LoopState) -> bool {
+    state.event_polls.left.get() == 0 && (state.event_polls.forced.get() || clock_says_poll(state))
 }
 
 /// Reads the clock, and decides after how many entries it is read again: twice as many while they took less than a
 /// window together, one when they took more.
 #[inline(never)]
-fn clock_says_look(state: &LoopState) -> bool {
-    let looks = &state.looks;
+fn clock_says_poll(state: &LoopState) -> bool {
+    let event_polls = &state.event_polls;
     let most = state.settings.event_interval;
     if most == 1 {
         return true;
     }
     if state.clock.is_virtual() {
         // Time stands still: count alone decides, the same in every run.
-        looks.interval.set(most);
+        event_polls.interval.set(most);
         return true;
     }
     let now = state.clock.now();
-    let fast = now.saturating_sub(looks.clock_read.replace(now)) < LOOK_EVERY;
+    let fast = now.saturating_sub(event_polls.clock_read.replace(now)) < EVENT_POLL_INTERVAL;
     let interval = if fast {
-        looks.interval.get().saturating_mul(2).min(most)
+        event_polls.interval.get().saturating_mul(2).min(most)
     } else {
         1
     };
-    looks.interval.set(interval);
-    looks.left.set(interval);
-    now.saturating_sub(looks.last.get()) >= LOOK_EVERY
+    event_polls.interval.set(interval);
+    event_polls.left.set(interval);
+    now.saturating_sub(event_polls.last.get()) >= EVENT_POLL_INTERVAL
 }
 
 /// Phases 2 to 5: asks the system what has happened and queues what is due.
 #[inline(never)]
-fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
-    state.looks.count.set(state.looks.count.get() + 1);
-    state.looks.forced.set(false);
-    state.looks.left.set(state.looks.interval.get());
+fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
+    state
+        .event_polls
+        .count
+        .set(state.event_polls.count.get() + 1);
+    state.event_polls.forced.set(false);
+    state.event_polls.left.set(state.event_polls.interval.get());
     if state.is_inherited() {
         return Err(io::Error::other(
             "this process was forked inside the run: the loop is its parent's",
@@ -147,14 +150,14 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
     let result = if idle {
         wait_for_events(state, wait, &mut woken)
     } else {
-        look_only(state, &mut woken)
+        poll_events_now(state, &mut woken)
     };
-    if state.inbox.has_mail() {
+    if state.inbox.has_posts() {
         state.drain_inbox();
     }
     for woken in woken.drain(..) {
         match woken {
-            Woken::Watched(key) => state.queues(|queues| queues.ready.push_source(key)),
+            Woken::Observed(key) => state.queues(|queues| queues.ready.push_source(key)),
             Woken::Waker(waker) => state.wake(waker),
         }
     }
@@ -165,8 +168,8 @@ fn look(state: &LoopState, wait: Wait) -> io::Result<()> {
 }
 
 /// Phase 3 without waiting.
-fn look_only(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
-    state.reactor(|reactor| reactor.look(woken))?
+fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
+    state.reactor(|reactor| reactor.poll_now(woken))?
 }
 
 /// Phase 3 when nothing is ready.
@@ -184,8 +187,8 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     let deadline = deadline.min(limit);
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
-        look_only(state, woken)?;
-        if !woken.is_empty() || state.inbox.has_mail() || has_fired(state) {
+        poll_events_now(state, woken)?;
+        if !woken.is_empty() || state.inbox.has_posts() || has_fired(state) {
             return Ok(());
         }
         if deadline != NEVER && !inhibited {
@@ -202,7 +205,7 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     // Where there is no deadline nobody need know the time: reading it costs as much as two callbacks.
     let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
-        return look_only(state, woken);
+        return poll_events_now(state, woken);
     }
     // Read after the last look: an alarm that went off before it has been heard and does not ring again.
     let now = if deadline == NEVER {
@@ -223,10 +226,10 @@ fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<
     }
     let until = deadline.min(state.clock.after(time));
     while state.clock.now() < until {
-        if state.inbox.has_mail() {
+        if state.inbox.has_posts() {
             return Ok(true);
         }
-        look_only(state, woken)?;
+        poll_events_now(state, woken)?;
         if !woken.is_empty() || has_fired(state) {
             return Ok(true);
         }
@@ -239,8 +242,8 @@ fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<
 /// wheel until its entry runs, so that an earlier callback of the same batch can still cancel it.
 fn queue_due_timers(state: &LoopState) {
     let now = state.clock.now();
-    state.looks.last.set(now);
-    state.looks.clock_read.set(now);
+    state.event_polls.last.set(now);
+    state.event_polls.clock_read.set(now);
     let mut due = state.due.take();
     state.timers(|timers| timers.expire(now, &mut due));
     for key in due.drain(..) {
@@ -286,7 +289,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
         Special::Source(key) => {
-            run_queued(state, || call_watcher(state, key));
+            run_queued(state, || call_observer(state, key));
         }
         // The end of a run that was stopped early, or a cancelled callback.
         Special::Stop(_) | Special::Hole => {}
@@ -295,11 +298,11 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 
 #[inline(always)]
 fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
-    if state.careful.get() {
+    if state.instrumented.get() {
         return run_in_context(state, task, key);
     }
     let step = plain_step(state, key, |context| task.step(context));
-    if state.careful.get() {
+    if state.instrumented.get() {
         // This step was the first to need a context.
         return end_in_context(state, task, key, step, None);
     }
@@ -330,12 +333,12 @@ fn end_in_context(
     if header.state.is_panicked() && !header.state.is_abandoned() {
         // If nobody retrieves the panic, the drop of the handle reports it, in this context.
         if let Some(own) = state.peek_context() {
-            header.with_extra(|extra| extra.context = Some(own));
+            header.with_cold(|cold| cold.context = Some(own));
         }
     }
     end_step(state, task, key, step);
     let own = state.swap_context(outer);
-    state.shielded("Exception in the destructor of a context", || drop(own));
+    state.catch_panic("Exception in the destructor of a context", || drop(own));
 }
 
 /// What a step leads to.
@@ -355,7 +358,7 @@ fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
                 queues.tasks.remove(key)
             });
             if let Some(root) = removed.and_then(|(_, link)| link.tree()) {
-                state.fell_tree(root);
+                state.tear_down_tree(root);
             }
         }
         Step::DoneOwing => finish(state, key, task),
@@ -400,7 +403,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     let step = timed_step(state, key, &*task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
-        state.report_mishap(&*task);
+        state.report_drop_panic(&*task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
         // The run ends when the line has moved up to here: the batch it ends in is finished.
@@ -414,10 +417,10 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
 fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
     let header = task.header();
     announce_end(state, header);
-    state.fell(key);
+    state.tear_down(key);
     let removed = state.queues(|queues| queues.tasks.remove(key));
     drop(removed);
-    state.report_mishap(&*task);
+    state.report_drop_panic(&*task);
     if header.state.is_abandoned() {
         drop_abandoned(state, task);
     }
@@ -457,7 +460,7 @@ pub(crate) fn announce_end(state: &LoopState, header: &Header) {
         state.await_ended(header.node());
     }
     if let Some((waiter, callbacks)) =
-        header.peek_extra(|extra| (extra.waiter.take(), std::mem::take(&mut extra.callbacks)))
+        header.peek_cold(|cold| (cold.waiter.take(), std::mem::take(&mut cold.callbacks)))
     {
         announce_further(state, waiter, callbacks);
     }

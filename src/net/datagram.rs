@@ -14,9 +14,9 @@ use std::time::Duration;
 use mio::Interest;
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 use crate::time::sleep;
@@ -66,7 +66,7 @@ pub trait Messages: Sized + 'static {
     /// The same in the standard library.
     type StdDatagram;
     /// What a bound socket leaves behind; its drop clears that away.
-    type Remains;
+    type Cleanup;
     /// The name of the socket's type.
     const NAME: &'static str;
     /// Whether an event tells when a message to an address can be sent. Not where the receiver's queue decides.
@@ -75,9 +75,9 @@ pub trait Messages: Sized + 'static {
     /// Whether two addresses name the same socket.
     fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
     /// Switches to non-blocking mode.
-    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Remains)>;
+    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Cleanup)>;
     /// The way back; the mode stays.
-    fn release(socket: Self::Datagram, remains: Self::Remains) -> Self::StdDatagram;
+    fn release(socket: Self::Datagram, cleanup: Self::Cleanup) -> Self::StdDatagram;
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize>;
     fn send_to(socket: &Self::Datagram, bytes: &[u8], address: &Self::Address)
     -> io::Result<usize>;
@@ -113,7 +113,7 @@ pub trait Messages: Sized + 'static {
 pub struct DatagramSocket<K: DatagramKind> {
     pub(crate) io: Io<K::Datagram>,
     /// What is cleared away after the socket has closed.
-    remains: K::Remains,
+    cleanup: K::Cleanup,
 }
 
 impl<K: DatagramKind> DatagramSocket<K> {
@@ -121,12 +121,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
     pub(crate) fn watch(
         handle: &LoopHandle,
         socket: K::Datagram,
-        remains: K::Remains,
+        cleanup: K::Cleanup,
     ) -> io::Result<Self> {
         let both = Interest::READABLE | Interest::WRITABLE;
         Ok(Self {
             io: Io::new(handle, socket, both, Readiness::new(false, true))?,
-            remains,
+            cleanup,
         })
     }
 
@@ -149,8 +149,8 @@ impl<K: DatagramKind> DatagramSocket<K> {
     #[track_caller]
     pub fn from_std(socket: K::StdDatagram) -> io::Result<Self> {
         let handle = get_running_loop();
-        let (socket, remains) = K::adopt(socket)?;
-        Self::watch(&handle, socket, remains)
+        let (socket, cleanup) = K::adopt(socket)?;
+        Self::watch(&handle, socket, cleanup)
     }
 
     /// The socket without its loop, still in non-blocking mode.
@@ -163,7 +163,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn into_std(self) -> K::StdDatagram {
-        K::release(self.io.into_source(), self.remains)
+        K::release(self.io.into_source(), self.cleanup)
     }
 
     /// Sends a message to the address that the socket is connected to.

@@ -13,9 +13,9 @@ use std::time::Duration;
 use mio::Interest;
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
 use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::net::stream::SocketStream;
@@ -47,7 +47,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 pub struct SocketListener<K: StreamKind> {
     io: Io<K::Listener>,
     /// What is cleared away after the socket has closed.
-    trace: K::Trace,
+    cleanup: K::Cleanup,
     /// `accept` has reported why it pauses, and has not succeeded since.
     starved: Cell<bool>,
 }
@@ -57,12 +57,12 @@ impl<K: StreamKind> SocketListener<K> {
     pub(super) fn watch(
         handle: &LoopHandle,
         listener: K::Listener,
-        trace: K::Trace,
+        cleanup: K::Cleanup,
     ) -> io::Result<Self> {
         let readiness = Readiness::new(false, false);
         Ok(Self {
             io: Io::new(handle, listener, Interest::READABLE, readiness)?,
-            trace,
+            cleanup,
             starved: Cell::new(false),
         })
     }
@@ -87,8 +87,8 @@ impl<K: StreamKind> SocketListener<K> {
     #[track_caller]
     pub fn from_std(listener: K::StdListener) -> io::Result<Self> {
         let handle = get_running_loop();
-        let (listener, trace) = K::adopt_listener(listener)?;
-        Self::watch(&handle, listener, trace)
+        let (listener, cleanup) = K::adopt_listener(listener)?;
+        Self::watch(&handle, listener, cleanup)
     }
 
     /// The socket without its loop, still in non-blocking mode.
@@ -101,7 +101,7 @@ impl<K: StreamKind> SocketListener<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn into_std(self) -> K::StdListener {
-        K::release_listener(self.io.into_source(), self.trace)
+        K::release_listener(self.io.into_source(), self.cleanup)
     }
 
     /// Waits for the next client and gives its connection and address.

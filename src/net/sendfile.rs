@@ -10,9 +10,9 @@ use std::os::unix::fs::FileExt as _;
 
 use socket2::{SockRef, Socket, Type};
 
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::readiness::Direction;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::{SEND_FLAGS, StreamKind};
 use crate::sys::fd::is_blocking;

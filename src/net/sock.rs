@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::readiness::Direction;
 use crate::net::datagram::{SendRetry, unless_blocked};
 use crate::net::nonblocking::expect_client;
 use crate::net::stream_kind::SEND_FLAGS;

@@ -29,7 +29,7 @@ pub trait Kind: Sized + 'static {
     /// The same in the standard library.
     type StdListener;
     /// What a listener leaves behind; its drop clears that away.
-    type Trace;
+    type Cleanup;
     /// The name of the stream's type.
     const STREAM: &'static str;
     /// The name of the listener's type.
@@ -61,8 +61,8 @@ pub trait Kind: Sized + 'static {
     fn local_addr(socket: &Self::Socket) -> io::Result<Self::Address>;
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, Self::Address)>;
     fn listener_addr(listener: &Self::Listener) -> io::Result<Self::Address>;
-    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Trace)>;
-    fn release_listener(listener: Self::Listener, trace: Self::Trace) -> Self::StdListener;
+    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, Self::Cleanup)>;
+    fn release_listener(listener: Self::Listener, cleanup: Self::Cleanup) -> Self::StdListener;
 }
 
 /// A socket of a family and a type, by their usual protocol.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use mio::Interest;
 use socket2::{SockRef, Socket, TcpKeepalive};
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::listener::SocketListener;
 use crate::net::nonblocking;
 use crate::net::stream::SocketStream;
@@ -74,7 +74,7 @@ impl Kind for Tcp {
     type Std = std::net::TcpStream;
     type Listener = mio::net::TcpListener;
     type StdListener = std::net::TcpListener;
-    type Trace = ();
+    type Cleanup = ();
     const STREAM: &'static str = "TcpStream";
     const LISTENER: &'static str = "TcpListener";
 

@@ -47,7 +47,7 @@ impl Messages for Udp {
     type Address = SocketAddr;
     type Datagram = mio::net::UdpSocket;
     type StdDatagram = std::net::UdpSocket;
-    type Remains = ();
+    type Cleanup = ();
     const NAME: &'static str = "UdpSocket";
     const ROOM_IS_TOLD: bool = true;
 

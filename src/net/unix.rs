@@ -84,7 +84,7 @@ impl Kind for Unix {
     type Std = std::os::unix::net::UnixStream;
     type Listener = mio::net::UnixListener;
     type StdListener = std::os::unix::net::UnixListener;
-    type Trace = SocketFile;
+    type Cleanup = SocketFile;
     const STREAM: &'static str = "UnixStream";
     const LISTENER: &'static str = "UnixListener";
 

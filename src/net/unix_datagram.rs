@@ -37,7 +37,7 @@ impl Messages for Unix {
     type Address = SocketAddr;
     type Datagram = mio::net::UnixDatagram;
     type StdDatagram = std::os::unix::net::UnixDatagram;
-    type Remains = SocketFile;
+    type Cleanup = SocketFile;
     const NAME: &'static str = "UnixDatagram";
     const ROOM_IS_TOLD: bool = false;
 

@@ -22,10 +22,10 @@ use mio::Interest;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::process::exit::Exit;
 use crate::process::pipes::{self, Pipes};
 use crate::stream::protocol::LIMIT;

@@ -13,9 +13,9 @@ use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;

@@ -182,15 +182,15 @@ impl SubprocessTransport {
             transport.call("connection_lost", |protocol| {
                 protocol.connection_lost(transport, None);
             });
-            transport.let_go();
+            transport.release();
         });
     }
 
     /// Lets go of the protocol.
-    fn let_go(&self) {
+    fn release(&self) {
         let protocol = self.subprocess.protocol.borrow_mut().take();
         let state = &self.handle().state;
-        state.shielded("Exception in the destructor of a protocol", || {
+        state.catch_panic("Exception in the destructor of a protocol", || {
             drop(protocol);
         });
     }
@@ -213,7 +213,7 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         if self.0.handle().is_closed() {
-            self.0.let_go();
+            self.0.release();
         }
     }
 }

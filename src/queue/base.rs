@@ -2,7 +2,7 @@
 //!
 //! Two lines and one rule. The getter with `n` others before it may take an item while there are more than `n`, the
 //! putter with `n` others before it may put one while there is room for more than `n`. Whenever an item comes or goes,
-//! or somebody leaves a line, exactly one waiter can get to the right side of this rule, and that one is nudged. Nothing
+//! or somebody leaves a line, exactly one waiter can get to the right side of this rule, and that one is notified. Nothing
 //! is ever set aside for a waiter, so there is nothing to give back when it is dropped.
 //!
 //! "Exactly one" holds while the length changes by one. A [`QueueStore`] is user code: it may change its length by any
@@ -23,10 +23,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::task::waker::puts_off;
-use crate::kernel::waiters::WaiterId;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::queue::error::{GetError, PutError, ShutDown, TooManyTasksDone};
 use crate::queue::store::QueueStore;
-use crate::sync::line::{Awaiter, Gate, Line, Wait, poll_shut_down};
+use crate::sync::wait_list::{Acquire, Awaiter, Wait, WaitList, poll_shut_down};
 
 /// A queue between tasks, first in first out: asyncio's `Queue`.
 ///
@@ -66,14 +66,14 @@ pub struct Queue<T, S = VecDeque<T>> {
     pub(super) items: RefCell<S>,
     /// How many items there were after the last call of the store.
     pub(super) length: Cell<usize>,
-    pub(super) getters: Line,
-    pub(super) putters: Line,
+    pub(super) getters: WaitList,
+    pub(super) putters: WaitList,
     /// Items put and not yet reported by `task_done`.
     pub(super) unfinished: Cell<usize>,
     /// So many of those have gone without having been given to anybody, and nobody will report them.
     pub(super) lost: Cell<usize>,
     /// Those who wait for all work to be done. They are called.
-    joiners: Line,
+    joiners: WaitList,
     pub(super) shut_down: Cell<bool>,
     /// A getter waits although the store counts an item for it: the store has given it none.
     pub(super) starved: Cell<bool>,
@@ -99,11 +99,11 @@ impl<T, S> Queue<T, S> {
             maxsize,
             items: RefCell::new(store),
             length: Cell::new(0),
-            getters: Line::new(),
-            putters: Line::new(),
+            getters: WaitList::new(),
+            putters: WaitList::new(),
             unfinished: Cell::new(0),
             lost: Cell::new(0),
-            joiners: Line::new(),
+            joiners: WaitList::new(),
             shut_down: Cell::new(false),
             starved: Cell::new(false),
             item: PhantomData,
@@ -347,14 +347,14 @@ impl<T, S: QueueStore<T>> fmt::Debug for Queue<T, S> {
 /// The line of those who wait for all work to be done.
 struct Joining<'q, T, S>(&'q Queue<T, S>);
 
-impl<T, S> Gate for Joining<'_, T, S> {
+impl<T, S> Acquire for Joining<'_, T, S> {
     type Amount = ();
     type Pass<'g>
         = ()
     where
         Self: 'g;
 
-    fn line(&self) -> &Line {
+    fn wait_list(&self) -> &WaitList {
         &self.0.joiners
     }
 
@@ -365,7 +365,7 @@ impl<T, S> Gate for Joining<'_, T, S> {
     fn pass(&self, (): ()) {}
 
     /// All are called at once, so nobody has to be told.
-    fn gone(&self, (): (), _called: bool) {}
+    fn abandoned(&self, (): (), _called: bool) {}
 }
 
 /// See [`Queue::get`].

@@ -74,7 +74,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         self.unfinished.set(self.unfinished.get() + 1);
         let after = self.length.get();
         if after.wrapping_sub(before) == 1 && !self.starved.get() {
-            self.getters.nudge(before);
+            self.getters.notify(before);
         } else {
             self.starved.set(false);
             self.account(before.saturating_add(1), after);
@@ -143,10 +143,10 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let (items, shut_down) = (self.length.get(), self.shut_down.get());
         let all = |all: bool, some: usize| if all { usize::MAX } else { some };
         self.getters
-            .nudge_first(all(shut_down && items == 0, items.saturating_add(leaving)));
+            .notify_first(all(shut_down && items == 0, items.saturating_add(leaving)));
         let room = self.maxsize.saturating_sub(items);
         self.putters
-            .nudge_first(all(shut_down || self.maxsize == 0, room));
+            .notify_first(all(shut_down || self.maxsize == 0, room));
         self.call_joiners();
     }
 
@@ -154,9 +154,9 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     #[inline]
     pub(super) fn nudge_getter(&self) {
         if let Some(ahead) = self.length.get().checked_sub(1) {
-            self.getters.nudge(ahead);
+            self.getters.notify(ahead);
         } else if self.shut_down.get() {
-            self.getters.nudge_first(usize::MAX);
+            self.getters.notify_first(usize::MAX);
         }
     }
 
@@ -168,7 +168,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
             .saturating_sub(self.length.get())
             .checked_sub(1)
         {
-            self.putters.nudge(ahead);
+            self.putters.notify(ahead);
         }
     }
 }
@@ -202,7 +202,7 @@ impl<T, S: QueueStore<T>> Drop for Telling<'_, T, S> {
     fn drop(&mut self) {
         let queue = self.0;
         queue.call_joiners();
-        queue.getters.nudge_first(usize::MAX);
-        queue.putters.nudge_first(usize::MAX);
+        queue.getters.notify_first(usize::MAX);
+        queue.putters.notify_first(usize::MAX);
     }
 }

@@ -12,13 +12,13 @@ use crate::event_loop::free::get_running_loop;
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::background::keep;
 use crate::kernel::context::Context as LoopContext;
-use crate::kernel::enter::shielded;
-use crate::kernel::io::Io;
+use crate::kernel::enter::catch_panic;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::signal::error::SignalError;
-use crate::sync::line::Awaiter;
+use crate::sync::wait_list::Awaiter;
 use crate::sys::signal::{Bell, Registration, Unfit, check};
 
 static SIGNALS: LoopLocal<Signals> = LoopLocal::new(Signals::default);
@@ -343,7 +343,7 @@ impl Listener {
 }
 
 fn drop_foreign<T>(foreign: T) {
-    shielded("Exception in the destructor of a signal handler", || {
+    catch_panic("Exception in the destructor of a signal handler", || {
         drop(foreign)
     });
 }

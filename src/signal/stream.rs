@@ -14,7 +14,7 @@ use crate::kernel::proceed::proceed;
 use crate::kernel::task::waker::puts_off;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
-use crate::sync::line::Awaiter;
+use crate::sync::wait_list::Awaiter;
 
 impl LoopHandle {
     /// A stream of the arrivals of a signal from now on. See [`signal`].

@@ -8,8 +8,8 @@ use std::panic::Location;
 use std::pin::Pin;
 
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::Direction;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;

@@ -15,7 +15,7 @@ use std::task::{Context, Waker};
 use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::wait_queue::WaitQueue;
+use crate::kernel::wait::queue::WaitQueue;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
@@ -41,9 +41,9 @@ pub(crate) struct StreamProtocol {
     /// Nothing more will come.
     pub(crate) eof: Cell<bool>,
     /// The reader is gone: what comes is of no use.
-    pub(crate) deaf: Cell<bool>,
+    pub(crate) reader_dropped: Cell<bool>,
     /// The transport wants no more written for now.
-    full: Cell<bool>,
+    writing_paused: Cell<bool>,
     lost: Cell<bool>,
     /// The other end is a child's.
     pub(crate) child: Cell<bool>,
@@ -71,9 +71,9 @@ impl StreamProtocol {
             incoming: RefCell::new(Incoming::default()),
             bulk: Cell::new(false),
             eof: Cell::new(false),
-            deaf: Cell::new(false),
+            reader_dropped: Cell::new(false),
             told: Cell::new(false),
-            full: Cell::new(false),
+            writing_paused: Cell::new(false),
             lost: Cell::new(false),
             child: Cell::new(false),
             error: RefCell::new(None),
@@ -157,11 +157,11 @@ impl StreamProtocol {
 
     /// Whether there is nobody to wait for, and nobody has gone.
     pub(crate) fn may_write(&self) -> bool {
-        !self.full.get() && !self.lost.get()
+        !self.writing_paused.get() && !self.lost.get()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.full.get() && !self.lost.get()
+        self.writing_paused.get() && !self.lost.get()
     }
 
     pub(crate) fn state(&self) -> &Rc<LoopState> {
@@ -214,7 +214,7 @@ impl StreamProtocol {
     /// After bytes have come.
     fn have_come(&self, transport: &Transport, count: usize) {
         self.bulk.set(count >= BULK);
-        if self.deaf.get() {
+        if self.reader_dropped.get() {
             self.incoming.borrow_mut().clear();
             return self.spare_memory(transport);
         }
@@ -258,11 +258,11 @@ impl Protocol for StreamProtocol {
     }
 
     fn pause_writing(&self, _: &Transport) {
-        self.full.set(true);
+        self.writing_paused.set(true);
     }
 
     fn resume_writing(&self, _: &Transport) {
-        self.full.set(false);
+        self.writing_paused.set(false);
         self.wake_writers();
     }
 

@@ -388,7 +388,7 @@ fn overrun(consumed: usize) -> ReadError {
 
 impl Drop for StreamReader {
     fn drop(&mut self) {
-        self.stream.protocol.deaf.set(true);
+        self.stream.protocol.reader_dropped.set(true);
         self.stream.protocol.incoming.borrow_mut().clear();
         self.stream.protocol.spare_memory(&self.stream.transport);
         if !self.stream.transport.can_write_eof() {

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::proceed::Proceed;
 use crate::kernel::task::waker::key_of;
-use crate::kernel::waiters::WaiterId;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
 use crate::transport::ready::Fetched;

@@ -23,8 +23,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::kernel::waiters::WaiterId;
-use crate::sync::line::{Awaiter, Line, poll_shut_down};
+use crate::kernel::wait::waiters::WaiterId;
+use crate::sync::wait_list::{Awaiter, WaitList, poll_shut_down};
 
 /// See the module's drawing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,11 +62,11 @@ pub struct Barrier {
     /// Parties inside, also those who may go and have not run yet.
     count: Cell<usize>,
     /// Those inside who wait for the last one. They are called.
-    inside: Line,
+    inside: WaitList,
     /// Who was inside when the barrier filled up, in order: a party's index is its position here.
     turns: RefCell<Vec<WaiterId>>,
-    /// Those who came while the barrier was not filling, or behind as many as it takes. They are nudged.
-    entrance: Line,
+    /// Those who came while the barrier was not filling, or behind as many as it takes. They are notified.
+    entrance: WaitList,
 }
 
 impl Barrier {
@@ -84,9 +84,9 @@ impl Barrier {
             parties,
             state: Cell::new(State::Filling),
             count: Cell::new(0),
-            inside: Line::new(),
+            inside: WaitList::new(),
             turns: RefCell::new(Vec::new()),
-            entrance: Line::new(),
+            entrance: WaitList::new(),
         }
     }
 
@@ -148,7 +148,7 @@ impl Barrier {
     pub fn abort(&self) {
         self.state.set(State::Broken);
         self.inside.call(usize::MAX);
-        self.entrance.nudge_first(usize::MAX);
+        self.entrance.notify_first(usize::MAX);
     }
 
     /// How many it takes.
@@ -215,13 +215,13 @@ impl Barrier {
     /// Nobody is inside, and the next meeting begins.
     fn refill(&self) {
         self.state.set(State::Filling);
-        self.entrance.nudge_first(self.parties);
+        self.entrance.notify_first(self.parties);
     }
 
     /// There may be room for one more of those at the entrance: the last one for whom there is room at all.
     fn room(&self) {
         if self.state.get() == State::Filling {
-            self.entrance.nudge(self.parties - self.count.get() - 1);
+            self.entrance.notify(self.parties - self.count.get() - 1);
         }
     }
 
@@ -281,7 +281,7 @@ impl Meeting<'_> {
     /// A poll inside: still there, or called.
     fn stay(&mut self, place: WaiterId, awaiter: Awaiter) -> Step {
         let barrier = self.barrier;
-        if !barrier.inside.was_called(place) {
+        if !barrier.inside.was_granted(place) {
             let replaced = barrier.inside.stand(&mut Some(place), (), awaiter);
             return (Poll::Pending, replaced);
         }

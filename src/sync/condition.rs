@@ -14,8 +14,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
-use crate::sync::line::{Gate, Line, Wait};
 use crate::sync::lock::LockGuard;
+use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
 /// Lets tasks wait until others have changed what a [`Lock`](crate::sync::Lock) protects: asyncio's `Condition`.
 ///
@@ -44,7 +44,7 @@ use crate::sync::lock::LockGuard;
 /// # }).unwrap();
 /// ```
 pub struct Condition {
-    line: Line,
+    line: WaitList,
 }
 
 impl Condition {
@@ -55,7 +55,9 @@ impl Condition {
     /// condition.notify(1);
     /// ```
     pub const fn new() -> Self {
-        Self { line: Line::new() }
+        Self {
+            line: WaitList::new(),
+        }
     }
 
     /// Releases the lock, waits to be notified, and acquires the lock again.
@@ -167,11 +169,11 @@ impl Drop for Notification<'_> {
     }
 }
 
-impl Gate for Condition {
+impl Acquire for Condition {
     type Amount = ();
     type Pass<'g> = ();
 
-    fn line(&self) -> &Line {
+    fn wait_list(&self) -> &WaitList {
         &self.line
     }
 
@@ -182,7 +184,7 @@ impl Gate for Condition {
 
     fn pass(&self, (): ()) {}
 
-    fn gone(&self, (): (), called: bool) {
+    fn abandoned(&self, (): (), called: bool) {
         if called {
             self.notify(1);
         }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 
-use crate::sync::line::{Gate, Line, Wait};
+use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
 /// A flag that tasks can wait for: asyncio's `Event`.
 ///
@@ -28,7 +28,7 @@ use crate::sync::line::{Gate, Line, Wait};
 /// ```
 pub struct Event {
     set: Cell<bool>,
-    line: Line,
+    line: WaitList,
 }
 
 impl Event {
@@ -40,7 +40,7 @@ impl Event {
     pub const fn new() -> Self {
         Self {
             set: Cell::new(false),
-            line: Line::new(),
+            line: WaitList::new(),
         }
     }
 
@@ -98,11 +98,11 @@ impl Event {
     }
 }
 
-impl Gate for Event {
+impl Acquire for Event {
     type Amount = ();
     type Pass<'g> = ();
 
-    fn line(&self) -> &Line {
+    fn wait_list(&self) -> &WaitList {
         &self.line
     }
 
@@ -113,7 +113,7 @@ impl Gate for Event {
     fn pass(&self, (): ()) {}
 
     /// All are called at once, so nobody has to be told.
-    fn gone(&self, (): (), _called: bool) {}
+    fn abandoned(&self, (): (), _called: bool) {}
 }
 
 impl Default for Event {

@@ -22,7 +22,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 
-use crate::sync::line::{Gate, Line, Wait};
+use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
 /// Who has the lock. While it is `Free`, nobody waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +72,7 @@ enum State {
 /// ```
 pub struct Lock<T = ()> {
     state: Cell<State>,
-    line: Line,
+    line: WaitList,
     value: RefCell<T>,
 }
 
@@ -86,7 +86,7 @@ impl<T> Lock<T> {
     pub const fn new(value: T) -> Self {
         Self {
             state: Cell::new(State::Free),
-            line: Line::new(),
+            line: WaitList::new(),
             value: RefCell::new(value),
         }
     }
@@ -193,7 +193,7 @@ impl<T> Lock<T> {
     }
 }
 
-impl<T> Gate for Lock<T> {
+impl<T> Acquire for Lock<T> {
     type Amount = ();
     type Pass<'g>
         = LockGuard<'g, T>
@@ -201,7 +201,7 @@ impl<T> Gate for Lock<T> {
         T: 'g;
 
     #[inline]
-    fn line(&self) -> &Line {
+    fn wait_list(&self) -> &WaitList {
         &self.line
     }
 
@@ -224,7 +224,7 @@ impl<T> Gate for Lock<T> {
     }
 
     #[inline]
-    fn gone(&self, (): (), called: bool) {
+    fn abandoned(&self, (): (), called: bool) {
         if called {
             self.pass_on();
         }

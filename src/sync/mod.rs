@@ -14,9 +14,9 @@
 mod barrier;
 mod condition;
 mod event;
-pub(crate) mod line;
 pub(crate) mod lock;
 pub(crate) mod semaphore;
+pub(crate) mod wait_list;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 
-use crate::sync::line::{Gate, Line, Wait};
+use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
 /// A count of permits: asyncio's `Semaphore`.
 ///
@@ -41,7 +41,7 @@ pub struct Semaphore {
     /// The most permits that may be free at once.
     limit: usize,
     /// Each waits for so many; the first one for more than are free.
-    line: Line<usize>,
+    line: WaitList<usize>,
 }
 
 impl Semaphore {
@@ -59,7 +59,7 @@ impl Semaphore {
         Self {
             permits: Cell::new(permits),
             limit,
-            line: Line::new(),
+            line: WaitList::new(),
         }
     }
 
@@ -205,12 +205,12 @@ impl Semaphore {
     }
 }
 
-impl Gate for Semaphore {
+impl Acquire for Semaphore {
     type Amount = usize;
     type Pass<'g> = SemaphoreGuard<'g>;
 
     #[inline]
-    fn line(&self) -> &Line<usize> {
+    fn wait_list(&self) -> &WaitList<usize> {
         &self.line
     }
 
@@ -232,7 +232,7 @@ impl Gate for Semaphore {
         }
     }
 
-    fn gone(&self, n: usize, called: bool) {
+    fn abandoned(&self, n: usize, called: bool) {
         self.restore(if called { n } else { 0 });
     }
 }

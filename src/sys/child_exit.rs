@@ -8,11 +8,11 @@ use std::mem::MaybeUninit;
 /// Blocks until a child has exited, or is nobody's to wait for any more. It is not reaped: while it is a zombie its
 /// number cannot become another process's.
 pub(crate) fn wait_without_reaping(pid: u32) {
-    while look(pid, 0).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
+    while wait_id(pid, 0).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
 }
 
 /// Asks for a child's end and leaves it as it is: an error where this process has no such child.
-fn look(pid: u32, how: i32) -> io::Result<()> {
+fn wait_id(pid: u32, how: i32) -> io::Result<()> {
     let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOWAIT | how;
     // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the call.
@@ -28,7 +28,7 @@ fn look(pid: u32, how: i32) -> io::Result<()> {
 
 /// Sends a child a signal; `ESRCH` where somebody else has reaped it, since its number is then anybody's.
 pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
-    if look(pid, libc::WNOHANG).is_err() {
+    if wait_id(pid, libc::WNOHANG).is_err() {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // SAFETY: the call takes numbers.

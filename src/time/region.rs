@@ -270,7 +270,7 @@ impl<A> Region<A> {
         self.sleep = None;
         self.note(TimeoutState::Expiring);
         if let Some(state) = self.scope.state() {
-            let now = state.looks.last.get();
+            let now = state.event_polls.last.get();
             let request = Cancellation::new(None, CancelOrigin::Timeout, None);
             self.scope.expire(now, request, at_once);
         }

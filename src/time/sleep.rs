@@ -175,7 +175,7 @@ impl Sleep {
             // The timer went with the loop; its time may never come.
             return Poll::Pending;
         }
-        if !state.timers(|timers| timers.is_live(key)) || state.looks.last.get() >= deadline {
+        if !state.timers(|timers| timers.is_live(key)) || state.event_polls.last.get() >= deadline {
             drop(state.cancel_timer(key));
             self.stage = Stage::Done;
             return Poll::Ready(());

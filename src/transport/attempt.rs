@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::net::connect::{HappyEyeballs, is_under_way};
 use crate::net::dns::{Target, first_of};
 use crate::net::stream_kind::new_socket;

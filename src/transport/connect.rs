@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use socket2::Domain;
 
-use crate::kernel::io::Io;
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::dns::ToSocketAddrs;

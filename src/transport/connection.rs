@@ -16,8 +16,8 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
-use crate::kernel::io::Io;
-use crate::kernel::readiness::Direction;
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::source::Io;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::flow::WaterMarks;
@@ -62,9 +62,9 @@ impl Transport {
             location,
             peer,
         });
-        let watcher = Rc::clone(&connection);
+        let observer = Rc::clone(&connection);
         connection
-            .with_io(|io| io.watch(watcher))
+            .with_io(|io| io.observe(observer))
             .unwrap_or(Ok(()))?;
         Ok(Self { connection })
     }
@@ -188,13 +188,13 @@ impl Transport {
         let _ = self.enter("connection_lost", |protocol| {
             protocol.connection_lost(self, error);
         });
-        self.connection.let_go();
+        self.connection.release();
     }
 }
 
 impl Connection {
     /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn release(&self) {
         self.lost.set(true);
         self.closing.set(true);
         self.let_file_go_on();
@@ -206,7 +206,7 @@ impl Connection {
         let protocol = self.protocol.borrow_mut().take();
         self.handle
             .state
-            .shielded("Exception in the destructor of a protocol", || {
+            .catch_panic("Exception in the destructor of a protocol", || {
                 drop(protocol);
             });
         if let Some(membership) = self.membership.take() {

@@ -22,7 +22,7 @@ use crate::net::stream_kind::new_socket;
 use crate::transport::address::Address;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::serving::{Factory, Listening, Plan, Remains, Trace};
+use crate::transport::serving::{Cleanup, Factory, Listening, Plan, Remains};
 use crate::transport::target::{ListenOn, Site, not_a_stream};
 
 impl LoopHandle {
@@ -324,12 +324,12 @@ impl fmt::Debug for CreateServer {
 }
 
 impl Listening {
-    fn new(socket: Socket, trace: Option<Trace>) -> Self {
+    fn new(socket: Socket, cleanup: Option<Cleanup>) -> Self {
         Self {
             address: Address::of(socket.local_addr()),
             socket: Some(socket),
             acceptor: None,
-            trace,
+            cleanup,
         }
     }
 }

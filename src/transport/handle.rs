@@ -7,9 +7,9 @@ use std::fmt;
 use std::io;
 use std::rc::Rc;
 
+use crate::kernel::io::readiness::Direction;
 #[cfg(unix)]
-use crate::kernel::io::Io;
-use crate::kernel::readiness::Direction;
+use crate::kernel::io::source::Io;
 #[cfg(unix)]
 use crate::net::unix::UCred;
 use crate::transport::address::Address;

@@ -2,7 +2,7 @@
 //!
 //! When the process or the system is out of descriptors, the poller has told of the waiting client and will not tell
 //! again. So accepting pauses and is taken up by timer, not by an event, and that goes for every error that is not about
-//! one client alone: a listener that is tried again once a second neither spins nor goes deaf.
+//! one client alone: a listener that is tried again once a second neither spins nor goes reader_dropped.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,11 +16,11 @@ use mio::event::Source;
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::watch::Watch;
 use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 #[cfg(unix)]
 use crate::net::nonblocking::expect_client;
@@ -127,8 +127,10 @@ impl<L: Listener> Acceptor<L> {
             context: handle.state.copy_context(),
             location,
         });
-        let watcher = Rc::clone(&acceptor);
-        acceptor.with_io(|io| io.watch(watcher)).unwrap_or(Ok(()))?;
+        let observer = Rc::clone(&acceptor);
+        acceptor
+            .with_io(|io| io.observe(observer))
+            .unwrap_or(Ok(()))?;
         Ok(acceptor)
     }
 
@@ -180,7 +182,7 @@ impl<L: Listener> Acceptor<L> {
         let acceptor = Rc::clone(self);
         let resume = move || {
             *acceptor.retry.borrow_mut() = None;
-            // Not called from here: a panic is survived where the turn calls a watcher.
+            // Not called from here: a panic is survived where the turn calls a observer.
             acceptor.with_io(Io::queue);
         };
         let timer = self
@@ -207,7 +209,7 @@ impl<L: Listener> Accepts for Acceptor<L> {
     }
 }
 
-impl<L: Listener> Watch for Acceptor<L> {
+impl<L: Listener> Observer for Acceptor<L> {
     fn ready(self: Rc<Self>) {
         if self.retry.borrow().is_some() {
             return;

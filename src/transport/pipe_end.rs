@@ -18,7 +18,7 @@ use mio::unix::SourceFd;
 use socket2::SockRef;
 
 use crate::error::LoopClosed;
-use crate::kernel::readiness::Direction;
+use crate::kernel::io::readiness::Direction;
 use crate::net::nonblocking;
 use crate::net::stream_kind::SEND_FLAGS;
 use crate::sys::fd::{is_hung_up, is_without_nowait, read_nowait, set_nonblocking, write_nowait};

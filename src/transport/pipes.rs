@@ -13,10 +13,10 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::readiness::{Direction, Readiness};
 use crate::transport::connect::{Connected, establish};
 use crate::transport::pipe_end::PipeEnd;
 use crate::transport::protocol::Protocol;

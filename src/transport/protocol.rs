@@ -9,7 +9,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::context::Context;
-use crate::kernel::io::Io;
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;

@@ -15,8 +15,8 @@
 
 use std::io;
 
-use crate::kernel::io::Io;
-use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::Transport;
 use crate::transport::socket::StreamSocket;

@@ -8,12 +8,12 @@ use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::readiness::Direction;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::waiters::WaiterId;
-use crate::kernel::watch::Watch;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::{BufferedProtocol, Connection, Transport};
 use crate::transport::socket::StreamSocket;
@@ -258,7 +258,7 @@ impl Transport {
     }
 }
 
-impl Watch for Connection {
+impl Observer for Connection {
     fn ready(self: Rc<Self>) {
         let transport = Transport { connection: self };
         transport.read_ready();
@@ -272,6 +272,6 @@ impl Watch for Connection {
     }
 
     fn abandon(self: Rc<Self>) {
-        self.let_go();
+        self.release();
     }
 }

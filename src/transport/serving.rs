@@ -12,7 +12,7 @@ use slab::Slab;
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::wait_queue::WaitQueue;
+use crate::kernel::wait::queue::WaitQueue;
 use crate::transport::address::Address;
 use crate::transport::listen::{Accepts, Host, accept};
 use crate::transport::membership::{Members, Membership};
@@ -29,7 +29,7 @@ pub(crate) trait Remains {
 }
 
 /// Remains of any kind.
-pub(crate) type Trace = Box<dyn Remains>;
+pub(crate) type Cleanup = Box<dyn Remains>;
 
 /// One listening socket.
 pub(crate) struct Listening {
@@ -38,7 +38,7 @@ pub(crate) struct Listening {
     pub(crate) socket: Option<socket2::Socket>,
     /// At work, from then on.
     pub(crate) acceptor: Option<Rc<dyn Accepts>>,
-    pub(crate) trace: Option<Trace>,
+    pub(crate) cleanup: Option<Cleanup>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,8 +114,8 @@ impl Serving {
                 continue;
             };
             socket.listen(self.backlog)?;
-            if let Some(trace) = &place.trace {
-                trace.check()?;
+            if let Some(cleanup) = &place.cleanup {
+                cleanup.check()?;
             }
             let host = Rc::clone(&self) as Rc<dyn Host>;
             place.acceptor = Some(accept(&self.handle, socket, host, self.location)?);
@@ -133,12 +133,12 @@ impl Serving {
             if let Some(acceptor) = place.acceptor {
                 acceptor.stop();
             }
-            drop(place.trace);
+            drop(place.cleanup);
         }
         let factory = self.factory.borrow_mut().take();
         self.handle
             .state
-            .shielded("Exception in the destructor of a protocol factory", || {
+            .catch_panic("Exception in the destructor of a protocol factory", || {
                 drop(factory);
             });
         self.waiting.wake_all(&self.handle.state);
@@ -162,7 +162,7 @@ impl Serving {
         let mut protocol = None;
         self.handle
             .state
-            .shielded("Exception in a protocol factory", || {
+            .catch_panic("Exception in a protocol factory", || {
                 protocol = Some(factory());
             });
         let Some(protocol) = protocol else {

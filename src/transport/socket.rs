@@ -12,9 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use mio::Interest;
 use socket2::{SockAddr, SockRef};
 
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::Readiness;
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::Readiness;
 use crate::net::nonblocking;
 use crate::net::stream_kind::SEND_FLAGS;
 use crate::sys::source::{Act, Pollable};

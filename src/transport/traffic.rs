@@ -5,8 +5,8 @@
 
 use std::io;
 
-use crate::kernel::io::Io;
-use crate::kernel::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
 use crate::transport::protocol::Connection;
 use crate::transport::socket::{MOST_AT_ONCE, StreamSocket};
 

@@ -1,7 +1,7 @@
 //! A pending await of a task or a future, which is what a cancellation follows.
 //!
 //! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task knows its
-//! awaiter and the awaiter's place in the slab says whom it awaits ([`Branch::Awaits`]). Only a second await at the same
+//! awaiter and the awaiter's place in the slab says whom it awaits ([`TaskNodes::Awaits`]). Only a second await at the same
 //! time, one inside a scope, one by a foreign waker, and a request make a node of it.
 //!
 //! | the node is | and the awaited task | then |
@@ -15,7 +15,7 @@
 //! | `Passed` | – | pending until dropped |
 //! | else | – | an await as any other |
 //!
-//! [`Branch::Awaits`]: crate::kernel::task::slots::Branch::Awaits
+//! [`TaskNodes::Awaits`]: crate::kernel::task::slots::TaskNodes::Awaits
 
 use std::task::Waker;
 
@@ -200,7 +200,7 @@ pub(super) fn step_await(
     header: &Header,
     awaiting: Key,
     waker: &Waker,
-    shielded: bool,
+    catch_panic: bool,
 ) -> Awaited {
     let own = state.key_of(header);
     if !header.state.is_done() {
@@ -223,8 +223,8 @@ pub(super) fn step_await(
     if known == NodeKey::NONE && header.state.is_done() {
         return Awaited::Take;
     }
-    header.state.note_shielded(shielded);
-    if shielded {
+    header.state.note_shielded(catch_panic);
+    if catch_panic {
         // What awaited it before without a shield does so no longer.
         state.drop_await(known);
         header.set_node(NodeKey::NONE);
@@ -273,7 +273,7 @@ fn stand_by(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
     }
     // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at afterwards.
     let waker = waker.clone();
-    let replaced = header.with_extra(|extra| extra.waiter.replace(waker));
+    let replaced = header.with_cold(|cold| cold.waiter.replace(waker));
     drop(replaced);
     if header.state.is_done() {
         Awaited::Again

@@ -24,7 +24,7 @@ use crate::kernel::cancel::node::{Kind, Members, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::{Identity, Key};
-use crate::kernel::task::slots::Branch;
+use crate::kernel::task::slots::TaskNodes;
 use crate::kernel::task::waker::current;
 
 /// By which a task waits for another.
@@ -103,7 +103,7 @@ impl LoopState {
         }
     }
 
-    /// Looks for circles that the suspects are part of, or lead to, and breaks each.
+    /// EventPolls for circles that the suspects are part of, or lead to, and breaks each.
     fn break_cycles(&self) {
         let suspects = self.tree(|tree| std::mem::take(&mut tree.suspects));
         let mut seen = HashSet::new();
@@ -170,9 +170,9 @@ impl LoopState {
             return None;
         }
         self.find_task(task)?;
-        match self.branch(task.key) {
-            Branch::Tree(root) => Some(root),
-            Branch::Bare | Branch::Awaits(_) => None,
+        match self.nodes(task.key) {
+            TaskNodes::Tree(root) => Some(root),
+            TaskNodes::Bare | TaskNodes::Awaits(_) => None,
         }
     }
 }

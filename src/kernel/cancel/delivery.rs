@@ -11,9 +11,9 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Awaited, Header, Home};
+use crate::kernel::task::cell::{Awaited, Header, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::slots::{Branch, Recency};
+use crate::kernel::task::slots::{Recency, TaskNodes};
 
 impl LoopState {
     /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.
@@ -55,21 +55,21 @@ impl LoopState {
     }
 
     /// What hangs on a task: nothing, the one task that it awaits, or a tree.
-    pub(super) fn branch(&self, task: Key) -> Branch {
+    pub(super) fn nodes(&self, task: Key) -> TaskNodes {
         if task.slot() == ROOT_SLOT {
-            return self.root.branch.get();
+            return self.root.nodes.get();
         }
-        self.queues(|queues| queues.tasks.branch(task))
+        self.queues(|queues| queues.tasks.nodes(task))
     }
 
-    fn set_branch(&self, task: Key, branch: Branch) {
+    fn set_nodes(&self, task: Key, nodes: TaskNodes) {
         if task.slot() == ROOT_SLOT {
-            if let Branch::Awaits(_) = branch {
+            if let TaskNodes::Awaits(_) = nodes {
                 self.root.recency.set(self.root.recency.get().visited());
             }
-            return self.root.branch.set(branch);
+            return self.root.nodes.set(nodes);
         }
-        self.queues(|queues| queues.tasks.set_branch(task, branch));
+        self.queues(|queues| queues.tasks.set_nodes(task, nodes));
     }
 
     /// In which of the task's last polls that was polled too.
@@ -110,12 +110,12 @@ impl LoopState {
         if known == task {
             return root;
         }
-        let root = match self.branch(task) {
-            Branch::Tree(root) => root,
-            Branch::Awaits(slot) if self.recency(task).is_now() => {
-                self.plant(task, Some(slot), Some(self.turn_number.get()))
+        let root = match self.nodes(task) {
+            TaskNodes::Tree(root) => root,
+            TaskNodes::Awaits(slot) if self.recency(task).is_now() => {
+                self.add_root(task, Some(slot), Some(self.turn_number.get()))
             }
-            Branch::Bare | Branch::Awaits(_) => self.plant(task, None, None),
+            TaskNodes::Bare | TaskNodes::Awaits(_) => self.add_root(task, None, None),
         };
         self.scopes.forest.newest_root.set((task, root));
         root
@@ -123,9 +123,9 @@ impl LoopState {
 
     /// A new tree, in which the task in the slot `awaited` is awaited, if it still is.
     #[inline(never)]
-    fn plant(&self, task: Key, awaited: Option<u32>, turn: Option<u64>) -> u32 {
-        let root = self.tree(|tree| tree.plant(task));
-        self.set_branch(task, Branch::Tree(root));
+    fn add_root(&self, task: Key, awaited: Option<u32>, turn: Option<u64>) -> u32 {
+        let root = self.tree(|tree| tree.add_root(task));
+        self.set_nodes(task, TaskNodes::Tree(root));
         if let Some(awaited) = awaited.and_then(|slot| self.plainly_awaited(task, slot)) {
             let key = self.tree(|tree| tree.open_await(root, turn));
             awaited.header().set_node(key);
@@ -145,18 +145,18 @@ impl LoopState {
     }
 
     /// A task has ended or is about to: its tree goes, and keys to it are stale.
-    pub(crate) fn fell(&self, task: Key) {
-        if let Branch::Tree(root) = self.branch(task) {
-            self.set_branch(task, Branch::Bare);
-            self.fell_tree(root);
+    pub(crate) fn tear_down(&self, task: Key) {
+        if let TaskNodes::Tree(root) = self.nodes(task) {
+            self.set_nodes(task, TaskNodes::Bare);
+            self.tear_down_tree(root);
         }
     }
 
     /// The tree of a task that is gone.
     #[inline(never)]
-    pub(crate) fn fell_tree(&self, root: u32) {
+    pub(crate) fn tear_down_tree(&self, root: u32) {
         self.scopes.forest.newest_root.set((Key::NONE, NIL));
-        self.tree(|tree| tree.fell(root));
+        self.tree(|tree| tree.tear_down(root));
     }
 
     /// Whether a request to this task is under way: not delivered yet, or not answered by all.
@@ -164,9 +164,9 @@ impl LoopState {
         if header.state.is_requested() {
             return true;
         }
-        match self.branch(self.key_of(header)) {
-            Branch::Tree(root) => self.tree(|tree| tree.has_own(root)),
-            Branch::Bare | Branch::Awaits(_) => false,
+        match self.nodes(self.key_of(header)) {
+            TaskNodes::Tree(root) => self.tree(|tree| tree.has_own(root)),
+            TaskNodes::Bare | TaskNodes::Awaits(_) => false,
         }
     }
 
@@ -176,7 +176,7 @@ impl LoopState {
         self.decide();
         if ends.is_none() {
             let task = self.key_of(header);
-            if let Branch::Tree(root) = self.branch(task) {
+            if let TaskNodes::Tree(root) = self.nodes(task) {
                 if self.tree(|tree| tree.is_due(root)) {
                     self.scopes.undecided.set(task);
                     self.budget.exhaust();
@@ -192,19 +192,19 @@ impl LoopState {
         if requested {
             let request = header.take_request();
             let polled = self.recency(task).is_before();
-            let root = match self.branch(task) {
-                Branch::Tree(root) => root,
-                Branch::Awaits(slot) if polled && self.plainly_awaited(task, slot).is_some() => {
-                    self.plant(task, Some(slot), None)
+            let root = match self.nodes(task) {
+                TaskNodes::Tree(root) => root,
+                TaskNodes::Awaits(slot) if polled && self.plainly_awaited(task, slot).is_some() => {
+                    self.add_root(task, Some(slot), None)
                 }
                 // Nobody to ask.
-                Branch::Bare | Branch::Awaits(_) => return Some(request),
+                TaskNodes::Bare | TaskNodes::Awaits(_) => return Some(request),
             };
             header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request, polled));
             return self.fall_if_told(task, header, root);
         }
-        let Branch::Tree(root) = self.branch(task) else {
+        let TaskNodes::Tree(root) = self.nodes(task) else {
             header.state.note_out_of_flight();
             return None;
         };
@@ -215,7 +215,7 @@ impl LoopState {
     /// The end of a pending poll with a request under way. What comes back is what the task ends with.
     fn settle_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
-        let Branch::Tree(root) = self.branch(task) else {
+        let TaskNodes::Tree(root) = self.nodes(task) else {
             header.state.note_out_of_flight();
             return None;
         };
@@ -230,7 +230,7 @@ impl LoopState {
         let (fallen, in_flight) = self.tree(|tree| tree.root_falls(root));
         match fallen {
             Some(request) => {
-                self.fell(task);
+                self.tear_down(task);
                 Some(request)
             }
             None => {
@@ -263,9 +263,9 @@ impl LoopState {
         // Cloned with nothing borrowed, since it may be foreign.
         let mut waker = Some(waker.clone());
         let task = self.current_task.get();
-        let puts_off = match self.branch(task) {
-            Branch::Tree(root) => self.tree(|tree| tree.put_off(root, &mut waker)),
-            Branch::Bare | Branch::Awaits(_) => false,
+        let puts_off = match self.nodes(task) {
+            TaskNodes::Tree(root) => self.tree(|tree| tree.put_off(root, &mut waker)),
+            TaskNodes::Bare | TaskNodes::Awaits(_) => false,
         };
         if !puts_off {
             self.decide();
@@ -322,7 +322,7 @@ impl LoopState {
     }
 }
 
-impl Home for Rc<LoopState> {
+impl Scheduler for Rc<LoopState> {
     #[inline]
     fn loop_id(&self) -> u16 {
         self.id
@@ -345,12 +345,18 @@ impl Home for Rc<LoopState> {
         LoopState::settle_request(self, header)
     }
 
-    fn fell(&self, header: &Header) {
-        LoopState::fell(self, self.key_of(header));
+    fn tear_down(&self, header: &Header) {
+        LoopState::tear_down(self, self.key_of(header));
     }
 
-    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited {
-        step_await(self, header, awaiting, waker, shielded)
+    fn step_await(
+        &self,
+        header: &Header,
+        awaiting: Key,
+        waker: &Waker,
+        catch_panic: bool,
+    ) -> Awaited {
+        step_await(self, header, awaiting, waker, catch_panic)
     }
 }
 
@@ -390,17 +396,17 @@ impl LoopState {
     /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
     #[inline(never)]
     fn note_another_await(&self, awaiting: Key, awaited: u32) -> bool {
-        let may = match self.branch(awaiting) {
-            Branch::Bare => true,
-            Branch::Awaits(former) => {
+        let may = match self.nodes(awaiting) {
+            TaskNodes::Bare => true,
+            TaskNodes::Awaits(former) => {
                 former == awaited
                     || !self.recency(awaiting).is_now()
                     || self.plainly_awaited(awaiting, former).is_none()
             }
-            Branch::Tree(_) => false,
+            TaskNodes::Tree(_) => false,
         };
         if may {
-            self.set_branch(awaiting, Branch::Awaits(awaited));
+            self.set_nodes(awaiting, TaskNodes::Awaits(awaited));
         }
         may
     }

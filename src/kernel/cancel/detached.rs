@@ -41,7 +41,7 @@ impl Tree {
     }
 
     /// The end of a task: its whole tree goes.
-    pub(crate) fn fell(&mut self, root: u32) {
+    pub(crate) fn tear_down(&mut self, root: u32) {
         let put_off = self.take_put_off(root);
         self.effects.trash.extend(put_off);
         self.erase_below(root);
@@ -68,7 +68,7 @@ impl Tree {
     #[cold]
     fn detach(&mut self, index: u32) {
         if self.detached == NIL {
-            self.detached = self.plant(Key::NONE);
+            self.detached = self.add_root(Key::NONE);
         }
         let due = self.due_in(index);
         self.unlink(index);

@@ -59,7 +59,7 @@
 //! handles each request and waits anew cannot put off for ever what others have passed.
 //!
 //! # Who may touch what
-//! [`tree`] links nodes and knows no rules; [`request`], [`detached`] and [`passage`] are the rules, in terms of nodes alone: they run
+//! [`tree`] links nodes and knows no rules; [`request`], [`detached`] and [`lifecycle`] are the rules, in terms of nodes alone: they run
 //! under the borrow of the tree, run nobody's code and leave what is to be done in `Effects`. [`delivery`] borrows, and
 //! does what is left. Futures hold a [`scope`]; only the await of a task has its key in that task's header instead, or no
 //! node at all ([`awaits`]). A node is named by index and generation, so a key that is held too long names nothing.
@@ -80,8 +80,8 @@ pub(crate) mod awaits;
 mod cycles;
 pub(crate) mod delivery;
 pub(crate) mod detached;
+pub(crate) mod lifecycle;
 pub(crate) mod node;
-pub(crate) mod passage;
 pub(crate) mod request;
 pub(crate) mod scope;
 pub(crate) mod token;

@@ -138,7 +138,7 @@ pub(super) struct Node {
     /// Its parent counts on its vote.
     pub(super) owes: bool,
     /// All below it have answered, and it is to drop what it holds.
-    pub(super) fall: bool,
+    pub(super) tear_down: bool,
     /// It was asked while it had acted already.
     pub(super) again: bool,
     /// It was polled with its task's own waker.

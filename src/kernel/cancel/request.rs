@@ -130,7 +130,7 @@ impl Tree {
         node.waiting = 0;
         node.passed = false;
         node.kept = false;
-        node.fall = false;
+        node.tear_down = false;
     }
 
     /// A catch that has given its `Cancelled`, and waits to hear what became of it.
@@ -182,11 +182,11 @@ impl Tree {
         let waker = node.waker.take();
         self.effects.wakers.extend(waker);
         self.join_due(index);
-        self.stir(task);
+        self.schedule_task(task);
     }
 
     /// Has a task polled, which will find that a request is under way. One whose poll begins just now finds it anyway.
-    fn stir(&mut self, task: Key) {
+    fn schedule_task(&mut self, task: Key) {
         let is_known = task == Key::NONE || self.effects.tasks.last() == Some(&task);
         if !self.starting && !is_known {
             self.effects.tasks.push(task);
@@ -244,7 +244,7 @@ impl Tree {
         match node.kind {
             Kind::Root | Kind::Region if node.own.is_some() => {
                 if go {
-                    node.fall = true;
+                    node.tear_down = true;
                     self.make_due_to_fall(index);
                     return None;
                 }
@@ -274,7 +274,7 @@ impl Tree {
     fn make_due_to_fall(&mut self, index: u32) {
         if self.at(index).kind == Kind::Root {
             let task = self.at(index).task;
-            self.stir(task);
+            self.schedule_task(task);
         } else {
             self.make_due(index);
         }
@@ -308,7 +308,7 @@ impl Tree {
 
     /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not. But who
     /// handles one request after the other, and waits anew each time, does not put off for ever what others have passed.
-    pub(super) fn may_fall(&mut self, x: u32) -> bool {
+    pub(super) fn may_tear_down(&mut self, x: u32) -> bool {
         let rounds = self.at(x).rounds;
         if rounds == MOST_ROUNDS {
             return true;
@@ -351,7 +351,7 @@ impl Tree {
             if node.polls <= polls && (node.direct || !queued) {
                 self.leave_due(here);
                 self.note_missed(here);
-                if !self.at(here).fall {
+                if !self.at(here).tear_down {
                     self.park(here);
                 }
                 if self.at(here).owes {
@@ -404,19 +404,19 @@ impl Tree {
 
     /// Whether a task is to end now, and by which request; and whether a request goes on being under way.
     pub(super) fn root_falls(&mut self, root: u32) -> (Option<Cancellation>, bool) {
-        if self.at(root).fall && self.may_fall(root) {
+        if self.at(root).tear_down && self.may_tear_down(root) {
             return (
                 Some(self.at_mut(root).own.take().unwrap_or_default()),
                 false,
             );
         }
-        (None, self.at(root).fall || self.is_due(root))
+        (None, self.at(root).tear_down || self.is_due(root))
     }
 
     /// Whether a region was told to let go, and has not done so yet.
     #[inline]
     pub(super) fn is_to_fall(&self, index: u32) -> bool {
-        self.at(index).fall && self.at(index).state != State::Passed
+        self.at(index).tear_down && self.at(index).state != State::Passed
     }
 
     /// Whether a node has a request of its own in progress.

@@ -157,7 +157,7 @@ impl Scope {
         Some(Within { state, former })
     }
 
-    /// Looks at the node, or changes it; `None` where there is none.
+    /// EventPolls at the node, or changes it; `None` where there is none.
     #[inline]
     fn node<R>(&self, f: impl FnOnce(&mut Tree, u32) -> R) -> Option<R> {
         let state = self.state.as_ref()?;

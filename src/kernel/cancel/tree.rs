@@ -140,7 +140,7 @@ impl Tree {
             passed: false,
             kept: false,
             owes: false,
-            fall: false,
+            tear_down: false,
             again: false,
             direct: true,
             expired: false,
@@ -166,7 +166,7 @@ impl Tree {
     }
 
     /// The root of a task that had none.
-    pub(crate) fn plant(&mut self, task: Key) -> u32 {
+    pub(crate) fn add_root(&mut self, task: Key) -> u32 {
         self.make(Kind::Root, NIL, task)
     }
 

@@ -28,7 +28,7 @@ use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Begin, State};
 
 /// What most tasks never have, allocated at first use.
-pub(crate) struct Extra {
+pub(crate) struct ColdFields {
     /// Where the task was created, which this takes the place of.
     location: &'static Location<'static>,
     /// The name given by the task builder.
@@ -46,12 +46,12 @@ pub(crate) struct Extra {
     /// The await of this task as a node of its awaiter's tree.
     pub(crate) node: Option<NodeKey>,
     /// The panic of a destructor that ran while the task ended: reported, never the task's result.
-    pub(crate) mishap: Option<Box<dyn Any + Send>>,
+    pub(crate) drop_panic: Option<Box<dyn Any + Send>>,
     /// A report has said that the task had not ended when its program did: its loop's close does not say it again.
     pub(crate) named_unended: bool,
 }
 
-impl Extra {
+impl ColdFields {
     fn new(location: &'static Location<'static>) -> Self {
         Self {
             location,
@@ -62,7 +62,7 @@ impl Extra {
             context: None,
             requests: 0,
             node: None,
-            mishap: None,
+            drop_panic: None,
             named_unended: false,
         }
     }
@@ -72,7 +72,7 @@ impl Extra {
 /// one to the extra, owned, with its lowest bit set; either type is aligned, so that the bit is free.
 struct Side(Cell<*const u8>);
 
-const _: () = assert!(align_of::<Extra>() > 1 && align_of::<Location<'_>>() > 1);
+const _: () = assert!(align_of::<ColdFields>() > 1 && align_of::<Location<'_>>() > 1);
 
 impl Side {
     #[inline]
@@ -90,29 +90,29 @@ impl Side {
         if self.has_extra() {
             // SAFETY: with the bit set the pointer came from `put`, which gave it the extra, and `take` clears the bit
             // before it gives the extra away: it is alive here, and nobody has a reference to it.
-            return unsafe { (*place.cast::<Extra>()).location };
+            return unsafe { (*place.cast::<ColdFields>()).location };
         }
         // SAFETY: without the bit the pointer was made of a `&'static Location`, by `new` or `take`.
         unsafe { &*place.cast() }
     }
 
     /// Takes the extra out; the location stays.
-    fn take(&self) -> Option<Box<Extra>> {
+    fn take(&self) -> Option<Box<ColdFields>> {
         if !self.has_extra() {
             return None;
         }
         let place = self.0.get().map_addr(|place| place & !1).cast_mut();
         // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`, and it is forgotten right below,
         // before anybody else could make a box of it.
-        let extra = unsafe { Box::from_raw(place.cast::<Extra>()) };
-        self.0.set(ptr::from_ref(extra.location).cast());
-        Some(extra)
+        let cold = unsafe { Box::from_raw(place.cast::<ColdFields>()) };
+        self.0.set(ptr::from_ref(cold.location).cast());
+        Some(cold)
     }
 
     /// Puts an extra in. One that is there is dropped, with nothing borrowed.
-    fn put(&self, extra: Box<Extra>) {
+    fn put(&self, cold: Box<ColdFields>) {
         let former = self.take();
-        let place = Box::into_raw(extra).cast_const().cast::<u8>();
+        let place = Box::into_raw(cold).cast_const().cast::<u8>();
         self.0.set(place.map_addr(|place| place | 1));
         drop(former);
     }
@@ -183,9 +183,9 @@ impl Header {
 
     /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
     pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
-        let second = self.with_extra(|extra| match extra.mishap {
+        let second = self.with_cold(|cold| match cold.drop_panic {
             None => {
-                extra.mishap = Some(payload);
+                cold.drop_panic = Some(payload);
                 None
             }
             Some(_) => Some(payload),
@@ -201,20 +201,20 @@ impl Header {
     }
 
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
-    pub(crate) fn with_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
-        let extra = self.side.take();
-        let mut extra = extra.unwrap_or_else(|| Box::new(Extra::new(self.location())));
-        self.state.note_extra();
-        let result = f(&mut extra);
-        self.side.put(extra);
+    pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
+        let cold = self.side.take();
+        let mut cold = cold.unwrap_or_else(|| Box::new(ColdFields::new(self.location())));
+        self.state.note_cold();
+        let result = f(&mut cold);
+        self.side.put(cold);
         result
     }
 
     /// Reads the extra if there is one.
-    pub(crate) fn peek_extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> Option<R> {
-        let mut extra = self.side.take()?;
-        let result = f(&mut extra);
-        self.side.put(extra);
+    pub(crate) fn peek_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> Option<R> {
+        let mut cold = self.side.take()?;
+        let result = f(&mut cold);
+        self.side.put(cold);
         Some(result)
     }
 }
@@ -226,7 +226,7 @@ pub(crate) enum Step {
     /// The future waits.
     Pending,
     /// The task has ended in this step, and owes a wake to this task or to none: no foreign waker, no callbacks, no
-    /// mishap, and a handle that will see to the output.
+    /// drop_panic, and a handle that will see to the output.
     Done(Key),
     /// The task has ended in this step; what it owes stands in its header.
     DoneOwing,
@@ -277,7 +277,7 @@ pub(crate) enum Awaited {
 }
 
 /// What this module has to know of the loop.
-pub(crate) trait Home {
+pub(crate) trait Scheduler {
     fn loop_id(&self) -> u16;
     /// Notes that the task which is running awaits the one in the slot `awaited`, with its own waker and outside any scope.
     /// `false` where that cannot be noted so briefly, or is not so.
@@ -287,9 +287,15 @@ pub(crate) trait Home {
     /// The end of a pending poll while a request is under way; `Some` is what the task ends with.
     fn settle_request(&self, header: &Header) -> Option<Cancellation>;
     /// Forgets the task's scopes: they are about to be dropped.
-    fn fell(&self, header: &Header);
+    fn tear_down(&self, header: &Header);
     /// The poll of a handle, where it is not as plain as most are.
-    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited;
+    fn step_await(
+        &self,
+        header: &Header,
+        awaiting: Key,
+        waker: &Waker,
+        catch_panic: bool,
+    ) -> Awaited;
 }
 
 enum Stage<F: Future> {
@@ -306,7 +312,7 @@ pub(crate) struct TaskCell<F: Future, H> {
     stage: UnsafeCell<Stage<F>>,
 }
 
-impl<F: Future, H: Home> TaskCell<F, H> {
+impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
     pub(crate) fn new(future: F, location: &'static Location<'static>, home: H) -> Rc<Self> {
         // Built in its place and not on the stack: copying bytes that were just written makes the processor wait.
@@ -339,7 +345,7 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     /// gave although it had been asked to end meanwhile.
     #[cold]
     fn end_cancelled(&self, cancellation: Cancellation) -> Step {
-        self.home.fell(&self.header);
+        self.home.tear_down(&self.header);
         self.replace(Err(TaskError::Cancelled(cancellation)));
         self.header.state.finish_cancelled();
         Step::DoneOwing
@@ -361,12 +367,12 @@ impl<F: Future, H: Home> TaskCell<F, H> {
         &self,
         awaiting: Key,
         waker: &Waker,
-        shielded: bool,
+        catch_panic: bool,
     ) -> Poll<Result<F::Output, TaskError>> {
         loop {
             let step = self
                 .home
-                .step_await(&self.header, awaiting, waker, shielded);
+                .step_await(&self.header, awaiting, waker, catch_panic);
             return match step {
                 Awaited::Take => Poll::Ready(self.take_output()),
                 Awaited::Wait => Poll::Pending,
@@ -424,7 +430,7 @@ impl<F: Future, H: Home> TaskCell<F, H> {
     }
 }
 
-impl<F: Future, H: Home> Run for TaskCell<F, H> {
+impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -486,7 +492,7 @@ impl<F: Future, H: Home> Run for TaskCell<F, H> {
     }
 }
 
-impl<F: Future + 'static, H: Home + 'static> Join<F::Output, H> for TaskCell<F, H> {
+impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCell<F, H> {
     fn home(&self) -> &H {
         &self.home
     }
@@ -564,13 +570,13 @@ mod tests {
         let place = Location::caller();
         let header = Header::new(place);
         assert_eq!(header.location(), place);
-        assert!(header.peek_extra(|_| ()).is_none());
+        assert!(header.peek_cold(|_| ()).is_none());
         for name in ["one", "two"] {
-            header.with_extra(|extra| {
-                extra.name = Some(name.into());
+            header.with_cold(|cold| {
+                cold.name = Some(name.into());
                 // A nested call sees the place, and a new extra, which is dropped.
                 assert_eq!(header.location(), place);
-                header.with_extra(|other| assert!(other.name.is_none()));
+                header.with_cold(|other| assert!(other.name.is_none()));
             });
             assert_eq!((header.name().as_str(), header.location()), (name, place));
         }

@@ -67,7 +67,7 @@ impl LoopHandle {
         let task: Rc<dyn Run> = cell.clone();
         let state = &cell.home;
         let key = state.take_in(task, &cell.header);
-        if state.careful.get() {
+        if state.instrumented.get() {
             look_after(state, &cell.header, key);
         }
         Task { cell }
@@ -78,7 +78,7 @@ impl LoopHandle {
 #[inline(never)]
 fn look_after(state: &LoopState, header: &Header, key: Key) {
     if let Some(context) = state.peek_context() {
-        header.with_extra(|extra| extra.context = Some(context.copy()));
+        header.with_cold(|cold| cold.context = Some(context.copy()));
     }
     if let Some(task) = state.task(key) {
         state.tell_task_hook(&task, key);
@@ -100,7 +100,7 @@ impl LoopHandle {
         let cell = TaskCell::new(future, place, self.state);
         let _ = cell.header.request_cancel(cancellation);
         let _ = cell.kill();
-        cell.home.report_mishap(&*cell);
+        cell.home.report_drop_panic(&*cell);
         Task { cell }
     }
 }
@@ -120,7 +120,7 @@ where
     let cell = TaskCell::new(future, location, state);
     // The future goes first: its destructor may panic, and must not do so while the refusal unwinds.
     let _ = cell.kill();
-    cell.home.report_mishap(&*cell);
+    cell.home.report_drop_panic(&*cell);
     refuse(&cell.home, "create_task");
     Task { cell }
 }
@@ -305,11 +305,11 @@ impl<T: 'static> Task<T> {
     /// Gives the task a context, where the builder had one: that very context, not a copy.
     pub(crate) fn enter_context(&self, context: Option<LoopContext>) {
         if context.is_some() {
-            self.cell.home().careful.set(true);
+            self.cell.home().instrumented.set(true);
             let former = self
                 .cell
                 .header()
-                .with_extra(|extra| std::mem::replace(&mut extra.context, context));
+                .with_cold(|cold| std::mem::replace(&mut cold.context, context));
             drop(former);
         }
     }
@@ -317,7 +317,7 @@ impl<T: 'static> Task<T> {
     /// Gives the task a name, where the builder had one.
     pub(crate) fn rename(&self, name: Option<Rc<str>>) {
         if name.is_some() {
-            self.cell.header().with_extra(|extra| extra.name = name);
+            self.cell.header().with_cold(|cold| cold.name = name);
         }
     }
 

@@ -12,9 +12,9 @@ impl Header {
         if !self.state.request_cancel() {
             return false;
         }
-        let replaced = self.with_extra(|extra| {
-            extra.requests = extra.requests.saturating_add(1);
-            extra.cancelled.replace(request)
+        let replaced = self.with_cold(|cold| {
+            cold.requests = cold.requests.saturating_add(1);
+            cold.cancelled.replace(request)
         });
         drop(replaced);
         true
@@ -22,26 +22,26 @@ impl Header {
 
     /// The request that is to be delivered; one without words where only the loop's close asked.
     pub(crate) fn take_request(&self) -> Cancellation {
-        let request = self.peek_extra(|extra| extra.cancelled.take()).flatten();
+        let request = self.peek_cold(|cold| cold.cancelled.take()).flatten();
         request.unwrap_or_default()
     }
 
     /// Takes one request back. The last one, if it was not delivered yet, is forgotten. How many are left comes back.
     pub(crate) fn take_back_request(&self) -> u32 {
-        let left = self.peek_extra(|extra| {
-            extra.requests = extra.requests.saturating_sub(1);
-            extra.requests
+        let left = self.peek_cold(|cold| {
+            cold.requests = cold.requests.saturating_sub(1);
+            cold.requests
         });
         let left = left.unwrap_or(0);
         if left == 0 && self.state.take_request() {
-            drop(self.peek_extra(|extra| extra.cancelled.take()));
+            drop(self.peek_cold(|cold| cold.cancelled.take()));
         }
         left
     }
 
     /// How many requests nobody took back.
     pub(crate) fn requests(&self) -> u32 {
-        self.peek_extra(|extra| extra.requests).unwrap_or(0)
+        self.peek_cold(|cold| cold.requests).unwrap_or(0)
     }
 
     /// The await of this task as a node.
@@ -49,7 +49,7 @@ impl Header {
         if !self.state.is_scoped() {
             return NodeKey::NONE;
         }
-        let node = self.peek_extra(|extra| extra.node).flatten();
+        let node = self.peek_cold(|cold| cold.node).flatten();
         node.unwrap_or(NodeKey::NONE)
     }
 
@@ -58,7 +58,7 @@ impl Header {
         let scoped = node != NodeKey::NONE;
         if scoped || self.state.is_scoped() {
             self.state.note_scoped(scoped);
-            self.with_extra(|extra| extra.node = scoped.then_some(node));
+            self.with_cold(|cold| cold.node = scoped.then_some(node));
         }
     }
 
@@ -72,7 +72,7 @@ impl Header {
 
     /// The name, or `Task-<n>`.
     pub(crate) fn name(&self) -> String {
-        let name = self.peek_extra(|extra| extra.name.clone()).flatten();
+        let name = self.peek_cold(|cold| cold.name.clone()).flatten();
         name.map_or_else(
             || format!("Task-{}", self.serial.get()),
             |name| name.to_string(),

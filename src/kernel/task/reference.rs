@@ -108,7 +108,7 @@ impl TaskRef {
         let name: String = name.into();
         self.task
             .header()
-            .with_extra(|extra| extra.name = Some(name.into()));
+            .with_cold(|cold| cold.name = Some(name.into()));
     }
 
     /// Where the task was created.
@@ -297,7 +297,7 @@ impl TaskRef {
         let location = Location::caller();
         let context = self.state.copy_context();
         let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
-        header.with_extra(|extra| extra.callbacks.push((id.0, Box::new(queue))));
+        header.with_cold(|cold| cold.callbacks.push((id.0, Box::new(queue))));
         id
     }
 
@@ -312,12 +312,12 @@ impl TaskRef {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
-        let removed = self.task.header().peek_extra(|extra| {
-            let position = extra
+        let removed = self.task.header().peek_cold(|cold| {
+            let position = cold
                 .callbacks
                 .iter()
                 .position(|(present, _)| *present == id.0)?;
-            Some(extra.callbacks.remove(position))
+            Some(cold.callbacks.remove(position))
         });
         removed.flatten().is_some()
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{Cancellation, Panicked};
-use crate::kernel::task::cell::{Header, Home, Run, Step};
+use crate::kernel::task::cell::{Header, Run, Scheduler, Step};
 use crate::kernel::task::state::Begin;
 
 /// The header alone. The loop cannot poll or kill through it.
@@ -67,7 +67,7 @@ enum Beginning {
 
 // What does not depend on the future's type: there are as many of them as there are calls of `run_until_complete`.
 impl RootHeader {
-    fn begin(&self, home: &impl Home) -> Beginning {
+    fn begin(&self, home: &impl Scheduler) -> Beginning {
         match self.0.state.begin() {
             Begin::Poll => Beginning::Poll,
             Begin::Deliver => home
@@ -78,7 +78,7 @@ impl RootHeader {
     }
 
     /// After a poll that was pending; `Some` is what the root ends with.
-    fn pause(&self, home: &impl Home) -> Option<Cancellation> {
+    fn pause(&self, home: &impl Scheduler) -> Option<Cancellation> {
         if self.0.state.pause() {
             return None;
         }
@@ -98,19 +98,19 @@ impl RootHeader {
     }
 }
 
-impl<F: Future, H: Home> RootFuture<'_, F, H> {
+impl<F: Future, H: Scheduler> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
-        self.home.fell(&self.header.0);
+        self.home.tear_down(&self.header.0);
         self.header.0.note_drop(&mut || self.future.set(None));
         // A destructor may have polled a scope.
-        self.home.fell(&self.header.0);
+        self.home.tear_down(&self.header.0);
         self.header.finish(matches!(outcome, Outcome::Cancelled(_)));
         self.outcome = Some(outcome);
         Step::DoneOwing
     }
 }
 
-impl<F: Future, H: Home> Root for RootFuture<'_, F, H> {
+impl<F: Future, H: Scheduler> Root for RootFuture<'_, F, H> {
     fn step(&mut self, context: &mut Context<'_>) -> Step {
         match self.header.begin(&self.home) {
             Beginning::Poll => {}

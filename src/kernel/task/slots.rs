@@ -14,7 +14,7 @@ use crate::kernel::task::key::Key;
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
 const NO_SLOT: u32 = u32::MAX;
 
-/// The highest slot: half of a [`Branch`]'s numbers are slots.
+/// The highest slot: half of a [`TaskNodes`]'s numbers are slots.
 const LAST_SLOT: u32 = (1 << 31) - 2;
 
 /// The bit by which a slot's link says that it names a tree.
@@ -22,7 +22,7 @@ const TREE: u32 = 1 << 31;
 
 /// What a cancellation of a task finds first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Branch {
+pub(crate) enum TaskNodes {
     /// Nothing: the future is dropped.
     Bare,
     /// The one task that it awaits, or awaited when it was last polled: the task in this slot says whether that holds.
@@ -84,16 +84,16 @@ impl Recency {
     }
 }
 
-/// A [`Branch`] in one word.
+/// A [`TaskNodes`] in one word.
 #[derive(Clone, Copy)]
 pub(crate) struct Link(u32);
 
 impl Link {
-    fn branch(self) -> Branch {
+    fn nodes(self) -> TaskNodes {
         match self.0 {
-            NO_SLOT => Branch::Bare,
-            link if link & TREE == 0 => Branch::Awaits(link),
-            link => Branch::Tree(link & !TREE),
+            NO_SLOT => TaskNodes::Bare,
+            link if link & TREE == 0 => TaskNodes::Awaits(link),
+            link => TaskNodes::Tree(link & !TREE),
         }
     }
 
@@ -106,8 +106,8 @@ impl Link {
 }
 
 impl Slot {
-    fn branch(&self) -> Branch {
-        Link(self.link).branch()
+    fn nodes(&self) -> TaskNodes {
+        Link(self.link).nodes()
     }
 }
 
@@ -258,26 +258,26 @@ impl Slots {
 
     /// What hangs on a task; nothing on one that is gone.
     #[inline]
-    pub(crate) fn branch(&self, key: Key) -> Branch {
+    pub(crate) fn nodes(&self, key: Key) -> TaskNodes {
         match self.slots.get(key.slot() as usize) {
             Some(found) if found.generation == key.generation() && found.task.is_some() => {
-                found.branch()
+                found.nodes()
             }
-            _ => Branch::Bare,
+            _ => TaskNodes::Bare,
         }
     }
 
-    pub(crate) fn set_branch(&mut self, key: Key, branch: Branch) {
+    pub(crate) fn set_nodes(&mut self, key: Key, nodes: TaskNodes) {
         let Some(found) = self.slots.get_mut(key.slot() as usize) else {
             return;
         };
         if found.generation == key.generation() && found.task.is_some() {
-            found.link = match branch {
-                Branch::Bare => NO_SLOT,
-                Branch::Awaits(slot) => slot,
-                Branch::Tree(root) => root | TREE,
+            found.link = match nodes {
+                TaskNodes::Bare => NO_SLOT,
+                TaskNodes::Awaits(slot) => slot,
+                TaskNodes::Tree(root) => root | TREE,
             };
-            if let Branch::Awaits(_) = branch {
+            if let TaskNodes::Awaits(_) = nodes {
                 found.flags |= AWAITED_NOW;
             }
         }

@@ -24,7 +24,7 @@ const TAKEN: u16 = 1 << 6;
 /// The future panicked. Set by `finish_panicked`, with `DONE`.
 const PANICKED: u16 = 1 << 7;
 
-/// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_extra`, never cleared.
+/// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_cold`, never cleared.
 const EXTRA: u16 = 1 << 8;
 /// The await of this task is a node, whose key the extra has. Set and cleared by `note_scoped`.
 const SCOPED: u16 = 1 << 9;
@@ -120,7 +120,7 @@ impl State {
     }
 
     /// The header has an extra.
-    pub(crate) fn note_extra(&self) {
+    pub(crate) fn note_cold(&self) {
         self.set(EXTRA);
     }
 
@@ -188,9 +188,9 @@ impl State {
     }
 
     /// Whether a cancellation of whoever waits stops short of this task.
-    pub(crate) fn note_shielded(&self, shielded: bool) {
+    pub(crate) fn note_shielded(&self, catch_panic: bool) {
         self.clear(SHIELDED);
-        self.set(if shielded { SHIELDED } else { 0 });
+        self.set(if catch_panic { SHIELDED } else { 0 });
     }
 
     /// Whether the task has ended and its await is no node: the result can be taken as it is.

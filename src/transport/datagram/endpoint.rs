@@ -10,10 +10,10 @@ use std::rc::Rc;
 
 use crate::error::LoopClosed;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::io::Io;
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::readiness::Direction;
-use crate::kernel::watch::Watch;
 use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
@@ -55,9 +55,9 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Calls `connection_made`; receiving begins after it.
     pub(crate) fn begin(&self) {
         self.enter("connection_made", |protocol| protocol.connection_made(self));
-        let watcher = Rc::clone(&self.endpoint);
-        if self.endpoint.with_io(|io| io.watch(watcher)) == Some(Err(LoopClosed)) {
-            return self.endpoint.let_go();
+        let observer = Rc::clone(&self.endpoint);
+        if self.endpoint.with_io(|io| io.observe(observer)) == Some(Err(LoopClosed)) {
+            return self.endpoint.release();
         }
         self.endpoint.look_again();
     }
@@ -174,7 +174,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let transport = self.clone();
         let again = move || {
             *transport.endpoint.retry_timer.borrow_mut() = None;
-            // Not called from here: a panic is survived where the turn calls a watcher.
+            // Not called from here: a panic is survived where the turn calls a observer.
             transport.endpoint.with_io(Io::queue);
         };
         let handle = &endpoint.handle;
@@ -227,7 +227,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             transport.enter("connection_lost", |protocol| {
                 protocol.connection_lost(&transport, error);
             });
-            transport.endpoint.let_go();
+            transport.endpoint.release();
         };
         endpoint.handle.queue_call(over, endpoint.location);
     }
@@ -280,7 +280,7 @@ impl<K: DatagramKind> Endpoint<K> {
     }
 
     /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
-    fn let_go(&self) {
+    fn release(&self) {
         self.lost.set(true);
         self.closing.set(true);
         self.size.set(0);
@@ -292,7 +292,7 @@ impl<K: DatagramKind> Endpoint<K> {
         drop((socket, self.waiting.take()));
         let protocol = self.protocol.borrow_mut().take();
         let state = &self.handle.state;
-        state.shielded("Exception in the destructor of a protocol", || {
+        state.catch_panic("Exception in the destructor of a protocol", || {
             drop(protocol)
         });
     }
@@ -304,7 +304,7 @@ fn queue_if_ready<S: Pollable>(io: &Io<S>, direction: Direction) {
     }
 }
 
-impl<K: DatagramKind> Watch for Endpoint<K> {
+impl<K: DatagramKind> Observer for Endpoint<K> {
     fn ready(self: Rc<Self>) {
         let transport = DatagramTransport { endpoint: self };
         transport.receive_ready();
@@ -316,6 +316,6 @@ impl<K: DatagramKind> Watch for Endpoint<K> {
     }
 
     fn abandon(self: Rc<Self>) {
-        self.let_go();
+        self.release();
     }
 }

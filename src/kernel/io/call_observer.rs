@@ -1,8 +1,8 @@
-//! How the turn calls the watcher of a source, and survives its panic.
+//! How the turn calls the observer of a source, and survives its panic.
 //!
 //! Watchers catch the panics of user code themselves. Below that they run the crate's own code and its dependencies on
 //! what a peer has sent. A peer must not end the loop by a fault there, so a panic ends the one connection that the
-//! watcher serves. It is reported, and the loop goes on with the next turn.
+//! observer serves. It is reported, and the loop goes on with the next turn.
 //!
 //! The panic is caught once for many turns, in [`survive`], because to catch it around each call costs each call a little.
 //! What unwinding passes on its way there leaves the source's key.
@@ -13,11 +13,11 @@ use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::Panicked;
+use crate::kernel::io::reactor::SourceKey;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::reactor::SourceKey;
 use crate::kernel::report::ExceptionContext;
 
-/// Dropped by unwinding only: notes whose watcher has panicked.
+/// Dropped by unwinding only: notes whose observer has panicked.
 struct Serving<'a> {
     state: &'a LoopState,
     key: SourceKey,
@@ -30,24 +30,24 @@ impl Drop for Serving<'_> {
     }
 }
 
-/// Calls the watcher of a source whose key was taken from the ready queue.
+/// Calls the observer of a source whose key was taken from the ready queue.
 #[inline]
-pub(crate) fn call_watcher(state: &LoopState, key: SourceKey) {
-    let watcher = state.reactor(|reactor| reactor.dequeue(key));
-    if let Ok(Some(watcher)) = watcher {
+pub(crate) fn call_observer(state: &LoopState, key: SourceKey) {
+    let observer = state.reactor(|reactor| reactor.dequeue(key));
+    if let Ok(Some(observer)) = observer {
         let serving = Serving { state, key };
-        watcher.ready();
+        observer.ready();
         forget(serving);
     }
 }
 
-/// Runs turns; `None` if a watcher's panic has cut them short, whose connection has then ended. Any other panic goes on.
+/// Runs turns; `None` if a observer's panic has cut them short, whose connection has then ended. Any other panic goes on.
 pub(crate) fn survive<R>(state: &LoopState, turns: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(turns)) {
         Ok(result) => Some(result),
         Err(payload) => match state.broken.take() {
             Some(key) => {
-                end_watched(state, key, payload);
+                end_observed(state, key, payload);
                 None
             }
             None => resume_unwind(payload),
@@ -56,17 +56,17 @@ pub(crate) fn survive<R>(state: &LoopState, turns: impl FnOnce() -> R) -> Option
 }
 
 #[cold]
-fn end_watched(state: &LoopState, key: SourceKey, payload: Box<dyn Any + Send>) {
+fn end_observed(state: &LoopState, key: SourceKey, payload: Box<dyn Any + Send>) {
     state.report(ExceptionContext {
         message: "Exception in the loop's own code, which ends the connection it served".to_owned(),
         panic: Some(Panicked::new(payload)),
         ..ExceptionContext::default()
     });
     // What listens to the report may have closed it.
-    if let Ok(Some(watcher)) = state.reactor(|reactor| reactor.dequeue(key)) {
+    if let Ok(Some(observer)) = state.reactor(|reactor| reactor.dequeue(key)) {
         let message = "Exception while a connection was ended after a panic";
         let error = io::Error::other("the code that serves the connection panicked");
-        state.shielded(message, || watcher.panicked(error));
+        state.catch_panic(message, || observer.panicked(error));
     }
 }
 
@@ -79,18 +79,18 @@ mod tests {
     use mio::Interest;
 
     use crate::event_loop::owner::EventLoop;
-    use crate::kernel::io::Io;
-    use crate::kernel::readiness::Readiness;
-    use crate::kernel::watch::Watch;
+    use crate::kernel::io::readiness::Observer;
+    use crate::kernel::io::readiness::Readiness;
+    use crate::kernel::io::source::Io;
 
-    /// A watcher whose code has a fault.
+    /// A observer whose code has a fault.
     struct Faulty {
         io: RefCell<Option<Io<mio::net::TcpListener>>>,
         trace: Rc<RefCell<Vec<String>>>,
         event_loop: crate::LoopHandle,
     }
 
-    impl Watch for Faulty {
+    impl Observer for Faulty {
         fn ready(self: Rc<Self>) {
             let _held = self.io.borrow_mut();
             panic!("on purpose: a byte that nobody expected");
@@ -135,18 +135,18 @@ mod tests {
             Interest::READABLE,
             Readiness::new(false, false),
         );
-        let watcher = Rc::new(Faulty {
+        let observer = Rc::new(Faulty {
             io: RefCell::new(Some(io.unwrap())),
             trace: Rc::clone(&trace),
             event_loop: handle,
         });
-        let watched = Rc::clone(&watcher) as Rc<dyn Watch>;
-        watcher
+        let watched = Rc::clone(&observer) as Rc<dyn Observer>;
+        observer
             .io
             .borrow()
             .as_ref()
             .unwrap()
-            .watch(watched)
+            .observe(watched)
             .unwrap();
         let _far = TcpStream::connect(address).unwrap();
         event_loop.run_forever().unwrap();
@@ -160,7 +160,7 @@ mod tests {
             ]
         );
         assert_eq!(event_loop.metrics().sources, 0);
-        drop(watcher);
+        drop(observer);
         event_loop.close().unwrap();
     }
 }

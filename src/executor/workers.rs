@@ -7,7 +7,7 @@
 //! ```
 //! One lock guards the queue and every count, so that no job can fall between a thread that gives up and one that was
 //! not started: who leaves has looked at the queue under it, and a thread is made under it, so a job that waits in the
-//! queue always has a thread that will come to it. `staff` has these counts, and the proof.
+//! queue always has a thread that will come to it. `count` has these counts, and the proof.
 //!
 //! The system may refuse a thread. Where there is no other, the job is refused with its word; where there is, the job
 //! waits for it. No job is run, dropped or looked at with the lock held.
@@ -24,10 +24,10 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Job, Withdraw};
-use crate::executor::staff::{Need, Rise, Staff};
-use crate::kernel::enter::{report_panic, shielded};
+use crate::executor::worker_count::{Need, Unparked, WorkerCount};
+use crate::kernel::enter::{catch_panic, report_panic};
 use crate::kernel::report::drop_quietly;
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sys::fork;
 
 /// What a report says of an initializer's panic: the jobs hear only that the pool is broken.
@@ -65,7 +65,7 @@ struct State {
     /// Jobs that no thread has taken.
     queue: VecDeque<Job>,
     /// Who is asleep, told, or at work.
-    staff: Staff,
+    count: WorkerCount,
     /// Jobs that run.
     running: usize,
     /// Jobs in the queue that nobody wants; a few more or less, since it is counted without looking.
@@ -94,7 +94,7 @@ impl State {
     /// Nothing is left to wait for.
     fn is_over(&self) -> bool {
         if self.shut {
-            self.staff.workers() == 0
+            self.count.workers() == 0
         } else {
             self.jobs() == 0
         }
@@ -120,16 +120,16 @@ impl Pool {
 
     /// How many threads there are.
     pub(crate) fn workers(&self) -> usize {
-        self.look(|state| state.staff.workers()).unwrap_or(0)
+        self.with_state(|state| state.count.workers()).unwrap_or(0)
     }
 
     /// How many jobs run, or wait to be run.
     pub(crate) fn jobs(&self) -> usize {
-        self.look(State::jobs).unwrap_or(0)
+        self.with_state(State::jobs).unwrap_or(0)
     }
 
     /// What `f` sees of it; `None` in a forked child, where it has no threads and perhaps never the lock.
-    fn look<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
+    fn with_state<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
         (!self.is_inherited()).then(|| f(&self.lock()))
     }
 
@@ -157,7 +157,7 @@ impl Pool {
             return Err(ExecutorError::ShutDown);
         }
         state.queue.push_back(job);
-        match state.staff.need(self.settings.max_workers) {
+        match state.count.need(self.settings.max_workers) {
             Need::Nothing => {}
             Need::Tell => {
                 drop(state);
@@ -165,7 +165,7 @@ impl Pool {
             }
             Need::Start => {
                 if let Err(error) = self.start_thread(&mut state) {
-                    if state.staff.workers() == 0 {
+                    if state.count.workers() == 0 {
                         // Nobody would ever come to it. It goes with nothing locked.
                         let refused = state.queue.pop_back();
                         drop(state);
@@ -188,7 +188,7 @@ impl Pool {
         let pool = Arc::clone(self);
         builder.spawn(move || Worker { pool }.work())?;
         state.started += 1;
-        state.staff.started();
+        state.count.started();
         Ok(())
     }
 
@@ -214,9 +214,9 @@ impl Pool {
             if state.shut {
                 break;
             }
-            let risen;
-            (state, risen) = self.sleep(state);
-            if risen == Rise::End {
+            let unparked;
+            (state, unparked) = self.sleep(state);
+            if unparked == Unparked::End {
                 break;
             }
         }
@@ -225,8 +225,8 @@ impl Pool {
     }
 
     /// Sleeps until told, or for too long.
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, Rise) {
-        state.staff.lie_down();
+    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, Unparked) {
+        state.count.park();
         let asleep = Instant::now();
         loop {
             let left = self.settings.keep_alive.saturating_sub(asleep.elapsed());
@@ -234,9 +234,9 @@ impl Pool {
             state = slept.unwrap_or_else(PoisonError::into_inner).0;
             let too_long = asleep.elapsed() >= self.settings.keep_alive;
             let shut = state.shut;
-            match state.staff.rise(shut, too_long) {
-                Rise::Sleep => {}
-                risen => return (state, risen),
+            match state.count.unpark(shut, too_long) {
+                Unparked::Sleep => {}
+                unparked => return (state, unparked),
             }
         }
     }
@@ -244,14 +244,14 @@ impl Pool {
     /// A thread ends. Under the lock under which it has found nothing to do: no job may count on it in between.
     fn end(&self, mut state: MutexGuard<'_, State>) {
         let mut woken = Vec::new();
-        if state.staff.ended() {
+        if state.count.ended() {
             state.waiters.take_all(&mut woken);
         }
         state.leaving += 1;
         drop(state);
         self.progress.notify_all();
         for waker in woken {
-            shielded("Exception in a waker", || waker.wake());
+            catch_panic("Exception in a waker", || waker.wake());
         }
         self.lock().leaving -= 1;
         self.progress.notify_all();
@@ -360,7 +360,7 @@ impl Pool {
         if self.is_inherited() {
             return;
         }
-        let leaving = |state: &mut State| state.staff.workers() == 0 && state.leaving > 0;
+        let leaving = |state: &mut State| state.count.workers() == 0 && state.leaving > 0;
         let waited = self
             .progress
             .wait_timeout_while(self.lock(), SETTLED_WITHIN, leaving);
@@ -403,8 +403,8 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ThreadPoolExecutor");
         shown.field("max_workers", &self.max_workers());
-        self.look(|state| {
-            shown.field("workers", &state.staff.workers());
+        self.with_state(|state| {
+            shown.field("workers", &state.count.workers());
             shown.field("jobs", &state.jobs());
             shown.field("queue", &state.queue.len());
             shown.field("shut_down", &state.shut);

@@ -7,11 +7,13 @@
 //! the sticky ones: a socket registered before `connect` reports itself closed at once, and a bit that outlived EAGAIN
 //! would spin.
 
+use std::io;
+use std::rc::Rc;
 use std::task::Waker;
 
 use mio::event::Event;
 
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// The two ways in which a source can be ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,4 +156,20 @@ impl Readiness {
         self.read.waiters.take_all(woken);
         self.write.waiters.take_all(woken);
     }
+}
+
+/// What a watched source calls. Both calls may enter foreign code and catch its panics themselves: a observer knows what
+/// a failure means for its connection, the turn does not.
+pub(crate) trait Observer {
+    /// The source's cached readiness may have changed, or [`Io::queue`](crate::kernel::io::source::Io::queue) asked for this
+    /// call. It may be about either direction or about neither.
+    fn ready(self: Rc<Self>);
+
+    /// [`ready`](Self::ready) panicked, in the crate's own code or in a dependency: the observer ends its connection because
+    /// of `error`. The panic was reported.
+    fn panicked(self: Rc<Self>, error: io::Error);
+
+    /// The loop closes. The source is gone from the reactor and no call follows: the observer lets go of everything, its
+    /// descriptor first, so that whoever still holds the observer keeps nothing else alive.
+    fn abandon(self: Rc<Self>);
 }

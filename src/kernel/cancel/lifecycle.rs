@@ -34,7 +34,7 @@ impl Tree {
             self.leave_due(index);
         }
         if self.at(index).parent != parent {
-            self.transplant(index, parent);
+            self.reattach(index, parent);
         }
         let seen = self.at(self.at(index).root).polls;
         let node = self.at_mut(index);
@@ -58,7 +58,7 @@ impl Tree {
 
     /// A boxed future was moved to another task or scope: to a request in the old place it says nothing, and here it
     /// starts anew with all below it.
-    fn transplant(&mut self, index: u32, parent: u32) {
+    fn reattach(&mut self, index: u32, parent: u32) {
         if self.goes_on_elsewhere(index) {
             return self.attach(index, parent);
         }
@@ -84,7 +84,7 @@ impl Tree {
             node.passed = false;
             node.kept = false;
             node.owes = false;
-            node.fall = false;
+            node.tear_down = false;
             node.missed = false;
             node.begun = NEVER;
             let may_ask = node.kind.is_voter() || node.kind == Kind::Region;
@@ -152,7 +152,8 @@ impl Tree {
     pub(super) fn complete(&mut self, index: u32) {
         let node = self.at(index);
         let (owes, parent) = (node.owes, node.parent);
-        let acted = matches!(node.state, State::Asked | State::Taken) || node.fall || node.passed;
+        let acted =
+            matches!(node.state, State::Asked | State::Taken) || node.tear_down || node.passed;
         let vote = match (acted, node.kind) {
             (true, Kind::Await) => Vote::Keep,
             (true, _) => Vote::Pass,
@@ -238,7 +239,7 @@ impl Tree {
     /// A voter or a region lets go of everything below it, unless others have to be asked first.
     pub(super) fn falls(&mut self, index: u32) -> bool {
         self.leave_due(index);
-        let falls = self.may_fall(index);
+        let falls = self.may_tear_down(index);
         if falls {
             self.erase_below(index);
         }
@@ -302,7 +303,7 @@ mod tests {
     fn an_await_that_is_older_than_a_limit_stays_outside_it_whatever_the_counts_say() {
         for links in [1, 1 << 30, 1 << 31, 1 << 32, 1 << 62] {
             let mut tree = Tree::new(0);
-            let root = tree.plant(Key::new(1, 1, 1));
+            let root = tree.add_root(Key::new(1, 1, 1));
             let beside = tree.open_await(root, None);
             tree.linked += links;
             let mark = tree.linked;
@@ -318,7 +319,7 @@ mod tests {
     fn the_key_of_a_node_that_is_gone_names_no_other() {
         for nodes in [1, 1 << 16, 1 << 32, 1 << 48] {
             let mut tree = Tree::new(0);
-            let root = tree.plant(Key::new(1, 1, 1));
+            let root = tree.add_root(Key::new(1, 1, 1));
             let (gone, index) = tree.visit(NodeKey::NONE, root, Kind::Catch, true);
             tree.forget(index);
             tree.skip_generations(nodes - 1);

@@ -6,8 +6,8 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::combine::group_error::Outcome;
-use crate::combine::nursery::{Nursery, stop_request};
+use crate::combine::group::error::Outcome;
+use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::handle::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
@@ -30,7 +30,7 @@ use crate::kernel::task::waker::with_current;
 /// ```
 #[derive(Clone)]
 pub struct TaskGroup {
-    pub(crate) nursery: Rc<Nursery>,
+    pub(crate) group_state: Rc<GroupState>,
 }
 
 /// The group takes no more children: it has failed, was stopped, or is over. It gives back the future.
@@ -96,13 +96,13 @@ impl TaskGroup {
         F: IntoFuture<IntoFuture: 'static, Output: Outcome>,
     {
         let handle = self.handle();
-        if self.nursery.takes_children() {
+        if self.group_state.takes_children() {
             return self.spawn(future.into_future(), location, |child| {
                 handle.into_task(child, location)
             });
         }
         let (child, _) =
-            Nursery::new(Rc::clone(&handle.state)).child(future.into_future(), location);
+            GroupState::new(Rc::clone(&handle.state)).child(future.into_future(), location);
         handle.into_cancelled_task(child, location, stop_request())
     }
 
@@ -130,7 +130,7 @@ impl TaskGroup {
     where
         F: IntoFuture<IntoFuture: 'static, Output: Outcome>,
     {
-        if !self.nursery.takes_children() {
+        if !self.group_state.takes_children() {
             return Err(GroupClosed(future));
         }
         let location = Location::caller();
@@ -161,7 +161,7 @@ impl TaskGroup {
     where
         F: IntoFuture<IntoFuture: 'static, Output: Outcome>,
     {
-        if !self.nursery.takes_children() {
+        if !self.group_state.takes_children() {
             return self.create_task(future);
         }
         let location = Location::caller();
@@ -175,18 +175,18 @@ impl TaskGroup {
         future: F,
         location: &'static Location<'static>,
         spawn: impl FnOnce(
-            crate::kernel::task::cell::Held<F, crate::combine::nursery::Member>,
+            crate::kernel::task::cell::Held<F, crate::combine::group::state::Member>,
         ) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, place) = self.nursery.child(future, location);
+        let (child, place) = self.group_state.child(future, location);
         let task = spawn(child);
-        self.nursery.note(&place, task.identity());
+        self.group_state.note(&place, task.identity());
         task
     }
 
     fn handle(&self) -> LoopHandle {
         LoopHandle {
-            state: Rc::clone(&self.nursery.state),
+            state: Rc::clone(&self.group_state.state),
         }
     }
 
@@ -206,8 +206,8 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub fn cancel(&self) {
-        if self.nursery.takes_children() {
-            self.nursery.stop(&stop_request(), true);
+        if self.group_state.takes_children() {
+            self.group_state.stop(&stop_request(), true);
         }
     }
 
@@ -230,7 +230,7 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub fn set_limit(&self, limit: usize) {
-        self.nursery.set_limit(limit);
+        self.group_state.set_limit(limit);
     }
 
     /// Waits until a child that is started now would run at once. In a group that is shutting down it waits for the next
@@ -254,15 +254,15 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub async fn wait_vacancy(&self) {
-        let line = &self.nursery.vacancy;
+        let line = &self.group_state.vacancy;
         let mut waiting = Waiting { line, place: None };
         poll_fn(|context| {
-            let may = |_| self.nursery.has_vacancy() || !self.nursery.takes_children();
+            let may = |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
             line.poll_until(&mut waiting.place, (), context.waker(), may)
         })
         .await;
         drop(waiting);
-        if !self.nursery.takes_children() {
+        if !self.group_state.takes_children() {
             next_turn().await;
         }
     }
@@ -280,7 +280,7 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub fn len(&self) -> usize {
-        self.nursery.len()
+        self.group_state.len()
     }
 
     /// Whether all children have ended.
@@ -312,8 +312,8 @@ async fn next_turn() {
 
 /// A place in the line of those who wait for room.
 struct Waiting<'a> {
-    line: &'a crate::sync::line::Line,
-    place: Option<crate::kernel::waiters::WaiterId>,
+    line: &'a crate::sync::wait_list::WaitList,
+    place: Option<crate::kernel::wait::waiters::WaiterId>,
 }
 
 impl Drop for Waiting<'_> {
@@ -321,7 +321,7 @@ impl Drop for Waiting<'_> {
         if let Some(place) = self.place {
             drop(self.line.leave(place));
             // Whoever stands behind may have been meant too.
-            self.line.nudge(0);
+            self.line.notify(0);
         }
     }
 }
@@ -330,7 +330,7 @@ impl fmt::Debug for TaskGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskGroup")
             .field("children", &self.len())
-            .field("takes_children", &self.nursery.takes_children())
+            .field("takes_children", &self.group_state.takes_children())
             .finish()
     }
 }

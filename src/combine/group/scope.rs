@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::combine::group::TaskGroup;
-use crate::combine::group_error::{Failure, FailureCause, GroupError, Outcome};
-use crate::combine::nursery::{Nursery, stop_request};
+use crate::combine::group::error::{Failure, FailureCause, GroupError, Outcome};
+use crate::combine::group::handle::TaskGroup;
+use crate::combine::group::state::{GroupState, stop_request};
 use crate::error::{Cancellation, Panicked};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
@@ -60,15 +60,15 @@ where
     B: AsyncFnOnce(&TaskGroup) -> R,
     R: Outcome,
 {
-    let nursery = Nursery::new(get_running_loop().state);
+    let group_state = GroupState::new(get_running_loop().state);
     let group = TaskGroup {
-        nursery: Rc::clone(&nursery),
+        group_state: Rc::clone(&group_state),
     };
     // Dropped in this order: the node, the body, and last the guard, which asks the children to end.
-    let guard = Guard(nursery);
+    let guard = Guard(group_state);
     let mut body = pin!(Some(body(&group)));
     let mut parent = Parent {
-        nursery: &guard.0,
+        group_state: &guard.0,
         scope: Scope::new(Kind::Group),
         value: None,
         panic: None,
@@ -77,7 +77,7 @@ where
 }
 
 /// A group that is dropped half-way cannot wait for its children, but asks them to end.
-struct Guard(Rc<Nursery>);
+struct Guard(Rc<GroupState>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -89,7 +89,7 @@ impl Drop for Guard {
 
 /// The group in the eyes of whoever awaits it.
 struct Parent<'a, T> {
-    nursery: &'a Rc<Nursery>,
+    group_state: &'a Rc<GroupState>,
     scope: Scope,
     /// What the body has given.
     value: Option<T>,
@@ -107,20 +107,20 @@ impl<T> Parent<'_, T> {
         F: Future<Output: Outcome<Value = T>>,
     {
         let in_task = self.scope.enter(context.waker());
-        self.nursery.set_node(self.scope.key());
+        self.group_state.set_node(self.scope.key());
         self.act(body.as_mut());
         if body.is_some() {
             self.poll_body(body.as_mut(), context);
             // After the poll: then what is inside has its nodes, and can be asked.
-            if let Some(request) = self.nursery.take_unheard() {
+            if let Some(request) = self.group_state.take_unheard() {
                 self.pass_on(&request, body.as_mut(), in_task);
             }
             self.act(body.as_mut());
         }
-        if body.is_some() || self.nursery.len() > 0 {
-            self.nursery.wait(context.waker());
+        if body.is_some() || self.group_state.len() > 0 {
+            self.group_state.wait(context.waker());
         }
-        if body.is_some() || self.nursery.len() > 0 || self.scope.standing() == State::Passed {
+        if body.is_some() || self.group_state.len() > 0 || self.scope.standing() == State::Passed {
             return Poll::Pending;
         }
         self.finish()
@@ -135,7 +135,7 @@ impl<T> Parent<'_, T> {
         if in_task {
             self.scope.deliver(request);
         } else {
-            self.let_go(body);
+            self.release(body);
         }
     }
 
@@ -145,13 +145,13 @@ impl<T> Parent<'_, T> {
             return;
         }
         if let Some(request) = self.scope.take() {
-            self.let_go(body);
-            self.nursery.stop(&request, false);
+            self.release(body);
+            self.group_state.stop(&request, false);
         }
     }
 
     /// Drops the body. A destructor's panic is the body's, unless that has panicked already.
-    fn let_go<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+    fn release<F>(&mut self, mut body: Pin<&mut Option<F>>) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
             match self.panic {
                 None => self.panic = Some(payload),
@@ -180,7 +180,7 @@ impl<T> Parent<'_, T> {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(Ok(value))) => self.value = Some(value),
             Ok(Poll::Ready(Err(error))) => {
-                self.nursery.fail_as_body(Failure {
+                self.group_state.fail_as_body(Failure {
                     task: None,
                     location: None,
                     cause: FailureCause::Error(error),
@@ -188,24 +188,24 @@ impl<T> Parent<'_, T> {
             }
             Err(payload) => {
                 self.panic.get_or_insert(payload);
-                self.let_go(body);
-                self.nursery.stop(&stop_request(), false);
+                self.release(body);
+                self.group_state.stop(&stop_request(), false);
             }
         }
     }
 
     /// Nobody is left.
     fn finish(&mut self) -> Poll<Result<T, GroupError>> {
-        let failures = self.nursery.take_failures();
+        let failures = self.group_state.take_failures();
         let failed = !failures.is_empty() || self.panic.is_some();
         if !failed && self.scope.standing() == State::Taken && self.scope.pass() {
             return Poll::Pending;
         }
-        self.nursery.close();
-        self.nursery.set_node(NodeKey::NONE);
+        self.group_state.close();
+        self.group_state.set_node(NodeKey::NONE);
         self.scope.complete();
         if let Some(payload) = self.panic.take() {
-            self.nursery.report_failures(failures);
+            self.group_state.report_failures(failures);
             resume_unwind(payload);
         }
         if failed {

@@ -20,11 +20,11 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::kernel::clock::NEVER;
-use crate::kernel::descriptors::{Callback, Descriptors, Set, Visitor};
 use crate::kernel::inbox;
-use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::waiters::WaiterId;
-use crate::kernel::watch::Watch;
+use crate::kernel::io::fd_table::{Callback, Descriptors, Set, Visitor};
+use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::{self, Descriptor, Numbered, Place};
 use crate::sys::notifier::Notifier;
 use crate::sys::source::Pollable;
@@ -54,8 +54,8 @@ pub(crate) const QUEUED_GENERATION_BITS: u32 = 24;
 pub(crate) enum Woken {
     /// One who waits.
     Waker(Waker),
-    /// The watcher of this source, which is to be queued.
-    Watched(SourceKey),
+    /// The observer of this source, which is to be queued.
+    Observed(SourceKey),
 }
 
 impl SourceKey {
@@ -79,10 +79,10 @@ struct Entry {
     interest: Interest,
     readiness: Readiness,
     /// Called when the source becomes ready.
-    watcher: Option<Rc<dyn Watch>>,
-    /// The ready queue holds the source's key, or is about to. Never set without a watcher.
+    observer: Option<Rc<dyn Observer>>,
+    /// The ready queue holds the source's key, or is about to. Never set without a observer.
     queued: bool,
-    /// The watcher has something to write: it is called for every event. Otherwise one that wakes somebody who waits to
+    /// The observer has something to write: it is called for every event. Otherwise one that wakes somebody who waits to
     /// read is that one's alone.
     writes: bool,
 }
@@ -98,17 +98,17 @@ pub(crate) struct Reactor {
     armed: u64,
     events: Events,
     /// Rung by other threads while the loop sleeps. Shared with the inbox.
-    bell: Arc<Bell>,
+    notifier: Arc<LoopNotifier>,
     /// `None` where the system has no timer descriptors.
     alarm: Option<timerfd::Alarm>,
     poll: Poll,
 }
 
 /// The notifier as the inbox's alarm.
-pub(crate) struct Bell(Notifier);
+pub(crate) struct LoopNotifier(Notifier);
 
-impl inbox::Alarm for Bell {
-    fn ring(&self) -> io::Result<()> {
+impl inbox::Notify for LoopNotifier {
+    fn notify(&self) -> io::Result<()> {
         self.0.notify()
     }
 }
@@ -116,7 +116,7 @@ impl inbox::Alarm for Bell {
 impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        let bell = Arc::new(Bell(Notifier::new(poll.registry(), INBOX)?));
+        let notifier = Arc::new(LoopNotifier(Notifier::new(poll.registry(), INBOX)?));
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
@@ -124,7 +124,7 @@ impl Reactor {
             generation: 0,
             armed: NEVER,
             events: Events::with_capacity(EVENTS),
-            bell,
+            notifier,
             alarm,
             poll,
         })
@@ -141,8 +141,8 @@ impl Reactor {
         Ok(())
     }
 
-    pub(crate) fn bell(&self) -> Arc<Bell> {
-        Arc::clone(&self.bell)
+    pub(crate) fn notifier(&self) -> Arc<LoopNotifier> {
+        Arc::clone(&self.notifier)
     }
 
     /// Registers a source for both directions and reserves its entry.
@@ -173,7 +173,7 @@ impl Reactor {
             number,
             interest,
             readiness,
-            watcher: None,
+            observer: None,
             queued: false,
             writes: false,
         });
@@ -181,20 +181,20 @@ impl Reactor {
     }
 
     /// Takes a source out of the poller and frees its entry. The waiters come back, to be woken with no borrow held, and
-    /// so does the watcher, to be dropped likewise.
+    /// so does the observer, to be dropped likewise.
     pub(crate) fn deregister(
         &mut self,
         source: &mut impl Pollable,
         key: SourceKey,
         woken: &mut Vec<Waker>,
-    ) -> Option<Rc<dyn Watch>> {
+    ) -> Option<Rc<dyn Observer>> {
         // A failure means that the descriptor is not in the set any more, which is what is wanted.
         let registry = self.poll.registry();
         let _ = source.by_source(&mut |source| registry.deregister(source));
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);
-        entry.watcher
+        entry.observer
     }
 
     #[inline]
@@ -203,10 +203,10 @@ impl Reactor {
         (entry.generation == key.generation).then_some(entry)
     }
 
-    /// From now on `watcher` is called when the source becomes ready. A source has one watcher for its life.
-    pub(crate) fn watch(&mut self, key: SourceKey, watcher: Rc<dyn Watch>) {
+    /// From now on `observer` is called when the source becomes ready. A source has one observer for its life.
+    pub(crate) fn observe(&mut self, key: SourceKey, observer: Rc<dyn Observer>) {
         if let Some(entry) = self.entry(key) {
-            entry.watcher = Some(watcher);
+            entry.observer = Some(observer);
         }
     }
 
@@ -218,23 +218,23 @@ impl Reactor {
     /// Whether the key of a watched source has to be put into the ready queue, which its caller then does.
     pub(crate) fn enqueue(&mut self, key: SourceKey) -> bool {
         self.entry(key).is_some_and(|entry| {
-            entry.watcher.is_some() && !std::mem::replace(&mut entry.queued, true)
+            entry.observer.is_some() && !std::mem::replace(&mut entry.queued, true)
         })
     }
 
-    /// The watcher whose key was taken from the ready queue, which has only the low bits of the generation.
+    /// The observer whose key was taken from the ready queue, which has only the low bits of the generation.
     #[inline]
-    pub(crate) fn dequeue(&mut self, key: SourceKey) -> Option<Rc<dyn Watch>> {
+    pub(crate) fn dequeue(&mut self, key: SourceKey) -> Option<Rc<dyn Observer>> {
         let entry = self.sources.get_mut(key.index as usize)?;
         let differs = (entry.generation ^ key.generation) << (32 - QUEUED_GENERATION_BITS);
         if differs != 0 {
             return None;
         }
         entry.queued = false;
-        entry.watcher.clone()
+        entry.observer.clone()
     }
 
-    /// Notes whether the watcher has something to write.
+    /// Notes whether the observer has something to write.
     pub(crate) fn set_writes(&mut self, key: SourceKey, writes: bool) {
         if let Some(entry) = self.entry(key) {
             entry.writes = writes;
@@ -251,12 +251,12 @@ impl Reactor {
         self.sources.len() + self.descriptors.len()
     }
 
-    /// Looks for events without waiting.
-    pub(crate) fn look(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
+    /// EventPolls for events without waiting.
+    pub(crate) fn poll_now(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
         self.poll(Some(Duration::ZERO), woken)
     }
 
-    /// Waits for an event, the bell, or `deadline`. `now` is the time on the same scale.
+    /// Waits for an event, the notifier, or `deadline`. `now` is the time on the same scale.
     pub(crate) fn wait(
         &mut self,
         deadline: u64,
@@ -304,13 +304,13 @@ impl Reactor {
             let key = SourceKey::from_token(token);
             let entry = self.sources.get_mut(key.index as usize);
             if let Some(entry) = entry.filter(|entry| entry.generation == key.generation) {
-                let another_s = entry.readiness.has_reader() && !entry.writes;
+                let for_reader_only = entry.readiness.has_reader() && !entry.writes;
                 entry
                     .readiness
                     .note(event, |waker| woken.push(Woken::Waker(waker)));
-                if entry.watcher.is_some() && !entry.queued && !another_s {
+                if entry.observer.is_some() && !entry.queued && !for_reader_only {
                     entry.queued = true;
-                    woken.push(Woken::Watched(key));
+                    woken.push(Woken::Observed(key));
                 }
             }
         }
@@ -322,7 +322,7 @@ impl Reactor {
 
     /// Borrows the users' descriptors, and the set that they have places in.
     fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
-        let (sources, bell, alarm) = (&self.sources, &self.bell, &self.alarm);
+        let (sources, notifier, alarm) = (&self.sources, &self.notifier, &self.alarm);
         let visit = |each: Visitor<'_>| {
             let mut place = |number: Option<Descriptor>, interest, token: Token| {
                 if let Some(fd) = number {
@@ -331,7 +331,7 @@ impl Reactor {
                     each(Place { fd, events, data });
                 }
             };
-            place(bell.0.number(), Interest::READABLE, INBOX);
+            place(notifier.0.number(), Interest::READABLE, INBOX);
             let alarm = alarm.as_ref().and_then(timerfd::Alarm::number);
             place(alarm, Interest::READABLE, ALARM);
             for (index, entry) in sources {
@@ -390,17 +390,17 @@ impl Reactor {
     }
 
     /// Forgets all sources; their waiters and watchers are to be told with no borrow held.
-    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, watchers: &mut Vec<Rc<dyn Watch>>) {
+    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, watchers: &mut Vec<Rc<dyn Observer>>) {
         for mut entry in self.sources.drain() {
             entry.readiness.take_waiters(woken);
-            watchers.extend(entry.watcher);
+            watchers.extend(entry.observer);
         }
     }
 
     /// In a forked child, where watchers are copies of what the parent goes on with: their destructors must not run.
     pub(crate) fn forget_watchers(&mut self) {
         for entry in self.sources.drain() {
-            std::mem::forget(entry.watcher);
+            std::mem::forget(entry.observer);
         }
         std::mem::forget(self.descriptors.drain(&mut Vec::new()));
     }

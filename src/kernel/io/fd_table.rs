@@ -16,8 +16,8 @@ use mio::Token;
 use mio::event::Event;
 
 use crate::kernel::context::Context;
-use crate::kernel::readiness::Direction;
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sys::epoll::{self, Change, Descriptor, Place};
 
 /// In the index half of a token: this is a descriptor's number, not a slot of the slab, which never has 2³¹ entries.

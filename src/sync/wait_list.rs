@@ -4,8 +4,8 @@
 //!
 //! - It is **called**: whoever releases takes the first waiter out of the line, together with what it waited for. A
 //!   place that is no longer in line has been called, which is all that the waiter must find out. [`Wait`] is the future
-//!   of this kind; dropped after it was called, it hands on what it was given ([`Gate::gone`]).
-//! - It is **nudged**: it is woken where it stands and leaves by itself, once there is something for everybody before
+//!   of this kind; dropped after it was called, it hands on what it was given ([`Acquire::abandoned`]).
+//! - It is **notified**: it is woken where it stands and leaves by itself, once there is something for everybody before
 //!   it. Nothing was given to it meanwhile, so nothing can be lost, and others who may help themselves still can.
 //!
 //! Cloning, waking and dropping a foreign waker runs foreign code, which may use the same primitive again. So a line is
@@ -21,14 +21,14 @@ use std::task::{Context, Poll, Waker};
 use crate::kernel::enter::wake;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key, with_current};
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// Whom to wake.
 pub(crate) enum Awaiter {
     /// A task of ours; [`Key::NONE`] where somebody stands in line who has been woken already.
     Task(Key),
     /// Whoever polled us with another runtime's waker, or through a combinator that has its own.
-    Foreign(Waker),
+    Other(Waker),
 }
 
 impl Awaiter {
@@ -39,7 +39,7 @@ impl Awaiter {
     pub(crate) fn new(waker: &Waker) -> Self {
         match key_of(waker) {
             Some(key) => Self::Task(key),
-            None => Self::Foreign(waker.clone()),
+            None => Self::Other(waker.clone()),
         }
     }
 
@@ -51,7 +51,7 @@ impl Awaiter {
         match self {
             Self::Task(Key::NONE) => {}
             Self::Task(key) => wake_key(key),
-            Self::Foreign(waker) => wake(waker),
+            Self::Other(waker) => wake(waker),
         }
     }
 }
@@ -64,13 +64,13 @@ pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
 }
 
 /// Who waits, each for an amount `A` of something.
-pub(crate) struct Line<A = ()> {
+pub(crate) struct WaitList<A = ()> {
     waiters: RefCell<Waiters<(A, Awaiter)>>,
     /// What belongs to a loop's thread stays there.
     not_send: PhantomData<*const ()>,
 }
 
-impl<A: Copy> Line<A> {
+impl<A: Copy> WaitList<A> {
     pub(crate) const fn new() -> Self {
         Self {
             waiters: RefCell::new(Waiters::new()),
@@ -88,7 +88,7 @@ impl<A: Copy> Line<A> {
     }
 
     /// Whether nobody is in this place any more: its waiter was called.
-    pub(crate) fn was_called(&self, place: WaiterId) -> bool {
+    pub(crate) fn was_granted(&self, place: WaiterId) -> bool {
         self.waiters.borrow().position(place).is_none()
     }
 
@@ -115,7 +115,7 @@ impl<A: Copy> Line<A> {
             return Poll::Ready(());
         }
         let awaiter = Awaiter::new(waker);
-        if matches!(awaiter, Awaiter::Foreign(_)) && may(*place) {
+        if matches!(awaiter, Awaiter::Other(_)) && may(*place) {
             return Poll::Ready(());
         }
         let replaced = self.stand(place, amount, awaiter);
@@ -197,7 +197,7 @@ impl<A: Copy> Line<A> {
 
     /// Wakes the waiter with so many before it, where it stands, if there is one that was not woken yet.
     #[inline]
-    pub(crate) fn nudge(&self, ahead: usize) {
+    pub(crate) fn notify(&self, ahead: usize) {
         let awaiter = {
             let mut waiters = self.waiters.borrow_mut();
             let Some(waiter) = waiters.at_mut(ahead) else {
@@ -209,7 +209,7 @@ impl<A: Copy> Line<A> {
     }
 
     /// Wakes the first `at_most` waiters where they stand, in order.
-    pub(crate) fn nudge_first(&self, at_most: usize) {
+    pub(crate) fn notify_first(&self, at_most: usize) {
         let awaiters: Vec<_> = {
             let mut waiters = self.waiters.borrow_mut();
             let count = waiters.len().min(at_most);
@@ -224,7 +224,7 @@ impl<A: Copy> Line<A> {
 }
 
 /// A primitive whose waiters are called.
-pub(crate) trait Gate {
+pub(crate) trait Acquire {
     /// How much of it one waits for.
     type Amount: Copy;
 
@@ -233,7 +233,7 @@ pub(crate) trait Gate {
     where
         Self: 'g;
 
-    fn line(&self) -> &Line<Self::Amount>;
+    fn wait_list(&self) -> &WaitList<Self::Amount>;
 
     /// Lets somebody in who has just come, if there is enough and nobody waits who would have to go first.
     fn try_enter(&self, amount: Self::Amount) -> bool;
@@ -243,7 +243,7 @@ pub(crate) trait Gate {
 
     /// A waiter gives up. If it was called, what it was given must go on to others; if it stood in line, those behind
     /// it may have waited for it only.
-    fn gone(&self, amount: Self::Amount, called: bool);
+    fn abandoned(&self, amount: Self::Amount, called: bool);
 }
 
 /// Where a [`Wait`] stands.
@@ -251,56 +251,58 @@ enum Stage {
     /// Not in line: nothing is owed to anybody.
     Outside,
     /// In line, or called out of it.
-    InLine(WaiterId),
+    Waiting(WaiterId),
     /// Let in without waiting, in a poll that is not over.
     Entered,
 }
 
-/// Waits until a [`Gate`] lets it in.
+/// Waits until a [`Acquire`] lets it in.
 ///
 /// # Cancellation
 /// Dropped, it leaves the line, or gives back what it was called for.
 #[must_use = "futures do nothing unless they are awaited"]
 #[repr(C)]
-pub(crate) struct Wait<'g, G: Gate> {
-    gate: &'g G,
+pub(crate) struct Wait<'g, G: Acquire> {
+    primitive: &'g G,
     // Between the two words of a semaphore's pass: side by side they would be copied as one, right after they were
     // written as two, for which processors wait.
     stage: Stage,
     amount: G::Amount,
 }
 
-impl<'g, G: Gate> Wait<'g, G> {
+impl<'g, G: Acquire> Wait<'g, G> {
     #[inline]
-    pub(crate) fn new(gate: &'g G, amount: G::Amount) -> Self {
+    pub(crate) fn new(primitive: &'g G, amount: G::Amount) -> Self {
         Self {
-            gate,
+            primitive,
             stage: Stage::Outside,
             amount,
         }
     }
 
     /// A poll that may have to wait, or has.
-    fn poll_line(&mut self, waker: &Waker) -> Poll<()> {
-        let (gate, amount) = (self.gate, self.amount);
+    fn poll_wait(&mut self, waker: &Waker) -> Poll<()> {
+        let (primitive, amount) = (self.primitive, self.amount);
         let mut place = match self.stage {
-            Stage::InLine(place) => Some(place),
+            Stage::Waiting(place) => Some(place),
             Stage::Outside | Stage::Entered => None,
         };
         let stage = &mut self.stage;
         let may = |place| match place {
-            Some(place) => gate.line().was_called(place),
+            Some(place) => primitive.wait_list().was_granted(place),
             None => {
-                let entered = gate.try_enter(amount);
+                let entered = primitive.try_enter(amount);
                 if entered {
                     *stage = Stage::Entered;
                 }
                 entered
             }
         };
-        let polled = gate.line().poll_until(&mut place, amount, waker, may);
+        let polled = primitive
+            .wait_list()
+            .poll_until(&mut place, amount, waker, may);
         self.stage = match (polled, place) {
-            (Poll::Pending, Some(place)) => Stage::InLine(place),
+            (Poll::Pending, Some(place)) => Stage::Waiting(place),
             _ => Stage::Outside,
         };
         polled
@@ -308,9 +310,9 @@ impl<'g, G: Gate> Wait<'g, G> {
 }
 
 /// A place is a number; nothing is held in place.
-impl<G: Gate> Unpin for Wait<'_, G> {}
+impl<G: Acquire> Unpin for Wait<'_, G> {}
 
-impl<'g, G: Gate> Future for Wait<'g, G> {
+impl<'g, G: Acquire> Future for Wait<'g, G> {
     type Output = G::Pass<'g>;
 
     // The pass is made in the caller's frame: returned by a call, a guard of three words would be copied from where it
@@ -318,23 +320,23 @@ impl<'g, G: Gate> Future for Wait<'g, G> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let entered = matches!(this.stage, Stage::Outside) && this.gate.try_enter(this.amount);
-        if !entered && this.poll_line(context.waker()).is_pending() {
+        let entered = matches!(this.stage, Stage::Outside) && this.primitive.try_enter(this.amount);
+        if !entered && this.poll_wait(context.waker()).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(this.gate.pass(this.amount))
+        Poll::Ready(this.primitive.pass(this.amount))
     }
 }
 
-impl<G: Gate> Drop for Wait<'_, G> {
+impl<G: Acquire> Drop for Wait<'_, G> {
     #[inline]
     fn drop(&mut self) {
         let left = match self.stage {
             Stage::Outside => return,
-            Stage::InLine(place) => self.gate.line().leave(place),
+            Stage::Waiting(place) => self.primitive.wait_list().leave(place),
             Stage::Entered => None,
         };
-        self.gate.gone(self.amount, left.is_none());
+        self.primitive.abandoned(self.amount, left.is_none());
         drop(left);
     }
 }

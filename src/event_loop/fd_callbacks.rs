@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::readiness::Direction;
 
 impl LoopHandle {
     /// Has `callback` called in every turn in which the descriptor can be read, has come to its end, or has failed.
@@ -37,7 +37,7 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        self.add_watcher(fd.as_raw_fd(), Direction::Read, Box::new(callback))
+        self.add_fd_callback(fd.as_raw_fd(), Direction::Read, Box::new(callback))
     }
 
     /// Ends what [`add_reader`](Self::add_reader) began; a writer of the same descriptor stays. `true` if there was a
@@ -52,7 +52,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_reader(&self, fd: &impl AsRawFd) -> bool {
-        self.remove_watcher(fd.as_raw_fd(), Direction::Read)
+        self.remove_fd_callback(fd.as_raw_fd(), Direction::Read)
     }
 
     /// Has `callback` called in every turn in which the descriptor can be written to or has failed. Everything else is as
@@ -76,7 +76,7 @@ impl LoopHandle {
         fd: &impl AsRawFd,
         callback: impl FnMut() + 'static,
     ) -> io::Result<()> {
-        self.add_watcher(fd.as_raw_fd(), Direction::Write, Box::new(callback))
+        self.add_fd_callback(fd.as_raw_fd(), Direction::Write, Box::new(callback))
     }
 
     /// Ends what [`add_writer`](Self::add_writer) began; a reader of the same descriptor stays. `true` if there was a
@@ -90,6 +90,6 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_writer(&self, fd: &impl AsRawFd) -> bool {
-        self.remove_watcher(fd.as_raw_fd(), Direction::Write)
+        self.remove_fd_callback(fd.as_raw_fd(), Direction::Write)
     }
 }

@@ -18,10 +18,10 @@ use std::task::{Poll, Waker};
 
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
-use crate::sync::line::Awaiter;
+use crate::sync::wait_list::Awaiter;
 
 /// Which of the watched tasks have ended, in the order of their ends.
-pub(crate) struct Watch {
+pub(crate) struct TaskObserver {
     shared: Rc<Shared>,
     /// The notices, to be taken back; those of ended tasks are gone by then.
     notices: Vec<(TaskRef, CallbackId)>,
@@ -34,7 +34,7 @@ struct Shared {
     awaiter: Cell<Option<(usize, Awaiter)>>,
 }
 
-impl Watch {
+impl TaskObserver {
     /// Watches tasks, which are numbered in their order. Those that have ended already come first.
     pub(crate) fn new<'t, T: 'static>(tasks: impl IntoIterator<Item = &'t Task<T>>) -> Self {
         Self::of(tasks.into_iter().map(Task::as_ref))
@@ -58,9 +58,9 @@ impl Watch {
                 number,
             };
             let header = task.task.header();
-            header.with_extra(|extra| {
+            header.with_cold(|cold| {
                 let announce = Box::new(move || drop(notice));
-                extra.callbacks.push((id.0, announce));
+                cold.callbacks.push((id.0, announce));
             });
             notices.push((task, id));
         }
@@ -86,7 +86,7 @@ impl Watch {
     }
 }
 
-impl Watch {
+impl TaskObserver {
     /// Waits until all of them have ended.
     pub(crate) async fn all_ended(self) {
         let all = self.notices.len() + self.ended();
@@ -103,7 +103,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for TaskObserver {
     fn drop(&mut self) {
         let awaiter = self.shared.awaiter.take();
         for (task, id) in self.notices.drain(..) {

@@ -14,11 +14,11 @@ use std::task::{Context, Poll, ready};
 use mio::Interest;
 
 use crate::error::LoopClosed;
+use crate::kernel::io::reactor::SourceKey;
+use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::reactor::SourceKey;
-use crate::kernel::readiness::{Direction, Readiness};
-use crate::kernel::waiters::WaiterId;
-use crate::kernel::watch::Watch;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 
@@ -72,12 +72,12 @@ impl<S: Pollable> Io<S> {
             return Some(source);
         }
         let mut woken = Vec::new();
-        // On a closed loop there is no poller any more that could know the source. Nobody's watcher is dropped here for
+        // On a closed loop there is no poller any more that could know the source. Nobody's observer is dropped here for
         // the last time: it is what owns this source.
-        let watcher = self
+        let observer = self
             .state
             .reactor(|reactor| reactor.deregister(&mut source, self.key, &mut woken));
-        drop(watcher);
+        drop(observer);
         // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
         for waker in woken {
             self.state.wake(waker);
@@ -91,14 +91,14 @@ impl<S: Pollable> Io<S> {
         }
     }
 
-    /// From now on `watcher` is called whenever the source becomes ready. It may have become so before: who watches from
+    /// From now on `observer` is called whenever the source becomes ready. It may have become so before: who watches from
     /// the beginning of a conversation calls [`queue`](Self::queue) once.
-    pub(crate) fn watch(&self, watcher: Rc<dyn Watch>) -> Result<(), LoopClosed> {
+    pub(crate) fn observe(&self, observer: Rc<dyn Observer>) -> Result<(), LoopClosed> {
         self.state
-            .reactor(|reactor| reactor.watch(self.key, watcher))
+            .reactor(|reactor| reactor.observe(self.key, observer))
     }
 
-    /// Has the watcher called in its turn, as if an event had come.
+    /// Has the observer called in its turn, as if an event had come.
     pub(crate) fn queue(&self) {
         let queue = self.state.reactor(|reactor| reactor.enqueue(self.key));
         if queue == Ok(true) && self.state.admit().is_ok() {
@@ -107,13 +107,13 @@ impl<S: Pollable> Io<S> {
         }
     }
 
-    /// Whether a call of the watcher is queued.
+    /// Whether a call of the observer is queued.
     pub(crate) fn is_queued(&self) -> bool {
         self.state.reactor(|reactor| reactor.is_queued(self.key)) == Ok(true)
     }
 
-    /// Notes whether the watcher has something to write. While it has nothing, an event that wakes somebody who waits to
-    /// read is not the watcher's affair: whoever waits so looks to what has come, and asks for the watcher's call if it
+    /// Notes whether the observer has something to write. While it has nothing, an event that wakes somebody who waits to
+    /// read is not the observer's affair: whoever waits so looks to what has come, and asks for the observer's call if it
     /// goes without.
     pub(crate) fn set_writes(&self, writes: bool) {
         // On a closed loop nothing is called any more.

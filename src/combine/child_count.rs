@@ -1,7 +1,7 @@
 //! Who of a number of children has ended, told by the children themselves.
 //!
 //! A child's future is wrapped before it becomes a task: when the wrapper is dropped, in whatever way the child ended,
-//! the tally hears of it. That costs no allocation, where a done callback would cost two. Whoever waits is woken once,
+//! the child_count hears of it. That costs no allocation, where a done callback would cost two. Whoever waits is woken once,
 //! when the last child has ended, or at each end where that is asked for.
 
 use std::cell::{Cell, RefCell};
@@ -16,10 +16,10 @@ use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::Identity;
-use crate::sync::line::Awaiter;
+use crate::sync::wait_list::Awaiter;
 
 /// What the children share with whoever waits for them.
-pub(crate) struct Tally {
+pub(crate) struct ChildCount {
     state: Rc<LoopState>,
     /// The children, by number, also those that have ended.
     children: RefCell<Vec<Identity>>,
@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     node: Cell<NodeKey>,
 }
 
-impl Tally {
+impl ChildCount {
     pub(crate) fn new(state: Rc<LoopState>) -> Rc<Self> {
         Rc::new(Self {
             state,
@@ -56,7 +56,7 @@ impl Tally {
         self.children.borrow_mut().push(Identity::NONE);
         self.left.set(self.left.get() + 1);
         let counted = Counted {
-            tally: Rc::clone(self),
+            child_count: Rc::clone(self),
             number,
             has_value: false,
         };
@@ -136,7 +136,7 @@ impl Tally {
     }
 }
 
-impl Members for Tally {
+impl Members for ChildCount {
     fn tasks(&self) -> Vec<Identity> {
         self.children.borrow().clone()
     }
@@ -144,15 +144,15 @@ impl Members for Tally {
 
 /// What is kept beside a child.
 pub(crate) struct Counted {
-    tally: Rc<Tally>,
+    child_count: Rc<ChildCount>,
     number: u32,
     has_value: bool,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.tally.ended.borrow_mut().push_back(self.number);
-        self.tally.child_ended(self.number, self.has_value);
+        self.child_count.ended.borrow_mut().push_back(self.number);
+        self.child_count.child_ended(self.number, self.has_value);
     }
 }
 
@@ -172,7 +172,7 @@ impl<F: Future> Future for Held<F, Counted> {
                 true => Some(&mut discard),
                 false => None,
             };
-            counted.has_value = counted.tally.gives_value(discard);
+            counted.has_value = counted.child_count.gives_value(discard);
         }
         polled
     }

@@ -12,11 +12,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::error::LoopClosed;
-use crate::kernel::descriptors::{Callback, CallbackKey};
 use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::io::fd_table::{Callback, CallbackKey};
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::{LoopHandle, LoopState};
-use crate::kernel::readiness::Direction;
-use crate::kernel::waiters::WaiterId;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 
 /// What a report says of a panic in the destructor of a callback that is no longer called.
@@ -24,7 +24,7 @@ const REMOVED: &str = "Exception in the destructor of a removed callback";
 
 impl LoopHandle {
     #[track_caller]
-    pub(crate) fn add_watcher(
+    pub(crate) fn add_fd_callback(
         &self,
         fd: Descriptor,
         direction: Direction,
@@ -34,7 +34,7 @@ impl LoopHandle {
         let context = state.copy_context();
         let callback = Callback::new(callback, context, Location::caller());
         if state.is_closed() {
-            state.shielded(REMOVED, || drop(callback));
+            state.catch_panic(REMOVED, || drop(callback));
             return Err(LoopClosed.into());
         }
         let set = state.reactor(|reactor| reactor.set_callback(fd, direction, callback))?;
@@ -42,11 +42,11 @@ impl LoopHandle {
             Ok(replaced) => (Ok(()), replaced),
             Err((error, refused)) => (Err(error), Some(refused)),
         };
-        state.shielded(REMOVED, || drop(unused));
+        state.catch_panic(REMOVED, || drop(unused));
         result
     }
 
-    pub(crate) fn remove_watcher(&self, fd: Descriptor, direction: Direction) -> bool {
+    pub(crate) fn remove_fd_callback(&self, fd: Descriptor, direction: Direction) -> bool {
         let state = &self.state;
         if state.is_closed() {
             return false;
@@ -55,7 +55,7 @@ impl LoopHandle {
         let Ok(Some(removed)) = removed else {
             return false;
         };
-        state.shielded(REMOVED, || drop(removed));
+        state.catch_panic(REMOVED, || drop(removed));
         true
     }
 
@@ -117,7 +117,7 @@ pub(crate) fn run_fd_callback(state: &LoopState, key: CallbackKey) {
         let _ = entry.run(InContext::Kept(&mut callback.context), call);
     }
     let unused = state.reactor(|reactor| reactor.descriptors.finish(key, callback));
-    state.shielded(REMOVED, || drop(unused));
+    state.catch_panic(REMOVED, || drop(unused));
 }
 
 /// See [`LoopHandle::fd_operation`].

@@ -1,7 +1,7 @@
 //! How many threads a pool has, and what each of them is up to: the arithmetic of hiring, telling and leaving.
 //!
 //! ```text
-//!            start                  lie_down                 told by hire
+//!            start                  park                 told by hire
 //!   (none) ────────► at work ───────────────────► asleep ──────────────────► told
 //!                     ▲  │ leave                    │ idle too long            │
 //!                     │  ▼                          ▼                          │
@@ -14,7 +14,7 @@
 
 /// The counts; a thread is in one of them, or at work.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Staff {
+pub(crate) struct WorkerCount {
     /// Threads that have been started and have not ended.
     workers: usize,
     /// Threads that sleep and have not been told.
@@ -36,7 +36,7 @@ pub(crate) enum Need {
 
 /// What a thread does that was woken, by whatever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Rise {
+pub(crate) enum Unparked {
     /// It looks at the queue.
     Work,
     /// It ends.
@@ -45,7 +45,7 @@ pub(crate) enum Rise {
     Sleep,
 }
 
-impl Staff {
+impl WorkerCount {
     pub(crate) fn workers(&self) -> usize {
         self.workers
     }
@@ -69,25 +69,25 @@ impl Staff {
     }
 
     /// A thread found nothing to do, and sleeps.
-    pub(crate) fn lie_down(&mut self) {
+    pub(crate) fn park(&mut self) {
         self.idle += 1;
     }
 
     /// A thread that lay down is awake and holds the lock.
     #[must_use]
-    pub(crate) fn rise(&mut self, shut: bool, too_long: bool) -> Rise {
+    pub(crate) fn unpark(&mut self, shut: bool, too_long: bool) -> Unparked {
         if self.told > 0 {
             // Meant for this one or for another, which then sleeps on: either comes to the job.
             self.told -= 1;
-            Rise::Work
+            Unparked::Work
         } else if shut {
             self.idle -= 1;
-            Rise::Work
+            Unparked::Work
         } else if too_long {
             self.idle -= 1;
-            Rise::End
+            Unparked::End
         } else {
-            Rise::Sleep
+            Unparked::Sleep
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     struct World {
-        staff: Staff,
+        count: WorkerCount,
         threads: Vec<Thread>,
         queue: usize,
         to_come: usize,
@@ -153,10 +153,10 @@ mod tests {
             let mut world = self.clone();
             world.to_come -= 1;
             world.queue += 1;
-            match world.staff.need(MOST) {
+            match world.count.need(MOST) {
                 Need::Nothing => next.push((world, false)),
                 Need::Start => {
-                    world.staff.started();
+                    world.count.started();
                     world.threads.push(Thread::Looking);
                     next.push((world, false));
                 }
@@ -183,7 +183,7 @@ mod tests {
                         world.queue -= 1;
                     } else {
                         world = self.with(at, Thread::Asleep);
-                        world.staff.lie_down();
+                        world.count.park();
                     }
                     next.push((world, false));
                 }
@@ -194,13 +194,13 @@ mod tests {
                 }
                 awake @ (Thread::Woken | Thread::TimedOut) => {
                     let mut world = self.clone();
-                    world.threads[at] = match world.staff.rise(false, awake == Thread::TimedOut) {
-                        Rise::Work => Thread::Looking,
-                        Rise::End => Thread::Gone,
-                        Rise::Sleep => Thread::Asleep,
+                    world.threads[at] = match world.count.unpark(false, awake == Thread::TimedOut) {
+                        Unparked::Work => Thread::Looking,
+                        Unparked::End => Thread::Gone,
+                        Unparked::Sleep => Thread::Asleep,
                     };
                     if world.threads[at] == Thread::Gone {
-                        world.staff.ended();
+                        world.count.ended();
                     }
                     next.push((world, false));
                 }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn no_job_is_left_behind_whoever_wakes_whom_and_whoever_gives_up_when() {
         let start = World {
-            staff: Staff::default(),
+            count: WorkerCount::default(),
             threads: Vec::new(),
             queue: 0,
             to_come: 5,
@@ -222,15 +222,15 @@ mod tests {
         while let Some(world) = left.pop() {
             let living = |thread: &&Thread| **thread != Thread::Gone;
             let workers = world.threads.iter().filter(living).count();
-            assert_eq!(world.staff.workers, workers, "{world:?}");
+            assert_eq!(world.count.workers, workers, "{world:?}");
             assert!(workers <= MOST, "{world:?}");
             let next = world.next();
             // Where nothing moves any more but by time or accident, nothing may be waiting.
             let at_rest = world.to_come == 0 && next.iter().all(|(_, accident)| *accident);
             assert!(!at_rest || world.queue == 0, "left behind: {world:?}");
             if at_rest {
-                assert_eq!(world.staff.told, 0, "{world:?}");
-                assert_eq!(world.staff.idle, workers, "{world:?}");
+                assert_eq!(world.count.told, 0, "{world:?}");
+                assert_eq!(world.count.idle, workers, "{world:?}");
             }
             for (mut world, _) in next {
                 // Which of them is which does not matter, and those that are gone not at all.

@@ -15,21 +15,21 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-use crate::combine::group_error::{Failure, FailureCause, Outcome};
+use crate::combine::group::error::{Failure, FailureCause, Outcome};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::{Identity, Key};
-use crate::kernel::waiters::{WaiterId, Waiters};
-use crate::sync::line::{Awaiter, Line};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
+use crate::sync::wait_list::{Awaiter, WaitList};
 
 /// The number of a child that has failed, and ends by itself.
 const FAILED: u64 = u64::MAX;
 
 /// A group.
-pub(crate) struct Nursery {
+pub(crate) struct GroupState {
     pub(crate) state: Rc<LoopState>,
     /// The children that have not ended, with a number that no other child has; no task for one that is being made.
     children: RefCell<Slab<(u64, Identity)>>,
@@ -55,10 +55,10 @@ pub(crate) struct Nursery {
     /// Those who wait for a place, first come first served.
     held: RefCell<Waiters<Key>>,
     /// Those who wait until there is a place for one more.
-    pub(crate) vacancy: Line,
+    pub(crate) vacancy: WaitList,
 }
 
-impl Nursery {
+impl GroupState {
     pub(crate) fn new(state: Rc<LoopState>) -> Rc<Self> {
         Rc::new(Self {
             state,
@@ -74,7 +74,7 @@ impl Nursery {
             limit: Cell::new(usize::MAX),
             running: Cell::new(0),
             held: RefCell::new(Waiters::new()),
-            vacancy: Line::new(),
+            vacancy: WaitList::new(),
         })
     }
 
@@ -98,7 +98,7 @@ impl Nursery {
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.set(limit.max(1));
         self.call_held();
-        self.vacancy.nudge_first(usize::MAX);
+        self.vacancy.notify_first(usize::MAX);
     }
 
     /// Whether one more child would run at once.
@@ -116,7 +116,7 @@ impl Nursery {
         self.serial.set(serial + 1);
         let index = self.children.borrow_mut().insert((serial, Identity::NONE));
         let member = Member {
-            nursery: Rc::clone(self),
+            group_state: Rc::clone(self),
             index,
             location,
             standing: Standing::New,
@@ -175,7 +175,7 @@ impl Nursery {
             // The task that polled it last has ended, or its run has.
             self.unheard.set(Some(request.clone()));
         }
-        self.vacancy.nudge_first(usize::MAX);
+        self.vacancy.notify_first(usize::MAX);
         self.wake();
     }
 
@@ -187,8 +187,8 @@ impl Nursery {
         }
         self.failures.borrow_mut().push(failure);
         if !self.stopped.replace(true) {
-            let nursery = Rc::clone(self);
-            let stop = move || nursery.stop(&fail_request(), true);
+            let group_state = Rc::clone(self);
+            let stop = move || group_state.stop(&fail_request(), true);
             // A loop that closes takes no more callbacks, and ends all tasks itself.
             drop(self.state.push_call(Box::new(stop)));
         }
@@ -269,7 +269,7 @@ impl Nursery {
                 self.call_held();
             }
         }
-        self.vacancy.nudge(0);
+        self.vacancy.notify(0);
         if self.len() == 0 {
             self.state.await_ended(self.node.get());
             self.wake();
@@ -277,7 +277,7 @@ impl Nursery {
     }
 }
 
-impl Members for Nursery {
+impl Members for GroupState {
     fn tasks(&self) -> Vec<Identity> {
         let children = self.children.borrow();
         children.iter().map(|(_, (_, task))| *task).collect()
@@ -307,7 +307,7 @@ pub(crate) struct Place {
 
 /// What is kept beside a child's future.
 pub(crate) struct Member {
-    nursery: Rc<Nursery>,
+    group_state: Rc<GroupState>,
     index: usize,
     location: &'static Location<'static>,
     standing: Standing,
@@ -323,7 +323,7 @@ enum Standing {
 impl Member {
     /// The child has failed: the group hears of it, and the task ends as cancelled, since it has no value to give.
     fn fail(&self, cause: FailureCause) {
-        let state = &self.nursery.state;
+        let state = &self.group_state.state;
         let key = state.current_task.get();
         let task = state.task(key);
         let failure = Failure {
@@ -331,7 +331,7 @@ impl Member {
             location: Some(self.location),
             cause,
         };
-        self.nursery.fail(failure, self.index);
+        self.group_state.fail(failure, self.index);
         self.end_task();
     }
 
@@ -339,7 +339,7 @@ impl Member {
     /// asked first; or somebody has taken the request back. Another one where one is under way would begin it anew, at each
     /// poll.
     fn end_task_again(&self) {
-        let state = &self.nursery.state;
+        let state = &self.group_state.state;
         let task = state.task(state.current_task.get());
         if task.is_some_and(|task| !state.is_being_cancelled(task.header())) {
             self.end_task();
@@ -348,7 +348,7 @@ impl Member {
 
     /// The task of a child that has failed ends as cancelled.
     fn end_task(&self) {
-        let state = &self.nursery.state;
+        let state = &self.group_state.state;
         let text = "it has failed, which its task group reports";
         let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
         state.cancel_current(&request);
@@ -357,7 +357,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.nursery.child_ended(self.index, &self.standing);
+        self.group_state.child_ended(self.index, &self.standing);
     }
 }
 
@@ -366,8 +366,8 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, member) = self.project();
-        let current = member.nursery.state.current_task.get();
-        if !member.nursery.may_run(&mut member.standing, current) {
+        let current = member.group_state.state.current_task.get();
+        if !member.group_state.may_run(&mut member.standing, current) {
             return Poll::Pending;
         }
         let Some(inside) = future.as_mut().as_pin_mut() else {
@@ -383,7 +383,7 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
             Ok(Poll::Ready(Err(error))) => FailureCause::Error(error),
             Err(payload) => FailureCause::Panicked(Panicked::new(payload)),
         };
-        match member.nursery.state.task(current) {
+        match member.group_state.state.task(current) {
             Some(task) => task.header().note_drop(&mut || future.set(None)),
             None => future.set(None),
         }

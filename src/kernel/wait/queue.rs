@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::waiters::{WaiterId, Waiters};
+use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// The wakers of those who wait.
 pub(crate) struct WaitQueue(RefCell<Waiters<Waker>>);
