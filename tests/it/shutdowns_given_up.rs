@@ -1,7 +1,7 @@
 //! Waits for the end of something that are dropped half-way: they take nothing with them, so the next one waits for the
 //! same.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -78,6 +78,8 @@ fn the_end_of_a_program_waits_for_jobs_whose_shutdown_was_given_up() {
             let ended = Arc::new(AtomicBool::new(false));
             let seen = Arc::clone(&ended);
             let mut runner = Runner::with_builder(EventLoop::builder().clock(clock));
+            let kept = Rc::new(RefCell::new(None));
+            let keep = Rc::clone(&kept);
             let main = async move {
                 let (release, gate) = mpsc::channel::<()>();
                 let (begin, begun) = mpsc::channel::<()>();
@@ -90,13 +92,15 @@ fn the_end_of_a_program_waits_for_jobs_whose_shutdown_was_given_up() {
                 begun.recv().unwrap();
                 create_task(job).detach();
                 // The program's end runs this before it waits for jobs.
-                std::mem::forget(defer_async_drop(async move { release.send(()).unwrap() }));
+                let clean_up = defer_async_drop(async move { release.send(()).unwrap() });
+                *keep.borrow_mut() = Some(clean_up);
                 let shutdown = get_running_loop().shutdown_default_executor(60 * SECOND);
                 assert!(poll_once(&mut Box::pin(shutdown)).await.is_none());
             };
             runner.run(main).unwrap();
             runner.close().unwrap();
             assert!(seen.load(SeqCst));
+            drop(kept);
         });
     }
 }
