@@ -30,7 +30,7 @@ pub(crate) struct ChildCount {
     /// The first child that ended without a value.
     failed: Cell<Option<u32>>,
     /// Whoever waits is woken at each end.
-    each: Cell<bool>,
+    notify_each: Cell<bool>,
     awaiter: Cell<Option<Awaiter>>,
     /// The node of whoever waits.
     node: Cell<NodeKey>,
@@ -44,7 +44,7 @@ impl ChildCount {
             left: Cell::new(0),
             ended: RefCell::default(),
             failed: Cell::new(None),
-            each: Cell::new(false),
+            notify_each: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
         })
@@ -79,8 +79,8 @@ impl ChildCount {
     }
 
     /// From now on whoever waits is woken at each end, and asks who it was.
-    pub(crate) fn tell_each(&self) {
-        self.each.set(true);
+    pub(crate) fn notify_each(&self) {
+        self.notify_each.set(true);
     }
 
     pub(crate) fn next_ended(&self) -> Option<usize> {
@@ -108,7 +108,7 @@ impl ChildCount {
 
     /// A child has ended with a value: whether its task ends so too, once what is left of the child was dropped. One that
     /// has cancelled itself does not.
-    fn gives_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
+    fn note_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
         let Some(task) = self.state.task(self.state.current_task.get()) else {
             return true;
         };
@@ -125,7 +125,7 @@ impl ChildCount {
         if failed {
             self.failed.set(Some(number));
         }
-        if self.each.get() || left == 0 || failed {
+        if self.notify_each.get() || left == 0 || failed {
             if left == 0 {
                 self.state.await_ended(self.node.get());
             }
@@ -172,7 +172,7 @@ impl<F: Future> Future for Held<F, Counted> {
                 true => Some(&mut discard),
                 false => None,
             };
-            counted.has_value = counted.child_count.gives_value(discard);
+            counted.has_value = counted.child_count.note_value(discard);
         }
         polled
     }

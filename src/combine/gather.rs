@@ -162,19 +162,19 @@ pub struct Gather<C> {
     pub(super) child_count: Rc<ChildCount>,
     pub(super) tasks: C,
     /// A result was given: nobody is cancelled any more.
-    pub(super) over: bool,
+    pub(super) completed: bool,
 }
 
 impl<C> Unpin for Gather<C> {}
 
 /// What a poll found out.
-pub(super) enum Found {
+pub(super) enum Progress {
     /// All children have ended.
-    All,
+    AllEnded,
     /// One of them without a value.
     Failed(usize),
     /// Some are unfinished.
-    Waiting,
+    Pending,
 }
 
 impl<C> Gather<C> {
@@ -183,12 +183,12 @@ impl<C> Gather<C> {
             scope: Scope::new(Kind::Gather),
             child_count,
             tasks,
-            over: false,
+            completed: false,
         }
     }
 
     /// EventPolls after a cancellation, then says how far the children are.
-    pub(super) fn advance(&mut self, context: &mut Context<'_>) -> Found {
+    pub(super) fn poll_children(&mut self, context: &mut Context<'_>) -> Progress {
         // Before the node: then who has ended is seen, whatever a clone of the waker sets off.
         let in_task = self.scope.enter(context.waker());
         if in_task && self.scope.is_asked() {
@@ -200,20 +200,20 @@ impl<C> Gather<C> {
             self.child_count.wait(context.waker(), self.scope.key());
         }
         match self.scope.standing() {
-            State::Passed => Found::Waiting,
-            State::Taken if self.child_count.left() > 0 => Found::Waiting,
-            State::Taken if self.scope.pass() => Found::Waiting,
-            _ if self.child_count.left() == 0 => Found::All,
+            State::Passed => Progress::Pending,
+            State::Taken if self.child_count.left() > 0 => Progress::Pending,
+            State::Taken if self.scope.pass() => Progress::Pending,
+            _ if self.child_count.left() == 0 => Progress::AllEnded,
             _ => match self.child_count.failed() {
-                Some(number) => Found::Failed(number),
-                None => Found::Waiting,
+                Some(number) => Progress::Failed(number),
+                None => Progress::Pending,
             },
         }
     }
 
     /// A result is about to be given.
-    pub(super) fn end(&mut self) {
-        self.over = true;
+    pub(super) fn complete(&mut self) {
+        self.completed = true;
         self.scope.complete();
     }
 }
@@ -242,12 +242,12 @@ impl<C: Tasks> Future for Gather<C> {
     type Output = Result<<C as Tasks>::Values, GatherError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let failed = match self.advance(context) {
-            Found::Waiting => return Poll::Pending,
-            Found::Failed(number) => Some(number),
-            Found::All => self.child_count.failed(),
+        let failed = match self.poll_children(context) {
+            Progress::Pending => return Poll::Pending,
+            Progress::Failed(number) => Some(number),
+            Progress::AllEnded => self.child_count.failed(),
         };
-        self.end();
+        self.complete();
         let values = match failed.and_then(|number| self.tasks.take_failure(number)) {
             Some(failure) => {
                 self.tasks.forgive();
@@ -261,7 +261,7 @@ impl<C: Tasks> Future for Gather<C> {
 
 impl<C> Drop for Gather<C> {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.completed {
             let text = "whoever gathered it was dropped";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             self.child_count.cancel(&request);
@@ -296,12 +296,12 @@ impl<C: Tasks> Future for Settled<C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let gather = &mut self.gather;
-        match gather.advance(context) {
-            Found::All => {
-                gather.end();
+        match gather.poll_children(context) {
+            Progress::AllEnded => {
+                gather.complete();
                 Poll::Ready(gather.tasks.take_settled())
             }
-            Found::Failed(_) | Found::Waiting => Poll::Pending,
+            Progress::Failed(_) | Progress::Pending => Poll::Pending,
         }
     }
 }

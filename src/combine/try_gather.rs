@@ -145,35 +145,35 @@ pub struct TryGather<T, E> {
     values: Vec<Option<T>>,
     failure: Option<TryGatherError<E>>,
     /// The first failure cancels the others.
-    cancels: bool,
+    cancel_on_failure: bool,
     /// The children were asked to end.
-    stopped: bool,
+    cancelled: bool,
 }
 
 impl<T, E> Unpin for TryGather<T, E> {}
 
 impl<T: 'static, E: 'static> TryGather<T, E> {
-    fn new(gather: Gather<Vec<Task<Result<T, E>>>>, cancels: bool) -> Self {
-        gather.child_count.tell_each();
+    fn new(gather: Gather<Vec<Task<Result<T, E>>>>, cancel_on_failure: bool) -> Self {
+        gather.child_count.notify_each();
         Self {
             values: gather.tasks.iter().map(|_| None).collect(),
             gather,
             failure: None,
-            cancels,
-            stopped: false,
+            cancel_on_failure,
+            cancelled: false,
         }
     }
 
-    fn stop(&mut self, request: &Cancellation) {
+    fn cancel_children(&mut self, request: &Cancellation) {
         // A group's children are cancelled once, those of a gather each time.
-        if !self.stopped || !self.cancels {
-            self.stopped = true;
+        if !self.cancelled || !self.cancel_on_failure {
+            self.cancelled = true;
             self.gather.child_count.cancel(request);
         }
     }
 
     /// EventPolls at what those who have ended since the last poll gave.
-    fn look_at_ended(&mut self) {
+    fn take_results(&mut self) {
         while let Some(index) = self.gather.child_count.next_ended() {
             let result = self.gather.tasks[index].result();
             let failure = match result.unwrap_or(Err(TaskError::Taken)) {
@@ -183,7 +183,7 @@ impl<T: 'static, E: 'static> TryGather<T, E> {
                 }
                 Ok(Err(error)) => TryGatherError::Failed { index, error },
                 // Asked to end, so that its end is no failure.
-                Err(TaskError::Cancelled(_)) if self.stopped => continue,
+                Err(TaskError::Cancelled(_)) if self.cancelled => continue,
                 Err(error) => TryGatherError::Ended { index, error },
             };
             self.failure.get_or_insert(failure);
@@ -192,7 +192,7 @@ impl<T: 'static, E: 'static> TryGather<T, E> {
 
     /// All children have ended.
     fn finish(&mut self) -> Poll<Result<Vec<T>, TryGatherError<E>>> {
-        self.gather.end();
+        self.gather.complete();
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Err(failure));
         }
@@ -215,33 +215,33 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
         let this = &mut *self;
         if this.gather.scope.enter(context.waker()) && this.gather.scope.is_asked() {
             if let Some(request) = this.gather.scope.take() {
-                this.stop(&request);
+                this.cancel_children(&request);
             }
         }
         if this.gather.child_count.left() > 0 {
             let node = this.gather.scope.key();
             this.gather.child_count.wait(context.waker(), node);
         }
-        this.look_at_ended();
-        let standing = this.gather.scope.standing();
-        if standing == State::Passed {
+        this.take_results();
+        let state = this.gather.scope.standing();
+        if state == State::Passed {
             return Poll::Pending;
         }
-        if this.failure.is_some() && standing != State::Taken {
-            if !this.cancels {
+        if this.failure.is_some() && state != State::Taken {
+            if !this.cancel_on_failure {
                 this.gather.tasks.iter().for_each(Task::forgive);
                 return this.finish();
             }
             let text = "another of those gathered with it has failed";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-            this.stop(&request);
+            this.cancel_children(&request);
         }
         if this.gather.child_count.left() > 0 {
             return Poll::Pending;
         }
         // Errors go before the cancellation of whoever waits; without any, the cancellation goes on.
-        let errors = this.failure.is_some() && this.cancels;
-        if standing == State::Taken && !errors && this.gather.scope.pass() {
+        let errors = this.failure.is_some() && this.cancel_on_failure;
+        if state == State::Taken && !errors && this.gather.scope.pass() {
             return Poll::Pending;
         }
         this.finish()

@@ -79,7 +79,7 @@ pub fn wait<T: 'static>(
         observer: None,
         tasks,
         return_when,
-        passed: 0,
+        not_panicked: 0,
         timeout: timeout.map(sleep),
     }
 }
@@ -93,13 +93,13 @@ struct Wait<'a, T> {
     tasks: &'a mut Vec<Task<T>>,
     return_when: ReturnWhen,
     /// How many have ended without the exception that is waited for.
-    passed: usize,
+    not_panicked: usize,
     timeout: Option<Sleep>,
 }
 
 impl<T: 'static> Wait<'_, T> {
     /// Whether what is waited for has happened. If not, `waker` will be woken when it may have.
-    fn is_over(&mut self, waker: &Waker) -> bool {
+    fn is_satisfied(&mut self, waker: &Waker) -> bool {
         let tasks = &*self.tasks;
         let all = tasks.len();
         let observer = self
@@ -113,9 +113,9 @@ impl<T: 'static> Wait<'_, T> {
                     if tasks[number].panicked() {
                         return true;
                     }
-                    self.passed += 1;
+                    self.not_panicked += 1;
                 }
-                if self.passed == all {
+                if self.not_panicked == all {
                     return true;
                 }
                 if !enough(observer, 1, waker) {
@@ -126,7 +126,7 @@ impl<T: 'static> Wait<'_, T> {
     }
 
     /// Whether the time is over.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+    fn is_timed_out(&mut self, context: &mut Context<'_>) -> bool {
         match &mut self.timeout {
             Some(sleep) => Pin::new(sleep).poll(context).is_ready(),
             None => false,
@@ -154,8 +154,8 @@ impl<T: 'static> Future for Wait<'_, T> {
     type Output = Vec<Task<T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let over = self.is_over(context.waker());
-        if over || self.is_late(context) {
+        let satisfied = self.is_satisfied(context.waker());
+        if satisfied || self.is_timed_out(context) {
             return Poll::Ready(self.take_ended());
         }
         Poll::Pending

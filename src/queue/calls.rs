@@ -28,7 +28,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     pub fn shutdown(&self, immediate: bool) -> Vec<T> {
         self.shut_down.set(true);
         // Declared first, dropped last: all are told also when the store panics.
-        let _telling = Telling(self);
+        let _notify = NotifyAll(self);
         let mut drained = Vec::new();
         if immediate {
             drained.extend(std::iter::from_fn(|| self.drain_one()));
@@ -50,7 +50,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// Calls the store and measures it afterwards.
     #[inline]
     fn call_store<R>(&self, call: Call, op: impl FnOnce(&mut S) -> R) -> R {
-        let unwinding = Unwinding {
+        let on_panic = OnPanic {
             queue: self,
             call,
             item: PhantomData,
@@ -61,7 +61,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
             result = op(&mut items);
             length = items.len();
         }
-        std::mem::forget(unwinding);
+        std::mem::forget(on_panic);
         self.length.set(length);
         result
     }
@@ -78,7 +78,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         } else {
             self.starved.set(false);
             self.account(before.saturating_add(1), after);
-            self.settle(0);
+            self.notify_eligible(0);
         }
     }
 
@@ -89,14 +89,14 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let item = self.call_store(Call::Get, S::get);
         let after = self.length.get();
         if item.is_some() && before.wrapping_sub(after) == 1 {
-            self.nudge_putter();
+            self.notify_putter();
             if self.shut_down.get() {
-                self.nudge_getter();
+                self.notify_getter();
             }
         } else if item.is_some() || after != before {
             self.account(before, after.saturating_add(usize::from(item.is_some())));
             // One more than there are items: the getter that calls this leaves the line next.
-            self.settle(1);
+            self.notify_eligible(1);
         }
         item
     }
@@ -134,12 +134,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         });
         self.length.set(after);
         self.account(before, after);
-        self.settle(0);
+        self.notify_eligible(0);
     }
 
     /// Tells everybody who may go on, whatever has changed. So many getters are about to leave the line.
     #[cold]
-    fn settle(&self, leaving: usize) {
+    fn notify_eligible(&self, leaving: usize) {
         let (items, shut_down) = (self.length.get(), self.shut_down.get());
         let all = |all: bool, some: usize| if all { usize::MAX } else { some };
         self.getters
@@ -147,12 +147,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let room = self.maxsize.saturating_sub(items);
         self.putters
             .notify_first(all(shut_down || self.maxsize == 0, room));
-        self.call_joiners();
+        self.grant_joiners();
     }
 
     /// The last getter for whom there is an item may not know it yet.
     #[inline]
-    pub(super) fn nudge_getter(&self) {
+    pub(super) fn notify_getter(&self) {
         if let Some(ahead) = self.length.get().checked_sub(1) {
             self.getters.notify(ahead);
         } else if self.shut_down.get() {
@@ -162,7 +162,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
 
     /// The last putter for whom there is room may not know it yet.
     #[inline]
-    pub(super) fn nudge_putter(&self) {
+    pub(super) fn notify_putter(&self) {
         if let Some(ahead) = self
             .maxsize
             .saturating_sub(self.length.get())
@@ -181,13 +181,13 @@ enum Call {
 }
 
 /// Does what follows a call of the store that panicked: a comparison may panic after the item is in, or out and lost.
-struct Unwinding<'q, T, S: QueueStore<T>> {
+struct OnPanic<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
     call: Call,
     item: PhantomData<T>,
 }
 
-impl<T, S: QueueStore<T>> Drop for Unwinding<'_, T, S> {
+impl<T, S: QueueStore<T>> Drop for OnPanic<'_, T, S> {
     // Inlined, so that the guard costs nothing where nothing unwinds.
     #[inline(always)]
     fn drop(&mut self) {
@@ -196,12 +196,12 @@ impl<T, S: QueueStore<T>> Drop for Unwinding<'_, T, S> {
 }
 
 /// Tells everybody of a shutdown.
-struct Telling<'q, T, S: QueueStore<T>>(&'q Queue<T, S>);
+struct NotifyAll<'q, T, S: QueueStore<T>>(&'q Queue<T, S>);
 
-impl<T, S: QueueStore<T>> Drop for Telling<'_, T, S> {
+impl<T, S: QueueStore<T>> Drop for NotifyAll<'_, T, S> {
     fn drop(&mut self) {
         let queue = self.0;
-        queue.call_joiners();
+        queue.grant_joiners();
         queue.getters.notify_first(usize::MAX);
         queue.putters.notify_first(usize::MAX);
     }

@@ -17,6 +17,7 @@ mod calls;
 mod error;
 mod ordered;
 mod store;
+mod waits;
 
 pub use base::Queue;
 pub use error::{GetError, PutError, ShutDown, TooManyTasksDone};

@@ -8,7 +8,7 @@
 //!                           └─────────────────────────────────────────────┤
 //!   any ── abort ──▶ Broken ── reset: Resetting with parties inside, else ┘
 //! ```
-//! Who comes while the barrier drains or resets stands at the entrance; inside is who counts. A party that is inside
+//! Who comes while the barrier drains or resets stands at the entering; inside is who counts. A party that is inside
 //! learns what became of the meeting from the state it finds when it runs: while the barrier drains it has passed, while
 //! it resets or is broken it has not. So abort and reset reach also those who could have passed and have not run yet,
 //! as in asyncio: they are parties to a meeting of which somebody says that it failed.
@@ -64,9 +64,9 @@ pub struct Barrier {
     /// Those inside who wait for the last one. They are called.
     inside: WaitList,
     /// Who was inside when the barrier filled up, in order: a party's index is its position here.
-    turns: RefCell<Vec<WaiterId>>,
+    arrivals: RefCell<Vec<WaiterId>>,
     /// Those who came while the barrier was not filling, or behind as many as it takes. They are notified.
-    entrance: WaitList,
+    entering: WaitList,
 }
 
 impl Barrier {
@@ -85,8 +85,8 @@ impl Barrier {
             state: Cell::new(State::Filling),
             count: Cell::new(0),
             inside: WaitList::new(),
-            turns: RefCell::new(Vec::new()),
-            entrance: WaitList::new(),
+            arrivals: RefCell::new(Vec::new()),
+            entering: WaitList::new(),
         }
     }
 
@@ -107,15 +107,15 @@ impl Barrier {
     /// # }).unwrap();
     /// ```
     pub async fn wait(&self) -> Result<usize, BrokenBarrier> {
-        let meeting = Meeting {
+        let wait = BarrierWait {
             barrier: self,
             stage: Stage::Outside(None),
         };
-        let met = meeting.await;
-        if met.is_err() && self.broken() {
+        let outcome = wait.await;
+        if outcome.is_err() && self.broken() {
             poll_fn(|context| poll_shut_down(context)).await;
         }
-        met
+        outcome
     }
 
     /// Sends all parties inside away with [`BrokenBarrier`]; then the barrier can be used again, also when it was
@@ -130,9 +130,9 @@ impl Barrier {
     pub fn reset(&self) {
         if self.count.get() > 0 {
             self.state.set(State::Resetting);
-            self.inside.call(usize::MAX);
+            self.inside.grant(usize::MAX);
         } else {
-            self.refill();
+            self.start_filling();
         }
     }
 
@@ -147,8 +147,8 @@ impl Barrier {
     /// ```
     pub fn abort(&self) {
         self.state.set(State::Broken);
-        self.inside.call(usize::MAX);
-        self.entrance.notify_first(usize::MAX);
+        self.inside.grant(usize::MAX);
+        self.entering.notify_first(usize::MAX);
     }
 
     /// How many it takes.
@@ -183,7 +183,7 @@ impl Barrier {
         self.state.get() == State::Broken
     }
 
-    /// Whether somebody at the entrance, with so many before it, need not stay there.
+    /// Whether somebody at the entering, with so many before it, need not stay there.
     fn admits(&self, ahead: usize) -> bool {
         match self.state.get() {
             State::Filling => ahead < self.parties - self.count.get(),
@@ -193,43 +193,43 @@ impl Barrier {
     }
 
     /// The last party is here: it goes, and the others may.
-    fn trip(&self) {
+    fn start_draining(&self) {
         self.state.set(State::Draining);
-        self.inside.places(&mut self.turns.borrow_mut());
-        self.exit();
-        self.inside.call(usize::MAX);
+        self.inside.ids(&mut self.arrivals.borrow_mut());
+        self.leave();
+        self.inside.grant(usize::MAX);
     }
 
     /// A party is not inside any more.
-    fn exit(&self) {
+    fn leave(&self) {
         self.count.set(self.count.get() - 1);
         if self.count.get() == 0 {
-            self.turns.borrow_mut().clear();
+            self.arrivals.borrow_mut().clear();
             if matches!(self.state.get(), State::Draining | State::Resetting) {
-                return self.refill();
+                return self.start_filling();
             }
         }
-        self.room();
+        self.notify_entering();
     }
 
     /// Nobody is inside, and the next meeting begins.
-    fn refill(&self) {
+    fn start_filling(&self) {
         self.state.set(State::Filling);
-        self.entrance.notify_first(self.parties);
+        self.entering.notify_first(self.parties);
     }
 
-    /// There may be room for one more of those at the entrance: the last one for whom there is room at all.
-    fn room(&self) {
+    /// There may be room for one more of those at the entering: the last one for whom there is room at all.
+    fn notify_entering(&self) {
         if self.state.get() == State::Filling {
-            self.entrance.notify(self.parties - self.count.get() - 1);
+            self.entering.notify(self.parties - self.count.get() - 1);
         }
     }
 
     /// What a party inside that may go finds.
-    fn verdict(&self, place: WaiterId) -> Result<usize, BrokenBarrier> {
+    fn outcome(&self, place: WaiterId) -> Result<usize, BrokenBarrier> {
         match self.state.get() {
             State::Draining => self
-                .turns
+                .arrivals
                 .borrow()
                 .binary_search(&place)
                 .map_err(|_| BrokenBarrier),
@@ -240,14 +240,14 @@ impl Barrier {
 
 /// Where a party is.
 enum Stage {
-    /// Nowhere, or at the entrance.
+    /// Nowhere, or at the entering.
     Outside(Option<WaiterId>),
     /// Counted, and in the line of those who wait for the last one, or called out of it.
     Inside(WaiterId),
 }
 
 /// See [`Barrier::wait`].
-struct Meeting<'b> {
+struct BarrierWait<'b> {
     barrier: &'b Barrier,
     stage: Stage,
 }
@@ -255,23 +255,23 @@ struct Meeting<'b> {
 /// What a poll came to, and the waker that was not needed, to be dropped when all is done.
 type Step = (Poll<Result<usize, BrokenBarrier>>, Option<Awaiter>);
 
-impl Meeting<'_> {
-    /// A poll before the barrier: on to the inside, or to a place at the entrance.
-    fn enter(&mut self, mut place: Option<WaiterId>, awaiter: Awaiter) -> Step {
+impl BarrierWait<'_> {
+    /// A poll before the barrier: on to the inside, or to a place at the entering.
+    fn poll_outside(&mut self, mut place: Option<WaiterId>, awaiter: Awaiter) -> Step {
         let barrier = self.barrier;
-        if !barrier.admits(barrier.entrance.ahead(place)) {
-            let replaced = barrier.entrance.stand(&mut place, (), awaiter);
+        if !barrier.admits(barrier.entering.ahead(place)) {
+            let replaced = barrier.entering.enqueue(&mut place, (), awaiter);
             self.stage = Stage::Outside(place);
             return (Poll::Pending, replaced);
         }
         self.stage = Stage::Outside(None);
-        let left = place.and_then(|place| barrier.entrance.leave(place));
+        let left = place.and_then(|place| barrier.entering.leave(place));
         if barrier.broken() {
             return (Poll::Ready(Err(BrokenBarrier)), left);
         }
         barrier.count.set(barrier.count.get() + 1);
         if barrier.count.get() == barrier.parties {
-            barrier.trip();
+            barrier.start_draining();
             return (Poll::Ready(Ok(barrier.parties - 1)), left);
         }
         self.stage = Stage::Inside(barrier.inside.join((), awaiter));
@@ -279,47 +279,47 @@ impl Meeting<'_> {
     }
 
     /// A poll inside: still there, or called.
-    fn stay(&mut self, place: WaiterId, awaiter: Awaiter) -> Step {
+    fn poll_inside(&mut self, place: WaiterId, awaiter: Awaiter) -> Step {
         let barrier = self.barrier;
         if !barrier.inside.was_granted(place) {
-            let replaced = barrier.inside.stand(&mut Some(place), (), awaiter);
+            let replaced = barrier.inside.enqueue(&mut Some(place), (), awaiter);
             return (Poll::Pending, replaced);
         }
-        let verdict = barrier.verdict(place);
+        let outcome = barrier.outcome(place);
         self.stage = Stage::Outside(None);
-        barrier.exit();
-        (Poll::Ready(verdict), Some(awaiter))
+        barrier.leave();
+        (Poll::Ready(outcome), Some(awaiter))
     }
 }
 
-impl Future for Meeting<'_> {
+impl Future for BarrierWait<'_> {
     type Output = Result<usize, BrokenBarrier>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Cloned first: the clone may be foreign code, and none runs from here on before all is decided.
         let awaiter = Awaiter::new(context.waker());
         let (polled, unneeded) = match self.stage {
-            Stage::Outside(place) => self.enter(place, awaiter),
-            Stage::Inside(place) => self.stay(place, awaiter),
+            Stage::Outside(place) => self.poll_outside(place, awaiter),
+            Stage::Inside(place) => self.poll_inside(place, awaiter),
         };
         drop(unneeded);
         polled
     }
 }
 
-impl Drop for Meeting<'_> {
+impl Drop for BarrierWait<'_> {
     fn drop(&mut self) {
         let barrier = self.barrier;
         let left = match self.stage {
             Stage::Outside(None) => return,
             Stage::Outside(Some(place)) => {
-                let left = barrier.entrance.leave(place);
-                barrier.room();
+                let left = barrier.entering.leave(place);
+                barrier.notify_entering();
                 left
             }
             Stage::Inside(place) => {
                 let left = barrier.inside.leave(place);
-                barrier.exit();
+                barrier.leave();
                 left
             }
         };

@@ -44,7 +44,7 @@ use crate::sync::wait_list::{Acquire, Wait, WaitList};
 /// # }).unwrap();
 /// ```
 pub struct Condition {
-    line: WaitList,
+    waiters: WaitList,
 }
 
 impl Condition {
@@ -56,7 +56,7 @@ impl Condition {
     /// ```
     pub const fn new() -> Self {
         Self {
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Condition {
     /// condition.notify(2);
     /// ```
     pub fn notify(&self, n: usize) {
-        self.line.call(n);
+        self.waiters.grant(n);
     }
 
     /// Wakes all waiters.
@@ -154,7 +154,7 @@ impl Condition {
     /// condition.notify_all();
     /// ```
     pub fn notify_all(&self) {
-        self.line.call(usize::MAX);
+        self.waiters.grant(usize::MAX);
     }
 }
 
@@ -171,21 +171,21 @@ impl Drop for Notification<'_> {
 
 impl Acquire for Condition {
     type Amount = ();
-    type Pass<'g> = ();
+    type Guard<'a> = ();
 
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
     /// Only what happens later counts.
-    fn try_enter(&self, (): ()) -> bool {
+    fn try_take(&self, (): ()) -> bool {
         false
     }
 
-    fn pass(&self, (): ()) {}
+    fn guard(&self, (): ()) {}
 
-    fn abandoned(&self, (): (), called: bool) {
-        if called {
+    fn give_up(&self, (): (), granted: bool) {
+        if granted {
             self.notify(1);
         }
     }
@@ -200,7 +200,7 @@ impl Default for Condition {
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition")
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }

@@ -28,7 +28,7 @@ use crate::sync::wait_list::{Acquire, Wait, WaitList};
 /// ```
 pub struct Event {
     set: Cell<bool>,
-    line: WaitList,
+    waiters: WaitList,
 }
 
 impl Event {
@@ -40,7 +40,7 @@ impl Event {
     pub const fn new() -> Self {
         Self {
             set: Cell::new(false),
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Event {
     /// ```
     pub fn set(&self) {
         if !self.set.replace(true) {
-            self.line.call(usize::MAX);
+            self.waiters.grant(usize::MAX);
         }
     }
 
@@ -100,20 +100,20 @@ impl Event {
 
 impl Acquire for Event {
     type Amount = ();
-    type Pass<'g> = ();
+    type Guard<'a> = ();
 
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
-    fn try_enter(&self, (): ()) -> bool {
+    fn try_take(&self, (): ()) -> bool {
         self.set.get()
     }
 
-    fn pass(&self, (): ()) {}
+    fn guard(&self, (): ()) {}
 
     /// All are called at once, so nobody has to be told.
-    fn abandoned(&self, (): (), _called: bool) {}
+    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 impl Default for Event {
@@ -126,7 +126,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("set", &self.is_set())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }

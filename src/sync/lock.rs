@@ -14,7 +14,7 @@
 //!    └──────────────────── Granted ◀────┘
 //!      4 the waiter is dropped: 3 again
 //! ```
-//! 1 `try_enter`; 2 `LockGuard::leak`; 3 and 4 `pass_on`; 5 `pass`, when the waiter is polled.
+//! 1 `try_take`; 2 `LockGuard::leak`; 3 and 4 `release_to_next`; 5 `pass`, when the waiter is polled.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::error::Error;
@@ -72,7 +72,7 @@ enum State {
 /// ```
 pub struct Lock<T = ()> {
     state: Cell<State>,
-    line: WaitList,
+    waiters: WaitList,
     value: RefCell<T>,
 }
 
@@ -86,7 +86,7 @@ impl<T> Lock<T> {
     pub const fn new(value: T) -> Self {
         Self {
             state: Cell::new(State::Free),
-            line: WaitList::new(),
+            waiters: WaitList::new(),
             value: RefCell::new(value),
         }
     }
@@ -118,7 +118,7 @@ impl<T> Lock<T> {
     /// ```
     #[inline]
     pub fn try_acquire(&self) -> Option<LockGuard<'_, T>> {
-        self.try_enter(()).then(|| self.pass(()))
+        self.try_take(()).then(|| self.guard(()))
     }
 
     /// Whether somebody holds the lock.
@@ -156,7 +156,7 @@ impl<T> Lock<T> {
         if self.state.get() != State::Leaked {
             return Err(NotLocked);
         }
-        self.pass_on();
+        self.release_to_next();
         Ok(())
     }
 
@@ -182,8 +182,8 @@ impl<T> Lock<T> {
 
     /// The lock goes to the first waiter, or is free.
     #[inline]
-    fn pass_on(&self) {
-        match self.line.take_first() {
+    fn release_to_next(&self) {
+        match self.waiters.take_first() {
             Some(first) => {
                 self.state.set(State::Granted);
                 first.wake();
@@ -195,18 +195,18 @@ impl<T> Lock<T> {
 
 impl<T> Acquire for Lock<T> {
     type Amount = ();
-    type Pass<'g>
-        = LockGuard<'g, T>
+    type Guard<'a>
+        = LockGuard<'a, T>
     where
-        T: 'g;
+        T: 'a;
 
     #[inline]
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
     #[inline]
-    fn try_enter(&self, (): ()) -> bool {
+    fn try_take(&self, (): ()) -> bool {
         let free = self.state.get() == State::Free;
         if free {
             self.state.set(State::Held);
@@ -215,7 +215,7 @@ impl<T> Acquire for Lock<T> {
     }
 
     #[inline]
-    fn pass(&self, (): ()) -> LockGuard<'_, T> {
+    fn guard(&self, (): ()) -> LockGuard<'_, T> {
         self.state.set(State::Held);
         LockGuard {
             value: self.value.borrow_mut(),
@@ -224,9 +224,9 @@ impl<T> Acquire for Lock<T> {
     }
 
     #[inline]
-    fn abandoned(&self, (): (), called: bool) {
-        if called {
-            self.pass_on();
+    fn give_up(&self, (): (), granted: bool) {
+        if granted {
+            self.release_to_next();
         }
     }
 }
@@ -242,7 +242,7 @@ impl<T> fmt::Debug for Lock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock")
             .field("locked", &self.locked())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }
@@ -273,7 +273,7 @@ struct Hold<'l, T> {
 impl<T> Drop for Hold<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.pass_on();
+        self.lock.release_to_next();
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Semaphore {
     /// The most permits that may be free at once.
     limit: usize,
     /// Each waits for so many; the first one for more than are free.
-    line: WaitList<usize>,
+    waiters: WaitList<usize>,
 }
 
 impl Semaphore {
@@ -59,7 +59,7 @@ impl Semaphore {
         Self {
             permits: Cell::new(permits),
             limit,
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Semaphore {
     /// ```
     #[inline]
     pub fn try_acquire_many(&self, n: usize) -> Option<SemaphoreGuard<'_>> {
-        self.try_enter(n).then(|| self.pass(n))
+        self.try_take(n).then(|| self.guard(n))
     }
 
     /// Adds a permit: one that was [leaked](SemaphoreGuard::leak), or a new one.
@@ -165,7 +165,7 @@ impl Semaphore {
             return Err(TooManyPermits);
         }
         self.permits.set(self.permits.get() + n);
-        self.serve();
+        self.grant_waiters();
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Semaphore {
     /// assert!(callsoon::sync::Semaphore::new(0).locked());
     /// ```
     pub fn locked(&self) -> bool {
-        self.permits.get() == 0 || !self.line.is_empty()
+        self.permits.get() == 0 || !self.waiters.is_empty()
     }
 
     /// Takes permits back that were out.
@@ -192,13 +192,13 @@ impl Semaphore {
     fn restore(&self, n: usize) {
         let room = self.limit - self.permits.get();
         self.permits.set(self.permits.get() + n.min(room));
-        self.serve();
+        self.grant_waiters();
     }
 
     /// Gives to the first waiters while there is enough for them.
     #[inline]
-    fn serve(&self) {
-        while let Some((n, first)) = self.line.take_first_if(|n| n <= self.permits.get()) {
+    fn grant_waiters(&self) {
+        while let Some((n, first)) = self.waiters.take_first_if(|n| n <= self.permits.get()) {
             self.permits.set(self.permits.get() - n);
             first.wake();
         }
@@ -207,17 +207,17 @@ impl Semaphore {
 
 impl Acquire for Semaphore {
     type Amount = usize;
-    type Pass<'g> = SemaphoreGuard<'g>;
+    type Guard<'a> = SemaphoreGuard<'a>;
 
     #[inline]
     fn wait_list(&self) -> &WaitList<usize> {
-        &self.line
+        &self.waiters
     }
 
     #[inline]
-    fn try_enter(&self, n: usize) -> bool {
+    fn try_take(&self, n: usize) -> bool {
         let free = self.permits.get();
-        let enters = n <= free && (n == 0 || self.line.is_empty());
+        let enters = n <= free && (n == 0 || self.waiters.is_empty());
         if enters {
             self.permits.set(free - n);
         }
@@ -225,15 +225,15 @@ impl Acquire for Semaphore {
     }
 
     #[inline]
-    fn pass(&self, permits: usize) -> SemaphoreGuard<'_> {
+    fn guard(&self, permits: usize) -> SemaphoreGuard<'_> {
         SemaphoreGuard {
             semaphore: self,
             permits,
         }
     }
 
-    fn abandoned(&self, n: usize, called: bool) {
-        self.restore(if called { n } else { 0 });
+    fn give_up(&self, n: usize, granted: bool) {
+        self.restore(if granted { n } else { 0 });
     }
 }
 
@@ -242,7 +242,7 @@ impl fmt::Debug for Semaphore {
         f.debug_struct("Semaphore")
             .field("locked", &self.locked())
             .field("permits", &self.available_permits())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }
@@ -348,7 +348,7 @@ impl fmt::Debug for BoundedSemaphore {
             .field("locked", &self.locked())
             .field("permits", &self.available_permits())
             .field("limit", &self.semaphore.limit)
-            .field("waiters", &self.semaphore.line.len())
+            .field("waiters", &self.semaphore.waiters.len())
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,8 @@
 //! A waiter stands in line with its newest waker. There are two ways out of it, and a primitive uses one of them:
 //!
 //! - It is **called**: whoever releases takes the first waiter out of the line, together with what it waited for. A
-//!   place that is no longer in line has been called, which is all that the waiter must find out. [`Wait`] is the future
-//!   of this kind; dropped after it was called, it hands on what it was given ([`Acquire::abandoned`]).
+//!   id that is no longer in line has been called, which is all that the waiter must find out. [`Wait`] is the future
+//!   of this kind; dropped after it was called, it hands on what it was given ([`Acquire::give_up`]).
 //! - It is **notified**: it is woken where it stands and leaves by itself, once there is something for everybody before
 //!   it. Nothing was given to it meanwhile, so nothing can be lost, and others who may help themselves still can.
 //!
@@ -87,38 +87,38 @@ impl<A: Copy> WaitList<A> {
         self.waiters.borrow().len()
     }
 
-    /// Whether nobody is in this place any more: its waiter was called.
-    pub(crate) fn was_granted(&self, place: WaiterId) -> bool {
-        self.waiters.borrow().position(place).is_none()
+    /// Whether nobody is in this id any more: its waiter was called.
+    pub(crate) fn was_granted(&self, id: WaiterId) -> bool {
+        self.waiters.borrow().position(id).is_none()
     }
 
-    /// How many stand before this place; for somebody without one, how many stand in line at all.
+    /// How many stand before this id; for somebody without one, how many stand in line at all.
     #[inline]
-    pub(crate) fn ahead(&self, place: Option<WaiterId>) -> usize {
+    pub(crate) fn ahead(&self, id: Option<WaiterId>) -> usize {
         let waiters = self.waiters.borrow();
-        match place {
-            Some(place) => waiters.position(place).unwrap_or_default(),
+        match id {
+            Some(id) => waiters.position(id).unwrap_or_default(),
             None => waiters.len(),
         }
     }
 
-    /// `Ready` as soon as `may` says so to the waiter in `place`; until then it stands in line with the newest waker.
+    /// `Ready` as soon as `may` says so to the waiter in `id`; until then it stands in line with the newest waker.
     #[inline]
     pub(crate) fn poll_until(
         &self,
-        place: &mut Option<WaiterId>,
+        id: &mut Option<WaiterId>,
         amount: A,
         waker: &Waker,
-        mut may: impl FnMut(Option<WaiterId>) -> bool,
+        mut condition: impl FnMut(Option<WaiterId>) -> bool,
     ) -> Poll<()> {
-        if may(*place) {
+        if condition(*id) {
             return Poll::Ready(());
         }
         let awaiter = Awaiter::new(waker);
-        if matches!(awaiter, Awaiter::Other(_)) && may(*place) {
+        if matches!(awaiter, Awaiter::Other(_)) && condition(*id) {
             return Poll::Ready(());
         }
-        let replaced = self.stand(place, amount, awaiter);
+        let replaced = self.enqueue(id, amount, awaiter);
         drop(replaced);
         Poll::Pending
     }
@@ -129,19 +129,19 @@ impl<A: Copy> WaitList<A> {
         self.waiters.borrow_mut().join((amount, awaiter))
     }
 
-    /// Stands in line: in `place`, or at the end. The waker that is replaced is to be dropped with nothing borrowed.
+    /// Stands in line: in `id`, or at the end. The waker that is replaced is to be dropped with nothing borrowed.
     #[inline]
-    pub(crate) fn stand(
+    pub(crate) fn enqueue(
         &self,
-        place: &mut Option<WaiterId>,
+        id: &mut Option<WaiterId>,
         amount: A,
         awaiter: Awaiter,
     ) -> Option<Awaiter> {
         let mut waiters = self.waiters.borrow_mut();
-        match place.and_then(|place| waiters.get_mut(place)) {
+        match id.and_then(|id| waiters.get_mut(id)) {
             Some(waiter) => Some(std::mem::replace(&mut waiter.1, awaiter)),
             None => {
-                *place = Some(waiters.join((amount, awaiter)));
+                *id = Some(waiters.join((amount, awaiter)));
                 None
             }
         }
@@ -149,8 +149,8 @@ impl<A: Copy> WaitList<A> {
 
     /// Leaves the line. `None` where the waiter had been called; else its waker, to be dropped with nothing borrowed.
     #[inline]
-    pub(crate) fn leave(&self, place: WaiterId) -> Option<Awaiter> {
-        let left = self.waiters.borrow_mut().leave(place);
+    pub(crate) fn leave(&self, id: WaiterId) -> Option<Awaiter> {
+        let left = self.waiters.borrow_mut().leave(id);
         left.map(|(_, awaiter)| awaiter)
     }
 
@@ -173,12 +173,12 @@ impl<A: Copy> WaitList<A> {
     }
 
     /// Calls the first `at_most` of those who stand in line now, in order. Whoever joins meanwhile is not meant.
-    pub(crate) fn call(&self, at_most: usize) {
+    pub(crate) fn grant(&self, at_most: usize) {
         let mut end = None;
         for _ in 0..at_most {
             let mut waiters = self.waiters.borrow_mut();
             let end = *end.get_or_insert(waiters.end());
-            let first = waiters.first().filter(|(place, _)| *place < end);
+            let first = waiters.first().filter(|(id, _)| *id < end);
             if first.is_none() {
                 return;
             }
@@ -191,7 +191,7 @@ impl<A: Copy> WaitList<A> {
     }
 
     /// The places of all who stand in line, in order.
-    pub(crate) fn places(&self, out: &mut Vec<WaiterId>) {
+    pub(crate) fn ids(&self, out: &mut Vec<WaiterId>) {
         out.extend(self.waiters.borrow().ids());
     }
 
@@ -229,31 +229,31 @@ pub(crate) trait Acquire {
     type Amount: Copy;
 
     /// What whoever was let in gets.
-    type Pass<'g>
+    type Guard<'a>
     where
-        Self: 'g;
+        Self: 'a;
 
     fn wait_list(&self) -> &WaitList<Self::Amount>;
 
     /// Lets somebody in who has just come, if there is enough and nobody waits who would have to go first.
-    fn try_enter(&self, amount: Self::Amount) -> bool;
+    fn try_take(&self, amount: Self::Amount) -> bool;
 
-    /// The pass of somebody who entered or was called.
-    fn pass(&self, amount: Self::Amount) -> Self::Pass<'_>;
+    /// The pass of somebody who taken or was called.
+    fn guard(&self, amount: Self::Amount) -> Self::Guard<'_>;
 
     /// A waiter gives up. If it was called, what it was given must go on to others; if it stood in line, those behind
     /// it may have waited for it only.
-    fn abandoned(&self, amount: Self::Amount, called: bool);
+    fn give_up(&self, amount: Self::Amount, granted: bool);
 }
 
 /// Where a [`Wait`] stands.
 enum Stage {
     /// Not in line: nothing is owed to anybody.
-    Outside,
+    New,
     /// In line, or called out of it.
-    Waiting(WaiterId),
+    Queued(WaiterId),
     /// Let in without waiting, in a poll that is not over.
-    Entered,
+    Taken,
 }
 
 /// Waits until a [`Acquire`] lets it in.
@@ -262,20 +262,20 @@ enum Stage {
 /// Dropped, it leaves the line, or gives back what it was called for.
 #[must_use = "futures do nothing unless they are awaited"]
 #[repr(C)]
-pub(crate) struct Wait<'g, G: Acquire> {
-    primitive: &'g G,
+pub(crate) struct Wait<'a, A: Acquire> {
+    primitive: &'a A,
     // Between the two words of a semaphore's pass: side by side they would be copied as one, right after they were
     // written as two, for which processors wait.
     stage: Stage,
-    amount: G::Amount,
+    amount: A::Amount,
 }
 
-impl<'g, G: Acquire> Wait<'g, G> {
+impl<'a, A: Acquire> Wait<'a, A> {
     #[inline]
-    pub(crate) fn new(primitive: &'g G, amount: G::Amount) -> Self {
+    pub(crate) fn new(primitive: &'a A, amount: A::Amount) -> Self {
         Self {
             primitive,
-            stage: Stage::Outside,
+            stage: Stage::New,
             amount,
         }
     }
@@ -283,60 +283,60 @@ impl<'g, G: Acquire> Wait<'g, G> {
     /// A poll that may have to wait, or has.
     fn poll_wait(&mut self, waker: &Waker) -> Poll<()> {
         let (primitive, amount) = (self.primitive, self.amount);
-        let mut place = match self.stage {
-            Stage::Waiting(place) => Some(place),
-            Stage::Outside | Stage::Entered => None,
+        let mut id = match self.stage {
+            Stage::Queued(id) => Some(id),
+            Stage::New | Stage::Taken => None,
         };
         let stage = &mut self.stage;
-        let may = |place| match place {
-            Some(place) => primitive.wait_list().was_granted(place),
+        let condition = |id| match id {
+            Some(id) => primitive.wait_list().was_granted(id),
             None => {
-                let entered = primitive.try_enter(amount);
-                if entered {
-                    *stage = Stage::Entered;
+                let taken = primitive.try_take(amount);
+                if taken {
+                    *stage = Stage::Taken;
                 }
-                entered
+                taken
             }
         };
         let polled = primitive
             .wait_list()
-            .poll_until(&mut place, amount, waker, may);
-        self.stage = match (polled, place) {
-            (Poll::Pending, Some(place)) => Stage::Waiting(place),
-            _ => Stage::Outside,
+            .poll_until(&mut id, amount, waker, condition);
+        self.stage = match (polled, id) {
+            (Poll::Pending, Some(id)) => Stage::Queued(id),
+            _ => Stage::New,
         };
         polled
     }
 }
 
-/// A place is a number; nothing is held in place.
-impl<G: Acquire> Unpin for Wait<'_, G> {}
+/// A id is a number; nothing is held in id.
+impl<A: Acquire> Unpin for Wait<'_, A> {}
 
-impl<'g, G: Acquire> Future for Wait<'g, G> {
-    type Output = G::Pass<'g>;
+impl<'a, A: Acquire> Future for Wait<'a, A> {
+    type Output = A::Guard<'a>;
 
     // The pass is made in the caller's frame: returned by a call, a guard of three words would be copied from where it
     // was just written, for which processors wait.
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let entered = matches!(this.stage, Stage::Outside) && this.primitive.try_enter(this.amount);
-        if !entered && this.poll_wait(context.waker()).is_pending() {
+        let taken = matches!(this.stage, Stage::New) && this.primitive.try_take(this.amount);
+        if !taken && this.poll_wait(context.waker()).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(this.primitive.pass(this.amount))
+        Poll::Ready(this.primitive.guard(this.amount))
     }
 }
 
-impl<G: Acquire> Drop for Wait<'_, G> {
+impl<A: Acquire> Drop for Wait<'_, A> {
     #[inline]
     fn drop(&mut self) {
         let left = match self.stage {
-            Stage::Outside => return,
-            Stage::Waiting(place) => self.primitive.wait_list().leave(place),
-            Stage::Entered => None,
+            Stage::New => return,
+            Stage::Queued(id) => self.primitive.wait_list().leave(id),
+            Stage::Taken => None,
         };
-        self.primitive.abandoned(self.amount, left.is_none());
+        self.primitive.give_up(self.amount, left.is_none());
         drop(left);
     }
 }

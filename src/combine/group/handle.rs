@@ -6,12 +6,16 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::combine::group::child::Child;
 use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::handle::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
+use crate::kernel::wait::waiters::WaiterId;
+use crate::sync::wait_list::WaitList;
 
 /// A group of tasks that end together; what [`task_group`](crate::task_group) gives to its body. Clones are the same
 /// group, for children that start children.
@@ -101,8 +105,9 @@ impl TaskGroup {
                 handle.into_task(child, location)
             });
         }
-        let (child, _) =
-            GroupState::new(Rc::clone(&handle.state)).child(future.into_future(), location);
+        // A group of its own, so that the unstarted child does not count in this one.
+        let other = GroupState::new(Rc::clone(&handle.state));
+        let (child, _) = Child::wrap(&other, future.into_future(), location);
         handle.into_cancelled_task(child, location, stop_request())
     }
 
@@ -174,13 +179,11 @@ impl TaskGroup {
         &self,
         future: F,
         location: &'static Location<'static>,
-        spawn: impl FnOnce(
-            crate::kernel::task::cell::Held<F, crate::combine::group::state::Member>,
-        ) -> Task<<F::Output as Outcome>::Value>,
+        spawn: impl FnOnce(Held<F, Child>) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, place) = self.group_state.child(future, location);
+        let (child, id) = Child::wrap(&self.group_state, future, location);
         let task = spawn(child);
-        self.group_state.note(&place, task.identity());
+        self.group_state.note(&id, task.identity());
         task
     }
 
@@ -254,11 +257,12 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub async fn wait_vacancy(&self) {
-        let line = &self.group_state.vacancy;
-        let mut waiting = Waiting { line, place: None };
+        let list = &self.group_state.vacancy;
+        let mut waiting = VacancyWait { list, id: None };
         poll_fn(|context| {
-            let may = |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
-            line.poll_until(&mut waiting.place, (), context.waker(), may)
+            let condition =
+                |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
+            list.poll_until(&mut waiting.id, (), context.waker(), condition)
         })
         .await;
         drop(waiting);
@@ -311,17 +315,17 @@ async fn next_turn() {
 }
 
 /// A place in the line of those who wait for room.
-struct Waiting<'a> {
-    line: &'a crate::sync::wait_list::WaitList,
-    place: Option<crate::kernel::wait::waiters::WaiterId>,
+struct VacancyWait<'a> {
+    list: &'a WaitList,
+    id: Option<WaiterId>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for VacancyWait<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            drop(self.line.leave(place));
+        if let Some(id) = self.id {
+            drop(self.list.leave(id));
             // Whoever stands behind may have been meant too.
-            self.line.notify(0);
+            self.list.notify(0);
         }
     }
 }

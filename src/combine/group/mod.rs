@@ -5,6 +5,7 @@
 //! - `handle`: [`TaskGroup`], what a group's body is given.
 //! - `scope`: [`task_group`], the future that runs the body and waits for the children.
 
+mod child;
 pub(super) mod error;
 mod handle;
 pub(super) mod scope;

@@ -65,7 +65,7 @@ where
         group_state: Rc::clone(&group_state),
     };
     // Dropped in this order: the node, the body, and last the guard, which asks the children to end.
-    let guard = Guard(group_state);
+    let guard = StopOnDrop(group_state);
     let mut body = pin!(Some(body(&group)));
     let mut parent = Parent {
         group_state: &guard.0,
@@ -77,9 +77,9 @@ where
 }
 
 /// A group that is dropped half-way cannot wait for its children, but asks them to end.
-struct Guard(Rc<GroupState>);
+struct StopOnDrop(Rc<GroupState>);
 
-impl Drop for Guard {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.set_node(NodeKey::NONE);
         self.0.stop(&stop_request(), false);
@@ -108,14 +108,14 @@ impl<T> Parent<'_, T> {
     {
         let in_task = self.scope.enter(context.waker());
         self.group_state.set_node(self.scope.key());
-        self.act(body.as_mut());
+        self.handle_request(body.as_mut());
         if body.is_some() {
             self.poll_body(body.as_mut(), context);
             // After the poll: then what is inside has its nodes, and can be asked.
-            if let Some(request) = self.group_state.take_unheard() {
-                self.pass_on(&request, body.as_mut(), in_task);
+            if let Some(request) = self.group_state.take_pending_request() {
+                self.deliver(&request, body.as_mut(), in_task);
             }
-            self.act(body.as_mut());
+            self.handle_request(body.as_mut());
         }
         if body.is_some() || self.group_state.len() > 0 {
             self.group_state.wait(context.waker());
@@ -128,30 +128,30 @@ impl<T> Parent<'_, T> {
 
     /// A request that was made while the group had no node. Outside any task nobody can be asked.
     #[cold]
-    fn pass_on<F>(&mut self, request: &Cancellation, body: Pin<&mut Option<F>>, in_task: bool) {
+    fn deliver<F>(&mut self, request: &Cancellation, body: Pin<&mut Option<F>>, in_task: bool) {
         if body.is_none() {
             return;
         }
         if in_task {
             self.scope.deliver(request);
         } else {
-            self.release(body);
+            self.drop_body(body);
         }
     }
 
     /// Lets go of the body and of the children, if that was asked.
-    fn act<F>(&mut self, body: Pin<&mut Option<F>>) {
+    fn handle_request<F>(&mut self, body: Pin<&mut Option<F>>) {
         if !self.scope.is_asked() {
             return;
         }
         if let Some(request) = self.scope.take() {
-            self.release(body);
+            self.drop_body(body);
             self.group_state.stop(&request, false);
         }
     }
 
     /// Drops the body. A destructor's panic is the body's, unless that has panicked already.
-    fn release<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+    fn drop_body<F>(&mut self, mut body: Pin<&mut Option<F>>) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
             match self.panic {
                 None => self.panic = Some(payload),
@@ -188,7 +188,7 @@ impl<T> Parent<'_, T> {
             }
             Err(payload) => {
                 self.panic.get_or_insert(payload);
-                self.release(body);
+                self.drop_body(body);
                 self.group_state.stop(&stop_request(), false);
             }
         }

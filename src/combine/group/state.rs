@@ -7,20 +7,16 @@
 //! Nothing here is borrowed while foreign code runs: what names the tasks is copied out before tasks are asked to end.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
-use crate::combine::group::error::{Failure, FailureCause, Outcome};
-use crate::error::{CancelOrigin, Cancellation, Panicked};
+use crate::combine::group::error::{Failure, FailureCause};
+use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sync::wait_list::{Awaiter, WaitList};
@@ -39,7 +35,7 @@ pub(crate) struct GroupState {
     /// No more children are taken in.
     stopped: Cell<bool>,
     /// The children were asked to end.
-    told: Cell<bool>,
+    cancelled: Cell<bool>,
     /// The parent has seen the end.
     closed: Cell<bool>,
     /// Whoever awaits the group.
@@ -47,13 +43,13 @@ pub(crate) struct GroupState {
     /// Its node, while its body is pending.
     node: Cell<NodeKey>,
     /// What the body is to be asked when the group is polled next: there was no node when it was to be asked.
-    unheard: Cell<Option<Cancellation>>,
+    pending_request: Cell<Option<Cancellation>>,
     /// How many children may run at once.
     limit: Cell<usize>,
     /// How many do.
     running: Cell<usize>,
     /// Those who wait for a place, first come first served.
-    held: RefCell<Waiters<Key>>,
+    queued: RefCell<Waiters<Key>>,
     /// Those who wait until there is a place for one more.
     pub(crate) vacancy: WaitList,
 }
@@ -66,14 +62,14 @@ impl GroupState {
             serial: Cell::new(0),
             failures: RefCell::default(),
             stopped: Cell::new(false),
-            told: Cell::new(false),
+            cancelled: Cell::new(false),
             closed: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
-            unheard: Cell::new(None),
+            pending_request: Cell::new(None),
             limit: Cell::new(usize::MAX),
             running: Cell::new(0),
-            held: RefCell::new(Waiters::new()),
+            queued: RefCell::new(Waiters::new()),
             vacancy: WaitList::new(),
         })
     }
@@ -97,7 +93,7 @@ impl GroupState {
 
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.set(limit.max(1));
-        self.call_held();
+        self.wake_first_queued();
         self.vacancy.notify_first(usize::MAX);
     }
 
@@ -106,35 +102,25 @@ impl GroupState {
         self.len() < self.limit.get()
     }
 
-    /// A child, whose task is to be [noted](Self::note) under its place.
-    pub(crate) fn child<F: Future>(
-        self: &Rc<Self>,
-        future: F,
-        location: &'static Location<'static>,
-    ) -> (Held<F, Member>, Place) {
+    /// Adds a child that has no task yet; the caller [notes](Self::note) the task.
+    pub(super) fn add_child(&self) -> ChildId {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
         let index = self.children.borrow_mut().insert((serial, Identity::NONE));
-        let member = Member {
-            group_state: Rc::clone(self),
-            index,
-            location,
-            standing: Standing::New,
-        };
-        (Held::new(future, member), Place { index, serial })
+        ChildId { index, serial }
     }
 
     /// Notes the task of a child that was just made, unless it has ended meanwhile; if the group was stopped meanwhile, the
-    /// child is told now.
-    pub(crate) fn note(&self, place: &Place, task: Identity) {
-        let there = match self.children.borrow_mut().get_mut(place.index) {
-            Some((serial, noted)) if *serial == place.serial => {
+    /// child is cancelled now.
+    pub(super) fn note(&self, child: &ChildId, task: Identity) {
+        let there = match self.children.borrow_mut().get_mut(child.index) {
+            Some((serial, noted)) if *serial == child.serial => {
                 *noted = task;
                 true
             }
             _ => false,
         };
-        if there && self.told.get() {
+        if there && self.cancelled.get() {
             self.state.cancel_task(task, &stop_request());
         }
     }
@@ -153,14 +139,14 @@ impl GroupState {
     }
 
     /// Takes the request that the body has not heard of; the next poll of the group passes it on.
-    pub(crate) fn take_unheard(&self) -> Option<Cancellation> {
-        self.unheard.take()
+    pub(crate) fn take_pending_request(&self) -> Option<Cancellation> {
+        self.pending_request.take()
     }
 
     /// Asks the children to end, once, and what is left of the body, if the body is not what stops.
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
-        if self.told.replace(true) {
+        if self.cancelled.replace(true) {
             return;
         }
         let tasks: Vec<Identity> = {
@@ -173,15 +159,15 @@ impl GroupState {
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
             // The task that polled it last has ended, or its run has.
-            self.unheard.set(Some(request.clone()));
+            self.pending_request.set(Some(request.clone()));
         }
         self.vacancy.notify_first(usize::MAX);
         self.wake();
     }
 
     /// A child has failed. The others hear of it in the next turn, so that those whose turn comes in this one, and who
-    /// may have failed too, are not interrupted: how many failures are told does not depend on who stands where in line.
-    fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
+    /// may have failed too, are not interrupted: how many failures are cancelled does not depend on who stands where in line.
+    pub(super) fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
         if let Some(child) = self.children.borrow_mut().get_mut(index) {
             child.0 = FAILED;
         }
@@ -222,51 +208,51 @@ impl GroupState {
     }
 
     /// Whether a child may run; else it waits in line for a place.
-    fn may_run(&self, standing: &mut Standing, waker: Key) -> bool {
+    pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
         let ahead = {
-            let held = self.held.borrow();
-            match *standing {
-                Standing::Runs => return true,
-                Standing::New => held.len(),
-                Standing::Waits(place) => held.position(place).unwrap_or(0),
+            let queued = self.queued.borrow();
+            match *slot {
+                Slot::Running => return true,
+                Slot::New => queued.len(),
+                Slot::Queued(id) => queued.position(id).unwrap_or(0),
             }
         };
         if ahead == 0 && self.running.get() < self.limit.get() {
             self.running.set(self.running.get() + 1);
-            let former = std::mem::replace(standing, Standing::Runs);
-            if let Standing::Waits(place) = former {
-                self.held.borrow_mut().leave(place);
-                self.call_held();
+            let former = std::mem::replace(slot, Slot::Running);
+            if let Slot::Queued(id) = former {
+                self.queued.borrow_mut().leave(id);
+                self.wake_first_queued();
             }
             return true;
         }
-        if matches!(standing, Standing::New) {
-            *standing = Standing::Waits(self.held.borrow_mut().join(waker));
+        if matches!(slot, Slot::New) {
+            *slot = Slot::Queued(self.queued.borrow_mut().join(waker));
         }
         false
     }
 
     /// Wakes the first who waits for a place, if there is one.
-    fn call_held(&self) {
+    fn wake_first_queued(&self) {
         if self.running.get() < self.limit.get() {
-            let first = self.held.borrow().first().map(|(_, key)| *key);
+            let first = self.queued.borrow().first().map(|(_, key)| *key);
             if let Some(key) = first {
                 self.state.schedule(key);
             }
         }
     }
 
-    fn child_ended(&self, index: usize, standing: &Standing) {
+    pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
         self.children.borrow_mut().try_remove(index);
-        match standing {
-            Standing::New => {}
-            Standing::Waits(place) => {
-                self.held.borrow_mut().leave(*place);
-                self.call_held();
+        match slot {
+            Slot::New => {}
+            Slot::Queued(id) => {
+                self.queued.borrow_mut().leave(*id);
+                self.wake_first_queued();
             }
-            Standing::Runs => {
+            Slot::Running => {
                 self.running.set(self.running.get() - 1);
-                self.call_held();
+                self.wake_first_queued();
             }
         }
         self.vacancy.notify(0);
@@ -300,94 +286,14 @@ pub(crate) fn stop_request() -> Cancellation {
 }
 
 /// Where a child is kept.
-pub(crate) struct Place {
-    index: usize,
+pub(super) struct ChildId {
+    pub(super) index: usize,
     serial: u64,
 }
 
-/// What is kept beside a child's future.
-pub(crate) struct Member {
-    group_state: Rc<GroupState>,
-    index: usize,
-    location: &'static Location<'static>,
-    standing: Standing,
-}
-
 /// Where a child stands with regard to the limit.
-enum Standing {
+pub(super) enum Slot {
     New,
-    Waits(WaiterId),
-    Runs,
-}
-
-impl Member {
-    /// The child has failed: the group hears of it, and the task ends as cancelled, since it has no value to give.
-    fn fail(&self, cause: FailureCause) {
-        let state = &self.group_state.state;
-        let key = state.current_task.get();
-        let task = state.task(key);
-        let failure = Failure {
-            task: task.as_ref().map(|task| task.header().name()),
-            location: Some(self.location),
-            cause,
-        };
-        self.group_state.fail(failure, self.index);
-        self.end_task();
-    }
-
-    /// A child that has failed is polled once more: the request to end is under way, and somebody that its task awaited is
-    /// asked first; or somebody has taken the request back. Another one where one is under way would begin it anew, at each
-    /// poll.
-    fn end_task_again(&self) {
-        let state = &self.group_state.state;
-        let task = state.task(state.current_task.get());
-        if task.is_some_and(|task| !state.is_being_cancelled(task.header())) {
-            self.end_task();
-        }
-    }
-
-    /// The task of a child that has failed ends as cancelled.
-    fn end_task(&self) {
-        let state = &self.group_state.state;
-        let text = "it has failed, which its task group reports";
-        let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-        state.cancel_current(&request);
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.group_state.child_ended(self.index, &self.standing);
-    }
-}
-
-impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
-    type Output = <F::Output as Outcome>::Value;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut future, member) = self.project();
-        let current = member.group_state.state.current_task.get();
-        if !member.group_state.may_run(&mut member.standing, current) {
-            return Poll::Pending;
-        }
-        let Some(inside) = future.as_mut().as_pin_mut() else {
-            member.end_task_again();
-            return Poll::Pending;
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            inside.poll(context).map(Outcome::into_result)
-        }));
-        let cause = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Ok(value))) => return Poll::Ready(value),
-            Ok(Poll::Ready(Err(error))) => FailureCause::Error(error),
-            Err(payload) => FailureCause::Panicked(Panicked::new(payload)),
-        };
-        match member.group_state.state.task(current) {
-            Some(task) => task.header().note_drop(&mut || future.set(None)),
-            None => future.set(None),
-        }
-        member.fail(cause);
-        Poll::Pending
-    }
+    Queued(WaiterId),
+    Running,
 }
