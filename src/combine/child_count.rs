@@ -1,8 +1,8 @@
-//! Who of a number of children has ended, told by the children themselves.
+//! How many children have not ended. The children report their ends themselves.
 //!
-//! A child's future is wrapped before it becomes a task: when the wrapper is dropped, in whatever way the child ended,
-//! the child_count hears of it. That costs no allocation, where a done callback would cost two. Whoever waits is woken once,
-//! when the last child has ended, or at each end where that is asked for.
+//! A child's future is wrapped before it becomes a task. The wrapper is dropped however the child ends, and reports the
+//! end to the count. That costs no allocation; a done callback would cost two. The parent is woken once, when the last
+//! child has ended, or at each end if it asks for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,21 +18,21 @@ use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::Identity;
 use crate::sync::wait_list::Awaiter;
 
-/// What the children share with whoever waits for them.
+/// The state that the children share with their parent.
 pub(crate) struct ChildCount {
     state: Rc<LoopState>,
-    /// The children, by number, also those that have ended.
+    /// The tasks of all children, by number, including those that have ended.
     children: RefCell<Vec<Identity>>,
-    /// How many have not ended.
+    /// The number of children that have not ended.
     left: Cell<usize>,
-    /// The numbers of those that have ended and were not looked at, where somebody looks at each.
+    /// The children that have ended and were not read by [`next_ended`](Self::next_ended).
     ended: RefCell<VecDeque<u32>>,
     /// The first child that ended without a value.
     failed: Cell<Option<u32>>,
-    /// Whoever waits is woken at each end.
+    /// Whether the parent is woken at each end.
     notify_each: Cell<bool>,
     awaiter: Cell<Option<Awaiter>>,
-    /// The node of whoever waits.
+    /// The cancel node of the parent's await.
     node: Cell<NodeKey>,
 }
 
@@ -50,7 +50,7 @@ impl ChildCount {
         })
     }
 
-    /// Wraps the next child, whose task is to be [added](Self::add).
+    /// Wraps the future of the next child. The caller then [adds](Self::add) the task that it makes of it.
     pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
         let number = self.children.borrow().len() as u32;
         self.children.borrow_mut().push(Identity::NONE);
@@ -63,7 +63,7 @@ impl ChildCount {
         Held::new(future, counted)
     }
 
-    /// The task of the child that was wrapped last.
+    /// Records the task of the child that was wrapped last.
     pub(crate) fn add(&self, task: Identity) {
         if let Some(last) = self.children.borrow_mut().last_mut() {
             *last = task;
@@ -78,7 +78,7 @@ impl ChildCount {
         self.failed.get().map(|number| number as usize)
     }
 
-    /// From now on whoever waits is woken at each end, and asks who it was.
+    /// Wakes the parent at each end from now on, so that it can read [`next_ended`](Self::next_ended).
     pub(crate) fn notify_each(&self) {
         self.notify_each.set(true);
     }
@@ -88,7 +88,8 @@ impl ChildCount {
         next.map(|number| number as usize)
     }
 
-    /// Notes whom to wake. Cloning a foreign waker is foreign code, so the caller looks once more.
+    /// Records the parent's waker and cancel node. Cloning another runtime's waker runs user code, so the caller checks
+    /// the children after this.
     pub(crate) fn wait(self: &Rc<Self>, waker: &Waker, node: NodeKey) {
         if self.node.replace(node) != node && !node.is_none() {
             let members = Rc::downgrade(self);
@@ -97,7 +98,7 @@ impl ChildCount {
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
-    /// Asks all children to end that have not.
+    /// Cancels all children that have not ended.
     pub(crate) fn cancel(&self, request: &Cancellation) {
         let count = self.children.borrow().len();
         for number in 0..count {
@@ -106,8 +107,8 @@ impl ChildCount {
         }
     }
 
-    /// A child has ended with a value: whether its task ends so too, once what is left of the child was dropped. One that
-    /// has cancelled itself does not.
+    /// Handles a child whose future returned a value. Drops the rest of the future with `discard`, then returns whether
+    /// the task ends with that value. A child that has cancelled itself does not.
     fn note_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
         let Some(task) = self.state.task(self.state.current_task.get()) else {
             return true;
@@ -142,7 +143,7 @@ impl Members for ChildCount {
     }
 }
 
-/// What is kept beside a child.
+/// The part of the wrapper that reports a child's end when it is dropped.
 pub(crate) struct Counted {
     child_count: Rc<ChildCount>,
     number: u32,

@@ -1,18 +1,18 @@
-//! `Queue`, whatever the order of its items.
+//! `Queue`, for items in any order.
 //!
-//! Two lines and one rule. The getter with `n` others before it may take an item while there are more than `n`, the
-//! putter with `n` others before it may put one while there is room for more than `n`. Whenever an item comes or goes,
-//! or somebody leaves a line, exactly one waiter can get to the right side of this rule, and that one is notified. Nothing
-//! is ever set aside for a waiter, so there is nothing to give back when it is dropped.
+//! Getters and putters wait in two FIFO queues. One rule holds for both: a getter with `n` others before it may take an
+//! item if there are more than `n` items; a putter with `n` others before it may put one if there is room for more than
+//! `n`. When an item comes or goes, or a waiter leaves, exactly one waiter can become eligible by this rule, and that
+//! one is notified. Nothing is ever reserved for a waiter, so a dropped waiter has nothing to give back.
 //!
-//! "Exactly one" holds while the length changes by one. A [`QueueStore`] is user code: it may change its length by any
-//! number, count items that it does not give, and panic. So the length is measured after each call of the store and kept.
-//! Where it has not changed by one, every waiter on the right side of the rule is woken (`notify_eligible`). What follows
-//! a call, a panic or a dropped waiter goes by the length that was kept, and runs no user code.
+//! "Exactly one" is true while the length changes by one. A [`QueueStore`] is user code: it may change its length by
+//! any number, count items that it does not return, and panic. So the length is measured after each call of the store,
+//! and kept. If it has not changed by one, every eligible waiter is woken (`notify_eligible`). The code that runs after
+//! a call, a panic or a dropped waiter uses the kept length, and runs no user code.
 //!
-//! `join` waits for one of two things: as many `task_done` as items were put, which is asyncio's rule; or an empty queue
-//! of which every item that was taken was reported. The second comes first only where items have gone without having
-//! been given to anybody: dropped by the store, or lost to a panic.
+//! `join` waits for one of two conditions. The first is asyncio's rule: as many calls of `task_done` as items were put.
+//! The second: the queue is empty, and every item that was taken was reported. The second comes first only if items
+//! have gone without being returned to a caller: the store dropped them, or a panic lost them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,6 +24,13 @@ use crate::queue::store::QueueStore;
 use crate::sync::wait_list::WaitList;
 
 /// A queue between tasks, first in first out: asyncio's `Queue`.
+///
+/// # Differences from asyncio
+/// - The order of the items is that of a [`QueueStore`], where asyncio's subclasses override `_put` and `_get`.
+/// - A waiter keeps its position when another caller takes the item that it was woken for. In asyncio it goes to the
+///   end.
+/// - [`shutdown`](Self::shutdown)`(true)` returns the items that were left, where asyncio discards them.
+/// - [`join`](Self::join) does not wait for items that a store has dropped.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -49,34 +56,34 @@ use crate::sync::wait_list::WaitList;
 /// # }).unwrap();
 /// ```
 ///
-/// It stays on its thread:
+/// It cannot be sent to another thread:
 ///
 /// ```compile_fail,E0277
 /// let queue = callsoon::Queue::new(0);
 /// std::thread::spawn(move || queue.put_nowait(1));
 /// ```
 pub struct Queue<T, S = VecDeque<T>> {
-    /// The most items; 0 is no limit.
+    /// The largest number of items; 0 means no limit.
     pub(super) maxsize: usize,
     pub(super) items: RefCell<S>,
-    /// How many items there were after the last call of the store.
+    /// The number of items after the last call of the store.
     pub(super) length: Cell<usize>,
     pub(super) getters: WaitList,
     pub(super) putters: WaitList,
-    /// Items put and not yet reported by `task_done`.
+    /// The number of items that were put and not yet reported by `task_done`.
     pub(super) unfinished: Cell<usize>,
-    /// So many of those have gone without having been given to anybody, and nobody will report them.
+    /// The number of unfinished items that have gone without being returned to a caller. They will not be reported.
     pub(super) lost: Cell<usize>,
-    /// Those who wait for all work to be done. They are called.
+    /// The callers of `join`. They are granted.
     pub(super) joiners: WaitList,
     pub(super) shut_down: Cell<bool>,
-    /// A getter waits although the store counts an item for it: the store has given it none.
+    /// A getter waits although the store counts an item for it, because the store did not return that item.
     pub(super) starved: Cell<bool>,
     item: PhantomData<T>,
 }
 
 impl<T> Queue<T> {
-    /// A queue for at most `maxsize` items; 0 is no limit.
+    /// Creates a queue for at most `maxsize` items; 0 means no limit.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(1);
@@ -105,7 +112,7 @@ impl<T, S> Queue<T, S> {
         }
     }
 
-    /// The most items that there may be; 0 is no limit.
+    /// Returns the largest number of items; 0 means no limit.
     ///
     /// ```
     /// assert_eq!(callsoon::Queue::<u8>::new(3).maxsize(), 3);
@@ -114,11 +121,11 @@ impl<T, S> Queue<T, S> {
         self.maxsize
     }
 
-    /// Says that the work on one item that was got is done. When it has been said for every item, those who
-    /// [`join`](Self::join) go on.
+    /// Reports that the work on one item is done. Once this was called for every item, the callers of
+    /// [`join`](Self::join) continue.
     ///
     /// # Errors
-    /// [`TooManyTasksDone`] if there is no such item; then nothing happens.
+    /// [`TooManyTasksDone`] if it was called for every item before. Nothing changes then.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(0);
@@ -131,13 +138,13 @@ impl<T, S> Queue<T, S> {
         let left = self.unfinished.get().checked_sub(1);
         let left = left.ok_or(TooManyTasksDone)?;
         self.unfinished.set(left);
-        // A program that reports more than it was given reports what was lost.
+        // A program that reports more items than it was given reports lost ones.
         self.lost.set(self.lost.get().min(left));
         self.grant_joiners();
         Ok(())
     }
 
-    /// Whether all work is done.
+    /// Returns whether all work is done.
     #[inline]
     pub(super) fn is_done(&self) -> bool {
         let unfinished = self.unfinished.get();
@@ -153,7 +160,7 @@ impl<T, S> Queue<T, S> {
 }
 
 impl<T, S: QueueStore<T>> Queue<T, S> {
-    /// A queue that keeps its items in a store of your own. What is in it already counts as put.
+    /// Creates a queue that keeps its items in `store`. Items that the store already has count as put.
     ///
     /// ```
     /// use std::collections::VecDeque;
@@ -168,7 +175,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         queue
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(0);
@@ -180,7 +187,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         self.items.borrow().len()
     }
 
-    /// Whether there is no item: asyncio's `empty`.
+    /// Returns whether there is no item: asyncio's `empty`.
     ///
     /// ```
     /// assert!(callsoon::Queue::<u8>::new(0).is_empty());
@@ -190,7 +197,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         self.qsize() == 0
     }
 
-    /// Whether there is no room: asyncio's `full`. Never, where there is no limit.
+    /// Returns whether there is no room: asyncio's `full`. A queue without a limit is never full.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(1);
@@ -203,10 +210,11 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         !self.has_room(0)
     }
 
-    /// Puts an item in if there is room, also where others wait for room.
+    /// Puts an item into the queue if there is room, even if other tasks wait for room.
     ///
     /// # Errors
-    /// [`PutError::Full`] or [`PutError::ShutDown`], with the item.
+    /// [`PutError::ShutDown`] after [`shutdown`](Self::shutdown), [`PutError::Full`] if there is no room. Both give the
+    /// item back.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(1);
@@ -225,10 +233,10 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         Ok(())
     }
 
-    /// Takes an item if there is one, also where others wait for one.
+    /// Takes an item if there is one, even if other tasks wait for one.
     ///
     /// # Errors
-    /// [`GetError::Empty`], or [`GetError::ShutDown`] where there will be none any more.
+    /// [`GetError::Empty`] if there is no item; [`GetError::ShutDown`] instead after [`shutdown`](Self::shutdown).
     ///
     /// ```
     /// let queue = callsoon::Queue::new(0);
@@ -245,7 +253,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         })
     }
 
-    /// Whether there is room for one more item and for so many others before it.
+    /// Returns whether there is room for one more item after those of `ahead` other putters.
     #[inline]
     pub(super) fn has_room(&self, ahead: usize) -> bool {
         self.maxsize == 0 || self.qsize().saturating_add(ahead) < self.maxsize

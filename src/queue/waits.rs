@@ -14,11 +14,11 @@ use crate::sync::wait_list::{Acquire, Awaiter, Wait, WaitList, poll_shut_down};
 impl<T, S> Queue<T, S> {
     /// Waits until the work on all items that were put is [done](Self::task_done). If it is, this does not suspend.
     ///
-    /// Items that the store has dropped, or that a panic of the store has lost, are not waited for: the work is also done
-    /// when the queue is empty and every item that was taken was reported.
+    /// It does not wait for items that the store has dropped, or that a panic of the store has lost: the work is also
+    /// done when the queue is empty and every item that was taken was reported.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line.
+    /// Dropping the future ends the wait.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -34,14 +34,14 @@ impl<T, S> Queue<T, S> {
 }
 
 impl<T, S: QueueStore<T>> Queue<T, S> {
-    /// Takes an item, as soon as there is one for this and for all who wait for theirs. If there is, this does not
-    /// suspend.
+    /// Takes an item. If there is none for this caller and for every getter before it, this waits for one. Otherwise it
+    /// does not suspend.
     ///
     /// # Errors
-    /// [`ShutDown`] if the queue is shut down and has no more items.
+    /// [`ShutDown`] if the queue is shut down and has no items left.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line. It has no item then, so none is lost.
+    /// Dropping the future ends the wait. It holds no item, so none is lost.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -58,14 +58,14 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         }
     }
 
-    /// Puts an item in, as soon as there is room for it and for all who wait with theirs. If there is, this does not
-    /// suspend.
+    /// Puts an item into the queue. If there is no room for it and for the items of every putter before it, this waits
+    /// for room. Otherwise it does not suspend.
     ///
     /// # Errors
     /// [`ShutDown`] with the item if the queue is shut down before there is room.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line, and the item is dropped with it.
+    /// Dropping the future ends the wait, and drops the item.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -76,7 +76,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// ```
     #[inline]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), ShutDown<T>>> {
-        // Not an async function: that would keep a second id for the item.
+        // Not an async function, which would reserve space for the item twice.
         Put {
             queue: self,
             item: Some(item),
@@ -85,7 +85,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     }
 }
 
-/// The line of those who wait for all work to be done.
+/// The callers of `join`, as a primitive to wait for.
 struct Join<'q, T, S>(&'q Queue<T, S>);
 
 impl<T, S> Acquire for Join<'_, T, S> {
@@ -105,11 +105,11 @@ impl<T, S> Acquire for Join<'_, T, S> {
 
     fn guard(&self, (): ()) {}
 
-    /// All are called at once, so nobody has to be told.
+    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
     fn give_up(&self, (): (), _granted: bool) {}
 }
 
-/// See [`Queue::get`].
+/// The future of [`Queue::get`].
 #[must_use = "futures do nothing unless they are awaited"]
 struct Get<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
@@ -138,7 +138,8 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
         }
         let mut item = queue.pop();
         if item.is_none() && !queue.shut_down.get() {
-            // The store had counted an item that it does not give. Cloning a foreign waker is foreign code: a last try.
+            // The store counted an item that it does not return. The clone below may run user code, so the store is
+            // asked once more after it.
             let awaiter = Awaiter::new(context.waker());
             item = queue.pop();
             if item.is_none() && !queue.shut_down.get() {
@@ -166,7 +167,7 @@ impl<T, S: QueueStore<T>> Drop for Get<'_, T, S> {
     }
 }
 
-/// See [`Queue::put`].
+/// The future of [`Queue::put`].
 #[must_use = "futures do nothing unless they are awaited"]
 struct Put<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,

@@ -1,7 +1,7 @@
 //! `Event`: a flag that tasks can wait for.
 //!
-//! Setting it calls everybody who waits. They have been let through by that, whatever becomes of the flag before they
-//! run, so a set that is followed by a clear is a pulse.
+//! Setting the flag grants all waiters. They stay granted even if the flag is cleared before they run, so `set`
+//! followed by `clear` is a pulse.
 
 use std::cell::Cell;
 use std::fmt;
@@ -32,7 +32,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event that is not set.
+    /// Creates an event that is not set.
     ///
     /// ```
     /// assert!(!callsoon::sync::Event::new().is_set());
@@ -44,7 +44,7 @@ impl Event {
         }
     }
 
-    /// Sets the flag and wakes all who wait, in the order in which they came.
+    /// Sets the flag and wakes all waiters, in FIFO order.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -57,7 +57,7 @@ impl Event {
         }
     }
 
-    /// Clears the flag. Whoever a `set` has woken is let through all the same.
+    /// Clears the flag. A waiter that was woken by [`set`](Self::set) still returns.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -69,7 +69,7 @@ impl Event {
         self.set.set(false);
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -83,7 +83,7 @@ impl Event {
     /// Waits until the flag is set. If it is, this does not suspend.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line.
+    /// Dropping the future ends the wait.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -112,7 +112,7 @@ impl Acquire for Event {
 
     fn guard(&self, (): ()) {}
 
-    /// All are called at once, so nobody has to be told.
+    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
     fn give_up(&self, (): (), _granted: bool) {}
 }
 

@@ -14,7 +14,7 @@ use crate::combine::group::state::{ChildId, GroupState, Slot};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::task::cell::Held;
 
-/// What is kept beside a child's future.
+/// The part of the wrapper beside the child's future.
 pub(crate) struct Child {
     group_state: Rc<GroupState>,
     index: usize,
@@ -39,7 +39,7 @@ impl Child {
         (Held::new(future, child), id)
     }
 
-    /// The child has failed: the group hears of it, and the task ends as cancelled, since it has no value to give.
+    /// Reports a failure to the group. The task ends as cancelled, because it has no value to return.
     fn fail(&self, cause: FailureCause) {
         let state = &self.group_state.state;
         let key = state.current_task.get();
@@ -53,9 +53,9 @@ impl Child {
         self.end_task();
     }
 
-    /// A child that has failed is polled once more: the request to end is under way, and somebody that its task awaited is
-    /// asked first; or somebody has taken the request back. Another one where one is under way would begin it anew, at each
-    /// poll.
+    /// Handles a further poll of a child that has failed. Either its cancel request is in progress, and something that
+    /// the task awaited receives it first. Or the request was withdrawn, and then it is made again. A second request
+    /// during the first would start over at each poll.
     fn end_task_again(&self) {
         let state = &self.group_state.state;
         let task = state.task(state.current_task.get());
@@ -64,7 +64,7 @@ impl Child {
         }
     }
 
-    /// The task of a child that has failed ends as cancelled.
+    /// Ends the task of a child that has failed, as cancelled.
     fn end_task(&self) {
         let state = &self.group_state.state;
         let text = "it has failed, which its task group reports";

@@ -1,10 +1,9 @@
-//! What the handles of a group, its children and its parent share.
+//! The state that the handles of a group, its children and its future share.
 //!
-//! A child is a task whose future is wrapped: the wrapper waits for its place where the group has a limit, hands an error
-//! or a panic to the group, and says when it is gone. Ended children leave nothing behind, so that a group's memory is
-//! that of the children which run.
+//! A child is a task whose future is wrapped (`child`). A child that has ended leaves nothing behind, so the memory of
+//! a group is that of its running children.
 //!
-//! Nothing here is borrowed while foreign code runs: what names the tasks is copied out before tasks are asked to end.
+//! Nothing here is borrowed while user code runs: the tasks are copied out of the list before they are cancelled.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -21,36 +20,37 @@ use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sync::wait_list::{Awaiter, WaitList};
 
-/// The number of a child that has failed, and ends by itself.
+/// The serial number of a child that has failed. It is not cancelled, because it ends by itself.
 const FAILED: u64 = u64::MAX;
 
-/// A group.
+/// The state of one group.
 pub(crate) struct GroupState {
     pub(crate) state: Rc<LoopState>,
-    /// The children that have not ended, with a number that no other child has; no task for one that is being made.
+    /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
     children: RefCell<Slab<(u64, Identity)>>,
-    /// Counts children.
+    /// The serial number of the next child.
     serial: Cell<u64>,
     failures: RefCell<Vec<Failure>>,
-    /// No more children are taken in.
+    /// The group takes no more children.
     stopped: Cell<bool>,
-    /// The children were asked to end.
+    /// The children were cancelled.
     cancelled: Cell<bool>,
-    /// The parent has seen the end.
+    /// The group has ended.
     closed: Cell<bool>,
-    /// Whoever awaits the group.
+    /// The task that awaits the group.
     awaiter: Cell<Option<Awaiter>>,
-    /// Its node, while its body is pending.
+    /// The cancel node of that await, while the body is pending.
     node: Cell<NodeKey>,
-    /// What the body is to be asked when the group is polled next: there was no node when it was to be asked.
+    /// A request for the body that could not be delivered, because there was no node. The next poll of the group
+    /// delivers it.
     pending_request: Cell<Option<Cancellation>>,
-    /// How many children may run at once.
+    /// The largest number of children that run at once.
     limit: Cell<usize>,
-    /// How many do.
+    /// The number of children that run.
     running: Cell<usize>,
-    /// Those who wait for a place, first come first served.
+    /// The children that wait for a slot, in FIFO order.
     queued: RefCell<Waiters<Key>>,
-    /// Those who wait until there is a place for one more.
+    /// The callers of `wait_vacancy`.
     pub(crate) vacancy: WaitList,
 }
 
@@ -74,7 +74,7 @@ impl GroupState {
         })
     }
 
-    /// How many children have not ended.
+    /// Returns the number of children that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.children.borrow().len()
     }
@@ -97,12 +97,12 @@ impl GroupState {
         self.vacancy.notify_first(usize::MAX);
     }
 
-    /// Whether one more child would run at once.
+    /// Returns whether a new child would run at once.
     pub(crate) fn has_vacancy(&self) -> bool {
         self.len() < self.limit.get()
     }
 
-    /// Adds a child that has no task yet; the caller [notes](Self::note) the task.
+    /// Adds a child that has no task yet. The caller [notes](Self::note) the task.
     pub(super) fn add_child(&self) -> ChildId {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
@@ -110,7 +110,7 @@ impl GroupState {
         ChildId { index, serial }
     }
 
-    /// Notes the task of a child that was just made, unless it has ended meanwhile; if the group was stopped meanwhile, the
+    /// Records the task of a new child, unless the child has ended already. If the group was stopped meanwhile, the
     /// child is cancelled now.
     pub(super) fn note(&self, child: &ChildId, task: Identity) {
         let there = match self.children.borrow_mut().get_mut(child.index) {
@@ -125,12 +125,13 @@ impl GroupState {
         }
     }
 
-    /// Notes who awaits the group. Cloning a foreign waker is foreign code, so the caller looks once more.
+    /// Records the waker of the task that awaits the group. Cloning another runtime's waker runs user code, so the
+    /// caller checks the state after this.
     pub(crate) fn wait(&self, waker: &Waker) {
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
-    /// Notes the node of a body that is pending; none once it is over.
+    /// Records the cancel node of a pending body; `NONE` when the body has ended.
     pub(crate) fn set_node(self: &Rc<Self>, node: NodeKey) {
         if self.node.replace(node) != node && !node.is_none() {
             let members = Rc::downgrade(self);
@@ -138,12 +139,12 @@ impl GroupState {
         }
     }
 
-    /// Takes the request that the body has not heard of; the next poll of the group passes it on.
+    /// Takes the request that was not delivered to the body.
     pub(crate) fn take_pending_request(&self) -> Option<Cancellation> {
         self.pending_request.take()
     }
 
-    /// Asks the children to end, once, and what is left of the body, if the body is not what stops.
+    /// Cancels the children, once. With `also_body` it cancels the rest of the body too.
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
         if self.cancelled.replace(true) {
@@ -158,15 +159,16 @@ impl GroupState {
             self.state.cancel_task(task, request);
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
-            // The task that polled it last has ended, or its run has.
+            // There is no node: the task that polled the group last has ended, or its run has.
             self.pending_request.set(Some(request.clone()));
         }
         self.vacancy.notify_first(usize::MAX);
         self.wake();
     }
 
-    /// A child has failed. The others hear of it in the next turn, so that those whose turn comes in this one, and who
-    /// may have failed too, are not interrupted: how many failures are cancelled does not depend on who stands where in line.
+    /// Records a failure of a child, and stops the group in the next turn. Children whose turn is still to come in this
+    /// turn, and which may fail too, are not interrupted. So the number of failures that are reported does not depend
+    /// on the order of the ready queue.
     pub(super) fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
         if let Some(child) = self.children.borrow_mut().get_mut(index) {
             child.0 = FAILED;
@@ -175,18 +177,18 @@ impl GroupState {
         if !self.stopped.replace(true) {
             let group_state = Rc::clone(self);
             let stop = move || group_state.stop(&fail_request(), true);
-            // A loop that closes takes no more callbacks, and ends all tasks itself.
+            // A loop that closes refuses the callback, and cancels all tasks itself.
             drop(self.state.push_call(Box::new(stop)));
         }
     }
 
-    /// The body has failed, so that only the children are left to be asked.
+    /// Records a failure of the body, and cancels the children.
     pub(crate) fn fail_as_body(&self, failure: Failure) {
         self.failures.borrow_mut().push(failure);
         self.stop(&fail_request(), false);
     }
 
-    /// Failures that no result can carry go to the exception handler.
+    /// Reports failures to the exception handler, because the result is a panic and cannot carry them.
     pub(crate) fn report_failures(&self, failures: Vec<Failure>) {
         for failure in failures {
             let mut context =
@@ -207,7 +209,7 @@ impl GroupState {
         }
     }
 
-    /// Whether a child may run; else it waits in line for a place.
+    /// Returns whether a child may run. If not, it is queued for a slot.
     pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
         let ahead = {
             let queued = self.queued.borrow();
@@ -232,7 +234,7 @@ impl GroupState {
         false
     }
 
-    /// Wakes the first who waits for a place, if there is one.
+    /// Wakes the first child that waits for a slot, if one is free.
     fn wake_first_queued(&self) {
         if self.running.get() < self.limit.get() {
             let first = self.queued.borrow().first().map(|(_, key)| *key);
@@ -270,13 +272,13 @@ impl Members for GroupState {
     }
 }
 
-/// By which words a group that has failed ends its children.
+/// Returns the request with which a failed group cancels its children.
 fn fail_request() -> Cancellation {
     let text = "another part of its task group has failed";
     Cancellation::new(Some(text.into()), CancelOrigin::Group, None)
 }
 
-/// By which words a stopped group ends its children.
+/// Returns the request with which a stopped group cancels its children.
 pub(crate) fn stop_request() -> Cancellation {
     Cancellation::new(
         Some("its task group was stopped".into()),
@@ -285,13 +287,13 @@ pub(crate) fn stop_request() -> Cancellation {
     )
 }
 
-/// Where a child is kept.
+/// The position of a child in the list.
 pub(super) struct ChildId {
     pub(super) index: usize,
     serial: u64,
 }
 
-/// Where a child stands with regard to the limit.
+/// Whether a child has one of the slots for running children.
 pub(super) enum Slot {
     New,
     Queued(WaiterId),
