@@ -266,7 +266,7 @@ impl<C: Tasks> Future for Gather<C> {
 impl<C> Drop for Gather<C> {
     fn drop(&mut self) {
         if !self.completed {
-            let text = "whoever gathered it was dropped";
+            let text = "the gather that awaited it was dropped";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             self.child_count.cancel(&request);
         }
