@@ -138,12 +138,12 @@
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   combine/cancel_on_drop   cancel_on_drop
-//!   combine/child_count      how many children are left
+//!   combine/child_count      how many children have not ended
 //!   combine/tasks            children in a list or a tuple
 //!   combine/gather           gather
 //!   combine/try_gather       try_gather
 //!   combine/group/error      failures of groups
-//!   combine/group/state      a group and its children
+//!   combine/group/state      the state of a group
 //!   combine/group/child      the wrapper around a child's future
 //!   combine/group/handle     TaskGroup
 //!   combine/group/scope      task_group

@@ -52,18 +52,18 @@ impl<T, E: Into<Box<dyn Error>>> Outcome for Result<T, E> {
 }
 
 /// Gives the never type a name, since stable Rust has none for it.
-#[allow(unreachable_pub, reason = "public for the compiler's eyes only")]
-pub trait Function {
+pub(crate) trait FunctionOutput {
     /// The return type of the function.
     type Output;
 }
 
-impl<T> Function for fn() -> T {
+impl<T> FunctionOutput for fn() -> T {
     type Output = T;
 }
 
 /// For a child that ends in [`resume`](crate::Cancelled::resume) and therefore never returns.
-impl Outcome for <fn() -> ! as Function>::Output {
+#[allow(private_interfaces, reason = "the projection is `!`, which is public")]
+impl Outcome for <fn() -> ! as FunctionOutput>::Output {
     type Value = ();
 
     fn into_result(self) -> Result<(), Box<dyn Error>> {
