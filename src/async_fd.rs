@@ -194,8 +194,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` when the descriptor is readable, and again until it does not return `WouldBlock`.
     ///
     /// # Errors
-    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the loop
-    /// is closed; the error of the system if non-blocking mode cannot be set.
+    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the
+    /// loop is closed; the error of the system if non-blocking mode cannot be set.
     ///
     /// # Cancellation
     /// If the future is dropped before it completes, `op` has not succeeded.
@@ -217,8 +217,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// Calls `op` when the descriptor is writable, and again until it does not return `WouldBlock`.
     ///
     /// # Errors
-    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the loop
-    /// is closed; the error of the system if non-blocking mode cannot be set.
+    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the
+    /// loop is closed; the error of the system if non-blocking mode cannot be set.
     ///
     /// # Cancellation
     /// If the future is dropped before it completes, `op` has not succeeded.

@@ -24,13 +24,14 @@ pub(crate) struct ChildCount {
     /// The tasks of all children, by number, including those that have ended.
     children: RefCell<Vec<Identity>>,
     /// The number of children that have not ended.
-    left: Cell<usize>,
+    unfinished: Cell<usize>,
     /// The children that have ended and were not read by [`next_ended`](Self::next_ended).
     ended: RefCell<VecDeque<u32>>,
     /// The first child that ended without a value.
     failed: Cell<Option<u32>>,
     /// Whether the parent is woken at each end.
     notify_each: Cell<bool>,
+    /// The parent's waker.
     awaiter: Cell<Option<Awaiter>>,
     /// The cancel node of the parent's await.
     node: Cell<NodeKey>,
@@ -41,7 +42,7 @@ impl ChildCount {
         Rc::new(Self {
             state,
             children: RefCell::default(),
-            left: Cell::new(0),
+            unfinished: Cell::new(0),
             ended: RefCell::default(),
             failed: Cell::new(None),
             notify_each: Cell::new(false),
@@ -54,7 +55,7 @@ impl ChildCount {
     pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
         let number = self.children.borrow().len() as u32;
         self.children.borrow_mut().push(Identity::NONE);
-        self.left.set(self.left.get() + 1);
+        self.unfinished.set(self.unfinished.get() + 1);
         let counted = Counted {
             child_count: Rc::clone(self),
             number,
@@ -70,10 +71,12 @@ impl ChildCount {
         }
     }
 
-    pub(crate) fn left(&self) -> usize {
-        self.left.get()
+    /// Returns the number of children that have not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.get()
     }
 
+    /// Returns the first child that ended without a value.
     pub(crate) fn failed(&self) -> Option<usize> {
         self.failed.get().map(|number| number as usize)
     }
@@ -83,6 +86,7 @@ impl ChildCount {
         self.notify_each.set(true);
     }
 
+    /// Returns the next child that has ended, in the order of the ends.
     pub(crate) fn next_ended(&self) -> Option<usize> {
         let next = self.ended.borrow_mut().pop_front();
         next.map(|number| number as usize)
@@ -119,15 +123,16 @@ impl ChildCount {
         !task.header().state.is_requested()
     }
 
+    /// Records the end of a child, and wakes the parent if it waits for that.
     fn child_ended(&self, number: u32, has_value: bool) {
-        let left = self.left.get() - 1;
-        self.left.set(left);
+        let unfinished = self.unfinished.get() - 1;
+        self.unfinished.set(unfinished);
         let failed = !has_value && self.failed.get().is_none();
         if failed {
             self.failed.set(Some(number));
         }
-        if self.notify_each.get() || left == 0 || failed {
-            if left == 0 {
+        if self.notify_each.get() || unfinished == 0 || failed {
+            if unfinished == 0 {
                 self.state.await_ended(self.node.get());
             }
             if let Some(awaiter) = self.awaiter.take() {

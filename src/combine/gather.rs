@@ -159,10 +159,13 @@ impl error::Error for GatherError {
 ///     assert_eq!(both.await.unwrap(), [1, 2]);
 /// }).unwrap();
 /// ```
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct Gather<C> {
+    /// The cancel scope of the await.
     pub(super) scope: Scope,
+    /// The count to which the children report their ends.
     pub(super) child_count: Rc<ChildCount>,
+    /// The children.
     pub(super) tasks: C,
     /// Set when a result was returned: dropping the gather then cancels nothing.
     pub(super) completed: bool,
@@ -199,14 +202,14 @@ impl<C> Gather<C> {
                 self.child_count.cancel(&request);
             }
         }
-        if self.child_count.left() > 0 {
+        if self.child_count.unfinished() > 0 {
             self.child_count.wait(context.waker(), self.scope.key());
         }
         match self.scope.standing() {
             State::Passed => Progress::Pending,
-            State::Taken if self.child_count.left() > 0 => Progress::Pending,
+            State::Taken if self.child_count.unfinished() > 0 => Progress::Pending,
             State::Taken if self.scope.pass() => Progress::Pending,
-            _ if self.child_count.left() == 0 => Progress::AllEnded,
+            _ if self.child_count.unfinished() == 0 => Progress::AllEnded,
             _ => match self.child_count.failed() {
                 Some(number) => Progress::Failed(number),
                 None => Progress::Pending,
@@ -276,7 +279,7 @@ impl<C> Drop for Gather<C> {
 impl<C> fmt::Debug for Gather<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gather")
-            .field("left", &self.child_count.left())
+            .field("left", &self.child_count.unfinished())
             .finish_non_exhaustive()
     }
 }
@@ -290,7 +293,7 @@ impl<C> fmt::Debug for Gather<C> {
 /// }).unwrap();
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct Settled<C> {
     gather: Gather<C>,
 }

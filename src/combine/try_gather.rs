@@ -147,10 +147,12 @@ impl<E: error::Error + 'static> error::Error for TryGatherError<E> {
 ///     assert_eq!(all.await.unwrap(), [1]);
 /// }).unwrap();
 /// ```
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct TryGather<T, E> {
     gather: Gather<Vec<Task<Result<T, E>>>>,
+    /// The values of the children that have ended, by index.
     values: Vec<Option<T>>,
+    /// The first failure.
     failure: Option<TryGatherError<E>>,
     /// Whether the first failure cancels the other children.
     cancel_on_failure: bool,
@@ -172,6 +174,7 @@ impl<T: 'static, E: 'static> TryGather<T, E> {
         }
     }
 
+    /// Cancels the children that have not ended.
     fn cancel_children(&mut self, request: &Cancellation) {
         // `try_gather` cancels its children once, `fail_fast` each time that it is cancelled.
         if !self.cancelled || !self.cancel_on_failure {
@@ -226,7 +229,7 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
                 this.cancel_children(&request);
             }
         }
-        if this.gather.child_count.left() > 0 {
+        if this.gather.child_count.unfinished() > 0 {
             let node = this.gather.scope.key();
             this.gather.child_count.wait(context.waker(), node);
         }
@@ -244,7 +247,7 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             this.cancel_children(&request);
         }
-        if this.gather.child_count.left() > 0 {
+        if this.gather.child_count.unfinished() > 0 {
             return Poll::Pending;
         }
         // A failure is returned even if the parent is being cancelled. Without one the cancellation goes on.

@@ -11,8 +11,9 @@ use crate::queue::base::Queue;
 use crate::queue::store::QueueStore;
 
 impl<T, S: QueueStore<T>> Queue<T, S> {
-    /// Shuts the queue down. Nothing can be put after that. Tasks that wait in `put` get [`ShutDown`](crate::queue::ShutDown) with their item.
-    /// `get` returns the items that are left, then [`ShutDown`](crate::queue::ShutDown).
+    /// Shuts the queue down. Nothing can be put after that. Tasks that wait in `put` get
+    /// [`ShutDown`](crate::queue::ShutDown) with their item. `get` returns the items that are left, and after them
+    /// `ShutDown`.
     ///
     /// With `immediate` the items are taken out at once and returned, in the order of `get`. They count as
     /// [done](Self::task_done), which may let [`join`](Self::join) return. Items that were taken before must still be

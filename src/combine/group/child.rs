@@ -1,7 +1,7 @@
 //! A child of a group: the wrapper around its future.
 //!
-//! The wrapper waits for a slot where the group has a limit, passes an error or a panic to the group, and reports the end
-//! of the child when it is dropped.
+//! The wrapper waits for a slot if the group has a limit. It passes an error or a panic to the group. When it is
+//! dropped, it reports the end of the child.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

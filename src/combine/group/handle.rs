@@ -181,6 +181,7 @@ impl TaskGroup {
         })
     }
 
+    /// Wraps `future` as a child, makes a task of it with `spawn`, and records the task.
     fn spawn<F: Future<Output: Outcome> + 'static>(
         &self,
         future: F,

@@ -96,6 +96,7 @@ impl Drop for StopOnDrop {
 /// The future of [`task_group`], apart from its body.
 struct GroupFuture<'a, T> {
     group_state: &'a Rc<GroupState>,
+    /// The cancel scope of the await.
     scope: Scope,
     /// The value that the body returned.
     value: Option<T>,
@@ -169,6 +170,7 @@ impl<T> GroupFuture<'_, T> {
         }
     }
 
+    /// Polls the body, and records its value, error or panic.
     fn poll_body<F>(&mut self, mut body: Pin<&mut Option<F>>, context: &mut Context<'_>)
     where
         F: Future<Output: Outcome<Value = T>>,

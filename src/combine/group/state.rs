@@ -25,11 +25,13 @@ const FAILED: u64 = u64::MAX;
 
 /// The state of one group.
 pub(crate) struct GroupState {
+    /// The loop of the children.
     pub(crate) state: Rc<LoopState>,
     /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
     children: RefCell<Slab<(u64, Identity)>>,
     /// The serial number of the next child.
     serial: Cell<u64>,
+    /// The failures so far, in order.
     failures: RefCell<Vec<Failure>>,
     /// The group takes no more children.
     stopped: Cell<bool>,
@@ -79,18 +81,22 @@ impl GroupState {
         self.children.borrow().len()
     }
 
+    /// Returns whether the group takes more children.
     pub(crate) fn takes_children(&self) -> bool {
         !self.stopped.get() && !self.closed.get()
     }
 
+    /// Marks the group as ended.
     pub(crate) fn close(&self) {
         self.closed.set(true);
     }
 
+    /// Takes all failures, in order.
     pub(crate) fn take_failures(&self) -> Vec<Failure> {
         self.failures.take()
     }
 
+    /// Sets the largest number of running children, and wakes those for which there is a slot now.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.set(limit.max(1));
         self.wake_first_queued();
@@ -203,6 +209,7 @@ impl GroupState {
         }
     }
 
+    /// Wakes the task that awaits the group.
     fn wake(&self) {
         if let Some(awaiter) = self.awaiter.take() {
             awaiter.wake();
@@ -244,6 +251,7 @@ impl GroupState {
         }
     }
 
+    /// Removes a child that has ended, and wakes what waits for that.
     pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
         self.children.borrow_mut().try_remove(index);
         match slot {
@@ -295,7 +303,10 @@ pub(super) struct ChildId {
 
 /// Whether a child has one of the slots for running children.
 pub(super) enum Slot {
+    /// Not polled yet.
     New,
+    /// Waiting for a slot.
     Queued(WaiterId),
+    /// Has a slot.
     Running,
 }
