@@ -1,9 +1,9 @@
 //! Waits for the ends of many tasks. Each task reports its end once, and the waiter is woken when enough have ended.
 //!
 //! ```text
-//! for each task: if it has ended, note its number; else leave a notice with it, beside its done callbacks
-//! a task ends  : the notice writes the number down; enough numbers now? then wake
-//! drop         : forget whom to wake, take the notices back
+//! new          : for each task: if it has ended, record its number; else add a notice to its done callbacks
+//! a task ends  : the notice records the number, and wakes the waiter if there are enough numbers
+//! drop         : drop the waker, remove the notices from the tasks
 //! ```
 //!
 //! There are two differences from asyncio, where each notice is a done callback. A notice is not queued as a callback:

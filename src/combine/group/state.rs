@@ -3,6 +3,13 @@
 //! A child is a task whose future is wrapped (`child`). A child that has ended leaves nothing behind, so the memory of
 //! a group is that of its running children.
 //!
+//! ```text
+//! open ──1──▶ stopped ──2──▶ cancelled ──3──▶ closed
+//!   └───────────────────3──────────────────────▲
+//! ```
+//! 1 `fail`, when a child fails, or `stop`: the group takes no more children. 2 `stop`: the children are cancelled, at
+//! once or in the turn after `fail`. 3 `close`: the body and all children have ended, or the group's future was dropped.
+//!
 //! Nothing here is borrowed while user code runs: the tasks are copied out of the list before they are cancelled.
 
 use std::cell::{Cell, RefCell};
