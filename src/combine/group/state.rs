@@ -8,7 +8,8 @@
 //!   └───────────────────3──────────────────────▲
 //! ```
 //! 1 `fail`, when a child fails, or `stop`: the group takes no more children. 2 `stop`: the children are cancelled, at
-//! once or in the turn after `fail`. 3 `close`: the body and all children have ended, or the group's future was dropped.
+//! once or in the turn after `fail`. 3 `close`, from any state: the body and all children have ended, or the group's
+//! future was dropped.
 //!
 //! Nothing here is borrowed while user code runs: the tasks are copied out of the list before they are cancelled.
 
