@@ -1,8 +1,8 @@
-//! Clean-up that has to await, for things whose destructors cannot.
+//! Asynchronous clean-up, for values whose destructors would have to await.
 //!
-//! The counterpart of what asyncio does for asynchronous generators: a clean-up is deposited with the loop while the
-//! thing that needs it lives, and runs when that thing is dropped, or at the program's end if it never is. It runs as a
-//! task, which the end of a program does not cancel but waits for.
+//! The counterpart of asyncio's finalisation of asynchronous generators. A clean-up is registered with the loop while
+//! the value that needs it exists. It runs as a task when the value is dropped, or at the end of the program if the
+//! value never is. The end of a program does not cancel clean-ups, but waits for them.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::BTreeMap;
@@ -21,21 +21,22 @@ static REGISTRY: LoopLocal<Registry> = LoopLocal::new(Registry::default);
 
 struct CleanUp {
     future: Pin<Box<dyn Future<Output = ()>>>,
-    /// Where it was deposited: that is where its task was created, for those who read a report about it.
+    /// Where it was registered. Reports name this as the place where its task was created.
     location: &'static Location<'static>,
 }
 
 /// The clean-ups of one loop.
 #[derive(Default)]
 struct Registry {
-    /// Those whose time has not come, in the order in which they were deposited.
+    /// The clean-ups that have not started, in the order of their registration.
     waiting: RefCell<BTreeMap<u64, CleanUp>>,
-    /// Counts them: a number is used once.
+    /// The number of the next clean-up; each number is used once.
     count: Cell<u64>,
-    /// The tasks of those that run, and of some that have ended. They stay here while somebody waits for them: one who
-    /// gives up has taken nothing from others.
+    /// The tasks of clean-ups that run, and of some that have ended. They stay here while `shutdown_async_drops` waits
+    /// for them, so that several callers can wait for the same ones, and one that stops waiting changes nothing.
     running: RefCell<Vec<TaskRef>>,
-    /// The program ends: whatever is due from now on waits for [`LoopHandle::shutdown_async_drops`].
+    /// The program is ending: a clean-up whose value is dropped from now on starts in
+    /// [`LoopHandle::shutdown_async_drops`].
     ending: Cell<bool>,
 }
 
@@ -48,7 +49,7 @@ impl Registry {
         task.as_ref()
     }
 
-    /// Starts all clean-ups that are deposited now.
+    /// Starts all registered clean-ups.
     fn run_all(&self, handle: &LoopHandle) -> Vec<TaskRef> {
         let due = self.waiting.take();
         due.into_values()
@@ -56,7 +57,7 @@ impl Registry {
             .collect()
     }
 
-    /// The clean-ups that run.
+    /// Returns the clean-ups that run.
     fn running(&self) -> RefMut<'_, Vec<TaskRef>> {
         let mut running = self.running.borrow_mut();
         running.retain(|task| !task.done());
@@ -64,7 +65,7 @@ impl Registry {
     }
 }
 
-/// A clean-up that is deposited with the loop, and when it is due: when this is dropped. Made by [`defer_async_drop`].
+/// A clean-up that starts when this is dropped. Made by [`defer_async_drop`].
 ///
 /// ```
 /// use callsoon::{AsyncDrop, defer_async_drop, sleep};
@@ -81,13 +82,13 @@ impl Registry {
 #[must_use = "dropping it is what makes the clean-up due"]
 pub struct AsyncDrop {
     handle: LoopHandle,
-    /// Its number in the deposit; `None` once it was taken out.
+    /// Its number in the registry; `None` after it was taken out.
     number: Option<u64>,
 }
 
 impl LoopHandle {
-    /// Deposits a clean-up with the loop: it runs as a task when the returned value is dropped, or when the program ends.
-    /// A closed loop drops it.
+    /// Registers a clean-up with the loop. It runs as a task when the returned value is dropped, or when the program
+    /// ends. A closed loop drops it.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -115,14 +116,15 @@ impl LoopHandle {
         }
     }
 
-    /// Runs all clean-ups that are deposited with the loop, at once, and waits until they have ended, with those that run
-    /// already; a panic of one goes to the exception handler. What becomes due from now on waits for the next call.
-    /// [`run`](crate::run) does this at the end of a program: asyncio's `shutdown_asyncgens`.
+    /// Starts all registered clean-ups and waits until they have ended, together with those that run already. A panic
+    /// of one goes to the exception handler. A clean-up whose value is dropped from now on starts in the next call.
+    /// [`run`](crate::run) calls this at the end of a program. It is the counterpart of asyncio's `shutdown_asyncgens`.
     ///
-    /// Within a clean-up it waits for those alone that it starts itself: of two that waited for each other neither would end.
+    /// If a clean-up calls this, it waits only for the clean-ups that this call starts. Otherwise two clean-ups that
+    /// wait for each other would never end.
     ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the clean-ups run on. Any number may wait, one after the other or at the same time.
+    /// Dropping the future ends the wait; the clean-ups run on. Several callers may wait at the same time.
     ///
     /// ```
     /// callsoon::run(async {
@@ -157,17 +159,20 @@ impl LoopHandle {
     }
 }
 
-/// The program ends: clean-ups that become due wait for [`LoopHandle::shutdown_async_drops`].
+/// Marks the program as ending: clean-ups that become due from now on start in [`LoopHandle::shutdown_async_drops`].
 pub(crate) fn begin_end(handle: &LoopHandle) {
     REGISTRY.with(handle, |registry| registry.ending.set(true));
 }
 
-/// Whether a task is a clean-up, which the end of a program waits for and does not cancel.
+/// Returns whether a task is a clean-up. The end of a program waits for clean-ups and does not cancel them.
 pub(crate) fn is_clean_up(handle: &LoopHandle, task: &TaskRef) -> bool {
     REGISTRY.with(handle, |registry| registry.running.borrow().contains(task))
 }
 
-/// Deposits a clean-up with the running loop. See [`LoopHandle::defer_async_drop`].
+/// Registers a clean-up with the running loop; see [`LoopHandle::defer_async_drop`].
+///
+/// # Differences from asyncio
+/// - It takes the place of `shutdown_asyncgens`, for values of any type.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -183,10 +188,10 @@ pub fn defer_async_drop(clean_up: impl Future<Output = ()> + 'static) -> AsyncDr
 }
 
 impl AsyncDrop {
-    /// Runs the clean-up here and now, as part of the task that awaits it.
+    /// Runs the clean-up now, as part of the task that awaits this.
     ///
     /// # Cancellation
-    /// Drops the clean-up, wherever it is.
+    /// Dropping the future drops the clean-up at the point that it has reached.
     ///
     /// ```
     /// callsoon::run(async {
@@ -200,7 +205,7 @@ impl AsyncDrop {
         }
     }
 
-    /// Drops the clean-up unrun.
+    /// Drops the clean-up without running it.
     ///
     /// ```
     /// callsoon::run(async {

@@ -1,10 +1,11 @@
-//! `AsyncFd`: any pollable descriptor with async waits, for what has no type of its own here.
+//! `AsyncFd`: async waits for any pollable descriptor that has no type of its own in this crate.
 //!
-//! The crate knows when such a descriptor is ready and nothing else: reading and writing are the user's. Readiness goes by
-//! edge, as for sockets, so it is believed until an operation says `WouldBlock`; the guard and `read_with` see to that.
+//! The crate only knows when such a descriptor is ready; reading and writing are the user's. Readiness is
+//! edge-triggered, as for sockets: a descriptor counts as ready until an operation returns `WouldBlock`. [`ReadyGuard`]
+//! and `read_with` record that.
 //!
-//! The mode belongs to all who share the open file description, and any of them may switch it back. So it is checked right
-//! before each operation: `net/nonblocking.rs` compares this with what other kinds of descriptors have.
+//! The blocking mode belongs to the open file description, and everyone who shares it may change it. So it is checked
+//! right before each operation. `net/nonblocking.rs` compares this with other kinds of descriptors.
 
 use std::fmt;
 use std::io;
@@ -20,7 +21,7 @@ use crate::sys::epoll;
 use crate::sys::fd::set_nonblocking;
 use crate::sys::source::{Act, Pollable};
 
-/// An object with a descriptor, as the reactor wants it.
+/// An object with a descriptor, as a source of the reactor.
 struct Watched<T>(T);
 
 impl<T: AsFd> AsRawFd for Watched<T> {
@@ -35,11 +36,11 @@ impl<T: AsFd> Pollable for Watched<T> {
     }
 }
 
-/// An object with a descriptor that the loop watches: inotify, a tty, a serial line, a socket of another library.
+/// An object with a descriptor that the loop watches: inotify, a terminal, a serial port, a socket of another library.
 ///
-/// It owns the object and gives it back by [`into_inner`](Self::into_inner). The object is switched to non-blocking mode, and
-/// again before an operation where somebody else who shares it has switched it back.
-/// For callbacks instead of waits there is [`LoopHandle::add_reader`](crate::LoopHandle::add_reader).
+/// It owns the object; [`into_inner`](Self::into_inner) gives it back. The object is switched to non-blocking mode, and
+/// again before an operation if another owner of the file description has switched it back. For callbacks instead of
+/// async waits there is [`LoopHandle::add_reader`](crate::LoopHandle::add_reader).
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -58,11 +59,12 @@ pub struct AsyncFd<T: AsFd> {
 }
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Watches `inner` for both directions.
+    /// Watches `inner` for reading and writing.
     ///
     /// # Errors
-    /// What the system says: `PermissionDenied` for a regular file, which is always ready; `AlreadyExists` where the loop
-    /// watches the descriptor already. `inner` has been dropped then.
+    /// `PermissionDenied` for a regular file or a directory, which is always ready; `AlreadyExists` if the loop watches
+    /// the descriptor already; `NotConnected` if the loop is closed; otherwise the error of the system. `inner` was
+    /// dropped then.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -79,10 +81,11 @@ impl<T: AsFd> AsyncFd<T> {
         Self::with_interest(inner, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Watches `inner` for reading only: for what can be read alone and would else be writable all the time.
+    /// Watches `inner` for reading only. Use it for a descriptor that cannot be written, or that would be writable all
+    /// the time.
     ///
     /// # Errors
-    /// The same as of [`new`](Self::new).
+    /// As for [`new`](Self::new).
     ///
     /// # Panics
     /// Outside a running loop.
@@ -108,7 +111,7 @@ impl<T: AsFd> AsyncFd<T> {
         Ok(Self { io })
     }
 
-    /// The object itself.
+    /// Returns the object.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -122,7 +125,7 @@ impl<T: AsFd> AsyncFd<T> {
         &self.io.source().0
     }
 
-    /// Watches it no longer and gives it back, still in non-blocking mode.
+    /// Stops watching the object and returns it, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -135,13 +138,13 @@ impl<T: AsFd> AsyncFd<T> {
         self.io.into_source().0
     }
 
-    /// Waits until a read is worth trying. The guard tells the loop how the try went.
+    /// Waits until the descriptor is readable. The guard records whether the read that follows met `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed; no other error.
     ///
     /// # Cancellation
-    /// Dropping it has no effect.
+    /// Dropping the future ends the wait and changes nothing else.
     ///
     /// ```
     /// # use std::io::{Read, Write};
@@ -155,16 +158,16 @@ impl<T: AsFd> AsyncFd<T> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn readable(&self) -> io::Result<ReadyGuard<'_, T>> {
-        self.ready(Direction::Read).await
+        self.wait_ready(Direction::Read).await
     }
 
-    /// Waits until a write is worth trying. The guard tells the loop how the try went.
+    /// Waits until the descriptor is writable. The guard records whether the write that follows met `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed; no other error.
     ///
     /// # Cancellation
-    /// Dropping it has no effect.
+    /// Dropping the future ends the wait and changes nothing else.
     ///
     /// ```
     /// # use std::io::Write;
@@ -177,10 +180,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn writable(&self) -> io::Result<ReadyGuard<'_, T>> {
-        self.ready(Direction::Write).await
+        self.wait_ready(Direction::Write).await
     }
 
-    async fn ready(&self, direction: Direction) -> io::Result<ReadyGuard<'_, T>> {
+    async fn wait_ready(&self, direction: Direction) -> io::Result<ReadyGuard<'_, T>> {
         self.io.ready(direction).await?;
         Ok(ReadyGuard {
             fd: self,
@@ -188,13 +191,14 @@ impl<T: AsFd> AsyncFd<T> {
         })
     }
 
-    /// Calls `op` as soon as a read is worth trying, and again until it does not say `WouldBlock`.
+    /// Calls `op` when the descriptor is readable, and again until it does not return `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
+    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the
+    /// loop is closed; the error of the system if non-blocking mode cannot be set.
     ///
     /// # Cancellation
-    /// Dropped before it is done, `op` has not succeeded.
+    /// If the future is dropped before it completes, `op` has not succeeded.
     ///
     /// ```
     /// # use std::io::{Read, Write};
@@ -210,13 +214,14 @@ impl<T: AsFd> AsyncFd<T> {
         self.operate(Direction::Read, op).await
     }
 
-    /// Calls `op` as soon as a write is worth trying, and again until it does not say `WouldBlock`.
+    /// Calls `op` when the descriptor is writable, and again until it does not return `WouldBlock`.
     ///
     /// # Errors
-    /// What `op` gives, but `WouldBlock` and `Interrupted`; that the loop is closed, or that the mode cannot be set.
+    /// The error of `op`, except `WouldBlock` and `Interrupted`, after which it is called again; `NotConnected` if the
+    /// loop is closed; the error of the system if non-blocking mode cannot be set.
     ///
     /// # Cancellation
-    /// Dropped before it is done, `op` has not succeeded.
+    /// If the future is dropped before it completes, `op` has not succeeded.
     ///
     /// ```
     /// # use std::io::Write;
@@ -236,7 +241,7 @@ impl<T: AsFd> AsyncFd<T> {
         direction: Direction,
         mut op: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        // Behind a reference the closure may be moved, whatever it holds.
+        // Behind a reference, so that the closure can be moved whatever it captures.
         let op: &mut dyn FnMut(&T) -> io::Result<R> = &mut op;
         let op = |watched: &Watched<T>| {
             set_nonblocking(watched.0.as_fd())?;
@@ -264,8 +269,8 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
     }
 }
 
-/// The descriptor was ready when this was made, and is taken for ready until [`try_io`](Self::try_io) meets `WouldBlock`
-/// or [`clear_ready`](Self::clear_ready) is called.
+/// A descriptor that was ready when this guard was made. It counts as ready until [`try_io`](Self::try_io) meets
+/// `WouldBlock` or [`clear_ready`](Self::clear_ready) is called.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -275,17 +280,17 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap().unwrap();
 /// ```
-#[must_use = "a guard whose try is never told of lets the next wait return at once"]
+#[must_use = "unless `try_io` or `clear_ready` is called, the next wait returns at once"]
 pub struct ReadyGuard<'a, T: AsFd> {
     fd: &'a AsyncFd<T>,
     direction: Direction,
 }
 
 impl<T: AsFd> ReadyGuard<'_, T> {
-    /// Tries an operation; where it says `WouldBlock`, the next wait waits for a new event.
+    /// Tries an operation. If it returns `WouldBlock`, the next wait waits for a new event.
     ///
     /// # Errors
-    /// What `op` gives, or that the mode cannot be set.
+    /// The error of `op`, including `WouldBlock`; or that of the system if non-blocking mode cannot be set.
     ///
     /// ```
     /// # use std::io::Read;
@@ -310,8 +315,8 @@ impl<T: AsFd> ReadyGuard<'_, T> {
         result
     }
 
-    /// An operation has met `WouldBlock`: the next wait waits for a new event. Said of an operation that has not, it may
-    /// wait for ever.
+    /// Records that an operation met `WouldBlock`: the next wait waits for a new event. If no operation did, that wait
+    /// may never end.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -325,7 +330,7 @@ impl<T: AsFd> ReadyGuard<'_, T> {
         self.fd.io.clear_ready(self.direction);
     }
 
-    /// The object itself.
+    /// Returns the object.
     ///
     /// ```
     /// # callsoon::run(async {

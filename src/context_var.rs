@@ -1,12 +1,12 @@
 //! Context variables: asyncio's `contextvars`.
 //!
 //! A variable has a value in each context. Tasks, callbacks, timers and done callbacks run in a copy of the context in
-//! which they were made, so what one sets does not leak into its siblings, and what its parent sets later it does not
-//! see.
+//! which they were created. So a value that one of them sets is not seen by its siblings, and a value that its parent
+//! sets later is not seen by it.
 //!
-//! Values belong to the loop's thread and need not be fit for any other. A variable that says so, by
-//! [`crossing`](ContextVar::crossing), is taken along by [`to_thread`](crate::to_thread): the job runs in a context of
-//! the thread, with copies of the values of such variables.
+//! Values belong to the loop's thread and need not be `Send`. [`to_thread`](crate::to_thread) propagates the values of
+//! variables that are declared with [`crossing`](ContextVar::crossing): the job runs in a context of its own thread,
+//! with copies of these values.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -21,10 +21,16 @@ use crate::kernel::context::{Carried, Carry, Context};
 use crate::kernel::report::drop_quietly;
 use crate::kernel::task::waker::with_current;
 
-/// How many variables have a number.
+/// The number of the next variable.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// A static that has a value of its own in every context.
+/// A static that has a separate value in every context: asyncio's `contextvars.ContextVar`.
+///
+/// # Differences from asyncio
+/// - A variable is a static, and its values belong to the loop's thread.
+/// - [`to_thread`](crate::to_thread) propagates only variables that are declared with [`crossing`](Self::crossing).
+///   asyncio copies the whole context. Here a value need not be `Send`.
+/// - [`get`](Self::get) returns `None` for a variable without a value and a default. Python raises `LookupError`.
 ///
 /// ```
 /// static REQUEST: callsoon::ContextVar<u32> = callsoon::ContextVar::new("request");
@@ -43,19 +49,19 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// ```
 pub struct ContextVar<T> {
     name: &'static str,
-    /// This variable's number in every context, decided at first use.
+    /// This variable's index in every context, assigned at the first use.
     number: OnceLock<usize>,
     default: Option<fn() -> T>,
-    /// Copies a value for another thread.
-    carry: Option<Carry>,
+    /// Copies a value to be propagated to another thread.
+    propagate: Option<Carry>,
 }
 
 thread_local! {
-    /// The context of a job, on a thread that has no loop.
-    static JOB: RefCell<Option<Context>> = const { RefCell::new(None) };
+    /// The context of a job of `to_thread`, on a thread without a loop.
+    static JOB_CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// What a variable was before it was set, for [`ContextVar::reset`].
+/// The value of a variable before [`ContextVar::set`], for [`ContextVar::reset`].
 ///
 /// ```
 /// static LEVEL: callsoon::ContextVar<u8> = callsoon::ContextVar::with_default("level", || 0);
@@ -71,7 +77,7 @@ pub struct ContextToken<T> {
 }
 
 impl<T: 'static> ContextVar<T> {
-    /// A variable that has no value until it is set.
+    /// Creates a variable that has no value until it is set.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<String> = callsoon::ContextVar::new("user");
@@ -82,11 +88,11 @@ impl<T: 'static> ContextVar<T> {
             name,
             number: OnceLock::new(),
             default: None,
-            carry: None,
+            propagate: None,
         }
     }
 
-    /// A variable that has the value that `default` makes until it is set.
+    /// Creates a variable that has the value of `default()` until it is set.
     ///
     /// ```
     /// static DEPTH: callsoon::ContextVar<u32> = callsoon::ContextVar::with_default("depth", || 0);
@@ -97,12 +103,12 @@ impl<T: 'static> ContextVar<T> {
             name,
             number: OnceLock::new(),
             default: Some(default),
-            carry: None,
+            propagate: None,
         }
     }
 
-    /// The same variable, with values that [`to_thread`](crate::to_thread) takes along: a job there sees a copy of what
-    /// was current when it was awaited first, and what it sets is its own.
+    /// Makes [`to_thread`](crate::to_thread) propagate this variable. A job sees a copy of the value that was current
+    /// at the first poll of `to_thread`. A value that the job sets stays in the job.
     ///
     /// ```
     /// static REQUEST: callsoon::ContextVar<u32> = callsoon::ContextVar::new("request").crossing();
@@ -116,11 +122,11 @@ impl<T: 'static> ContextVar<T> {
     where
         T: Clone + Send,
     {
-        self.carry = Some(carry::<T>);
+        self.propagate = Some(copy_for_thread::<T>);
         self
     }
 
-    /// The variable's name, for humans.
+    /// Returns the variable's name, which is for people only.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<String> = callsoon::ContextVar::new("user");
@@ -136,8 +142,8 @@ impl<T: 'static> ContextVar<T> {
             .get_or_init(|| NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The value in the current context, else the default. Outside a running loop, and outside a job of
-    /// [`to_thread`](crate::to_thread), there is no context, only the default.
+    /// Returns the value in the current context, otherwise the default. Outside a running loop, and outside a job of
+    /// [`to_thread`](crate::to_thread), there is no context, so this is the default.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -153,7 +159,7 @@ impl<T: 'static> ContextVar<T> {
         let number = self.number();
         let value = match with_current(|state| state.peek_context()?.value(number)) {
             Some(value) => value,
-            None => of_job(|context| context.value(number)).flatten(),
+            None => with_job_context(|context| context.value(number)).flatten(),
         };
         match value.and_then(|value| value.downcast::<T>().ok()) {
             Some(value) => Some((*value).clone()),
@@ -161,7 +167,7 @@ impl<T: 'static> ContextVar<T> {
         }
     }
 
-    /// Sets the value in the current context and gives what [`reset`](Self::reset) needs to undo that.
+    /// Sets the value in the current context. Returns the token with which [`reset`](Self::reset) undoes this.
     ///
     /// # Panics
     /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
@@ -183,7 +189,8 @@ impl<T: 'static> ContextVar<T> {
         }
     }
 
-    /// Gives the variable back the value, or the lack of one, that it had before the `set` that made the token.
+    /// Restores the value that the variable had before the `set` that made the token, or removes the value if there was
+    /// none.
     ///
     /// # Panics
     /// Outside a running loop, and outside a job of [`to_thread`](crate::to_thread).
@@ -206,51 +213,51 @@ impl<T: 'static> ContextVar<T> {
     #[track_caller]
     fn replace(&'static self, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
         let context = with_current(|state| state.context_for_writing());
-        let Some(context) = context.or_else(|| of_job(Context::clone)) else {
+        let Some(context) = context.or_else(|| with_job_context(Context::clone)) else {
             panic!(
                 "no running event loop: a context variable is set inside a task or callback of one"
             );
         };
-        context.replace(self.number(), value, self.carry)
+        context.replace(self.number(), value, self.propagate)
     }
 }
 
-fn carry<T: Clone + Send + 'static>(value: &dyn Any) -> Option<Box<dyn Any + Send>> {
+fn copy_for_thread<T: Clone + Send + 'static>(value: &dyn Any) -> Option<Box<dyn Any + Send>> {
     let value = value.downcast_ref::<T>()?;
     Some(Box::new(value.clone()))
 }
 
-/// What `f` sees of the context of the job that runs here.
-fn of_job<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
-    // A thread that is ending has none.
-    let seen = JOB.try_with(|job| job.borrow().as_ref().map(f));
+/// Calls `f` with the context of the job that runs on this thread, if there is one.
+fn with_job_context<R>(f: impl FnOnce(&Context) -> R) -> Option<R> {
+    // A thread that is ending has no context.
+    let seen = JOB_CONTEXT.try_with(|job| job.borrow().as_ref().map(f));
     seen.ok().flatten()
 }
 
-/// What a job takes along from the current context.
+/// Copies the values of the current context that are propagated to a job.
 pub(crate) fn propagated() -> Vec<Carried> {
     let context = with_current(|state| state.peek_context()).flatten();
     context.map_or_else(Vec::new, |context| context.carry())
 }
 
-/// Runs a job, on a thread without a loop, with what it has taken along.
+/// Runs a job on a thread without a loop, with the propagated values as its context.
 pub(crate) fn run_with<R>(propagated: Vec<Carried>, job: impl FnOnce() -> R) -> R {
-    let _inside = Inside {
-        former: JOB.replace(Some(Context::arrived(propagated))),
+    let _restore = RestoreContext {
+        former: JOB_CONTEXT.replace(Some(Context::arrived(propagated))),
     };
     job()
 }
 
-/// Puts the former context back.
-struct Inside {
+/// Restores the thread's previous context when it is dropped.
+struct RestoreContext {
     former: Option<Context>,
 }
 
-impl Drop for Inside {
+impl Drop for RestoreContext {
     fn drop(&mut self) {
-        let over = JOB.replace(self.former.take());
-        // Values are foreign, and the job may be unwinding.
-        drop_quietly(over);
+        let ended = JOB_CONTEXT.replace(self.former.take());
+        // The destructors of values are user code, and the job may be unwinding.
+        drop_quietly(ended);
     }
 }
 
@@ -270,7 +277,7 @@ impl<T> fmt::Debug for ContextToken<T> {
     }
 }
 
-/// A copy of the current context; an empty one outside a running loop.
+/// Returns a copy of the current context; an empty one outside a running loop.
 ///
 /// ```
 /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -281,15 +288,15 @@ impl<T> fmt::Debug for ContextToken<T> {
 /// ```
 pub fn copy_context() -> Context {
     let copied = with_current(|state| state.copy_context());
-    let copied = copied.or_else(|| of_job(|context| Some(context.copy())));
+    let copied = copied.or_else(|| with_job_context(|context| Some(context.copy())));
     copied.flatten().unwrap_or_default()
 }
 
 impl Context {
-    /// Calls `f` in this context: what `f` sets stays here, for whoever holds it.
+    /// Calls `f` in this context. Values that `f` sets stay in the context.
     ///
     /// # Panics
-    /// Outside a running loop. A panic of `f` passes through.
+    /// Outside a running loop. A panic of `f` is passed to the caller.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");

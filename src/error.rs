@@ -1,7 +1,7 @@
-//! Errors that cross modules.
+//! Errors that several modules share.
 //!
-//! Each type stands for one way in which one family of operations ends, says it in one plain sentence, and gives back
-//! what the caller had lent. Nothing here knows the loop; every module may use it.
+//! Each type describes how one family of operations fails, in one plain sentence, and gives back what the caller passed
+//! in. Nothing here depends on the loop, so every module may use it.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a cancellation began.
+/// What started a cancellation.
 ///
 /// ```
 /// use callsoon::CancelOrigin;
@@ -26,17 +26,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum CancelOrigin {
-    /// `cancel` of a task or a future, or the end of its loop.
+    /// A call of `cancel` on a task or a future, or the close of its loop.
     Task,
-    /// A deadline: `timeout` and its kin.
+    /// A deadline: `timeout`, `timeout_at`, `wait_for` or `move_on_after`.
     Timeout,
-    /// A task group: one of its children failed, or it was cancelled.
+    /// A task group or a gather: one of its children failed, or it was cancelled or dropped.
     Group,
-    /// `resume` of a cancellation whose request was over.
+    /// A call of `resume` for a cancellation whose request had ended.
     Raised,
 }
 
-/// What is known of a cancellation: who asked, and with which words.
+/// Describes a cancellation: what started it, where, and with which message.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -48,7 +48,7 @@ pub enum CancelOrigin {
 /// ```
 #[derive(Clone)]
 pub struct Cancellation {
-    /// Shared and boxed, so that a result which can be cancelled grows by one word only.
+    /// Shared and boxed, so that it adds only one word to a result.
     request: Arc<Request>,
 }
 
@@ -59,7 +59,7 @@ struct Request {
 }
 
 impl Default for Cancellation {
-    /// One without words, by the loop itself.
+    /// Returns a cancellation by the loop itself, without a message.
     ///
     /// ```
     /// let cancellation = callsoon::Cancellation::default();
@@ -86,13 +86,13 @@ impl Cancellation {
         }
     }
 
-    /// The same words, as those of a cancellation that begins anew.
+    /// Returns a cancellation with the same message, for one that `resume` starts again.
     pub(crate) fn raised(&self) -> Self {
         let message = self.request.message.clone();
         Self::new(message, CancelOrigin::Raised, self.location())
     }
 
-    /// The message given to `cancel_with`, if there was one.
+    /// Returns the message that was passed to `cancel_with`, if there is one.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -105,7 +105,7 @@ impl Cancellation {
         self.request.message.as_deref()
     }
 
-    /// Where the cancellation began.
+    /// Returns what started the cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -119,7 +119,7 @@ impl Cancellation {
         self.request.origin
     }
 
-    /// Where `cancel` was called; `None` when the loop itself ended the task, at close.
+    /// Returns where `cancel` was called; `None` if the loop ended the task when it was closed.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -154,7 +154,7 @@ impl fmt::Display for Cancellation {
 
 impl Error for Cancellation {}
 
-/// A panic that was caught at the loop's boundary, with its payload.
+/// A panic that the loop has caught, with its payload.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -165,14 +165,14 @@ impl Error for Cancellation {}
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Panicked {
-    /// Boxed: a task's result should not pay for a case that is rare.
+    /// Boxed, so that a task's result does not grow for a rare case.
     inner: Box<Payload>,
 }
 
 struct Payload {
-    /// The panic's text, read when it was caught.
+    /// The text of the panic, read when it was caught.
     message: Cow<'static, str>,
-    /// A payload is `Send` only; the lock, which nobody ever contends for, makes the error `Sync` as errors should be.
+    /// A payload is `Send` but not `Sync`. The lock makes the error `Sync`, as errors should be. It is never contended.
     payload: Mutex<Box<dyn Any + Send>>,
 }
 
@@ -193,7 +193,7 @@ impl Panicked {
         }
     }
 
-    /// The panic's text, or a placeholder where the payload was not a string.
+    /// Returns the text of the panic, or a placeholder if the payload is not a string.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -207,7 +207,7 @@ impl Panicked {
         &self.inner.message
     }
 
-    /// The payload itself, for `std::panic::resume_unwind`.
+    /// Returns the payload, for `std::panic::resume_unwind`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -240,7 +240,7 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Why awaiting a [`Task`](crate::Task) gave no value.
+/// The error of awaiting a [`Task`](crate::Task).
 ///
 /// ```
 /// use callsoon::TaskError;
@@ -259,17 +259,17 @@ pub enum TaskError {
     Panicked(Panicked),
     /// The task belongs to another loop than the one that awaits it.
     OtherLoop,
-    /// A task awaits its own handle, which could never end. Or it awaits another one which waits for it in turn, by an
-    /// await, a group or a gather, or over several tasks, and all of them were asked to end: the one that closes the circle
-    /// gets this error, and the others end. As long as nobody is cancelled a circle is no error, since a task may leave
-    /// it by another branch of a `select!`.
+    /// A task awaits its own handle, which can never end. Or it awaits another task that waits for it in turn: by an
+    /// await, a group or a gather, directly or through more tasks. The second case is an error only if all tasks of the
+    /// cycle are cancelled. The task that closes the cycle then gets this error, and the others end. Without a
+    /// cancellation a cycle is not an error, since a task may leave it by another branch of a `select!`.
     AwaitsItself,
-    /// The result has been taken before.
+    /// The result was taken before.
     Taken,
 }
 
 impl TaskError {
-    /// The cancellation, if it was one.
+    /// Returns the cancellation, if this is one.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -285,7 +285,7 @@ impl TaskError {
         }
     }
 
-    /// The panic, if it was one.
+    /// Returns the panic, if this is one.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -301,7 +301,7 @@ impl TaskError {
         }
     }
 
-    /// Takes the panic out, if it was one; the error says then that its result has been taken.
+    /// Takes the panic out, if this is one, and leaves `Taken` in its place.
     pub(crate) fn take_panic(&mut self) -> Option<Panicked> {
         match std::mem::replace(self, Self::Taken) {
             Self::Panicked(panicked) => Some(panicked),
@@ -335,7 +335,7 @@ impl Error for TaskError {
     }
 }
 
-/// Why awaiting a [`Future`](crate::Future) gave no value.
+/// The error of awaiting a [`Future`](crate::Future).
 ///
 /// ```
 /// use callsoon::FutureError;
@@ -350,16 +350,16 @@ impl Error for TaskError {
 pub enum FutureError {
     /// The future was cancelled.
     Cancelled(Cancellation),
-    /// `set_exception` ended it with this error, which all who await share.
+    /// `set_exception` ended it with this error, which all awaiters share.
     Exception(Rc<dyn Error>),
     /// The future belongs to another loop than the one that awaits it.
     OtherLoop,
-    /// The value has been moved out by `take`.
+    /// The value was moved out by `take`.
     Taken,
 }
 
 impl FutureError {
-    /// The cancellation, if it was one.
+    /// Returns the cancellation, if this is one.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -398,7 +398,7 @@ impl Error for FutureError {
     }
 }
 
-/// The time was over before the work was done.
+/// The error of a timeout: the time has passed before the future was ready.
 ///
 /// ```
 /// use std::time::Duration;
@@ -424,7 +424,7 @@ impl From<TimedOut> for io::Error {
     }
 }
 
-/// An operation that the future's or task's state does not allow; carries back what was given.
+/// The error of an operation that the state of the future or task does not allow. It gives back the argument.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -435,7 +435,7 @@ impl From<TimedOut> for io::Error {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InvalidState<T = ()>(
-    /// What the caller gave, unchanged.
+    /// The argument of the caller, unchanged.
     pub T,
 );
 
@@ -453,7 +453,7 @@ impl<T> fmt::Display for InvalidState<T> {
 
 impl<T> Error for InvalidState<T> {}
 
-/// The loop is closed: it will never run anything again.
+/// The error of an operation on a closed loop, which never runs anything again.
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -479,7 +479,7 @@ impl From<LoopClosed> for io::Error {
     }
 }
 
-/// Why a run of the loop gave no value.
+/// The error of a run of the loop.
 ///
 /// ```
 /// use callsoon::RunError;
@@ -491,15 +491,15 @@ impl From<LoopClosed> for io::Error {
 pub enum RunError {
     /// The loop is closed.
     Closed,
-    /// A loop is already running in this thread: this one or another.
+    /// A loop, this one or another, is already running on this thread.
     Nested,
-    /// `stop` was called before the future completed. Pass the future by `&mut` to go on with it in a later run.
+    /// `stop` was called before the future completed. To continue with the future in a later run, pass it by `&mut`.
     Stopped,
     /// The main task was cancelled.
     Cancelled(Cancellation),
     /// Ctrl-C has cancelled the main task.
     Interrupted,
-    /// The operating system refused to create the loop's resources, or to wait for events.
+    /// The system could not create the loop's descriptors, or waiting for events failed.
     Io(io::Error),
 }
 

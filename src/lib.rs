@@ -121,28 +121,30 @@
 //!   time/region              a limit of time around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
-//!   sync/wait_list           the line before a primitive
+//!   sync/wait_list           the wait queue of a primitive
 //!   sync/lock                Lock
 //!   sync/event               Event
 //!   sync/condition           Condition
 //!   sync/semaphore           Semaphore, BoundedSemaphore
 //!   sync/barrier             Barrier
-//!   queue/error              why an item was not taken or given
+//!   queue/error              errors of queues
 //!   queue/store              in which order items come out
 //!   queue/base               Queue
-//!   queue/calls              calls of a store, and whom they concern
+//!   queue/calls              calls of a store, and the wake-ups that follow; shutdown
+//!   queue/waits              get, put, join
 //!   queue/ordered            LifoQueue, PriorityQueue
-//!   combine/observer         one who waits for many tasks
+//!   combine/observer         waiting for the ends of many tasks
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   combine/cancel_on_drop   cancel_on_drop
-//!   combine/child_count      how many children are left
+//!   combine/child_count      how many children have not ended
 //!   combine/tasks            children in a list or a tuple
 //!   combine/gather           gather
 //!   combine/try_gather       try_gather
-//!   combine/group/error      what goes wrong in a group
-//!   combine/group/state      a group and its children
+//!   combine/group/error      failures of groups
+//!   combine/group/state      the state of a group
+//!   combine/group/child      the wrapper around a child's future
 //!   combine/group/handle     TaskGroup
 //!   combine/group/scope      task_group
 //!   combine/for_each         for_each_limit

@@ -1,13 +1,13 @@
 //! `run` and `Runner`: a program's whole life on one loop.
 //!
 //! ```text
-//! run(main)   the loop is made, main runs; Ctrl-C cancels main, a second one ends the process
-//! close()     1 what is left is cancelled and awaited    2 deposited clean-ups run
+//! run(main)   the loop is created, main runs; Ctrl-C cancels main, a second one ends the process
+//! close()     1 other tasks are cancelled and awaited    2 registered clean-ups run
 //!             3 the default executor's jobs end          4 the loop is closed
 //! ```
-//! Steps 1 to 3 share one deadline: what has not ended by then is named in a report and dropped by step 4. They happen in
-//! this order whatever became of main, also when its panic unwinds through here, and nothing depends on the order in
-//! which the caller drops its own things.
+//! Steps 1 to 3 share one deadline. What has not ended by then is named in a report, and step 4 drops it. The steps are
+//! taken in this order with any result of main, even if its panic unwinds through this module. The order in which the
+//! caller drops its own values does not matter.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -33,24 +33,30 @@ use crate::signal::interrupts::Interrupts;
 use crate::sys::signal::is_main_thread;
 use crate::time::timeout::timeout_at;
 
-/// How long the end of a program may take: asyncio's limit for joining its executor's threads.
+/// The default limit of the time that the end of a program takes: asyncio's limit for joining its executor's threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Makes a loop, runs `main` on it, ends what is left, closes the loop: asyncio's `run`.
+/// Creates a loop, runs `main` on it, ends everything that is left, and closes the loop: asyncio's `run`.
 ///
-/// When `main` is done, all other tasks are cancelled and awaited, [clean-ups](crate::defer_async_drop) that were deposited
-/// run, the default executor's jobs are waited for, and the loop is closed. What has not ended after 300 seconds is
-/// reported and dropped. A [`Runner`] sets other limits, and runs more than once.
+/// When `main` has ended, all other tasks are cancelled and awaited, registered [clean-ups](crate::defer_async_drop)
+/// run, the jobs of the default executor are awaited, and the loop is closed. What has not ended after 300 seconds is
+/// reported and dropped. A [`Runner`] sets other limits, and runs more than one future.
 ///
-/// On the program's main thread, and unless somebody else handles the signal, the first Ctrl-C cancels `main`; a second
-/// one ends the process as if nobody handled it.
+/// On the program's main thread, the first Ctrl-C cancels `main`, and a second one ends the process as it does by
+/// default. If a handler for the signal is installed already, it is left alone.
+///
+/// # Differences from asyncio
+/// - A second Ctrl-C ends the process. asyncio raises `KeyboardInterrupt` in the running code.
+/// - The 300 seconds are one limit for tasks, clean-ups and jobs together. asyncio limits only the executor's threads.
+/// - `main` may be any future, also one that is not `'static`.
 ///
 /// # Errors
-/// [`RunError::Io`] where the system refuses the loop its descriptors, [`RunError::Nested`] inside a running loop,
-/// [`RunError::Interrupted`] where Ctrl-C ended `main`, and what [`EventLoop::run_until_complete`] gives.
+/// [`RunError::Nested`] inside a running loop. [`RunError::Io`] if the loop's descriptors cannot be created, or if
+/// waiting for events fails. [`RunError::Interrupted`] if Ctrl-C ended `main`. [`RunError::Stopped`] and
+/// [`RunError::Cancelled`] as for [`EventLoop::run_until_complete`].
 ///
 /// # Panics
-/// A panic of `main` resumes here, after everything else was ended.
+/// A panic of `main` resumes here, after everything else has ended.
 ///
 /// ```
 /// let answer = callsoon::run(async {
@@ -69,8 +75,16 @@ pub fn run<F: IntoFuture>(main: F) -> Result<F::Output, RunError> {
 
 /// Runs several futures one after the other on one loop, with everything that [`run`] does: asyncio's `Runner`.
 ///
-/// The loop is made at the first use. Context variables that one future sets are there for the next. Dropping the runner
-/// [closes](Self::close) it.
+/// The loop is created at the first use. Context variables that one future sets keep their values for the next.
+/// Dropping the runner [closes](Self::close) it.
+///
+/// # Differences from asyncio
+/// - [`with_builder`](Self::with_builder) takes the place of `loop_factory` and `debug`, and
+///   [`event_loop`](Self::event_loop) that of `get_loop`.
+/// - [`run`](Self::run) has no `context` argument. A task with a context of its own is made by
+///   [`TaskBuilder::context`](crate::TaskBuilder::context).
+/// - [`handle_ctrl_c`](Self::handle_ctrl_c) and [`shutdown_timeout`](Self::shutdown_timeout) have no counterpart.
+/// - Those of [`run`].
 ///
 /// ```
 /// let mut runner = callsoon::Runner::new();
@@ -82,14 +96,14 @@ pub fn run<F: IntoFuture>(main: F) -> Result<F::Output, RunError> {
 #[must_use = "it runs nothing by itself"]
 pub struct Runner {
     stage: Stage,
-    /// What one future has set is there for the next.
+    /// The context that one run leaves for the next.
     context: Option<Context>,
     ctrl_c: bool,
     shutdown_timeout: Duration,
 }
 
 enum Stage {
-    /// The loop is made at the first use.
+    /// The loop is created at the first use.
     New(Builder),
     Open(EventLoop),
     Closed,
@@ -102,7 +116,7 @@ impl Default for Runner {
 }
 
 impl Runner {
-    /// A runner whose loop is made at the first use.
+    /// Creates a runner. Its loop is created at the first use.
     ///
     /// ```
     /// let mut runner = callsoon::Runner::new();
@@ -112,7 +126,7 @@ impl Runner {
         Self::with_builder(EventLoop::builder())
     }
 
-    /// A runner whose loop is built so: asyncio's `loop_factory` and `debug`.
+    /// Creates a runner whose loop is built by `builder`: asyncio's `loop_factory` and `debug`.
     ///
     /// ```
     /// use callsoon::{Clock, EventLoop, Runner, sleep};
@@ -129,8 +143,8 @@ impl Runner {
         }
     }
 
-    /// Whether Ctrl-C cancels the main future; it does unless this says no. Only on the program's main thread, and where
-    /// nobody else handles the signal.
+    /// Sets whether Ctrl-C cancels the main future; the default is `true`. This applies on the program's main thread
+    /// only, and only if no handler for the signal is installed.
     ///
     /// ```
     /// let mut runner = callsoon::Runner::new().handle_ctrl_c(false);
@@ -141,8 +155,8 @@ impl Runner {
         self
     }
 
-    /// How long [`close`](Self::close) may wait for tasks, clean-ups and jobs altogether; 300 seconds unless this says
-    /// otherwise, on the loop's clock. [`Duration::MAX`] is no limit.
+    /// Sets how long [`close`](Self::close) may wait for tasks, clean-ups and jobs together, on the loop's clock. The
+    /// default is 300 seconds. [`Duration::MAX`] means no limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -154,16 +168,15 @@ impl Runner {
         self
     }
 
-    /// The loop, made if there is none yet: asyncio's `get_loop`.
+    /// Returns the loop, and creates it if there is none yet: asyncio's `get_loop`.
     ///
     /// # Errors
-    /// [`RunError::Io`] where the system refuses the loop its descriptors, [`RunError::Closed`] after
-    /// [`close`](Self::close).
+    /// [`RunError::Io`] if the loop's descriptors cannot be created; [`RunError::Closed`] after [`close`](Self::close).
     ///
     /// ```
     /// let mut runner = callsoon::Runner::new();
     /// let handle = runner.event_loop().unwrap().handle();
-    /// handle.call_soon(|| println!("stands in line before main"));
+    /// handle.call_soon(|| println!("runs before main"));
     /// runner.run(async {}).unwrap();
     /// ```
     #[doc(alias = "get_loop")]
@@ -177,11 +190,12 @@ impl Runner {
         }
     }
 
-    /// Runs `main` until it is done. Other tasks stay as they are, for the next call.
+    /// Runs `main` until it has ended. Other tasks stay as they are, for the next call.
     ///
     /// # Errors
-    /// [`RunError::Nested`] inside a running loop, [`RunError::Closed`] after [`close`](Self::close),
-    /// [`RunError::Interrupted`] where Ctrl-C ended `main`, and what [`EventLoop::run_until_complete`] gives.
+    /// [`RunError::Nested`] inside a running loop. [`RunError::Closed`] after [`close`](Self::close). [`RunError::Io`]
+    /// if the loop's descriptors cannot be created, or if waiting for events fails. [`RunError::Interrupted`] if Ctrl-C
+    /// ended `main`. [`RunError::Stopped`] and [`RunError::Cancelled`] as for [`EventLoop::run_until_complete`].
     ///
     /// # Panics
     /// A panic of `main` resumes here.
@@ -210,15 +224,16 @@ impl Runner {
         }
     }
 
-    /// Ends everything, in this order: tasks are cancelled and awaited, also those that are started meanwhile; deposited
-    /// [clean-ups](crate::defer_async_drop) run; the default executor's jobs are waited for; the loop is closed. A second
-    /// call does nothing.
+    /// Ends everything, in this order. Tasks are cancelled and awaited, including those that are started meanwhile.
+    /// Registered [clean-ups](crate::defer_async_drop) run. The jobs of the default executor are awaited. The loop is
+    /// closed. A second call does nothing.
     ///
-    /// A panic of a task that ends here goes to the exception handler, and so does what has not ended in time.
+    /// A panic of a task that ends here goes to the exception handler. What has not ended in time is reported there
+    /// too.
     ///
     /// # Errors
-    /// [`RunError::Nested`] inside a running loop, [`RunError::Io`] where the system refuses to wait: the loop is closed
-    /// then too.
+    /// [`RunError::Nested`] inside a running loop; the loop stays open then. [`RunError::Io`] if waiting for events
+    /// fails; the loop is closed then.
     ///
     /// ```
     /// let mut runner = callsoon::Runner::new();
@@ -242,7 +257,7 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        // What could go wrong has been reported; inside a running loop the owner closes what it can when it is dropped.
+        // Errors were reported. Inside a running loop, dropping the `EventLoop` closes what can be closed.
         let _ = self.close();
     }
 }
@@ -260,11 +275,11 @@ impl fmt::Debug for Runner {
     }
 }
 
-/// During one run: the context of its main task is put back in the runner's place when this is dropped, however the run
-/// ends, also when a panic unwinds through it.
+/// Takes the context of a run's main task back into the runner when it is dropped. That also happens when a panic
+/// unwinds through the run.
 struct ContextKeeper<'a> {
     event_loop: &'a EventLoop,
-    /// The context of the run; `None` while no variable was set.
+    /// The context for the run; `None` if no variable was set.
     context: &'a mut Option<Context>,
 }
 
@@ -282,19 +297,19 @@ impl Drop for ContextKeeper<'_> {
     fn drop(&mut self) {
         let root = &self.event_loop.state.root;
         root.keeps_context.set(false);
-        // A run that was refused has left none.
+        // A run that did not start leaves no context.
         if let Some(context) = root.context.take() {
             *self.context = Some(context);
         }
     }
 }
 
-/// Ctrl-C during one run.
+/// The handling of Ctrl-C during one run.
 struct CtrlC {
-    /// Restores the signal's former action when it is dropped.
+    /// Restores the signal's previous action when it is dropped.
     #[cfg(unix)]
     _interrupts: Option<Interrupts>,
-    /// The main task, once it was cancelled for a Ctrl-C.
+    /// The main task, after a Ctrl-C has cancelled it.
     cancelled: Rc<RefCell<Option<TaskRef>>>,
 }
 
@@ -307,13 +322,13 @@ impl CtrlC {
             Interrupts::install(event_loop, move || interrupt(&handle, &cancelled))
         });
         Self {
-            // Where the system has no room for it, Ctrl-C ends the process, as it does by default.
+            // If it cannot be installed, Ctrl-C ends the process, as it does by default.
             _interrupts: interrupts.and_then(|installed| installed.ok().flatten()),
             cancelled,
         }
     }
 
-    /// Elsewhere Ctrl-C does what it does by default.
+    /// On other systems Ctrl-C keeps its default action.
     #[cfg(not(unix))]
     fn watch(_: &EventLoop, _: bool) -> Self {
         Self {
@@ -321,14 +336,14 @@ impl CtrlC {
         }
     }
 
-    /// Whether nobody but Ctrl-C had asked the main task to end.
+    /// Returns whether Ctrl-C was the only reason for which the main task was cancelled.
     fn ended_main(&self) -> bool {
         let main = self.cancelled.take();
         main.is_some_and(|main| main.uncancel() == 0)
     }
 }
 
-/// The first Ctrl-C.
+/// Handles the first Ctrl-C.
 #[cfg(unix)]
 fn interrupt(handle: &LoopHandle, cancelled: &RefCell<Option<TaskRef>>) {
     let main = handle.main_task();
@@ -339,17 +354,17 @@ fn interrupt(handle: &LoopHandle, cancelled: &RefCell<Option<TaskRef>>) {
     drop(former);
 }
 
-/// Steps 1 to 3 of [`Runner::close`].
+/// Takes steps 1 to 3 of [`Runner::close`].
 fn end_all(event_loop: &EventLoop, timeout: Duration) -> Result<(), RunError> {
     let clock = &event_loop.state.clock;
-    // What is beyond the clock's end becomes that end, which never comes.
+    // A deadline beyond the clock's range becomes the end of the range, which never comes.
     let deadline = clock.instant(clock.after(timeout));
     let handle = event_loop.handle();
     begin_end(&handle);
     let mut end = pin!(end_in_order(handle, deadline));
     loop {
         match event_loop.run_until_complete(end.as_mut()) {
-            // Whoever stops the loop now has not heard that it is ending.
+            // A call of `stop` during the shutdown is ignored.
             Err(RunError::Stopped) => {}
             result => return result,
         }
@@ -380,7 +395,7 @@ async fn end_in_order(handle: LoopHandle, deadline: Instant) {
     }
 }
 
-/// Cancels all tasks and waits for them, until there are none left but clean-ups.
+/// Cancels all tasks and waits for them, until only clean-ups are left.
 async fn end_tasks(handle: &LoopHandle) {
     loop {
         let own = handle.current_task();
@@ -403,7 +418,7 @@ async fn end_tasks(handle: &LoopHandle) {
     }
 }
 
-/// Names what is dropped unfinished.
+/// Reports the names of the tasks that are dropped unfinished.
 fn report_unended(handle: &LoopHandle, what: &str) {
     let own = handle.current_task();
     let mut tasks = handle.all_tasks();

@@ -1,4 +1,4 @@
-//! Tasks in the order in which they end.
+//! `as_completed`: tasks in the order in which they end.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -8,13 +8,19 @@ use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::puts_off;
 
-/// Gives tasks back in the order in which they end: asyncio's `as_completed`, in the form of its `async for`.
+/// Returns tasks in the order in which they end: asyncio's `as_completed`, in the form of its `async for`.
 ///
-/// Tasks that have ended before this call come first, in the order of the input. There is no time limit of its own: a
-/// limit around [`next`](AsCompleted::next), or around the loop that calls it, loses nothing, and one can go on later.
+/// Tasks that have ended before this call come first, in the order of the input. To limit the time, put a timeout
+/// around [`next`](AsCompleted::next), or around the loop that calls it. No task is lost when the time is up, and the
+/// loop can go on later.
+///
+/// # Differences from asyncio
+/// - There is no `timeout` argument.
+/// - The caller is woken in the turn in which a task ends. In asyncio it is woken one turn later, because each end is a
+///   done callback.
 ///
 /// # Cancellation
-/// Dropping it lets the tasks run on; it cancels none. A panic that nobody can read then is reported.
+/// Dropping it cancels no task. If a task then panics, the panic is reported, because nobody can read it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,7 +45,7 @@ pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsC
     }
 }
 
-/// Tasks that come back as they end; made by [`as_completed`].
+/// Returns tasks as they end. Made by [`as_completed`].
 ///
 /// ```
 /// callsoon::run(async {
@@ -50,20 +56,20 @@ pub fn as_completed<T: 'static>(tasks: impl IntoIterator<Item = Task<T>>) -> AsC
 /// ```
 #[must_use = "it does nothing unless `next` is awaited"]
 pub struct AsCompleted<T> {
-    /// Dropped before the tasks, so that nobody is woken by their end.
+    /// Declared first and dropped first, so that the end of a task wakes nobody.
     observer: TaskObserver,
-    /// By their numbers in the observer; `None` where the task was given back.
+    /// The tasks, at the indices that the observer reports; `None` for a task that was returned.
     tasks: Vec<Option<Task<T>>>,
-    /// How many were not given back.
+    /// The number of tasks that were not returned.
     left: usize,
 }
 
 impl<T: 'static> AsCompleted<T> {
-    /// Waits for the next task to end and gives it back; `None` once all have been. If one has ended already this does
-    /// not suspend.
+    /// Waits for the next task to end and returns it; `None` when all were returned. If a task has ended already, this
+    /// does not suspend.
     ///
     /// # Cancellation
-    /// Dropping it loses nothing: the next call gives what this one would have given.
+    /// Dropping the future loses no task: the next call returns the same one.
     ///
     /// ```
     /// callsoon::run(async {
@@ -97,7 +103,7 @@ impl<T: 'static> AsCompleted<T> {
         }
     }
 
-    /// How many tasks were not given back yet, ended or not.
+    /// Returns the number of tasks that were not returned yet, ended or not.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -109,7 +115,7 @@ impl<T: 'static> AsCompleted<T> {
         self.left
     }
 
-    /// Whether all tasks were given back.
+    /// Returns whether all tasks were returned.
     ///
     /// ```
     /// assert!(callsoon::as_completed::<()>([]).is_empty());

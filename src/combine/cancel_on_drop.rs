@@ -1,4 +1,4 @@
-//! A task that ends with its handle.
+//! `CancelOnDrop`: a task that is cancelled when its handle is dropped.
 
 use std::fmt;
 use std::future::Future;
@@ -9,8 +9,8 @@ use crate::error::TaskError;
 use crate::kernel::task::handle::Task;
 
 impl<T: 'static> Task<T> {
-    /// Wraps the handle so that dropping it asks the task to end; without that, dropping cancels nothing. For tasks that
-    /// are worth nothing without whoever waits for them: in a `select!`, in a struct.
+    /// Wraps the handle so that dropping it cancels the task. Dropping a plain handle cancels nothing. Use it for a
+    /// task that is useless without its awaiter, in a `select!` or in a struct.
     ///
     /// ```
     /// callsoon::run(async {
@@ -26,7 +26,7 @@ impl<T: 'static> Task<T> {
     }
 }
 
-/// A task that is asked to end when this is dropped; made by [`Task::cancel_on_drop`]. Awaiting it awaits the task.
+/// A handle that cancels its task when it is dropped. Made by [`Task::cancel_on_drop`]. Awaiting it awaits the task.
 ///
 /// ```
 /// callsoon::run(async {
@@ -36,12 +36,12 @@ impl<T: 'static> Task<T> {
 /// ```
 #[must_use = "dropping it cancels the task"]
 pub struct CancelOnDrop<T: 'static> {
-    /// `None` once taken out.
+    /// `None` after `into_inner`.
     task: Option<Task<T>>,
 }
 
 impl<T: 'static> CancelOnDrop<T> {
-    /// The task, which then no longer ends with its handle.
+    /// Returns the plain handle; dropping that one cancels nothing.
     ///
     /// ```
     /// callsoon::run(async {
@@ -70,7 +70,7 @@ impl<T: 'static> Future for CancelOnDrop<T> {
 
 impl<T: 'static> Drop for CancelOnDrop<T> {
     fn drop(&mut self) {
-        // A task that has ended is not cancelled: a panic of its is still to be reported.
+        // A task that has ended is not cancelled, so that its panic is still reported.
         if let Some(task) = self.task.as_ref().filter(|task| !task.done()) {
             task.cancel_with("its handle was dropped");
         }

@@ -1,8 +1,8 @@
-//! Who of a number of children has ended, told by the children themselves.
+//! How many children have not ended. The children report their ends themselves.
 //!
-//! A child's future is wrapped before it becomes a task: when the wrapper is dropped, in whatever way the child ended,
-//! the child_count hears of it. That costs no allocation, where a done callback would cost two. Whoever waits is woken once,
-//! when the last child has ended, or at each end where that is asked for.
+//! A child's future is wrapped before it becomes a task. The wrapper is dropped however the child ends, and reports the
+//! end to the count. That costs no allocation; a done callback would cost two. The parent is woken once, when the last
+//! child has ended, or at each end if it asks for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,21 +18,22 @@ use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::Identity;
 use crate::sync::wait_list::Awaiter;
 
-/// What the children share with whoever waits for them.
+/// The state that the children share with their parent.
 pub(crate) struct ChildCount {
     state: Rc<LoopState>,
-    /// The children, by number, also those that have ended.
+    /// The tasks of all children, by number, including those that have ended.
     children: RefCell<Vec<Identity>>,
-    /// How many have not ended.
-    left: Cell<usize>,
-    /// The numbers of those that have ended and were not looked at, where somebody looks at each.
+    /// The number of children that have not ended.
+    unfinished: Cell<usize>,
+    /// The children that have ended and were not read by [`next_ended`](Self::next_ended).
     ended: RefCell<VecDeque<u32>>,
     /// The first child that ended without a value.
     failed: Cell<Option<u32>>,
-    /// Whoever waits is woken at each end.
-    each: Cell<bool>,
+    /// Whether the parent is woken at each end.
+    notify_each: Cell<bool>,
+    /// The parent's waker.
     awaiter: Cell<Option<Awaiter>>,
-    /// The node of whoever waits.
+    /// The cancel node of the parent's await.
     node: Cell<NodeKey>,
 }
 
@@ -41,20 +42,20 @@ impl ChildCount {
         Rc::new(Self {
             state,
             children: RefCell::default(),
-            left: Cell::new(0),
+            unfinished: Cell::new(0),
             ended: RefCell::default(),
             failed: Cell::new(None),
-            each: Cell::new(false),
+            notify_each: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
         })
     }
 
-    /// Wraps the next child, whose task is to be [added](Self::add).
+    /// Wraps the future of the next child. The caller then [adds](Self::add) the task that it makes of it.
     pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
         let number = self.children.borrow().len() as u32;
         self.children.borrow_mut().push(Identity::NONE);
-        self.left.set(self.left.get() + 1);
+        self.unfinished.set(self.unfinished.get() + 1);
         let counted = Counted {
             child_count: Rc::clone(self),
             number,
@@ -63,32 +64,36 @@ impl ChildCount {
         Held::new(future, counted)
     }
 
-    /// The task of the child that was wrapped last.
+    /// Records the task of the child that was wrapped last.
     pub(crate) fn add(&self, task: Identity) {
         if let Some(last) = self.children.borrow_mut().last_mut() {
             *last = task;
         }
     }
 
-    pub(crate) fn left(&self) -> usize {
-        self.left.get()
+    /// Returns the number of children that have not ended.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.get()
     }
 
+    /// Returns the first child that ended without a value.
     pub(crate) fn failed(&self) -> Option<usize> {
         self.failed.get().map(|number| number as usize)
     }
 
-    /// From now on whoever waits is woken at each end, and asks who it was.
-    pub(crate) fn tell_each(&self) {
-        self.each.set(true);
+    /// Wakes the parent at each end from now on, so that it can read [`next_ended`](Self::next_ended).
+    pub(crate) fn notify_each(&self) {
+        self.notify_each.set(true);
     }
 
+    /// Returns the next child that has ended, in the order of the ends.
     pub(crate) fn next_ended(&self) -> Option<usize> {
         let next = self.ended.borrow_mut().pop_front();
         next.map(|number| number as usize)
     }
 
-    /// Notes whom to wake. Cloning a foreign waker is foreign code, so the caller looks once more.
+    /// Records the parent's waker and cancel node. Cloning another runtime's waker runs user code, so the caller checks
+    /// the children after this.
     pub(crate) fn wait(self: &Rc<Self>, waker: &Waker, node: NodeKey) {
         if self.node.replace(node) != node && !node.is_none() {
             let members = Rc::downgrade(self);
@@ -97,7 +102,7 @@ impl ChildCount {
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
-    /// Asks all children to end that have not.
+    /// Cancels all children that have not ended.
     pub(crate) fn cancel(&self, request: &Cancellation) {
         let count = self.children.borrow().len();
         for number in 0..count {
@@ -106,9 +111,9 @@ impl ChildCount {
         }
     }
 
-    /// A child has ended with a value: whether its task ends so too, once what is left of the child was dropped. One that
-    /// has cancelled itself does not.
-    fn gives_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
+    /// Handles a child whose future returned a value. Drops the rest of the future with `discard`, then returns whether
+    /// the task ends with that value. A child that has cancelled itself does not.
+    fn note_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
         let Some(task) = self.state.task(self.state.current_task.get()) else {
             return true;
         };
@@ -118,15 +123,16 @@ impl ChildCount {
         !task.header().state.is_requested()
     }
 
+    /// Records the end of a child, and wakes the parent if it waits for that.
     fn child_ended(&self, number: u32, has_value: bool) {
-        let left = self.left.get() - 1;
-        self.left.set(left);
+        let unfinished = self.unfinished.get() - 1;
+        self.unfinished.set(unfinished);
         let failed = !has_value && self.failed.get().is_none();
         if failed {
             self.failed.set(Some(number));
         }
-        if self.each.get() || left == 0 || failed {
-            if left == 0 {
+        if self.notify_each.get() || unfinished == 0 || failed {
+            if unfinished == 0 {
                 self.state.await_ended(self.node.get());
             }
             if let Some(awaiter) = self.awaiter.take() {
@@ -142,7 +148,7 @@ impl Members for ChildCount {
     }
 }
 
-/// What is kept beside a child.
+/// The part of the wrapper that reports a child's end when it is dropped.
 pub(crate) struct Counted {
     child_count: Rc<ChildCount>,
     number: u32,
@@ -172,7 +178,7 @@ impl<F: Future> Future for Held<F, Counted> {
                 true => Some(&mut discard),
                 false => None,
             };
-            counted.has_value = counted.child_count.gives_value(discard);
+            counted.has_value = counted.child_count.note_value(discard);
         }
         polled
     }

@@ -1,4 +1,4 @@
-//! The same work for many items, a few at a time.
+//! `for_each_limit`: the same work for many items, a few at a time.
 
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
@@ -6,21 +6,21 @@ use std::panic::Location;
 use crate::combine::group::error::{GroupError, Outcome};
 use crate::combine::group::scope::task_group;
 
-/// Calls `f` with each item and runs what it returns as a task, at most `limit` of them at once. An item is taken from
-/// the iterator only when there is room for it, so that a million cost no more memory than `limit`.
+/// Calls `f` with each item and runs the future that it returns as a task, at most `limit` of them at once. It takes an
+/// item from the iterator only when there is room for it, so a million items need no more memory than `limit`.
 ///
-/// It is a [`task_group`]: the first failure cancels what runs, nothing more is taken, and every failure is reported. A
-/// limit of 0 counts as 1.
+/// This is a [`task_group`]: the first failure cancels the running tasks and stops the iteration, and every failure is
+/// reported. A limit of 0 counts as 1. asyncio has no counterpart.
 ///
 /// # Errors
-/// [`GroupError::Failed`] with every failure.
+/// [`GroupError::Failed`] with every failure, if a task returns an `Err` or panics.
 ///
 /// # Panics
-/// Outside a running loop. A panic of the iterator or of `f` itself resumes here, once all tasks have ended.
+/// Outside a running loop. A panic of the iterator or of `f` resumes here, after all tasks have ended.
 ///
 /// # Cancellation
-/// Cancels what runs, once, and waits for it; the iterator is dropped. Dropping it half-way asks the tasks to end, and
-/// cannot wait.
+/// Cancels the running tasks, once, and waits for them. The iterator is dropped. If the future itself is dropped, it
+/// cancels the running tasks and cannot wait for them.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc, time::Duration};
@@ -51,7 +51,7 @@ where
     F: FnMut(I::Item) -> R,
     R: IntoFuture<IntoFuture: 'static, Output: Outcome>,
 {
-    // The children's place is the caller's: an `async fn` would not know it.
+    // Read here, because an `async fn` does not know its caller's location.
     let location = Location::caller();
     task_group(async move |group| {
         group.set_limit(limit);

@@ -1,12 +1,8 @@
-//! Many futures at once, their results in the order of the arguments.
+//! `gather`: many futures at once, their results in the order of the arguments.
 //!
-//! Each becomes a task. [`gather`] gives all values, or the first failure as soon as there is one, while the others run
-//! on; in its settled form it waits for all and gives whatever became of each. [`try_gather`] cancels the others when one
-//! fails, and waits for them.
-//!
-//! What a failure is differs from Python, where every function may raise. Here a child fails by panicking or by being
-//! cancelled; a `Result` that it returns is a value like any other, unless the form is one for `Result`s:
-//! [`Gather::fail_fast`] and [`try_gather`].
+//! Each future becomes a task. [`gather`] returns all values, or the first failure as soon as there is one; the other
+//! tasks run on. [`Gather::settled`] waits for all tasks and returns the result of each.
+//! [`try_gather`](crate::try_gather) cancels the other tasks when one fails, and waits for them.
 
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
@@ -23,23 +19,30 @@ use crate::kernel::cancel::node::{Kind, State};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::task::handle::Task;
 
-/// Runs futures as tasks, all at once, and gives their values in the order of the arguments: asyncio's `gather`.
+/// Runs futures as tasks, all at once, and returns their values in the order of the arguments: asyncio's `gather`.
 ///
-/// The tasks begin to run when this is called, in order. The first child that panics or is cancelled is given at once as
-/// the error; the others run on, and if they fail too, nobody is told. [`settled`](Gather::settled) waits for all
-/// instead. For futures of different types there is [`gather!`](crate::gather!).
+/// The tasks are created by this call, in order. If a child panics or is cancelled, the first such failure is returned
+/// at once as the error. The other children run on, and their failures are not reported. [`settled`](Gather::settled)
+/// waits for all children instead. For futures of different types there is [`gather!`](crate::gather!).
 ///
-/// A [`Task`] among the arguments gives its `Result`, as whenever it is awaited, and so its failure is a value here.
-/// [`try_gather`](crate::try_gather) of tasks gives their values, and a task that fails is its error.
+/// A [`Task`] among the arguments returns its `Result`, as when it is awaited, so its failure is a value here.
+/// [`try_gather`](crate::try_gather) of tasks returns their values, and a task that fails is an error.
+///
+/// # Differences from asyncio
+/// - A child fails if it panics or is cancelled. A `Result` that it returns is a value, even an `Err`.
+///   [`Gather::fail_fast`] and [`try_gather`](crate::try_gather) treat an `Err` as a failure.
+/// - [`settled`](Gather::settled) is asyncio's `return_exceptions=True`.
+/// - Dropping the future cancels the children.
 ///
 /// # Errors
-/// [`GatherError`]: the first failure, and whose.
+/// [`GatherError`] with the first failure and its index, if a child panics or is cancelled.
 ///
 /// # Panics
 /// Outside a running loop.
 ///
 /// # Cancellation
-/// Cancels all children and waits for them. Dropping it asks the unfinished ones to end, and cannot wait.
+/// Cancels all children and waits for them. If the future itself is dropped, it cancels the unfinished children and
+/// cannot wait for them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,8 +64,8 @@ where
     let futures = futures.into_iter();
     gather
         .tasks
-        .reserve(futures.size_hint().0.min(MOST_EXPECTED));
-    // One by one, so that a panic of the iterator drops a gather, which asks those to end that it has.
+        .reserve(futures.size_hint().0.min(MAX_RESERVED));
+    // One by one: if the iterator panics, dropping the gather cancels the children that were made.
     for future in futures {
         let child = gather.child_count.child(future.into_future());
         let task = handle.clone().into_task(child, location);
@@ -72,19 +75,19 @@ where
     gather
 }
 
-/// For how many children room is made before they are there, whatever their iterator says of their number.
-const MOST_EXPECTED: usize = 1 << 16;
+/// The largest number of children to reserve memory for in advance. An iterator's size hint may be wrong.
+const MAX_RESERVED: usize = 1 << 16;
 
 /// [`gather`] for a tuple of futures of different types; [`gather!`](crate::gather!) reads better.
 ///
 /// # Errors
-/// [`GatherError`]: the first failure, and whose.
+/// [`GatherError`] with the first failure and its index, if a child panics or is cancelled.
 ///
 /// # Panics
 /// Outside a running loop.
 ///
 /// # Cancellation
-/// As that of [`gather`].
+/// As for [`gather`].
 ///
 /// ```
 /// callsoon::run(async {
@@ -100,9 +103,9 @@ pub fn gather_tuple<F: GatherFutures>(futures: F) -> Gather<<F as GatherFutures>
     Gather::new(child_count, tasks)
 }
 
-/// Runs futures of different types as tasks, all at once, and gives a tuple of their values.
+/// Runs futures of different types as tasks, all at once, and returns a tuple of their values.
 ///
-/// It is [`gather`](fn@crate::gather) for up to twelve arguments, with its errors, panics and cancellation.
+/// This is [`gather`](fn@crate::gather) for up to twelve arguments, with the same errors, panics and cancellation.
 ///
 /// ```
 /// callsoon::run(async {
@@ -117,7 +120,7 @@ macro_rules! gather {
     };
 }
 
-/// Why [`gather`] gave no values: a child that panicked or was cancelled.
+/// The error of [`gather`]: a child panicked or was cancelled.
 ///
 /// ```
 /// callsoon::run(async {
@@ -130,9 +133,9 @@ macro_rules! gather {
 /// ```
 #[derive(Debug)]
 pub struct GatherError {
-    /// The number of the argument, counted from 0.
+    /// The index of the argument, counted from 0.
     pub index: usize,
-    /// How it ended.
+    /// How the child ended.
     pub error: TaskError,
 }
 
@@ -156,25 +159,28 @@ impl error::Error for GatherError {
 ///     assert_eq!(both.await.unwrap(), [1, 2]);
 /// }).unwrap();
 /// ```
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct Gather<C> {
+    /// The cancel scope of the await.
     pub(super) scope: Scope,
+    /// The count to which the children report their ends.
     pub(super) child_count: Rc<ChildCount>,
+    /// The children.
     pub(super) tasks: C,
-    /// A result was given: nobody is cancelled any more.
-    pub(super) over: bool,
+    /// Set when a result was returned: dropping the gather then cancels nothing.
+    pub(super) completed: bool,
 }
 
 impl<C> Unpin for Gather<C> {}
 
-/// What a poll found out.
-pub(super) enum Found {
+/// The state of the children, as a poll finds it.
+pub(super) enum Progress {
     /// All children have ended.
-    All,
-    /// One of them without a value.
+    AllEnded,
+    /// This child has ended without a value.
     Failed(usize),
-    /// Some are unfinished.
-    Waiting,
+    /// Some children have not ended.
+    Pending,
 }
 
 impl<C> Gather<C> {
@@ -183,46 +189,47 @@ impl<C> Gather<C> {
             scope: Scope::new(Kind::Gather),
             child_count,
             tasks,
-            over: false,
+            completed: false,
         }
     }
 
-    /// EventPolls after a cancellation, then says how far the children are.
-    pub(super) fn advance(&mut self, context: &mut Context<'_>) -> Found {
-        // Before the node: then who has ended is seen, whatever a clone of the waker sets off.
+    /// Handles a pending cancel request, then returns the state of the children.
+    pub(super) fn poll_children(&mut self, context: &mut Context<'_>) -> Progress {
+        // Enters the scope before it reads the count: the clone of a waker may end children.
         let in_task = self.scope.enter(context.waker());
         if in_task && self.scope.is_asked() {
             if let Some(request) = self.scope.take() {
                 self.child_count.cancel(&request);
             }
         }
-        if self.child_count.left() > 0 {
+        if self.child_count.unfinished() > 0 {
             self.child_count.wait(context.waker(), self.scope.key());
         }
         match self.scope.standing() {
-            State::Passed => Found::Waiting,
-            State::Taken if self.child_count.left() > 0 => Found::Waiting,
-            State::Taken if self.scope.pass() => Found::Waiting,
-            _ if self.child_count.left() == 0 => Found::All,
+            State::Passed => Progress::Pending,
+            State::Taken if self.child_count.unfinished() > 0 => Progress::Pending,
+            State::Taken if self.scope.pass() => Progress::Pending,
+            _ if self.child_count.unfinished() == 0 => Progress::AllEnded,
             _ => match self.child_count.failed() {
-                Some(number) => Found::Failed(number),
-                None => Found::Waiting,
+                Some(number) => Progress::Failed(number),
+                None => Progress::Pending,
             },
         }
     }
 
-    /// A result is about to be given.
-    pub(super) fn end(&mut self) {
-        self.over = true;
+    /// Marks the gather as completed, right before a result is returned.
+    pub(super) fn complete(&mut self) {
+        self.completed = true;
         self.scope.complete();
     }
 }
 
 impl<C: Tasks> Gather<C> {
-    /// Waits for all children, however they end, and gives what became of each: asyncio's `return_exceptions=True`.
+    /// Waits for all children and returns the result of each, in the order of the arguments: asyncio's
+    /// `return_exceptions=True`.
     ///
     /// # Cancellation
-    /// As that of [`gather`].
+    /// As for [`gather`].
     ///
     /// ```
     /// use callsoon::{gather, run};
@@ -242,12 +249,12 @@ impl<C: Tasks> Future for Gather<C> {
     type Output = Result<<C as Tasks>::Values, GatherError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let failed = match self.advance(context) {
-            Found::Waiting => return Poll::Pending,
-            Found::Failed(number) => Some(number),
-            Found::All => self.child_count.failed(),
+        let failed = match self.poll_children(context) {
+            Progress::Pending => return Poll::Pending,
+            Progress::Failed(number) => Some(number),
+            Progress::AllEnded => self.child_count.failed(),
         };
-        self.end();
+        self.complete();
         let values = match failed.and_then(|number| self.tasks.take_failure(number)) {
             Some(failure) => {
                 self.tasks.forgive();
@@ -261,8 +268,8 @@ impl<C: Tasks> Future for Gather<C> {
 
 impl<C> Drop for Gather<C> {
     fn drop(&mut self) {
-        if !self.over {
-            let text = "whoever gathered it was dropped";
+        if !self.completed {
+            let text = "the gather that awaited it was dropped";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             self.child_count.cancel(&request);
         }
@@ -272,7 +279,7 @@ impl<C> Drop for Gather<C> {
 impl<C> fmt::Debug for Gather<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gather")
-            .field("left", &self.child_count.left())
+            .field("left", &self.child_count.unfinished())
             .finish_non_exhaustive()
     }
 }
@@ -286,7 +293,7 @@ impl<C> fmt::Debug for Gather<C> {
 /// }).unwrap();
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct Settled<C> {
     gather: Gather<C>,
 }
@@ -296,12 +303,12 @@ impl<C: Tasks> Future for Settled<C> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let gather = &mut self.gather;
-        match gather.advance(context) {
-            Found::All => {
-                gather.end();
+        match gather.poll_children(context) {
+            Progress::AllEnded => {
+                gather.complete();
                 Poll::Ready(gather.tasks.take_settled())
             }
-            Found::Failed(_) | Found::Waiting => Poll::Pending,
+            Progress::Failed(_) | Progress::Pending => Poll::Pending,
         }
     }
 }

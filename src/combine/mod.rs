@@ -1,13 +1,13 @@
 //! Many tasks at once.
 //!
-//! There are two attitudes. [`gather`], [`try_gather`], [`task_group`] and [`for_each_limit`] say: these are part of what I
-//! do. They own their children: whoever cancels the parent cancels them, and none outlives a parent that is awaited to
-//! its end. [`wait`] and [`as_completed`] look at tasks from outside, and [`shield`] awaits one from behind a wall: whatever
-//! becomes of whoever waits, a task that was waited for runs on.
+//! There are two kinds of functions. [`gather`], [`try_gather`], [`task_group`] and [`for_each_limit`] own their tasks,
+//! which are their children. Cancelling the parent cancels the children, and a parent that is awaited to its end
+//! outlives them all. [`wait`], [`as_completed`] and [`shield`] only observe: cancelling the waiter leaves the tasks
+//! running.
 //!
-//! A task tells of its end by itself, once: waiting for n tasks costs n steps altogether, however often anybody is
-//! woken. Children tell their [`ChildCount`](child_count::ChildCount), which costs nothing extra; other tasks tell a
-//! [`TaskObserver`](observer::TaskObserver).
+//! A task reports its end by itself, once. So waiting for n tasks costs n steps in total, no matter how often the
+//! waiter is woken. Children report to their [`ChildCount`](child_count::ChildCount), which costs no allocation. Other
+//! tasks report to a [`TaskObserver`](observer::TaskObserver).
 
 mod as_completed;
 mod cancel_on_drop;

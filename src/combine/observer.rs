@@ -1,14 +1,15 @@
-//! One who waits for many tasks: each task announces its end once, whoever waits is woken when enough have.
+//! Waits for the ends of many tasks. Each task reports its end once, and the waiter is woken when enough have ended.
 //!
 //! ```text
-//! for each task: if it has ended, note its number; else leave a notice with it, beside its done callbacks
-//! a task ends  : the notice writes the number down; enough numbers now? then wake
-//! drop         : forget whom to wake, take the notices back
+//! new          : for each task: if it has ended, record its number; else add a notice to its done callbacks
+//! a task ends  : the notice records the number, and wakes the waiter if there are enough numbers
+//! drop         : drop the waker, remove the notices from the tasks
 //! ```
 //!
-//! Two deviations from asyncio, where each of these is a done callback. A notice does not queue: it only writes a
-//! number down, so whoever waits is woken in the turn in which the task ends, as by awaiting it. And a notice that is
-//! dropped says the same as one that is called: a loop that closes drops them, after it has ended the tasks.
+//! There are two differences from asyncio, where each notice is a done callback. A notice is not queued as a callback:
+//! it records the number at once, so the waiter is woken in the turn in which the task ends, as if it awaited the task.
+//! And a notice does its work when it is dropped, whether it was called or not: a loop that closes drops the notices
+//! after it has ended the tasks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -20,22 +21,22 @@ use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
 use crate::sync::wait_list::Awaiter;
 
-/// Which of the watched tasks have ended, in the order of their ends.
+/// The observed tasks that have ended, in the order of their ends.
 pub(crate) struct TaskObserver {
     shared: Rc<Shared>,
-    /// The notices, to be taken back; those of ended tasks are gone by then.
+    /// The notices to remove when the observer is dropped. Those of ended tasks are gone by then.
     notices: Vec<(TaskRef, CallbackId)>,
 }
 
 struct Shared {
-    /// The numbers of tasks that have ended and were not asked for yet.
+    /// The numbers of tasks that have ended and were not read.
     ended: RefCell<VecDeque<usize>>,
-    /// Who waits, and for how many in `ended`.
+    /// The waiter, and how many numbers `ended` must have to wake it.
     awaiter: Cell<Option<(usize, Awaiter)>>,
 }
 
 impl TaskObserver {
-    /// Watches tasks, which are numbered in their order. Those that have ended already come first.
+    /// Observes tasks, which are numbered in their order. Tasks that have ended already come first.
     pub(crate) fn new<'t, T: 'static>(tasks: impl IntoIterator<Item = &'t Task<T>>) -> Self {
         Self::of(tasks.into_iter().map(Task::as_ref))
     }
@@ -67,18 +68,18 @@ impl TaskObserver {
         Self { shared, notices }
     }
 
-    /// The next task that has ended.
+    /// Returns the number of the next task that has ended.
     pub(crate) fn next_ended(&self) -> Option<usize> {
         self.shared.ended.borrow_mut().pop_front()
     }
 
-    /// How many tasks have ended and were not asked for.
+    /// Returns how many tasks have ended and were not read.
     pub(crate) fn ended(&self) -> usize {
         self.shared.ended.borrow().len()
     }
 
-    /// Wakes by `waker`, the newest, once [`ended`](Self::ended) is `enough`. Cloning a foreign waker may run anything,
-    /// so that it is for the caller to look once more.
+    /// Wakes `waker` once [`ended`](Self::ended) is at least `enough`. It replaces the waker of an earlier call.
+    /// Cloning another runtime's waker runs user code, so the caller checks `ended` after this.
     pub(crate) fn wake_at(&self, enough: usize, waker: &Waker) {
         let awaiter = Awaiter::new(waker);
         let replaced = self.shared.awaiter.replace(Some((enough, awaiter)));
@@ -87,7 +88,7 @@ impl TaskObserver {
 }
 
 impl TaskObserver {
-    /// Waits until all of them have ended.
+    /// Waits until all tasks have ended.
     pub(crate) async fn all_ended(self) {
         let all = self.notices.len() + self.ended();
         poll_fn(|context| {
@@ -113,7 +114,8 @@ impl Drop for TaskObserver {
     }
 }
 
-/// What is left with a task. Dropped once, whether it is called, dropped by a closing loop, or taken back.
+/// The done callback of a task. It is dropped exactly once: after its call, by a closing loop, or when the observer
+/// removes it.
 struct Notice {
     shared: Rc<Shared>,
     number: usize,

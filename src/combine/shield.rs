@@ -1,4 +1,4 @@
-//! A wall that cancellation does not pass.
+//! `shield`: an await that does not pass cancellation on.
 
 use std::fmt;
 use std::future::Future;
@@ -9,17 +9,23 @@ use crate::error::{FutureError, TaskError};
 use crate::kernel::future::Future as LoopFuture;
 use crate::kernel::task::handle::Task;
 
-/// Awaits a task, or a loop's future, without being what a cancellation follows: it ends here and the task runs on.
+/// Awaits a task, or a loop's future, and keeps a cancellation of the awaiter from it: asyncio's `shield`.
 ///
-/// It takes a [`Task`], a `&mut Task`, or a [`Future`](crate::Future); a future that is not a task yet becomes one by
-/// [`create_task`](crate::create_task). With `&mut` the handle is still there afterwards, and with it the result.
+/// It takes a [`Task`], a `&mut Task`, or a [`Future`](crate::Future). Make a task of another future by
+/// [`create_task`](crate::create_task). With `&mut` the caller keeps the handle and can await the result again.
 ///
-/// When whoever awaits it is cancelled, that one ends as cancelled; the task does not hear of it. When the task itself is
-/// cancelled, awaiting gives its [`TaskError::Cancelled`]. One that has ended gives its result without suspending.
+/// If the awaiter is cancelled, it ends as cancelled and the task runs on. If the task itself is cancelled, the await
+/// returns its [`TaskError::Cancelled`]. A task that has ended gives its result without suspending.
+///
+/// # Differences from asyncio
+/// - It does not make a task of a coroutine.
+///
+/// # Errors
+/// Those of the awaited handle: [`TaskError`] for a task, [`FutureError`] for a future.
 ///
 /// # Cancellation
-/// Dropping it lets the task run on. If it owned the handle, nobody can read the result any more: a value is dropped,
-/// and a panic is reported to the exception handler, once.
+/// Dropping it leaves the task running. If it owned the handle, nobody can read the result any more: a value is
+/// dropped, and a panic is reported to the exception handler, once.
 ///
 /// ```
 /// use std::time::Duration;

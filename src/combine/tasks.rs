@@ -1,4 +1,4 @@
-//! Children of one type in a list, or of several in a tuple, as `gather` sees them.
+//! The children of a `gather`: tasks of one type in a list, or of several types in a tuple.
 
 use std::future::IntoFuture;
 use std::panic::Location;
@@ -9,10 +9,10 @@ use crate::error::TaskError;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
 
-/// Which child failed, and how.
+/// The index of a child that failed, and its error.
 pub(crate) type Failure = (usize, TaskError);
 
-/// What `gather` does with its tasks; and what keeps [`Tasks`] to this crate's types.
+/// The operations of `gather` on its tasks. This private trait also seals [`Tasks`].
 pub(crate) trait TakeResults {
     type Values;
     type Settled;
@@ -22,14 +22,14 @@ pub(crate) trait TakeResults {
     fn take_values(&mut self) -> Result<Self::Values, Failure>;
     /// Takes all results; all children have ended.
     fn take_settled(&mut self) -> Self::Settled;
-    /// What still fails is nobody's business.
+    /// Discards later failures unreported.
     fn forgive(&self);
 }
 
-/// How futures become tasks; and what keeps [`GatherFutures`] to this crate's types.
+/// Makes tasks of futures. This private trait also seals [`GatherFutures`].
 pub(crate) trait IntoTasks {
     type Tasks;
-    /// Makes a task of each.
+    /// Makes a task of each future.
     fn into_tasks(
         self,
         handle: &LoopHandle,
@@ -52,9 +52,9 @@ pub(crate) trait IntoTasks {
 pub trait Tasks:
     TakeResults<Values = <Self as Tasks>::Values, Settled = <Self as Tasks>::Settled>
 {
-    /// Their values.
+    /// The values of the tasks.
     type Values;
-    /// What became of each.
+    /// The result of each task.
     type Settled;
 }
 
@@ -66,18 +66,22 @@ pub trait Tasks:
 /// ```
 #[allow(private_bounds, reason = "it is for this crate to implement")]
 pub trait GatherFutures: IntoTasks<Tasks = <Self as GatherFutures>::Tasks> {
-    /// Their tasks.
+    /// The tasks that are made of the futures.
     type Tasks: Tasks;
 }
 
-/// The result of a task that has ended.
-fn result<T: 'static>(task: &mut Task<T>) -> Result<T, TaskError> {
+/// Takes the result of a task that has ended.
+fn take_result<T: 'static>(task: &mut Task<T>) -> Result<T, TaskError> {
     task.result().unwrap_or(Err(TaskError::Taken))
 }
 
-fn failure<T: 'static>(task: &mut Task<T>) -> Option<TaskError> {
+fn take_failure_of<T: 'static>(task: &mut Task<T>) -> Option<TaskError> {
     let failed = task.cancelled() || task.panicked();
-    if failed { result(task).err() } else { None }
+    if failed {
+        take_result(task).err()
+    } else {
+        None
+    }
 }
 
 impl<T: 'static> Tasks for Vec<Task<T>> {
@@ -90,19 +94,19 @@ impl<T: 'static> TakeResults for Vec<Task<T>> {
     type Settled = Vec<Result<T, TaskError>>;
 
     fn take_failure(&mut self, number: usize) -> Option<Failure> {
-        let error = failure(self.get_mut(number)?)?;
+        let error = take_failure_of(self.get_mut(number)?)?;
         Some((number, error))
     }
 
     fn take_values(&mut self) -> Result<Vec<T>, Failure> {
         let numbered = self.iter_mut().enumerate();
         numbered
-            .map(|(number, task)| result(task).map_err(|error| (number, error)))
+            .map(|(number, task)| take_result(task).map_err(|error| (number, error)))
             .collect()
     }
 
     fn take_settled(&mut self) -> Self::Settled {
-        self.iter_mut().map(result).collect()
+        self.iter_mut().map(take_result).collect()
     }
 
     fn forgive(&self) {
@@ -110,7 +114,7 @@ impl<T: 'static> TakeResults for Vec<Task<T>> {
     }
 }
 
-/// All of these traits for tuples of one length.
+/// Implements the four traits for tuples of one length.
 macro_rules! tuples {
     ($($future:ident $value:ident $number:tt),+) => {
         impl<$($value: 'static),+> Tasks for ($(Task<$value>,)+) {
@@ -124,17 +128,17 @@ macro_rules! tuples {
 
             fn take_failure(&mut self, number: usize) -> Option<Failure> {
                 match number {
-                    $($number => failure(&mut self.$number).map(|error| (number, error)),)+
+                    $($number => take_failure_of(&mut self.$number).map(|error| (number, error)),)+
                     _ => None,
                 }
             }
 
             fn take_values(&mut self) -> Result<Self::Values, Failure> {
-                Ok(($(result(&mut self.$number).map_err(|error| ($number, error))?,)+))
+                Ok(($(take_result(&mut self.$number).map_err(|error| ($number, error))?,)+))
             }
 
             fn take_settled(&mut self) -> Self::Settled {
-                ($(result(&mut self.$number),)+)
+                ($(take_result(&mut self.$number),)+)
             }
 
             fn forgive(&self) {

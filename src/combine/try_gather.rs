@@ -1,7 +1,7 @@
-//! `gather` for futures that return a `Result`: an `Err` is a failure.
+//! `try_gather`: `gather` for futures that return a `Result`, with an `Err` as a failure.
 //!
-//! The children tell of each end, and what each returned is looked at once, so that the first `Err` is known in the turn
-//! in which it is returned.
+//! The future is woken at each end of a child and reads that child's result at once. So the first `Err` is known in the
+//! turn in which it is returned.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -14,20 +14,23 @@ use crate::kernel::cancel::node::{Kind, State};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::task::handle::Task;
 
-/// Runs futures that return `Result`s as tasks, all at once, and gives their values in the order of the arguments; when
-/// one fails, cancels the others, waits until they have ended, and gives the failure.
+/// Runs futures that return `Result`s as tasks, all at once, and returns their values in the order of the arguments.
+/// When one fails, it cancels the others, waits until they have ended, and returns the failure.
 ///
-/// A failure is an `Err`, a panic, or a child that somebody else cancelled; it is the first that is given. What the others
-/// return after that is dropped.
+/// A child fails if it returns an `Err`, panics, or is cancelled by other code. The first failure is the one that is
+/// returned. Results that come after it are dropped. asyncio has no counterpart: its `gather` does not cancel the
+/// others.
 ///
 /// # Errors
-/// [`TryGatherError`]: the first failure, and whose.
+/// [`TryGatherError::Failed`] if the first failure is an `Err`, [`TryGatherError::Ended`] if it is a panic or a
+/// cancellation.
 ///
 /// # Panics
 /// Outside a running loop.
 ///
 /// # Cancellation
-/// Cancels all children, once, and waits for them. Dropping it asks the unfinished ones to end, and cannot wait.
+/// Cancels all children, once, and waits for them. If the future itself is dropped, it cancels the unfinished children
+/// and cannot wait for them.
 ///
 /// ```
 /// use callsoon::{TryGatherError, run, sleep, try_gather};
@@ -54,10 +57,15 @@ where
 }
 
 impl<T: 'static, E: 'static> Gather<Vec<Task<Result<T, E>>>> {
-    /// Counts an `Err` as a failure, which is given at once; the others run on, and what becomes of them nobody is told.
+    /// Treats an `Err` as a failure and returns the first failure at once. The other children run on, and their results
+    /// are not reported.
+    ///
+    /// # Errors
+    /// [`TryGatherError::Failed`] if the first failure is an `Err`, [`TryGatherError::Ended`] if it is a panic or a
+    /// cancellation.
     ///
     /// # Cancellation
-    /// As that of [`gather`].
+    /// As for [`gather`].
     ///
     /// ```
     /// use callsoon::{gather, run};
@@ -71,7 +79,7 @@ impl<T: 'static, E: 'static> Gather<Vec<Task<Result<T, E>>>> {
     }
 }
 
-/// Why [`try_gather`] or [`Gather::fail_fast`] gave no values.
+/// The error of [`try_gather`] and [`Gather::fail_fast`].
 ///
 /// ```
 /// callsoon::run(async {
@@ -85,7 +93,7 @@ pub enum TryGatherError<E> {
     Failed {
         /// The number of the argument, counted from 0.
         index: usize,
-        /// What it returned.
+        /// The error that it returned.
         error: E,
     },
     /// A child ended without returning anything: it panicked or was cancelled.
@@ -98,7 +106,7 @@ pub enum TryGatherError<E> {
 }
 
 impl<E> TryGatherError<E> {
-    /// The number of the argument that failed, counted from 0.
+    /// Returns the index of the argument that failed, counted from 0.
     ///
     /// ```
     /// callsoon::run(async {
@@ -139,41 +147,44 @@ impl<E: error::Error + 'static> error::Error for TryGatherError<E> {
 ///     assert_eq!(all.await.unwrap(), [1]);
 /// }).unwrap();
 /// ```
-#[must_use = "dropping it asks its children to end"]
+#[must_use = "dropping it cancels its children"]
 pub struct TryGather<T, E> {
     gather: Gather<Vec<Task<Result<T, E>>>>,
+    /// The values of the children that have ended, by index.
     values: Vec<Option<T>>,
+    /// The first failure.
     failure: Option<TryGatherError<E>>,
-    /// The first failure cancels the others.
-    cancels: bool,
-    /// The children were asked to end.
-    stopped: bool,
+    /// Whether the first failure cancels the other children.
+    cancel_on_failure: bool,
+    /// Whether the children were cancelled.
+    cancelled: bool,
 }
 
 impl<T, E> Unpin for TryGather<T, E> {}
 
 impl<T: 'static, E: 'static> TryGather<T, E> {
-    fn new(gather: Gather<Vec<Task<Result<T, E>>>>, cancels: bool) -> Self {
-        gather.child_count.tell_each();
+    fn new(gather: Gather<Vec<Task<Result<T, E>>>>, cancel_on_failure: bool) -> Self {
+        gather.child_count.notify_each();
         Self {
             values: gather.tasks.iter().map(|_| None).collect(),
             gather,
             failure: None,
-            cancels,
-            stopped: false,
+            cancel_on_failure,
+            cancelled: false,
         }
     }
 
-    fn stop(&mut self, request: &Cancellation) {
-        // A group's children are cancelled once, those of a gather each time.
-        if !self.stopped || !self.cancels {
-            self.stopped = true;
+    /// Cancels the children that have not ended.
+    fn cancel_children(&mut self, request: &Cancellation) {
+        // `try_gather` cancels its children once, `fail_fast` each time that it is cancelled.
+        if !self.cancelled || !self.cancel_on_failure {
+            self.cancelled = true;
             self.gather.child_count.cancel(request);
         }
     }
 
-    /// EventPolls at what those who have ended since the last poll gave.
-    fn look_at_ended(&mut self) {
+    /// Reads the results of the children that have ended since the last poll.
+    fn take_results(&mut self) {
         while let Some(index) = self.gather.child_count.next_ended() {
             let result = self.gather.tasks[index].result();
             let failure = match result.unwrap_or(Err(TaskError::Taken)) {
@@ -182,17 +193,17 @@ impl<T: 'static, E: 'static> TryGather<T, E> {
                     continue;
                 }
                 Ok(Err(error)) => TryGatherError::Failed { index, error },
-                // Asked to end, so that its end is no failure.
-                Err(TaskError::Cancelled(_)) if self.stopped => continue,
+                // It was cancelled by this future, so that is not a failure.
+                Err(TaskError::Cancelled(_)) if self.cancelled => continue,
                 Err(error) => TryGatherError::Ended { index, error },
             };
             self.failure.get_or_insert(failure);
         }
     }
 
-    /// All children have ended.
+    /// Returns the result. All children have ended.
     fn finish(&mut self) -> Poll<Result<Vec<T>, TryGatherError<E>>> {
-        self.gather.end();
+        self.gather.complete();
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Err(failure));
         }
@@ -215,33 +226,33 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
         let this = &mut *self;
         if this.gather.scope.enter(context.waker()) && this.gather.scope.is_asked() {
             if let Some(request) = this.gather.scope.take() {
-                this.stop(&request);
+                this.cancel_children(&request);
             }
         }
-        if this.gather.child_count.left() > 0 {
+        if this.gather.child_count.unfinished() > 0 {
             let node = this.gather.scope.key();
             this.gather.child_count.wait(context.waker(), node);
         }
-        this.look_at_ended();
-        let standing = this.gather.scope.standing();
-        if standing == State::Passed {
+        this.take_results();
+        let state = this.gather.scope.standing();
+        if state == State::Passed {
             return Poll::Pending;
         }
-        if this.failure.is_some() && standing != State::Taken {
-            if !this.cancels {
+        if this.failure.is_some() && state != State::Taken {
+            if !this.cancel_on_failure {
                 this.gather.tasks.iter().for_each(Task::forgive);
                 return this.finish();
             }
             let text = "another of those gathered with it has failed";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-            this.stop(&request);
+            this.cancel_children(&request);
         }
-        if this.gather.child_count.left() > 0 {
+        if this.gather.child_count.unfinished() > 0 {
             return Poll::Pending;
         }
-        // Errors go before the cancellation of whoever waits; without any, the cancellation goes on.
-        let errors = this.failure.is_some() && this.cancels;
-        if standing == State::Taken && !errors && this.gather.scope.pass() {
+        // A failure is returned even if the parent is being cancelled. Without one the cancellation goes on.
+        let errors = this.failure.is_some() && this.cancel_on_failure;
+        if state == State::Taken && !errors && this.gather.scope.pass() {
             return Poll::Pending;
         }
         this.finish()

@@ -1,9 +1,9 @@
-//! Waiting for some of many tasks.
+//! `wait`: waits for some of many tasks.
 //!
-//! asyncio's `wait` returns two sets and leaves the caller's as it was, which it can since its tasks are shared. Here a
-//! handle has one owner, and a `wait` that took the handles would lose them whenever it is dropped half-way, by a
-//! timeout around it, say. So it borrows the list: who has ended is taken out and returned, who has not stays where it
-//! is, and a wait that is dropped has changed nothing. Which makes the usual loop short:
+//! asyncio's `wait` returns two sets and leaves the caller's set as it was. It can, because its tasks are shared. Here
+//! a handle has one owner. A `wait` that took the handles would lose them if it were dropped half-way, by a timeout for
+//! example. So it borrows the list. It removes the tasks that have ended and returns them; the others stay. A wait that
+//! is dropped has changed nothing. The usual loop is short:
 //!
 //! ```text
 //! while !tasks.is_empty() {
@@ -20,38 +20,43 @@ use crate::combine::observer::TaskObserver;
 use crate::kernel::task::handle::Task;
 use crate::time::sleep::{Sleep, sleep};
 
-/// What [`wait`] waits for.
+/// The condition that ends a [`wait`].
 ///
 /// ```
 /// assert_eq!(callsoon::ReturnWhen::default(), callsoon::ReturnWhen::AllCompleted);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum ReturnWhen {
-    /// The first task that ends, in whatever way.
+    /// Until one task has ended, with any result.
     FirstCompleted,
-    /// The first task that panics; all of them, if none does. A cancelled task does not count, as in asyncio. Nor does
-    /// one that returns an `Err`, which to Rust is a value like any other.
+    /// Until one task has panicked, or all have ended. A cancelled task does not count, as in asyncio. A task that
+    /// returns an `Err` does not count either: it is a value like any other.
     FirstException,
-    /// All tasks.
+    /// Until all tasks have ended.
     #[default]
     AllCompleted,
 }
 
-/// Waits until tasks have ended, at most for `timeout`, counted from this call. Takes those that have ended by then out
-/// of `tasks` and returns them; leaves the others there. Both keep their order.
+/// Waits until `return_when` is satisfied, or until `timeout` has passed since this call. Removes the tasks that have
+/// ended from `tasks` and returns them; the others stay. Both lists keep the order.
 ///
-/// Whoever ends between the wake-up and the return counts too. Running out of time is no error: fewer tasks have ended,
-/// maybe none. If what is waited for has happened already, this does not suspend; with no tasks at all, where asyncio
-/// raises an error, it returns an empty list at once.
+/// A task that ends between the wake-up and the return counts too. A timeout is not an error: fewer tasks have ended,
+/// or none. If the condition holds already, this does not suspend.
 ///
-/// Nothing is read or cancelled: a result is still in its task, awaiting which does not suspend. A task that waits for
-/// itself waits for ever.
+/// It neither reads nor cancels a task. To get the result of a task that was returned, await it; that does not suspend.
+/// A task that waits for itself waits for ever.
+///
+/// # Differences from asyncio
+/// - It borrows a list and removes the tasks that have ended, where asyncio returns two sets. A `wait` that is dropped
+///   half-way must not lose handles.
+/// - With an empty list it returns an empty list at once. asyncio raises `ValueError`.
+/// - The caller is woken in the turn in which the last task ends, one turn earlier than in asyncio.
 ///
 /// # Panics
 /// With a timeout, when awaited outside a running loop.
 ///
 /// # Cancellation
-/// Dropping it leaves `tasks` as they were and cancels none of them.
+/// Dropping the future leaves `tasks` unchanged and cancels no task.
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,7 +84,7 @@ pub fn wait<T: 'static>(
         observer: None,
         tasks,
         return_when,
-        passed: 0,
+        not_panicked: 0,
         timeout: timeout.map(sleep),
     }
 }
@@ -89,17 +94,17 @@ pub fn wait<T: 'static>(
 struct Wait<'a, T> {
     /// Made at the first poll, so that a wait that is never polled costs nothing.
     observer: Option<TaskObserver>,
-    /// The same from the first poll to the last: their numbers are their places.
+    /// Unchanged from the first poll to the last, so the observer's numbers are indices here.
     tasks: &'a mut Vec<Task<T>>,
     return_when: ReturnWhen,
-    /// How many have ended without the exception that is waited for.
-    passed: usize,
+    /// With `FirstException`: how many tasks have ended without a panic.
+    not_panicked: usize,
     timeout: Option<Sleep>,
 }
 
 impl<T: 'static> Wait<'_, T> {
-    /// Whether what is waited for has happened. If not, `waker` will be woken when it may have.
-    fn is_over(&mut self, waker: &Waker) -> bool {
+    /// Returns whether the condition is satisfied. If not, `waker` is woken when it may be.
+    fn is_satisfied(&mut self, waker: &Waker) -> bool {
         let tasks = &*self.tasks;
         let all = tasks.len();
         let observer = self
@@ -113,9 +118,9 @@ impl<T: 'static> Wait<'_, T> {
                     if tasks[number].panicked() {
                         return true;
                     }
-                    self.passed += 1;
+                    self.not_panicked += 1;
                 }
-                if self.passed == all {
+                if self.not_panicked == all {
                     return true;
                 }
                 if !enough(observer, 1, waker) {
@@ -125,15 +130,15 @@ impl<T: 'static> Wait<'_, T> {
         }
     }
 
-    /// Whether the time is over.
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+    /// Returns whether the timeout has passed.
+    fn is_timed_out(&mut self, context: &mut Context<'_>) -> bool {
         match &mut self.timeout {
             Some(sleep) => Pin::new(sleep).poll(context).is_ready(),
             None => false,
         }
     }
 
-    /// Takes out who has ended.
+    /// Removes the tasks that have ended from the list.
     fn take_ended(&mut self) -> Vec<Task<T>> {
         self.observer = None;
         let (ended, pending) = self.tasks.drain(..).partition(Task::done);
@@ -142,7 +147,7 @@ impl<T: 'static> Wait<'_, T> {
     }
 }
 
-/// Whether so many have ended; if not, sees to it that `waker` is woken then.
+/// Returns whether `count` tasks have ended. If not, `waker` is woken when they have.
 fn enough(observer: &TaskObserver, count: usize, waker: &Waker) -> bool {
     if observer.ended() < count {
         observer.wake_at(count, waker);
@@ -154,8 +159,8 @@ impl<T: 'static> Future for Wait<'_, T> {
     type Output = Vec<Task<T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let over = self.is_over(context.waker());
-        if over || self.is_late(context) {
+        let satisfied = self.is_satisfied(context.waker());
+        if satisfied || self.is_timed_out(context) {
             return Poll::Ready(self.take_ended());
         }
         Poll::Pending

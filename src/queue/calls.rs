@@ -1,7 +1,7 @@
-//! Calls of a queue's store, and whom their outcome concerns.
+//! Calls of a queue's store, and the wake-ups that follow.
 //!
-//! The store is user code. It is borrowed while it is called, and for nothing else: waiters are told when the call is over
-//! and its outcome was noted. A call that panics has an outcome too; a guard notes it and tells those whom it concerns.
+//! The store is user code. It is borrowed only while it is called. Waiters are woken after the call has ended and its
+//! effect was recorded. If a call panics, a guard records its effect and wakes the waiters.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,11 +11,16 @@ use crate::queue::base::Queue;
 use crate::queue::store::QueueStore;
 
 impl<T, S: QueueStore<T>> Queue<T, S> {
-    /// Shuts the queue down: nothing can be put any more, whoever waits to put gets its item back, and getters get
-    /// [`ShutDown`] once the items are gone.
+    /// Shuts the queue down. Nothing can be put after that. Tasks that wait in `put` get
+    /// [`ShutDown`](crate::queue::ShutDown) with their item. `get` returns the items that are left, and after them
+    /// `ShutDown`.
     ///
-    /// With `immediate` the items are taken out at once, in the order in which `get` would have given them. They count
-    /// as [done](Self::task_done), so this may let joiners go on; items that were got before have to be reported as ever.
+    /// With `immediate` the items are taken out at once and returned, in the order of `get`. They count as
+    /// [done](Self::task_done), which may let [`join`](Self::join) return. Items that were taken before must still be
+    /// reported.
+    ///
+    /// # Differences from asyncio
+    /// - The items that were left are returned. asyncio discards them.
     ///
     /// ```
     /// let queue = callsoon::Queue::new(0);
@@ -27,8 +32,8 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// ```
     pub fn shutdown(&self, immediate: bool) -> Vec<T> {
         self.shut_down.set(true);
-        // Declared first, dropped last: all are told also when the store panics.
-        let _telling = Telling(self);
+        // Declared first and therefore dropped last, so that the waiters are woken even if the store panics.
+        let _notify = NotifyAll(self);
         let mut drained = Vec::new();
         if immediate {
             drained.extend(std::iter::from_fn(|| self.drain_one()));
@@ -36,7 +41,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         drained
     }
 
-    /// Takes an item out of a queue that is shut down; it counts as done.
+    /// Takes an item out of a queue that is shut down, and counts it as done.
     fn drain_one(&self) -> Option<T> {
         let before = self.length.get();
         let item = self.call_store(Call::Get, S::get);
@@ -47,10 +52,10 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         item
     }
 
-    /// Calls the store and measures it afterwards.
+    /// Calls the store, then records its length.
     #[inline]
     fn call_store<R>(&self, call: Call, op: impl FnOnce(&mut S) -> R) -> R {
-        let unwinding = Unwinding {
+        let on_panic = OnPanic {
             queue: self,
             call,
             item: PhantomData,
@@ -61,12 +66,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
             result = op(&mut items);
             length = items.len();
         }
-        std::mem::forget(unwinding);
+        std::mem::forget(on_panic);
         self.length.set(length);
         result
     }
 
-    /// Adds an item and tells the getter for whom it is.
+    /// Adds an item and wakes the getter that becomes eligible.
     #[inline]
     pub(super) fn push(&self, item: T) {
         let before = self.length.get();
@@ -78,31 +83,31 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         } else {
             self.starved.set(false);
             self.account(before.saturating_add(1), after);
-            self.settle(0);
+            self.notify_eligible(0);
         }
     }
 
-    /// Takes an item and tells whom that concerns. The getter that calls this may still wait in the line.
+    /// Takes an item and wakes the waiters that become eligible. The getter that calls this may still be queued.
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let before = self.length.get();
         let item = self.call_store(Call::Get, S::get);
         let after = self.length.get();
         if item.is_some() && before.wrapping_sub(after) == 1 {
-            self.nudge_putter();
+            self.notify_putter();
             if self.shut_down.get() {
-                self.nudge_getter();
+                self.notify_getter();
             }
         } else if item.is_some() || after != before {
             self.account(before, after.saturating_add(usize::from(item.is_some())));
-            // One more than there are items: the getter that calls this leaves the line next.
-            self.settle(1);
+            // One more than the number of items, because the getter that calls this leaves the queue next.
+            self.notify_eligible(1);
         }
         item
     }
 
-    /// Notes what the store has done by itself: items that nobody has put will be reported, items that nobody was given
-    /// will not.
+    /// Corrects the counts if the store has changed its length by itself. Items that appeared will be reported by
+    /// `task_done`. Items that disappeared will not.
     #[cold]
     fn account(&self, expected: usize, found: usize) {
         let (more, less) = (
@@ -114,15 +119,15 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         self.lost.set(self.lost.get().saturating_add(less));
     }
 
-    /// After a call that panicked.
+    /// Records the effect of a call that panicked.
     #[cold]
     fn after_panic(&self, call: Call) {
         let Ok(items) = self.items.try_borrow() else {
-            // A call from within a call, which is what has panicked. What follows the outer one is enough.
+            // The store used its own queue, and that panicked. The outer call's guard does the rest.
             return;
         };
         let before = self.length.get();
-        // A second panic while one unwinds would end the process. Then the call is taken to have done its work.
+        // A second panic during unwinding would end the process. If `len` panics, the call counts as successful.
         let measured = catch_unwind(AssertUnwindSafe(|| items.len()));
         drop(items);
         let after = measured.unwrap_or_else(|payload| {
@@ -134,12 +139,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         });
         self.length.set(after);
         self.account(before, after);
-        self.settle(0);
+        self.notify_eligible(0);
     }
 
-    /// Tells everybody who may go on, whatever has changed. So many getters are about to leave the line.
+    /// Wakes every eligible waiter, and `leaving` getters more, because that many are about to leave the queue.
     #[cold]
-    fn settle(&self, leaving: usize) {
+    fn notify_eligible(&self, leaving: usize) {
         let (items, shut_down) = (self.length.get(), self.shut_down.get());
         let all = |all: bool, some: usize| if all { usize::MAX } else { some };
         self.getters
@@ -147,12 +152,12 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         let room = self.maxsize.saturating_sub(items);
         self.putters
             .notify_first(all(shut_down || self.maxsize == 0, room));
-        self.call_joiners();
+        self.grant_joiners();
     }
 
-    /// The last getter for whom there is an item may not know it yet.
+    /// Wakes the last eligible getter, which may not know that it is eligible.
     #[inline]
-    pub(super) fn nudge_getter(&self) {
+    pub(super) fn notify_getter(&self) {
         if let Some(ahead) = self.length.get().checked_sub(1) {
             self.getters.notify(ahead);
         } else if self.shut_down.get() {
@@ -160,9 +165,9 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
         }
     }
 
-    /// The last putter for whom there is room may not know it yet.
+    /// Wakes the last eligible putter, which may not know that it is eligible.
     #[inline]
-    pub(super) fn nudge_putter(&self) {
+    pub(super) fn notify_putter(&self) {
         if let Some(ahead) = self
             .maxsize
             .saturating_sub(self.length.get())
@@ -173,35 +178,36 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     }
 }
 
-/// What the store was called for.
+/// The method of the store that was called.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Call {
     Put,
     Get,
 }
 
-/// Does what follows a call of the store that panicked: a comparison may panic after the item is in, or out and lost.
-struct Unwinding<'q, T, S: QueueStore<T>> {
+/// Handles a panic of the store when it is dropped. A comparison may panic after the item is in, or after it is out and
+/// lost.
+struct OnPanic<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
     call: Call,
     item: PhantomData<T>,
 }
 
-impl<T, S: QueueStore<T>> Drop for Unwinding<'_, T, S> {
-    // Inlined, so that the guard costs nothing where nothing unwinds.
+impl<T, S: QueueStore<T>> Drop for OnPanic<'_, T, S> {
+    // Inlined, so that the guard costs nothing unless a panic unwinds.
     #[inline(always)]
     fn drop(&mut self) {
         self.queue.after_panic(self.call);
     }
 }
 
-/// Tells everybody of a shutdown.
-struct Telling<'q, T, S: QueueStore<T>>(&'q Queue<T, S>);
+/// Wakes all waiters after a shutdown, when it is dropped.
+struct NotifyAll<'q, T, S: QueueStore<T>>(&'q Queue<T, S>);
 
-impl<T, S: QueueStore<T>> Drop for Telling<'_, T, S> {
+impl<T, S: QueueStore<T>> Drop for NotifyAll<'_, T, S> {
     fn drop(&mut self) {
         let queue = self.0;
-        queue.call_joiners();
+        queue.grant_joiners();
         queue.getters.notify_first(usize::MAX);
         queue.putters.notify_first(usize::MAX);
     }

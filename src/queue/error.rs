@@ -1,9 +1,9 @@
-//! Why a queue did not take or give an item. An item that was not taken comes back.
+//! Errors of queues. An error of `put` gives the item back.
 
 use std::error::Error;
 use std::fmt;
 
-/// The queue was shut down; `put` gives its item back.
+/// The error of a queue that was shut down. That of `put` gives the item back.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -15,11 +15,11 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ShutDown<T = ()>(
-    /// What was to be put, unchanged.
+    /// The item that was to be put.
     pub T,
 );
 
-/// Why `put_nowait` did not take an item, which comes back.
+/// The error of [`put_nowait`](crate::Queue::put_nowait). It gives the item back.
 ///
 /// ```
 /// use callsoon::queue::PutError;
@@ -38,7 +38,7 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The item that was not taken.
+    /// Returns the item that was to be put.
     ///
     /// ```
     /// assert_eq!(callsoon::queue::PutError::Full(3).into_item(), 3);
@@ -50,7 +50,7 @@ impl<T> PutError<T> {
     }
 }
 
-/// Why `get_nowait` gave no item.
+/// The error of [`get_nowait`](crate::Queue::get_nowait).
 ///
 /// ```
 /// use callsoon::queue::GetError;
@@ -63,11 +63,11 @@ impl<T> PutError<T> {
 pub enum GetError {
     /// There is no item now.
     Empty,
-    /// There is no item and the queue was shut down.
+    /// There is no item, and the queue was shut down.
     ShutDown,
 }
 
-/// `task_done` was called more often than items were put.
+/// The error of [`task_done`](crate::Queue::task_done): it was called more often than items were put.
 ///
 /// ```
 /// let queue = callsoon::Queue::<u8>::new(0);

@@ -1,4 +1,4 @@
-//! The two queues that are not first in first out. They are a [`Queue`] with another store, and deref to it.
+//! The two queues that are not first in first out. Each is a [`Queue`] with another store, and dereferences to it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use crate::queue::base::Queue;
 
-/// A queue that gives the newest item first: asyncio's `LifoQueue`. It has all methods of [`Queue`].
+/// A queue that returns the newest item first: asyncio's `LifoQueue`. It has all methods of [`Queue`].
 ///
 /// ```
 /// let queue = callsoon::LifoQueue::new(0);
@@ -20,7 +20,7 @@ pub struct LifoQueue<T> {
 }
 
 impl<T> LifoQueue<T> {
-    /// A queue for at most `maxsize` items; 0 is no limit.
+    /// Creates a queue for at most `maxsize` items; 0 means no limit.
     ///
     /// ```
     /// assert!(callsoon::LifoQueue::<u8>::new(2).is_empty());
@@ -47,10 +47,11 @@ impl<T> fmt::Debug for LifoQueue<T> {
     }
 }
 
-/// A queue that gives the smallest item first: asyncio's `PriorityQueue`. It has all methods of [`Queue`].
+/// A queue that returns the smallest item first: asyncio's `PriorityQueue`. It has all methods of [`Queue`].
 ///
-/// Among equal items any may come first. For priorities put tuples, `(2, "sweep")`, and with them a running number if
-/// the order among equals matters; for the largest first put [`Reverse`]. A comparison that uses the queue panics.
+/// Equal items come in any order. Put tuples such as `(2, "sweep")` to set priorities, with a sequence number if the
+/// order of equal items matters. Put [`Reverse`] to get the largest first. An `Ord` implementation that uses the queue
+/// panics.
 ///
 /// ```
 /// let queue = callsoon::PriorityQueue::new(0);
@@ -63,7 +64,7 @@ pub struct PriorityQueue<T: Ord> {
 }
 
 impl<T: Ord> PriorityQueue<T> {
-    /// A queue for at most `maxsize` items; 0 is no limit.
+    /// Creates a queue for at most `maxsize` items; 0 means no limit.
     ///
     /// ```
     /// assert!(callsoon::PriorityQueue::<u8>::new(2).is_empty());

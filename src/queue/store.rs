@@ -1,18 +1,19 @@
-//! In which order items come out: the one thing in which queues differ.
+//! `QueueStore`: the order in which the items of a queue come out.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Where a [`Queue`](crate::Queue) keeps its items: asyncio's `_put`, `_get` and `_qsize`, which subclasses override.
+/// The container of a [`Queue`](crate::Queue)'s items. It takes the place of asyncio's `_put`, `_get` and `_qsize`,
+/// which subclasses override.
 ///
-/// A `VecDeque` is first in first out, a `Vec` last in first out, a `BinaryHeap` of [`Reverse`] smallest first. The queue
-/// is borrowed while it calls these methods; one that uses the queue itself panics. A panic in one of them goes to the
-/// caller of `put`, `get` or `shutdown`, and leaves the queue usable.
+/// A `VecDeque` is first in first out, a `Vec` last in first out, and a `BinaryHeap` of [`Reverse`] smallest first. The
+/// queue borrows the store while it calls these methods, so a store that uses its own queue panics. A panic in one of
+/// them reaches the caller of `put`, `get` or `shutdown`, and the queue stays usable.
 ///
-/// `put` and `get` may change the length by any number: a store may drop what is stale or there already, or give what it
-/// was given in other portions. All who wait are told. The length should change in these two methods only, for nobody is
-/// told of a change in between. What a store drops need not be reported by [`task_done`](crate::Queue::task_done), and of
-/// what it has made several, each has to be.
+/// `put` and `get` may change the length by any number. A store may drop items that are stale or duplicates, or split
+/// and merge them. The queue then wakes every waiter that may continue. The length should change in these two methods
+/// only, because a change at any other time wakes no waiter. Items that the store drops need not be reported by
+/// [`task_done`](crate::Queue::task_done). If it makes several items of one, each must be reported.
 ///
 /// ```
 /// use callsoon::queue::{Queue, QueueStore};
@@ -39,16 +40,17 @@ use std::collections::{BinaryHeap, VecDeque};
 /// assert!(queue.is_empty());
 /// ```
 pub trait QueueStore<T> {
-    /// How many items there are.
+    /// Returns the number of items.
     fn len(&self) -> usize;
 
     /// Adds an item.
     fn put(&mut self, item: T);
 
-    /// Takes the next item; `None` if there is none. A getter that is given `None` waits on, unless the queue is shut down.
+    /// Takes the next item; `None` if there is none. A getter that is given `None` continues to wait, unless the queue
+    /// is shut down.
     fn get(&mut self) -> Option<T>;
 
-    /// Whether there is no item.
+    /// Returns whether there is no item.
     ///
     /// ```
     /// use callsoon::queue::QueueStore;

@@ -1,20 +1,17 @@
-//! `Barrier`: tasks meet at a point and go on together.
+//! `Barrier`: tasks wait for one another and then continue together.
 //!
 //! ```text
-//!              the last party comes               the last one is out
+//!              the last party arrives             the last party leaves
 //!   Filling ──────────────────────────▶ Draining ────────────────────▶ Filling
 //!      │ reset, with parties inside        │ reset                        ▲
 //!      └──────────────▶ Resetting ◀────────┘                              │
 //!                           └─────────────────────────────────────────────┤
 //!   any ── abort ──▶ Broken ── reset: Resetting with parties inside, else ┘
 //! ```
-//! Who comes while the barrier drains or resets stands at the entrance; inside is who counts. A party that is inside
-//! learns what became of the meeting from the state it finds when it runs: while the barrier drains it has passed, while
-//! it resets or is broken it has not. So abort and reset reach also those who could have passed and have not run yet,
-//! as in asyncio: they are parties to a meeting of which somebody says that it failed.
-//!
-//! One thing is better than in asyncio, where two parties can get the same index after a third was cancelled: indices
-//! are counted when the barrier is full, so they are unique.
+//! The parties of the current round are *inside*. A task that arrives while the barrier drains or resets is *entering*:
+//! it waits for the next round. A party that is inside reads the result of its round from the state that it finds when
+//! it runs. If the barrier is draining, the round succeeded. If the barrier is resetting or broken, it failed. So
+//! `abort` and `reset` also reach parties whose round was complete but which have not run yet, as in asyncio.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -26,7 +23,7 @@ use std::task::{Context, Poll};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sync::wait_list::{Awaiter, WaitList, poll_shut_down};
 
-/// See the module's drawing.
+/// The states of the drawing in the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Filling,
@@ -35,7 +32,11 @@ enum State {
     Broken,
 }
 
-/// A point where a number of tasks meet, again and again: asyncio's `Barrier`.
+/// Makes a fixed number of tasks wait for one another, again and again: asyncio's `Barrier`.
+///
+/// # Differences from asyncio
+/// - The index that [`wait`](Self::wait) returns is unique in each round. In asyncio two parties can get the same one
+///   after a third was cancelled. Here the indices are counted when the barrier is full.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -59,21 +60,22 @@ enum State {
 pub struct Barrier {
     parties: usize,
     state: Cell<State>,
-    /// Parties inside, also those who may go and have not run yet.
+    /// The number of parties inside, including those that may leave and have not run yet.
     count: Cell<usize>,
-    /// Those inside who wait for the last one. They are called.
+    /// The parties inside that wait for the last one. They are granted.
     inside: WaitList,
-    /// Who was inside when the barrier filled up, in order: a party's index is its position here.
-    turns: RefCell<Vec<WaiterId>>,
-    /// Those who came while the barrier was not filling, or behind as many as it takes. They are notified.
-    entrance: WaitList,
+    /// The parties that were inside when the barrier filled up, in order. A party's index is its position here.
+    arrivals: RefCell<Vec<WaiterId>>,
+    /// The tasks that arrived while the barrier was not filling, or that exceed the number of parties. They are
+    /// notified.
+    entering: WaitList,
 }
 
 impl Barrier {
-    /// A barrier for so many parties.
+    /// Creates a barrier for `parties` parties.
     ///
     /// # Panics
-    /// If there are to be none: nobody could ever be the last.
+    /// If `parties` is 0: no party could ever be the last.
     ///
     /// ```
     /// assert_eq!(callsoon::sync::Barrier::new(2).parties(), 2);
@@ -85,21 +87,21 @@ impl Barrier {
             state: Cell::new(State::Filling),
             count: Cell::new(0),
             inside: WaitList::new(),
-            turns: RefCell::new(Vec::new()),
-            entrance: WaitList::new(),
+            arrivals: RefCell::new(Vec::new()),
+            entering: WaitList::new(),
         }
     }
 
-    /// Waits until all parties are here; gives each of them another index from 0 on, in the order in which they came.
-    /// The last one does not suspend.
+    /// Waits until all parties have arrived, and returns this party's index: 0 for the first, and so on, in the order
+    /// of arrival. The last party does not suspend.
     ///
-    /// While the parties of the former meeting have not all gone, newcomers wait before the barrier.
+    /// While parties of the previous round have not all left, new ones wait for the next round.
     ///
     /// # Errors
-    /// [`BrokenBarrier`] if the barrier is or becomes broken, or is reset meanwhile.
+    /// [`BrokenBarrier`] if the barrier is broken or becomes broken, or if it is reset during the wait.
     ///
     /// # Cancellation
-    /// Dropped, it is a party less, and the others go on waiting. The barrier is not broken by that.
+    /// Dropping the future removes this party. The others continue to wait; the barrier is not broken by that.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -107,19 +109,19 @@ impl Barrier {
     /// # }).unwrap();
     /// ```
     pub async fn wait(&self) -> Result<usize, BrokenBarrier> {
-        let meeting = Meeting {
+        let wait = BarrierWait {
             barrier: self,
             stage: Stage::Outside(None),
         };
-        let met = meeting.await;
-        if met.is_err() && self.broken() {
+        let outcome = wait.await;
+        if outcome.is_err() && self.broken() {
             poll_fn(|context| poll_shut_down(context)).await;
         }
-        met
+        outcome
     }
 
-    /// Sends all parties inside away with [`BrokenBarrier`]; then the barrier can be used again, also when it was
-    /// broken. Those who stand before it stay there.
+    /// Ends the round: all parties inside get [`BrokenBarrier`]. After that the barrier can be used again, even if it
+    /// was broken. Tasks that wait for the next round stay there.
     ///
     /// ```
     /// let barrier = callsoon::sync::Barrier::new(2);
@@ -130,13 +132,14 @@ impl Barrier {
     pub fn reset(&self) {
         if self.count.get() > 0 {
             self.state.set(State::Resetting);
-            self.inside.call(usize::MAX);
+            self.inside.grant(usize::MAX);
         } else {
-            self.refill();
+            self.start_filling();
         }
     }
 
-    /// Breaks the barrier: whoever waits or comes gets [`BrokenBarrier`], until it is [reset](Self::reset).
+    /// Breaks the barrier. All waiters, and all later callers, get [`BrokenBarrier`] until the barrier is
+    /// [reset](Self::reset).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -147,11 +150,11 @@ impl Barrier {
     /// ```
     pub fn abort(&self) {
         self.state.set(State::Broken);
-        self.inside.call(usize::MAX);
-        self.entrance.notify_first(usize::MAX);
+        self.inside.grant(usize::MAX);
+        self.entering.notify_first(usize::MAX);
     }
 
-    /// How many it takes.
+    /// Returns the number of parties that the barrier waits for.
     ///
     /// ```
     /// assert_eq!(callsoon::sync::Barrier::new(2).parties(), 2);
@@ -160,7 +163,7 @@ impl Barrier {
         self.parties
     }
 
-    /// How many wait inside while the barrier fills; otherwise 0.
+    /// Returns how many parties wait while the barrier fills; otherwise 0.
     ///
     /// ```
     /// assert_eq!(callsoon::sync::Barrier::new(2).n_waiting(), 0);
@@ -172,7 +175,7 @@ impl Barrier {
         }
     }
 
-    /// Whether the barrier is broken.
+    /// Returns whether the barrier is broken.
     ///
     /// ```
     /// let barrier = callsoon::sync::Barrier::new(2);
@@ -183,7 +186,7 @@ impl Barrier {
         self.state.get() == State::Broken
     }
 
-    /// Whether somebody at the entrance, with so many before it, need not stay there.
+    /// Returns whether an entering task with `ahead` others before it may go inside, or must fail.
     fn admits(&self, ahead: usize) -> bool {
         match self.state.get() {
             State::Filling => ahead < self.parties - self.count.get(),
@@ -192,134 +195,134 @@ impl Barrier {
         }
     }
 
-    /// The last party is here: it goes, and the others may.
-    fn trip(&self) {
+    /// Handles the arrival of the last party: it leaves, and the others are granted.
+    fn start_draining(&self) {
         self.state.set(State::Draining);
-        self.inside.places(&mut self.turns.borrow_mut());
-        self.exit();
-        self.inside.call(usize::MAX);
+        self.inside.ids(&mut self.arrivals.borrow_mut());
+        self.leave();
+        self.inside.grant(usize::MAX);
     }
 
-    /// A party is not inside any more.
-    fn exit(&self) {
+    /// Handles a party that leaves.
+    fn leave(&self) {
         self.count.set(self.count.get() - 1);
         if self.count.get() == 0 {
-            self.turns.borrow_mut().clear();
+            self.arrivals.borrow_mut().clear();
             if matches!(self.state.get(), State::Draining | State::Resetting) {
-                return self.refill();
+                return self.start_filling();
             }
         }
-        self.room();
+        self.notify_entering();
     }
 
-    /// Nobody is inside, and the next meeting begins.
-    fn refill(&self) {
+    /// Begins the next round. No party is inside.
+    fn start_filling(&self) {
         self.state.set(State::Filling);
-        self.entrance.notify_first(self.parties);
+        self.entering.notify_first(self.parties);
     }
 
-    /// There may be room for one more of those at the entrance: the last one for whom there is room at all.
-    fn room(&self) {
+    /// Wakes the last entering task for which there is room, since there may be room for one more now.
+    fn notify_entering(&self) {
         if self.state.get() == State::Filling {
-            self.entrance.notify(self.parties - self.count.get() - 1);
+            self.entering.notify(self.parties - self.count.get() - 1);
         }
     }
 
-    /// What a party inside that may go finds.
-    fn verdict(&self, place: WaiterId) -> Result<usize, BrokenBarrier> {
+    /// Returns the result for a party inside that was granted.
+    fn outcome(&self, id: WaiterId) -> Result<usize, BrokenBarrier> {
         match self.state.get() {
             State::Draining => self
-                .turns
+                .arrivals
                 .borrow()
-                .binary_search(&place)
+                .binary_search(&id)
                 .map_err(|_| BrokenBarrier),
             State::Filling | State::Resetting | State::Broken => Err(BrokenBarrier),
         }
     }
 }
 
-/// Where a party is.
+/// The progress of one party.
 enum Stage {
-    /// Nowhere, or at the entrance.
+    /// Not queued (`None`), or entering.
     Outside(Option<WaiterId>),
-    /// Counted, and in the line of those who wait for the last one, or called out of it.
+    /// Inside: waiting for the last party, or granted.
     Inside(WaiterId),
 }
 
-/// See [`Barrier::wait`].
-struct Meeting<'b> {
+/// The future of [`Barrier::wait`].
+struct BarrierWait<'b> {
     barrier: &'b Barrier,
     stage: Stage,
 }
 
-/// What a poll came to, and the waker that was not needed, to be dropped when all is done.
+/// The result of a poll, and a waker that was not used. The waker is dropped when all changes are made.
 type Step = (Poll<Result<usize, BrokenBarrier>>, Option<Awaiter>);
 
-impl Meeting<'_> {
-    /// A poll before the barrier: on to the inside, or to a place at the entrance.
-    fn enter(&mut self, mut place: Option<WaiterId>, awaiter: Awaiter) -> Step {
+impl BarrierWait<'_> {
+    /// Polls outside: goes inside, or is queued as entering.
+    fn poll_outside(&mut self, mut id: Option<WaiterId>, awaiter: Awaiter) -> Step {
         let barrier = self.barrier;
-        if !barrier.admits(barrier.entrance.ahead(place)) {
-            let replaced = barrier.entrance.stand(&mut place, (), awaiter);
-            self.stage = Stage::Outside(place);
+        if !barrier.admits(barrier.entering.ahead(id)) {
+            let replaced = barrier.entering.enqueue(&mut id, (), awaiter);
+            self.stage = Stage::Outside(id);
             return (Poll::Pending, replaced);
         }
         self.stage = Stage::Outside(None);
-        let left = place.and_then(|place| barrier.entrance.leave(place));
+        let left = id.and_then(|id| barrier.entering.leave(id));
         if barrier.broken() {
             return (Poll::Ready(Err(BrokenBarrier)), left);
         }
         barrier.count.set(barrier.count.get() + 1);
         if barrier.count.get() == barrier.parties {
-            barrier.trip();
+            barrier.start_draining();
             return (Poll::Ready(Ok(barrier.parties - 1)), left);
         }
         self.stage = Stage::Inside(barrier.inside.join((), awaiter));
         (Poll::Pending, left)
     }
 
-    /// A poll inside: still there, or called.
-    fn stay(&mut self, place: WaiterId, awaiter: Awaiter) -> Step {
+    /// Polls inside: returns the result if the party was granted.
+    fn poll_inside(&mut self, id: WaiterId, awaiter: Awaiter) -> Step {
         let barrier = self.barrier;
-        if !barrier.inside.was_granted(place) {
-            let replaced = barrier.inside.stand(&mut Some(place), (), awaiter);
+        if !barrier.inside.was_granted(id) {
+            let replaced = barrier.inside.enqueue(&mut Some(id), (), awaiter);
             return (Poll::Pending, replaced);
         }
-        let verdict = barrier.verdict(place);
+        let outcome = barrier.outcome(id);
         self.stage = Stage::Outside(None);
-        barrier.exit();
-        (Poll::Ready(verdict), Some(awaiter))
+        barrier.leave();
+        (Poll::Ready(outcome), Some(awaiter))
     }
 }
 
-impl Future for Meeting<'_> {
+impl Future for BarrierWait<'_> {
     type Output = Result<usize, BrokenBarrier>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        // Cloned first: the clone may be foreign code, and none runs from here on before all is decided.
+        // Cloned first, because the clone may run user code. No user code runs from here on until all changes are made.
         let awaiter = Awaiter::new(context.waker());
         let (polled, unneeded) = match self.stage {
-            Stage::Outside(place) => self.enter(place, awaiter),
-            Stage::Inside(place) => self.stay(place, awaiter),
+            Stage::Outside(id) => self.poll_outside(id, awaiter),
+            Stage::Inside(id) => self.poll_inside(id, awaiter),
         };
         drop(unneeded);
         polled
     }
 }
 
-impl Drop for Meeting<'_> {
+impl Drop for BarrierWait<'_> {
     fn drop(&mut self) {
         let barrier = self.barrier;
         let left = match self.stage {
             Stage::Outside(None) => return,
-            Stage::Outside(Some(place)) => {
-                let left = barrier.entrance.leave(place);
-                barrier.room();
+            Stage::Outside(Some(id)) => {
+                let left = barrier.entering.leave(id);
+                barrier.notify_entering();
                 left
             }
-            Stage::Inside(place) => {
-                let left = barrier.inside.leave(place);
-                barrier.exit();
+            Stage::Inside(id) => {
+                let left = barrier.inside.leave(id);
+                barrier.leave();
                 left
             }
         };
@@ -337,7 +340,7 @@ impl fmt::Debug for Barrier {
     }
 }
 
-/// The barrier is broken, or was reset while somebody waited at it.
+/// The error of [`Barrier::wait`]: the barrier is broken, or was reset during the wait.
 ///
 /// ```
 /// # callsoon::run(async {

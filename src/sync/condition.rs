@@ -1,14 +1,7 @@
-//! `Condition`: waiting for a change of what a lock protects.
+//! `Condition`: waiting for a change of the value that a lock protects.
 //!
-//! The condition does not own the lock. A waiter hands its guard in and gets one of the same lock back, so waiting
-//! without the lock cannot be written down, and any number of conditions can share one lock.
-//!
-//! # Where it differs from asyncio
-//! 1. `notify` does not ask for the lock. asyncio raises without it, because a waiter that checks its predicate outside
-//!    the lock may miss the notification. Here the guard is handed in, and it is given up in the same step in which the
-//!    waiter takes its place, so nothing can come in between; and a callback, which cannot wait for a lock, can notify.
-//! 2. asyncio takes the lock again even for a waiter that was cancelled. Cancelling here is dropping, and a destructor
-//!    cannot wait: whoever is dropped while it waits simply does not hold the lock.
+//! The condition does not own the lock. A waiter passes its guard in and gets a guard of the same lock back. So waiting
+//! without the lock cannot be written, and any number of conditions can share one lock.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -17,7 +10,18 @@ use std::pin::pin;
 use crate::sync::lock::LockGuard;
 use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
-/// Lets tasks wait until others have changed what a [`Lock`](crate::sync::Lock) protects: asyncio's `Condition`.
+/// Lets tasks wait until another task changes the value that a [`Lock`](crate::sync::Lock) protects: asyncio's
+/// `Condition`.
+///
+/// # Differences from asyncio
+/// - The condition does not own its lock. [`wait`](Self::wait) takes a guard and returns a guard of the same lock, and
+///   any number of conditions can share one lock.
+/// - [`notify`](Self::notify) does not need the lock, where asyncio raises `RuntimeError`. asyncio asks for it because
+///   a waiter that checks its predicate without the lock may miss the notification. Here the guard is given up in the
+///   step in which the waiter is queued, so nothing can come in between. And a callback, which cannot wait for a lock,
+///   can notify.
+/// - A waiter that is cancelled does not hold the lock afterwards, where asyncio takes it again first. To cancel is to
+///   drop, and a destructor cannot wait.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -44,11 +48,11 @@ use crate::sync::wait_list::{Acquire, Wait, WaitList};
 /// # }).unwrap();
 /// ```
 pub struct Condition {
-    line: WaitList,
+    waiters: WaitList,
 }
 
 impl Condition {
-    /// A condition that nobody waits for.
+    /// Creates a condition without waiters.
     ///
     /// ```
     /// let condition = callsoon::sync::Condition::new();
@@ -56,17 +60,18 @@ impl Condition {
     /// ```
     pub const fn new() -> Self {
         Self {
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
     /// Releases the lock, waits to be notified, and acquires the lock again.
     ///
-    /// A notification is no promise: another task may have had the lock first and changed what was waited for. Check
-    /// again, or use [`wait_for`](Self::wait_for).
+    /// A notification does not mean that the predicate holds: another task may have taken the lock first and changed
+    /// the value. Check again, or use [`wait_for`](Self::wait_for).
     ///
     /// # Cancellation
-    /// Dropped, it holds the lock no more; if it had been notified, the next waiter is notified instead.
+    /// Dropping the future ends the wait without the lock. If it had been notified, the next waiter is notified
+    /// instead.
     ///
     /// ```
     /// use callsoon::sync::{Condition, Lock};
@@ -93,7 +98,7 @@ impl Condition {
         let mut notified = pin!(Wait::new(self, ()));
         poll_fn(|context| {
             let polled = notified.as_mut().poll(context);
-            // In line now: what happens from here on is not missed.
+            // The waiter is queued now, so no later notification is missed.
             drop(guard.take());
             polled
         })
@@ -104,11 +109,11 @@ impl Condition {
         guard
     }
 
-    /// Waits until `predicate` holds for what the lock protects, which it is asked under the lock, at first before any
-    /// waiting.
+    /// Waits until `predicate` holds for the value. The predicate is called under the lock; the first call comes before
+    /// any wait.
     ///
     /// # Cancellation
-    /// As with [`wait`](Self::wait).
+    /// As for [`wait`](Self::wait).
     ///
     /// ```
     /// use callsoon::sync::{Condition, Lock};
@@ -126,7 +131,7 @@ impl Condition {
         let mut notification = None;
         loop {
             let holds = predicate(&mut guard);
-            // Not reached where the predicate panics: then the notification goes on to the next waiter.
+            // Not reached if the predicate panics. The notification then goes to the next waiter.
             std::mem::forget(notification.take());
             if holds {
                 return guard;
@@ -136,15 +141,15 @@ impl Condition {
         }
     }
 
-    /// Wakes the first `n` waiters, or as many as there are. They go on once they have the lock, which this neither
-    /// needs nor releases.
+    /// Wakes the first `n` waiters, or all if there are fewer. Each of them continues when it has acquired the lock.
+    /// The caller neither needs nor releases the lock.
     ///
     /// ```
     /// let condition = callsoon::sync::Condition::new();
     /// condition.notify(2);
     /// ```
     pub fn notify(&self, n: usize) {
-        self.line.call(n);
+        self.waiters.grant(n);
     }
 
     /// Wakes all waiters.
@@ -154,11 +159,11 @@ impl Condition {
     /// condition.notify_all();
     /// ```
     pub fn notify_all(&self) {
-        self.line.call(usize::MAX);
+        self.waiters.grant(usize::MAX);
     }
 }
 
-/// A notification that its receiver has not used yet, since it waits for the lock. Dropped, it goes on to the next one.
+/// A notification whose receiver still waits for the lock. If it is dropped, the next waiter is notified.
 struct Notification<'c> {
     condition: &'c Condition,
 }
@@ -171,21 +176,21 @@ impl Drop for Notification<'_> {
 
 impl Acquire for Condition {
     type Amount = ();
-    type Pass<'g> = ();
+    type Guard<'a> = ();
 
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
-    /// Only what happens later counts.
-    fn try_enter(&self, (): ()) -> bool {
+    /// Always fails: only a later notification ends the wait.
+    fn try_take(&self, (): ()) -> bool {
         false
     }
 
-    fn pass(&self, (): ()) {}
+    fn guard(&self, (): ()) {}
 
-    fn abandoned(&self, (): (), called: bool) {
-        if called {
+    fn give_up(&self, (): (), granted: bool) {
+        if granted {
             self.notify(1);
         }
     }
@@ -200,7 +205,7 @@ impl Default for Condition {
 impl fmt::Debug for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition")
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! `Event`: a flag that tasks can wait for.
 //!
-//! Setting it calls everybody who waits. They have been let through by that, whatever becomes of the flag before they
-//! run, so a set that is followed by a clear is a pulse.
+//! Setting the flag grants all waiters. They stay granted even if the flag is cleared before they run, so `set`
+//! followed by `clear` is a pulse.
 
 use std::cell::Cell;
 use std::fmt;
@@ -28,11 +28,11 @@ use crate::sync::wait_list::{Acquire, Wait, WaitList};
 /// ```
 pub struct Event {
     set: Cell<bool>,
-    line: WaitList,
+    waiters: WaitList,
 }
 
 impl Event {
-    /// An event that is not set.
+    /// Creates an event that is not set.
     ///
     /// ```
     /// assert!(!callsoon::sync::Event::new().is_set());
@@ -40,11 +40,11 @@ impl Event {
     pub const fn new() -> Self {
         Self {
             set: Cell::new(false),
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
-    /// Sets the flag and wakes all who wait, in the order in which they came.
+    /// Sets the flag and wakes all waiters, in FIFO order.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -53,11 +53,11 @@ impl Event {
     /// ```
     pub fn set(&self) {
         if !self.set.replace(true) {
-            self.line.call(usize::MAX);
+            self.waiters.grant(usize::MAX);
         }
     }
 
-    /// Clears the flag. Whoever a `set` has woken is let through all the same.
+    /// Clears the flag. A waiter that was woken by [`set`](Self::set) still returns.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -69,7 +69,7 @@ impl Event {
         self.set.set(false);
     }
 
-    /// Whether the flag is set.
+    /// Returns whether the flag is set.
     ///
     /// ```
     /// let event = callsoon::sync::Event::new();
@@ -83,7 +83,7 @@ impl Event {
     /// Waits until the flag is set. If it is, this does not suspend.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line.
+    /// Dropping the future ends the wait.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -100,20 +100,20 @@ impl Event {
 
 impl Acquire for Event {
     type Amount = ();
-    type Pass<'g> = ();
+    type Guard<'a> = ();
 
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
-    fn try_enter(&self, (): ()) -> bool {
+    fn try_take(&self, (): ()) -> bool {
         self.set.get()
     }
 
-    fn pass(&self, (): ()) {}
+    fn guard(&self, (): ()) {}
 
-    /// All are called at once, so nobody has to be told.
-    fn abandoned(&self, (): (), _called: bool) {}
+    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
+    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 impl Default for Event {
@@ -126,7 +126,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
             .field("set", &self.is_set())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
-//! `Lock`: one holder at a time, and the rest in line.
+//! `Lock`: one holder at a time, and a FIFO queue of waiters.
 //!
-//! The lock holds the value that it protects, so that the value cannot be reached without it; the borrow that a guard
-//! lives by is a `RefMut`, whose own check never fails, because the state lets only one guard be. A release gives the
-//! lock to the first waiter on the spot: it is not free in between, and nobody who comes meanwhile can take it.
+//! The lock holds the value that it protects, so the value cannot be reached without the lock. A guard borrows the
+//! value by a `RefMut`. The check of that borrow never fails, because the state allows one guard at a time. A release
+//! gives the lock to the first waiter at once: the lock is not free in between, so no other caller can take it.
 //!
 //! ```text
 //!            1 acquire              2 leak
@@ -14,7 +14,7 @@
 //!    └──────────────────── Granted ◀────┘
 //!      4 the waiter is dropped: 3 again
 //! ```
-//! 1 `try_enter`; 2 `LockGuard::leak`; 3 and 4 `pass_on`; 5 `pass`, when the waiter is polled.
+//! 1 `try_take`; 2 `LockGuard::leak`; 3 and 4 `release_to_next`; 5 `guard`, when the waiter is polled.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::error::Error;
@@ -24,23 +24,27 @@ use std::ops::{Deref, DerefMut};
 
 use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
-/// Who has the lock. While it is `Free`, nobody waits.
+/// The states of a lock. While it is `Free`, the wait queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Free,
-    /// Released to a waiter that has not run yet.
+    /// Granted to a waiter that has not run yet.
     Granted,
-    /// A guard lives, or was forgotten.
+    /// A guard exists, or was forgotten.
     Held,
-    /// A guard was leaked: `release` ends it.
+    /// A guard was leaked; [`Lock::release`] ends this state.
     Leaked,
 }
 
-/// A lock, with the value that it protects: asyncio's `Lock`.
+/// A lock that holds the value that it protects: asyncio's `Lock`.
 ///
-/// [`acquire`](Self::acquire) gives a guard, and dropping the guard releases: `async with lock` is a block with a guard
-/// in it. Waiters are served first come first served, and a lock that is released while somebody waits goes to the first
-/// of them, not to whoever asks next. A panic while the lock is held releases it, as an exception does in asyncio.
+/// [`acquire`](Self::acquire) returns a guard, and dropping the guard releases the lock. So `async with lock` becomes a
+/// block that begins with a guard. Waiters are served in FIFO order. A lock that is released while tasks wait goes to
+/// the first of them, not to the next caller. A panic while the lock is held releases it, like an exception in asyncio.
+///
+/// # Differences from asyncio
+/// - The lock holds the value that it protects.
+/// - A guard releases the lock. [`LockGuard::leak`] and [`release`](Self::release) are asyncio's bare calls.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -64,7 +68,7 @@ enum State {
 /// # }).unwrap();
 /// ```
 ///
-/// It stays on its thread:
+/// It cannot be sent to another thread:
 ///
 /// ```compile_fail,E0277
 /// let lock = callsoon::sync::Lock::new(());
@@ -72,12 +76,12 @@ enum State {
 /// ```
 pub struct Lock<T = ()> {
     state: Cell<State>,
-    line: WaitList,
+    waiters: WaitList,
     value: RefCell<T>,
 }
 
 impl<T> Lock<T> {
-    /// A lock that nobody holds.
+    /// Creates a lock that is free.
     ///
     /// ```
     /// let lock = callsoon::sync::Lock::new(());
@@ -86,7 +90,7 @@ impl<T> Lock<T> {
     pub const fn new(value: T) -> Self {
         Self {
             state: Cell::new(State::Free),
-            line: WaitList::new(),
+            waiters: WaitList::new(),
             value: RefCell::new(value),
         }
     }
@@ -94,7 +98,7 @@ impl<T> Lock<T> {
     /// Waits for the lock. If it is free, this does not suspend.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line; if the lock had been given to it already, the next one gets it.
+    /// Dropping the future ends the wait. If the lock had been granted to it already, the next waiter gets it.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -108,7 +112,7 @@ impl<T> Lock<T> {
         Wait::new(self, ())
     }
 
-    /// Takes the lock if it is to be had at once: nobody holds it and nobody waits for it.
+    /// Takes the lock if it is free. It is not free while another task waits for it.
     ///
     /// ```
     /// let lock = callsoon::sync::Lock::new(());
@@ -118,13 +122,13 @@ impl<T> Lock<T> {
     /// ```
     #[inline]
     pub fn try_acquire(&self) -> Option<LockGuard<'_, T>> {
-        self.try_enter(()).then(|| self.pass(()))
+        self.try_take(()).then(|| self.guard(()))
     }
 
-    /// Whether somebody holds the lock.
+    /// Returns whether the lock is held.
     ///
-    /// As in asyncio it is `false` between a release and the step of the waiter that the lock was released to. To know
-    /// whether it is to be had, [`try_acquire`](Self::try_acquire) it.
+    /// As in asyncio, this is `false` between a release and the next step of the waiter that was granted the lock. To
+    /// find out whether the lock is available, call [`try_acquire`](Self::try_acquire).
     ///
     /// ```
     /// let lock = callsoon::sync::Lock::new(());
@@ -136,11 +140,11 @@ impl<T> Lock<T> {
         matches!(self.state.get(), State::Held | State::Leaked)
     }
 
-    /// Releases a lock whose guard was [leaked](LockGuard::leak): asyncio's bare `release`, for locks that are acquired
-    /// in one place and released in another. A lock whose guard lives is released by that guard alone.
+    /// Releases a lock whose guard was [leaked](LockGuard::leak): asyncio's bare `release`, for a lock that is acquired
+    /// in one place and released in another. If the guard still exists, only the guard can release the lock.
     ///
     /// # Errors
-    /// [`NotLocked`] if no leaked guard holds the lock; then nothing happens.
+    /// [`NotLocked`] if the lock is not held by a leaked guard. The lock is unchanged then.
     ///
     /// ```
     /// use callsoon::sync::{Lock, LockGuard, NotLocked};
@@ -156,7 +160,7 @@ impl<T> Lock<T> {
         if self.state.get() != State::Leaked {
             return Err(NotLocked);
         }
-        self.pass_on();
+        self.release_to_next();
         Ok(())
     }
 
@@ -169,7 +173,7 @@ impl<T> Lock<T> {
         self.value.into_inner()
     }
 
-    /// The value, without locking: nobody else can have the lock now.
+    /// Returns the value without locking: the exclusive borrow proves that no guard exists.
     ///
     /// ```
     /// let mut lock = callsoon::sync::Lock::new(7);
@@ -180,10 +184,10 @@ impl<T> Lock<T> {
         self.value.get_mut()
     }
 
-    /// The lock goes to the first waiter, or is free.
+    /// Grants the lock to the first waiter, or marks it as free.
     #[inline]
-    fn pass_on(&self) {
-        match self.line.take_first() {
+    fn release_to_next(&self) {
+        match self.waiters.take_first() {
             Some(first) => {
                 self.state.set(State::Granted);
                 first.wake();
@@ -195,18 +199,18 @@ impl<T> Lock<T> {
 
 impl<T> Acquire for Lock<T> {
     type Amount = ();
-    type Pass<'g>
-        = LockGuard<'g, T>
+    type Guard<'a>
+        = LockGuard<'a, T>
     where
-        T: 'g;
+        T: 'a;
 
     #[inline]
     fn wait_list(&self) -> &WaitList {
-        &self.line
+        &self.waiters
     }
 
     #[inline]
-    fn try_enter(&self, (): ()) -> bool {
+    fn try_take(&self, (): ()) -> bool {
         let free = self.state.get() == State::Free;
         if free {
             self.state.set(State::Held);
@@ -215,7 +219,7 @@ impl<T> Acquire for Lock<T> {
     }
 
     #[inline]
-    fn pass(&self, (): ()) -> LockGuard<'_, T> {
+    fn guard(&self, (): ()) -> LockGuard<'_, T> {
         self.state.set(State::Held);
         LockGuard {
             value: self.value.borrow_mut(),
@@ -224,9 +228,9 @@ impl<T> Acquire for Lock<T> {
     }
 
     #[inline]
-    fn abandoned(&self, (): (), called: bool) {
-        if called {
-            self.pass_on();
+    fn give_up(&self, (): (), granted: bool) {
+        if granted {
+            self.release_to_next();
         }
     }
 }
@@ -238,16 +242,16 @@ impl<T: Default> Default for Lock<T> {
 }
 
 impl<T> fmt::Debug for Lock<T> {
-    /// Not the value: showing it is foreign code, which might ask for the lock.
+    /// Leaves the value out: its `Debug` is user code, which might try to take the lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lock")
             .field("locked", &self.locked())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Holds a [`Lock`] and gives access to its value; dropping it releases the lock.
+/// Holds a [`Lock`] and gives access to its value. Dropping it releases the lock.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -260,7 +264,7 @@ impl<T> fmt::Debug for Lock<T> {
 /// ```
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard<'l, T = ()> {
-    // The value's borrow ends first, then the lock is released.
+    // Declared first, so that the borrow of the value ends before the lock is released.
     value: RefMut<'l, T>,
     hold: Hold<'l, T>,
 }
@@ -273,14 +277,14 @@ struct Hold<'l, T> {
 impl<T> Drop for Hold<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.pass_on();
+        self.lock.release_to_next();
     }
 }
 
 impl<'l, T> LockGuard<'l, T> {
-    /// Lets go of the value and keeps the lock locked until somebody calls [`Lock::release`].
+    /// Ends the borrow of the value and keeps the lock locked until [`Lock::release`] is called.
     ///
-    /// Unlike after `mem::forget`, which keeps the value borrowed and the lock locked for ever.
+    /// `mem::forget` would keep the value borrowed and the lock locked for ever.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -298,7 +302,7 @@ impl<'l, T> LockGuard<'l, T> {
         std::mem::forget(hold);
     }
 
-    /// The lock that this guard holds.
+    /// Returns the lock that this guard holds.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -335,7 +339,7 @@ impl<T: fmt::Debug> fmt::Debug for LockGuard<'_, T> {
     }
 }
 
-/// There is nothing to release: no [leaked](LockGuard::leak) guard holds the lock.
+/// The error of [`Lock::release`]: the lock is not held by a [leaked](LockGuard::leak) guard.
 ///
 /// ```
 /// let lock = callsoon::sync::Lock::new(());

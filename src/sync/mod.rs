@@ -1,15 +1,15 @@
-//! What tasks of one loop share: locks, events, conditions, semaphores and barriers.
+//! Synchronisation between the tasks of one thread: locks, events, conditions, semaphores and barriers.
 //!
-//! A primitive is a plain value with `&self` methods: keep it in an `Rc`, or borrow it. It needs no loop to be made, and
-//! its waiters may belong to any loop of the thread. Whatever can be had at once is had without suspending; everybody
-//! else stands in one line, first come first served, and nobody who comes later passes those who wait.
+//! A primitive is a plain value with `&self` methods. Keep it in an `Rc`, or borrow it. It is made without a loop, and
+//! its waiters may belong to any loop of the thread. An operation that can succeed at once does not suspend. Other
+//! callers wait in one FIFO queue, and a later caller never overtakes a waiter.
 //!
-//! What can be had at once never lets other tasks run, however often it is had: [`yield_now`](crate::yield_now) lists which
-//! operations do.
+//! An operation that succeeds at once never lets other tasks run, no matter how often it is called.
+//! [`yield_now`](crate::yield_now) lists these operations.
 //!
-//! There are no timeouts and no cancel methods: dropping the future that waits is how a wait ends early. It leaves the
-//! line, and what it had been given in the same moment goes to the next one. Forgetting a future or a guard
-//! (`mem::forget`) keeps what it held for ever, and does no other harm.
+//! No method takes a timeout, and none cancels a wait: to end a wait early, drop its future. The waiter then leaves the
+//! queue, and anything that was granted to it in the same moment goes to the next waiter. Forgetting a future or a
+//! guard (`mem::forget`) keeps what it held for ever, and does no other harm.
 
 mod barrier;
 mod condition;

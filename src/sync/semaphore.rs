@@ -1,9 +1,9 @@
-//! `Semaphore` and `BoundedSemaphore`: so many at a time.
+//! `Semaphore` and `BoundedSemaphore`: a limited number of permits.
 //!
-//! A permit that is released while somebody waits is given to the first waiter on the spot, so what
-//! `available_permits` counts is free for anybody who comes. Somebody who waits for many is not passed by those who come
-//! later and want few. Counting never wraps: what would exceed the limit is refused, and where nobody can be told, in a
-//! guard's destructor, the surplus is left out.
+//! A permit that is released while tasks wait goes to the first waiter at once. So the permits that `available_permits`
+//! counts are free for any caller. A waiter for many permits is not overtaken by later callers that want few. The count
+//! never wraps: a release beyond the limit is refused. A guard's destructor cannot report an error, so it drops the
+//! surplus.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -13,7 +13,12 @@ use std::ops::Deref;
 
 use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
-/// A count of permits: asyncio's `Semaphore`.
+/// A counting semaphore: asyncio's `Semaphore`.
+///
+/// # Differences from asyncio
+/// - [`acquire`](Self::acquire) returns a guard, which gives the permit back when it is dropped.
+///   [`SemaphoreGuard::leak`] and [`release`](Self::release) are asyncio's bare calls.
+/// - [`acquire_many`](Self::acquire_many) and [`add_permits`](Self::add_permits) have no counterpart.
 ///
 /// ```
 /// use std::rc::Rc;
@@ -38,15 +43,14 @@ use crate::sync::wait_list::{Acquire, Wait, WaitList};
 /// ```
 pub struct Semaphore {
     permits: Cell<usize>,
-    /// The most permits that may be free at once.
+    /// The limit of free permits.
     limit: usize,
-    /// Each waits for so many; the first one for more than are free.
-    line: WaitList<usize>,
+    /// The waiters, each with the number of permits that it wants. The first one wants more than are free.
+    waiters: WaitList<usize>,
 }
 
 impl Semaphore {
-    /// A semaphore with so many permits, up to `usize::MAX`; with 0 everybody waits for a
-    /// [`release`](Self::release).
+    /// Creates a semaphore with `permits` permits. With 0, every caller waits for a [`release`](Self::release).
     ///
     /// ```
     /// assert_eq!(callsoon::sync::Semaphore::new(3).available_permits(), 3);
@@ -59,14 +63,14 @@ impl Semaphore {
         Self {
             permits: Cell::new(permits),
             limit,
-            line: WaitList::new(),
+            waiters: WaitList::new(),
         }
     }
 
-    /// Waits for a permit. If there is one and nobody waits, this does not suspend.
+    /// Waits for a permit. If one is free and no task waits, this does not suspend.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line; a permit that had been given to it goes to the next one.
+    /// Dropping the future ends the wait. A permit that had been granted to it goes to the next waiter.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -82,11 +86,11 @@ impl Semaphore {
         Wait::new(self, 1)
     }
 
-    /// Waits until `n` permits are free together. Those who come later wait behind it, also for fewer. None at all are
-    /// always there.
+    /// Waits until `n` permits are free at the same time. Later callers wait behind it, even if they want fewer. `n ==
+    /// 0` succeeds at once.
     ///
     /// # Panics
-    /// If a [`BoundedSemaphore`] can never have so many.
+    /// If `n` is more than the limit of a [`BoundedSemaphore`].
     ///
     /// # Cancellation
     /// As with [`acquire`](Self::acquire).
@@ -108,7 +112,7 @@ impl Semaphore {
         Wait::new(self, n)
     }
 
-    /// Takes a permit if there is one and nobody waits.
+    /// Takes a permit if one is free and no task waits.
     ///
     /// ```
     /// let semaphore = callsoon::sync::Semaphore::new(1);
@@ -121,7 +125,7 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `n` permits if they are there and nobody waits.
+    /// Takes `n` permits if they are free and no task waits.
     ///
     /// ```
     /// let semaphore = callsoon::sync::Semaphore::new(3);
@@ -130,13 +134,14 @@ impl Semaphore {
     /// ```
     #[inline]
     pub fn try_acquire_many(&self, n: usize) -> Option<SemaphoreGuard<'_>> {
-        self.try_enter(n).then(|| self.pass(n))
+        self.try_take(n).then(|| self.guard(n))
     }
 
-    /// Adds a permit: one that was [leaked](SemaphoreGuard::leak), or a new one.
+    /// Adds one permit. It may be one that was [leaked](SemaphoreGuard::leak), or a new one.
     ///
     /// # Errors
-    /// [`TooManyPermits`] if there are as many as there may be: `usize::MAX`, or what a [`BoundedSemaphore`] began with.
+    /// [`TooManyPermits`] if the semaphore is at its limit: `usize::MAX` permits, or the initial number of a
+    /// [`BoundedSemaphore`]. The permit is not added then.
     ///
     /// ```
     /// let semaphore = callsoon::sync::Semaphore::new(0);
@@ -148,10 +153,10 @@ impl Semaphore {
         self.add_permits(1)
     }
 
-    /// Adds `n` permits at once, and wakes everybody for whom there is enough then.
+    /// Adds `n` permits at once, and wakes every waiter for which there is enough then.
     ///
     /// # Errors
-    /// [`TooManyPermits`], as with [`release`](Self::release); then none is added.
+    /// [`TooManyPermits`] if that would exceed the limit of [`release`](Self::release). No permit is added then.
     ///
     /// ```
     /// let semaphore = callsoon::sync::Semaphore::new(1);
@@ -165,11 +170,11 @@ impl Semaphore {
             return Err(TooManyPermits);
         }
         self.permits.set(self.permits.get() + n);
-        self.serve();
+        self.grant_waiters();
         Ok(())
     }
 
-    /// How many permits are free.
+    /// Returns the number of free permits.
     ///
     /// ```
     /// assert_eq!(callsoon::sync::Semaphore::new(usize::MAX).available_permits(), usize::MAX);
@@ -178,27 +183,28 @@ impl Semaphore {
         self.permits.get()
     }
 
-    /// Whether [`acquire`](Self::acquire) would wait: no permit is free, or somebody waits for more than there are.
+    /// Returns whether [`acquire`](Self::acquire) would wait: no permit is free, or a task waits for more permits than
+    /// are free.
     ///
     /// ```
     /// assert!(callsoon::sync::Semaphore::new(0).locked());
     /// ```
     pub fn locked(&self) -> bool {
-        self.permits.get() == 0 || !self.line.is_empty()
+        self.permits.get() == 0 || !self.waiters.is_empty()
     }
 
-    /// Takes permits back that were out.
+    /// Takes back the permits of a guard.
     #[inline]
     fn restore(&self, n: usize) {
         let room = self.limit - self.permits.get();
         self.permits.set(self.permits.get() + n.min(room));
-        self.serve();
+        self.grant_waiters();
     }
 
-    /// Gives to the first waiters while there is enough for them.
+    /// Grants the first waiters their permits while there are enough.
     #[inline]
-    fn serve(&self) {
-        while let Some((n, first)) = self.line.take_first_if(|n| n <= self.permits.get()) {
+    fn grant_waiters(&self) {
+        while let Some((n, first)) = self.waiters.take_first_if(|n| n <= self.permits.get()) {
             self.permits.set(self.permits.get() - n);
             first.wake();
         }
@@ -207,17 +213,17 @@ impl Semaphore {
 
 impl Acquire for Semaphore {
     type Amount = usize;
-    type Pass<'g> = SemaphoreGuard<'g>;
+    type Guard<'a> = SemaphoreGuard<'a>;
 
     #[inline]
     fn wait_list(&self) -> &WaitList<usize> {
-        &self.line
+        &self.waiters
     }
 
     #[inline]
-    fn try_enter(&self, n: usize) -> bool {
+    fn try_take(&self, n: usize) -> bool {
         let free = self.permits.get();
-        let enters = n <= free && (n == 0 || self.line.is_empty());
+        let enters = n <= free && (n == 0 || self.waiters.is_empty());
         if enters {
             self.permits.set(free - n);
         }
@@ -225,15 +231,15 @@ impl Acquire for Semaphore {
     }
 
     #[inline]
-    fn pass(&self, permits: usize) -> SemaphoreGuard<'_> {
+    fn guard(&self, permits: usize) -> SemaphoreGuard<'_> {
         SemaphoreGuard {
             semaphore: self,
             permits,
         }
     }
 
-    fn abandoned(&self, n: usize, called: bool) {
-        self.restore(if called { n } else { 0 });
+    fn give_up(&self, n: usize, granted: bool) {
+        self.restore(if granted { n } else { 0 });
     }
 }
 
@@ -242,12 +248,12 @@ impl fmt::Debug for Semaphore {
         f.debug_struct("Semaphore")
             .field("locked", &self.locked())
             .field("permits", &self.available_permits())
-            .field("waiters", &self.line.len())
+            .field("waiters", &self.waiters.len())
             .finish_non_exhaustive()
     }
 }
 
-/// Permits of a [`Semaphore`]; dropping it gives them back.
+/// Holds permits of a [`Semaphore`]. Dropping it gives them back.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -265,7 +271,7 @@ pub struct SemaphoreGuard<'s> {
 }
 
 impl SemaphoreGuard<'_> {
-    /// How many permits these are.
+    /// Returns the number of permits that this guard holds.
     ///
     /// ```
     /// let semaphore = callsoon::sync::Semaphore::new(3);
@@ -275,7 +281,7 @@ impl SemaphoreGuard<'_> {
         self.permits
     }
 
-    /// Keeps the permits until somebody calls [`Semaphore::release`] or [`Semaphore::add_permits`]: asyncio's bare
+    /// Keeps the permits until [`Semaphore::release`] or [`Semaphore::add_permits`] is called: asyncio's bare
     /// `acquire`, for permits that are acquired in one place and released in another.
     ///
     /// ```
@@ -305,8 +311,8 @@ impl fmt::Debug for SemaphoreGuard<'_> {
     }
 }
 
-/// A [`Semaphore`] that never has more permits than it began with: asyncio's `BoundedSemaphore`. It can all that a
-/// semaphore can; a release too many is an error.
+/// A [`Semaphore`] that never has more permits than it began with: asyncio's `BoundedSemaphore`. Releasing more than
+/// was acquired is an error, [`TooManyPermits`]. It has all methods of [`Semaphore`].
 ///
 /// ```
 /// use callsoon::sync::{BoundedSemaphore, TooManyPermits};
@@ -321,7 +327,7 @@ pub struct BoundedSemaphore {
 }
 
 impl BoundedSemaphore {
-    /// A semaphore with so many permits and never more.
+    /// Creates a semaphore with `permits` permits, which is also its limit.
     ///
     /// ```
     /// assert_eq!(callsoon::sync::BoundedSemaphore::new(3).available_permits(), 3);
@@ -348,12 +354,12 @@ impl fmt::Debug for BoundedSemaphore {
             .field("locked", &self.locked())
             .field("permits", &self.available_permits())
             .field("limit", &self.semaphore.limit)
-            .field("waiters", &self.semaphore.line.len())
+            .field("waiters", &self.semaphore.waiters.len())
             .finish_non_exhaustive()
     }
 }
 
-/// More permits were released than there may be.
+/// The error of a release that would exceed the semaphore's limit.
 ///
 /// ```
 /// let semaphore = callsoon::sync::Semaphore::new(usize::MAX);

@@ -1,16 +1,17 @@
-//! The line before a primitive: everything about waiting that must be right once, and is written once.
+//! The wait queue of a primitive. Everything about waiting that is easy to get wrong is written here, once.
 //!
-//! A waiter stands in line with its newest waker. There are two ways out of it, and a primitive uses one of them:
+//! A waiter is queued with its newest waker. It can leave the queue in two ways, and each primitive uses one of them:
 //!
-//! - It is **called**: whoever releases takes the first waiter out of the line, together with what it waited for. A
-//!   place that is no longer in line has been called, which is all that the waiter must find out. [`Wait`] is the future
-//!   of this kind; dropped after it was called, it hands on what it was given ([`Acquire::abandoned`]).
-//! - It is **notified**: it is woken where it stands and leaves by itself, once there is something for everybody before
-//!   it. Nothing was given to it meanwhile, so nothing can be lost, and others who may help themselves still can.
+//! - **Granted**: the task that releases removes the first waiter from the queue and gives it what it waited for. The
+//!   waiter needs to check one thing only: an id that is no longer queued has been granted. [`Wait`] is the future of
+//!   this kind. If it is dropped after the grant, it gives the grant to the next waiter ([`Acquire::give_up`]).
+//! - **Notified**: the waiter is woken and stays queued. It leaves the queue itself when there is enough for it and for
+//!   every waiter before it. Nothing is given to it before that, so nothing can be lost, and operations that do not
+//!   wait may still take what is there.
 //!
-//! Cloning, waking and dropping a foreign waker runs foreign code, which may use the same primitive again. So a line is
-//! never borrowed meanwhile, and what a clone may have changed is looked at once more. Tasks of ours are queued by key,
-//! which runs nobody's code.
+//! Cloning, waking or dropping another runtime's waker runs user code, which may use the same primitive. So the queue
+//! is never borrowed during such a call, and the condition is checked again after a clone. Tasks of our own are woken
+//! by key, which runs no user code.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -23,18 +24,18 @@ use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key, with_current};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
-/// Whom to wake.
+/// How to wake a waiter.
 pub(crate) enum Awaiter {
-    /// A task of ours; [`Key::NONE`] where somebody stands in line who has been woken already.
+    /// A task of our own; [`Key::NONE`] if the waiter was woken already and is still queued.
     Task(Key),
-    /// Whoever polled us with another runtime's waker, or through a combinator that has its own.
+    /// Another runtime's waker, or the waker of a combinator that has its own.
     Other(Waker),
 }
 
 impl Awaiter {
     const WOKEN: Self = Self::Task(Key::NONE);
 
-    /// Clones a foreign waker, so nothing may be borrowed.
+    /// Clones `waker` unless it is one of ours. The clone may run user code, so the caller must not hold a borrow.
     #[inline]
     pub(crate) fn new(waker: &Waker) -> Self {
         match key_of(waker) {
@@ -43,9 +44,8 @@ impl Awaiter {
         }
     }
 
-    /// May run another runtime's waker, so nothing may be borrowed.
-    // Not inlined: in a function of its own what is queued comes from registers, and not from the stack, where it was
-    // just written.
+    /// Wakes the waiter. This may run another runtime's waker, so the caller must not hold a borrow.
+    // Not inlined: a function of its own takes the key from registers, not from the stack, where it was just written.
     #[inline(never)]
     pub(crate) fn wake(self) {
         match self {
@@ -56,17 +56,18 @@ impl Awaiter {
     }
 }
 
-/// A wait is over because what it waits on was shut down, and so will be the next one: it takes one from what its task may
-/// do in this poll. Where nothing is left it is pending once, so that a loop of such waits lets others run.
+/// Takes one unit from the poll budget for a wait that ended because its object was shut down. The next wait on that
+/// object ends at once too, so a loop of such waits would never let other tasks run. When the budget is used up, this
+/// is pending once.
 #[cold]
 pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
     with_current(|state| state.poll_begin(context)).unwrap_or(Poll::Ready(()))
 }
 
-/// Who waits, each for an amount `A` of something.
+/// A FIFO queue of waiters, each of which waits for an amount `A` of something.
 pub(crate) struct WaitList<A = ()> {
     waiters: RefCell<Waiters<(A, Awaiter)>>,
-    /// What belongs to a loop's thread stays there.
+    /// Makes the list `!Send`: it belongs to one thread.
     not_send: PhantomData<*const ()>,
 }
 
@@ -87,81 +88,85 @@ impl<A: Copy> WaitList<A> {
         self.waiters.borrow().len()
     }
 
-    /// Whether nobody is in this place any more: its waiter was called.
-    pub(crate) fn was_granted(&self, place: WaiterId) -> bool {
-        self.waiters.borrow().position(place).is_none()
+    /// Returns whether this waiter was granted what it waits for: it is no longer queued.
+    pub(crate) fn was_granted(&self, id: WaiterId) -> bool {
+        self.waiters.borrow().position(id).is_none()
     }
 
-    /// How many stand before this place; for somebody without one, how many stand in line at all.
+    /// Returns how many waiters are queued before this one. For a caller that is not queued, this is the length of the
+    /// queue.
     #[inline]
-    pub(crate) fn ahead(&self, place: Option<WaiterId>) -> usize {
+    pub(crate) fn ahead(&self, id: Option<WaiterId>) -> usize {
         let waiters = self.waiters.borrow();
-        match place {
-            Some(place) => waiters.position(place).unwrap_or_default(),
+        match id {
+            Some(id) => waiters.position(id).unwrap_or_default(),
             None => waiters.len(),
         }
     }
 
-    /// `Ready` as soon as `may` says so to the waiter in `place`; until then it stands in line with the newest waker.
+    /// Returns `Ready` once `condition` holds for the waiter `id`. Until then the waiter is queued with the newest
+    /// waker.
     #[inline]
     pub(crate) fn poll_until(
         &self,
-        place: &mut Option<WaiterId>,
+        id: &mut Option<WaiterId>,
         amount: A,
         waker: &Waker,
-        mut may: impl FnMut(Option<WaiterId>) -> bool,
+        mut condition: impl FnMut(Option<WaiterId>) -> bool,
     ) -> Poll<()> {
-        if may(*place) {
+        if condition(*id) {
             return Poll::Ready(());
         }
         let awaiter = Awaiter::new(waker);
-        if matches!(awaiter, Awaiter::Other(_)) && may(*place) {
+        if matches!(awaiter, Awaiter::Other(_)) && condition(*id) {
             return Poll::Ready(());
         }
-        let replaced = self.stand(place, amount, awaiter);
+        let replaced = self.enqueue(id, amount, awaiter);
         drop(replaced);
         Poll::Pending
     }
 
-    /// Joins at the end of the line.
+    /// Adds a waiter to the end of the queue.
     #[inline]
     pub(crate) fn join(&self, amount: A, awaiter: Awaiter) -> WaiterId {
         self.waiters.borrow_mut().join((amount, awaiter))
     }
 
-    /// Stands in line: in `place`, or at the end. The waker that is replaced is to be dropped with nothing borrowed.
+    /// Replaces the waker of waiter `id`, or adds a new waiter to the end of the queue. Returns the replaced waker; the
+    /// caller drops it when nothing is borrowed.
     #[inline]
-    pub(crate) fn stand(
+    pub(crate) fn enqueue(
         &self,
-        place: &mut Option<WaiterId>,
+        id: &mut Option<WaiterId>,
         amount: A,
         awaiter: Awaiter,
     ) -> Option<Awaiter> {
         let mut waiters = self.waiters.borrow_mut();
-        match place.and_then(|place| waiters.get_mut(place)) {
+        match id.and_then(|id| waiters.get_mut(id)) {
             Some(waiter) => Some(std::mem::replace(&mut waiter.1, awaiter)),
             None => {
-                *place = Some(waiters.join((amount, awaiter)));
+                *id = Some(waiters.join((amount, awaiter)));
                 None
             }
         }
     }
 
-    /// Leaves the line. `None` where the waiter had been called; else its waker, to be dropped with nothing borrowed.
+    /// Removes a waiter. Returns `None` if it had been granted, otherwise its waker; the caller drops it when nothing
+    /// is borrowed.
     #[inline]
-    pub(crate) fn leave(&self, place: WaiterId) -> Option<Awaiter> {
-        let left = self.waiters.borrow_mut().leave(place);
+    pub(crate) fn leave(&self, id: WaiterId) -> Option<Awaiter> {
+        let left = self.waiters.borrow_mut().leave(id);
         left.map(|(_, awaiter)| awaiter)
     }
 
-    /// Takes the first waiter out of the line. The caller notes what it gives, then wakes.
+    /// Removes the first waiter. The caller records what it grants, then wakes the waiter.
     #[inline]
     pub(crate) fn take_first(&self) -> Option<Awaiter> {
         let first = self.waiters.borrow_mut().take_first();
         first.map(|(_, awaiter)| awaiter)
     }
 
-    /// Takes the first waiter out of the line if `enough` agrees to the amount that it waits for.
+    /// Removes the first waiter if `enough` accepts the amount that it waits for.
     pub(crate) fn take_first_if(&self, enough: impl FnOnce(A) -> bool) -> Option<(A, Awaiter)> {
         let mut waiters = self.waiters.borrow_mut();
         let &(amount, _) = waiters.first()?.1;
@@ -172,13 +177,14 @@ impl<A: Copy> WaitList<A> {
         }
     }
 
-    /// Calls the first `at_most` of those who stand in line now, in order. Whoever joins meanwhile is not meant.
-    pub(crate) fn call(&self, at_most: usize) {
+    /// Removes the first `at_most` waiters and wakes them, in order. Waiters that are added during the call are left
+    /// alone.
+    pub(crate) fn grant(&self, at_most: usize) {
         let mut end = None;
         for _ in 0..at_most {
             let mut waiters = self.waiters.borrow_mut();
             let end = *end.get_or_insert(waiters.end());
-            let first = waiters.first().filter(|(place, _)| *place < end);
+            let first = waiters.first().filter(|(id, _)| *id < end);
             if first.is_none() {
                 return;
             }
@@ -190,12 +196,12 @@ impl<A: Copy> WaitList<A> {
         }
     }
 
-    /// The places of all who stand in line, in order.
-    pub(crate) fn places(&self, out: &mut Vec<WaiterId>) {
+    /// Appends the ids of all waiters to `out`, in order.
+    pub(crate) fn ids(&self, out: &mut Vec<WaiterId>) {
         out.extend(self.waiters.borrow().ids());
     }
 
-    /// Wakes the waiter with so many before it, where it stands, if there is one that was not woken yet.
+    /// Wakes the waiter that has `ahead` others before it, unless it was woken before. It stays queued.
     #[inline]
     pub(crate) fn notify(&self, ahead: usize) {
         let awaiter = {
@@ -208,7 +214,7 @@ impl<A: Copy> WaitList<A> {
         awaiter.wake();
     }
 
-    /// Wakes the first `at_most` waiters where they stand, in order.
+    /// Wakes the first `at_most` waiters, in order. They stay queued.
     pub(crate) fn notify_first(&self, at_most: usize) {
         let awaiters: Vec<_> = {
             let mut waiters = self.waiters.borrow_mut();
@@ -223,120 +229,121 @@ impl<A: Copy> WaitList<A> {
     }
 }
 
-/// A primitive whose waiters are called.
+/// A primitive that grants its waiters what they wait for.
 pub(crate) trait Acquire {
-    /// How much of it one waits for.
+    /// The amount that one waiter asks for.
     type Amount: Copy;
 
-    /// What whoever was let in gets.
-    type Pass<'g>
+    /// What a successful wait returns.
+    type Guard<'a>
     where
-        Self: 'g;
+        Self: 'a;
 
     fn wait_list(&self) -> &WaitList<Self::Amount>;
 
-    /// Lets somebody in who has just come, if there is enough and nobody waits who would have to go first.
-    fn try_enter(&self, amount: Self::Amount) -> bool;
+    /// Takes the amount for a caller that is not queued. Returns `false` if there is not enough, or if an earlier
+    /// waiter must go first.
+    fn try_take(&self, amount: Self::Amount) -> bool;
 
-    /// The pass of somebody who entered or was called.
-    fn pass(&self, amount: Self::Amount) -> Self::Pass<'_>;
+    /// Returns the guard of a caller for which the amount was taken or granted.
+    fn guard(&self, amount: Self::Amount) -> Self::Guard<'_>;
 
-    /// A waiter gives up. If it was called, what it was given must go on to others; if it stood in line, those behind
-    /// it may have waited for it only.
-    fn abandoned(&self, amount: Self::Amount, called: bool);
+    /// Handles a waiter that was dropped. If it had been granted, the amount goes to other waiters. If it was still
+    /// queued, the waiters behind it may have waited for it alone, and are checked.
+    fn give_up(&self, amount: Self::Amount, granted: bool);
 }
 
-/// Where a [`Wait`] stands.
+/// The progress of a [`Wait`].
 enum Stage {
-    /// Not in line: nothing is owed to anybody.
-    Outside,
-    /// In line, or called out of it.
-    Waiting(WaiterId),
-    /// Let in without waiting, in a poll that is not over.
-    Entered,
+    /// Not queued, and nothing was granted.
+    New,
+    /// Queued, or granted and therefore no longer in the list.
+    Queued(WaiterId),
+    /// The amount was taken without waiting, in a poll that has not returned.
+    Taken,
 }
 
-/// Waits until a [`Acquire`] lets it in.
+/// Waits until the primitive grants the amount.
 ///
 /// # Cancellation
-/// Dropped, it leaves the line, or gives back what it was called for.
+/// Dropping it removes the waiter, or gives back what was granted.
 #[must_use = "futures do nothing unless they are awaited"]
 #[repr(C)]
-pub(crate) struct Wait<'g, G: Acquire> {
-    primitive: &'g G,
-    // Between the two words of a semaphore's pass: side by side they would be copied as one, right after they were
-    // written as two, for which processors wait.
+pub(crate) struct Wait<'a, A: Acquire> {
+    primitive: &'a A,
+    // Stands between the two words of a semaphore's guard. Side by side they would be copied as one, right after they
+    // were written as two, and the processor would stall on that.
     stage: Stage,
-    amount: G::Amount,
+    amount: A::Amount,
 }
 
-impl<'g, G: Acquire> Wait<'g, G> {
+impl<'a, A: Acquire> Wait<'a, A> {
     #[inline]
-    pub(crate) fn new(primitive: &'g G, amount: G::Amount) -> Self {
+    pub(crate) fn new(primitive: &'a A, amount: A::Amount) -> Self {
         Self {
             primitive,
-            stage: Stage::Outside,
+            stage: Stage::New,
             amount,
         }
     }
 
-    /// A poll that may have to wait, or has.
+    /// Polls on the slow path: the caller may have to wait, or waits already.
     fn poll_wait(&mut self, waker: &Waker) -> Poll<()> {
         let (primitive, amount) = (self.primitive, self.amount);
-        let mut place = match self.stage {
-            Stage::Waiting(place) => Some(place),
-            Stage::Outside | Stage::Entered => None,
+        let mut id = match self.stage {
+            Stage::Queued(id) => Some(id),
+            Stage::New | Stage::Taken => None,
         };
         let stage = &mut self.stage;
-        let may = |place| match place {
-            Some(place) => primitive.wait_list().was_granted(place),
+        let condition = |id| match id {
+            Some(id) => primitive.wait_list().was_granted(id),
             None => {
-                let entered = primitive.try_enter(amount);
-                if entered {
-                    *stage = Stage::Entered;
+                let taken = primitive.try_take(amount);
+                if taken {
+                    *stage = Stage::Taken;
                 }
-                entered
+                taken
             }
         };
         let polled = primitive
             .wait_list()
-            .poll_until(&mut place, amount, waker, may);
-        self.stage = match (polled, place) {
-            (Poll::Pending, Some(place)) => Stage::Waiting(place),
-            _ => Stage::Outside,
+            .poll_until(&mut id, amount, waker, condition);
+        self.stage = match (polled, id) {
+            (Poll::Pending, Some(id)) => Stage::Queued(id),
+            _ => Stage::New,
         };
         polled
     }
 }
 
-/// A place is a number; nothing is held in place.
-impl<G: Acquire> Unpin for Wait<'_, G> {}
+/// No field is ever pinned.
+impl<A: Acquire> Unpin for Wait<'_, A> {}
 
-impl<'g, G: Acquire> Future for Wait<'g, G> {
-    type Output = G::Pass<'g>;
+impl<'a, A: Acquire> Future for Wait<'a, A> {
+    type Output = A::Guard<'a>;
 
-    // The pass is made in the caller's frame: returned by a call, a guard of three words would be copied from where it
-    // was just written, for which processors wait.
+    // The guard is built in the caller's frame. If a call returned it, a guard of three words would be copied from
+    // where it was just written, and the processor would stall on that.
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let entered = matches!(this.stage, Stage::Outside) && this.primitive.try_enter(this.amount);
-        if !entered && this.poll_wait(context.waker()).is_pending() {
+        let taken = matches!(this.stage, Stage::New) && this.primitive.try_take(this.amount);
+        if !taken && this.poll_wait(context.waker()).is_pending() {
             return Poll::Pending;
         }
-        Poll::Ready(this.primitive.pass(this.amount))
+        Poll::Ready(this.primitive.guard(this.amount))
     }
 }
 
-impl<G: Acquire> Drop for Wait<'_, G> {
+impl<A: Acquire> Drop for Wait<'_, A> {
     #[inline]
     fn drop(&mut self) {
         let left = match self.stage {
-            Stage::Outside => return,
-            Stage::Waiting(place) => self.primitive.wait_list().leave(place),
-            Stage::Entered => None,
+            Stage::New => return,
+            Stage::Queued(id) => self.primitive.wait_list().leave(id),
+            Stage::Taken => None,
         };
-        self.primitive.abandoned(self.amount, left.is_none());
+        self.primitive.give_up(self.amount, left.is_none());
         drop(left);
     }
 }

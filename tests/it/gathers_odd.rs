@@ -71,7 +71,7 @@ fn a_gather_that_is_dropped_asks_its_children_to_end() {
         },
         [
             "0 all dropped",
-            "0 begun is cancelled: whoever gathered it was dropped",
+            "0 begun is cancelled: the gather that awaited it was dropped",
             "1 begun is clean",
         ],
     );

@@ -1,4 +1,4 @@
-//! What goes wrong in a group, and what counts as going wrong.
+//! Errors of task groups, and what a child may return.
 
 use std::error::Error;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::panic::Location;
 
 use crate::error::Panicked;
 
-/// What a child or the body of a [`task_group`](crate::task_group) may return: nothing, or a `Result` whose error then
-/// fails the group.
+/// What a child or the body of a [`task_group`](crate::task_group) may return: `()`, or a `Result` whose `Err` makes
+/// the group fail.
 ///
 /// ```
 /// use callsoon::{run, task_group};
@@ -21,12 +21,12 @@ use crate::error::Panicked;
 /// }).unwrap();
 /// ```
 pub trait Outcome {
-    /// What is there when all went well.
+    /// The value of a success.
     type Value;
-    /// The value, or the error that fails the group.
+    /// Returns the value, or the error that makes the group fail.
     ///
     /// # Errors
-    /// Those of the `Result` that this is.
+    /// The `Err` of the `Result`; never for `()`.
     ///
     /// ```
     /// use callsoon::Outcome;
@@ -51,19 +51,19 @@ impl<T, E: Into<Box<dyn Error>>> Outcome for Result<T, E> {
     }
 }
 
-/// Gives the never type a name, which stable Rust does not: the output of a function that has it.
-#[allow(unreachable_pub, reason = "public for the compiler's eyes only")]
-pub trait Function {
-    /// What it returns.
+/// Gives the never type a name, since stable Rust has none for it.
+pub(crate) trait FunctionOutput {
+    /// The return type of the function.
     type Output;
 }
 
-impl<T> Function for fn() -> T {
+impl<T> FunctionOutput for fn() -> T {
     type Output = T;
 }
 
-/// A child that ends in [`resume`](crate::Cancelled::resume) returns nothing, in the strictest sense.
-impl Outcome for <fn() -> ! as Function>::Output {
+/// For a child that ends in [`resume`](crate::Cancelled::resume) and therefore never returns.
+#[allow(private_interfaces, reason = "the projection is `!`, which is public")]
+impl Outcome for <fn() -> ! as FunctionOutput>::Output {
     type Value = ();
 
     fn into_result(self) -> Result<(), Box<dyn Error>> {
@@ -71,7 +71,7 @@ impl Outcome for <fn() -> ! as Function>::Output {
     }
 }
 
-/// Why a [`task_group`](crate::task_group) gave no value.
+/// The error of a [`task_group`](crate::task_group).
 ///
 /// ```
 /// use callsoon::{GroupError, run, task_group};
@@ -88,14 +88,14 @@ impl Outcome for <fn() -> ! as Function>::Output {
 /// ```
 #[derive(Debug)]
 pub enum GroupError {
-    /// Children, or the body, have failed: all that did, in the order in which they did.
+    /// Children or the body have failed. These are all failures, in the order in which they happened.
     Failed(Vec<Failure>),
-    /// The group was [cancelled](crate::TaskGroup::cancel) before its body had ended: there is no value.
+    /// The group was [cancelled](crate::TaskGroup::cancel) before its body had ended, so there is no value.
     Stopped,
 }
 
 impl GroupError {
-    /// What failed, in the order in which it did; nothing where the group was stopped.
+    /// Returns the failures in the order in which they happened; none if the group was stopped.
     ///
     /// ```
     /// assert!(callsoon::GroupError::Stopped.failures().is_empty());
@@ -109,7 +109,7 @@ impl GroupError {
 }
 
 impl GroupError {
-    /// [`failures`](Self::failures) to be kept.
+    /// Returns the [`failures`](Self::failures) by value.
     ///
     /// ```
     /// # use callsoon::{run, task_group};
@@ -148,7 +148,7 @@ impl Error for GroupError {
     }
 }
 
-/// One failure in a group: whose, and what.
+/// One failure in a group.
 ///
 /// ```
 /// use callsoon::{run, task_builder, task_group};
@@ -170,7 +170,7 @@ pub struct Failure {
     pub(crate) cause: FailureCause,
 }
 
-/// What a failure was.
+/// The cause of a failure.
 ///
 /// ```
 /// use callsoon::{FailureCause, run, task_group};
@@ -182,14 +182,14 @@ pub struct Failure {
 /// ```
 #[derive(Debug)]
 pub enum FailureCause {
-    /// An error that was returned.
+    /// The child or the body returned this error.
     Error(Box<dyn Error>),
-    /// A panic.
+    /// The child panicked.
     Panicked(Panicked),
 }
 
 impl Failure {
-    /// The name of the child; `None` for the body.
+    /// Returns the name of the child; `None` for the body.
     ///
     /// ```
     /// # use callsoon::{run, task_group};
@@ -202,7 +202,7 @@ impl Failure {
         self.task.as_deref()
     }
 
-    /// Where the child was created; `None` for the body.
+    /// Returns where the child was created; `None` for the body.
     ///
     /// ```
     /// # use callsoon::{run, task_group};
@@ -215,7 +215,7 @@ impl Failure {
         self.location
     }
 
-    /// What it was.
+    /// Returns the cause.
     ///
     /// ```
     /// # use callsoon::{FailureCause, run, task_group};
@@ -228,7 +228,7 @@ impl Failure {
         &self.cause
     }
 
-    /// What it was, to be kept.
+    /// Returns the cause by value.
     ///
     /// ```
     /// # use callsoon::{FailureCause, GroupError, run, task_group};
@@ -241,7 +241,7 @@ impl Failure {
         self.cause
     }
 
-    /// The error that was returned, if it was none but that.
+    /// Returns the error that the child or the body returned; `None` for a panic.
     ///
     /// ```
     /// # use callsoon::{run, task_group};

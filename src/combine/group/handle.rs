@@ -1,4 +1,4 @@
-//! The handle of a group: takes children in, stops it, limits it.
+//! `TaskGroup`: the handle of a group. It starts children, stops the group, and limits it.
 
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
@@ -6,15 +6,19 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Poll;
 
+use crate::combine::group::child::Child;
 use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::handle::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
+use crate::kernel::wait::waiters::WaiterId;
+use crate::sync::wait_list::WaitList;
 
-/// A group of tasks that end together; what [`task_group`](crate::task_group) gives to its body. Clones are the same
-/// group, for children that start children.
+/// The handle of a group of tasks; [`task_group`](crate::task_group) passes it to its body. Clones are handles of the
+/// same group, for children that start children.
 ///
 /// ```
 /// callsoon::run(async {
@@ -33,7 +37,8 @@ pub struct TaskGroup {
     pub(crate) group_state: Rc<GroupState>,
 }
 
-/// The group takes no more children: it has failed, was stopped, or is over. It gives back the future.
+/// The error of [`TaskGroup::try_create_task`]: the group has failed, was stopped or has ended, and takes no more
+/// children. It gives the future back.
 ///
 /// ```
 /// callsoon::run(async {
@@ -43,7 +48,7 @@ pub struct TaskGroup {
 /// ```
 #[derive(Clone, Copy)]
 pub struct GroupClosed<F>(
-    /// The future, as it was given.
+    /// The future, unchanged.
     pub F,
 );
 
@@ -62,11 +67,15 @@ impl<F> fmt::Display for GroupClosed<F> {
 impl<F> std::error::Error for GroupClosed<F> {}
 
 impl TaskGroup {
-    /// Starts a child. It returns nothing or a `Result`; an `Err` fails the group, and so does a panic. The task then
-    /// counts as cancelled to whoever holds it: its error is the group's to report.
+    /// Starts a child, whose future returns `()` or a `Result`. An `Err` makes the group fail, and so does a panic. The
+    /// child's task then ends as cancelled, because the group reports the error.
     ///
-    /// A group that is shutting down, or over, takes no children in: the future is dropped unstarted, and the task is a
-    /// cancelled one. [`try_create_task`](Self::try_create_task) gives the future back instead.
+    /// If the group is shutting down or has ended, the future is dropped without a poll, and the returned task is
+    /// cancelled. [`try_create_task`](Self::try_create_task) gives the future back instead.
+    ///
+    /// # Differences from asyncio
+    /// - In a group that takes no more children this does not fail: it returns a cancelled task. asyncio raises
+    ///   `RuntimeError`.
     ///
     /// ```
     /// callsoon::run(async {
@@ -86,7 +95,7 @@ impl TaskGroup {
         self.create_task_at(future, Location::caller())
     }
 
-    /// [`create_task`](Self::create_task) for a caller's caller.
+    /// Starts a child that was created at `location`.
     pub(crate) fn create_task_at<F>(
         &self,
         future: F,
@@ -101,15 +110,17 @@ impl TaskGroup {
                 handle.into_task(child, location)
             });
         }
-        let (child, _) =
-            GroupState::new(Rc::clone(&handle.state)).child(future.into_future(), location);
+        // A group of its own, so that the unstarted child does not count in this one.
+        let other = GroupState::new(Rc::clone(&handle.state));
+        let (child, _) = Child::wrap(&other, future.into_future(), location);
         handle.into_cancelled_task(child, location, stop_request())
     }
 
-    /// [`create_task`](Self::create_task) that gives the future back where the group takes no children.
+    /// Starts a child like [`create_task`](Self::create_task), but gives the future back if the group takes no
+    /// children.
     ///
     /// # Errors
-    /// [`GroupClosed`] with the future.
+    /// [`GroupClosed`] with the future, if the group has failed, was stopped, or has ended.
     ///
     /// ```
     /// callsoon::run(async {
@@ -140,7 +151,7 @@ impl TaskGroup {
         }))
     }
 
-    /// [`create_task`](Self::create_task) with a name, a context or an eager start.
+    /// Starts a child like [`create_task`](Self::create_task), with a name, a context or an eager start.
     ///
     /// ```
     /// callsoon::run(async {
@@ -170,17 +181,16 @@ impl TaskGroup {
         })
     }
 
+    /// Wraps `future` as a child, makes a task of it with `spawn`, and records the task.
     fn spawn<F: Future<Output: Outcome> + 'static>(
         &self,
         future: F,
         location: &'static Location<'static>,
-        spawn: impl FnOnce(
-            crate::kernel::task::cell::Held<F, crate::combine::group::state::Member>,
-        ) -> Task<<F::Output as Outcome>::Value>,
+        spawn: impl FnOnce(Held<F, Child>) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, place) = self.group_state.child(future, location);
+        let (child, id) = Child::wrap(&self.group_state, future, location);
         let task = spawn(child);
-        self.group_state.note(&place, task.identity());
+        self.group_state.note(&id, task.identity());
         task
     }
 
@@ -190,9 +200,10 @@ impl TaskGroup {
         }
     }
 
-    /// Stops the group without an error: children and body are asked to end, and no more children are taken in. The group
-    /// gives the body's value if that has ended by then, else [`GroupError::Stopped`](crate::GroupError::Stopped). Again,
-    /// or after the end, it does nothing.
+    /// Stops the group without an error. It cancels the children and the body, and takes no more children. If the body
+    /// has ended by then, [`task_group`](crate::task_group) returns its value, otherwise
+    /// [`GroupError::Stopped`](crate::GroupError::Stopped). A second call does nothing, and neither does a call after
+    /// the end of the group. asyncio has no counterpart.
     ///
     /// ```
     /// use callsoon::{GroupError, run, task_group};
@@ -211,11 +222,11 @@ impl TaskGroup {
         }
     }
 
-    /// Lets at most `limit` children run at once; the others wait for their first poll, first come first served. A limit
-    /// of 0 counts as 1. Children that run already go on.
+    /// Lets at most `limit` children run at once. Other children wait for their first poll, in FIFO order. A limit of 0
+    /// counts as 1. Children that run already are not affected. asyncio has no counterpart.
     ///
-    /// A child that waits has its future in memory all the same. Whoever has many to start waits for
-    /// [room](Self::wait_vacancy) before making each, as [`for_each_limit`](crate::for_each_limit) does.
+    /// A child that waits still needs memory for its future. To start many children, wait for a
+    /// [vacancy](Self::wait_vacancy) before each, as [`for_each_limit`](crate::for_each_limit) does.
     ///
     /// ```
     /// callsoon::run(async {
@@ -233,8 +244,8 @@ impl TaskGroup {
         self.group_state.set_limit(limit);
     }
 
-    /// Waits until a child that is started now would run at once. In a group that is shutting down it waits for the next
-    /// turn, in which a body that is asked to end goes no further.
+    /// Waits until a new child would run at once. In a group that is shutting down it waits for the next turn, by which
+    /// the body is cancelled.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -254,11 +265,12 @@ impl TaskGroup {
     /// }).unwrap();
     /// ```
     pub async fn wait_vacancy(&self) {
-        let line = &self.group_state.vacancy;
-        let mut waiting = Waiting { line, place: None };
+        let list = &self.group_state.vacancy;
+        let mut waiting = VacancyWait { list, id: None };
         poll_fn(|context| {
-            let may = |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
-            line.poll_until(&mut waiting.place, (), context.waker(), may)
+            let condition =
+                |_| self.group_state.has_vacancy() || !self.group_state.takes_children();
+            list.poll_until(&mut waiting.id, (), context.waker(), condition)
         })
         .await;
         drop(waiting);
@@ -267,7 +279,7 @@ impl TaskGroup {
         }
     }
 
-    /// How many children have not ended.
+    /// Returns the number of children that have not ended.
     ///
     /// ```
     /// callsoon::run(async {
@@ -283,7 +295,7 @@ impl TaskGroup {
         self.group_state.len()
     }
 
-    /// Whether all children have ended.
+    /// Returns whether all children have ended.
     ///
     /// ```
     /// callsoon::run(async {
@@ -295,7 +307,7 @@ impl TaskGroup {
     }
 }
 
-/// Waits for the next turn of the loop that runs, if one does.
+/// Waits for the next turn of the running loop, if there is one.
 async fn next_turn() {
     let mut first = None;
     poll_fn(
@@ -310,18 +322,18 @@ async fn next_turn() {
     .await;
 }
 
-/// A place in the line of those who wait for room.
-struct Waiting<'a> {
-    line: &'a crate::sync::wait_list::WaitList,
-    place: Option<crate::kernel::wait::waiters::WaiterId>,
+/// A waiter in the list of those that wait for a vacancy.
+struct VacancyWait<'a> {
+    list: &'a WaitList,
+    id: Option<WaiterId>,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for VacancyWait<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            drop(self.line.leave(place));
-            // Whoever stands behind may have been meant too.
-            self.line.notify(0);
+        if let Some(id) = self.id {
+            drop(self.list.leave(id));
+            // The vacancy may be enough for the waiter behind this one.
+            self.list.notify(0);
         }
     }
 }

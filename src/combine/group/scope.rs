@@ -1,4 +1,4 @@
-//! `task_group`: no child outlives its parent.
+//! `task_group`: the future that runs a group's body and waits for its children.
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,26 +15,32 @@ use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::enter::report_panic;
 
-/// What a report says of a destructor's panic where the body's own panic is what the caller gets.
+/// The message of a report about a destructor's panic, when the caller gets the body's own panic.
 const IN_BODY: &str = "Exception in a destructor of a task group's body, which had panicked";
 
-/// Runs `body`, which may start children in the group that it is given, and waits until all of them have ended, those
-/// too that children start: asyncio's `TaskGroup`.
+/// Runs `body`, which may start children in the group that it is given, and waits until all of them have ended,
+/// including children of children: asyncio's `TaskGroup`.
 ///
-/// The first child that fails cancels the others and the body; when all have ended, every failure is reported. So does an
-/// error of the body. A child that somebody cancels by itself is no failure. [`TaskGroup::cancel`] ends a group early
-/// and without error.
+/// The first child that fails cancels the others and the body. So does an error of the body. When all have ended, every
+/// failure is reported. A child that other code cancels is not a failure. [`TaskGroup::cancel`] ends a group early and
+/// without an error.
+///
+/// # Differences from asyncio
+/// - The body is a closure, because Rust has no `async with`.
+/// - A child fails if it returns an `Err` or panics.
+/// - [`TaskGroup::cancel`] and [`TaskGroup::set_limit`] have no counterpart.
 ///
 /// # Errors
-/// [`GroupError::Failed`] with every failure, also when the group's own task is being cancelled meanwhile: that task is
-/// then cancelled at its next suspension. [`GroupError::Stopped`] where the group was stopped before its body had ended.
+/// [`GroupError::Failed`] with every failure, if a child or the body fails. This is also the result if the group's own
+/// task is being cancelled; that task is then cancelled at its next suspension. [`GroupError::Stopped`] if the group
+/// was stopped before its body had ended.
 ///
 /// # Panics
-/// Outside a running loop. A panic of the body resumes here, once all children have been cancelled and have ended.
+/// Outside a running loop. A panic of the body resumes here, after all children were cancelled and have ended.
 ///
 /// # Cancellation
-/// Drops the body, cancels the children, once, and waits for them. Dropping it half-way asks the children to end, and
-/// cannot wait.
+/// Drops the body, cancels the children once, and waits for them. If the future itself is dropped, it cancels the
+/// children and cannot wait for them.
 ///
 /// ```
 /// use callsoon::{run, sleep, task_group};
@@ -64,22 +70,22 @@ where
     let group = TaskGroup {
         group_state: Rc::clone(&group_state),
     };
-    // Dropped in this order: the node, the body, and last the guard, which asks the children to end.
-    let guard = Guard(group_state);
+    // Dropped in this order: the cancel node, the body, and last the guard, which cancels the children.
+    let guard = StopOnDrop(group_state);
     let mut body = pin!(Some(body(&group)));
-    let mut parent = Parent {
+    let mut group_future = GroupFuture {
         group_state: &guard.0,
         scope: Scope::new(Kind::Group),
         value: None,
         panic: None,
     };
-    poll_fn(|context| parent.poll(body.as_mut(), context)).await
+    poll_fn(|context| group_future.poll(body.as_mut(), context)).await
 }
 
-/// A group that is dropped half-way cannot wait for its children, but asks them to end.
-struct Guard(Rc<GroupState>);
+/// Cancels the children of a group that is dropped half-way. It cannot wait for them.
+struct StopOnDrop(Rc<GroupState>);
 
-impl Drop for Guard {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.set_node(NodeKey::NONE);
         self.0.stop(&stop_request(), false);
@@ -87,17 +93,18 @@ impl Drop for Guard {
     }
 }
 
-/// The group in the eyes of whoever awaits it.
-struct Parent<'a, T> {
+/// The future of [`task_group`], apart from its body.
+struct GroupFuture<'a, T> {
     group_state: &'a Rc<GroupState>,
+    /// The cancel scope of the await.
     scope: Scope,
-    /// What the body has given.
+    /// The value that the body returned.
     value: Option<T>,
     /// The body's panic.
     panic: Option<Box<dyn std::any::Any + Send>>,
 }
 
-impl<T> Parent<'_, T> {
+impl<T> GroupFuture<'_, T> {
     fn poll<F>(
         &mut self,
         mut body: Pin<&mut Option<F>>,
@@ -108,14 +115,15 @@ impl<T> Parent<'_, T> {
     {
         let in_task = self.scope.enter(context.waker());
         self.group_state.set_node(self.scope.key());
-        self.act(body.as_mut());
+        self.handle_request(body.as_mut());
         if body.is_some() {
             self.poll_body(body.as_mut(), context);
-            // After the poll: then what is inside has its nodes, and can be asked.
-            if let Some(request) = self.group_state.take_unheard() {
-                self.pass_on(&request, body.as_mut(), in_task);
+            // After the poll, because by then the awaits inside the body have cancel nodes that can receive the
+            // request.
+            if let Some(request) = self.group_state.take_pending_request() {
+                self.deliver(&request, body.as_mut(), in_task);
             }
-            self.act(body.as_mut());
+            self.handle_request(body.as_mut());
         }
         if body.is_some() || self.group_state.len() > 0 {
             self.group_state.wait(context.waker());
@@ -126,32 +134,34 @@ impl<T> Parent<'_, T> {
         self.finish()
     }
 
-    /// A request that was made while the group had no node. Outside any task nobody can be asked.
+    /// Delivers a request that was made while the group had no cancel node. Outside a task there is no node to deliver
+    /// it to, so the body is dropped.
     #[cold]
-    fn pass_on<F>(&mut self, request: &Cancellation, body: Pin<&mut Option<F>>, in_task: bool) {
+    fn deliver<F>(&mut self, request: &Cancellation, body: Pin<&mut Option<F>>, in_task: bool) {
         if body.is_none() {
             return;
         }
         if in_task {
             self.scope.deliver(request);
         } else {
-            self.release(body);
+            self.drop_body(body);
         }
     }
 
-    /// Lets go of the body and of the children, if that was asked.
-    fn act<F>(&mut self, body: Pin<&mut Option<F>>) {
+    /// Drops the body and cancels the children, if that was requested.
+    fn handle_request<F>(&mut self, body: Pin<&mut Option<F>>) {
         if !self.scope.is_asked() {
             return;
         }
         if let Some(request) = self.scope.take() {
-            self.release(body);
+            self.drop_body(body);
             self.group_state.stop(&request, false);
         }
     }
 
-    /// Drops the body. A destructor's panic is the body's, unless that has panicked already.
-    fn release<F>(&mut self, mut body: Pin<&mut Option<F>>) {
+    /// Drops the body. A panic of its destructors becomes the panic of the body; if the body has panicked before, it is
+    /// reported.
+    fn drop_body<F>(&mut self, mut body: Pin<&mut Option<F>>) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body.set(None))) {
             match self.panic {
                 None => self.panic = Some(payload),
@@ -160,6 +170,7 @@ impl<T> Parent<'_, T> {
         }
     }
 
+    /// Polls the body, and records its value, error or panic.
     fn poll_body<F>(&mut self, mut body: Pin<&mut Option<F>>, context: &mut Context<'_>)
     where
         F: Future<Output: Outcome<Value = T>>,
@@ -188,13 +199,13 @@ impl<T> Parent<'_, T> {
             }
             Err(payload) => {
                 self.panic.get_or_insert(payload);
-                self.release(body);
+                self.drop_body(body);
                 self.group_state.stop(&stop_request(), false);
             }
         }
     }
 
-    /// Nobody is left.
+    /// Returns the result. The body and all children have ended.
     fn finish(&mut self) -> Poll<Result<T, GroupError>> {
         let failures = self.group_state.take_failures();
         let failed = !failures.is_empty() || self.panic.is_some();

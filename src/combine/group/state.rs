@@ -1,60 +1,66 @@
-//! What the handles of a group, its children and its parent share.
+//! The state that the handles of a group, its children and its future share.
 //!
-//! A child is a task whose future is wrapped: the wrapper waits for its place where the group has a limit, hands an error
-//! or a panic to the group, and says when it is gone. Ended children leave nothing behind, so that a group's memory is
-//! that of the children which run.
+//! A child is a task whose future is wrapped (`child`). A child that has ended leaves nothing behind, so the memory of
+//! a group is that of its running children.
 //!
-//! Nothing here is borrowed while foreign code runs: what names the tasks is copied out before tasks are asked to end.
+//! ```text
+//! open ──1──▶ stopped ──2──▶ cancelled ──3──▶ closed
+//!   └───────────────────3──────────────────────▲
+//! ```
+//! 1 `fail`, when a child fails, or `stop`: the group takes no more children. 2 `stop`: the children are cancelled, at
+//! once or in the turn after `fail`. 3 `close`, from any state: the body and all children have ended, or the group's
+//! future was dropped.
+//!
+//! Nothing here is borrowed while user code runs: the tasks are copied out of the list before they are cancelled.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use slab::Slab;
 
-use crate::combine::group::error::{Failure, FailureCause, Outcome};
-use crate::error::{CancelOrigin, Cancellation, Panicked};
+use crate::combine::group::error::{Failure, FailureCause};
+use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::Held;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sync::wait_list::{Awaiter, WaitList};
 
-/// The number of a child that has failed, and ends by itself.
+/// The serial number of a child that has failed. It is not cancelled, because it ends by itself.
 const FAILED: u64 = u64::MAX;
 
-/// A group.
+/// The state of one group.
 pub(crate) struct GroupState {
+    /// The loop of the children.
     pub(crate) state: Rc<LoopState>,
-    /// The children that have not ended, with a number that no other child has; no task for one that is being made.
+    /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
     children: RefCell<Slab<(u64, Identity)>>,
-    /// Counts children.
+    /// The serial number of the next child.
     serial: Cell<u64>,
+    /// The failures so far, in order.
     failures: RefCell<Vec<Failure>>,
-    /// No more children are taken in.
+    /// The group takes no more children.
     stopped: Cell<bool>,
-    /// The children were asked to end.
-    told: Cell<bool>,
-    /// The parent has seen the end.
+    /// The children were cancelled.
+    cancelled: Cell<bool>,
+    /// The group has ended.
     closed: Cell<bool>,
-    /// Whoever awaits the group.
+    /// The task that awaits the group.
     awaiter: Cell<Option<Awaiter>>,
-    /// Its node, while its body is pending.
+    /// The cancel node of that await, while the body is pending.
     node: Cell<NodeKey>,
-    /// What the body is to be asked when the group is polled next: there was no node when it was to be asked.
-    unheard: Cell<Option<Cancellation>>,
-    /// How many children may run at once.
+    /// A request for the body that could not be delivered, because there was no node. The next poll of the group
+    /// delivers it.
+    pending_request: Cell<Option<Cancellation>>,
+    /// The largest number of children that run at once.
     limit: Cell<usize>,
-    /// How many do.
+    /// The number of children that run.
     running: Cell<usize>,
-    /// Those who wait for a place, first come first served.
-    held: RefCell<Waiters<Key>>,
-    /// Those who wait until there is a place for one more.
+    /// The children that wait for a slot, in FIFO order.
+    queued: RefCell<Waiters<Key>>,
+    /// The callers of `wait_vacancy`.
     pub(crate) vacancy: WaitList,
 }
 
@@ -66,85 +72,80 @@ impl GroupState {
             serial: Cell::new(0),
             failures: RefCell::default(),
             stopped: Cell::new(false),
-            told: Cell::new(false),
+            cancelled: Cell::new(false),
             closed: Cell::new(false),
             awaiter: Cell::new(None),
             node: Cell::new(NodeKey::NONE),
-            unheard: Cell::new(None),
+            pending_request: Cell::new(None),
             limit: Cell::new(usize::MAX),
             running: Cell::new(0),
-            held: RefCell::new(Waiters::new()),
+            queued: RefCell::new(Waiters::new()),
             vacancy: WaitList::new(),
         })
     }
 
-    /// How many children have not ended.
+    /// Returns the number of children that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.children.borrow().len()
     }
 
+    /// Returns whether the group takes more children.
     pub(crate) fn takes_children(&self) -> bool {
         !self.stopped.get() && !self.closed.get()
     }
 
+    /// Marks the group as ended.
     pub(crate) fn close(&self) {
         self.closed.set(true);
     }
 
+    /// Takes all failures, in order.
     pub(crate) fn take_failures(&self) -> Vec<Failure> {
         self.failures.take()
     }
 
+    /// Sets the largest number of running children, and wakes those for which there is a slot now.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.set(limit.max(1));
-        self.call_held();
+        self.wake_first_queued();
         self.vacancy.notify_first(usize::MAX);
     }
 
-    /// Whether one more child would run at once.
+    /// Returns whether a new child would run at once.
     pub(crate) fn has_vacancy(&self) -> bool {
         self.len() < self.limit.get()
     }
 
-    /// A child, whose task is to be [noted](Self::note) under its place.
-    pub(crate) fn child<F: Future>(
-        self: &Rc<Self>,
-        future: F,
-        location: &'static Location<'static>,
-    ) -> (Held<F, Member>, Place) {
+    /// Adds a child that has no task yet. The caller [notes](Self::note) the task.
+    pub(super) fn add_child(&self) -> ChildId {
         let serial = self.serial.get();
         self.serial.set(serial + 1);
         let index = self.children.borrow_mut().insert((serial, Identity::NONE));
-        let member = Member {
-            group_state: Rc::clone(self),
-            index,
-            location,
-            standing: Standing::New,
-        };
-        (Held::new(future, member), Place { index, serial })
+        ChildId { index, serial }
     }
 
-    /// Notes the task of a child that was just made, unless it has ended meanwhile; if the group was stopped meanwhile, the
-    /// child is told now.
-    pub(crate) fn note(&self, place: &Place, task: Identity) {
-        let there = match self.children.borrow_mut().get_mut(place.index) {
-            Some((serial, noted)) if *serial == place.serial => {
+    /// Records the task of a new child, unless the child has ended already. If the group was stopped meanwhile, the
+    /// child is cancelled now.
+    pub(super) fn note(&self, child: &ChildId, task: Identity) {
+        let there = match self.children.borrow_mut().get_mut(child.index) {
+            Some((serial, noted)) if *serial == child.serial => {
                 *noted = task;
                 true
             }
             _ => false,
         };
-        if there && self.told.get() {
+        if there && self.cancelled.get() {
             self.state.cancel_task(task, &stop_request());
         }
     }
 
-    /// Notes who awaits the group. Cloning a foreign waker is foreign code, so the caller looks once more.
+    /// Records the waker of the task that awaits the group. Cloning another runtime's waker runs user code, so the
+    /// caller checks the state after this.
     pub(crate) fn wait(&self, waker: &Waker) {
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
-    /// Notes the node of a body that is pending; none once it is over.
+    /// Records the cancel node of a pending body; `NONE` when the body has ended.
     pub(crate) fn set_node(self: &Rc<Self>, node: NodeKey) {
         if self.node.replace(node) != node && !node.is_none() {
             let members = Rc::downgrade(self);
@@ -152,15 +153,15 @@ impl GroupState {
         }
     }
 
-    /// Takes the request that the body has not heard of; the next poll of the group passes it on.
-    pub(crate) fn take_unheard(&self) -> Option<Cancellation> {
-        self.unheard.take()
+    /// Takes the request that was not delivered to the body.
+    pub(crate) fn take_pending_request(&self) -> Option<Cancellation> {
+        self.pending_request.take()
     }
 
-    /// Asks the children to end, once, and what is left of the body, if the body is not what stops.
+    /// Cancels the children, once. With `also_body` it cancels the rest of the body too.
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
-        if self.told.replace(true) {
+        if self.cancelled.replace(true) {
             return;
         }
         let tasks: Vec<Identity> = {
@@ -172,16 +173,17 @@ impl GroupState {
             self.state.cancel_task(task, request);
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
-            // The task that polled it last has ended, or its run has.
-            self.unheard.set(Some(request.clone()));
+            // There is no node: the task that polled the group last has ended, or its run has.
+            self.pending_request.set(Some(request.clone()));
         }
         self.vacancy.notify_first(usize::MAX);
         self.wake();
     }
 
-    /// A child has failed. The others hear of it in the next turn, so that those whose turn comes in this one, and who
-    /// may have failed too, are not interrupted: how many failures are told does not depend on who stands where in line.
-    fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
+    /// Records a failure of a child, and stops the group in the next turn. Children whose turn is still to come in this
+    /// turn, and which may fail too, are not interrupted. So the number of failures that are reported does not depend
+    /// on the order of the ready queue.
+    pub(super) fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
         if let Some(child) = self.children.borrow_mut().get_mut(index) {
             child.0 = FAILED;
         }
@@ -189,18 +191,18 @@ impl GroupState {
         if !self.stopped.replace(true) {
             let group_state = Rc::clone(self);
             let stop = move || group_state.stop(&fail_request(), true);
-            // A loop that closes takes no more callbacks, and ends all tasks itself.
+            // A loop that closes refuses the callback, and cancels all tasks itself.
             drop(self.state.push_call(Box::new(stop)));
         }
     }
 
-    /// The body has failed, so that only the children are left to be asked.
+    /// Records a failure of the body, and cancels the children.
     pub(crate) fn fail_as_body(&self, failure: Failure) {
         self.failures.borrow_mut().push(failure);
         self.stop(&fail_request(), false);
     }
 
-    /// Failures that no result can carry go to the exception handler.
+    /// Reports failures to the exception handler, because the result is a panic and cannot carry them.
     pub(crate) fn report_failures(&self, failures: Vec<Failure>) {
         for failure in failures {
             let mut context =
@@ -215,58 +217,60 @@ impl GroupState {
         }
     }
 
+    /// Wakes the task that awaits the group.
     fn wake(&self) {
         if let Some(awaiter) = self.awaiter.take() {
             awaiter.wake();
         }
     }
 
-    /// Whether a child may run; else it waits in line for a place.
-    fn may_run(&self, standing: &mut Standing, waker: Key) -> bool {
+    /// Returns whether a child may run. If not, it is queued for a slot.
+    pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
         let ahead = {
-            let held = self.held.borrow();
-            match *standing {
-                Standing::Runs => return true,
-                Standing::New => held.len(),
-                Standing::Waits(place) => held.position(place).unwrap_or(0),
+            let queued = self.queued.borrow();
+            match *slot {
+                Slot::Running => return true,
+                Slot::New => queued.len(),
+                Slot::Queued(id) => queued.position(id).unwrap_or(0),
             }
         };
         if ahead == 0 && self.running.get() < self.limit.get() {
             self.running.set(self.running.get() + 1);
-            let former = std::mem::replace(standing, Standing::Runs);
-            if let Standing::Waits(place) = former {
-                self.held.borrow_mut().leave(place);
-                self.call_held();
+            let former = std::mem::replace(slot, Slot::Running);
+            if let Slot::Queued(id) = former {
+                self.queued.borrow_mut().leave(id);
+                self.wake_first_queued();
             }
             return true;
         }
-        if matches!(standing, Standing::New) {
-            *standing = Standing::Waits(self.held.borrow_mut().join(waker));
+        if matches!(slot, Slot::New) {
+            *slot = Slot::Queued(self.queued.borrow_mut().join(waker));
         }
         false
     }
 
-    /// Wakes the first who waits for a place, if there is one.
-    fn call_held(&self) {
+    /// Wakes the first child that waits for a slot, if one is free.
+    fn wake_first_queued(&self) {
         if self.running.get() < self.limit.get() {
-            let first = self.held.borrow().first().map(|(_, key)| *key);
+            let first = self.queued.borrow().first().map(|(_, key)| *key);
             if let Some(key) = first {
                 self.state.schedule(key);
             }
         }
     }
 
-    fn child_ended(&self, index: usize, standing: &Standing) {
+    /// Removes a child that has ended, and wakes what waits for that.
+    pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
         self.children.borrow_mut().try_remove(index);
-        match standing {
-            Standing::New => {}
-            Standing::Waits(place) => {
-                self.held.borrow_mut().leave(*place);
-                self.call_held();
+        match slot {
+            Slot::New => {}
+            Slot::Queued(id) => {
+                self.queued.borrow_mut().leave(*id);
+                self.wake_first_queued();
             }
-            Standing::Runs => {
+            Slot::Running => {
                 self.running.set(self.running.get() - 1);
-                self.call_held();
+                self.wake_first_queued();
             }
         }
         self.vacancy.notify(0);
@@ -284,13 +288,13 @@ impl Members for GroupState {
     }
 }
 
-/// By which words a group that has failed ends its children.
+/// Returns the request with which a failed group cancels its children.
 fn fail_request() -> Cancellation {
     let text = "another part of its task group has failed";
     Cancellation::new(Some(text.into()), CancelOrigin::Group, None)
 }
 
-/// By which words a stopped group ends its children.
+/// Returns the request with which a stopped group cancels its children.
 pub(crate) fn stop_request() -> Cancellation {
     Cancellation::new(
         Some("its task group was stopped".into()),
@@ -299,95 +303,18 @@ pub(crate) fn stop_request() -> Cancellation {
     )
 }
 
-/// Where a child is kept.
-pub(crate) struct Place {
-    index: usize,
+/// The position of a child in the list.
+pub(super) struct ChildId {
+    pub(super) index: usize,
     serial: u64,
 }
 
-/// What is kept beside a child's future.
-pub(crate) struct Member {
-    group_state: Rc<GroupState>,
-    index: usize,
-    location: &'static Location<'static>,
-    standing: Standing,
-}
-
-/// Where a child stands with regard to the limit.
-enum Standing {
+/// Whether a child has one of the slots for running children.
+pub(super) enum Slot {
+    /// Not polled yet.
     New,
-    Waits(WaiterId),
-    Runs,
-}
-
-impl Member {
-    /// The child has failed: the group hears of it, and the task ends as cancelled, since it has no value to give.
-    fn fail(&self, cause: FailureCause) {
-        let state = &self.group_state.state;
-        let key = state.current_task.get();
-        let task = state.task(key);
-        let failure = Failure {
-            task: task.as_ref().map(|task| task.header().name()),
-            location: Some(self.location),
-            cause,
-        };
-        self.group_state.fail(failure, self.index);
-        self.end_task();
-    }
-
-    /// A child that has failed is polled once more: the request to end is under way, and somebody that its task awaited is
-    /// asked first; or somebody has taken the request back. Another one where one is under way would begin it anew, at each
-    /// poll.
-    fn end_task_again(&self) {
-        let state = &self.group_state.state;
-        let task = state.task(state.current_task.get());
-        if task.is_some_and(|task| !state.is_being_cancelled(task.header())) {
-            self.end_task();
-        }
-    }
-
-    /// The task of a child that has failed ends as cancelled.
-    fn end_task(&self) {
-        let state = &self.group_state.state;
-        let text = "it has failed, which its task group reports";
-        let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
-        state.cancel_current(&request);
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.group_state.child_ended(self.index, &self.standing);
-    }
-}
-
-impl<F: Future<Output: Outcome>> Future for Held<F, Member> {
-    type Output = <F::Output as Outcome>::Value;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut future, member) = self.project();
-        let current = member.group_state.state.current_task.get();
-        if !member.group_state.may_run(&mut member.standing, current) {
-            return Poll::Pending;
-        }
-        let Some(inside) = future.as_mut().as_pin_mut() else {
-            member.end_task_again();
-            return Poll::Pending;
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            inside.poll(context).map(Outcome::into_result)
-        }));
-        let cause = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Ok(value))) => return Poll::Ready(value),
-            Ok(Poll::Ready(Err(error))) => FailureCause::Error(error),
-            Err(payload) => FailureCause::Panicked(Panicked::new(payload)),
-        };
-        match member.group_state.state.task(current) {
-            Some(task) => task.header().note_drop(&mut || future.set(None)),
-            None => future.set(None),
-        }
-        member.fail(cause);
-        Poll::Pending
-    }
+    /// Waiting for a slot.
+    Queued(WaiterId),
+    /// Has a slot.
+    Running,
 }
