@@ -106,15 +106,20 @@
 //!   kernel/io/call_observer  the call of a ready source's watcher
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
-//!   debug/metrics            counters
+//!   inspect/metrics          Metrics: what a loop holds and has done
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
-//!   event_loop/handle        LoopHandle, TaskBuilder
+//!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
+//!   event_loop/tasks         create_task, TaskBuilder, all_tasks
+//!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
 //!   event_loop/free          the free functions
-//!   event_loop/thread_future run_coroutine_threadsafe
+//!   event_loop/error         ThreadFutureError
+//!   event_loop/thread_result the state of a ThreadFuture, and the delivery of its result
+//!   event_loop/thread_future ThreadFuture
+//!   event_loop/run_coroutine run_coroutine_threadsafe
 //!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
@@ -217,6 +222,7 @@
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
+//!   process/error            a program that cannot be started
 //!   process/exit             what becomes readable when a child exits
 //!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
@@ -260,12 +266,12 @@ mod async_drop;
 mod async_fd;
 mod combine;
 mod context_var;
-mod debug;
 #[cfg(doc)]
 pub mod docs;
 mod error;
 mod event_loop;
 mod executor;
+mod inspect;
 mod kernel;
 pub mod net;
 #[cfg(target_os = "linux")]
@@ -294,25 +300,26 @@ pub use combine::{
     try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
-pub use debug::metrics::Metrics;
 pub use error::{
     CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
     TaskError, TimedOut,
 };
 pub use event_loop::builder::Builder;
+pub use event_loop::error::ThreadFutureError;
 pub use event_loop::free::{
     YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
     try_get_running_loop, yield_now,
 };
-pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
-pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+pub use event_loop::tasks::TaskBuilder;
+pub use event_loop::thread_future::ThreadFuture;
 pub use event_loop::wrap_future::{WrappedFuture, wrap_future};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,
 };
+pub use inspect::metrics::Metrics;
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;

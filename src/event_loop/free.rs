@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::event_loop::handle::TaskBuilder;
+use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::TaskRef;

@@ -88,7 +88,7 @@ impl RemoteHandle {
             .post(self.epoch, guard_posted(callback, Location::caller()));
         match posted {
             Ok(sequence) => {
-                self.join_line_at_home();
+                self.queue_at_once();
                 Ok(Posted {
                     inbox: self.inbox,
                     epoch: self.epoch,
@@ -104,7 +104,7 @@ impl RemoteHandle {
 
     /// Posted by the loop's own thread, a callback takes its place in the queue at once, so that it stays in order with
     /// what `call_soon` queues before and after it.
-    fn join_line_at_home(&self) {
+    fn queue_at_once(&self) {
         with_current(|state| {
             if state.epoch == self.epoch {
                 state.drain_inbox();
@@ -113,7 +113,7 @@ impl RemoteHandle {
     }
 
     /// Whether this is the loop's own thread.
-    pub(crate) fn is_at_home(&self) -> bool {
+    pub(crate) fn is_own_thread(&self) -> bool {
         self.inbox.is_home(self.epoch)
     }
 

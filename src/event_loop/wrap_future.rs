@@ -8,7 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+use crate::event_loop::error::ThreadFutureError;
+use crate::event_loop::thread_future::ThreadFuture;
 
 /// Ties a coroutine on another loop to whoever awaits it here: it is cancelled when this is dropped, and with it when
 /// the task that awaits it is cancelled.

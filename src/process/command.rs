@@ -4,7 +4,6 @@
 //! mask is empty and SIGPIPE ends it, as programs expect. std sees to that, and starts it by `posix_spawn` where it can,
 //! which copies no memory.
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -21,6 +20,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
+use crate::process::error::StartError;
 use crate::process::stdio::{INHERIT, Kind, Stdio};
 use crate::stream::protocol::LIMIT;
 
@@ -466,40 +466,5 @@ impl fmt::Debug for Command {
             .field("stderr", &self.stderr)
             .field("kill_on_drop", &self.kill_on_drop)
             .finish_non_exhaustive()
-    }
-}
-
-/// What the system says of a program or of its folder, and which they are: the system's word names neither.
-#[derive(Debug)]
-struct StartError {
-    program: String,
-    error: io::Error,
-}
-
-impl StartError {
-    /// What is wrong with the system itself, such as no room for a process, stays as it is, with its number.
-    fn wrap(command: &StdCommand, error: io::Error) -> io::Error {
-        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-        if !matches!(error.kind(), NotADirectory | NotFound | PermissionDenied) {
-            return error;
-        }
-        let mut program = Path::new(command.get_program()).display().to_string();
-        if let Some(folder) = command.get_current_dir() {
-            program += &format!(" in {}", folder.display());
-        }
-        io::Error::new(error.kind(), Self { program, error })
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, error } = self;
-        write!(f, "cannot start {}: {error}", program.escape_debug())
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
     }
 }

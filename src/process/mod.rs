@@ -8,6 +8,7 @@
 pub(crate) mod child;
 pub(crate) mod command;
 mod communicate;
+mod error;
 mod exit;
 mod pipes;
 mod protocol;
