@@ -6,8 +6,10 @@ use crate::kernel::loop_state::{ExceptionHandler, Handler, LoopHandle};
 use crate::kernel::report::{ExceptionContext, default_handler};
 
 impl LoopHandle {
-    /// Who is told of failures that nobody else can hear of: panics in callbacks and destructors, results that nobody
-    /// retrieved. A handler that panics is survived: the default one is told instead, of both.
+    /// Sets the function that receives every failure which no other code can receive.
+    ///
+    /// Such failures are panics in callbacks and destructors, and failures of tasks and futures whose result nobody has
+    /// retrieved. If the handler itself panics, the default handler receives both failures.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -22,7 +24,9 @@ impl LoopHandle {
         self.restore_exception_handler(Some(Rc::new(handler)));
     }
 
-    /// The handler that is set; `None` for the default one. It can be called by another that wraps it, and put back.
+    /// Returns the handler that is set, or `None` for the default one.
+    ///
+    /// A new handler can wrap it. [`restore_exception_handler`](Self::restore_exception_handler) puts it back.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -45,8 +49,9 @@ impl LoopHandle {
         self.state.handler().map(|handler| handler.call)
     }
 
-    /// Puts back the handler that [`exception_handler`](Self::exception_handler) gave: the very same one, with no layer
-    /// around it. `None` is the default one. It may come from another loop.
+    /// Sets the handler that [`exception_handler`](Self::exception_handler) returned, without a wrapper around it.
+    ///
+    /// `None` is the default handler. The handler may come from another loop.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -60,7 +65,7 @@ impl LoopHandle {
         drop(self.state.replace_handler(handler));
     }
 
-    /// Goes back to the default handler: a `tracing` error, or a line on stderr where nobody subscribed.
+    /// Sets the default handler, which emits a `tracing` error, or writes to stderr if there is no subscriber.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -73,7 +78,7 @@ impl LoopHandle {
         self.restore_exception_handler(None);
     }
 
-    /// Tells the exception handler.
+    /// Calls the exception handler with a report.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -84,7 +89,7 @@ impl LoopHandle {
         self.state.tell(context);
     }
 
-    /// What happens to a report where no handler is set; a handler may call it too.
+    /// Handles a report as the default handler does. A handler may call it for reports that it does not handle.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

@@ -1,4 +1,4 @@
-//! What can be asked of a loop on its own thread.
+//! The methods of a loop for its own thread: callbacks, timers, time, stop, futures and debug mode.
 
 use std::fmt;
 use std::panic::Location;
@@ -10,10 +10,10 @@ use crate::kernel::future::Future as LoopFuture;
 use crate::kernel::loop_state::{LoopHandle, Phase};
 
 impl LoopHandle {
-    /// Queues a callback; it runs in the next turn, after everything that was queued before it.
+    /// Queues a callback. It runs once, in the next turn, after everything that was queued before it.
     ///
-    /// It never runs inside this call, and it runs once. Its panic goes to the exception handler. The handle can cancel
-    /// it; ignoring the handle costs and cancels nothing.
+    /// It never runs inside this call. If it panics, the panic is reported to the exception handler. The returned handle
+    /// can cancel it. Dropping the handle cancels nothing.
     ///
     /// # Panics
     /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
@@ -36,7 +36,9 @@ impl LoopHandle {
         self.queue_call(callback, Location::caller())
     }
 
-    /// Queues a callback for `delay` from now. Never early; a delay too long for the clock never ends.
+    /// Queues a callback that runs when `delay` has passed.
+    ///
+    /// It never runs early. A delay beyond the end of the clock, such as `Duration::MAX`, never passes.
     ///
     /// # Panics
     /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
@@ -55,7 +57,7 @@ impl LoopHandle {
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerHandle {
         let state = &self.state;
         if delay.is_zero() {
-            // Due already: the next turn has to look.
+            // The timer is due already, so the next turn must check the timers.
             state.event_polls.force();
         }
         self.queue_timer(
@@ -66,8 +68,13 @@ impl LoopHandle {
         )
     }
 
-    /// Queues a callback for `when`, on the clock of [`time`](Self::time). Timers run in the order of their deadlines;
-    /// of equal ones, in the order of their creation. One in the past runs in the next turn.
+    /// Queues a callback that runs at `when`, on the clock of [`time`](Self::time).
+    ///
+    /// Timers run in the order of their deadlines, and timers of the same deadline in the order of their creation. A timer
+    /// whose deadline has passed runs in the next turn.
+    ///
+    /// # Differences from asyncio
+    /// asyncio runs timers of the same deadline in any order, and runs a timer early by up to the clock's resolution.
     ///
     /// # Panics
     /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
@@ -92,7 +99,7 @@ impl LoopHandle {
         )
     }
 
-    /// The time on the loop's clock. On the monotonic clock it is live, not that of the turn's beginning.
+    /// Returns the current time of the loop's clock. It is read anew by each call, and not once a turn.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -104,8 +111,10 @@ impl LoopHandle {
         self.state.clock.instant(self.state.clock.now())
     }
 
-    /// Ends the run after the current turn: what is queued already runs, what that schedules waits for the next run.
-    /// Before a run it makes that run one turn long.
+    /// Ends the run after the current turn.
+    ///
+    /// Everything that this turn was to run still runs. What that schedules waits for the next run. If the loop is not
+    /// running, the next run ends after one turn.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -117,7 +126,7 @@ impl LoopHandle {
         self.state.stopping.set(true);
     }
 
-    /// Whether the loop is inside `run_forever`, `run_until_complete` or `turn`.
+    /// Returns whether the loop is inside `run_forever`, `run_until_complete` or `turn`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -129,7 +138,7 @@ impl LoopHandle {
         self.state.phase.get() == Phase::Running
     }
 
-    /// Whether the loop has been closed, or is being closed.
+    /// Returns whether the loop has been closed, or is being closed.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -142,7 +151,7 @@ impl LoopHandle {
         self.state.is_closed()
     }
 
-    /// Whether something is queued that the next turn will run without waiting.
+    /// Returns whether something is queued that the next turn runs without waiting.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -155,7 +164,7 @@ impl LoopHandle {
         self.state.inbox.has_posts() || self.state.queues(|queues| !queues.ready.is_empty())
     }
 
-    /// A future of this loop, whose result somebody will set.
+    /// Creates a future of this loop, whose result is set by [`Future::set_result`](crate::Future::set_result).
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -168,7 +177,7 @@ impl LoopHandle {
         LoopFuture::new(self, Location::caller())
     }
 
-    /// The loop's door for other threads.
+    /// Returns a handle with which other threads post callbacks and coroutines to this loop.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -181,7 +190,7 @@ impl LoopHandle {
         RemoteHandle::new(&self.state)
     }
 
-    /// Whether debug mode is on.
+    /// Returns whether debug mode is on.
     ///
     /// ```
     /// assert!(!callsoon::EventLoop::builder().debug(false).build()?.debug());
@@ -191,7 +200,7 @@ impl LoopHandle {
         self.state.debug.get()
     }
 
-    /// Switches debug mode. Callbacks that are queued already are not measured.
+    /// Switches debug mode on or off. Callbacks that are queued already are not measured.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -206,7 +215,7 @@ impl LoopHandle {
         }
     }
 
-    /// From which duration on debug mode warns of a callback.
+    /// Returns the duration from which on debug mode warns of a slow callback.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -217,7 +226,7 @@ impl LoopHandle {
         self.state.slow_callback_duration.get()
     }
 
-    /// Sets the duration from which on debug mode warns of a callback.
+    /// Sets the duration from which on debug mode warns of a slow callback.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

@@ -1,4 +1,4 @@
-//! The tasks of a loop: how they are made, listed and observed.
+//! The tasks of a loop: how they are created, listed and observed.
 
 use std::fmt;
 use std::future::Future;
@@ -13,13 +13,16 @@ use crate::kernel::task::reference::TaskRef;
 use crate::kernel::turn::start_eagerly;
 
 impl LoopHandle {
-    /// Makes a task of a future; its first step is queued, like a callback.
+    /// Creates a task that runs `future`. Its first step is queued like a callback.
     ///
-    /// The loop owns the task from here on: it runs to its end whether or not the returned handle is kept.
+    /// The loop owns the task: it runs to its end whether or not the returned handle is kept.
     ///
     /// # Panics
-    /// If the loop is closed; while it is closing, or the thread unwinds, the future is dropped instead and the task is
-    /// cancelled.
+    /// If the loop is closed. While the loop is closing or the thread unwinds, there is no panic: the future is dropped and
+    /// the task is cancelled.
+    ///
+    /// # Differences from asyncio
+    /// In asyncio a task to which nobody holds a reference may be garbage-collected before it has ended.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -34,7 +37,7 @@ impl LoopHandle {
         self.clone().into_task(future, Location::caller())
     }
 
-    /// Makes a task with a name.
+    /// Returns a builder for a task with a name, a context, or an eager first step.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -51,7 +54,7 @@ impl LoopHandle {
         }
     }
 
-    /// The task whose step is under way; `None` in callbacks and outside runs.
+    /// Returns the task whose step is running, or `None` in callbacks and outside runs.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -66,7 +69,7 @@ impl LoopHandle {
         self.reference(key)
     }
 
-    /// The main task of the run that is under way.
+    /// Returns the main task of the current run.
     pub(crate) fn main_task(&self) -> Option<TaskRef> {
         self.reference(self.state.root_key())
     }
@@ -79,7 +82,7 @@ impl LoopHandle {
         })
     }
 
-    /// All unfinished tasks, in the order of their creation, that of `run_until_complete` among them.
+    /// Returns all unfinished tasks, in the order of their creation, including the one of `run_until_complete`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -105,9 +108,14 @@ impl LoopHandle {
             .collect()
     }
 
-    /// Who is told of every new task, before its first step: what remains of asyncio's task factories, since in Rust no
-    /// factory could make a task of every future. The hook may name the task, count it, or add a done callback. Its panic
-    /// goes to the exception handler.
+    /// Sets a function that is called for every new task, before the task's first step.
+    ///
+    /// The hook may name the task, count it, or add a done callback. If it panics, the panic is reported to the exception
+    /// handler.
+    ///
+    /// # Differences from asyncio
+    /// asyncio has `set_task_factory`, which makes the task itself. In Rust no one function could make a task of a future of
+    /// every type.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -136,7 +144,7 @@ impl LoopHandle {
         drop(former);
     }
 
-    /// Takes the task hook away.
+    /// Removes the task hook.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -150,7 +158,7 @@ impl LoopHandle {
     }
 }
 
-/// Makes a task that has more than a future.
+/// Creates a task with a name, a context, or an eager first step.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -169,7 +177,7 @@ pub struct TaskBuilder {
 }
 
 impl TaskBuilder {
-    /// Names the task; without a name it is `Task-<n>`.
+    /// Sets the name of the task. The default is `Task-<n>`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -183,7 +191,9 @@ impl TaskBuilder {
         self
     }
 
-    /// Runs the task in this very context, not in a copy of the current one: what it sets is seen by whoever holds it.
+    /// Runs the task in `context` itself instead of a copy of the current context.
+    ///
+    /// Variables that the task sets are then visible through every handle of that context.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -199,9 +209,10 @@ impl TaskBuilder {
         self
     }
 
-    /// Takes the first step inside `spawn`, and not in the next turn, if the loop is running: a task that never waits is
-    /// done when `spawn` returns. Meanwhile it is the current task. Off by default, since the order in which tasks begin
-    /// is then that of their creation no more.
+    /// Runs the first step inside `spawn` if the loop is running, and not in the next turn. Off by default.
+    ///
+    /// A task that never suspends is done when `spawn` returns. During the step it is the current task. Eager tasks begin
+    /// before all tasks that wait in the ready queue, so tasks no longer begin in the order of their creation.
     ///
     /// ```
     /// callsoon::run(async {
@@ -214,7 +225,7 @@ impl TaskBuilder {
         self
     }
 
-    /// Makes the task. See [`LoopHandle::create_task`].
+    /// Creates the task. See [`LoopHandle::create_task`].
     ///
     /// # Panics
     /// If the loop is closed.
@@ -230,7 +241,7 @@ impl TaskBuilder {
         self.spawn_at(future, Location::caller())
     }
 
-    /// [`spawn`](Self::spawn) for a caller's caller.
+    /// [`spawn`](Self::spawn) with the location that the task is to report as its creation.
     pub(crate) fn spawn_at<F: Future + 'static>(
         self,
         future: F,

@@ -1,5 +1,5 @@
-//! Looking into a loop.
+//! Inspection of a loop at run time.
 //!
-//! What is here reads the kernel's counters and changes nothing; a loop that nobody looks into pays one addition a turn.
+//! These modules read the kernel's counters and change nothing. A loop that nobody inspects pays for one addition a turn.
 
 pub(crate) mod metrics;
