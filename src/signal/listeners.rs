@@ -68,14 +68,21 @@ pub(crate) struct Listener {
 }
 
 impl LoopHandle {
-    /// Calls `callback` in the loop whenever the signal arrives, in place of the handler that was there before.
+    /// Calls `callback` in the loop whenever the signal arrives. It replaces the loop's previous handler of this signal.
     ///
-    /// It runs like a callback of `call_soon`, once for each burst of the same signal. The signal's previous disposition is
-    /// put back when the last listener of the process is removed or its loop closes.
+    /// It runs like a callback of `call_soon`, and not in signal context, so it may call anything. Arrivals of one signal
+    /// that the loop has not dispatched yet cause one call. When the last listener of the process is removed or its loop
+    /// closes, the signal's previous disposition is restored.
     ///
     /// # Errors
-    /// [`SignalError::Unknown`] and [`SignalError::Uncatchable`] for numbers that cannot be listened for,
-    /// [`SignalError::Closed`], and [`SignalError::Io`] where the system refuses.
+    /// - [`SignalError::Unknown`] if there is no signal of this number.
+    /// - [`SignalError::Uncatchable`] for `SIGKILL`, `SIGSTOP`, and the signals that report a fault, such as `SIGSEGV`.
+    /// - [`SignalError::Closed`] if the loop is closed.
+    /// - [`SignalError::Io`] if the system refuses the handler, or the loop a descriptor.
+    ///
+    /// # Differences from asyncio
+    /// A loop on any thread may listen for signals, and several loops may listen for the same one. In asyncio only the loop
+    /// of the main thread can. The disposition that is restored is the previous one; asyncio restores the default.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
