@@ -69,6 +69,6 @@
 //! | A `sendfile` that is dropped leaves the transport usable, after the bytes that were sent. | The transport stays paused. | Cancelling must not break a connection. |
 //! | [`set_write_buffer_cap`](crate::transport::Transport::set_write_buffer_cap) sets a cap, beyond which an unread write buffer ends the connection. | The buffer grows. | A peer that reads nothing costs a known amount. |
 //! | The backlog of a listener is 1024. | 100. | A burst of a thousand clients does not lose SYNs. |
-//! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost have been cancelled and awaited by then. | Returns `(result, index, exceptions)`. | A `Result`. |
+//! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost have been dropped by then. | Returns `(result, index, exceptions)`. | A `Result`. |
 //! | [`net`](crate::net) has sockets with async methods, a third level beside streams and transports. | `loop.sock_*` on non-blocking sockets, which is here too. | The shape that Rust users know. |
 //! | There is no TLS. | `ssl=`, `start_tls`. | Not there yet. |

@@ -167,6 +167,7 @@ impl Builder {
     /// Nothing is leaked in each case.
     /// - `EMFILE` or `ENFILE` if the process or the system has no descriptor left.
     /// - `OutOfMemory` if there is no memory, also for the [`capacity`](Self::capacity).
+    /// - `Other` if the process has 32,767 loops.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::builder().build()?;

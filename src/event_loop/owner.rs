@@ -125,7 +125,7 @@ impl EventLoop {
     /// If `future` panics, the panic resumes here when the turn has ended. The loop can be run again.
     ///
     /// # Differences from asyncio
-    /// The main future is a task in every respect, but it is polled where it is and need not be `'static`.
+    /// The main future is a task that is not moved into the loop, so it need not be `'static`.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;

@@ -76,20 +76,25 @@ pub struct Job {
 
 /// The executor's side of a job.
 trait Work: Send + Sync {
+    /// Runs the closure and stores its result, unless the job has begun or was cancelled.
     fn run(&self);
     /// Ends the job with an error, unless it has begun.
     fn refuse(&self, error: ExecutorError);
+    /// Returns whether a future still waits for the result.
     fn is_wanted(&self) -> bool;
+    /// Registers the queue that the job waits in.
     fn queued_in(&self, queue: Weak<dyn JobQueue>);
 }
 
 /// The future's side of a job.
 trait Outcome<T>: Send + Sync {
+    /// Takes the result, or registers the waker.
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ExecutorError>>;
+    /// Returns whether the job has ended or was cancelled.
     fn is_done(&self) -> bool;
     /// Cancels the job. Returns `false` if it has begun.
     fn cancel(&self) -> bool;
-    /// Says that the future was dropped: the job is unwanted, and so is its result.
+    /// Marks the job and its result as unwanted, since the future is dropped.
     fn drop_future(&self);
     /// Ends a job that its executor has refused.
     fn fail(&self, error: ExecutorError);
@@ -104,14 +109,21 @@ pub(crate) trait JobQueue: Send + Sync {
 /// The report of a panic in the destructor of a closure or of its result.
 const IN_DROP: &str = "Exception in the destructor of a job or its result";
 
+/// The stages of a job, as drawn above.
 enum Stage<T, F> {
+    /// No thread has begun the job.
     Queued(F),
+    /// A thread runs the closure.
     Running,
+    /// The result waits for its future.
     Done(Result<T, ExecutorError>),
+    /// The result was taken, or no future wants it.
     Gone,
 }
 
+/// What both sides of a job share.
 struct Shared<T, F> {
+    /// The stage and everything that changes with it.
     inner: Mutex<Inner<T, F>>,
     /// The closure was dropped before it ran. Set under the lock, and read without it.
     unwanted: AtomicBool,
@@ -119,12 +131,14 @@ struct Shared<T, F> {
     forks: u32,
 }
 
+/// What the lock guards.
 struct Inner<T, F> {
     stage: Stage<T, F>,
     /// The future has not been dropped.
     has_future: bool,
     /// Set by a `cancel` that came after the end: the panic, if it was one, is then not reported.
     failure_ignored: bool,
+    /// The waker of the last poll.
     awaiter: Option<Waker>,
     /// Keeps the loop's virtual clock from advancing until the job has ended or its future was dropped.
     inhibitor: Option<Inhibitor>,
@@ -141,6 +155,7 @@ struct Deferred<T, F> {
 }
 
 impl<T, F> Deferred<T, F> {
+    /// Drops what is left of the previous stage, then wakes the awaiter. Panics are reported.
     fn run(self) {
         catch_panic(IN_DROP, || drop(self.stage));
         if let Some(awaiter) = self.awaiter {
@@ -154,6 +169,7 @@ impl<T, F> Shared<T, F> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the current process is a forked child of the job's process.
     fn is_inherited(&self) -> bool {
         self.forks != fork::generation()
     }
@@ -177,6 +193,7 @@ impl<T, F> Shared<T, F> {
 }
 
 impl<T, F> Inner<T, F> {
+    /// Changes the stage, and moves out what may run user code.
     fn set_stage(&mut self, stage: Stage<T, F>) -> Deferred<T, F> {
         Deferred {
             stage: std::mem::replace(&mut self.stage, stage),
@@ -328,6 +345,7 @@ where
     }
 }
 
+/// Tells the queue of a job that the job became unwanted.
 fn notify_queue(queue: Option<Weak<dyn JobQueue>>) {
     if let Some(queue) = queue.and_then(|queue| queue.upgrade()) {
         queue.job_unwanted();

@@ -146,6 +146,7 @@ impl Pool {
         self.forks != fork::generation()
     }
 
+    /// Queues a job, and notifies or spawns a worker for it.
     pub(crate) fn execute(self: &Arc<Self>, job: Job) -> Result<(), ExecutorError> {
         // This comes first: in a forked child the lock may be held for ever by a thread that the child does not have.
         if self.is_inherited() {
@@ -182,6 +183,7 @@ impl Pool {
         Ok(())
     }
 
+    /// Spawns a worker. The caller holds the lock.
     fn spawn_worker(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let settings = &self.settings;
         let name = format!("{}_{}", settings.thread_name_prefix, state.spawned);
@@ -317,6 +319,7 @@ struct Worker {
 }
 
 impl Worker {
+    /// Runs the initializer, then jobs until there are none.
     fn run(self) {
         let pool = &*self.pool;
         if let Some(initializer) = &pool.settings.initializer {
