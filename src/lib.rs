@@ -1,7 +1,8 @@
-//! asyncio's event loop for Rust: one thread, one loop, one FIFO queue.
+//! An event loop with the design of Python's asyncio: one thread, one loop, one FIFO ready queue.
 //!
-//! A mio reactor, a timer wheel on a slab and a FIFO ready queue drive hand-rolled [`Task`]s and [`Future`]s. Whoever
-//! knows asyncio guesses every name; whoever knows Rust is never surprised by a type.
+//! Tasks, futures, cancellation, task groups, timeouts, queues, streams, transports, subprocesses, signals and executors
+//! have asyncio's names and asyncio's behaviour, with Rust's types. mio polls for events. Everything above mio is written
+//! here: the reactor, a timer wheel, the ready queue, [`Task`] and [`Future`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,28 +17,39 @@
 //!     let world = callsoon::create_task(say_after(Duration::from_millis(20), "world"));
 //!     hello.await.unwrap();
 //!     world.await.unwrap();
-//!     callsoon::get_running_loop().call_soon(|| println!("callbacks stand in the same line"));
+//!     callsoon::get_running_loop().call_soon(|| println!("callbacks and tasks share one queue"));
 //!     callsoon::yield_now().await;
 //! })
 //! .unwrap();
 //! ```
 //!
 //! # Three promises
-//! - **Order.** Everything that is ready stands in one FIFO queue. A turn runs what is ready when it begins, and what
-//!   that schedules runs in the next turn. Timers fire in the order of their deadlines, equal ones in the order of their
-//!   creation, and never early.
-//! - **Nothing is lost.** The loop owns its tasks: dropping a handle cancels nothing. A panic in a callback or a task
-//!   does not stop the loop, and one that nobody looks at is reported.
-//! - **Nothing is sent.** Futures need not be `Send`, nor `'static` for [`EventLoop::run_until_complete`]; what belongs
-//!   to the loop's thread does not compile elsewhere. Other threads have a door, [`RemoteHandle`].
+//! - **Order.** Everything that is ready waits in one FIFO queue. A turn of the loop runs what is ready when the turn
+//!   begins; what that schedules runs in the next turn. Timers fire in the order of their deadlines, and timers of the same
+//!   deadline in the order of their creation. No timer fires early.
+//! - **Nothing is lost.** The loop owns its tasks, and dropping a handle cancels nothing. A panic in a callback or a task
+//!   does not stop the loop. A failure whose result no code retrieves is reported.
+//! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
+//!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Two pages are in the documentation alone: [`docs::differences`] has every deviation from asyncio in one table, and
-//! [`docs::changelog`] what changed in each version.
+//! Two pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table, and
+//! [`docs::changelog`] says what changed in each version.
 //!
 //! # Where everything is
-//! The house has two wings. All stations of one event's path live in `kernel/`; everything else is a client of it. The
-//! modules form a total order: each imports only from those that stand before it in this list, which a test holds them
-//! to.
+//! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the kernel.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the body of the loop, the call of user code, tasks, cancellation, the reactor, timers | `kernel/` |
+//! | `EventLoop`, `LoopHandle`, `RemoteHandle`, and the free functions | `event_loop/` |
+//! | sleeping and timeouts; waiting for several tasks; locks; queues | `time/`, `combine/`, `sync/`, `queue/` |
+//! | sockets with async methods; transports and protocols; streams | `net/`, `transport/`, `stream/` |
+//! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
+//! | `run` and `Runner` | `runner` |
+//! | counters of a loop | `inspect/` |
+//! | system calls, and all unsafe code but that of three files | `sys/` |
+//!
+//! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
 //! ```text
 //! order of modules
@@ -106,15 +118,20 @@
 //!   kernel/io/call_observer  the call of a ready source's watcher
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
-//!   debug/metrics            counters
+//!   inspect/metrics          Metrics: what a loop holds and has done
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
-//!   event_loop/handle        LoopHandle, TaskBuilder
+//!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
+//!   event_loop/tasks         create_task, TaskBuilder, all_tasks
+//!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
 //!   event_loop/owner         EventLoop
 //!   event_loop/builder       Builder
-//!   event_loop/free          the free functions
-//!   event_loop/thread_future run_coroutine_threadsafe
+//!   event_loop/free          get_running_loop, create_task, yield_now and the other free functions
+//!   event_loop/error         ThreadFutureError
+//!   event_loop/thread_result the state of a ThreadFuture, and the delivery of its result
+//!   event_loop/thread_future ThreadFuture
+//!   event_loop/run_coroutine run_coroutine_threadsafe
 //!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
@@ -148,16 +165,16 @@
 //!   combine/group/handle     TaskGroup
 //!   combine/group/scope      task_group
 //!   combine/for_each         for_each_limit
-//!   executor/error           why a job gave no result
-//!   executor/job             a job and its future
-//!   executor/worker_count    how many threads a pool has, and what they are up to
-//!   executor/workers         a pool's queue, and who empties it
+//!   executor/error           ExecutorError, StuckJobs
+//!   executor/job             Job, ExecutorFuture: the two sides of a job
+//!   executor/worker_count    when a worker thread is spawned, notified, parked or ended
+//!   executor/workers         a pool's queue of jobs, and its worker threads
 //!   executor/pool            ThreadPoolExecutor
 //!   executor/default         run_in_executor, to_thread
-//!   signal/error             why a signal is not listened for
-//!   signal/listeners         who listens for signals
+//!   signal/error             SignalError
+//!   signal/listeners         add_signal_handler, and the dispatch of signals to listeners
 //!   signal/stream            signal, ctrl_c
-//!   signal/interrupts        Ctrl-C for what runs a program
+//!   signal/interrupts        Ctrl-C for run and Runner
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   net/stream_kind          in what TCP and Unix streams differ
 //!   net/nonblocking          what keeps a call from blocking
@@ -219,16 +236,17 @@
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT
-//!   process/exit             what becomes readable when a child exits
+//!   process/error            a program that cannot be started
+//!   process/exit             the descriptor that becomes readable when a child exits
 //!   process/pipes            this process's ends of a child's pipes
 //!   process/child            spawn, Process
-//!   process/communicate      all of a child's input and output
+//!   process/communicate      Process::communicate
 //!   process/command          create_subprocess_exec, create_subprocess_shell, Command
 //!   process/protocol         SubprocessProtocol, SubprocessTransport
 //!   process/transport        subprocess_exec, subprocess_shell
-//!   process_pool/error       why a job in another process gave no result
-//!   process_pool/function    a function by name, and its bytes
-//!   process_pool/serve       the worker's side
+//!   process_pool/error       ProcessPoolError
+//!   process_pool/function    Function, and the format of requests and responses
+//!   process_pool/serve       worker: the worker's side of a pool
 //!   process_pool/executor    ProcessPoolExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
@@ -236,11 +254,34 @@
 //!   docs/differences         a page: every deviation from asyncio
 //! ```
 //!
-//! One event's walk: `turn` asks the reactor to wait → `reactor` turns a mio token into a slab entry, generation checked
-//! → `readiness` sets its bits and gives up its waiters, the borrow ends, and they are woken → `task/waker` finds the
-//! loop: this thread's goes on, another thread's is reached through `inbox` → `ready` puts the task at the end of the
-//! line → `turn` pops this turn's share → `task/cell` polls → `future` stores a result and wakes its awaiter, which is
-//! the walk again.
+//! # One event's walk
+//! What happens between a packet's arrival and the step of the task that waits for it. All files are in `kernel/`:
+//!
+//! ```text
+//!    1 turn          polls the reactor for events
+//!    2 io/reactor    finds the source of an event by its token, and checks the token's generation
+//!    3 io/readiness  sets the source's readiness and takes its waiters; the borrow ends, then they are woken
+//!    4 task/waker    finds the loop of a waker: this thread's loop continues at 5, another thread's is reached by `inbox`
+//!    5 ready         queues the task
+//!    6 turn          takes the task from the queue, in the order of arrival
+//!    7 enter         enters user code: sets the context and the current task, and catches a panic
+//!    8 task/cell     polls the task's future
+//!    9 future        stores a result and wakes its awaiter, which continues at 4
+//! ```
+//!
+//! # Glossary
+//! Words that this crate uses in a sense of its own:
+//! - **turn**: one iteration of the loop, which runs everything that was ready when it began.
+//! - **inbox**: the queue of callbacks and wake-ups that other threads have posted to a loop.
+//! - **notifier**: the descriptor that ends a loop's wait when something was posted.
+//! - **key**: the name of a task in one word. Wakers are keys, and no waker points to a task.
+//! - **scope**: a part of a task that can be cancelled by itself, such as a timeout or a task group.
+//! - **answer**: what a scope replies to a request to cancel: it ends, or it goes on.
+//! - **budget**: how many operations a task may complete in one step before it has to suspend.
+//! - **background future**: a future that a loop polls for itself, and that is no task.
+//! - **instrumented**: said of a loop that has a context variable, a task hook or debug mode. Only there user code is entered
+//!   with a context and a clock.
+//! - **propagated context**: the context variables that are copied to a worker thread.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -253,8 +294,8 @@
     target_os = "openbsd"
 )))]
 compile_error!(
-    "callsoon needs Linux, Android, macOS, FreeBSD, NetBSD or OpenBSD: it has not been compiled for any other system, and \
-     what is no Unix lacks the descriptors and signals that it is built on"
+    "callsoon supports Linux, Android, macOS, FreeBSD, NetBSD and OpenBSD: it has not been compiled for any other system, and \
+     a system that is no Unix lacks the descriptors and signals that it needs"
 );
 
 mod async_drop;
@@ -262,12 +303,12 @@ mod async_drop;
 mod async_fd;
 mod combine;
 mod context_var;
-mod debug;
 #[cfg(doc)]
 pub mod docs;
 mod error;
 mod event_loop;
 mod executor;
+mod inspect;
 mod kernel;
 pub mod net;
 #[cfg(target_os = "linux")]
@@ -296,25 +337,26 @@ pub use combine::{
     try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
-pub use debug::metrics::Metrics;
 pub use error::{
     CancelOrigin, Cancellation, FutureError, InvalidState, LoopClosed, Panicked, RunError,
     TaskError, TimedOut,
 };
 pub use event_loop::builder::Builder;
+pub use event_loop::error::ThreadFutureError;
 pub use event_loop::free::{
     YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,
     try_get_running_loop, yield_now,
 };
-pub use event_loop::handle::TaskBuilder;
 pub use event_loop::owner::EventLoop;
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
-pub use event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+pub use event_loop::tasks::TaskBuilder;
+pub use event_loop::thread_future::ThreadFuture;
 pub use event_loop::wrap_future::{WrappedFuture, wrap_future};
 pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,
 };
+pub use inspect::metrics::Metrics;
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
@@ -340,7 +382,7 @@ pub use time::{
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,
 };
 
-/// The README's examples, kept true.
+/// Tests the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! How a loop is set up.
+//! `Builder`: the settings of a loop, and its creation.
 
 use std::io;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::kernel::clock::Clock;
 use crate::kernel::loop_state::{LoopState, Settings};
 use crate::kernel::task::waker::watch_forks;
 
-/// Between two readings of the clock the loop runs at most this many entries: at 10 ns each less than a microsecond, and
-/// the reading costs a third of a nanosecond an entry.
+/// The most entries that run between two readings of the clock. At 10 ns each they take less than a microsecond, and the
+/// reading costs a third of a nanosecond an entry.
 const EVENT_INTERVAL: u32 = 64;
 
-/// Two hundred sleepers then cost 1 to 1.2 µs of CPU each instead of 4.5, at a median lateness of 50 µs.
+/// With this slack 200 concurrent sleepers cost 1 to 1.2 µs of CPU each instead of 4.5, at a median lateness of 50 µs.
 const TIMER_SLACK: Duration = Duration::from_micros(75);
 
-/// asyncio's figure.
+/// The same as asyncio's `slow_callback_duration`.
 const SLOW_CALLBACK: Duration = Duration::from_millis(100);
 
 /// Sets up an [`EventLoop`].
@@ -48,8 +48,12 @@ impl Builder {
         Self { settings }
     }
 
-    /// Debug mode: slow callbacks are warned of through `tracing`. Off by default, unless the environment variable
-    /// `CALLSOON_DEBUG` is set to anything but `0`.
+    /// Sets debug mode, which warns of slow callbacks through `tracing`.
+    ///
+    /// It is off by default, unless the environment variable `CALLSOON_DEBUG` is set to anything but `0`.
+    ///
+    /// # Differences from asyncio
+    /// asyncio's debug mode also checks that methods are called on the loop's thread. Here such a call does not compile.
     ///
     /// ```
     /// assert!(callsoon::EventLoop::builder().debug(true).build()?.debug());
@@ -60,7 +64,7 @@ impl Builder {
         self
     }
 
-    /// The clock that timers live by; the system's monotonic clock by default.
+    /// Sets the clock of the timers. The default is the system's monotonic clock.
     ///
     /// ```
     /// use callsoon::{Clock, EventLoop};
@@ -74,8 +78,12 @@ impl Builder {
         self
     }
 
-    /// The most entries that run between two readings of the clock while work is ready; 64 by default. 1 looks for
-    /// events and timers in every turn, as asyncio does, which makes an entry ten times slower. 0 means 1.
+    /// Sets how many entries may run between two readings of the clock while work is ready. The default is 64; 0 means 1.
+    ///
+    /// With 1 the loop polls for events and timers in every turn, which makes an entry ten times slower.
+    ///
+    /// # Differences from asyncio
+    /// asyncio polls for events in every turn. Here a loop that has work polls when about 25 µs have passed.
     ///
     /// ```
     /// let strict = callsoon::EventLoop::builder().event_interval(1).build()?;
@@ -86,21 +94,25 @@ impl Builder {
         self
     }
 
-    /// How far apart timers may be and still share a wake-up; 75 µs by default. A lone timer wakes exactly; of several
-    /// within the slack the earlier may wait for the last. Zero is exact. No timer is ever early, and a virtual clock has no slack.
+    /// Sets how far apart timers may be that share one wake-up. The default is 75 µs, and the most is a second.
+    ///
+    /// A timer that is alone wakes the loop exactly at its deadline. Of several timers within the slack, earlier ones may
+    /// wait for the last. With zero each wakes the loop by itself. No timer is ever early, and a virtual clock has no slack.
     ///
     /// ```
     /// let exact = callsoon::EventLoop::builder().timer_slack(std::time::Duration::ZERO).build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn timer_slack(mut self, slack: Duration) -> Self {
-        // Beyond a second it would be no slack but another deadline.
+        // More than a second would be another deadline rather than slack.
         self.settings.timer_slack = slack.min(Duration::from_secs(1));
         self
     }
 
-    /// How long the loop polls busily before it sleeps; zero by default. A wake from another thread then takes less than
-    /// a tenth of the time, for the price of a core that is never idle for so long.
+    /// Sets how long the loop polls for events in a busy loop before it sleeps. The default is zero.
+    ///
+    /// A wake-up from another thread within that time takes less than a tenth of the time of one that ends a sleep. The
+    /// price is a core that is busy for so long before each sleep.
     ///
     /// ```
     /// let eager = callsoon::EventLoop::builder().spin(std::time::Duration::from_micros(50)).build()?;
@@ -111,7 +123,7 @@ impl Builder {
         self
     }
 
-    /// For how many tasks, timers and sockets room is made at once; 0 by default, and it grows as needed.
+    /// Sets for how many tasks, timers and sockets memory is allocated at once. The default is 0; memory grows as needed.
     ///
     /// ```
     /// let roomy = callsoon::EventLoop::builder().capacity(10_000).build()?;
@@ -122,7 +134,7 @@ impl Builder {
         self
     }
 
-    /// From which duration on debug mode warns of a callback; 100 ms by default.
+    /// Sets the duration from which on debug mode warns of a slow callback. The default is 100 ms.
     ///
     /// ```
     /// use std::time::Duration;
@@ -135,8 +147,8 @@ impl Builder {
         self
     }
 
-    /// Where the loop's counts of tasks, timers, scopes, turns and done callbacks begin: for this crate's own tests, which
-    /// have no time to count to 2³².
+    /// Sets where the loop's counts of tasks, timers, scopes, turns and done callbacks begin. This crate's own tests use it,
+    /// since counting to 2³² takes too long.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::builder().counts(1 << 32).build()?;
@@ -149,11 +161,13 @@ impl Builder {
         self
     }
 
-    /// Makes the loop.
+    /// Creates the loop.
     ///
     /// # Errors
-    /// What the system says where it has no descriptors or memory left, for the [`capacity`](Self::capacity) too; nothing
-    /// is leaked then.
+    /// Nothing is leaked in each case.
+    /// - `EMFILE` or `ENFILE` if the process or the system has no descriptor left.
+    /// - `OutOfMemory` if there is no memory, also for the [`capacity`](Self::capacity).
+    /// - `Other` if the process has 32,767 loops.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::builder().build()?;
@@ -164,17 +178,17 @@ impl Builder {
         watch_forks();
         let capacity = self.settings.capacity;
         let event_loop = EventLoop::from_state(LoopState::new(self.settings)?);
-        // Where there is no room the loop is dropped, and gives back what it has.
+        // If there is no memory, the loop is dropped and releases what it has.
         event_loop.handle().state.make_room(capacity)?;
         Ok(event_loop)
     }
 }
 
 impl EventLoop {
-    /// A loop with the default settings.
+    /// Creates a loop with the default settings.
     ///
     /// # Errors
-    /// What the system says where it has no descriptors or memory left.
+    /// Those of [`Builder::build`].
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -184,7 +198,7 @@ impl EventLoop {
         Self::builder().build()
     }
 
-    /// Sets up a loop with other settings.
+    /// Returns a builder for a loop with other settings.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::builder().capacity(100).build()?;

@@ -1,4 +1,4 @@
-//! `add_reader` and `add_writer`: callbacks for descriptors that the user keeps.
+//! `add_reader` and `add_writer`: callbacks for file descriptors that the program owns.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -7,15 +7,19 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 
 impl LoopHandle {
-    /// Has `callback` called in every turn in which the descriptor can be read, has come to its end, or has failed.
+    /// Calls `callback` in every turn in which the descriptor is readable, at its end, or has failed.
     ///
-    /// It goes by level and not by edge: as long as the callback leaves something to be read it is called again. It
-    /// replaces a former reader of the same descriptor, and runs in the context that is current now. Its panic goes to the
-    /// exception handler, and it stays in place. The descriptor stays the caller's: remove the reader before closing it.
+    /// It is level-triggered: it is called again as long as there is something left to read. It replaces the previous
+    /// reader of the same descriptor, and runs in a copy of the current context. If it panics, the panic is reported and the
+    /// callback stays registered. The caller still owns the descriptor and must remove the reader before closing it.
     ///
     /// # Errors
-    /// What the system says: `PermissionDenied` for a regular file, which is always ready; `AlreadyExists` for a socket of
-    /// this loop; a closed descriptor; a closed loop. `Unsupported` outside Linux. The callback has been dropped then.
+    /// The callback has been dropped in each case.
+    /// - `PermissionDenied` for a regular file, which cannot be polled and is always ready.
+    /// - `AlreadyExists` for a socket that this loop itself watches.
+    /// - `EBADF` for a closed descriptor.
+    /// - [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop is closed.
+    /// - `Unsupported` on other systems than Linux.
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -40,8 +44,9 @@ impl LoopHandle {
         self.add_fd_callback(fd.as_raw_fd(), Direction::Read, Box::new(callback))
     }
 
-    /// Ends what [`add_reader`](Self::add_reader) began; a writer of the same descriptor stays. `true` if there was a
-    /// reader; after this it is not called any more, also where its event has come already.
+    /// Removes the callback of [`add_reader`](Self::add_reader). A writer of the same descriptor stays.
+    ///
+    /// Returns whether there was a reader. It is not called any more, even if its event has arrived already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -55,11 +60,11 @@ impl LoopHandle {
         self.remove_fd_callback(fd.as_raw_fd(), Direction::Read)
     }
 
-    /// Has `callback` called in every turn in which the descriptor can be written to or has failed. Everything else is as
-    /// [`add_reader`](Self::add_reader) says.
+    /// Calls `callback` in every turn in which the descriptor is writable or has failed. Otherwise like
+    /// [`add_reader`](Self::add_reader).
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`add_reader`](Self::add_reader).
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -79,8 +84,9 @@ impl LoopHandle {
         self.add_fd_callback(fd.as_raw_fd(), Direction::Write, Box::new(callback))
     }
 
-    /// Ends what [`add_writer`](Self::add_writer) began; a reader of the same descriptor stays. `true` if there was a
-    /// writer.
+    /// Removes the callback of [`add_writer`](Self::add_writer). A reader of the same descriptor stays.
+    ///
+    /// Returns whether there was a writer.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

@@ -1,20 +1,20 @@
-//! The free functions: the running loop's methods without naming it, as asyncio's module has them.
+//! Free functions for the running loop, as asyncio's module has them.
 
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::event_loop::handle::TaskBuilder;
+use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::TaskRef;
 use crate::kernel::task::waker::{current, with_current};
 
-/// The loop that this thread is running.
+/// Returns the loop that this thread is running.
 ///
 /// # Panics
-/// Outside a running loop. [`try_get_running_loop`] gives `None` there.
+/// Outside a running loop. [`try_get_running_loop`] returns `None` there.
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -31,7 +31,7 @@ pub fn get_running_loop() -> LoopHandle {
     }
 }
 
-/// The loop that this thread is running, if there is one.
+/// Returns the loop that this thread is running, if there is one.
 ///
 /// ```
 /// assert!(callsoon::try_get_running_loop().is_none());
@@ -41,7 +41,7 @@ pub fn try_get_running_loop() -> Option<LoopHandle> {
     current().map(|state| LoopHandle { state })
 }
 
-/// Makes a task on the running loop. See [`LoopHandle::create_task`].
+/// Creates a task on the running loop. See [`LoopHandle::create_task`].
 ///
 /// # Panics
 /// Outside a running loop.
@@ -58,7 +58,7 @@ pub fn create_task<F: Future + 'static>(future: F) -> Task<F::Output> {
     get_running_loop().into_task(future, Location::caller())
 }
 
-/// Makes a task with a name on the running loop.
+/// Returns a builder for a task on the running loop. See [`LoopHandle::task_builder`].
 ///
 /// # Panics
 /// Outside a running loop.
@@ -74,7 +74,7 @@ pub fn task_builder() -> TaskBuilder {
     get_running_loop().task_builder()
 }
 
-/// The task whose step is under way; `None` in callbacks.
+/// Returns the task whose step is running, or `None` in callbacks.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -87,7 +87,7 @@ pub fn current_task() -> Option<TaskRef> {
     get_running_loop().current_task()
 }
 
-/// All unfinished tasks of the running loop, in the order of their creation.
+/// Returns all unfinished tasks of the running loop, in the order of their creation.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -100,34 +100,37 @@ pub fn all_tasks() -> Vec<TaskRef> {
     get_running_loop().all_tasks()
 }
 
-/// Lets everything else that is ready run first: gives up exactly one turn of the loop.
+/// Suspends the task for one turn of the loop, so that everything else that is ready runs first.
 ///
-/// # Which operations let others run by themselves
-/// A task runs until it awaits something that is not ready. An operation that could be ready every time it is tried would
-/// keep the loop for ever, and no limit around it would fire. So one step of a task ends at most 128 operations whose
-/// outcome the outside world decides: peers, the system, other threads and processes, the clock. A success takes as much
-/// from this budget as a failure. The next operation suspends once, tried or not, and goes on in a later turn.
+/// # Which operations suspend by themselves
+/// A task runs until it awaits something that is not ready. A loop over an operation that is always ready would keep the
+/// event loop for ever, and no timeout around it would fire. So each step of a task has a budget of 128 operations whose
+/// outcome the outside world decides: peers, the system, other threads and processes, the clock. A failure costs as much as
+/// a success. When the budget is used up, the next operation suspends once and continues in a later turn.
 ///
-/// | Awaited, and ready at once | Lets others run |
+/// | Awaited, and ready at once | Suspends |
 /// |---|---|
-/// | `yield_now`, every [`sleep`](crate::sleep) (also of zero, also until a time that is past), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
-/// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of `sock_recv` and its kin; also where they fail | after 128 |
-/// | connecting, binding and looking names up, where there is nothing to wait for or it fails | after 128 |
-/// | reads and `drain` of [`stream`](crate::stream)s, also of what was received before, at the end and after a failure; `wait_closed` | after 128 |
-/// | `create_connection`, `create_server`, `create_datagram_endpoint`, pipes, `serve_forever`, `sendfile`, where they fail or have nothing to wait for | after 128 |
-/// | starting a program and waiting for one that has ended | after 128 |
-/// | a job of an executor, a coroutine of another loop, a job of a process pool, a signal, where it is there already or fails | after 128 |
-/// | a [`timeout`](crate::timeout) that is over in its first poll and cuts off what is inside | after 128 |
-/// | an eager task | not by itself; what its first step does takes from the budget of the step that starts it |
+/// | `yield_now`, every [`sleep`](crate::sleep) (also of zero, also until a time that has passed), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
+/// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of the `sock_*` methods, whether they succeed or fail | after 128 |
+/// | connecting, binding and name look-ups that have nothing to wait for, or fail | after 128 |
+/// | reads and `drain` of [`stream`](crate::stream)s, also from the buffer, at the end and after a failure; `wait_closed` | after 128 |
+/// | `create_connection`, `create_server`, `create_datagram_endpoint`, pipes, `serve_forever` and `sendfile` that have nothing to wait for, or fail | after 128 |
+/// | starting a program, and waiting for one that has ended | after 128 |
+/// | a job of an executor or a process pool, a coroutine of another loop, and a signal, if the result is there or it fails | after 128 |
+/// | a [`timeout`](crate::timeout) whose deadline has passed at its first poll | after 128 |
+/// | creating an eager task | never; its first step uses the budget of the step that creates it |
 /// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
-/// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done, [`gather`](crate::gather), [`wait`](crate::wait) and the like of nothing or of what has ended, an empty [`task_group`](crate::task_group) | never |
-/// | a read of [`net`](crate::net) into no room, `write_all` of no bytes: the system is not asked | never |
+/// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done; [`gather`](crate::gather()), [`wait`](crate::wait) and the other combinators of nothing or of tasks that have ended; an empty [`task_group`](crate::task_group) | never |
+/// | a read of [`net`](crate::net) into an empty buffer, and `write_all` of no bytes, which make no system call | never |
 /// | `timeout`, [`shield`](crate::shield) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
 ///
-/// In the last four rows it is this program's own tasks that make things ready, and none of them runs meanwhile. They
-/// cost nothing more than what they do, as in asyncio. A loop that does nothing else awaits nothing: call `yield_now` in it.
+/// In the last four rows only this program's own tasks make things ready, and none of them runs meanwhile. These
+/// operations never suspend, as in asyncio. Call `yield_now` in a loop that awaits nothing else.
 ///
-/// Where futures are polled by another executor than a task of the loop, the same holds for each of its polls.
+/// A future that is polled by another executor than a task has the same budget in each of its polls.
+///
+/// # Differences from asyncio
+/// asyncio has no budget. There a task that reads from a socket which is always ready keeps the loop.
 ///
 /// # Panics
 /// When awaited outside a running loop.
@@ -155,7 +158,7 @@ pub fn yield_now() -> YieldNow {
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct YieldNow {
-    /// The turn in which it was first polled. It waits for another turn, not for another poll: a poll may be spurious.
+    /// The turn of the first poll. The future is ready in any later turn; a second poll in the same turn is spurious.
     turn: Option<u64>,
 }
 

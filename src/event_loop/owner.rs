@@ -1,4 +1,4 @@
-//! The owner of a loop, which alone runs and closes it.
+//! `EventLoop`: the owner of a loop. Only the owner runs and closes it.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -24,7 +24,11 @@ use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
 
 /// An event loop: one thread, one FIFO queue.
 ///
-/// It derefs to [`LoopHandle`], which has everything but running and closing. Dropping it closes it.
+/// It derefs to [`LoopHandle`], which has every method but those that run and close the loop. Dropping it closes it.
+///
+/// # Differences from asyncio
+/// Running and closing need the owner, and dropping the owner closes the loop. In asyncio any reference can run or close a
+/// loop, and a loop that is never closed warns when it is garbage-collected.
 ///
 /// ```
 /// use callsoon::EventLoop;
@@ -38,7 +42,7 @@ use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It stays on the thread that made it:
+/// It cannot leave the thread that created it:
 ///
 /// ```compile_fail,E0277
 /// let event_loop = callsoon::EventLoop::new().unwrap();
@@ -48,7 +52,7 @@ pub struct EventLoop {
     handle: LoopHandle,
 }
 
-/// `run_forever` has no main future.
+/// The root of a run that has no main future: that of `run_forever` or `turn`.
 struct NoRoot;
 
 impl Root for NoRoot {
@@ -57,16 +61,16 @@ impl Root for NoRoot {
     }
 }
 
-/// A run under way: the loop is the thread's current one and in phase `Running`. Its drop ends both, also when a panic
-/// unwinds through the run.
+/// A run. While it exists, the loop is the thread's current one and is in phase `Running`. Its drop ends both, also when a
+/// panic unwinds through the run.
 struct Running {
     state: Rc<LoopState>,
     _entered: Entered,
 }
 
 impl Running {
-    /// After a run that did not complete it, the root is nobody's any more: stale wakers find nothing, requests to it are
-    /// over, and its future goes.
+    /// Ends the root of a run that did not complete it: its scopes are torn down, its future is dropped, and it counts as
+    /// cancelled. Wakers of it that still exist find no task.
     fn abandon_root(&self, header: &RootHeader, discard: &mut dyn FnMut()) {
         let state = &self.state;
         state.tear_down(state.root_key());
@@ -92,7 +96,7 @@ impl EventLoop {
         }
     }
 
-    /// A handle that may be cloned and kept by tasks and callbacks.
+    /// Returns a handle that tasks and callbacks may keep.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -105,18 +109,23 @@ impl EventLoop {
         self.handle.clone()
     }
 
-    /// Runs until `future` is ready and gives its value.
+    /// Runs the loop until `future` is ready, and returns its value.
     ///
-    /// The future need not be `'static`, and may be lent: `run_until_complete(&mut task)`. The batch of callbacks in
-    /// which it becomes ready is finished first. Other tasks stay as they are, for the next run.
+    /// The future need not be `'static`. It may be borrowed, as in `run_until_complete(&mut task)`. The turn in which it
+    /// becomes ready is finished first. Other tasks keep their state for the next run.
     ///
     /// # Errors
-    /// [`RunError::Stopped`] where `stop` came first: the future is dropped, unless it was lent.
-    /// [`RunError::Cancelled`] where the main task was cancelled. [`RunError::Nested`] inside a running loop,
-    /// [`RunError::Closed`] after `close`, [`RunError::Io`] where the system refuses to wait.
+    /// - [`RunError::Stopped`] if `stop` ended the run first. The future is dropped, unless it was borrowed.
+    /// - [`RunError::Cancelled`] if the main task was cancelled.
+    /// - [`RunError::Nested`] if this thread is running a loop already.
+    /// - [`RunError::Closed`] after `close`.
+    /// - [`RunError::Io`] if waiting for events fails.
     ///
     /// # Panics
-    /// A panic of the future itself resumes here, after its turn; the loop can be run again.
+    /// If `future` panics, the panic resumes here when the turn has ended. The loop can be run again.
+    ///
+    /// # Differences from asyncio
+    /// The main future is a task that is not moved into the loop, so it need not be `'static`.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -138,7 +147,7 @@ impl EventLoop {
         location: &'static Location<'static>,
     ) -> Result<F::Output, RunError> {
         let run = self.begin()?;
-        // What has come in since the last run stands in line before the main future.
+        // Callbacks that were posted since the last run are queued before the main future.
         run.state.drain_inbox();
         let future = pin!(Some(future.into_future()));
         let header = self.install_root(context, location);
@@ -151,7 +160,7 @@ impl EventLoop {
         let ended = self.drive(&mut root);
         let former = run.state.root.task.take();
         if root.outcome.is_none() {
-            // A lent future lives on in its owner's hands; what is dropped here is at most the loan.
+            // Of a borrowed future only the borrow is dropped here.
             run.abandon_root(&root.header, &mut || root.future.set(None));
         }
         drop(former);
@@ -164,7 +173,7 @@ impl EventLoop {
         }
     }
 
-    /// Makes the root known to wakers and queues its first step.
+    /// Registers the root, so that its wakers find it, and queues its first step.
     fn install_root(
         &self,
         context: Option<Context>,
@@ -191,13 +200,14 @@ impl EventLoop {
         header
     }
 
-    /// Runs until [`stop`](LoopHandle::stop) is called.
+    /// Runs the loop until [`stop`](LoopHandle::stop) is called.
     ///
-    /// Called before, `stop` lets one turn happen: events are looked for without waiting and what is ready runs.
+    /// If `stop` was called before, this runs one turn, which polls for events without waiting and runs what is ready.
     ///
     /// # Errors
-    /// [`RunError::Nested`] inside a running loop, [`RunError::Closed`] after `close`, [`RunError::Io`] where the system
-    /// refuses to wait.
+    /// - [`RunError::Nested`] if this thread is running a loop already.
+    /// - [`RunError::Closed`] after `close`.
+    /// - [`RunError::Io`] if waiting for events fails.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -211,17 +221,23 @@ impl EventLoop {
         self.drive(&mut NoRoot).map_err(RunError::Io)
     }
 
-    /// One turn, for a loop that is driven by another (a GUI's, libuv's): waits at most `timeout` for something to do,
-    /// for ever where it is `None`, then runs what is ready once.
+    /// Runs one turn, for a program whose own loop (a GUI's, libuv's) drives this one.
     ///
-    /// From the first call until the next `run_*` the loop is a guest: [`as_raw_fd`](std::os::fd::AsRawFd) becomes
-    /// readable when a turn has something to do, be it a timer, I/O, a post from another thread, or a callback queued
-    /// between turns. Right after a turn that left work behind it may not be; ask
-    /// [`has_ready`](LoopHandle::has_ready).
+    /// It waits for something to do, at most for `timeout`, or without a limit if that is `None`. Then it runs everything
+    /// that is ready, once.
+    ///
+    /// From the first call until the next `run_*` the loop is in guest mode: [`as_raw_fd`](std::os::fd::AsRawFd) becomes
+    /// readable when a turn has something to do. That is a timer, I/O, a post from another thread, or a callback that was
+    /// queued between two turns. What a turn itself has queued does not make it readable: check
+    /// [`has_ready`](LoopHandle::has_ready) after each turn.
     ///
     /// # Errors
-    /// [`RunError::Nested`] inside a running loop, [`RunError::Closed`] after `close`, [`RunError::Io`] where the system
-    /// refuses to wait.
+    /// - [`RunError::Nested`] if this thread is running a loop already.
+    /// - [`RunError::Closed`] after `close`.
+    /// - [`RunError::Io`] if waiting for events fails, or if the descriptor cannot be prepared for the next turn.
+    ///
+    /// # Differences from asyncio
+    /// asyncio has no guest mode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -243,13 +259,14 @@ impl EventLoop {
         let result = guest_turn(state, &mut NoRoot, wait);
         state.stopping.set(false);
         state.guest.set(true);
-        let guest = self.prepare_to_be_woken();
+        let prepared = self.arm_poll_fd();
         drop(run);
-        result.and(guest).map_err(RunError::Io)
+        result.and(prepared).map_err(RunError::Io)
     }
 
-    /// Sees to it that the poll descriptor becomes readable for whatever comes before the next guest turn.
-    fn prepare_to_be_woken(&self) -> io::Result<()> {
+    /// Makes the poll descriptor become readable for everything that happens before the next guest turn: arms its timer for
+    /// the next deadline, and has senders notify it.
+    fn arm_poll_fd(&self) -> io::Result<()> {
         let state = &self.handle.state;
         state.guest_notified.set(false);
         let next = state.timers(|timers| timers.next_deadline());
@@ -257,14 +274,14 @@ impl EventLoop {
             state.reactor(|reactor| reactor.arm(deadline, state.clock.now()))??;
         }
         if !state.inbox.fall_asleep() {
-            // Mail came during the turn, when nobody rings.
+            // A callback was posted during the turn, when senders do not notify.
             let notifier = state.reactor(|reactor| reactor.notifier())?;
             crate::kernel::inbox::Notify::notify(&*notifier)?;
         }
         Ok(())
     }
 
-    /// Starts a run, unless the loop is closed or the thread runs a loop already.
+    /// Begins a run, unless the loop is closed or the thread is running a loop already.
     fn begin(&self) -> Result<Running, RunError> {
         let state = &self.handle.state;
         if with_current(|_| ()).is_some() {
@@ -291,17 +308,21 @@ impl EventLoop {
         run(state, root)
     }
 
-    /// Closes the loop for ever: pending tasks end as cancelled, callbacks and timers are dropped unrun, descriptors are
-    /// closed. A second call does nothing.
+    /// Closes the loop for ever. A second call does nothing.
     ///
-    /// Each pending task is named in a report, as in asyncio: "Task was destroyed but it is pending!". A program that has
-    /// work left cancels and awaits it before, which [`run`](crate::run) and [`Runner::close`](crate::Runner::close) do.
+    /// Pending tasks end as cancelled, callbacks and timers are dropped without being run, and descriptors are closed. Each
+    /// pending task is named in a report, as in asyncio: "Task was destroyed but it is pending!". A program that has work
+    /// left cancels and awaits it before; [`run`](crate::run) and [`Runner::close`](crate::Runner::close) do so.
     ///
-    /// Destructors that run now may call anything; new work is refused without a panic. A destructor's panic goes to the
-    /// exception handler and the others run all the same.
+    /// Destructors that run now may call any method; new work is refused without a panic. If a destructor panics, the panic
+    /// is reported and the other destructors still run.
     ///
     /// # Errors
     /// [`RunError::Nested`] while the loop is running.
+    ///
+    /// # Differences from asyncio
+    /// The default executor is released without waiting for its jobs, and children that still run are killed. Pending tasks
+    /// are reported at once. asyncio reports a pending task when it is garbage-collected, and leaves it pending.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -329,14 +350,14 @@ impl Deref for EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        // A running loop cannot be dropped: its run borrows the owner.
+        // The loop is not running: a run borrows the owner.
         close(&self.handle.state);
     }
 }
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for EventLoop {
-    /// The descriptor that becomes readable when a guest turn has something to do; -1 once closed.
+    /// Returns the descriptor that becomes readable when a guest turn has something to do, or -1 after `close`.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.handle
             .state

@@ -1,4 +1,4 @@
-//! The loop seen from other threads.
+//! Handles of a loop for other threads: they post callbacks into the loop's inbox.
 
 use std::fmt;
 use std::panic::Location;
@@ -12,9 +12,9 @@ use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::waker::with_current;
 
-/// A loop, for every thread: clone it, send it, share it.
+/// A handle of a loop that any thread may clone, send and use.
 ///
-/// It outlives the loop harmlessly: after close, posting is an error and the closure comes to its end in the caller.
+/// It may outlive the loop. After the loop has closed, posting is an error and the closure is dropped by the caller.
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -29,7 +29,7 @@ use crate::kernel::task::waker::with_current;
 #[derive(Clone)]
 pub struct RemoteHandle {
     inbox: &'static Inbox,
-    /// The inbox outlives its loop and gets another one; closures are for this one only.
+    /// Which loop of the inbox is meant: an inbox outlives its loop and is used by another loop later.
     epoch: u64,
 }
 
@@ -41,13 +41,13 @@ impl RemoteHandle {
         }
     }
 
-    /// Queues a callback from any thread and wakes the loop if it sleeps.
+    /// Queues a callback from any thread, and wakes the loop if it sleeps.
     ///
-    /// Callbacks of one thread run in their order; those of several in the order of their arrival. A closure that
-    /// captures up to 16 bytes costs no allocation.
+    /// Callbacks run in the order in which they arrive; those of one thread arrive in the order of its calls. A closure
+    /// that captures up to 16 bytes costs no allocation.
     ///
     /// # Errors
-    /// [`LoopClosed`] after close; the closure has been dropped, here.
+    /// [`LoopClosed`] if the loop has been closed. The closure has then been dropped on the calling thread.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -57,7 +57,7 @@ impl RemoteHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Only what may change threads can be posted:
+    /// A closure that is not `Send` cannot be posted:
     ///
     /// ```compile_fail,E0277
     /// let event_loop = callsoon::EventLoop::new().unwrap();
@@ -76,7 +76,7 @@ impl RemoteHandle {
         })
     }
 
-    /// [`call_soon_threadsafe`](Self::call_soon_threadsafe) for whoever only needs the place.
+    /// [`call_soon_threadsafe`](Self::call_soon_threadsafe) for a caller that needs no more than to cancel the callback.
     #[track_caller]
     #[inline]
     pub(crate) fn post(
@@ -88,7 +88,7 @@ impl RemoteHandle {
             .post(self.epoch, guard_posted(callback, Location::caller()));
         match posted {
             Ok(sequence) => {
-                self.join_line_at_home();
+                self.queue_at_once();
                 Ok(Posted {
                     inbox: self.inbox,
                     epoch: self.epoch,
@@ -102,9 +102,9 @@ impl RemoteHandle {
         }
     }
 
-    /// Posted by the loop's own thread, a callback takes its place in the queue at once, so that it stays in order with
-    /// what `call_soon` queues before and after it.
-    fn join_line_at_home(&self) {
+    /// Moves the inbox into the ready queue at once if this is the loop's own thread. So the callback keeps its order with
+    /// those that `call_soon` queues before and after it.
+    fn queue_at_once(&self) {
         with_current(|state| {
             if state.epoch == self.epoch {
                 state.drain_inbox();
@@ -112,17 +112,17 @@ impl RemoteHandle {
         });
     }
 
-    /// Whether this is the loop's own thread.
-    pub(crate) fn is_at_home(&self) -> bool {
+    /// Returns whether the current thread is the loop's own.
+    pub(crate) fn is_own_thread(&self) -> bool {
         self.inbox.is_home(self.epoch)
     }
 
-    /// Whether this is a forked child of the loop's process.
+    /// Returns whether the current process is a forked child of the loop's process.
     pub(crate) fn is_inherited(&self) -> bool {
         self.inbox.is_inherited()
     }
 
-    /// Whether the loop has been closed.
+    /// Returns whether the loop has been closed.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -145,26 +145,27 @@ impl fmt::Debug for RemoteHandle {
     }
 }
 
-/// The place of a posted closure.
+/// The position of a posted closure in its inbox.
 #[derive(Clone, Copy)]
 pub(crate) struct Posted {
     inbox: &'static Inbox,
     epoch: u64,
-    /// The number of the closure among all that this inbox has taken in.
+    /// The number of the closure among all that were posted to this inbox.
     sequence: u64,
 }
 
 impl Posted {
-    /// Takes the closure back, for the caller to drop; calls `mark`, which is nothing foreign, before anybody finds it gone.
+    /// Takes the closure out of the inbox, for the caller to drop. Calls `mark`, which must not run user code, under the
+    /// inbox's lock: so no thread can find the closure gone and `mark` not yet called.
     #[must_use]
     pub(crate) fn cancel(&self, mark: impl FnOnce()) -> Option<SendFn> {
         self.inbox.cancel(self.epoch, self.sequence, mark)
     }
 }
 
-/// A callback that another thread queued.
+/// A callback that was posted by [`RemoteHandle::call_soon_threadsafe`], as a handle that can cancel it.
 ///
-/// Dropping it does nothing: the callback runs. Clones are handles of the same callback.
+/// Dropping it cancels nothing. Clones are handles of the same callback.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -176,14 +177,19 @@ impl Posted {
 /// ```
 pub struct ThreadsafeHandle {
     posted: Posted,
-    /// Whether a cancel took the callback back: the inbox forgets, once its line has moved on. Made by the first clone or
-    /// cancel, and shared by all clones, so that posting costs no allocation.
+    /// Whether a `cancel` took the callback out of the inbox, which itself does not remember it. All clones share it. It
+    /// is allocated by the first clone or cancel, so that posting costs no allocation.
     cancelled: OnceLock<Arc<AtomicBool>>,
 }
 
 impl ThreadsafeHandle {
-    /// Takes the callback back, from any thread: `true` says that it will never run, `false` that it has run, is running,
-    /// or was cancelled before. It never waits for a callback that is running.
+    /// Cancels the callback, from any thread. It never waits for a callback that is running.
+    ///
+    /// Returns `true` if the callback will never run because of this call. Returns `false` if it has run, is running, or was
+    /// cancelled before.
+    ///
+    /// # Differences from asyncio
+    /// asyncio's `cancel` returns nothing. Here exactly one of "it ran" and "it was cancelled" is true, on every thread.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -199,9 +205,10 @@ impl ThreadsafeHandle {
         callback.is_some()
     }
 
-    /// Whether a [`cancel`](Self::cancel), of this handle or a clone, took the callback back: it has not run and never
-    /// will. A cancel that came too late leaves it `false`, and so does the close of the loop. After a cancel that gave
-    /// `false`, it says which of both was the reason: another cancel, or that the callback had begun or went with its loop.
+    /// Returns whether a [`cancel`](Self::cancel), of this handle or a clone, prevented the callback.
+    ///
+    /// It is `false` if every cancel came too late, and if the loop closed before it ran the callback. So after a cancel
+    /// that returned `false`, this says whether an earlier cancel was the reason.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -223,7 +230,7 @@ impl ThreadsafeHandle {
         cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Acquire))
     }
 
-    /// What all clones share.
+    /// Returns the flag that all clones share.
     fn mark(&self) -> &Arc<AtomicBool> {
         self.cancelled.get_or_init(Arc::default)
     }

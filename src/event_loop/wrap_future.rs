@@ -1,24 +1,26 @@
-//! A thread's future as an ordinary one: asyncio's `wrap_future`.
+//! `wrap_future`: a [`ThreadFuture`] that cancels its coroutine when it is dropped.
 //!
-//! A [`ThreadFuture`] can be awaited as it is, and dropping it cancels nothing, since any number of threads may hold it.
-//! Wrapped, it is one awaiter's, and ends with it, as an ordinary future does.
+//! A [`ThreadFuture`] can be awaited as it is. Dropping it cancels nothing, since other threads may hold clones of it. A
+//! wrapped one has a single awaiter, and the coroutine ends with it, as an ordinary future does.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::event_loop::thread_future::{ThreadFuture, ThreadFutureError};
+use crate::event_loop::error::ThreadFutureError;
+use crate::event_loop::thread_future::ThreadFuture;
 
-/// Ties a coroutine on another loop to whoever awaits it here: it is cancelled when this is dropped, and with it when
-/// the task that awaits it is cancelled.
+/// Wraps the future of a coroutine on another loop, so that dropping the wrapper cancels the coroutine.
+///
+/// So the coroutine is also cancelled when the task that awaits the wrapper is cancelled.
 ///
 /// # Errors
-/// Those of the [`ThreadFuture`]; a coroutine that was cancelled from elsewhere is
-/// [`Cancelled`](ThreadFutureError::Cancelled).
+/// Those of [`ThreadFuture::result`], without `TimedOut` and `OwnThread`. [`Cancelled`](ThreadFutureError::Cancelled) if the
+/// coroutine was cancelled by another handle of it.
 ///
 /// # Cancellation
-/// Dropped, it asks the coroutine to end, and does not wait for that.
+/// Dropping it asks the coroutine to end, and does not wait for the end.
 ///
 /// ```
 /// let other = callsoon::EventLoop::new()?;
@@ -33,11 +35,11 @@ use crate::event_loop::thread_future::{ThreadFuture, ThreadFutureError};
 pub fn wrap_future<T: Send + 'static>(future: ThreadFuture<T>) -> WrappedFuture<T> {
     WrappedFuture {
         future,
-        over: false,
+        done: false,
     }
 }
 
-/// A coroutine on another loop, in the hands of one awaiter: made by [`wrap_future`].
+/// The future of a coroutine on another loop, which cancels it when dropped. Created by [`wrap_future`].
 ///
 /// ```
 /// let other = callsoon::EventLoop::new()?;
@@ -49,8 +51,8 @@ pub fn wrap_future<T: Send + 'static>(future: ThreadFuture<T>) -> WrappedFuture<
 #[must_use = "dropping it cancels the coroutine"]
 pub struct WrappedFuture<T: Send + 'static> {
     future: ThreadFuture<T>,
-    /// The result has been given.
-    over: bool,
+    /// The result has been returned, so there is nothing left to cancel.
+    done: bool,
 }
 
 impl<T: Send + 'static> Future for WrappedFuture<T> {
@@ -58,14 +60,14 @@ impl<T: Send + 'static> Future for WrappedFuture<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = Pin::new(&mut self.future).poll(context);
-        self.over = polled.is_ready();
+        self.done = polled.is_ready();
         polled
     }
 }
 
 impl<T: Send + 'static> Drop for WrappedFuture<T> {
     fn drop(&mut self) {
-        if !self.over {
+        if !self.done {
             self.future.cancel();
         }
     }

@@ -1,11 +1,7 @@
-//! The executor that a loop has without being asked, and the calls that use it.
+//! The default executor of a loop: `run_in_executor`, `to_thread`, and its shutdown.
 //!
-//! It is made for the first job. A loop that closes lets go of it without waiting: idle threads end, what runs ends by
-//! itself, and its results are dropped. Who wants to know that everything is done asks for a shutdown before.
-//!
-//! Context variables belong to the loop's thread, by type. `to_thread` takes those along that are made for it, by
-//! [`ContextVar::crossing`](crate::ContextVar::crossing), and a job sees the default of each other; `run_in_executor` takes
-//! none, as in asyncio. What else a job needs is captured by its closure.
+//! The pool is created for the first job. A loop that closes drops it without waiting: idle threads end, running jobs end
+//! by themselves, and their results are dropped. A program that has to wait calls `shutdown_default_executor` before.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -24,26 +20,27 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::time::sleep;
 
-/// How long the thread of a timer may take to end after its time has come.
+/// How long the thread of a deadline may take to end after the deadline.
 const TIMER_ENDS_WITHIN: Duration = Duration::from_secs(1);
 
-static DEFAULT: LoopLocal<Default> = LoopLocal::new(|| Default {
+static DEFAULT: LoopLocal<DefaultExecutor> = LoopLocal::new(|| DefaultExecutor {
     pool: RefCell::new(None),
-    shut: Cell::new(false),
+    shut_down: Cell::new(false),
 });
 
-struct Default {
-    /// `None` until it is needed, or set. It stays here while a shutdown waits, and after it: one that is dropped half-way
-    /// leaves jobs behind, for which the next one waits.
+/// The default executor of one loop.
+struct DefaultExecutor {
+    /// `None` until it is needed or set. It stays here during a shutdown and after it: if a shutdown is dropped before its
+    /// end, the next one waits for the same jobs.
     pool: RefCell<Option<ThreadPoolExecutor>>,
-    /// It has been shut down, for ever.
-    shut: Cell<bool>,
+    /// The executor has been shut down, for ever.
+    shut_down: Cell<bool>,
 }
 
-impl Default {
-    /// The pool, made where there is none; `None` once it has been shut down.
+impl DefaultExecutor {
+    /// Returns the pool, which is created if there is none. Returns `None` after a shutdown.
     fn pool(&self) -> Option<ThreadPoolExecutor> {
-        if self.shut.get() {
+        if self.shut_down.get() {
             return None;
         }
         let mut pool = self.pool.borrow_mut();
@@ -52,13 +49,16 @@ impl Default {
 }
 
 impl LoopHandle {
-    /// Runs `f` on a thread of `executor`, `None` being the loop's own, and gives its future. The job is on its way when
-    /// this returns.
+    /// Runs `f` on a thread of `executor`, or of the loop's default executor if that is `None`.
     ///
-    /// A panic of `f` is its awaiter's error. While the job is under way a virtual clock stands still.
+    /// The job has been submitted when this returns, whether or not the future is polled. A panic of `f` is the error of the
+    /// future. A virtual clock does not advance until the job has ended. `f` sees no context variables, as in asyncio;
+    /// [`to_thread`] propagates some.
     ///
     /// # Errors
-    /// The future's, all of them: see [`ExecutorError`]. On a closed loop that is [`ExecutorError::ShutDown`].
+    /// Awaiting the future gives [`ExecutorError::Panicked`] if `f` panicked, [`ExecutorError::ShutDown`] if the loop is
+    /// closed or the executor was shut down, and [`ExecutorError::Io`] if no thread could be started.
+    /// [`ExecutorError`] has the other reasons.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -78,7 +78,7 @@ impl LoopHandle {
         } else {
             match executor {
                 Some(executor) => executor.execute(job),
-                None => match DEFAULT.with(self, Default::pool) {
+                None => match DEFAULT.with(self, DefaultExecutor::pool) {
                     Some(pool) => pool.execute(job),
                     None => Err(ExecutorError::ShutDown),
                 },
@@ -90,8 +90,10 @@ impl LoopHandle {
         future
     }
 
-    /// Has another pool run what is given to no particular one. The former one ends when its jobs are done. After
-    /// [`shutdown_default_executor`](Self::shutdown_default_executor) it is too late: the given pool is dropped.
+    /// Sets the pool that runs jobs of no particular executor.
+    ///
+    /// The previous pool ends when its jobs are done, and the end of the program does not wait for it. After
+    /// [`shutdown_default_executor`](Self::shutdown_default_executor) the given pool is dropped.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -102,7 +104,7 @@ impl LoopHandle {
         let unneeded = if self.is_closed() {
             Some(pool)
         } else {
-            DEFAULT.with(self, |default| match default.shut.get() {
+            DEFAULT.with(self, |default| match default.shut_down.get() {
                 true => Some(pool),
                 false => default.pool.borrow_mut().replace(pool),
             })
@@ -110,18 +112,20 @@ impl LoopHandle {
         drop(unneeded);
     }
 
-    /// Shuts the loop's own executor down and waits, without blocking the loop, until its jobs are done and its threads
-    /// have ended, but no longer than `deadline`. From the first poll on [`run_in_executor`](Self::run_in_executor)
-    /// without an executor is refused.
+    /// Shuts the default executor down and waits until its jobs are done and its threads have ended, at most for `deadline`.
     ///
-    /// The deadline is one of real time, also on a virtual clock, which stands still meanwhile.
+    /// The loop is not blocked. From the first poll on, [`run_in_executor`](Self::run_in_executor) without an executor is
+    /// refused. The deadline is in real time, also on a virtual clock, which does not advance meanwhile.
     ///
     /// # Errors
-    /// [`StuckJobs`] says how many jobs were not done at the deadline. Those that had not begun are dropped then; those that
-    /// run are the caller's to know of, and no other call waits for them.
+    /// [`StuckJobs`] says how many jobs were not done at the deadline. Queued jobs are dropped then. Running jobs run on, and
+    /// no later call waits for them.
     ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the executor stays shut down. Another call waits for the same jobs.
+    /// Dropping it ends the wait. The executor stays shut down, and another call waits for the same jobs.
+    ///
+    /// # Differences from asyncio
+    /// asyncio's `shutdown_default_executor` warns when its timeout has passed, and returns no error.
     ///
     /// ```
     /// use std::time::Duration;
@@ -139,7 +143,7 @@ impl LoopHandle {
         let handle = self.clone();
         async move {
             let pool = DEFAULT.with(&handle, |default| {
-                default.shut.set(true);
+                default.shut_down.set(true);
                 default.pool.borrow().clone()
             });
             let Some(pool) = pool else { return Ok(()) };
@@ -152,11 +156,11 @@ impl LoopHandle {
             }
             let jobs = pool.jobs();
             if jobs == 0 {
-                pool.pool().settle();
+                pool.pool().wait_for_exits();
                 return Ok(());
             }
             pool.shutdown_now();
-            // The caller knows of them now: nobody else waits for them.
+            // The caller has been told of the stuck jobs, so no later call waits for them.
             let given_up = DEFAULT.with(&handle, |default| default.pool.borrow_mut().take());
             drop(given_up);
             Err(StuckJobs { jobs })
@@ -164,12 +168,12 @@ impl LoopHandle {
     }
 }
 
-/// Waits for the last thread of a pool to end, or for the limit.
+/// Waits until the last thread of a pool has ended, or until `limit` is ready.
 async fn ended(pool: &Pool, limit: impl Future) {
-    let mut place = Place { pool, place: None };
+    let mut registered = EndWaiter { pool, waiter: None };
     let mut limit = pin!(limit);
     poll_fn(|context| {
-        if pool.poll_ended(&mut place.place, context.waker()) {
+        if pool.poll_ended(&mut registered.waiter, context.waker()) {
             return Poll::Ready(());
         }
         limit.as_mut().poll(context).map(drop)
@@ -177,37 +181,37 @@ async fn ended(pool: &Pool, limit: impl Future) {
     .await;
 }
 
-/// A deadline that the loop's clock cannot tell, since it stands still: a thread waits for it.
+/// Waits like [`ended`] with a deadline in real time. A thread waits for it, since the loop's virtual clock stands still.
 async fn ended_on_a_virtual_clock(pool: &ThreadPoolExecutor, deadline: Duration) {
     let timer = ThreadPoolExecutor::builder().max_workers(1).build();
     let waited = pool.clone();
     let (job, joined) = job(move || waited.join(deadline), None);
     if timer.execute(job).is_ok() {
         ended(pool.pool(), joined).await;
-        // Its only job has ended, or is about to: it waits for the same.
+        // The only job of `timer` ends for the same reason as this wait, so this takes no time.
         timer.shutdown();
         let _ = timer.join(TIMER_ENDS_WITHIN);
     }
 }
 
-/// A place in the line of a pool, given up at the end.
-struct Place<'a> {
+/// A registration with a pool, which is removed at the end of the wait.
+struct EndWaiter<'a> {
     pool: &'a Pool,
-    place: Option<WaiterId>,
+    waiter: Option<WaiterId>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for EndWaiter<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.pool.leave(place);
+        if let Some(waiter) = self.waiter {
+            self.pool.stop_waiting(waiter);
         }
     }
 }
 
-/// Runs `f` on a thread of `executor`. See [`LoopHandle::run_in_executor`].
+/// Runs `f` on a thread of `executor`, for the running loop. See [`LoopHandle::run_in_executor`].
 ///
 /// # Errors
-/// The future's: see [`ExecutorError`].
+/// Those of [`LoopHandle::run_in_executor`].
 ///
 /// # Panics
 /// Outside a running loop.
@@ -226,19 +230,23 @@ pub fn run_in_executor<T: Send + 'static>(
     get_running_loop().run_in_executor(executor, f)
 }
 
-/// Runs `f` on another thread, from the first poll on, and gives what it returns: for what would block the loop.
+/// Runs `f` on a thread of the default executor and returns its value. Use it for code that would block the loop.
 ///
-/// Of the context, `f` sees a copy of the variables that [cross](crate::ContextVar::crossing); what else it needs it
-/// captures.
+/// The job is submitted at the first poll. `f` sees copies of the context variables that were created by
+/// [`ContextVar::crossing`](crate::ContextVar::crossing), and the default of every other variable.
 ///
 /// # Errors
-/// See [`ExecutorError`].
+/// Those of [`LoopHandle::run_in_executor`].
+///
+/// # Differences from asyncio
+/// asyncio copies the whole context. Here the value of a variable need not be `Send`, so only variables that are declared
+/// for it are propagated.
 ///
 /// # Panics
 /// When awaited outside a running loop.
 ///
 /// # Cancellation
-/// Dropped before `f` has begun, it takes `f` back. Afterwards `f` runs to its end, and its result is dropped.
+/// Dropping it before `f` has begun drops `f`. Later `f` runs to its end, and its result is dropped.
 ///
 /// ```
 /// callsoon::run(async {

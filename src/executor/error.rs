@@ -1,4 +1,4 @@
-//! Why a job gave no result, and who did not come home.
+//! Errors of executors: of a job, and of a shutdown.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io;
 
 use crate::error::Panicked;
 
-/// Why awaiting a job gave no value.
+/// The error of an [`ExecutorFuture`](crate::ExecutorFuture): why a job gave no value.
 ///
 /// ```
 /// # std::panic::set_hook(Box::new(|_| ()));
@@ -19,14 +19,14 @@ use crate::error::Panicked;
 pub enum ExecutorError {
     /// The job panicked.
     Panicked(Panicked),
-    /// The job was taken back, or dropped by its executor, before it began.
+    /// The job was cancelled before it began, or its executor dropped it.
     Cancelled,
-    /// The executor, or the loop that it belongs to, takes no more jobs; or this is a forked child, which has none of its
-    /// parent's threads.
+    /// The executor has been shut down, or the loop has been closed. In a forked child, which has no copies of its parent's
+    /// threads, every executor of the parent counts as shut down.
     ShutDown,
-    /// The initializer of one of the pool's threads panicked; the pool runs nothing any more.
+    /// The initializer of one of the pool's threads panicked. The pool runs no more jobs.
     Broken,
-    /// The system refused the pool its first thread.
+    /// The pool has no thread, and the system refused to start one.
     Io(io::Error),
     /// The result has been taken before.
     Taken,
@@ -55,7 +55,7 @@ impl Error for ExecutorError {
     }
 }
 
-/// The deadline of a shutdown has passed, and jobs were not done.
+/// The error of a shutdown or a `join` whose deadline passed before all jobs were done.
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,7 +76,7 @@ pub struct StuckJobs {
 }
 
 impl StuckJobs {
-    /// How many jobs were running, or waiting behind them.
+    /// Returns how many jobs were running or waiting to run.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,18 +1,20 @@
-//! A job: one closure for another thread, and the future of its result.
+//! A job: a closure that another thread runs, and the future of its result.
 //!
 //! ```text
-//!            ┌── withdrawn: future dropped, `cancel` ──► Gone
-//!            │                                            ▲
-//!   Queued ──┼── 1 run ──► Running ── 2 ──► Done ── 3 poll┘
-//!            └── 4 dropped unrun, refused ────► Done
+//!            ┌── unwanted: future dropped, or cancelled ──► Gone
+//!            │                                               ▲
+//!   Queued ──┼── 1 run ──► Running ── 2 ──► Done ── 3 poll ──┘
+//!            └── 4 dropped without a run, or refused ──► Done
 //!
-//!   2  the closure has returned or panicked; where nobody wants the result, it is dropped instead
+//!   2  the closure has returned or panicked; without a future its result is dropped, and the stage is Gone
 //! ```
-//! Both sides share one allocation and one lock, and nothing foreign is touched under it: the closure, its captures, the
-//! result and wakers are moved out first. The way back to the loop is the awaiter's waker. One of a loop's tasks is a
-//! word that goes through the inbox by itself, so that nothing is allocated or queued for the journey home.
+//! Both sides share one allocation and one lock. No user code runs with the lock held: the closure with its captures, the
+//! result and the wakers are moved out first, into [`Deferred`].
 //!
-//! A forked child has neither the threads nor, perhaps, ever the lock: there a job that was under way is not run, and
+//! The result comes back to the loop by the awaiter's waker. The waker of a task is one word that goes through the inbox,
+//! so the way back allocates nothing.
+//!
+//! A forked child has no copies of the executor's threads, and the lock may be held for ever. There a job is not run, and
 //! its future ends at once.
 
 use std::fmt;
@@ -31,7 +33,7 @@ use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
 use crate::sys::fork;
 
-/// Who runs jobs: a pool of threads, of any make.
+/// Runs jobs on other threads. Implemented by [`ThreadPoolExecutor`](crate::ThreadPoolExecutor), and by any other pool.
 ///
 /// ```
 /// use callsoon::{Executor, ExecutorError, Job};
@@ -50,18 +52,17 @@ use crate::sys::fork;
 /// assert_eq!(sum.unwrap().unwrap(), 3);
 /// ```
 pub trait Executor {
-    /// Takes a job, to be run once, on another thread. It does not wait for it.
+    /// Takes a job and has another thread run it once, without waiting for it.
     ///
-    /// A job that is dropped without having been run ends its future with [`ExecutorError::Cancelled`]: so an executor
-    /// that shuts down drops what it has not begun, and nobody waits for ever. One that is leaked leaves its awaiter
-    /// waiting.
+    /// A job that is dropped without having been run ends its future with [`ExecutorError::Cancelled`]. So an executor that
+    /// shuts down drops the jobs that have not begun, and no awaiter waits for ever. If a job is leaked, its awaiter does.
     ///
     /// # Errors
-    /// What the future of the job then gives.
+    /// Any [`ExecutorError`] by which the job is refused. The job's future ends with it.
     fn execute(&self, job: Job) -> Result<(), ExecutorError>;
 }
 
-/// One closure on its way to another thread. See [`Executor::execute`].
+/// A closure that is to run on another thread. See [`Executor::execute`].
 ///
 /// ```
 /// fn run_later(queue: &mut Vec<callsoon::Job>, job: callsoon::Job) {
@@ -73,73 +74,89 @@ pub struct Job {
     work: Arc<dyn Work>,
 }
 
-/// The executor's side.
+/// The executor's side of a job.
 trait Work: Send + Sync {
+    /// Runs the closure and stores its result, unless the job has begun or was cancelled.
     fn run(&self);
     /// Ends the job with an error, unless it has begun.
     fn refuse(&self, error: ExecutorError);
+    /// Returns whether a future still waits for the result.
     fn is_wanted(&self) -> bool;
-    fn queued_in(&self, queue: Weak<dyn Withdraw>);
+    /// Registers the queue that the job waits in.
+    fn queued_in(&self, queue: Weak<dyn JobQueue>);
 }
 
-/// The future's side.
+/// The future's side of a job.
 trait Outcome<T>: Send + Sync {
+    /// Takes the result, or registers the waker.
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ExecutorError>>;
+    /// Returns whether the job has ended or was cancelled.
     fn is_done(&self) -> bool;
-    /// Takes the job back; `false` where it has begun.
+    /// Cancels the job. Returns `false` if it has begun.
     fn cancel(&self) -> bool;
-    /// Nobody wants the result any more.
-    fn forget(&self);
-    /// Ends a job that no executor has taken.
+    /// Marks the job and its result as unwanted, since the future is dropped.
+    fn drop_future(&self);
+    /// Ends a job that its executor has refused.
     fn fail(&self, error: ExecutorError);
 }
 
-/// A queue that wants to know when jobs in it are not wanted any more.
-pub(crate) trait Withdraw: Send + Sync {
-    fn withdrawn(&self);
+/// A queue of jobs, as a job sees it.
+pub(crate) trait JobQueue: Send + Sync {
+    /// Says that one of the jobs in the queue became unwanted.
+    fn job_unwanted(&self);
 }
 
-/// What a report says of a destructor's panic, be it the closure's or its result's.
+/// The report of a panic in the destructor of a closure or of its result.
 const IN_DROP: &str = "Exception in the destructor of a job or its result";
 
+/// The stages of a job, as drawn above.
 enum Stage<T, F> {
+    /// No thread has begun the job.
     Queued(F),
+    /// A thread runs the closure.
     Running,
+    /// The result waits for its future.
     Done(Result<T, ExecutorError>),
+    /// The result was taken, or no future wants it.
     Gone,
 }
 
+/// What both sides of a job share.
 struct Shared<T, F> {
+    /// The stage and everything that changes with it.
     inner: Mutex<Inner<T, F>>,
-    /// The closure was taken back. Set under the lock, when it is; read without.
-    withdrawn: AtomicBool,
-    /// The fork generation of the process whose job it is.
+    /// The closure was dropped before it ran. Set under the lock, and read without it.
+    unwanted: AtomicBool,
+    /// The fork generation of the process that created the job.
     forks: u32,
 }
 
+/// What the lock guards.
 struct Inner<T, F> {
     stage: Stage<T, F>,
-    /// The future lives.
-    wanted: bool,
-    /// Somebody has cancelled it after its end: if it failed, nobody wants to hear of that.
-    excused: bool,
+    /// The future has not been dropped.
+    has_future: bool,
+    /// Set by a `cancel` that came after the end: the panic, if it was one, is then not reported.
+    failure_ignored: bool,
+    /// The waker of the last poll.
     awaiter: Option<Waker>,
-    /// Holds the loop's virtual clock until the job is over, or nobody waits for it.
+    /// Keeps the loop's virtual clock from advancing until the job has ended or its future was dropped.
     inhibitor: Option<Inhibitor>,
-    /// Where the job waits to be run.
-    queue: Option<Weak<dyn Withdraw>>,
+    /// The queue that the job waits in.
+    queue: Option<Weak<dyn JobQueue>>,
 }
 
-/// What a change of stage leaves to be done with nothing locked: everything here is foreign.
-struct Owed<T, F> {
+/// What is left to do when the lock has been released. All of it may run user code.
+struct Deferred<T, F> {
     stage: Stage<T, F>,
     awaiter: Option<Waker>,
-    /// Dropped last: whoever is woken must be in the loop's inbox before its clock may jump.
+    /// Dropped last: the wake-up must be in the loop's inbox before the virtual clock may advance.
     _inhibitor: Option<Inhibitor>,
 }
 
-impl<T, F> Owed<T, F> {
-    fn settle(self) {
+impl<T, F> Deferred<T, F> {
+    /// Drops what is left of the previous stage, then wakes the awaiter. Panics are reported.
+    fn run(self) {
         catch_panic(IN_DROP, || drop(self.stage));
         if let Some(awaiter) = self.awaiter {
             catch_panic("Exception in a waker", || awaiter.wake());
@@ -152,11 +169,12 @@ impl<T, F> Shared<T, F> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the current process is a forked child of the job's process.
     fn is_inherited(&self) -> bool {
         self.forks != fork::generation()
     }
 
-    /// In a forked child: the result, where it was there before the fork.
+    /// Takes the result in a forked child, if it was there before the fork.
     fn take_inherited(&self) -> Result<T, ExecutorError> {
         let mut inner = match self.inner.try_lock() {
             Ok(inner) => inner,
@@ -175,8 +193,9 @@ impl<T, F> Shared<T, F> {
 }
 
 impl<T, F> Inner<T, F> {
-    fn enter(&mut self, stage: Stage<T, F>) -> Owed<T, F> {
-        Owed {
+    /// Changes the stage, and moves out what may run user code.
+    fn set_stage(&mut self, stage: Stage<T, F>) -> Deferred<T, F> {
+        Deferred {
             stage: std::mem::replace(&mut self.stage, stage),
             awaiter: self.awaiter.take(),
             _inhibitor: self.inhibitor.take(),
@@ -193,50 +212,50 @@ where
         if self.is_inherited() {
             return;
         }
-        let begun = {
+        let taken = {
             let mut inner = self.lock();
             match std::mem::replace(&mut inner.stage, Stage::Running) {
                 Stage::Queued(job) => Ok(job),
                 other => Err(std::mem::replace(&mut inner.stage, other)),
             }
         };
-        let Ok(job) = begun else { return };
+        let Ok(job) = taken else { return };
         let result = catch_unwind(AssertUnwindSafe(job));
         let result = result.map_err(|payload| ExecutorError::Panicked(Panicked::new(payload)));
-        let mut unwanted = None;
-        let owed = {
+        let mut unneeded = None;
+        let deferred = {
             let mut inner = self.lock();
-            let stage = if inner.wanted {
+            let stage = if inner.has_future {
                 Stage::Done(result)
             } else {
-                unwanted = Some(result);
+                unneeded = Some(result);
                 Stage::Gone
             };
-            inner.enter(stage)
+            inner.set_stage(stage)
         };
-        owed.settle();
-        catch_panic(IN_DROP, || drop(unwanted));
+        deferred.run();
+        catch_panic(IN_DROP, || drop(unneeded));
     }
 
     fn refuse(&self, error: ExecutorError) {
         if self.is_inherited() {
             return;
         }
-        let owed = {
+        let deferred = {
             let mut inner = self.lock();
             if !matches!(inner.stage, Stage::Queued(_)) {
                 return;
             }
-            inner.enter(Stage::Done(Err(error)))
+            inner.set_stage(Stage::Done(Err(error)))
         };
-        owed.settle();
+        deferred.run();
     }
 
     fn is_wanted(&self) -> bool {
-        !self.withdrawn.load(Ordering::Relaxed)
+        !self.unwanted.load(Ordering::Relaxed)
     }
 
-    fn queued_in(&self, queue: Weak<dyn Withdraw>) {
+    fn queued_in(&self, queue: Weak<dyn JobQueue>) {
         self.lock().queue = Some(queue);
     }
 }
@@ -250,7 +269,7 @@ where
         if self.is_inherited() {
             return Poll::Ready(self.take_inherited());
         }
-        // Cloned with nothing locked, since it may be foreign.
+        // Cloned without the lock: another runtime's waker is user code.
         let mut awaiter = Some(waker.clone());
         let polled = {
             let mut inner = self.lock();
@@ -276,63 +295,64 @@ where
         if self.is_inherited() {
             return false;
         }
-        let (owed, queue) = {
+        let (deferred, queue) = {
             let mut inner = self.lock();
             if !matches!(inner.stage, Stage::Queued(_)) {
-                inner.excused = matches!(inner.stage, Stage::Done(_));
+                inner.failure_ignored = matches!(inner.stage, Stage::Done(_));
                 return false;
             }
-            self.withdrawn.store(true, Ordering::Relaxed);
+            self.unwanted.store(true, Ordering::Relaxed);
             let cancelled = Stage::Done(Err(ExecutorError::Cancelled));
-            (inner.enter(cancelled), inner.queue.take())
+            (inner.set_stage(cancelled), inner.queue.take())
         };
-        owed.settle();
-        tell(queue);
+        deferred.run();
+        notify_queue(queue);
         true
     }
 
-    fn forget(&self) {
+    fn drop_future(&self) {
         if self.is_inherited() {
             return;
         }
-        let (owed, queue, excused) = {
+        let (deferred, queue, failure_ignored) = {
             let mut inner = self.lock();
-            inner.wanted = false;
-            let excused = inner.excused;
+            inner.has_future = false;
+            let failure_ignored = inner.failure_ignored;
             if matches!(inner.stage, Stage::Running) {
-                (inner.enter(Stage::Running), None, excused)
+                (inner.set_stage(Stage::Running), None, failure_ignored)
             } else {
                 let queued = matches!(inner.stage, Stage::Queued(_));
-                self.withdrawn.store(queued, Ordering::Relaxed);
+                self.unwanted.store(queued, Ordering::Relaxed);
                 let queue = inner.queue.take().filter(|_| queued);
-                (inner.enter(Stage::Gone), queue, excused)
+                (inner.set_stage(Stage::Gone), queue, failure_ignored)
             }
         };
-        // Whoever dropped the future is not to be woken.
-        let (awaiter, stage) = (owed.awaiter, owed.stage);
+        // The future was dropped, so its awaiter must not be woken.
+        let (awaiter, stage) = (deferred.awaiter, deferred.stage);
         drop_quietly(awaiter);
         match stage {
-            Stage::Done(Err(ExecutorError::Panicked(panicked))) if !excused => {
+            Stage::Done(Err(ExecutorError::Panicked(panicked))) if !failure_ignored => {
                 report_panic("Exception of a job was never retrieved", panicked);
             }
             other => catch_panic(IN_DROP, || drop(other)),
         }
-        tell(queue);
+        notify_queue(queue);
     }
 
     fn fail(&self, error: ExecutorError) {
-        let owed = self.lock().enter(Stage::Done(Err(error)));
-        owed.settle();
+        let deferred = self.lock().set_stage(Stage::Done(Err(error)));
+        deferred.run();
     }
 }
 
-fn tell(queue: Option<Weak<dyn Withdraw>>) {
+/// Tells the queue of a job that the job became unwanted.
+fn notify_queue(queue: Option<Weak<dyn JobQueue>>) {
     if let Some(queue) = queue.and_then(|queue| queue.upgrade()) {
-        queue.withdrawn();
+        queue.job_unwanted();
     }
 }
 
-/// A job of a closure, and its future.
+/// Creates a job of a closure, and the future of its result.
 pub(crate) fn job<T, F>(f: F, inhibitor: Option<Inhibitor>) -> (Job, ExecutorFuture<T>)
 where
     T: Send + 'static,
@@ -341,13 +361,13 @@ where
     let shared = Arc::new(Shared {
         inner: Mutex::new(Inner {
             stage: Stage::Queued(f),
-            wanted: true,
-            excused: false,
+            has_future: true,
+            failure_ignored: false,
             awaiter: None,
             inhibitor,
             queue: None,
         }),
-        withdrawn: AtomicBool::new(false),
+        unwanted: AtomicBool::new(false),
         forks: fork::generation(),
     });
     let work = Arc::clone(&shared);
@@ -355,11 +375,11 @@ where
 }
 
 impl Job {
-    /// Runs the job here. Its panic is caught, and is its awaiter's error.
+    /// Runs the job on this thread. A panic is caught, and is the error of the job's future.
     ///
     /// ```
     /// # use callsoon::{Executor, ExecutorError, Job};
-    /// /// An executor that is none: it blocks the loop.
+    /// /// Runs each job at once, and so blocks the loop.
     /// struct Here;
     /// impl Executor for Here {
     ///     fn execute(&self, job: Job) -> Result<(), ExecutorError> {
@@ -374,7 +394,8 @@ impl Job {
         self.work.run();
     }
 
-    /// Whether somebody still waits for it. What is not wanted does nothing when it is run, and may be thrown away.
+    /// Returns whether the job's future still exists and was not cancelled. An unwanted job does nothing when it is run, and
+    /// may be dropped.
     ///
     /// ```
     /// fn tidy(queue: &mut Vec<callsoon::Job>) {
@@ -386,13 +407,13 @@ impl Job {
         self.work.is_wanted()
     }
 
-    /// Ends it with an error in place of a run.
+    /// Ends the job with an error instead of running it.
     pub(crate) fn refuse(self, error: ExecutorError) {
         self.work.refuse(error);
     }
 
-    /// Has `queue` told if the job is taken back.
-    pub(crate) fn queued_in(&self, queue: Weak<dyn Withdraw>) {
+    /// Registers the queue that is to be notified if the job becomes unwanted.
+    pub(crate) fn queued_in(&self, queue: Weak<dyn JobQueue>) {
         self.work.queued_in(queue);
     }
 }
@@ -411,13 +432,13 @@ impl fmt::Debug for Job {
     }
 }
 
-/// The result of a job, to be awaited on any loop, or in any other runtime.
+/// The future of a job's result. It can be awaited on any loop, and in any other runtime.
 ///
-/// The job is on its way whether or not this is polled.
+/// The job runs whether or not this future is polled.
 ///
 /// # Cancellation
-/// Dropped before the job has begun, it takes the job back, which then never runs. Afterwards the job runs to its end,
-/// and its result is dropped.
+/// Dropping it before the job has begun cancels the job, which then never runs. Later the job runs to its end, and its
+/// result is dropped.
 ///
 /// ```
 /// callsoon::run(async {
@@ -425,13 +446,13 @@ impl fmt::Debug for Job {
 ///     assert_eq!(slow.await.unwrap(), 55);
 /// }).unwrap();
 /// ```
-#[must_use = "dropping it takes the job back"]
+#[must_use = "dropping it cancels the job"]
 pub struct ExecutorFuture<T: Send + 'static> {
     outcome: Arc<dyn Outcome<T>>,
 }
 
 impl<T: Send + 'static> ExecutorFuture<T> {
-    /// Whether the job is over, or was taken back.
+    /// Returns whether the job has ended or was cancelled.
     ///
     /// ```
     /// let (open, gate) = std::sync::mpsc::channel();
@@ -446,8 +467,9 @@ impl<T: Send + 'static> ExecutorFuture<T> {
         self.outcome.is_done()
     }
 
-    /// Takes the job back, which then never runs and ends as cancelled; `false` where it has begun. A panic that it ended
-    /// in is then reported to nobody.
+    /// Cancels the job, which then never runs and ends as [`ExecutorError::Cancelled`]. Returns `false` if it has begun.
+    ///
+    /// After the end of a job that panicked, this call says that nobody needs the report of its panic.
     ///
     /// ```
     /// let (open, gate) = std::sync::mpsc::channel();
@@ -465,7 +487,7 @@ impl<T: Send + 'static> ExecutorFuture<T> {
         self.outcome.cancel()
     }
 
-    /// Ends the job that an executor has refused.
+    /// Ends the job that its executor has refused.
     pub(crate) fn fail(&self, error: ExecutorError) {
         self.outcome.fail(error);
     }
@@ -481,7 +503,7 @@ impl<T: Send + 'static> Future for ExecutorFuture<T> {
 
 impl<T: Send + 'static> Drop for ExecutorFuture<T> {
     fn drop(&mut self) {
-        self.outcome.forget();
+        self.outcome.drop_future();
     }
 }
 

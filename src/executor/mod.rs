@@ -1,8 +1,15 @@
-//! What blocks is done elsewhere: executors run jobs on other threads, and their results come back to the loop.
+//! Executors run blocking jobs on other threads. The result of a job is a future that any loop can await.
 //!
-//! [`Executor`] is the seam: anything that can run a closure on another thread implements it in three lines.
-//! [`ThreadPoolExecutor`] is the one that comes with the crate, and each loop has one of its own for
-//! [`to_thread`].
+//! [`Executor`] is the trait of everything that can run a closure on another thread. [`ThreadPoolExecutor`] is the one of
+//! this crate. Each loop has a default one, which [`to_thread`] uses.
+//!
+//! ```text
+//!   to_thread, run_in_executor   `default`   makes a job, and gives it to an executor
+//!   Job, ExecutorFuture          `job`       the two sides of one job
+//!   ThreadPoolExecutor           `pool`      settings and public methods of a pool
+//!                                `workers`   its queue of jobs, and its threads
+//!                                `worker_count`  when a thread is spawned, notified, parked or ended
+//! ```
 
 pub(crate) mod default;
 pub(crate) mod error;

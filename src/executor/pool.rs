@@ -1,5 +1,6 @@
-//! A pool of threads in the hands of its users: how it is set up, what they ask of it, and its end when the last of them
-//! lets go. What its threads do is in `threads`; nothing here takes a lock.
+//! `ThreadPoolExecutor` and its builder: settings, public methods, and the shutdown when the last clone is dropped.
+//!
+//! The queue and the workers are in `workers`. No lock is taken here.
 
 use std::fmt;
 use std::num::NonZero;
@@ -12,12 +13,12 @@ use crate::executor::job::{Executor, Job};
 use crate::executor::workers::{Pool, Settings};
 use crate::kernel::task::waker::watch_forks;
 
-/// How long an idle thread stays, unless the builder says otherwise: long enough that a burst a second starts threads
-/// once, short enough that a burst at the start of a program does not cost their stacks for ever.
+/// How long a worker stays idle before it ends, by default. It is long enough that a burst of jobs each second does not
+/// spawn threads each time, and short enough that a burst at a program's start does not keep their stacks for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The most threads where nobody has said how many: Python's figure. Jobs mostly wait, so there may be more than cores,
-/// but not so many that a large machine drowns in them.
+/// Returns the default number of workers, which is Python's. Jobs mostly wait, so it is more than the number of cores, with
+/// an upper limit for large machines.
 fn default_workers() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     cores.saturating_add(4).min(32)
@@ -25,8 +26,12 @@ fn default_workers() -> usize {
 
 /// A pool of threads for jobs that block: asyncio's `ThreadPoolExecutor`.
 ///
-/// Threads start on demand, are used again, and end when they have been idle for a while. Clones are the same pool. When
-/// the last one is dropped the pool is shut down: jobs that wait are still run, and nobody waits for them.
+/// Threads are spawned on demand, are reused, and end when they have been idle for a while. Clones are the same pool.
+/// Dropping the last clone shuts the pool down: queued jobs still run, and the drop does not wait for them.
+///
+/// # Differences from asyncio
+/// Python's threads stay until the pool is shut down, and the end of the interpreter joins them. Here idle threads end, and
+/// only [`join`](Self::join) and the end of [`run`](crate::run) wait for jobs. A cancelled job leaves the queue.
 ///
 /// ```
 /// callsoon::run(async {
@@ -40,19 +45,19 @@ pub struct ThreadPoolExecutor {
     owner: Arc<Owner>,
 }
 
-/// What all clones hold, and no thread does.
+/// What clones of a pool share and its threads do not hold, so that its drop is the drop of the last clone.
 struct Owner {
     pool: Arc<Pool>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.pool.shut(false);
+        self.pool.shut_down(false);
     }
 }
 
 impl ThreadPoolExecutor {
-    /// A pool with Python's number of threads: four more than there are cores, and at most 32.
+    /// Creates a pool with Python's number of threads: four more than there are cores, and at most 32.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::new();
@@ -62,7 +67,7 @@ impl ThreadPoolExecutor {
         Self::builder().build()
     }
 
-    /// A pool with settings of its own.
+    /// Returns a builder for a pool with other settings.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::builder().max_workers(3).build();
@@ -80,7 +85,7 @@ impl ThreadPoolExecutor {
         }
     }
 
-    /// The most threads that there may be.
+    /// Returns the most threads that there may be.
     ///
     /// ```
     /// assert!(callsoon::ThreadPoolExecutor::new().max_workers() <= 32);
@@ -89,7 +94,7 @@ impl ThreadPoolExecutor {
         self.owner.pool.max_workers()
     }
 
-    /// How many threads there are.
+    /// Returns how many threads there are.
     ///
     /// ```
     /// assert_eq!(callsoon::ThreadPoolExecutor::new().workers(), 0);
@@ -98,7 +103,7 @@ impl ThreadPoolExecutor {
         self.owner.pool.workers()
     }
 
-    /// How many jobs run, or wait to be run.
+    /// Returns how many jobs are running or waiting to run.
     ///
     /// ```
     /// assert_eq!(callsoon::ThreadPoolExecutor::new().jobs(), 0);
@@ -107,7 +112,7 @@ impl ThreadPoolExecutor {
         self.owner.pool.jobs()
     }
 
-    /// Takes no more jobs. Those that wait are still run; threads end when there are none. Returns at once.
+    /// Shuts the pool down without waiting. New jobs are refused, queued jobs still run, and then the threads end.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::new();
@@ -116,23 +121,23 @@ impl ThreadPoolExecutor {
     /// assert!(matches!(refused.unwrap(), Err(callsoon::ExecutorError::ShutDown)));
     /// ```
     pub fn shutdown(&self) {
-        self.owner.pool.shut(false);
+        self.owner.pool.shut_down(false);
     }
 
-    /// Takes no more jobs and drops those that wait, which end as [`ExecutorError::Cancelled`]. Returns at once.
+    /// Shuts the pool down without waiting, and drops queued jobs, which end as [`ExecutorError::Cancelled`].
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::new();
     /// pool.shutdown_now();
     /// ```
     pub fn shutdown_now(&self) {
-        self.owner.pool.shut(true);
+        self.owner.pool.shut_down(true);
     }
 
     /// Blocks until every job is done, and after a shutdown until every thread has ended, but no longer than `limit`.
     ///
     /// # Errors
-    /// [`StuckJobs`] where jobs are left at the limit.
+    /// [`StuckJobs`] if jobs were still running or queued when `limit` had passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -144,7 +149,7 @@ impl ThreadPoolExecutor {
         self.owner.pool.join(limit)
     }
 
-    /// The pool itself, for its loop.
+    /// Returns the state that clones and workers share.
     pub(crate) fn pool(&self) -> &Pool {
         &self.owner.pool
     }
@@ -168,7 +173,7 @@ impl fmt::Debug for ThreadPoolExecutor {
     }
 }
 
-/// How a [`ThreadPoolExecutor`] is set up.
+/// The settings of a [`ThreadPoolExecutor`] that is to be created.
 ///
 /// ```
 /// use std::time::Duration;
@@ -186,7 +191,7 @@ pub struct ThreadPoolBuilder {
 }
 
 impl ThreadPoolBuilder {
-    /// The most threads that there may be; at least one.
+    /// Sets the most threads that there may be. The least is one.
     ///
     /// ```
     /// assert_eq!(callsoon::ThreadPoolExecutor::builder().max_workers(0).build().max_workers(), 1);
@@ -196,7 +201,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// How long a thread may be idle before it ends; 10 seconds unless said otherwise.
+    /// Sets how long a thread may be idle before it ends. The default is 10 seconds.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::builder().keep_alive(std::time::Duration::ZERO).build();
@@ -207,10 +212,10 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// What the names of threads begin with; a number follows. "callsoon" unless said otherwise.
+    /// Sets the first part of the threads' names, before `_` and a number. The default is `callsoon`.
     ///
     /// # Panics
-    /// Where it holds a zero byte, which no name of a thread may.
+    /// If the prefix contains a zero byte, which the name of a thread cannot.
     ///
     /// ```
     /// callsoon::run(async {
@@ -227,7 +232,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// The stack of each thread, in bytes; std's choice unless said otherwise.
+    /// Sets the size of each thread's stack, in bytes. The default is the one of `std::thread`.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::builder().stack_size(64 * 1024).build();
@@ -238,7 +243,9 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// What each thread does first. Its panic breaks the pool: every job then ends as [`ExecutorError::Broken`].
+    /// Sets a function that each thread calls first.
+    ///
+    /// If it panics, the panic is reported and the pool is broken: every job ends as [`ExecutorError::Broken`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -254,7 +261,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Makes the pool, and no thread yet.
+    /// Creates the pool, without threads.
     ///
     /// ```
     /// let pool = callsoon::ThreadPoolExecutor::builder().build();

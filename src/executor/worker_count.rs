@@ -1,48 +1,48 @@
-//! How many threads a pool has, and what each of them is up to: the arithmetic of hiring, telling and leaving.
+//! How many worker threads a pool has and in which state each is: the arithmetic of spawning, parking and notifying them.
 //!
 //! ```text
-//!            start                  park                 told by hire
-//!   (none) ────────► at work ───────────────────► asleep ──────────────────► told
-//!                     ▲  │ leave                    │ idle too long            │
-//!                     │  ▼                          ▼                          │
-//!                     │ (none)                   (none)                        │
-//!                     └────────────────────────────────────────────────────────┘
+//!            1 spawned               2 park                 3 need → Notify
+//!   (none) ────────────► working ───────────────► parked ───────────────────► notified
+//!                          ▲  │ 6 ended             │ 5 unpark → End             │
+//!                          │  ▼                     ▼ (idle for too long)        │
+//!                          │ (none)               (none)                         │
+//!                          └──────────────────── 4 unpark → Work ────────────────┘
 //! ```
-//! Every step is taken under the pool's lock. That no job is ever left behind is a statement about these numbers alone,
-//! so the test below walks through all interleavings of a few threads and jobs, with wake-ups that come late, for nothing,
-//! or to the wrong one.
+//! Every step is taken under the pool's lock. A job never stays in the queue without a worker that will take it. That
+//! depends on these counts alone, so the test below visits every interleaving of a few workers and jobs. Its wake-ups may
+//! be late or spurious, or wake another worker than the one that was meant.
 
-/// The counts; a thread is in one of them, or at work.
+/// The counts of workers by state. A worker that is neither parked nor notified is working.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct WorkerCount {
-    /// Threads that have been started and have not ended.
+    /// Workers that have been spawned and have not ended.
     workers: usize,
-    /// Threads that sleep and have not been told.
-    idle: usize,
-    /// Threads that have been told and have not woken up.
-    told: usize,
+    /// Workers that are parked and have not been notified.
+    parked: usize,
+    /// Workers that have been notified and have not unparked yet.
+    notified: usize,
 }
 
-/// What a new job needs.
+/// What is to be done for a new job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Need {
-    /// One that sleeps is to be notified: it counts as told.
-    Tell,
-    /// A thread is to be started.
-    Start,
-    /// Nothing: all are at work, and look at the queue when they are done.
+    /// Notify a parked worker. It counts as notified already.
+    Notify,
+    /// Spawn a worker.
+    Spawn,
+    /// Nothing: every worker is working and takes from the queue when its job is done.
     Nothing,
 }
 
-/// What a thread does that was woken, by whatever.
+/// What a worker does whose wait has ended for any reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unparked {
-    /// It looks at the queue.
+    /// It takes jobs from the queue.
     Work,
     /// It ends.
     End,
-    /// It goes on sleeping.
-    Sleep,
+    /// The wake-up was spurious: it parks again.
+    Park,
 }
 
 impl WorkerCount {
@@ -50,48 +50,48 @@ impl WorkerCount {
         self.workers
     }
 
-    /// What is to be done for a job that was just put into the queue.
-    pub(crate) fn need(&mut self, most: usize) -> Need {
-        if self.idle > 0 {
-            self.idle -= 1;
-            self.told += 1;
-            Need::Tell
-        } else if self.workers < most {
-            Need::Start
+    /// Returns what is to be done for a job that was just queued.
+    pub(crate) fn need(&mut self, max_workers: usize) -> Need {
+        if self.parked > 0 {
+            self.parked -= 1;
+            self.notified += 1;
+            Need::Notify
+        } else if self.workers < max_workers {
+            Need::Spawn
         } else {
             Need::Nothing
         }
     }
 
-    /// A thread has been started.
-    pub(crate) fn started(&mut self) {
+    /// Counts a worker that has been spawned.
+    pub(crate) fn spawned(&mut self) {
         self.workers += 1;
     }
 
-    /// A thread found nothing to do, and sleeps.
+    /// Counts a worker that has found the queue empty and parks.
     pub(crate) fn park(&mut self) {
-        self.idle += 1;
+        self.parked += 1;
     }
 
-    /// A thread that lay down is awake and holds the lock.
+    /// Decides what a parked worker does whose wait has ended. The worker holds the lock.
     #[must_use]
-    pub(crate) fn unpark(&mut self, shut: bool, too_long: bool) -> Unparked {
-        if self.told > 0 {
-            // Meant for this one or for another, which then sleeps on: either comes to the job.
-            self.told -= 1;
+    pub(crate) fn unpark(&mut self, shut_down: bool, keep_alive_over: bool) -> Unparked {
+        if self.notified > 0 {
+            // The notification may have been meant for another worker. That one parks again, since this one takes the job.
+            self.notified -= 1;
             Unparked::Work
-        } else if shut {
-            self.idle -= 1;
+        } else if shut_down {
+            self.parked -= 1;
             Unparked::Work
-        } else if too_long {
-            self.idle -= 1;
+        } else if keep_alive_over {
+            self.parked -= 1;
             Unparked::End
         } else {
-            Unparked::Sleep
+            Unparked::Park
         }
     }
 
-    /// A thread has ended; whether it was the last one.
+    /// Counts a worker that has ended. Returns whether it was the last one.
     pub(crate) fn ended(&mut self) -> bool {
         self.workers -= 1;
         self.workers == 0
@@ -104,140 +104,146 @@ mod tests {
 
     use super::*;
 
-    /// Where a thread is, in steps between which any other may go.
+    /// The state of a worker. Between two steps of one worker any other may take steps.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-    enum Thread {
-        /// It is about to look at the queue.
-        Looking,
-        /// It runs a job, with no lock held.
+    enum Worker {
+        /// It is about to take from the queue.
+        Taking,
+        /// It runs a job without the lock.
         Running,
-        Asleep,
-        /// Its wait is over, and it is about to have the lock: by a notification or for nothing, or because it has
-        /// been idle too long.
+        Parked,
+        /// Its wait has ended, by a notification or spuriously, and it is about to take the lock.
         Woken,
+        /// The same, because it was idle for too long.
         TimedOut,
-        /// It has ended, which it decides and says under one lock.
-        Gone,
+        /// It has ended. It decides that and counts it while it holds the lock.
+        Ended,
     }
 
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-    struct World {
+    struct Model {
         count: WorkerCount,
-        threads: Vec<Thread>,
+        worker_states: Vec<Worker>,
         queue: usize,
-        to_come: usize,
+        to_submit: usize,
     }
 
-    const MOST: usize = 2;
+    const MAX_WORKERS: usize = 2;
 
-    impl World {
-        /// Every state that one step leads to; whether the step needs the passing of time or an accident.
-        fn next(&self) -> Vec<(World, bool)> {
+    impl Model {
+        /// Returns every state that one step leads to, and whether that step needs a timeout or a spurious wake-up.
+        fn next(&self) -> Vec<(Model, bool)> {
             let mut next = Vec::new();
-            if self.to_come > 0 {
+            if self.to_submit > 0 {
                 self.execute(&mut next);
             }
-            for at in 0..self.threads.len() {
+            for at in 0..self.worker_states.len() {
                 self.step(at, &mut next);
             }
             next
         }
 
-        fn with(&self, at: usize, thread: Thread) -> World {
-            let mut world = self.clone();
-            world.threads[at] = thread;
-            world
+        fn with(&self, at: usize, thread: Worker) -> Model {
+            let mut model = self.clone();
+            model.worker_states[at] = thread;
+            model
         }
 
-        fn execute(&self, next: &mut Vec<(World, bool)>) {
-            let mut world = self.clone();
-            world.to_come -= 1;
-            world.queue += 1;
-            match world.count.need(MOST) {
-                Need::Nothing => next.push((world, false)),
-                Need::Start => {
-                    world.count.started();
-                    world.threads.push(Thread::Looking);
-                    next.push((world, false));
+        fn execute(&self, next: &mut Vec<(Model, bool)>) {
+            let mut model = self.clone();
+            model.to_submit -= 1;
+            model.queue += 1;
+            match model.count.need(MAX_WORKERS) {
+                Need::Nothing => next.push((model, false)),
+                Need::Spawn => {
+                    model.count.spawned();
+                    model.worker_states.push(Worker::Taking);
+                    next.push((model, false));
                 }
-                Need::Tell => {
-                    let asleep = |at: &usize| world.threads[*at] == Thread::Asleep;
-                    let sleepers: Vec<_> = (0..world.threads.len()).filter(asleep).collect();
-                    // One whose wait has just ended hears of nothing, and finds that it was told.
-                    if sleepers.is_empty() {
-                        next.push((world.clone(), false));
+                Need::Notify => {
+                    let is_parked = |at: &usize| model.worker_states[*at] == Worker::Parked;
+                    let parked: Vec<_> = (0..model.worker_states.len()).filter(is_parked).collect();
+                    // A worker whose wait has just ended receives no wake-up. It finds the notification in the counts.
+                    if parked.is_empty() {
+                        next.push((model.clone(), false));
                     }
-                    for at in sleepers {
-                        next.push((world.with(at, Thread::Woken), false));
+                    for at in parked {
+                        next.push((model.with(at, Worker::Woken), false));
                     }
                 }
             }
         }
 
-        fn step(&self, at: usize, next: &mut Vec<(World, bool)>) {
-            match self.threads[at] {
-                Thread::Looking => {
-                    let mut world;
+        fn step(&self, at: usize, next: &mut Vec<(Model, bool)>) {
+            match self.worker_states[at] {
+                Worker::Taking => {
+                    let mut model;
                     if self.queue > 0 {
-                        world = self.with(at, Thread::Running);
-                        world.queue -= 1;
+                        model = self.with(at, Worker::Running);
+                        model.queue -= 1;
                     } else {
-                        world = self.with(at, Thread::Asleep);
-                        world.count.park();
+                        model = self.with(at, Worker::Parked);
+                        model.count.park();
                     }
-                    next.push((world, false));
+                    next.push((model, false));
                 }
-                Thread::Running => next.push((self.with(at, Thread::Looking), false)),
-                Thread::Asleep => {
-                    next.push((self.with(at, Thread::Woken), true));
-                    next.push((self.with(at, Thread::TimedOut), true));
+                Worker::Running => next.push((self.with(at, Worker::Taking), false)),
+                Worker::Parked => {
+                    next.push((self.with(at, Worker::Woken), true));
+                    next.push((self.with(at, Worker::TimedOut), true));
                 }
-                awake @ (Thread::Woken | Thread::TimedOut) => {
-                    let mut world = self.clone();
-                    world.threads[at] = match world.count.unpark(false, awake == Thread::TimedOut) {
-                        Unparked::Work => Thread::Looking,
-                        Unparked::End => Thread::Gone,
-                        Unparked::Sleep => Thread::Asleep,
-                    };
-                    if world.threads[at] == Thread::Gone {
-                        world.count.ended();
+                awake @ (Worker::Woken | Worker::TimedOut) => {
+                    let mut model = self.clone();
+                    model.worker_states[at] =
+                        match model.count.unpark(false, awake == Worker::TimedOut) {
+                            Unparked::Work => Worker::Taking,
+                            Unparked::End => Worker::Ended,
+                            Unparked::Park => Worker::Parked,
+                        };
+                    if model.worker_states[at] == Worker::Ended {
+                        model.count.ended();
                     }
-                    next.push((world, false));
+                    next.push((model, false));
                 }
-                Thread::Gone => {}
+                Worker::Ended => {}
             }
         }
     }
 
     #[test]
-    fn no_job_is_left_behind_whoever_wakes_whom_and_whoever_gives_up_when() {
-        let start = World {
+    fn every_job_is_taken_whichever_worker_wakes_and_whenever_one_times_out() {
+        let start = Model {
             count: WorkerCount::default(),
-            threads: Vec::new(),
+            worker_states: Vec::new(),
             queue: 0,
-            to_come: 5,
+            to_submit: 5,
         };
         let mut seen = HashSet::from([start.clone()]);
         let mut left = vec![start];
-        while let Some(world) = left.pop() {
-            let living = |thread: &&Thread| **thread != Thread::Gone;
-            let workers = world.threads.iter().filter(living).count();
-            assert_eq!(world.count.workers, workers, "{world:?}");
-            assert!(workers <= MOST, "{world:?}");
-            let next = world.next();
-            // Where nothing moves any more but by time or accident, nothing may be waiting.
-            let at_rest = world.to_come == 0 && next.iter().all(|(_, accident)| *accident);
-            assert!(!at_rest || world.queue == 0, "left behind: {world:?}");
-            if at_rest {
-                assert_eq!(world.count.told, 0, "{world:?}");
-                assert_eq!(world.count.idle, workers, "{world:?}");
+        while let Some(model) = left.pop() {
+            let living = |thread: &&Worker| **thread != Worker::Ended;
+            let workers = model.worker_states.iter().filter(living).count();
+            assert_eq!(model.count.workers, workers, "{model:?}");
+            assert!(workers <= MAX_WORKERS, "{model:?}");
+            let next = model.next();
+            // If only a timeout or a spurious wake-up could change the state, the queue must be empty.
+            let idle = model.to_submit == 0 && next.iter().all(|(_, needs_wake_up)| *needs_wake_up);
+            assert!(
+                !idle || model.queue == 0,
+                "a job is left in the queue: {model:?}"
+            );
+            if idle {
+                assert_eq!(model.count.notified, 0, "{model:?}");
+                assert_eq!(model.count.parked, workers, "{model:?}");
             }
-            for (mut world, _) in next {
-                // Which of them is which does not matter, and those that are gone not at all.
-                world.threads.retain(|thread| *thread != Thread::Gone);
-                world.threads.sort();
-                if seen.insert(world.clone()) {
-                    left.push(world);
+            for (mut model, _) in next {
+                // States that differ only in the order of the workers are the same. Ended workers are removed.
+                model
+                    .worker_states
+                    .retain(|thread| *thread != Worker::Ended);
+                model.worker_states.sort();
+                if seen.insert(model.clone()) {
+                    left.push(model);
                 }
             }
         }

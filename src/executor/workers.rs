@@ -1,16 +1,18 @@
-//! A pool of threads that come when they are needed and go when they are not.
+//! A thread pool's queue of jobs, and the workers that take from it.
 //!
 //! ```text
-//!   execute ─► queue ──► next ─► run        a thread: start ─► initializer ─► next … next ─► end
-//!                │                             none idle, room for one more ─┘       │
-//!                └─ one idle: it is told; else a new thread                idle too long, or shut
+//!   execute ─► queue ──► next ─► run        a worker: spawned ─► initializer ─► next … next ─► end
+//!                │                            none parked, room for one more ─┘      │
+//!                └─ one is parked: notify it; else spawn one          idle for too long, or shut down
 //! ```
-//! One lock guards the queue and every count, so that no job can fall between a thread that gives up and one that was
-//! not started: who leaves has looked at the queue under it, and a thread is made under it, so a job that waits in the
-//! queue always has a thread that will come to it. `count` has these counts, and the proof.
+//! One lock guards the queue and all counts. A worker decides to end under the lock under which it found the queue empty,
+//! and a worker is spawned under the lock under which its job was queued. So a job in the queue always has a worker that
+//! will take it. `worker_count` has the counts and a test of this claim.
 //!
-//! The system may refuse a thread. Where there is no other, the job is refused with its word; where there is, the job
-//! waits for it. No job is run, dropped or looked at with the lock held.
+//! The system may refuse to start a thread. If the pool has no other worker, the job is refused with that error.
+//! Otherwise the job stays in the queue until a worker is free.
+//!
+//! Jobs are user code. None is run or dropped with the lock held.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,22 +25,23 @@ use std::time::{Duration, Instant};
 
 use crate::error::Panicked;
 use crate::executor::error::{ExecutorError, StuckJobs};
-use crate::executor::job::{Job, Withdraw};
+use crate::executor::job::{Job, JobQueue};
 use crate::executor::worker_count::{Need, Unparked, WorkerCount};
 use crate::kernel::enter::{catch_panic, report_panic};
 use crate::kernel::report::drop_quietly;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sys::fork;
 
-/// What a report says of an initializer's panic: the jobs hear only that the pool is broken.
+/// The report of an initializer's panic. The jobs themselves only end as `Broken`.
 const INITIALIZER: &str = "Exception in the initializer of an executor's thread";
 
-/// How long an ended thread may take to leave, which is a few instructions: a limit for a machine that does not run it.
-const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+/// How long to wait for threads that have ended as workers to finish their last few instructions. The limit matters only
+/// if the system does not run such a thread.
+const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
 type Initializer = Arc<dyn Fn() + Send + Sync>;
 
-/// What the builder decided.
+/// The settings of a pool.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) max_workers: usize,
@@ -48,40 +51,40 @@ pub(crate) struct Settings {
     pub(crate) initializer: Option<Initializer>,
 }
 
-/// What all clones and all threads share.
+/// What all clones of a pool and all its workers share.
 pub(crate) struct Pool {
     settings: Settings,
-    /// The fork generation of the process whose threads these are.
+    /// The fork generation of the process that the workers belong to.
     forks: u32,
     state: Mutex<State>,
-    /// A thread is told: there is a job for it, or the pool is shut.
+    /// Notified when there is a job for a parked worker, or the pool is shut down.
     work: Condvar,
-    /// A job is done, or a thread has ended.
+    /// Notified when a job is done or a worker has ended.
     progress: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Jobs that no thread has taken.
+    /// Jobs that no worker has taken.
     queue: VecDeque<Job>,
-    /// Who is asleep, told, or at work.
+    /// How many workers there are, by state.
     count: WorkerCount,
-    /// Jobs that run.
+    /// How many jobs are running.
     running: usize,
-    /// Jobs in the queue that nobody wants; a few more or less, since it is counted without looking.
-    withdrawn: usize,
-    /// Threads ever started, for their names.
-    started: usize,
-    /// Threads that are none any more and still wake whoever has waited for that.
-    leaving: usize,
-    /// No more jobs come in, and threads end when the queue is empty.
-    shut: bool,
+    /// About how many jobs in the queue are unwanted. It is an estimate: a job may become unwanted after it was taken.
+    unwanted: usize,
+    /// How many workers were ever spawned, for their names.
+    spawned: usize,
+    /// Workers that have ended and are still waking those who waited for that.
+    exiting: usize,
+    /// New jobs are refused, and workers end when the queue is empty.
+    shut_down: bool,
     /// An initializer has panicked.
     broken: bool,
-    /// Threads that block in [`Pool::join`]: they alone are told of progress, since telling nobody costs
-    /// a system call as well.
+    /// How many threads block in [`Pool::join`]. Without any, the end of a job does not notify `progress`, which would cost a
+    /// system call.
     joiners: usize,
-    /// Who waits for the last thread to end.
+    /// The wakers of tasks that wait for the last worker to end.
     waiters: Waiters<Waker>,
 }
 
@@ -91,9 +94,9 @@ impl State {
         self.running + queued
     }
 
-    /// Nothing is left to wait for.
-    fn is_over(&self) -> bool {
-        if self.shut {
+    /// Returns whether there is nothing left to wait for.
+    fn has_ended(&self) -> bool {
+        if self.shut_down {
             self.count.workers() == 0
         } else {
             self.jobs() == 0
@@ -102,7 +105,7 @@ impl State {
 }
 
 impl Pool {
-    /// A pool without a thread.
+    /// Creates a pool without workers.
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -113,22 +116,23 @@ impl Pool {
         }
     }
 
-    /// The most threads that there may be.
+    /// Returns the most workers that there may be.
     pub(crate) fn max_workers(&self) -> usize {
         self.settings.max_workers
     }
 
-    /// How many threads there are.
+    /// Returns how many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.with_state(|state| state.count.workers()).unwrap_or(0)
     }
 
-    /// How many jobs run, or wait to be run.
+    /// Returns how many jobs are running or waiting to run.
     pub(crate) fn jobs(&self) -> usize {
         self.with_state(State::jobs).unwrap_or(0)
     }
 
-    /// What `f` sees of it; `None` in a forked child, where it has no threads and perhaps never the lock.
+    /// Calls `f` with the state. Returns `None` in a forked child, which has no copies of the workers and where the lock may
+    /// be held for ever.
     fn with_state<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
         (!self.is_inherited()).then(|| f(&self.lock()))
     }
@@ -137,13 +141,14 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the threads of this pool are another process's.
+    /// Returns whether the current process is a forked child of the pool's process.
     fn is_inherited(&self) -> bool {
         self.forks != fork::generation()
     }
 
+    /// Queues a job, and notifies or spawns a worker for it.
     pub(crate) fn execute(self: &Arc<Self>, job: Job) -> Result<(), ExecutorError> {
-        // A forked child first: its copy of the lock may be held for ever by a thread that is not there.
+        // This comes first: in a forked child the lock may be held for ever by a thread that the child does not have.
         if self.is_inherited() {
             return Err(ExecutorError::ShutDown);
         }
@@ -153,20 +158,20 @@ impl Pool {
         if state.broken {
             return Err(ExecutorError::Broken);
         }
-        if state.shut {
+        if state.shut_down {
             return Err(ExecutorError::ShutDown);
         }
         state.queue.push_back(job);
         match state.count.need(self.settings.max_workers) {
             Need::Nothing => {}
-            Need::Tell => {
+            Need::Notify => {
                 drop(state);
                 self.work.notify_one();
             }
-            Need::Start => {
-                if let Err(error) = self.start_thread(&mut state) {
+            Need::Spawn => {
+                if let Err(error) = self.spawn_worker(&mut state) {
                     if state.count.workers() == 0 {
-                        // Nobody would ever come to it. It goes with nothing locked.
+                        // No worker would ever take the job. It is dropped without the lock.
                         let refused = state.queue.pop_back();
                         drop(state);
                         drop(refused);
@@ -178,25 +183,27 @@ impl Pool {
         Ok(())
     }
 
-    fn start_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+    /// Spawns a worker. The caller holds the lock.
+    fn spawn_worker(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         let settings = &self.settings;
-        let name = format!("{}_{}", settings.thread_name_prefix, state.started);
+        let name = format!("{}_{}", settings.thread_name_prefix, state.spawned);
         let mut builder = thread::Builder::new().name(name);
         if let Some(size) = settings.stack_size {
             builder = builder.stack_size(size);
         }
         let pool = Arc::clone(self);
-        builder.spawn(move || Worker { pool }.work())?;
-        state.started += 1;
-        state.count.started();
+        builder.spawn(move || Worker { pool }.run())?;
+        state.spawned += 1;
+        state.count.spawned();
         Ok(())
     }
 
-    /// The next job for a thread, which has just ended one or not; `None` when the thread is to end, and then it does not
-    /// count any more: a job that comes later finds room for another.
-    fn next(&self, ended_one: bool) -> Option<Job> {
+    /// Returns the next job for a worker, which may have just finished one.
+    ///
+    /// Returns `None` when the worker is to end. It is not counted any more then, so a later job can spawn another one.
+    fn next(&self, finished_job: bool) -> Option<Job> {
         let mut state = self.lock();
-        if ended_one {
+        if finished_job {
             state.running -= 1;
             if state.joiners > 0 {
                 self.progress.notify_all();
@@ -204,18 +211,18 @@ impl Pool {
         }
         loop {
             while let Some(job) = state.queue.pop_front() {
-                // What nobody wants has nothing foreign in it any more, and may be dropped here.
+                // An unwanted job has been emptied, so dropping it under the lock runs no user code.
                 if job.is_wanted() {
                     state.running += 1;
                     return Some(job);
                 }
-                state.withdrawn = state.withdrawn.saturating_sub(1);
+                state.unwanted = state.unwanted.saturating_sub(1);
             }
-            if state.shut {
+            if state.shut_down {
                 break;
             }
             let unparked;
-            (state, unparked) = self.sleep(state);
+            (state, unparked) = self.park(state);
             if unparked == Unparked::End {
                 break;
             }
@@ -224,59 +231,60 @@ impl Pool {
         None
     }
 
-    /// Sleeps until told, or for too long.
-    fn sleep<'a>(&'a self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, Unparked) {
+    /// Parks the worker until it is notified, or has been idle for too long.
+    fn park<'a>(&'a self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, Unparked) {
         state.count.park();
-        let asleep = Instant::now();
+        let parked = Instant::now();
         loop {
-            let left = self.settings.keep_alive.saturating_sub(asleep.elapsed());
-            let slept = self.work.wait_timeout(state, left);
-            state = slept.unwrap_or_else(PoisonError::into_inner).0;
-            let too_long = asleep.elapsed() >= self.settings.keep_alive;
-            let shut = state.shut;
-            match state.count.unpark(shut, too_long) {
-                Unparked::Sleep => {}
+            let left = self.settings.keep_alive.saturating_sub(parked.elapsed());
+            let waited = self.work.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let keep_alive_over = parked.elapsed() >= self.settings.keep_alive;
+            let shut = state.shut_down;
+            match state.count.unpark(shut, keep_alive_over) {
+                Unparked::Park => {}
                 unparked => return (state, unparked),
             }
         }
     }
 
-    /// A thread ends. Under the lock under which it has found nothing to do: no job may count on it in between.
+    /// Ends a worker. The caller still holds the lock under which the worker found the queue empty, so no job was queued for
+    /// it since.
     fn end(&self, mut state: MutexGuard<'_, State>) {
         let mut woken = Vec::new();
         if state.count.ended() {
             state.waiters.take_all(&mut woken);
         }
-        state.leaving += 1;
+        state.exiting += 1;
         drop(state);
         self.progress.notify_all();
         for waker in woken {
             catch_panic("Exception in a waker", || waker.wake());
         }
-        self.lock().leaving -= 1;
+        self.lock().exiting -= 1;
         self.progress.notify_all();
     }
 
-    /// No more jobs; those that wait are run, or dropped.
-    pub(crate) fn shut(&self, drop_queue: bool) {
+    /// Refuses new jobs from now on. Queued jobs are still run, or are dropped if `drop_queue` is set.
+    pub(crate) fn shut_down(&self, drop_queue: bool) {
         if self.is_inherited() {
             return;
         }
         let dropped = {
             let mut state = self.lock();
-            state.shut = true;
+            state.shut_down = true;
             drop_queue.then(|| std::mem::take(&mut state.queue))
         };
         self.work.notify_all();
         drop_quietly(dropped);
     }
 
-    /// An initializer has panicked: nothing runs any more.
-    fn break_down(&self) {
+    /// Refuses all jobs, queued and new ones, after the panic of an initializer.
+    fn mark_broken(&self) {
         let refused = {
             let mut state = self.lock();
             state.broken = true;
-            state.shut = true;
+            state.shut_down = true;
             std::mem::take(&mut state.queue)
         };
         self.work.notify_all();
@@ -286,51 +294,52 @@ impl Pool {
     }
 }
 
-impl Withdraw for Pool {
-    /// Throws away what nobody wants, once that is half of the queue: each such job then costs as much as it would have
-    /// cost to run into it.
-    fn withdrawn(&self) {
+impl JobQueue for Pool {
+    /// Removes unwanted jobs from the queue once they are about half of it. So the cost of a removal is constant for each
+    /// unwanted job.
+    fn job_unwanted(&self) {
         if self.is_inherited() {
             return;
         }
         let mut state = self.lock();
-        state.withdrawn += 1;
-        if state.withdrawn * 2 > state.queue.len() {
-            // There is nothing foreign in what goes.
+        state.unwanted += 1;
+        if state.unwanted * 2 > state.queue.len() {
+            // Unwanted jobs have been emptied, so dropping them runs no user code.
             state.queue.retain(Job::is_wanted);
-            state.withdrawn = 0;
+            state.unwanted = 0;
             drop(state);
             self.progress.notify_all();
         }
     }
 }
 
-/// A thread of a pool.
+/// A worker: the thread that runs the jobs of a pool.
 struct Worker {
     pool: Arc<Pool>,
 }
 
 impl Worker {
-    fn work(self) {
+    /// Runs the initializer, then jobs until there are none.
+    fn run(self) {
         let pool = &*self.pool;
         if let Some(initializer) = &pool.settings.initializer {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| initializer())) {
                 report_panic(INITIALIZER, Panicked::new(payload));
-                pool.break_down();
+                pool.mark_broken();
                 return pool.end(pool.lock());
             }
         }
-        let mut ended_one = false;
-        while let Some(job) = pool.next(ended_one) {
+        let mut finished_job = false;
+        while let Some(job) = pool.next(finished_job) {
             job.run();
-            ended_one = true;
+            finished_job = true;
         }
     }
 }
 
-/// How those who wait for threads do.
+/// Waiting for jobs and workers to end.
 impl Pool {
-    /// Blocks until every job is done, and after a shutdown until every thread has ended, but no longer than `limit`.
+    /// Blocks until every job is done, and after a shutdown until every worker has ended, but no longer than `limit`.
     pub(crate) fn join(&self, limit: Duration) -> Result<(), StuckJobs> {
         if self.is_inherited() {
             return Ok(());
@@ -339,48 +348,48 @@ impl Pool {
         state.joiners += 1;
         let waited = self
             .progress
-            .wait_timeout_while(state, limit, |state| !state.is_over());
+            .wait_timeout_while(state, limit, |state| !state.has_ended());
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.joiners -= 1;
         let jobs = state.jobs();
         drop(state);
         if jobs == 0 {
-            self.settle();
+            self.wait_for_exits();
             Ok(())
         } else {
             Err(StuckJobs { jobs })
         }
     }
 
-    /// After a shutdown whose last thread has said that it ends: waits until all have nothing left to do here. The last
-    /// thing that a thread does is to wake whoever waits for it, and it may be in the midst of that: foreign code, and so
-    /// not waited for without end. No thread is joined, since destructors of its thread-locals may take as long as they
-    /// like.
-    pub(crate) fn settle(&self) {
+    /// Waits, after the last worker has ended, until the threads have woken everyone who waited for that.
+    ///
+    /// Waking is the last thing that a worker does, and another runtime's waker is user code. So this waits no longer than
+    /// [`EXIT_LIMIT`]. No thread is joined, since destructors of thread-locals may take any time.
+    pub(crate) fn wait_for_exits(&self) {
         if self.is_inherited() {
             return;
         }
-        let leaving = |state: &mut State| state.count.workers() == 0 && state.leaving > 0;
+        let exiting = |state: &mut State| state.count.workers() == 0 && state.exiting > 0;
         let waited = self
             .progress
-            .wait_timeout_while(self.lock(), SETTLED_WITHIN, leaving);
+            .wait_timeout_while(self.lock(), EXIT_LIMIT, exiting);
         drop(waited);
     }
 
-    /// True once the pool is shut and its last thread has ended; until then `waker` stands in `place`.
-    pub(crate) fn poll_ended(&self, place: &mut Option<WaiterId>, waker: &Waker) -> bool {
+    /// Returns whether the pool is shut down and its last worker has ended. Until then `waker` is registered under `waiter`.
+    pub(crate) fn poll_ended(&self, waiter: &mut Option<WaiterId>, waker: &Waker) -> bool {
         if self.is_inherited() {
             return true;
         }
         let mut waker = waker.clone();
         let mut state = self.lock();
-        if state.is_over() {
+        if state.has_ended() {
             return true;
         }
-        match place.and_then(|place| state.waiters.get_mut(place)) {
-            Some(stands) => std::mem::swap(stands, &mut waker),
+        match waiter.and_then(|waiter| state.waiters.get_mut(waiter)) {
+            Some(queued) => std::mem::swap(queued, &mut waker),
             None => {
-                *place = Some(state.waiters.join(waker));
+                *waiter = Some(state.waiters.join(waker));
                 return false;
             }
         }
@@ -389,13 +398,13 @@ impl Pool {
         false
     }
 
-    /// Gives up a place that [`poll_ended`](Self::poll_ended) gave.
-    pub(crate) fn leave(&self, place: WaiterId) {
+    /// Removes a waker that [`poll_ended`](Self::poll_ended) has registered.
+    pub(crate) fn stop_waiting(&self, waiter: WaiterId) {
         if self.is_inherited() {
             return;
         }
-        let left = self.lock().waiters.leave(place);
-        drop(left);
+        let waker = self.lock().waiters.leave(waiter);
+        drop(waker);
     }
 }
 
@@ -407,7 +416,7 @@ impl fmt::Debug for Pool {
             shown.field("workers", &state.count.workers());
             shown.field("jobs", &state.jobs());
             shown.field("queue", &state.queue.len());
-            shown.field("shut_down", &state.shut);
+            shown.field("shut_down", &state.shut_down);
         });
         shown.finish()
     }

@@ -1,12 +1,12 @@
-//! One child process, and how its end comes to the loop.
+//! `Process`: one child process, from its start to its exit.
 //!
 //! ```text
-//!   spawn ─► running ──► exited: pidfd readable ──► reaped: the status is known to all who wait
-//!               │ handle dropped: the loop goes on watching, and reaps
+//!   spawn ─► running ──► exited: the pidfd is readable ──► reaped: every waiter gets the status
+//!               │ Process dropped: a background future of the loop waits for the exit, and reaps
 //!               └ loop closed: killed, and reaped
 //! ```
-//! Nobody waits for a child by blocking, and none is left as a zombie: whoever looks first when the descriptor is readable
-//! reaps it, and that is the awaiter, or the loop in its stead.
+//! No thread blocks until a child exits, and no child is left as a zombie. The first waiter that is polled after the exit
+//! reaps the child. If the `Process` was dropped, that waiter is a background future.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -32,14 +32,14 @@ use crate::stream::protocol::LIMIT;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 
-/// How long the end of a killed child is waited for: it comes within a millisecond, unless the child hangs in the kernel,
-/// and then nobody should wait for it.
+/// How long to wait for the exit of a child that was killed. It takes less than a millisecond, unless the child hangs in the
+/// kernel, and then it may take for ever.
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Starts a process that std's `Command` describes, on the running loop. See [`LoopHandle::spawn_process`].
+/// Starts the process that std's `Command` describes, on the running loop. See [`LoopHandle::spawn_process`].
 ///
 /// # Errors
-/// The system's.
+/// Those of [`LoopHandle::spawn_process`].
 ///
 /// # Panics
 /// Outside a running loop.
@@ -57,11 +57,16 @@ pub fn spawn(command: &mut Command) -> io::Result<Process> {
 }
 
 impl LoopHandle {
-    /// Starts a process, which this loop watches. What it is and how its streams are connected is std's `Command`'s to
-    /// say; those that are piped are the [`Process`]'s to read and write.
+    /// Starts the process that std's `Command` describes. This loop watches it.
+    ///
+    /// The standard descriptors that the command connects to pipes are fields of the [`Process`].
     ///
     /// # Errors
-    /// The system's: there is no such program, or no room for a process or a descriptor. Nothing is left behind then.
+    /// No process is left in each case.
+    /// - `NotFound` if there is no such program or folder, `PermissionDenied` if it may not be executed.
+    /// - `WouldBlock` (`EAGAIN`) if the limit of processes is reached.
+    /// - `EMFILE` or `ENFILE` if the process or the system has no descriptor left.
+    /// - [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop is closed.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -79,17 +84,17 @@ impl LoopHandle {
     }
 }
 
-/// A child, and who tells when it exits.
+/// A child and the descriptor that tells when it exits.
 pub(crate) struct Watched {
     io: Io<Exit>,
-    /// Remembers its status once it has been reaped.
+    /// Keeps the status once the child has been reaped.
     child: RefCell<Child>,
-    /// Somebody has reaped it: this, or one who should not have.
+    /// The child has been reaped, here or by other code.
     reaped: Cell<bool>,
 }
 
 impl Watched {
-    /// Watches a child that has just been started. Where that cannot be, it is killed: nobody could ever hear of its end.
+    /// Watches a child that has just been started. If that fails, the child is killed and reaped.
     pub(crate) fn new(handle: &LoopHandle, mut child: Child) -> io::Result<Self> {
         let watch = Exit::of(child.id()).and_then(|exit| {
             let readiness = Readiness::new(false, false);
@@ -117,20 +122,20 @@ impl Watched {
         self.child.borrow().id()
     }
 
-    /// Reaps the child if it has exited; `WouldBlock` while it runs.
+    /// Reaps the child if it has exited. Returns `WouldBlock` while it runs.
     fn reap(&self) -> io::Result<ExitStatus> {
         let status = self.child.borrow_mut().try_wait();
         self.reaped.set(!matches!(status, Ok(None)));
         status?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
-    /// Waits for its end, and reaps it.
+    /// Waits for the exit of the child, and reaps it.
     pub(crate) async fn exited(&self) -> io::Result<ExitStatus> {
         let reap = |_: &Exit| self.reap();
         self.io.operate(Direction::Read, reap, |_| false).await
     }
 
-    /// The status, if it is known or to be had.
+    /// Returns the status if the child has exited, and reaps it if that has not been done.
     pub(crate) fn status(&self) -> Option<io::Result<ExitStatus>> {
         match self.reap() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -139,35 +144,36 @@ impl Watched {
     }
 
     pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
-        // In a forked process its parent's child is its sibling. And one whose end is known has ended, also for the moment in
-        // which the system still lets signals go to what is left of it.
+        // In a forked process a child of the parent is a sibling, and is left alone. A reaped child is refused here because
+        // the system may accept a signal for a short time after the reaping.
         if self.io.handle().state.is_inherited() || self.reaped.get() {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
         self.io.source().send_signal(signum)
     }
 
-    /// What the child's input, output and errors are connected to here.
+    /// Takes this process's ends of the child's pipes, and registers them. `both` is the end of an output that is stdout and
+    /// stderr in one.
     pub(crate) fn take_pipes(&self, both: Option<OwnedFd>) -> io::Result<Pipes> {
         let mut child = self.child.borrow_mut();
         let handle = self.io.handle();
-        let watch = |pipe: Option<OwnedFd>, direction| {
-            pipe.map(|pipe| pipes::watch(&handle, pipe, direction))
+        let register = |pipe: Option<OwnedFd>, direction| {
+            pipe.map(|pipe| pipes::register(&handle, pipe, direction))
                 .transpose()
         };
         let stdout = both.or(child.stdout.take().map(OwnedFd::from));
         Ok([
-            watch(child.stdin.take().map(OwnedFd::from), Direction::Write)?,
-            watch(stdout, Direction::Read)?,
-            watch(child.stderr.take().map(OwnedFd::from), Direction::Read)?,
+            register(child.stdin.take().map(OwnedFd::from), Direction::Write)?,
+            register(stdout, Direction::Read)?,
+            register(child.stderr.take().map(OwnedFd::from), Direction::Read)?,
         ])
     }
 }
 
-/// The last who knows of the child: the loop has closed, or nobody watches it any more.
+/// Kills and reaps a child that still runs. That is so if the loop has closed, or if the child could not be set up.
 impl Drop for Watched {
     fn drop(&mut self) {
-        // A forked copy of this process must leave its parent's children alone.
+        // A forked process must not touch children of its parent.
         if self.io.handle().state.is_inherited() || self.status().is_some() {
             return;
         }
@@ -179,11 +185,15 @@ impl Drop for Watched {
     }
 }
 
-/// A process that this one has started.
+/// A child process.
 ///
-/// Dropping it closes the pipes and does nothing else to the process: it runs on, unless
-/// [`kill_on_drop`](crate::process::Command::kill_on_drop) was said, and its loop reaps it when it ends. One that still
-/// runs when the loop closes is killed.
+/// Dropping it closes the pipes. The process runs on, unless
+/// [`kill_on_drop`](crate::process::Command::kill_on_drop) was set, and its loop reaps it when it exits. A child that still
+/// runs when its loop closes is killed.
+///
+/// # Differences from asyncio
+/// asyncio kills a child that still runs when its transport is garbage-collected, and not when the loop closes. Its signals
+/// go to a process id, which may belong to another process by then.
 ///
 /// ```
 /// use std::process::{Command, Stdio};
@@ -198,17 +208,17 @@ impl Drop for Watched {
 /// ```
 pub struct Process {
     watched: Rc<Watched>,
-    /// The writing end of its input, if it was piped and not taken.
+    /// The writing end of the child's input, if that is a pipe.
     pub stdin: Option<StreamWriter>,
-    /// The reading end of its output, if it was piped and not taken.
+    /// The reading end of the child's output, if that is a pipe.
     pub stdout: Option<StreamReader>,
-    /// The reading end of its errors, if they were piped, not in one stream with the output, and not taken.
+    /// The reading end of the child's errors, if that is a pipe of its own and not one stream with the output.
     pub stderr: Option<StreamReader>,
     pub(crate) kill_on_drop: bool,
 }
 
 impl Process {
-    /// Watches a child that has just been started; one that cannot be is killed.
+    /// Watches a child that has just been started. If that fails, the child is killed and reaped.
     pub(crate) fn watch(
         handle: &LoopHandle,
         child: Child,
@@ -233,7 +243,7 @@ impl Process {
         })
     }
 
-    /// The process's number: asyncio's `pid`.
+    /// Returns the process id: asyncio's `pid`.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -246,17 +256,17 @@ impl Process {
         self.watched.id()
     }
 
-    /// Waits until the process has exited. Any number may wait; all get the same status. It does not wait for the
-    /// streams, which a grandchild may hold open.
+    /// Waits until the process has exited, and returns its status.
     ///
-    /// While somebody waits a virtual clock stands still.
+    /// Any number of tasks may wait, and all get the same status. This does not wait for the pipes, which a grandchild may
+    /// hold open. A virtual clock does not advance while a task waits.
     ///
     /// # Errors
-    /// `ECHILD` where somebody else in this program has reaped the process, or its SIGCHLD is ignored: then nobody knows
-    /// the status. [`LoopClosed`](crate::LoopClosed), inside an `io::Error`.
+    /// - `ECHILD` if other code in this program has reaped the process, or SIGCHLD is ignored. The status is then unknown.
+    /// - [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop has closed.
     ///
     /// # Cancellation
-    /// Dropped, it does nothing to the process.
+    /// Dropping it does nothing to the process.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -268,17 +278,17 @@ impl Process {
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         let handle = self.watched.handle();
         if self.watched.reaped.get() || handle.is_closed() {
-            // Known already, also after the loop's end.
+            // The status may be known already, also after the loop has closed.
             proceed().await;
             if let Some(status) = self.watched.status() {
                 return status;
             }
         }
-        let _held = handle.state.inhibit();
+        let _inhibitor = handle.state.inhibit();
         self.watched.exited().await
     }
 
-    /// The status, if the process has exited.
+    /// Returns the status if the process has exited.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -293,22 +303,23 @@ impl Process {
         self.watched.status()?.ok()
     }
 
-    /// Whether it has exited, also where nobody knows its status.
+    /// Returns whether the process has exited, even if its status is unknown.
     #[cfg(feature = "process-pool")]
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn has_exited(&self) -> bool {
         self.watched.status().is_some()
     }
 
-    /// Whether it is that loop that hears of its end.
+    /// Returns whether `handle` is the loop that watches this process.
     #[cfg(feature = "process-pool")]
     pub(crate) fn is_watched_by(&self, handle: &LoopHandle) -> bool {
         self.watched.handle().state.epoch == handle.state.epoch
     }
 
-    /// Sends the process a signal. It reaches this process or none.
+    /// Sends a signal to the process. It never reaches another process.
     ///
     /// # Errors
-    /// `ESRCH` once the process has been reaped; `EINVAL` for a number that is no signal's.
+    /// `ESRCH` if the process has been reaped. `EINVAL` if there is no signal of this number. `EPERM` if the process has
+    /// changed its user.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -323,10 +334,10 @@ impl Process {
         self.watched.send_signal(signum)
     }
 
-    /// Asks the process to end: SIGTERM.
+    /// Sends SIGTERM, which asks the process to end.
     ///
     /// # Errors
-    /// As [`send_signal`](Self::send_signal).
+    /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -339,10 +350,10 @@ impl Process {
         self.send_signal(libc::SIGTERM)
     }
 
-    /// Ends the process: SIGKILL.
+    /// Sends SIGKILL, which ends the process.
     ///
     /// # Errors
-    /// As [`send_signal`](Self::send_signal).
+    /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -363,7 +374,7 @@ impl Drop for Process {
             return;
         }
         if self.kill_on_drop {
-            // It can only fail for one that has ended.
+            // This fails only if the process has exited.
             let _ = self.kill();
         }
         let watched = Rc::clone(&self.watched);

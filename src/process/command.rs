@@ -1,10 +1,9 @@
-//! What is to be started, and how: asyncio's `create_subprocess_*` on std's `Command`.
+//! `Command`: the program to start, and its arguments, environment and standard descriptors.
 //!
-//! The child has descriptors 0 to 2 and no others, since everything that this crate and std open closes on exec; its signal
-//! mask is empty and SIGPIPE ends it, as programs expect. std sees to that, and starts it by `posix_spawn` where it can,
-//! which copies no memory.
+//! It is built on std's `Command`, which starts the child by `posix_spawn` where it can, without copying memory. The child
+//! has descriptors 0 to 2 only: everything that this crate and std open is close-on-exec. Its signal mask is empty, and
+//! SIGPIPE has its default action.
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -21,22 +20,23 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
+use crate::process::error::StartError;
 use crate::process::stdio::{INHERIT, Kind, Stdio};
 use crate::stream::protocol::LIMIT;
 
-/// Starts a program: awaited, the builder gives a [`Process`].
+/// Starts a program. Awaiting the returned builder gives a [`Process`].
 ///
-/// The program is looked for in `PATH` unless it has a slash; arguments are passed as they are, with no shell between.
+/// The program is searched in `PATH` unless its name has a slash. Arguments are passed as they are, without a shell.
 ///
 /// # Errors
-/// Awaiting gives the system's: `NotFound` where there is no such program, with its name in the text. Nothing is left
-/// behind then.
+/// Awaiting it gives the errors of [`LoopHandle::spawn_process`]. Those about the program or its folder name it. No process
+/// is left then.
 ///
 /// # Panics
 /// When awaited outside a running loop.
 ///
 /// # Cancellation
-/// It starts at its first poll, and is done with that.
+/// It starts the process at its first poll, and is ready then. Dropping it before starts nothing.
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_exec};
@@ -59,18 +59,19 @@ where
     Command::new(program).args(args)
 }
 
-/// Has `/bin/sh` run a line: awaited, the builder gives a [`Process`].
+/// Runs a command line by `/bin/sh`. Awaiting the returned builder gives a [`Process`].
 ///
-/// Whatever is put into the line from elsewhere has to be quoted; arguments of [`create_subprocess_exec`] need not.
+/// Quote everything in the line that comes from elsewhere. Arguments of [`create_subprocess_exec`] need no quotes.
 ///
 /// # Errors
-/// Awaiting gives the system's. What the shell does not find is its own exit status, 127.
+/// Awaiting it gives the errors of [`LoopHandle::spawn_process`]. A program that the shell does not find is no error: the
+/// shell exits with status 127.
 ///
 /// # Panics
 /// When awaited outside a running loop.
 ///
 /// # Cancellation
-/// As [`create_subprocess_exec`].
+/// Like [`create_subprocess_exec`].
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_shell};
@@ -84,10 +85,9 @@ pub fn create_subprocess_shell(line: impl AsRef<OsStr>) -> Command {
     Command::shell(line)
 }
 
-/// A process to be started. [`create_subprocess_exec`] and [`create_subprocess_shell`] give one too.
+/// The settings of a process to start. [`create_subprocess_exec`] and [`create_subprocess_shell`] return one too.
 ///
-/// It may be started several times by [`spawn`](Self::spawn). What is not here, std's `Command` has:
-/// [`as_std_mut`](Self::as_std_mut).
+/// [`spawn`](Self::spawn) may be called several times. [`as_std_mut`](Self::as_std_mut) gives access to further settings.
 ///
 /// ```
 /// use callsoon::process::{Command, PIPE};
@@ -101,7 +101,7 @@ pub fn create_subprocess_shell(line: impl AsRef<OsStr>) -> Command {
 #[must_use = "nothing is started until it is awaited or spawned"]
 pub struct Command {
     std: StdCommand,
-    /// `None` where nothing was said.
+    /// `None` if it was not set, and the same for the other two.
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
@@ -109,15 +109,15 @@ pub struct Command {
     limit: NonZeroUsize,
 }
 
-/// What was started, and whose other ends are not std's to know.
+/// A child that has just been started, and this process's end of a pipe that std does not know.
 pub(crate) struct Started {
     pub(crate) child: std::process::Child,
-    /// The other end of an output that is stdout and stderr in one.
+    /// The reading end of an output that is stdout and stderr in one.
     pub(crate) both: Option<OwnedFd>,
 }
 
 impl Command {
-    /// A program, with no arguments yet.
+    /// Creates the settings of a program without arguments.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -130,7 +130,7 @@ impl Command {
         StdCommand::new(program).into()
     }
 
-    /// A line for `/bin/sh`.
+    /// Creates the settings of a command line for `/bin/sh`.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -167,7 +167,7 @@ impl Command {
         self
     }
 
-    /// Sets one of the child's environment variables; the others are the parent's.
+    /// Sets one of the child's environment variables. The others are those of the parent.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -181,7 +181,7 @@ impl Command {
         self
     }
 
-    /// Sets several variables.
+    /// Sets several environment variables.
     ///
     /// ```
     /// let command = callsoon::process::Command::new("ls").envs([("LANG", "C"), ("TZ", "UTC")]);
@@ -196,7 +196,7 @@ impl Command {
         self
     }
 
-    /// Takes a variable of the parent's away.
+    /// Removes an environment variable, so that the child does not inherit it.
     ///
     /// ```
     /// let command = callsoon::process::Command::new("ls").env_remove("LANG");
@@ -206,7 +206,7 @@ impl Command {
         self
     }
 
-    /// Takes all variables away, also those that were set here before.
+    /// Removes all environment variables, including those that were set here before.
     ///
     /// ```
     /// let command = callsoon::process::Command::new("/bin/ls").env_clear();
@@ -216,7 +216,7 @@ impl Command {
         self
     }
 
-    /// The folder in which the child starts.
+    /// Sets the working directory of the child.
     ///
     /// ```
     /// # use callsoon::process::{Command, PIPE};
@@ -231,7 +231,7 @@ impl Command {
         self
     }
 
-    /// Where its input comes from.
+    /// Sets what the child's input is connected to.
     ///
     /// ```
     /// use callsoon::process::{Command, DEVNULL};
@@ -242,7 +242,7 @@ impl Command {
         self
     }
 
-    /// Where its output goes.
+    /// Sets what the child's output is connected to.
     ///
     /// ```
     /// use callsoon::process::{Command, PIPE};
@@ -253,7 +253,7 @@ impl Command {
         self
     }
 
-    /// Where its errors go.
+    /// Sets what the child's errors are connected to.
     ///
     /// ```
     /// use callsoon::process::{Command, PIPE, STDOUT};
@@ -264,7 +264,7 @@ impl Command {
         self
     }
 
-    /// The child's process group; 0 makes one of its own, which Ctrl-C at the terminal does not reach.
+    /// Sets the child's process group. With 0 it has a group of its own, which Ctrl-C at the terminal does not reach.
     ///
     /// ```
     /// let command = callsoon::process::Command::new("sleep").arg("1").process_group(0);
@@ -274,7 +274,7 @@ impl Command {
         self
     }
 
-    /// Whether the child is killed when its [`Process`] is dropped. Unless it is said, it runs on.
+    /// Sets whether the child is killed when its [`Process`] is dropped. By default it runs on.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -288,8 +288,9 @@ impl Command {
         self
     }
 
-    /// How long a line may be that is read from the child, in bytes: 64 KiB unless it is said. A reader keeps about twice
-    /// as much before the child has to wait.
+    /// Sets how many bytes a line that is read from the child may have. The default is 64 KiB.
+    ///
+    /// A reader buffers about twice as much before it pauses reading and the child has to wait.
     ///
     /// ```
     /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
@@ -300,8 +301,9 @@ impl Command {
         self
     }
 
-    /// What is underneath, for what has no method here: uid, `pre_exec`, `arg0` … Its standard descriptors are set when the
-    /// process is started.
+    /// Returns std's `Command`, for settings that have no method here: uid, `pre_exec`, `arg0` and others.
+    ///
+    /// Its standard descriptors are replaced when the process is started.
     ///
     /// ```
     /// use std::os::unix::process::CommandExt;
@@ -315,7 +317,8 @@ impl Command {
     /// Starts the process on the running loop. Awaiting the command does the same.
     ///
     /// # Errors
-    /// The system's; `InvalidInput` where [`STDOUT`](crate::process::STDOUT) is given for something else than stderr.
+    /// Those of [`LoopHandle::spawn_process`]. `InvalidInput` if [`STDOUT`](crate::process::STDOUT) is set for another
+    /// descriptor than stderr.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -332,10 +335,10 @@ impl Command {
         self.spawn_on(&get_running_loop())
     }
 
-    /// Starts the process on a loop that need not run.
+    /// Starts the process on a loop, which need not be running.
     ///
     /// # Errors
-    /// As [`spawn`](Self::spawn); [`LoopClosed`](crate::LoopClosed), inside an `io::Error`.
+    /// Those of [`spawn`](Self::spawn). [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop is closed.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -363,30 +366,30 @@ impl Command {
         Ok(process)
     }
 
-    /// Starts it for a protocol, which has pipes unless something else was said.
+    /// Starts the process for a protocol. `default` is for the standard descriptors that were not set.
     pub(crate) fn start_watched(
         &mut self,
         handle: &LoopHandle,
-        unsaid: &Stdio,
+        default: &Stdio,
     ) -> io::Result<(Watched, Option<OwnedFd>)> {
         if handle.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
-        let started = self.start(unsaid)?;
+        let started = self.start(default)?;
         Ok((Watched::new(handle, started.child)?, started.both))
     }
 
-    fn start(&mut self, unsaid: &Stdio) -> io::Result<Started> {
-        let stdin = self.stdin.as_ref().unwrap_or(unsaid).to_std()?;
-        let stdout = self.stdout.as_ref().unwrap_or(unsaid);
-        let stderr = self.stderr.as_ref().unwrap_or(unsaid);
+    fn start(&mut self, default: &Stdio) -> io::Result<Started> {
+        let stdin = self.stdin.as_ref().unwrap_or(default).to_std()?;
+        let stdout = self.stdout.as_ref().unwrap_or(default);
+        let stderr = self.stderr.as_ref().unwrap_or(default);
         let (stdout, stderr, both) = if matches!(stderr.0, Kind::Stdout) {
             stdout.to_both()?
         } else {
             (stdout.to_std()?, stderr.to_std()?, None)
         };
         let spawned = self.std.stdin(stdin).stdout(stdout).stderr(stderr).spawn();
-        // std keeps the descriptors for another start: this end of a pipe would never see its end.
+        // std keeps the descriptors for another start, so a pipe would stay open at the child's end.
         self.std
             .stdin(StdStdio::inherit())
             .stdout(StdStdio::inherit())
@@ -398,7 +401,8 @@ impl Command {
     }
 }
 
-/// A program and its surroundings. Its standard descriptors have to be said again, for std does not tell them.
+/// Takes over the program, arguments and environment. Standard descriptors have to be set again, since std has no way to
+/// read them.
 impl From<StdCommand> for Command {
     fn from(std: StdCommand) -> Self {
         Self {
@@ -412,7 +416,7 @@ impl From<StdCommand> for Command {
     }
 }
 
-/// Awaited, it starts.
+/// Starts the process when it is awaited.
 impl IntoFuture for Command {
     type Output = io::Result<Process>;
     type IntoFuture = Starting;
@@ -426,10 +430,10 @@ impl IntoFuture for Command {
     }
 }
 
-/// A process that starts when it is polled. Awaiting a [`Command`] makes one.
+/// A future that starts a process at its first poll. Awaiting a [`Command`] creates one.
 ///
 /// # Cancellation
-/// Dropped, it has started nothing, or has given the process already.
+/// Dropping it before its first poll starts nothing.
 ///
 /// ```
 /// # use std::future::IntoFuture;
@@ -466,40 +470,5 @@ impl fmt::Debug for Command {
             .field("stderr", &self.stderr)
             .field("kill_on_drop", &self.kill_on_drop)
             .finish_non_exhaustive()
-    }
-}
-
-/// What the system says of a program or of its folder, and which they are: the system's word names neither.
-#[derive(Debug)]
-struct StartError {
-    program: String,
-    error: io::Error,
-}
-
-impl StartError {
-    /// What is wrong with the system itself, such as no room for a process, stays as it is, with its number.
-    fn wrap(command: &StdCommand, error: io::Error) -> io::Error {
-        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-        if !matches!(error.kind(), NotADirectory | NotFound | PermissionDenied) {
-            return error;
-        }
-        let mut program = Path::new(command.get_program()).display().to_string();
-        if let Some(folder) = command.get_current_dir() {
-            program += &format!(" in {}", folder.display());
-        }
-        io::Error::new(error.kind(), Self { program, error })
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { program, error } = self;
-        write!(f, "cannot start {}: {error}", program.escape_debug())
-    }
-}
-
-impl Error for StartError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
     }
 }

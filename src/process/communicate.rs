@@ -1,5 +1,7 @@
-//! Giving a child all its input and taking all its output, at the same time: one after the other would be a deadlock as
-//! soon as a pipe is full.
+//! `communicate`: writes all of a child's input and reads all of its output at the same time.
+//!
+//! One after the other would be a deadlock as soon as a pipe is full: the child would wait for a reader, and this process
+//! for the child.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,17 +14,18 @@ use crate::stream::reader::StreamReader;
 
 impl Process {
     /// Writes `input`, closes the child's input, reads its output and errors to their ends, and waits for its exit.
-    /// What is not piped is left alone, and empty in the result.
     ///
-    /// A child that reads nothing, or ends before it has read everything, is no error. It ends when the pipes do: where a
-    /// grandchild holds them open, [`wait`](Self::wait) is the sooner.
+    /// What is not a pipe is ignored, and is empty in the result. A child that does not read all of its input is no error.
+    /// This waits for the end of the pipes: a grandchild that holds them open delays it, but does not delay
+    /// [`wait`](Self::wait).
     ///
     /// # Errors
-    /// Those of [`wait`](Self::wait), and of reading.
+    /// Those of [`wait`](Self::wait); `OutOfMemory` if there is no memory for the output; and what the system says when a
+    /// pipe cannot be read.
     ///
     /// # Cancellation
-    /// Dropped, it does nothing to the child and loses nothing: the input goes on being written, and what was read is
-    /// kept for another `communicate(None)`, or for the reader's own methods.
+    /// Dropping it does nothing to the child and loses no bytes. The input is still written, and the output that was read
+    /// is kept for another `communicate(None)` or for the reader's own methods.
     ///
     /// ```
     /// use callsoon::process::{PIPE, create_subprocess_exec};
@@ -35,7 +38,7 @@ impl Process {
     /// ```
     pub async fn communicate(&mut self, input: Option<&[u8]>) -> io::Result<Output> {
         if let Some(stdin) = self.stdin.take() {
-            // It is kept, and goes while we read; dropped, the writer closes the pipe behind it.
+            // The input is buffered, and is written while the output is read. Dropping the writer closes the pipe after it.
             stdin.write(input.unwrap_or_default());
         }
         both(read_all(&mut self.stdout), read_all(&mut self.stderr)).await?;
@@ -61,24 +64,24 @@ fn take_all(reader: &mut Option<StreamReader>) -> io::Result<Vec<u8>> {
         .map_or_else(|| Ok(Vec::new()), StreamReader::take_all)
 }
 
-/// Both to their ends, or to the first error.
+/// Polls both futures until both are done or one has failed.
 async fn both(
     one: impl Future<Output = io::Result<()>>,
     other: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let (mut one, mut other) = (pin!(one), pin!(other));
-    let (mut one_over, mut other_over) = (false, false);
+    let (mut one_done, mut other_done) = (false, false);
     poll_fn(|context| {
-        for (future, over) in [
+        for (future, done) in [
             (
                 one.as_mut() as Pin<&mut dyn Future<Output = _>>,
-                &mut one_over,
+                &mut one_done,
             ),
-            (other.as_mut(), &mut other_over),
+            (other.as_mut(), &mut other_done),
         ] {
-            advance(future, over, context)?;
+            advance(future, done, context)?;
         }
-        if one_over && other_over {
+        if one_done && other_done {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
@@ -89,12 +92,12 @@ async fn both(
 
 fn advance(
     future: Pin<&mut dyn Future<Output = io::Result<()>>>,
-    over: &mut bool,
+    done: &mut bool,
     context: &mut Context<'_>,
 ) -> io::Result<()> {
-    if !*over {
+    if !*done {
         if let Poll::Ready(result) = future.poll(context) {
-            *over = true;
+            *done = true;
             return result;
         }
     }

@@ -1,12 +1,13 @@
-//! What becomes readable when a child exits: its pidfd, and where the system refuses one, the end of a pipe.
+//! `Exit`: the descriptor that becomes readable when a child exits. It is a pidfd, or the end of a pipe.
 //!
-//! Kernels before 5.3 have no pidfd, and a sandbox may forbid it. Then a thread waits for the child, without reaping it, and
-//! lets go of the other end of the pipe when it is over. A thread a child is dear, but it needs nothing of the program:
-//! one SIGCHLD handler for all would be the program's, and one thread that waits for any child would steal those of
-//! others. The number of a child that was not reaped is nobody else's, so its signals are safe also then.
+//! Kernels before 5.3 have no pidfd, and a sandbox may forbid it. Then a thread waits for the child without reaping it, and
+//! closes the writing end of a pipe when the child has exited. One thread for each child is expensive, but it does not
+//! interfere with the program: a SIGCHLD handler would replace the program's own, and a thread that waits for any child
+//! would reap children of other libraries. The number of a child that has not been reaped cannot belong to another process,
+//! so signals by number are safe.
 //!
-//! Where SIGCHLD is ignored, or somebody waits for any child, this one may be gone before it is looked at. Then its number
-//! is anybody's: what is left is an end that has come, and no signal is ever sent.
+//! If SIGCHLD is ignored, or other code waits for any child, a child may have been reaped before it is watched. Its number
+//! may then belong to another process. So the child counts as exited, and no signal is ever sent.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -20,56 +21,58 @@ use crate::sys::child_exit::{kill, wait_without_reaping};
 use crate::sys::pidfd::{PidFd, wait_readable};
 use crate::sys::source::{Act, Pollable};
 
-/// What the waiting thread needs: it makes two system calls.
+/// The stack of the waiting thread, which makes two system calls.
 const STACK: usize = 64 * 1024;
 
+/// Becomes readable when a child has exited.
 pub(crate) enum Exit {
     PidFd(PidFd),
-    /// Readable, for it has ended, when the thread has.
+    /// A thread waits for the child. The pipe is at its end, and so readable, when the thread has ended.
     Thread {
         ended: Receiver,
         pid: u32,
     },
-    /// Readable, for there is no other end.
-    Gone(Receiver),
+    /// The child was reaped by other code. The pipe has no writing end, so it is readable.
+    Reaped(Receiver),
 }
 
 impl Exit {
-    /// Watches a child that was not reaped.
+    /// Watches a child that this process has started.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         match PidFd::open(pid) {
             Ok(pidfd) => Ok(Self::PidFd(pidfd)),
             Err(error) if is_refused(&error) => Self::by_thread(pid),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 let (_, ended) = pipe::new()?;
-                Ok(Self::Gone(ended))
+                Ok(Self::Reaped(ended))
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Watches a child by a thread.
     fn by_thread(pid: u32) -> io::Result<Self> {
-        let (held, ended) = pipe::new()?;
+        let (writing_end, ended) = pipe::new()?;
         thread::Builder::new()
             .name("callsoon-child".to_owned())
             .stack_size(STACK)
             .spawn(move || {
                 wait_without_reaping(pid);
-                drop(held);
+                drop(writing_end);
             })?;
         Ok(Self::Thread { ended, pid })
     }
 
-    /// Sends the child a signal, which must not have been reaped.
+    /// Sends a signal to the child, which must not have been reaped.
     pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
         match self {
             Self::PidFd(pidfd) => pidfd.send_signal(signum),
             Self::Thread { pid, .. } => kill(*pid, signum),
-            Self::Gone(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            Self::Reaped(_) => Err(io::Error::from_raw_os_error(libc::ESRCH)),
         }
     }
 
-    /// Blocks until the child has exited, for so long at the most.
+    /// Blocks until the child has exited, but no longer than `limit`.
     pub(crate) fn wait(&self, limit: Duration) {
         wait_readable(self.fd(), limit);
     }
@@ -77,12 +80,12 @@ impl Exit {
     fn fd(&self) -> RawFd {
         match self {
             Self::PidFd(pidfd) => pidfd.as_raw_fd(),
-            Self::Thread { ended, .. } | Self::Gone(ended) => ended.as_raw_fd(),
+            Self::Thread { ended, .. } | Self::Reaped(ended) => ended.as_raw_fd(),
         }
     }
 }
 
-/// Whether the system has no pidfd for us at all, rather than no room for one more.
+/// Returns whether the system refuses pidfds in general, and not only for lack of a descriptor.
 fn is_refused(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

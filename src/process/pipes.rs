@@ -1,11 +1,11 @@
-//! This process's ends of a child's pipes, watched: what transports and streams of children stand on.
+//! This process's ends of a child's pipes: registered with the reactor, and connected to transports or streams.
 //!
-//! Each is a pipe like any other, but for two things. It was made here, so that its mode is nobody else's. And what comes
-//! from it is made outside the loop's time: a virtual clock stands still while a child is listened to.
+//! They differ from other pipes in two respects. This process created them, so no other process shares the non-blocking
+//! mode of their open file descriptions. And a virtual clock does not advance while a program waits for output of a child.
 //!
-//! The other end is the child's, and the child decides what a read gives: one that has set `O_DIRECT` on its end writes
-//! packets, and each read ends with a packet. So a read that fills less than its buffer does not prove the pipe empty. Only
-//! EAGAIN does.
+//! The other end belongs to the child, which decides what a read returns. If the child has set `O_DIRECT`, it writes
+//! packets, and each read returns one packet. So a read that fills less than its buffer does not prove that the pipe is
+//! empty. Only EAGAIN does.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -23,26 +23,26 @@ use crate::transport::pipe_end::PipeEnd;
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::socket::StreamSocket;
 
-/// One end, watched.
-pub(crate) type Watched = Io<StreamSocket>;
+/// One end that is registered with the reactor.
+pub(crate) type PipeIo = Io<StreamSocket>;
 
-/// What a child's descriptors 0, 1 and 2 are connected to here.
-pub(crate) type Pipes = [Option<Watched>; 3];
+/// The ends of the pipes of a child's descriptors 0, 1 and 2.
+pub(crate) type Pipes = [Option<PipeIo>; 3];
 
-/// Watches an end of a pipe that was made for a child.
-pub(crate) fn watch(
+/// Registers this process's end of a pipe that was created for a child.
+pub(crate) fn register(
     handle: &LoopHandle,
     pipe: OwnedFd,
     direction: Direction,
-) -> io::Result<Watched> {
+) -> io::Result<PipeIo> {
     let end = StreamSocket::Pipe(PipeEnd::own(pipe, direction)?);
     let interest = end.interest();
     Io::new(handle, end, interest, Readiness::new(false, true))
 }
 
-/// Connects an end to a protocol, whose `connection_made` runs at once.
+/// Connects an end to a protocol, and calls `connection_made` at once.
 pub(crate) fn connect(
-    pipe: Watched,
+    pipe: PipeIo,
     protocol: Rc<dyn Protocol>,
     location: &'static Location<'static>,
 ) -> io::Result<Transport> {
@@ -52,8 +52,9 @@ pub(crate) fn connect(
     Ok(transport)
 }
 
+/// Connects an end to the protocol of a stream.
 fn stream(
-    pipe: Watched,
+    pipe: PipeIo,
     limit: NonZeroUsize,
     location: &'static Location<'static>,
 ) -> io::Result<(Rc<StreamProtocol>, Transport)> {
@@ -63,9 +64,9 @@ fn stream(
     Ok((protocol, transport))
 }
 
-/// A reader of what a child says.
+/// Returns a reader of a child's output.
 pub(crate) fn reader(
-    pipe: Watched,
+    pipe: PipeIo,
     limit: NonZeroUsize,
     location: &'static Location<'static>,
 ) -> io::Result<StreamReader> {
@@ -73,9 +74,9 @@ pub(crate) fn reader(
     Ok(StreamReader::new(&protocol, &transport))
 }
 
-/// A writer of what a child is told.
+/// Returns a writer of a child's input.
 pub(crate) fn writer(
-    pipe: Watched,
+    pipe: PipeIo,
     location: &'static Location<'static>,
 ) -> io::Result<StreamWriter> {
     let (protocol, transport) = stream(pipe, LIMIT, location)?;

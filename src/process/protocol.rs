@@ -1,11 +1,11 @@
-//! A child by callbacks: what a program writes, a protocol, and what it is given for it, a transport.
+//! `SubprocessProtocol`, which a program implements for a child, and `SubprocessTransport`, by which it controls the child.
 //!
 //! ```text
 //! connection_made → pipe_data_received(fd)* → pipe_connection_lost(fd)   for each pipe
-//!                   process_exited                                       once, in any order with those
-//!                   → connection_lost                                    once all of these have come
+//!                   process_exited                                       once, before or after those
+//!                   → connection_lost                                    when all of these have been called
 //! ```
-//! A grandchild may hold a pipe open after the child's exit: `process_exited` then comes long before `connection_lost`.
+//! A grandchild may hold a pipe open after the child's exit. Then `process_exited` comes long before `connection_lost`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -19,9 +19,14 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::process::child::Watched;
 use crate::transport::protocol::Transport;
 
-/// What a program does with a child. Every method does nothing unless it is written.
+/// The callbacks of a child process. The default of each method does nothing.
 ///
-/// They run in the loop's own line, like callbacks; a panic in one goes to the exception handler.
+/// They run in the loop, like callbacks of `call_soon`. A panic is reported to the exception handler, and later methods are
+/// still called.
+///
+/// # Differences from asyncio
+/// Every method has the transport as an argument, and takes `&self`, since a call of the transport may call the protocol
+/// again.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -54,13 +59,14 @@ use crate::transport::protocol::Transport;
     reason = "a default does nothing with what it is given"
 )]
 pub trait SubprocessProtocol: 'static {
-    /// The process has been started. The first call, and the only one of its kind.
+    /// Called first, when the process has been started.
     fn connection_made(&self, transport: &SubprocessTransport) {}
 
-    /// The child has written to its descriptor 1 or 2. The bytes lie in a buffer that all children share.
+    /// Called when the child has written to its descriptor 1 or 2. `data` is valid for this call only.
     fn pipe_data_received(&self, transport: &SubprocessTransport, fd: i32, data: &[u8]) {}
 
-    /// A pipe is over: 0 where it was closed here or the child reads no more, 1 and 2 where everything has been read.
+    /// Called when a pipe is closed: 0 when this side closed it or the child closed its end, 1 and 2 when everything has been
+    /// read.
     fn pipe_connection_lost(
         &self,
         transport: &SubprocessTransport,
@@ -69,39 +75,40 @@ pub trait SubprocessProtocol: 'static {
     ) {
     }
 
-    /// The process has exited, and its status is known.
+    /// Called when the process has exited. [`SubprocessTransport::returncode`] has the status.
     fn process_exited(&self, transport: &SubprocessTransport) {}
 
-    /// The process has exited and all its pipes are over: the last call.
+    /// Called last, when the process has exited and all its pipes are closed.
     fn connection_lost(&self, transport: &SubprocessTransport, error: Option<io::Error>) {}
 
-    /// More is kept for the child's input than the high-water mark.
+    /// Called when the buffer for the child's input exceeds the high-water mark.
     fn pause_writing(&self, transport: &SubprocessTransport) {}
 
-    /// The child has read enough for writing to go on.
+    /// Called when the buffer for the child's input has drained below the low-water mark.
     fn resume_writing(&self, transport: &SubprocessTransport) {}
 }
 
-/// What a transport stands for. The loop keeps it until the last call has been made.
+/// The state behind a transport. The loop holds it until `connection_lost` has been called.
 pub(crate) struct Subprocess {
     pub(crate) watched: Watched,
     pub(crate) protocol: RefCell<Option<Rc<dyn SubprocessProtocol>>>,
-    /// What its descriptors 0, 1 and 2 are connected to here, until the protocol hears of their ends.
+    /// The transports of descriptors 0, 1 and 2, until `pipe_connection_lost` is called for them.
     pub(crate) pipes: RefCell<[Option<Transport>; 3]>,
-    /// Pipes of whose end the protocol has not heard.
+    /// How many pipes there are for which `pipe_connection_lost` has not been called.
     pub(crate) open: Cell<usize>,
     /// `process_exited` has been called.
     pub(crate) exited: Cell<bool>,
+    /// `close` has been called.
     pub(crate) closing: Cell<bool>,
-    /// `connection_lost` stands in line.
-    pub(crate) over: Cell<bool>,
-    /// Where it was started.
-    /// The values of context variables as they were where the child was started.
+    /// `connection_lost` has been queued.
+    pub(crate) finished: Cell<bool>,
+    /// A copy of the context in which the child was started.
     pub(crate) context: Option<Context>,
+    /// Where it was started.
     pub(crate) location: &'static Location<'static>,
 }
 
-/// A child for a protocol. Clones are the same; dropping them does nothing to the child.
+/// Controls a child process that has a protocol. Clones are the same transport. Dropping them does nothing to the child.
 ///
 /// ```
 /// # use callsoon::process::{Command, SubprocessProtocol, SubprocessTransport};
@@ -126,7 +133,7 @@ impl SubprocessTransport {
         self.subprocess.watched.handle()
     }
 
-    /// The process's number.
+    /// Returns the process id.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -144,7 +151,7 @@ impl SubprocessTransport {
         self.subprocess.watched.id()
     }
 
-    /// The status, if the process has exited.
+    /// Returns the status if the process has exited.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -161,7 +168,8 @@ impl SubprocessTransport {
         self.subprocess.watched.status()?.ok()
     }
 
-    /// This end of the pipe that is the child's descriptor 0, 1 or 2; `None` where there is no pipe, or where it is over.
+    /// Returns this process's end of the pipe of the child's descriptor 0, 1 or 2. Returns `None` if that is no pipe, or is
+    /// closed.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -183,10 +191,11 @@ impl SubprocessTransport {
         Some(ChildPipe { transport })
     }
 
-    /// Sends the process a signal. It reaches this process or none.
+    /// Sends a signal to the process. It never reaches another process.
     ///
     /// # Errors
-    /// `ESRCH` once the process has been reaped; `EINVAL` for a number that is no signal's.
+    /// `ESRCH` if the process has been reaped. `EINVAL` if there is no signal of this number. `EPERM` if the process has
+    /// changed its user.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -203,10 +212,10 @@ impl SubprocessTransport {
         self.subprocess.watched.send_signal(signum)
     }
 
-    /// Asks the process to end: SIGTERM.
+    /// Sends SIGTERM, which asks the process to end.
     ///
     /// # Errors
-    /// As [`send_signal`](Self::send_signal).
+    /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -223,10 +232,10 @@ impl SubprocessTransport {
         self.send_signal(libc::SIGTERM)
     }
 
-    /// Ends the process: SIGKILL.
+    /// Sends SIGKILL, which ends the process.
     ///
     /// # Errors
-    /// As [`send_signal`](Self::send_signal).
+    /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -243,8 +252,8 @@ impl SubprocessTransport {
         self.send_signal(libc::SIGKILL)
     }
 
-    /// Closes the pipes, and kills the process if it still runs. The protocol hears of the ends. Calling it again changes
-    /// nothing.
+    /// Closes the pipes, and kills the process if it still runs. The protocol's methods for these events are called. A second
+    /// call does nothing.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -267,11 +276,11 @@ impl SubprocessTransport {
                 pipe.close();
             }
         }
-        // It can only fail for one that has ended.
+        // This fails only if the process has exited.
         let _ = self.kill();
     }
 
-    /// Whether it was closed.
+    /// Returns whether [`close`](Self::close) has been called.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -321,8 +330,9 @@ pub struct ChildPipe {
 }
 
 impl ChildPipe {
-    /// Writes to the child's input, or keeps what it has no room for. After the end it does nothing, and so it does on an
-    /// output.
+    /// Writes to the child's input. What the pipe has no room for is buffered.
+    ///
+    /// It does nothing after the pipe was closed, and for the child's output.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -341,7 +351,7 @@ impl ChildPipe {
         }
     }
 
-    /// How many bytes are kept that the child has not made room for.
+    /// Returns how many bytes are buffered for the child's input.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -358,7 +368,7 @@ impl ChildPipe {
         self.transport.get_write_buffer_size()
     }
 
-    /// Nothing is delivered any more: the child has to wait as soon as the pipe is full.
+    /// Stops reading the child's output. The child blocks when the pipe is full.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -375,7 +385,7 @@ impl ChildPipe {
         self.transport.pause_reading();
     }
 
-    /// What the child says is delivered again.
+    /// Continues to read the child's output.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};
@@ -392,7 +402,7 @@ impl ChildPipe {
         self.transport.resume_reading();
     }
 
-    /// Closes it: an input after what was written has gone, an output without reading what is left.
+    /// Closes the pipe. For the child's input, buffered bytes are written first. For its output, unread bytes are discarded.
     ///
     /// ```
     /// # use callsoon::process::{Command, SubprocessProtocol};

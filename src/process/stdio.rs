@@ -1,4 +1,4 @@
-//! Where a child's input comes from and its output goes: PIPE, DEVNULL, STDOUT, a descriptor, or as with the parent.
+//! `Stdio`: what a child's standard descriptors are connected to.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,9 +6,11 @@ use std::process::Stdio as StdStdio;
 
 use mio::unix::pipe;
 
-/// What one of a child's three standard descriptors is: [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or made from
-/// whatever turns into an `OwnedFd`, which is then the child's as well: a file, a socket, one end of `std::io::pipe`. So
-/// children are put behind each other, as by `os.pipe()` in asyncio; a [`PIPE`] leads to this process only.
+/// What one of a child's standard descriptors is connected to.
+///
+/// It is [`PIPE`], [`DEVNULL`], [`STDOUT`], [`INHERIT`], or is made from an object that turns into an `OwnedFd`: a file, a
+/// socket, or one end of `std::io::pipe`. The child gets a duplicate of that descriptor. With such a pipe one child's output
+/// is the next one's input, as with `os.pipe()` in asyncio. A [`PIPE`] connects a child to this process only.
 ///
 /// ```
 /// use callsoon::process::{PIPE, create_subprocess_shell};
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
     Fd(OwnedFd),
 }
 
-/// A pipe, whose other end the [`Process`](crate::process::Process) has.
+/// A pipe. The [`Process`](crate::process::Process) holds the other end.
 ///
 /// ```
 /// # use callsoon::process::{PIPE, create_subprocess_shell};
@@ -48,7 +50,7 @@ pub(crate) enum Kind {
 /// ```
 pub const PIPE: Stdio = Stdio(Kind::Pipe);
 
-/// Nothing comes, and what goes there is lost: `/dev/null`.
+/// `/dev/null`: input is empty, and output is discarded.
 ///
 /// ```
 /// # use callsoon::process::{DEVNULL, create_subprocess_shell};
@@ -60,7 +62,7 @@ pub const PIPE: Stdio = Stdio(Kind::Pipe);
 /// ```
 pub const DEVNULL: Stdio = Stdio(Kind::Null);
 
-/// For `stderr`: the same as `stdout`, in one stream with it.
+/// For `stderr` only: the child's errors go where its `stdout` goes, in one stream.
 ///
 /// ```
 /// # use callsoon::process::{PIPE, STDOUT, create_subprocess_shell};
@@ -73,7 +75,7 @@ pub const DEVNULL: Stdio = Stdio(Kind::Null);
 /// ```
 pub const STDOUT: Stdio = Stdio(Kind::Stdout);
 
-/// The same as the parent's, which is so unless something else is said.
+/// The descriptor of the parent. This is the default.
 ///
 /// ```
 /// # use callsoon::process::{INHERIT, create_subprocess_shell};
@@ -92,7 +94,10 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
 }
 
 impl Stdio {
-    /// For stdin, and for an output that nothing else shares.
+    /// Converts it for stdin, or for an output that is not shared with the other one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for [`STDOUT`], and what duplicating a descriptor gives.
     pub(crate) fn to_std(&self) -> io::Result<StdStdio> {
         Ok(match &self.0 {
             Kind::Inherit => StdStdio::inherit(),
@@ -106,12 +111,12 @@ impl Stdio {
         })
     }
 
-    /// For stdout and stderr that are one stream: both, and where that is a pipe its reading end.
+    /// Converts it for stdout and stderr that are one stream. Returns both, and the reading end if it is a pipe.
     pub(crate) fn to_both(&self) -> io::Result<(StdStdio, StdStdio, Option<OwnedFd>)> {
         Ok(match &self.0 {
             Kind::Pipe => {
                 let (sender, receiver) = pipe::new()?;
-                // The child's end blocks, as every program expects.
+                // The child's end is in blocking mode, as programs expect.
                 sender.set_nonblocking(false)?;
                 let end = OwnedFd::from(sender);
                 (end.try_clone()?.into(), end.into(), Some(receiver.into()))

@@ -1,7 +1,13 @@
-//! How a child's pipes and its exit come to its protocol.
+//! `subprocess_exec` and `subprocess_shell`: they start a child, and call its protocol for its pipes and its exit.
 //!
-//! Bytes are delivered straight from the loop's line, one read for each time that a pipe is ready; every end goes through
-//! the line as a callback, so that nothing is called from within a call of the program.
+//! ```text
+//!   pipe readable ─► transport of the pipe ─► PipeProtocol ─► pipe_data_received, pipe_connection_lost ─┐
+//!   pidfd readable ─► background future ─► ready queue ─► process_exited ───────────────────────────────┤
+//!                                                    all pipes closed and the process exited ─► finish ─┘
+//!                                                         finish ─► ready queue ─► connection_lost
+//! ```
+//! `process_exited` and `connection_lost` are queued as callbacks, so they never run inside a call of the program.
+//! Every method of the protocol is entered by `kernel/enter`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -20,14 +26,16 @@ use crate::process::stdio::PIPE;
 use crate::transport::protocol::{Protocol, Transport};
 
 impl LoopHandle {
-    /// Starts a process for a protocol, and gives the transport and the protocol once `connection_made` has run. What the
-    /// command says nothing about is a pipe.
+    /// Starts a process for a protocol. Returns the transport and the protocol when `connection_made` has run.
+    ///
+    /// A standard descriptor for which the command sets nothing is a pipe.
     ///
     /// # Errors
-    /// The system's. Awaiting gives it; nothing is left behind then, and no protocol has been made.
+    /// Awaiting it gives the errors of [`spawn_process`](Self::spawn_process). No process is left then, and `factory` has not
+    /// been called. `InvalidInput` if [`STDOUT`](crate::process::STDOUT) is set for another descriptor than stderr.
     ///
     /// # Cancellation
-    /// Dropped before its first poll it starts nothing; it is done with that.
+    /// It starts the process at its first poll, and is ready then. Dropping it before starts nothing.
     ///
     /// ```
     /// use callsoon::process::{Command, SubprocessProtocol, SubprocessTransport};
@@ -56,13 +64,13 @@ impl LoopHandle {
         }
     }
 
-    /// [`subprocess_exec`](Self::subprocess_exec) for a line for `/bin/sh`.
+    /// Runs a shell command for a protocol: [`subprocess_exec`](Self::subprocess_exec) with `/bin/sh -c`.
     ///
     /// # Errors
-    /// As [`subprocess_exec`](Self::subprocess_exec).
+    /// Those of [`subprocess_exec`](Self::subprocess_exec).
     ///
     /// # Cancellation
-    /// As [`subprocess_exec`](Self::subprocess_exec).
+    /// Like [`subprocess_exec`](Self::subprocess_exec).
     ///
     /// ```
     /// use callsoon::process::SubprocessProtocol;
@@ -100,7 +108,7 @@ fn start<P: SubprocessProtocol>(
     location: &'static Location<'static>,
 ) -> io::Result<(SubprocessTransport, Rc<P>)> {
     let (watched, both) = command.start_watched(handle, &PIPE)?;
-    // Should anything fail from here on, dropping the child kills and reaps it.
+    // If anything fails from here on, dropping `watched` kills and reaps the child.
     let pipes = watched.take_pipes(both)?;
     let protocol = Rc::new(factory());
     let subprocess = Rc::new(Subprocess {
@@ -110,12 +118,12 @@ fn start<P: SubprocessProtocol>(
         open: Cell::new(0),
         exited: Cell::new(false),
         closing: Cell::new(false),
-        over: Cell::new(false),
+        finished: Cell::new(false),
         context: handle.state.copy_context(),
         location,
     });
     let transport = SubprocessTransport { subprocess };
-    // Whatever comes goes through the loop's line, behind this.
+    // Events of the child are queued, so they come after `connection_made`.
     transport.connect(pipes)?;
     transport.call("connection_made", |protocol| {
         protocol.connection_made(&transport);
@@ -124,16 +132,16 @@ fn start<P: SubprocessProtocol>(
 }
 
 impl SubprocessTransport {
-    /// Begins to hear of the child.
+    /// Connects the pipes to the protocol, and keeps a background future that waits for the exit.
     fn connect(&self, pipes: Pipes) -> io::Result<()> {
         let subprocess = &self.subprocess;
         for (fd, pipe) in pipes.into_iter().enumerate() {
             let Some(pipe) = pipe else { continue };
-            let end = End {
+            let protocol = PipeProtocol {
                 fd,
-                caller: Caller(self.clone()),
+                guard: ProtocolGuard(self.clone()),
             };
-            match pipes::connect(pipe, Rc::new(end), subprocess.location) {
+            match pipes::connect(pipe, Rc::new(protocol), subprocess.location) {
                 Ok(transport) => subprocess.pipes.borrow_mut()[fd] = Some(transport),
                 Err(closed) => {
                     subprocess.pipes.take();
@@ -142,11 +150,11 @@ impl SubprocessTransport {
             }
             subprocess.open.set(subprocess.open.get() + 1);
         }
-        let caller = Caller(self.clone());
+        let guard = ProtocolGuard(self.clone());
         keep(&self.handle(), async move {
-            // A status that somebody else has taken is an exit as well.
-            let _ = caller.0.subprocess.watched.exited().await;
-            caller.queue(|transport| {
+            // If other code has reaped the child, the status is unknown, but it has exited.
+            let _ = guard.0.subprocess.watched.exited().await;
+            guard.queue(|transport| {
                 transport.call("process_exited", |protocol| {
                     protocol.process_exited(transport);
                 });
@@ -157,7 +165,7 @@ impl SubprocessTransport {
         Ok(())
     }
 
-    /// Calls the protocol with nothing borrowed; its panic is reported.
+    /// Calls a method of the protocol with nothing borrowed. A panic is reported.
     fn call(&self, name: &'static str, call: impl FnOnce(&dyn SubprocessProtocol)) {
         let protocol = self.subprocess.protocol.borrow().clone();
         let Some(protocol) = protocol else { return };
@@ -168,17 +176,20 @@ impl SubprocessTransport {
             location: self.subprocess.location,
         };
         let context = InContext::Of(&self.subprocess.context);
-        // Its panic is in the report, and costs the protocol this call only.
+        // The protocol is still called after a panic, which has been reported.
         let _ = entry.run_on(context, protocol, call);
     }
 
-    /// Makes the last call once everything is over.
+    /// Queues `connection_lost` if the process has exited and all pipes are closed.
     fn finish(&self) {
         let subprocess = &self.subprocess;
-        if !subprocess.exited.get() || subprocess.open.get() > 0 || subprocess.over.replace(true) {
+        if !subprocess.exited.get()
+            || subprocess.open.get() > 0
+            || subprocess.finished.replace(true)
+        {
             return;
         }
-        Caller(self.clone()).queue(|transport| {
+        ProtocolGuard(self.clone()).queue(|transport| {
             transport.call("connection_lost", |protocol| {
                 protocol.connection_lost(transport, None);
             });
@@ -186,7 +197,7 @@ impl SubprocessTransport {
         });
     }
 
-    /// Lets go of the protocol.
+    /// Drops this reference to the protocol. A panic of its destructor is reported.
     fn release(&self) {
         let protocol = self.subprocess.protocol.borrow_mut().take();
         let state = &self.handle().state;
@@ -196,12 +207,12 @@ impl SubprocessTransport {
     }
 }
 
-/// Held by whoever will call the protocol. When the loop closes nobody will, and a protocol that holds its transport is
-/// held by it.
-struct Caller(SubprocessTransport);
+/// Held by everything that will call the protocol later. When the loop has closed, its drop releases the protocol, which
+/// may be in a reference cycle with its transport.
+struct ProtocolGuard(SubprocessTransport);
 
-impl Caller {
-    /// Puts calls of the protocol into the loop's line. A closed loop makes none.
+impl ProtocolGuard {
+    /// Queues a call of the protocol. On a closed loop the call is dropped.
     fn queue(self, call: impl FnOnce(&SubprocessTransport) + 'static) {
         let (handle, location) = (self.0.handle(), self.0.subprocess.location);
         if !handle.is_closed() {
@@ -210,7 +221,7 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl Drop for ProtocolGuard {
     fn drop(&mut self) {
         if self.0.handle().is_closed() {
             self.0.release();
@@ -218,24 +229,24 @@ impl Drop for Caller {
     }
 }
 
-/// What the transport of a pipe calls.
-struct End {
+/// The protocol of one pipe, which calls the subprocess protocol.
+struct PipeProtocol {
     fd: usize,
-    caller: Caller,
+    guard: ProtocolGuard,
 }
 
-impl End {
+impl PipeProtocol {
     fn call(
         &self,
         name: &'static str,
         call: impl FnOnce(&dyn SubprocessProtocol, &SubprocessTransport),
     ) {
-        let transport = &self.caller.0;
+        let transport = &self.guard.0;
         transport.call(name, |protocol| call(protocol, transport));
     }
 }
 
-impl Protocol for End {
+impl Protocol for PipeProtocol {
     fn data_received(&self, _: &Transport, data: &[u8]) {
         self.call("pipe_data_received", |protocol, transport| {
             protocol.pipe_data_received(transport, self.fd as i32, data);
@@ -243,14 +254,14 @@ impl Protocol for End {
     }
 
     fn connection_lost(&self, _: &Transport, error: Option<io::Error>) {
-        let subprocess = &self.caller.0.subprocess;
+        let subprocess = &self.guard.0.subprocess;
         let pipe = subprocess.pipes.borrow_mut()[self.fd].take();
         drop(pipe);
         self.call("pipe_connection_lost", |protocol, transport| {
             protocol.pipe_connection_lost(transport, self.fd as i32, error);
         });
         subprocess.open.set(subprocess.open.get() - 1);
-        self.caller.0.finish();
+        self.guard.0.finish();
     }
 
     fn pause_writing(&self, _: &Transport) {

@@ -1,11 +1,11 @@
-//! Why a job in another process gave no result.
+//! The error of a job in a worker process.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
 
-/// Why a job in another process gave no result.
+/// The error of [`ProcessPoolExecutor::run`](crate::process_pool::ProcessPoolExecutor::run): why a job gave no result.
 ///
 /// ```
 /// # use callsoon::process_pool::{Function, ProcessPoolError, ProcessPoolExecutor};
@@ -17,17 +17,17 @@ use std::process::ExitStatus;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProcessPoolError {
-    /// `main` has not called [`worker`](crate::process_pool::worker), so a worker would be the whole program again.
+    /// `main` has not called [`worker`](crate::process_pool::worker), so a worker would run the whole program.
     NoWorkerEntry,
-    /// [`worker`](crate::process_pool::worker) was not told of this function.
+    /// The function of this name was not passed to [`worker`](crate::process_pool::worker).
     UnknownFunction(&'static str),
-    /// The argument or the result does not survive its journey: which, and what serde or the codec says.
+    /// The argument or the result cannot be serialized or deserialized. The text says which, and the error of serde.
     Codec(String),
-    /// The function panicked; the worker lives.
+    /// The function panicked. The worker still runs.
     Panicked(String),
-    /// The worker ended while it had the job.
+    /// The worker exited during the job.
     WorkerDied(ExitStatus),
-    /// The system refused a worker, or the way to it.
+    /// The system refused to start a worker, or the connection to it failed.
     Io(io::Error),
     /// The pool takes no more jobs.
     ShutDown,

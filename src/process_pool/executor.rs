@@ -1,13 +1,13 @@
-//! The pool's side: who has a job, who is idle, who is replaced.
+//! `ProcessPoolExecutor`: the pool's side. It gives jobs to workers, and starts, replaces and ends them.
 //!
 //! ```text
-//!   run ─► line of jobs ─► a worker: idle, or started now ─► request ─► response ─► idle again
-//!            (semaphore)        │ dropped meanwhile: killed            │ its last: it ends
-//!                               └ died: the job's error; the next job starts another
+//!   run ─► semaphore ─► a worker: idle, or started now ─► request ─► response ─► idle again
+//!         (a FIFO queue)   │ future dropped: killed                    │ max_tasks_per_child reached: retired
+//!                          └ died: the job fails, and the next job starts another worker
 //! ```
-//! A worker has one job at a time, and nothing is sent to it before: so a job that fails with its worker is the only one
-//! that does. A worker's socket and end are watched by the loop that started it, so another loop does not use it: the
-//! pool may outlive a loop, its workers do not.
+//! A worker has one job at a time, and no job is sent to it in advance. So a worker that dies fails one job only. The loop
+//! that started a worker watches its socket and its exit, so other loops do not use it. A pool may outlive a loop, but its
+//! workers do not.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -30,20 +30,21 @@ use crate::process::child::Process;
 use crate::process::command::Command;
 use crate::process_pool::error::ProcessPoolError;
 use crate::process_pool::function::{Function, request, result};
-use crate::process_pool::serve::{MARK, is_registered};
+use crate::process_pool::serve::{WORKER_ARGUMENT, is_registered};
 use crate::sync::lock::Lock;
 use crate::sync::semaphore::Semaphore;
 
-/// This program, also after its file was replaced: a worker of another version would speak another language.
+/// The executable of this process, even if its file has been replaced. A worker of another version could not be understood.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// What is read at a time of a result: its length is believed as far as bytes follow.
-const PIECE: usize = 64 * 1024;
+/// How many bytes of a response are read at first. Memory is allocated as the bytes arrive, and not for the length that the
+/// worker claims.
+const FIRST_CHUNK: usize = 64 * 1024;
 
 /// A pool of processes: asyncio's `ProcessPoolExecutor`, for [`Function`]s.
 ///
-/// Workers start on demand, one for each job up to the most that there may be, and stay. Clones are the same pool; when
-/// the last one is dropped idle workers end.
+/// Workers start on demand, one for each concurrent job up to [`max_workers`](Self::max_workers), and are reused. Clones are
+/// the same pool. When the last one is dropped, idle workers exit.
 ///
 /// ```no_run
 /// use callsoon::process_pool::{Function, ProcessPoolExecutor, worker};
@@ -66,17 +67,17 @@ pub struct ProcessPoolExecutor {
 struct Pool {
     max_workers: usize,
     max_tasks: Option<NonZero<usize>>,
-    /// One permit for each worker that there may be; a job has one from its turn to its end.
-    turns: Semaphore,
+    /// One permit for each worker that there may be. A job holds one while it has a worker.
+    permits: Semaphore,
     idle: RefCell<Vec<Worker>>,
-    /// Workers that take no more jobs and have perhaps not ended. They stay here until they have: a shutdown that was given
-    /// up half-way leaves them to the next one.
+    /// Workers that get no more jobs and may not have exited yet. They stay here until they have, so that a shutdown can wait
+    /// for them even if an earlier one was dropped before its end.
     retired: RefCell<Vec<Rc<Process>>>,
-    /// Processes ever started.
+    /// How many processes were ever started.
     started: Cell<usize>,
-    shut: Cell<bool>,
-    /// Held by one shutdown at a time: two that each have some of the turns would wait for each other's.
-    ending: Lock<()>,
+    shut_down: Cell<bool>,
+    /// Held by one shutdown at a time: two that each hold some permits would wait for each other's.
+    shutdown_lock: Lock<()>,
 }
 
 struct Worker {
@@ -89,8 +90,10 @@ impl Worker {
     fn start() -> io::Result<Self> {
         let (here, there) = StdStream::pair()?;
         here.set_nonblocking(true)?;
-        // Ctrl-C at a terminal is the program's to handle, so workers are no part of its group.
-        let mut command = Command::new(THIS_PROGRAM).arg(MARK).process_group(0);
+        // Workers have process groups of their own, so that Ctrl-C at a terminal reaches the program only.
+        let mut command = Command::new(THIS_PROGRAM)
+            .arg(WORKER_ARGUMENT)
+            .process_group(0);
         if let Some(name) = std::env::args_os().next() {
             command.as_std_mut().arg0(name);
         }
@@ -104,6 +107,7 @@ impl Worker {
         })
     }
 
+    /// Sends a request, and returns the response without its length.
     async fn exchange(&self, request: &[u8]) -> io::Result<Vec<u8>> {
         self.socket.write_all(request).await?;
         let mut length = [0; 8];
@@ -112,7 +116,7 @@ impl Worker {
         let mut response = Vec::new();
         while response.len() < length {
             let start = response.len();
-            let end = length.min(start + PIECE.max(start));
+            let end = length.min(start + FIRST_CHUNK.max(start));
             response.try_reserve_exact(end - start)?;
             response.resize(end, 0);
             self.socket.read_exact(&mut response[start..]).await?;
@@ -120,7 +124,7 @@ impl Worker {
         Ok(response)
     }
 
-    /// Lets it end by itself: its socket closes, and that is all it waits for.
+    /// Closes the worker's socket, which makes the worker exit, and returns its process.
     fn retire(mut self) -> Process {
         self.process.kill_on_drop = false;
         self.process
@@ -136,7 +140,7 @@ impl Drop for Pool {
 }
 
 impl ProcessPoolExecutor {
-    /// A pool with as many workers as there are cores.
+    /// Creates a pool with as many workers as there are cores.
     ///
     /// ```
     /// let pool = callsoon::process_pool::ProcessPoolExecutor::new();
@@ -146,7 +150,7 @@ impl ProcessPoolExecutor {
         Self::builder().build()
     }
 
-    /// A pool with settings of its own.
+    /// Returns a builder for a pool with other settings.
     ///
     /// ```
     /// let pool = callsoon::process_pool::ProcessPoolExecutor::builder().max_workers(3).build();
@@ -159,7 +163,7 @@ impl ProcessPoolExecutor {
         }
     }
 
-    /// The most workers that there may be at a time.
+    /// Returns the most workers that there may be at a time.
     ///
     /// ```
     /// assert!(callsoon::process_pool::ProcessPoolExecutor::new().max_workers() >= 1);
@@ -168,7 +172,7 @@ impl ProcessPoolExecutor {
         self.pool.max_workers
     }
 
-    /// How many workers it has started, those included that have ended.
+    /// Returns how many workers were started, including those that have exited.
     ///
     /// ```
     /// assert_eq!(callsoon::process_pool::ProcessPoolExecutor::new().started(), 0);
@@ -177,17 +181,24 @@ impl ProcessPoolExecutor {
         self.pool.started.get()
     }
 
-    /// Has a worker run `function` on `argument`, and gives what it returns. Jobs begin in the order in which they are
-    /// first polled.
+    /// Calls `function` with `argument` in a worker process, and returns its value.
+    ///
+    /// Jobs begin in the order in which they are first polled.
     ///
     /// # Errors
-    /// See [`ProcessPoolError`]. A worker that dies fails the job that it had, and no other; another takes its place.
+    /// - [`Panicked`](ProcessPoolError::Panicked) if the function panicked.
+    /// - [`WorkerDied`](ProcessPoolError::WorkerDied) if its worker exited during the job. No other job fails.
+    /// - [`Codec`](ProcessPoolError::Codec) if the argument or the result cannot be serialized or deserialized.
+    /// - [`NoWorkerEntry`](ProcessPoolError::NoWorkerEntry) and [`UnknownFunction`](ProcessPoolError::UnknownFunction) if the
+    ///   function was not registered by [`worker`](crate::process_pool::worker).
+    /// - [`ShutDown`](ProcessPoolError::ShutDown) after [`shutdown`](Self::shutdown).
+    /// - [`Io`](ProcessPoolError::Io) if a worker cannot be started or reached.
     ///
     /// # Panics
     /// When awaited outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before its turn, the job never runs. Afterwards its worker is killed, in the midst of whatever it does.
+    /// Dropping it before the job has begun removes the job. Later it kills the worker, whatever the function is doing.
     ///
     /// ```no_run
     /// # use callsoon::process_pool::{Function, ProcessPoolExecutor};
@@ -210,15 +221,15 @@ impl ProcessPoolExecutor {
         }
         let request = request(function.name(), &argument)?;
         drop(argument);
-        let _turn = self.pool.turns.acquire().await;
-        if self.pool.shut.get() {
+        let _permit = self.pool.permits.acquire().await;
+        if self.pool.shut_down.get() {
             return Err(ProcessPoolError::ShutDown);
         }
-        // While a process works for the loop, a virtual clock stands still.
+        // A virtual clock does not advance while a worker runs the job.
         let handle = get_running_loop();
-        let _held = handle.state.inhibit();
+        let _inhibitor = handle.state.inhibit();
         let worker = self.worker(&handle)?;
-        // Dropped from here on until its answer is there, the worker is killed.
+        // From here on until the response is complete, dropping the worker kills it.
         let response = match worker.exchange(&request).await {
             Ok(response) => response,
             Err(error) => return Err(died(worker, error).await),
@@ -227,15 +238,15 @@ impl ProcessPoolExecutor {
         result(&response)
     }
 
-    /// One that is idle and lives, or a new one.
+    /// Returns an idle worker that still runs, or starts a new one.
     fn worker(&self, handle: &LoopHandle) -> io::Result<Worker> {
         loop {
             let idle = self.pool.idle.borrow_mut().pop();
             match idle {
                 None => break,
                 Some(worker) if !worker.process.is_watched_by(handle) => drop(worker.retire()),
-                Some(worker) if !worker.process.is_over() => return Ok(worker),
-                // It died while it had nothing to do, which is nobody's error.
+                Some(worker) if !worker.process.has_exited() => return Ok(worker),
+                // The worker died while it was idle, so no job fails.
                 Some(dead) => drop(dead),
             }
         }
@@ -244,29 +255,31 @@ impl ProcessPoolExecutor {
         Ok(worker)
     }
 
+    /// Makes a worker idle after a job, or retires it if it has done as many jobs as it may.
     fn give_back(&self, mut worker: Worker) {
         worker.jobs += 1;
-        let is_done = |most: NonZero<usize>| worker.jobs >= most.get();
-        if self.pool.max_tasks.is_some_and(is_done) {
+        let has_done_all = |max: NonZero<usize>| worker.jobs >= max.get();
+        if self.pool.max_tasks.is_some_and(has_done_all) {
             self.retire(worker);
         } else {
             self.pool.idle.borrow_mut().push(worker);
         }
     }
 
-    /// Lets a worker end, which a shutdown waits for.
+    /// Retires a worker: it exits, and a shutdown waits for that.
     fn retire(&self, worker: Worker) {
         let mut retired = self.pool.retired.borrow_mut();
-        // There is nothing foreign in one that has ended.
-        retired.retain(|process| !process.is_over());
+        // Dropping a process that has exited runs no user code.
+        retired.retain(|process| !process.has_exited());
         retired.push(Rc::new(worker.retire()));
     }
 
-    /// Takes no more jobs: those that wait for their turn end as [`ProcessPoolError::ShutDown`]. Waits until the others
-    /// are done and every worker has ended.
+    /// Shuts the pool down. Waits until all running jobs are done and every worker has exited.
+    ///
+    /// New jobs and jobs that have not begun end as [`ProcessPoolError::ShutDown`].
     ///
     /// # Cancellation
-    /// Dropped, it waits no longer; the pool stays shut down. Another call waits for the same workers.
+    /// Dropping it ends the wait. The pool stays shut down, and another call waits for the same workers.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -275,11 +288,11 @@ impl ProcessPoolExecutor {
     /// # }).unwrap();
     /// ```
     pub async fn shutdown(&self) {
-        self.pool.shut.set(true);
-        let _ending = self.pool.ending.acquire().await;
-        let mut turns = Vec::new();
+        self.pool.shut_down.set(true);
+        let _locked = self.pool.shutdown_lock.acquire().await;
+        let mut permits = Vec::new();
         for _ in 0..self.pool.max_workers {
-            turns.push(self.pool.turns.acquire().await);
+            permits.push(self.pool.permits.acquire().await);
         }
         let here = try_get_running_loop();
         for worker in self.pool.idle.take() {
@@ -288,12 +301,12 @@ impl ProcessPoolExecutor {
         loop {
             let retired = self.pool.retired.borrow().first().cloned();
             let Some(process) = retired else { break };
-            // What another loop watches cannot be waited for here: that loop does not run.
+            // A worker that another loop watches cannot be waited for: that loop is not running.
             if here
                 .as_ref()
                 .is_some_and(|here| process.is_watched_by(here))
             {
-                // A status that somebody else has taken is an end as well.
+                // If other code has reaped the worker, its status is unknown, but it has exited.
                 let _ = process.wait().await;
             }
             self.pool
@@ -304,9 +317,9 @@ impl ProcessPoolExecutor {
     }
 }
 
-/// The connection ended in the midst of a job: says how the worker did.
+/// Returns the error of a job whose worker's connection has failed: how the worker exited.
 async fn died(mut worker: Worker, error: io::Error) -> ProcessPoolError {
-    // A function that has closed its socket by itself goes no further.
+    // The worker may still run: its function may have closed the socket.
     let _ = worker.process.kill();
     worker.process.kill_on_drop = false;
     match worker.process.wait().await {
@@ -327,12 +340,12 @@ impl fmt::Debug for ProcessPoolExecutor {
             .field("max_workers", &self.max_workers())
             .field("started", &self.started())
             .field("idle", &self.pool.idle.borrow().len())
-            .field("shut_down", &self.pool.shut.get())
+            .field("shut_down", &self.pool.shut_down.get())
             .finish()
     }
 }
 
-/// How a [`ProcessPoolExecutor`] is set up.
+/// The settings of a [`ProcessPoolExecutor`] that is to be created.
 ///
 /// ```
 /// use std::num::NonZero;
@@ -350,7 +363,7 @@ pub struct ProcessPoolBuilder {
 }
 
 impl ProcessPoolBuilder {
-    /// The most workers that there may be at a time; at least one.
+    /// Sets the most workers that there may be at a time. The least is one.
     ///
     /// ```
     /// use callsoon::process_pool::ProcessPoolExecutor;
@@ -361,8 +374,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// How many jobs a worker does before another takes its place: what a function leaks, it leaks for so long. Without
-    /// it a worker stays.
+    /// Sets how many jobs a worker runs before it is replaced, which bounds what a function may leak. By default a worker is
+    /// never replaced.
     ///
     /// ```
     /// use std::num::NonZero;
@@ -374,7 +387,7 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Makes the pool, and no process yet.
+    /// Creates the pool, without processes.
     ///
     /// ```
     /// let pool = callsoon::process_pool::ProcessPoolExecutor::builder().build();
@@ -385,12 +398,12 @@ impl ProcessPoolBuilder {
             pool: Rc::new(Pool {
                 max_workers: self.max_workers,
                 max_tasks: self.max_tasks,
-                turns: Semaphore::new(self.max_workers),
+                permits: Semaphore::new(self.max_workers),
                 idle: RefCell::default(),
                 retired: RefCell::default(),
                 started: Cell::new(0),
-                shut: Cell::new(false),
-                ending: Lock::new(()),
+                shut_down: Cell::new(false),
+                shutdown_lock: Lock::new(()),
             }),
         }
     }

@@ -1,10 +1,10 @@
-//! A function by name, and the bytes that stand for its argument and result.
+//! `Function`: a function with a name, and the format of requests and responses.
 //!
 //! ```text
 //! request   length of the rest, 8 bytes · name, as the codec writes a string · argument
-//! response  length of the rest, 8 bytes · 1 byte: what it is · result, or a text
+//! response  length of the rest, 8 bytes · kind, 1 byte · result, or an error's text
 //! ```
-//! Both ends are the same program, so there is no version to agree on.
+//! Both ends are the same program, so the format has no version.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +15,15 @@ use serde::de::DeserializeOwned;
 use crate::error::Panicked;
 use crate::process_pool::error::ProcessPoolError;
 
-/// What a response's first byte says.
+// The kinds of responses.
 const DONE: u8 = 0;
 const PANICKED: u8 = 1;
 const UNREADABLE: u8 = 2;
 const UNWRITABLE: u8 = 3;
 
-/// A function that other processes can run, known by its name. It goes into a static, and the static into
-/// [`worker`](crate::process_pool::worker).
+/// A function that worker processes can run, identified by its name.
+///
+/// Declare it as a static, and pass the static to [`worker`](crate::process_pool::worker).
 ///
 /// ```
 /// use callsoon::process_pool::Function;
@@ -35,7 +36,7 @@ pub struct Function<A, R> {
 }
 
 impl<A, R> Function<A, R> {
-    /// A function and its name, which no other of the program has.
+    /// Creates a function with a name, which must be unique in the program.
     ///
     /// ```
     /// # use callsoon::process_pool::Function;
@@ -48,7 +49,7 @@ impl<A, R> Function<A, R> {
         Self { name, function }
     }
 
-    /// Its name.
+    /// Returns the name.
     ///
     /// ```
     /// # use callsoon::process_pool::Function;
@@ -67,7 +68,7 @@ impl<A, R> fmt::Debug for Function<A, R> {
     }
 }
 
-/// A [`Function`] of whatever types, as [`worker`](crate::process_pool::worker) takes it.
+/// A [`Function`] of any types, as [`worker`](crate::process_pool::worker) takes it.
 ///
 /// ```
 /// use callsoon::process_pool::{Function, Registered};
@@ -79,11 +80,11 @@ pub trait Registered: Sync + sealed::Answer {}
 impl<A: DeserializeOwned, R: Serialize> Registered for Function<A, R> {}
 
 pub(crate) mod sealed {
-    /// What a worker does with a function.
+    /// The worker's side of a function.
     pub trait Answer {
-        /// Its name.
+        /// Returns the name.
         fn key(&self) -> &'static str;
-        /// Runs it on an argument's bytes; gives the response's.
+        /// Calls the function with a serialized argument, and returns the response without its length.
         fn answer(&self, argument: &[u8]) -> Vec<u8>;
     }
 }
@@ -115,7 +116,7 @@ fn failure(kind: u8, text: &str) -> Vec<u8> {
     response
 }
 
-/// A whole request, with its length in front.
+/// Serializes a request, with its length in front.
 pub(crate) fn request<A: Serialize>(name: &str, argument: &A) -> Result<Vec<u8>, ProcessPoolError> {
     let written = postcard::to_extend(name, vec![0; 8])
         .and_then(|request| postcard::to_extend(argument, request));
@@ -126,12 +127,12 @@ pub(crate) fn request<A: Serialize>(name: &str, argument: &A) -> Result<Vec<u8>,
     Ok(request)
 }
 
-/// The name and the argument of a request without its length.
+/// Splits a request without its length into the name and the argument.
 pub(crate) fn parts(request: &[u8]) -> Option<(&str, &[u8])> {
     postcard::take_from_bytes(request).ok()
 }
 
-/// What a response without its length says.
+/// Deserializes a response without its length.
 pub(crate) fn result<R: DeserializeOwned>(response: &[u8]) -> Result<R, ProcessPoolError> {
     let Some((kind, rest)) = response.split_first() else {
         return Err(ProcessPoolError::Codec("an empty response".to_owned()));

@@ -1,12 +1,17 @@
-//! Functions in processes of their own: for what computes for long, and for what may crash.
+//! A pool of worker processes, for functions that compute for long or may crash.
 //!
-//! A thread shares the fate of its process, a process does not: a job that aborts, leaks or is killed for its memory costs
-//! its worker, which is replaced, and a job that nobody waits for any more is killed. The price is that argument and
-//! result travel as bytes, by serde.
+//! A job that aborts, leaks memory or is killed ends its worker process only, and the pool starts another worker. A job
+//! whose future is dropped is killed. In exchange, arguments and results are serialized by serde.
 //!
-//! Workers are this same program, started anew with an argument of which [`worker`] takes notice; a process with threads
-//! is never forked. So `main` begins with that call, which says what functions there are. Each is a static, so that the
-//! types of its argument and result are known where it is called.
+//! A worker is the same program, started again with an argument that [`worker`] recognizes. So `main` begins with a call of
+//! [`worker`], which lists the functions that a worker can run. Each function is a static, so that the types of its argument
+//! and result are known where it is called.
+//!
+//! # Differences from asyncio
+//! - Functions are declared as statics. Python calls any function that can be pickled.
+//! - A worker is never forked: a forked process lacks the threads of its parent, and its locks may be held for ever.
+//! - A job that is cancelled while it runs is killed together with its worker. Python cannot cancel a running job.
+//! - A worker that dies fails its own job. In Python it breaks the whole pool.
 //!
 //! ```no_run
 //! use callsoon::process_pool::{Function, ProcessPoolExecutor, worker};

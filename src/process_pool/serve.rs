@@ -1,7 +1,7 @@
-//! The worker's side: a blocking loop of one job after the other, with no event loop and no thread.
+//! `worker`: the worker's side of a pool. It runs one job after the other, without an event loop or a thread.
 //!
-//! Jobs come over a socket that is the worker's standard input when it starts; what functions print goes where the
-//! program's own output goes. When the socket ends, because the pool is done or its process has died, so does the worker.
+//! Requests come from a socket, which is the worker's standard input when it starts. Output of functions goes to the output
+//! of the program. When the socket is at its end, the pool or its process has ended, and the worker exits.
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
@@ -13,21 +13,21 @@ use std::sync::OnceLock;
 use crate::process_pool::function::{Registered, parts};
 use crate::sys::child_exit::forget_stdin;
 
-/// The argument that makes this program a worker. An environment variable would be inherited by the worker's own
-/// children, which may be this program too and mean to be themselves.
-pub(crate) const MARK: &str = "--callsoon-process-pool-worker";
+/// The argument that makes this program a worker. An environment variable would be inherited by children of the worker,
+/// which may be this program too and are no workers.
+pub(crate) const WORKER_ARGUMENT: &str = "--callsoon-process-pool-worker";
 
-/// How a worker leaves that was started by hand, or whose pool speaks in riddles.
-const CONFUSED: i32 = 70;
+/// The exit status of a worker that was started by hand, or that received an invalid request: `EX_SOFTWARE`.
+const PROTOCOL_ERROR: i32 = 70;
 
 static FUNCTIONS: OnceLock<Vec<&'static dyn Registered>> = OnceLock::new();
 
-/// The first call of `main`: says what functions other processes may run, and in a worker runs them and never returns.
+/// Registers the functions that worker processes can run. In a worker it runs them and never returns.
 ///
-/// Without it no pool starts a worker. What stands before it in `main` runs in every worker as well.
+/// Call it first in `main`: code before it runs in every worker as well. Without this call no pool starts a worker.
 ///
 /// # Panics
-/// Where two functions have one name.
+/// If two functions have the same name.
 ///
 /// ```no_run
 /// use callsoon::process_pool::{Function, worker};
@@ -47,27 +47,28 @@ pub fn worker(functions: &[&'static dyn Registered]) {
             function.key()
         );
     }
-    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(MARK)) {
+    if std::env::args_os().nth(1).as_deref() == Some(OsStr::new(WORKER_ARGUMENT)) {
         match serve(functions) {
             Ok(()) => exit(0),
             Err(error) => {
                 let _ = writeln!(io::stderr(), "callsoon: a worker without a pool: {error}");
-                exit(CONFUSED);
+                exit(PROTOCOL_ERROR);
             }
         }
     }
-    // Only the first call counts.
+    // A later call has no effect.
     let _ = FUNCTIONS.set(functions.to_vec());
 }
 
-/// Whether `main` has called [`worker`], and with a function of this name.
+/// Returns whether [`worker`] was called with a function of this name, or `None` if it was not called.
 pub(crate) fn is_registered(name: &str) -> Option<bool> {
     let functions = FUNCTIONS.get()?;
     Some(functions.iter().any(|function| function.key() == name))
 }
 
+/// Answers requests until the socket is at its end.
 fn serve(functions: &[&'static dyn Registered]) -> io::Result<()> {
-    // A copy of the descriptor, for what the worker's children would inherit is closed on exec in the copy only.
+    // A duplicate, since it is close-on-exec: children of the worker would inherit standard input itself.
     let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.local_addr()?;
     forget_stdin()?;
@@ -88,7 +89,7 @@ fn serve(functions: &[&'static dyn Registered]) -> io::Result<()> {
     Ok(())
 }
 
-/// The length of the next request; `None` at the end.
+/// Reads the length of the next request. Returns `None` at the end of the socket.
 fn length(socket: &mut UnixStream) -> io::Result<Option<u64>> {
     let mut length = [0; 8];
     match socket.read_exact(&mut length) {

@@ -1,4 +1,4 @@
-//! Why a signal cannot be listened for.
+//! Errors of signal handlers and signal streams.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::io;
 
 use crate::error::LoopClosed;
 
-/// Why a signal cannot be listened for.
+/// The error of adding a listener for a signal.
 ///
 /// ```
 /// use callsoon::SignalError;
@@ -20,11 +20,11 @@ use crate::error::LoopClosed;
 pub enum SignalError {
     /// There is no signal of this number.
     Unknown(i32),
-    /// The system lets nobody catch this signal, or it says that the program has failed where it stands.
+    /// The system lets no program catch this signal, or the signal reports a fault of the running instruction.
     Uncatchable(i32),
     /// The loop is closed.
     Closed,
-    /// The system refused.
+    /// The system refused the handler, or the loop a descriptor.
     Io(io::Error),
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C for what runs a whole program.
+//! Ctrl-C for `run` and `Runner`, which run a whole program.
 
 use std::panic::Location;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use crate::signal::error::SignalError;
 use crate::signal::listeners::{Callback, Listener, Role, may_listen};
 use crate::sys::signal::Registration;
 
-/// Ctrl-C for whoever runs a whole program, where nobody else has an opinion on it: asked for only while the signal has
-/// its default action, and silent as long as any other listener for it lives.
+/// The listener for Ctrl-C of `run`. It is installed only while SIGINT has its default action, and receives nothing as long
+/// as the program has another listener for it.
 ///
-/// The first arrival is an event in the loop. Each further one ends the process, in the signal's own way and at once:
-/// a loop that is stuck in a callback hears of nothing.
+/// The first arrival is an event of the loop. The second one has the signal's default action, at once and in signal context:
+/// so it ends a process whose loop is stuck in a callback.
 pub(crate) struct Interrupts {
     handle: LoopHandle,
     listener: Rc<Listener>,
 }
 
 impl Interrupts {
-    /// Calls `first` in the loop for a Ctrl-C; `None` where the signal is handled or ignored already.
+    /// Installs the listener, which calls `first` in the loop. Returns `None` if the signal is handled or ignored already.
     #[track_caller]
     pub(crate) fn install(
         handle: &LoopHandle,
@@ -59,10 +59,10 @@ mod tests {
 
     const CHILD: &str = "CALLSOON_INTERRUPTED_CHILD";
 
-    const SO_FAR: &str = "so far, so good";
+    const REACHED: &str = "the scenario has reached its last line";
 
-    /// Runs `scenario` in a process of its own, with the default action for Ctrl-C, and says by which signal it ended
-    /// after it had written [`SO_FAR`].
+    /// Runs `scenario` in a process of its own, with the default action for Ctrl-C. Returns the signal that ended the process
+    /// after it had written [`REACHED`].
     fn killed_by(test: &str, scenario: fn()) -> Option<i32> {
         if std::env::var_os(CHILD).is_some() {
             reset(libc::SIGINT);
@@ -74,11 +74,11 @@ mod tests {
         child.args(["--exact", &name, "--test-threads", "1", "--nocapture"]);
         let output = child.env(CHILD, "1").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.contains(SO_FAR), "{text}");
+        assert!(text.contains(REACHED), "{text}");
         output.status.signal()
     }
 
-    /// Interrupts that stop the loop, and how often they have been heard.
+    /// Installs interrupts that stop the loop, and counts how often they were called.
     fn interrupted(event_loop: &EventLoop) -> (Interrupts, Rc<Cell<u64>>) {
         let (handle, arrived) = (event_loop.handle(), Rc::new(Cell::new(0)));
         let count = Rc::clone(&arrived);
@@ -99,7 +99,7 @@ mod tests {
             raise(libc::SIGINT).unwrap();
             event_loop.run_forever().unwrap();
             assert_eq!(arrived.get(), 1);
-            println!("{SO_FAR}");
+            println!("{REACHED}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
         };
@@ -117,7 +117,7 @@ mod tests {
                 .add_signal_handler(libc::SIGINT, move || handle.stop())
                 .unwrap();
             for _ in 0..3 {
-                // More than one before the loop hears of any.
+                // Both arrive before the loop dispatches any.
                 raise(libc::SIGINT).unwrap();
                 raise(libc::SIGINT).unwrap();
                 event_loop.run_forever().unwrap();
@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(arrived.get(), 0);
             assert!(Interrupts::install(&event_loop, || ()).unwrap().is_none());
             event_loop.remove_signal_handler(libc::SIGINT);
-            println!("{SO_FAR}");
+            println!("{REACHED}");
             drop(interrupts);
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
@@ -141,7 +141,7 @@ mod tests {
             let (_interrupts, arrived) = interrupted(&event_loop);
             event_loop.close().unwrap();
             assert_eq!(arrived.get(), 0);
-            println!("{SO_FAR}");
+            println!("{REACHED}");
             raise(libc::SIGINT).unwrap();
             std::process::exit(1);
         };

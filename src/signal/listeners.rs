@@ -1,4 +1,4 @@
-//! Who listens for signals on one loop, and how the loop hears of them.
+//! The listeners of one loop, and the dispatch of signals to them.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -23,58 +23,66 @@ use crate::sys::signal::{Bell, Registration, Unfit, check};
 
 static SIGNALS: LoopLocal<Signals> = LoopLocal::new(Signals::default);
 
-/// The loops that watch the bell, where one that hears it takes the stroke away from the others.
-static LISTENING: Mutex<Vec<RemoteHandle>> = Mutex::new(Vec::new());
+/// All loops that watch the notifier. Used where the first loop that drains the notifier hides the event from the others.
+static NOTIFIED_LOOPS: Mutex<Vec<RemoteHandle>> = Mutex::new(Vec::new());
 
-/// What a handler does.
+/// The callback of a handler.
 pub(crate) type Callback = Box<dyn FnMut()>;
 
-/// What one loop knows of signals.
+/// The signal listeners of one loop.
 #[derive(Default)]
 struct Signals {
-    /// The bell is registered.
-    hearing: Cell<bool>,
-    /// In the order in which they came.
+    /// The notifier is registered with the loop's reactor.
+    notifier_registered: Cell<bool>,
+    /// In the order in which they were added.
     listeners: RefCell<Vec<Rc<Listener>>>,
 }
 
-/// What a listener is.
+/// What a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
-    /// The handler of its signal, of which a loop has one.
+    /// The handler of its signal. A loop has one for each signal.
     Handler,
     /// A [`Signal`].
     Stream,
-    /// [`Interrupts`]: hears only what nobody else has asked for.
+    /// [`Interrupts`]: receives a signal only if no other listener of the process does.
     Interrupts,
 }
 
-/// One who wants to hear of one signal.
+/// A listener for one signal.
 pub(crate) struct Listener {
     pub(crate) signum: i32,
     role: Role,
     /// `None` once the listener has been removed, or its loop closed.
     registration: RefCell<Option<Registration>>,
-    /// The signal's count when the loop last heard of it.
-    heard: Cell<u64>,
-    /// What to call; out of its place while it runs. A stream has none.
+    /// The signal's count when the loop last dispatched it to this listener.
+    dispatched: Cell<u64>,
+    /// The callback, taken out while it runs. A stream has none.
     callback: Cell<Option<Callback>>,
-    /// The context in which it was added, and where.
+    /// A copy of the context in which it was added.
     context: Option<LoopContext>,
+    /// Where it was added.
     location: &'static Location<'static>,
-    /// Who waits for a stream.
+    /// The task that waits for a stream.
     pub(crate) awaiter: Cell<Option<Awaiter>>,
 }
 
 impl LoopHandle {
-    /// Calls `callback` in the loop whenever the signal arrives, in place of the handler that was there before.
+    /// Calls `callback` in the loop whenever the signal arrives. It replaces the loop's previous handler of this signal.
     ///
-    /// It runs like a callback of `call_soon`, once for each burst of the same signal. The signal's former disposition is
-    /// put back when the last listener of the process is removed or its loop closes.
+    /// It runs like a callback of `call_soon`, and not in signal context, so it may call anything. Arrivals of one signal
+    /// that the loop has not dispatched yet cause one call. When the last listener of the process is removed or its loop
+    /// closes, the signal's previous disposition is restored.
     ///
     /// # Errors
-    /// [`SignalError::Unknown`] and [`SignalError::Uncatchable`] for numbers that cannot be listened for,
-    /// [`SignalError::Closed`], and [`SignalError::Io`] where the system refuses.
+    /// - [`SignalError::Unknown`] if there is no signal of this number.
+    /// - [`SignalError::Uncatchable`] for `SIGKILL`, `SIGSTOP`, and the signals that report a fault, such as `SIGSEGV`.
+    /// - [`SignalError::Closed`] if the loop is closed.
+    /// - [`SignalError::Io`] if the system refuses the handler, or the loop a descriptor.
+    ///
+    /// # Differences from asyncio
+    /// A loop on any thread may listen for signals, and several loops may listen for the same one. In asyncio only the loop
+    /// of the main thread can. The disposition that is restored is the previous one; asyncio restores the default.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -101,21 +109,22 @@ impl LoopHandle {
             Location::caller(),
         )?;
         SIGNALS.with(self, |signals| {
-            let is_former = |present: &Rc<Listener>| {
-                present.is_handler_of(signum) && !Rc::ptr_eq(present, &listener)
+            let is_previous = |listed: &Rc<Listener>| {
+                listed.is_handler_of(signum) && !Rc::ptr_eq(listed, &listener)
             };
-            if let Some(former) = signals.remove(is_former) {
-                // What the former has not heard yet is the new one's.
-                listener.heard.set(former.heard.get());
-                former.release();
+            if let Some(previous) = signals.remove(is_previous) {
+                // Arrivals that were not dispatched to the previous handler go to the new one.
+                listener.dispatched.set(previous.dispatched.get());
+                previous.release();
             }
-            signals.hear(self);
+            signals.dispatch(self);
         });
         Ok(())
     }
 
-    /// Removes the handler of a signal; `false` where there was none. It is not called again, also for signals that
-    /// have arrived already.
+    /// Removes the handler of a signal. Returns `false` if there was none.
+    ///
+    /// It is not called again, not even for signals that have arrived already.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -145,7 +154,7 @@ impl LoopHandle {
         let listener = Rc::new(Listener {
             signum: registration.signum(),
             role,
-            heard: Cell::new(registration.arrived()),
+            dispatched: Cell::new(registration.arrived()),
             registration: RefCell::new(Some(registration)),
             callback: Cell::new(callback),
             context,
@@ -153,7 +162,7 @@ impl LoopHandle {
             awaiter: Cell::new(None),
         });
         SIGNALS.with(self, |signals| {
-            signals.watch_bell(self)?;
+            signals.register_notifier(self)?;
             signals.listeners.borrow_mut().push(Rc::clone(&listener));
             Ok(listener)
         })
@@ -177,43 +186,47 @@ pub(crate) fn may_listen(handle: &LoopHandle, signum: i32) -> Result<(), SignalE
 }
 
 impl Signals {
-    /// Registers the bell with the loop's reactor, if that has not been done.
-    fn watch_bell(&self, handle: &LoopHandle) -> io::Result<()> {
-        if self.hearing.get() {
+    /// Registers the notifier with the loop's reactor, if that has not been done.
+    fn register_notifier(&self, handle: &LoopHandle) -> io::Result<()> {
+        if self.notifier_registered.get() {
             return Ok(());
         }
         let readiness = Readiness::new(false, false);
-        let bell = Io::new(handle, Bell::new()?, Interest::READABLE, readiness)?;
+        let notifier = Io::new(handle, Bell::new()?, Interest::READABLE, readiness)?;
         if !Bell::STAYS_READABLE {
-            let mut loops = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
-            loops.retain(|listening| !listening.is_closed());
+            let mut loops = NOTIFIED_LOOPS
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            loops.retain(|remote| !remote.is_closed());
             loops.push(handle.remote());
         }
-        self.hearing.set(true);
+        self.notifier_registered.set(true);
         keep(handle, async move {
-            let handle = bell.handle();
-            let hear = |bell: &Bell| {
+            let handle = notifier.handle();
+            let dispatch = |notifier: &Bell| {
                 if !Bell::STAYS_READABLE {
-                    bell.drain();
-                    tell_all();
+                    notifier.drain();
+                    dispatch_in_all_loops();
                 }
-                SIGNALS.with(&handle, |signals| signals.hear(&handle));
+                SIGNALS.with(&handle, |signals| signals.dispatch(&handle));
                 Err::<(), _>(io::ErrorKind::WouldBlock.into())
             };
-            // Ends with the loop only.
-            let _ = bell.operate(Direction::Read, hear, |()| false).await;
+            // This background future ends with its loop.
+            let _ = notifier
+                .operate(Direction::Read, dispatch, |()| false)
+                .await;
         });
         Ok(())
     }
 
-    /// Tells every listener whose signal has arrived.
-    fn hear(&self, handle: &LoopHandle) {
+    /// Dispatches signals: queues the callback, or wakes the task, of each listener whose signal has arrived.
+    fn dispatch(&self, handle: &LoopHandle) {
         let listeners = self.listeners.borrow().clone();
         for listener in listeners {
-            let Some((count, alone)) = listener.count() else {
+            let Some((count, is_only_one)) = listener.count() else {
                 continue;
             };
-            if listener.heard.replace(count) == count {
+            if listener.dispatched.replace(count) == count {
                 continue;
             }
             let (context, location) = (listener.context.clone(), listener.location);
@@ -224,29 +237,29 @@ impl Signals {
                     }
                 }
                 Role::Handler => {
-                    // Whoever is the handler when the callback's turn comes: none that was replaced, and none's signal
-                    // is lost by replacing it.
+                    // The handler is looked up when the callback runs, so that a handler which is replaced until then is
+                    // not called, and its signal goes to the new one.
                     let signum = listener.signum;
                     handle.queue_call_in(context, move || call_handler(signum), location);
                 }
-                Role::Interrupts if alone => {
+                Role::Interrupts if is_only_one => {
                     handle.queue_call_in(context, move || listener.call(), location);
                 }
-                // It was for somebody else, and so does not count: the next one is the first.
+                // Another listener received this arrival, so it does not count: the next one is the first.
                 Role::Interrupts => listener.start(),
             }
         }
     }
 
-    /// Takes the first listener that `is_it` out of the list.
-    fn remove(&self, is_it: impl Fn(&Rc<Listener>) -> bool) -> Option<Rc<Listener>> {
+    /// Removes the first listener that `matches`, and returns it.
+    fn remove(&self, matches: impl Fn(&Rc<Listener>) -> bool) -> Option<Rc<Listener>> {
         let mut listeners = self.listeners.borrow_mut();
-        let place = listeners.iter().position(is_it)?;
+        let place = listeners.iter().position(matches)?;
         Some(listeners.remove(place))
     }
 }
 
-/// The loop closes. Streams may live on in somebody's hands, but not what they had registered.
+/// Releases the registrations when the loop closes. Streams themselves may outlive it.
 impl Drop for Signals {
     fn drop(&mut self) {
         for listener in std::mem::take(self.listeners.get_mut()) {
@@ -255,29 +268,29 @@ impl Drop for Signals {
     }
 }
 
-/// Makes every loop that watches the bell hear.
-fn tell_all() {
-    let loops = LISTENING
+/// Has every loop that watches the notifier dispatch signals.
+fn dispatch_in_all_loops() {
+    let loops = NOTIFIED_LOOPS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    for listening in loops {
-        // A closed one has nothing to hear.
-        let _ = listening.call_soon_threadsafe(|| {
+    for remote in loops {
+        // A closed loop has no listeners.
+        let _ = remote.call_soon_threadsafe(|| {
             let handle = get_running_loop();
-            SIGNALS.with(&handle, |signals| signals.hear(&handle));
+            SIGNALS.with(&handle, |signals| signals.dispatch(&handle));
         });
     }
 }
 
-/// Calls the loop's handler of a signal, if there still is one.
+/// Calls the loop's current handler of a signal, if there is one.
 fn call_handler(signum: i32) {
     let handle = get_running_loop();
     let handler = SIGNALS.with(&handle, |signals| {
         let listeners = signals.listeners.borrow();
         let mut handlers = listeners.iter();
         handlers
-            .find(|present| present.is_handler_of(signum))
+            .find(|listed| listed.is_handler_of(signum))
             .cloned()
     });
     if let Some(handler) = handler {
@@ -290,28 +303,29 @@ impl Listener {
         self.role == Role::Handler && self.signum == signum
     }
 
-    /// The signal's count, and whether nobody else in the process listens for it; `None` once removed.
+    /// Returns how often the signal has arrived, and whether this is its only listener in the process. Returns `None` after
+    /// the listener was removed.
     pub(crate) fn count(&self) -> Option<(u64, bool)> {
         let registration = self.registration.borrow();
         let registration = registration.as_ref()?;
         Some((registration.arrived(), registration.is_only_one()))
     }
 
-    /// Ends the listener for good: its loop forgets it, and the signal's disposition is put back if it was the last.
+    /// Removes the listener from its loop. Restores the signal's disposition if it was the last listener of the process.
     pub(crate) fn end(self: &Rc<Self>, handle: &LoopHandle) {
         if !handle.is_closed() {
             let removed = SIGNALS.with(handle, |signals| {
-                signals.remove(|present| Rc::ptr_eq(present, self))
+                signals.remove(|listed| Rc::ptr_eq(listed, self))
             });
             drop(removed);
         }
         self.release();
     }
 
-    /// From what the loop has heard on, the second arrival has the signal's default action.
+    /// Starts to count arrivals: the second one after the last dispatched arrival has the signal's default action.
     pub(crate) fn start(&self) {
         if let Some(registration) = &*self.registration.borrow() {
-            registration.harden(self.heard.get() + 2);
+            registration.harden(self.dispatched.get() + 2);
         }
     }
 
@@ -323,27 +337,28 @@ impl Listener {
         if self.registration.borrow().is_some() {
             self.callback.set(Some(callback));
         } else {
-            // It has removed itself. Two panics at once would be the end of the process.
-            drop_foreign(callback);
+            // The callback has removed its own listener. Its destructor is guarded, since a second panic would abort.
+            drop_callback(callback);
         }
         if let Err(payload) = result {
             resume_unwind(payload);
         }
     }
 
-    /// Puts the signal's disposition back, if this was its last listener, and ends what is left.
+    /// Gives up the registration, which restores the disposition if it was the last one, wakes the task that waits, and
+    /// drops the callback.
     pub(crate) fn release(&self) {
         let registration = self.registration.borrow_mut().take();
         drop(registration);
         if let Some(awaiter) = self.awaiter.take() {
             awaiter.wake();
         }
-        drop_foreign(self.callback.take());
+        drop_callback(self.callback.take());
     }
 }
 
-fn drop_foreign<T>(foreign: T) {
+fn drop_callback<T>(callback: T) {
     catch_panic("Exception in the destructor of a signal handler", || {
-        drop(foreign)
+        drop(callback)
     });
 }

@@ -1,20 +1,24 @@
-//! Signals as events: handlers that the loop calls, and streams that tasks await.
+//! Signals as events of the loop: handlers that it calls, and streams that tasks await.
 //!
 //! ```text
-//!   signal ─► handler in `sys/signal`: count, ring ─► bell ─► reactor ─► waker ─► hear
-//!                                                                                 │
-//!                     for each listener whose count has changed:                  ▼
+//!   signal ─► handler in `sys/signal`: counts it, and notifies ─► notifier ─► reactor ─► dispatch
+//!                                                                                        │
+//!                     for each listener whose count has changed:                         ▼
 //!                     a handler's callback is queued, a stream's task is woken
 //! ```
-//! A callback runs in the loop like any other, never in signal context, so it may do anything. Each loop compares the
-//! process's counters with what it knows, so a signal reaches every loop that listens for it, on whichever thread the
-//! system delivered it. A burst of one kind may be one event; a kind is never lost.
+//! A callback runs in the loop like any other, never in signal context, so it may call anything. The counters belong to the
+//! process, and each listener compares them with the count that it saw last. So a signal reaches every loop that listens
+//! for it, on whichever thread the system delivered it. Several arrivals of one signal may be one event, but no signal is
+//! lost.
 //!
-//! The bell is watched by no task but in the background. It is registered for a loop's first listener and then stays; a
-//! loop without listeners has none of this.
+//! A background future watches the notifier, so no task does. It is created for a loop's first listener and stays until the
+//! loop closes. A loop without listeners has neither a notifier nor a background future.
 //!
-//! Three deviations from asyncio: any thread's loop may listen, several loops may for the same signal, and what is put
-//! back in the end is the disposition from before, not the default one.
+//! | who | touches |
+//! |---|---|
+//! | the signal handler, on any thread | the counters and the notifier of `sys/signal`, nothing else |
+//! | a loop | its own list of listeners; the counters, by reading |
+//! | a registration | the disposition of its signal: set by the first one, restored by the last |
 
 pub(crate) mod error;
 pub(crate) mod interrupts;

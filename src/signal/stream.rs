@@ -17,10 +17,10 @@ use crate::signal::listeners::{Listener, Role, register};
 use crate::sync::wait_list::Awaiter;
 
 impl LoopHandle {
-    /// A stream of the arrivals of a signal from now on. See [`signal`].
+    /// Returns a stream of the arrivals of a signal from now on. See [`signal`].
     ///
     /// # Errors
-    /// As [`add_signal_handler`](Self::add_signal_handler).
+    /// Those of [`add_signal_handler`](Self::add_signal_handler).
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -45,7 +45,7 @@ impl LoopHandle {
     }
 }
 
-/// The arrivals of one signal, as a stream: made by [`signal`](fn@signal).
+/// A stream of the arrivals of one signal. Created by [`signal`](fn@signal).
 ///
 /// ```
 /// # callsoon::run(async {
@@ -55,23 +55,25 @@ impl LoopHandle {
 /// winch.recv().await.unwrap();
 /// # }).unwrap();
 /// ```
-#[must_use = "while it lives, the signal has no other effect"]
+#[must_use = "while it exists, the signal has no other effect"]
 pub struct Signal {
     handle: LoopHandle,
     listener: Rc<Listener>,
-    /// The signal's count when `recv` last came back.
+    /// The signal's count when `recv` last returned.
     seen: Cell<u64>,
 }
 
 impl Signal {
-    /// Waits until the signal arrives. Arrivals since the last time, or since the stream was made, count as one and are
-    /// there at once.
+    /// Waits until the signal arrives.
+    ///
+    /// If it has arrived since the last `recv` returned, or since the stream was created, this returns at once. Several
+    /// such arrivals count as one.
     ///
     /// # Errors
-    /// [`LoopClosed`] where the stream's loop has closed.
+    /// [`LoopClosed`] if the stream's loop has closed.
     ///
     /// # Cancellation
-    /// Dropped, it has taken nothing.
+    /// Dropping it loses no arrival.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -92,7 +94,7 @@ impl Signal {
                 return Poll::Ready(arrived);
             }
             let awaiter = Awaiter::new(context.waker());
-            // Cloning a foreign waker is foreign code, in which a signal may arrive.
+            // Another runtime's waker is user code, so the signal may have arrived while it was cloned.
             if let Some(arrived) = self.poll_seen() {
                 return Poll::Ready(arrived);
             }
@@ -116,7 +118,7 @@ impl Signal {
     }
 }
 
-/// Forgets who waits when the wait is over, or is given up.
+/// Removes the registered waker when the wait ends or is dropped.
 struct Waiting<'a>(&'a Listener);
 
 impl Drop for Waiting<'_> {
@@ -139,10 +141,14 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// A stream of the arrivals of a signal, on the running loop. While it lives the signal has no other effect.
+/// Returns a stream of the arrivals of a signal, on the running loop. While it exists, the signal has no other effect.
 ///
 /// # Errors
-/// As [`LoopHandle::add_signal_handler`].
+/// Those of [`LoopHandle::add_signal_handler`].
+///
+/// # Differences from asyncio
+/// asyncio has handlers only. Like [`LoopHandle::add_signal_handler`], a stream works on a loop of any thread, and the
+/// previous disposition is restored when the last listener of the process is dropped.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -161,16 +167,16 @@ pub fn signal(signum: i32) -> Result<Signal, SignalError> {
     get_running_loop().signal(signum)
 }
 
-/// Waits for a Ctrl-C, the first after the first poll; then the next one has its former effect again.
+/// Waits for Ctrl-C, from the first poll on. When it returns, Ctrl-C has its previous effect again.
 ///
 /// # Errors
-/// As [`LoopHandle::add_signal_handler`].
+/// Those of [`LoopHandle::add_signal_handler`].
 ///
 /// # Panics
 /// When awaited outside a running loop.
 ///
 /// # Cancellation
-/// Dropped, it puts the signal's former effect back.
+/// Dropping it restores the previous effect of Ctrl-C.
 ///
 /// ```
 /// # callsoon::run(async {

@@ -9,7 +9,7 @@ use std::task::Poll;
 use crate::combine::group::child::Child;
 use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
-use crate::event_loop::handle::TaskBuilder;
+use crate::event_loop::tasks::TaskBuilder;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;

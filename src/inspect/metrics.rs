@@ -1,8 +1,8 @@
-//! Counts of what a loop holds and has done.
+//! `Metrics`: counts of what a loop holds and has done.
 
 use crate::kernel::loop_state::LoopHandle;
 
-/// A loop's counters at one moment.
+/// The counters of a loop at one moment. Returned by [`LoopHandle::metrics`].
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -14,20 +14,20 @@ use crate::kernel::loop_state::LoopHandle;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Turns so far.
+    /// How many turns the loop has run.
     pub turns: u64,
-    /// Times that the system was asked for events.
+    /// How often the loop has polled the system for events.
     pub looks: u64,
-    /// Entries in the ready queue, cancelled ones among them.
+    /// Entries in the ready queue, including cancelled ones.
     pub ready: usize,
-    /// Timers that have not fired, or have and wait for their turn; those that never fire among them.
+    /// Timers whose callback has not run yet, including those that never fire.
     pub timers: usize,
-    /// Unfinished tasks, that of `run_until_complete` not counted.
+    /// Unfinished tasks, without the one of `run_until_complete`.
     pub tasks: usize,
-    /// Sockets and other descriptors that the loop watches.
+    /// Sockets and other descriptors that are registered with the reactor.
     pub sources: usize,
-    /// Cancel scopes that are being polled, awaits inside them, and one for each task that has any: none once the tasks
-    /// that use them have ended.
+    /// Nodes of cancel scopes: one for each scope that is being polled, one for each pending await inside a scope, and one
+    /// for each task that has any of these. It is 0 when the tasks that use scopes have ended.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
@@ -42,7 +42,7 @@ pub struct Metrics {
 }
 
 impl LoopHandle {
-    /// The loop's counters now.
+    /// Returns the current counters of the loop.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;

@@ -1,0 +1,102 @@
+//! The exception handler of a loop: it receives every failure that no other code can receive.
+
+use std::rc::Rc;
+
+use crate::kernel::loop_state::{ExceptionHandler, Handler, LoopHandle};
+use crate::kernel::report::{ExceptionContext, default_handler};
+
+impl LoopHandle {
+    /// Sets the function that receives every failure which no other code can receive.
+    ///
+    /// Such failures are panics in callbacks and destructors, and failures of tasks and futures whose result nobody has
+    /// retrieved. If the handler itself panics, the default handler receives both failures.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|_, context| eprintln!("log: {context}"));
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("disk is slow"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_exception_handler(
+        &self,
+        handler: impl Fn(&LoopHandle, &ExceptionContext) + 'static,
+    ) {
+        self.restore_exception_handler(Some(Rc::new(handler)));
+    }
+
+    /// Returns the handler that is set, or `None` for the default one.
+    ///
+    /// A new handler can wrap it. [`restore_exception_handler`](Self::restore_exception_handler) puts it back.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// let former = event_loop.exception_handler();
+    /// let inner = former.clone();
+    /// event_loop.set_exception_handler(move |event_loop, context| {
+    ///     eprintln!("in the backup: {context}");
+    ///     match &inner {
+    ///         Some(inner) => inner(event_loop, context),
+    ///         None => event_loop.default_exception_handler(context),
+    ///     }
+    /// });
+    /// assert!(event_loop.exception_handler().is_some());
+    /// event_loop.restore_exception_handler(former);
+    /// assert!(event_loop.exception_handler().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "get_exception_handler")]
+    pub fn exception_handler(&self) -> Option<ExceptionHandler> {
+        self.state.handler().map(|handler| handler.call)
+    }
+
+    /// Sets the handler that [`exception_handler`](Self::exception_handler) returned, without a wrapper around it.
+    ///
+    /// `None` is the default handler. The handler may come from another loop.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let other_loop = callsoon::EventLoop::new()?;
+    /// event_loop.restore_exception_handler(other_loop.exception_handler());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore_exception_handler(&self, handler: Option<ExceptionHandler>) {
+        let home = Rc::downgrade(&self.state);
+        let handler = handler.map(|call| Handler { home, call });
+        drop(self.state.replace_handler(handler));
+    }
+
+    /// Sets the default handler, which emits a `tracing` error, or writes to stderr if there is no subscriber.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|_, _| unreachable!());
+    /// event_loop.reset_exception_handler();
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("to the default handler"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_exception_handler(&self) {
+        self.restore_exception_handler(None);
+    }
+
+    /// Calls the exception handler with a report.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("out of paper"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn call_exception_handler(&self, context: &ExceptionContext) {
+        self.state.tell(context);
+    }
+
+    /// Handles a report as the default handler does. A handler may call it for reports that it does not handle.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.set_exception_handler(|event_loop, context| event_loop.default_exception_handler(context));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn default_exception_handler(&self, context: &ExceptionContext) {
+        default_handler(context);
+    }
+}
