@@ -202,7 +202,7 @@ fn a_panic_in_the_call_reaches_the_caller_and_drops_the_captures_once() {
 }
 
 #[test]
-fn a_panic_in_a_destructor_reaches_whoever_drops_or_calls() {
+fn a_panic_in_a_destructor_reaches_the_code_that_drops_or_calls() {
     fn plain<const SIZE: usize>() {
         let make = || {
             // The second load is dropped although the first one panics.

@@ -230,7 +230,7 @@ fn a4_a_skipped_key_is_polled_after_the_wake_that_was_skipped() {
 }
 
 #[test]
-fn a4_whoever_sees_the_hint_finds_the_mail() {
+fn a4_a_loop_that_sees_the_hint_finds_the_entry() {
     model(None, || {
         let this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
@@ -291,7 +291,7 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
 }
 
 #[test]
-fn i1_whoever_asks_while_a_loop_closes_is_told_the_truth() {
+fn i1_a_post_while_a_loop_closes_is_kept_or_given_back() {
     model(None, || {
         let this = Loop::new();
         assert!(this.inbox.is_open(EPOCH) && this.inbox.is_home(EPOCH));
@@ -419,9 +419,9 @@ fn i2_keys_and_closures_of_a_sender_stay_in_order() {
 }
 
 #[test]
-fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
-    struct Knock(Arc<Inbox>);
-    impl Drop for Knock {
+fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
+    struct PostOnDrop(Arc<Inbox>);
+    impl Drop for PostOnDrop {
         fn drop(&mut self) {
             self.0.wake(9);
             drop(self.0.cancel(EPOCH, 0, || ()));
@@ -432,8 +432,8 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
     model(None, || {
         let this = Loop::new();
         let closure = || {
-            let knock = Knock(Arc::clone(&this.inbox));
-            SendFn::new(move || drop(knock))
+            let posting = PostOnDrop(Arc::clone(&this.inbox));
+            SendFn::new(move || drop(posting))
         };
         let sequence = this
             .inbox

@@ -231,7 +231,7 @@ await to_thread(other)
             differs: "asyncio's future is cancelled at once, this one when the coroutine has ended",
             "\
 loop, begun, told, clean = get_running_loop(), threading.Event(), threading.Event(), asyncio.Event()
-async def careful():
+async def cleaning():
     try:
         begun.set()
         await sleep(1000)
@@ -240,7 +240,7 @@ async def careful():
         say('clean')
         clean.set()
 def other():
-    future = run_coroutine_threadsafe(careful(), loop)
+    future = run_coroutine_threadsafe(cleaning(), loop)
     begun.wait()
     future.cancel()
     outcome(future)
@@ -253,7 +253,7 @@ await clean.wait()
                 let (begun, begins) = mpsc::channel();
                 let l = log.clone();
                 let other = move || {
-                    let careful = move || async move {
+                    let cleaning = move || async move {
                         let sleep_long = catch_cancelled(async {
                             begun.send(()).unwrap();
                             sleep(Duration::from_secs(1000)).await;
@@ -265,7 +265,7 @@ await clean.wait()
                         }
                         0
                     };
-                    let future = remote.run_coroutine_threadsafe(careful).unwrap();
+                    let future = remote.run_coroutine_threadsafe(cleaning).unwrap();
                     begins.recv().unwrap();
                     future.cancel();
                     log.outcome(future.result(None));

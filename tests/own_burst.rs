@@ -1,7 +1,7 @@
 //! A process of its own, because five thousand clients and their server need more descriptors than a process has by default.
 //!
-//! Row E1: all the clients of a burst wait before the first of them is accepted. None is lost, whoever else stands in
-//! line has its turn between them, and those who have reset their connections meanwhile cost nobody anything.
+//! Row E1: all the clients of a burst wait before the first of them is accepted. None is lost,
+//! other tasks run between them, and clients that have reset their connections meanwhile delay no other.
 
 mod own {
     pub(crate) mod raised;
@@ -68,8 +68,8 @@ fn burst(addresses: &[SocketAddr]) -> Vec<StdStream> {
     connected.collect()
 }
 
-/// Stands in line as long as `work` does, and gives with its output by how much `count` has grown at most between two of
-/// its turns.
+/// Runs a task that yields again and again beside `work`. Returns the output of `work`, and by how much `count` has grown
+/// at most between two steps of that task.
 async fn beside<F: Future>(count: &Rc<Cell<usize>>, work: F) -> (F::Output, usize) {
     let most = Rc::new(Cell::new(0));
     let (highest, count) = (Rc::clone(&most), Rc::clone(count));
@@ -146,7 +146,7 @@ struct Counts {
     lost: Cell<usize>,
 }
 
-/// Answers whoever says something.
+/// Answers each client that says something.
 struct Answer(Rc<Counts>);
 
 impl Protocol for Answer {

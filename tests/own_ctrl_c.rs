@@ -49,7 +49,7 @@ const TESTS: [Test; 6] = [
         dies,
     ),
     (
-        "a_ctrl_c_that_whoever_started_the_process_had_ignored_stays_ignored",
+        "a_ctrl_c_that_the_parent_had_ignored_stays_ignored",
         is_started_in_the_background,
         succeeds,
     ),

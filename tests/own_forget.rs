@@ -33,7 +33,7 @@ fn k5_forgotten_futures_handles_and_guards_leak_and_do_no_other_harm() {
     let awaited = future.clone();
     event_loop
         .run_until_complete(async move {
-            // Each waits for this task, which goes away while they still stand in line.
+            // Each waits for this task, which ends while they are still in the wait queue.
             poll_and_forget(callsoon::sleep(Duration::from_secs(1))).await;
             poll_and_forget(yield_now()).await;
             poll_and_forget(awaited.clone()).await;

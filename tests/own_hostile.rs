@@ -116,7 +116,7 @@ fn a_job_may_cancel_and_drop_its_own_future() {
                 counted
             });
             give.send(job).unwrap();
-            // Behind it in the line of a pool of one.
+            // Queued behind it in a pool of one thread.
             run_in_executor(Some(&pool), || ()).await.unwrap();
             assert_eq!(dropped.load(Ordering::SeqCst), 1);
         }
@@ -374,7 +374,7 @@ fn a_protocol_may_do_anything_in_any_of_its_calls() {
         transport.close();
         let _ = transport.kill();
     }
-    fn hold_and_let_go(transport: &SubprocessTransport) {
+    fn pause_and_resume(transport: &SubprocessTransport) {
         for fd in 0..3 {
             if let Some(pipe) = transport.pipe_transport(fd) {
                 pipe.pause_reading();
@@ -391,7 +391,7 @@ fn a_protocol_may_do_anything_in_any_of_its_calls() {
     }
     on_a_loop(&[], async || {
         for at in CALLS {
-            for deed in [close as fn(&SubprocessTransport), hold_and_let_go, another] {
+            for deed in [close as fn(&SubprocessTransport), pause_and_resume, another] {
                 let doing = Doing::new(move |call, transport| {
                     if call == at {
                         deed(transport);

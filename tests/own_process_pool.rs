@@ -173,7 +173,7 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build()
 }
 
-/// Where jobs that are held knock.
+/// A listener to which each held job connects.
 struct Doorman(TcpListener);
 
 impl Doorman {
@@ -191,7 +191,7 @@ impl Doorman {
     }
 
     /// Waits until one of them runs, and gives what lets it go when it is dropped.
-    async fn knocks(&self) -> TcpStream {
+    async fn accept(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
     }
 }
@@ -255,7 +255,7 @@ fn at_once() {
         for _ in 0..2 {
             let mut at_once = Vec::new();
             for _ in 0..3 {
-                at_once.push(doorman.knocks().await);
+                at_once.push(doorman.accept().await);
             }
         }
         for job in jobs {
@@ -295,7 +295,7 @@ fn deaths() {
     on_a_loop(async || {
         let (doorman, pool) = (Doorman::new().await, pool_of(2));
         let quiet = create_task(doorman.hold(&pool));
-        let held = doorman.knocks().await;
+        let held = doorman.accept().await;
         let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
@@ -350,7 +350,7 @@ fn dropped() {
             doorman.hold(&pool).await.unwrap();
             unreachable!("nobody lets it go");
         };
-        let held = or(ends, doorman.knocks()).await;
+        let held = or(ends, doorman.accept()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
         // Only now would the job have ended by itself.
@@ -388,7 +388,7 @@ fn shutdown() {
     on_a_loop(async || {
         let (doorman, pool) = (Doorman::new().await, pool_of(1));
         let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = doorman.knocks().await;
+        let held = doorman.accept().await;
         let mut ending = Waiting::begun(pool.shutdown());
         assert!(!jobs[0].done());
         drop(held);
@@ -452,7 +452,7 @@ fn closing() {
         let doorman = Doorman::new().await;
         create_task(doorman.hold(&pool)).detach();
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
-        doorman.knocks().await
+        doorman.accept().await
     });
     event_loop.close().unwrap();
     drop((pool, held));
@@ -502,7 +502,7 @@ fn shutdowns() {
     on_a_loop(async || {
         let (doorman, pool) = (Doorman::new().await, pool_of(2));
         let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = [doorman.knocks().await, doorman.knocks().await];
+        let held = [doorman.accept().await, doorman.accept().await];
         let ends: Vec<_> = (0..5)
             .map(|_| {
                 let pool = pool.clone();

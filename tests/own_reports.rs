@@ -33,10 +33,10 @@ fn report(message: &str) {
     event_loop.call_exception_handler(&ExceptionContext::new(message));
 }
 
-/// Hears everything and says nothing.
-struct Deaf;
+/// A subscriber that enables every event and prints none.
+struct Silent;
 
-impl tracing::Subscriber for Deaf {
+impl tracing::Subscriber for Silent {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -78,7 +78,7 @@ fn without_handler_and_subscriber_reports_go_to_standard_error() {
 #[test]
 fn with_a_subscriber_reports_are_its_business() {
     let lines = said("with_a_subscriber_reports_are_its_business", &[], || {
-        tracing::subscriber::set_global_default(Deaf).unwrap();
+        tracing::subscriber::set_global_default(Silent).unwrap();
         report("heard");
     });
     assert_eq!(lines, [""; 0]);
@@ -90,7 +90,7 @@ fn a_subscriber_of_one_thread_swallows_no_reports_of_others() {
         "a_subscriber_of_one_thread_swallows_no_reports_of_others",
         &[],
         || {
-            tracing::subscriber::with_default(Deaf, || report("heard"));
+            tracing::subscriber::with_default(Silent, || report("heard"));
             // It is gone: nobody would hear this any more.
             report("unheard");
         },

@@ -217,7 +217,7 @@ assert_impl!(callsoon::ContextVar<std::rc::Rc<u8>>: Send, Sync);
 assert_not_impl!(callsoon::Context: Send, Sync);
 assert_not_impl!(callsoon::ContextToken<u8>: Send, Sync, Clone);
 
-// There is one payload, and whoever takes it has it.
+// There is one payload, and the first caller takes it.
 assert_not_impl!(Panicked: Clone);
 assert_not_impl!(TaskError: Clone);
 // What a borrowed value is given back in is as mobile as the value.

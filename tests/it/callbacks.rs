@@ -408,7 +408,7 @@ fn a_post_that_was_taken_back_says_so_to_every_clone_on_every_thread() {
         canceller.join().unwrap();
         one_turn(&event_loop);
         assert_eq!(taken(&lines), ["second"]);
-        // Long after its place in the line is gone, and from other threads too.
+        // Long after its entry has left the ready queue, and from other threads too.
         for _ in 0..3 {
             post(&remote, &lines, "later");
             one_turn(&event_loop);
@@ -497,7 +497,7 @@ fn of_many_who_take_a_post_back_one_does_and_all_are_told() {
                     true => posted.clone().cancel(),
                     false => posted.cancel(),
                 };
-                assert!(posted.cancelled(), "also for whoever comes second");
+                assert!(posted.cancelled(), "also after a second cancel");
                 usize::from(taken)
             };
             let taken: usize = std::thread::scope(|scope| {

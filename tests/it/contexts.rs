@@ -133,7 +133,7 @@ fn what_a_callback_sets_reaches_no_entry_after_it() {
 }
 
 #[test]
-fn a_task_in_a_given_context_shares_it_with_whoever_holds_it() {
+fn a_task_in_a_given_context_shares_it_with_its_other_owners() {
     on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {

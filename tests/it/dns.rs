@@ -350,7 +350,7 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
             .run_until_complete(async {
                 lookup_host(("slow", 1)).await.unwrap();
                 assert_eq!(get_running_loop().time(), start);
-                // Whoever gives up lets the clock go, though the thread is still at it.
+                // After the caller has given up, the virtual clock can jump again, though the thread is still working.
                 drop(Waiting::begun(lookup_host(("stuck", 1))));
                 alarm.await.unwrap();
             })
@@ -363,7 +363,7 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
 }
 
 #[test]
-fn errors_and_panics_of_a_resolver_come_to_whoever_asks() {
+fn errors_and_panics_of_a_resolver_come_to_the_caller() {
     on_real_time(|_, event_loop| {
         event_loop.set_resolver(|host| match host {
             "refuses" => Err(io::Error::new(ErrorKind::PermissionDenied, "not you")),

@@ -281,7 +281,7 @@ fn a_handler_may_ask_for_itself_put_back_another_and_is_kept_by_who_has_it() {
         let kept = event_loop.exception_handler();
         event_loop.close().unwrap();
         trace.expect([]);
-        // Too late: it is not kept by the loop, but by whoever has it.
+        // Too late: the loop does not keep the handle, its owner does.
         event_loop.restore_exception_handler(kept.clone());
         assert!(event_loop.exception_handler().is_none());
         drop(kept);

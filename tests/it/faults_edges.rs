@@ -161,7 +161,7 @@ fn d3_an_urgent_mark_that_comes_between_the_event_and_the_read_does_not_strand_d
         });
         one_turn(&event_loop);
         peer.write_all(b"before").unwrap();
-        // It stands in the line before the reader, which the look of the same turn wakes.
+        // It is in the ready queue before the reader, which the poll for events of the same turn wakes.
         event_loop.call_soon(move || {
             send_urgent(&peer, b'!');
             peer.write_all(b"after").unwrap();
@@ -337,7 +337,7 @@ fn d4_a_reset_wakes_reader_and_writer_once_and_does_not_spin() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 10, "{turns} turns");
         assert_eq!((reads.get() - before.0, writes.get() - before.1), (1, 1));
-        // The system tells of a reset once; whoever asks next hears of the closed stream.
+        // The system reports a reset once; the next operation finds the stream closed.
         let read = complete(&event_loop, reader).unwrap();
         let written = complete(&event_loop, writer).unwrap().unwrap_err();
         let first = read.as_ref().err().map(std::io::Error::kind);

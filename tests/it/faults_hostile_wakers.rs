@@ -219,7 +219,7 @@ impl Zoo {
                 let near = Rc::clone(&self.stream);
                 let complete = move || {
                     peer.write_all(b"x").unwrap();
-                    // Hostile code reads too: whoever finds the byte gone finds the end.
+                    // Hostile code reads too: a reader that does not get the byte gets the end.
                     drop(peer);
                     wait_until_ended(&*near);
                 };
@@ -479,7 +479,7 @@ fn a5_a_waker_that_panics_harms_neither_the_loop_nor_the_others() {
                 }
             });
             assert!(!poll_at(&zoo, true, &waiting, &hostile));
-            // Whoever waits behind the bad one.
+            // The waiters that are queued behind the hostile one.
             let behind = Rc::clone(&zoo.stream);
             let others = [
                 zoo.event_loop.create_task({

@@ -327,7 +327,7 @@ fn d6_closing_the_loop_closes_the_sockets_of_its_tasks_once() {
 }
 
 #[test]
-fn d6_whoever_waits_on_a_stream_of_another_loop_hears_of_that_loop_s_end() {
+fn d6_a_wait_on_a_stream_of_another_loop_ends_when_that_loop_closes() {
     audited(watched(|| {
         let owner = EventLoop::new().unwrap();
         let (stream, _peer) = complete(&owner, async { stream_and_peer() });

@@ -50,7 +50,7 @@ fn meet<T: 'static>(
             Value => {
                 let (future, value, t) = (future.clone(), value.take().unwrap(), trace.clone());
                 event_loop.call_at(deadline, move || {
-                    // A future that was cancelled with whoever awaited it gives the value back.
+                    // A future that was cancelled together with its awaiter gives the value back.
                     let taken = match value {
                         Ok(value) => future.set_result(Rc::new(value)).is_ok(),
                         Err(error) => future.set_exception(error).is_ok(),

@@ -155,7 +155,7 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_notifier_s_numb
         };
         let before = counted_fds();
         drop(event_loop);
-        // The loop's descriptors are closed, whoever still holds a handle; pipes take their numbers.
+        // The loop's descriptors are closed although handles are left; pipes take their numbers.
         let freed = before - counted_fds();
         assert!(freed >= 2);
         let strangers: Vec<_> = (0..freed)
@@ -464,7 +464,7 @@ fn i4_a_post_that_is_cancelled_while_it_may_run_does_one_or_the_other() {
         let event_loop = real_loop(&Trace::new());
         let remote = event_loop.remote();
         let canceller = thread::spawn(move || {
-            let mut tally = (0, 0);
+            let mut counts = (0, 0);
             for round in 0..ROUNDS {
                 let ran = Arc::new(AtomicBool::new(false));
                 let (done, ended) = mpsc::channel::<()>();
@@ -485,15 +485,15 @@ fn i4_a_post_that_is_cancelled_while_it_may_run_does_one_or_the_other() {
                 assert_ne!(cancelled, ran.load(Ordering::SeqCst));
                 assert!(!handle.cancel());
                 if cancelled {
-                    tally.0 += 1;
+                    counts.0 += 1;
                 } else {
-                    tally.1 += 1;
+                    counts.1 += 1;
                 }
             }
             remote
                 .call_soon_threadsafe(|| get_running_loop().stop())
                 .unwrap();
-            tally
+            counts
         });
         event_loop.run_forever().unwrap();
         let (cancelled, ran) = canceller.join().unwrap();

@@ -306,7 +306,7 @@ fn a_taker_that_is_dropped_takes_nothing() {
 }
 
 #[test]
-fn a_result_set_between_runs_takes_its_place_in_the_line() {
+fn a_result_set_between_runs_wakes_in_the_order_of_the_ready_queue() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (t, awaited) = (trace.clone(), future.clone());

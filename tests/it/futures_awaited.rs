@@ -47,7 +47,7 @@ fn an_awaiter_resumes_in_the_turn_after_the_result_is_set() {
             "waits",
             "the setter returns",
             "same turn",
-            "resumes with 1", // the next turn, in its place in the line
+            "resumes with 1", // the next turn, in the order of the ready queue
             "queued after set_result",
         ]);
     });

@@ -177,7 +177,7 @@ fn settled_waits_for_all_however_they_end() {
 }
 
 #[test]
-fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() {
+fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_the_gathering_task() {
     run_scenario(
         async |scenario| {
             let child = Rc::new(OnceCell::new());
@@ -206,7 +206,7 @@ fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() 
 }
 
 #[test]
-fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
+fn cancelling_the_gathering_task_cancels_all_children_and_waits_for_them() {
     for settled in [false, true] {
         run_scenario(
             async move |scenario| {

@@ -198,7 +198,7 @@ fn m1_awaiting_a_task_of_a_closed_loop_says_cancelled() {
 }
 
 #[test]
-fn m1_whoever_awaits_a_task_outside_its_loop_is_woken_when_that_closes() {
+fn m1_a_task_awaited_outside_its_loop_wakes_its_awaiter_when_the_loop_closes() {
     audited(watched(|| {
         let owner = virtual_loop(&Trace::new());
         let mut task = pin!(owner.create_task(pending::<()>()));

@@ -1,6 +1,6 @@
 //! Every public operation of the network as a case: what must be there first, and then the operation itself.
 //!
-//! Whoever runs the cases drops them at each wait, takes descriptors away, or has system calls fail. So what a case sets up
+//! The tests that run the cases drop them at each wait, take descriptors away, or have system calls fail. So what a case sets up
 //! may fail, too, and a peer that could not do its part is gone instead of silent.
 
 use std::any::Any;

@@ -252,7 +252,7 @@ fn a_line_typed_at_a_terminal_is_read() {
 }
 
 #[test]
-fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
+fn the_mode_is_as_it_was_when_the_pipe_is_released() {
     settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());

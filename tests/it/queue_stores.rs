@@ -79,7 +79,7 @@ fn a_get_that_makes_several_places_lets_as_many_putters_go_on() {
 }
 
 #[test]
-fn a_getter_in_the_line_that_makes_several_places_lets_as_many_putters_go_on() {
+fn a_waiting_getter_that_makes_several_places_lets_as_many_putters_go_on() {
     audited(|| {
         let mut store = Odd::new(Items::push_back, skip_stale);
         store.items.extend([-1, 2]);

@@ -174,7 +174,7 @@ fn a_callback_whose_event_has_come_is_not_called_once_it_is_removed_or_replaced(
         let (one, _one_far) = pair();
         let (other, _other_far) = pair();
         let (one, other) = (Rc::new(one), Rc::new(other));
-        // Both are ready in one batch; whoever runs first removes the other.
+        // Both are ready in one batch; the callback that runs first removes the other.
         for (mine, its) in [(&one, &other), (&other, &one)] {
             let (t, handle, its) = (trace.clone(), event_loop.handle(), Rc::clone(its));
             event_loop

@@ -29,7 +29,7 @@ enum Op {
     Sleep(u8),
     Yield,
     Forever,
-    /// A future that is set at some time, or cancelled by whoever awaits it.
+    /// A future that is set at some time, or cancelled by the task that awaits it.
     Shared(u8),
     Seq(Vec<Op>),
     Catch {

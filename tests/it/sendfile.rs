@@ -201,7 +201,7 @@ fn what_the_system_cannot_send_by_itself_is_read_and_written() {
 }
 
 #[test]
-fn a_plain_socket_sends_a_file_and_is_let_go_of() {
+fn a_plain_socket_sends_a_file_and_is_deregistered() {
     in_a_loop(async || {
         let handle = get_running_loop();
         let bytes = test_bytes(3_000_000);

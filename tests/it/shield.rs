@@ -31,7 +31,7 @@ fn bad_job(event_loop: &EventLoop) -> Task<()> {
 }
 
 #[test]
-fn cancelling_whoever_awaits_ends_that_one_and_not_the_task() {
+fn cancelling_the_awaiter_ends_the_awaiter_and_not_the_task() {
     on_virtual_time(|trace, event_loop| {
         let job = Rc::new(RefCell::new(job(&event_loop, &trace)));
         let outer = event_loop.create_task({

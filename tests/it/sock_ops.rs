@@ -78,7 +78,7 @@ fn what_is_there_is_received_at_once_and_the_rest_is_waited_for() {
 }
 
 #[test]
-fn ten_megabytes_go_through_and_the_socket_is_let_go_of() {
+fn ten_megabytes_go_through_and_the_socket_is_deregistered() {
     in_a_loop(async || {
         let (near, far) = pair();
         let bytes: Vec<u8> = (0..10_000_000_u32).map(|n| (n % 251) as u8).collect();

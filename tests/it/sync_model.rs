@@ -1,5 +1,5 @@
 //! Every primitive against a naive model of it: random programs of acquiring, releasing, polling in any order and
-//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and whoever could
+//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and every task that could
 //! go on has been woken (N1, N2).
 
 use callsoon::sync::{Condition, Event, Lock, LockGuard, Semaphore, SemaphoreGuard};
@@ -343,7 +343,7 @@ fn n1_an_event_does_what_its_model_does() {
 #[derive(Clone, Debug)]
 enum Conditional {
     Acquire,
-    /// Whoever has the lock waits for the condition.
+    /// The task that has the lock waits for the condition.
     Wait,
     Notify(usize),
     Poll(usize),

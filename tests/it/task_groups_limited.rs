@@ -132,7 +132,7 @@ fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
 }
 
 #[test]
-fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
+fn a_task_that_waits_for_a_vacancy_goes_on_when_there_is_one_or_the_group_shuts_down() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {

@@ -294,7 +294,7 @@ fn a_task_says_how_it_ended_without_giving_its_result_away() {
         ]);
         let how = (panics.panicked(), value.panicked(), cancelled.panicked());
         assert_eq!(how, (true, false, false));
-        // The panic is there still, for whoever wants it; and once it was taken, it has been one.
+        // The panic is still stored and can be taken; and the task has panicked also after it was taken.
         assert!(panics.result().unwrap().unwrap_err().panicked().is_some());
         assert!(panics.panicked());
         drop(panics);

@@ -1,4 +1,4 @@
-//! Coroutines that other threads start: how their results reach whoever waits, and what ends the wait.
+//! Coroutines that other threads start: how their results reach the waiting thread, and what ends the wait.
 
 use std::cell::Cell;
 use std::future::{Future as _, pending};
@@ -551,7 +551,7 @@ fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place()
         let victim = complete(&event_loop, async move {
             yield_now().await;
             yield_now().await;
-            // In the line, in this order: the coroutine's last step, what this task does next, the request to end, which
+            // In the ready queue, in this order: the coroutine's last step, what this task does next, the request to end, which
             // comes by way of the inbox.
             gate.set_result(()).unwrap();
             thread::spawn(move || future.cancel()).join().unwrap();

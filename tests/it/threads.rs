@@ -109,7 +109,7 @@ fn a_post_from_another_thread_stands_before_what_is_queued_after_it_between_runs
 }
 
 #[test]
-fn a_wake_between_runs_takes_its_place_in_the_line() {
+fn a_wake_between_runs_is_queued_in_order() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (awaited, t) = (future.clone(), trace.clone());
@@ -127,7 +127,7 @@ fn a_wake_between_runs_takes_its_place_in_the_line() {
 }
 
 #[test]
-fn a_wake_of_an_idle_loop_in_a_callback_of_another_takes_its_place_in_the_line() {
+fn a_wake_of_an_idle_loop_in_a_callback_of_another_is_queued_in_order() {
     audited(watched(|| {
         let trace = Trace::new();
         let idle = virtual_loop(&trace);

@@ -250,7 +250,7 @@ fn a_destructor_that_panics_at_the_deadline_is_the_tasks_panic() {
 }
 
 #[test]
-fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
+fn a_deadline_is_kept_by_the_task_that_polls_the_limit_next() {
     run_scenario(
         async |scenario| {
             // Begun in one task, ended in another.

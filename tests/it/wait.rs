@@ -253,7 +253,7 @@ fn what_has_happened_already_is_not_waited_for() {
 }
 
 #[test]
-fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
+fn a_task_that_ends_between_the_wake_up_and_the_return_counts_too() {
     on_virtual_time(|trace, event_loop| {
         let gate = event_loop.create_future::<()>();
         let mut tasks: Vec<_> = (0..3)
@@ -270,7 +270,7 @@ fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
 }
 
 #[test]
-fn cancelling_whoever_waits_leaves_the_tasks_alone() {
+fn cancelling_the_waiting_task_leaves_the_tasks_alone() {
     on_virtual_time(|trace, event_loop| {
         let tasks = Rc::new(RefCell::new(lasting(&event_loop, &[2, 1])));
         let lent = Rc::clone(&tasks);
@@ -397,7 +397,7 @@ fn a_panic_is_reported_once_if_nobody_reads_it_from_the_returned_task() {
 }
 
 #[test]
-fn whoever_waits_elsewhere_is_told_when_the_loop_of_the_tasks_closes() {
+fn a_waiter_of_another_loop_is_woken_when_the_loop_of_the_tasks_closes() {
     on_virtual_time(|_, event_loop| {
         let mut tasks = lasting(&event_loop, &[1, 2]);
         let mut waiting = Waiting::begun(wait(&mut tasks, ReturnWhen::AllCompleted, None));

@@ -151,7 +151,7 @@ async fn bad(after: f64, text: &'static str) -> Result<&'static str, &'static st
     Err(text)
 }
 
-/// A handle that goes back to whoever lent it.
+/// A handle that goes back to its owner when it is dropped.
 struct Lent<T: 'static>(Option<Task<T>>, Rc<Cell<Option<Task<T>>>>);
 
 impl<T> Drop for Lent<T> {

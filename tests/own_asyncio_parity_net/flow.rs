@@ -304,7 +304,7 @@ await writer.wait_closed()
         ),
         program!(
             "a line over the limit",
-            differs: "asyncio's readline throws the line away; ours leaves it for whoever can use it",
+            differs: "asyncio's readline throws the line away; ours leaves it for the next call",
             r#"
 reader, writer, peer = await streams(10)
 peer.sendall(b"x" * 20 + b"\nnext\n")

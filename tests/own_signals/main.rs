@@ -35,7 +35,7 @@ use support::{
 fn tested(test: impl FnOnce() + Send + 'static) {
     static BELL: Once = Once::new();
     BELL.call_once(|| {
-        // Whoever started this process may have had some ignored.
+        // The parent process may have had some ignored.
         for signum in [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2] {
             set_disposition(signum, libc::SIG_DFL);
         }
@@ -46,7 +46,7 @@ fn tested(test: impl FnOnce() + Send + 'static) {
 }
 
 fn raise(signum: i32) {
-    // SAFETY: the call takes a number; whoever calls this has seen to it that the signal is handled or ignored.
+    // SAFETY: the call takes a number, and the caller has made sure that the signal is handled or ignored.
     assert_eq!(unsafe { libc::raise(signum) }, 0);
 }
 

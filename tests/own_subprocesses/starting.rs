@@ -62,13 +62,13 @@ fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
         let text = String::from_utf8(output.stdout).unwrap();
         let set = |name| signals(&text, name);
         assert_eq!(set("SigBlk:"), 0);
-        // 32 and 33 are the C library's own, which no program can ask about. What whoever started this process had ignored
+        // 32 and 33 are the C library's own, which no program can ask about. What the parent of this process had ignored
         // stays so, as under nohup; SIGPIPE, which Rust's own start ignores, does not.
         let own = fs::read_to_string("/proc/self/status").unwrap();
         let ignored = signals(&own, "SigIgn:") & !(1 << (libc::SIGPIPE - 1));
         assert_eq!(set("SigIgn:") & !(0b11 << 31), ignored & !(0b11 << 31));
         assert_eq!(set("SigCgt:"), 0);
-        // 0 to 2, the folder itself, and the line that says how many blocks; and what this process was given by whoever
+        // 0 to 2, the folder itself, and the line that says how many blocks; and what this process was given by the one that
         // has started it.
         let expected = 5 + inheritable();
         assert_eq!(text.lines().last().unwrap().trim(), expected.to_string());

@@ -1,4 +1,4 @@
-//! Processes that a test has started, and those that they have started in their turn, whoever is their parent by now.
+//! Processes that a test has started, and those that they have started in their turn, also after their parents have ended.
 //!
 //! They are known by a mark that a process passes on to whatever it starts and that changes nothing: the soft limit of
 //! the time that a thread under real-time scheduling may take without a pause, which is set to about 36 years and the
