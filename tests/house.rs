@@ -177,7 +177,7 @@ fn named(module: &str, text: &str, order: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn every_module_stands_in_the_order_once_and_nothing_else_does() {
+fn every_module_is_in_the_order_once_and_nothing_else_is() {
     let mut listed = order();
     listed.sort();
     let existing: Vec<_> = modules()
@@ -526,7 +526,7 @@ fn is_fault_id(part: &str) -> bool {
 }
 
 #[test]
-fn every_fault_in_a_test_s_name_stands_in_the_list_with_its_files() {
+fn every_fault_in_a_test_s_name_is_in_the_list_with_its_files() {
     let list = fs::read_to_string(root().join("tests/it/faults.md")).unwrap();
     let mut listed = BTreeMap::new();
     for entry in list.split("\n- **").skip(1) {

@@ -181,7 +181,7 @@ fn a4_post_before_sleep_is_never_lost() {
 }
 
 #[test]
-fn a4_two_wakers_ring_a_sleep_once() {
+fn a4_two_wakers_notify_a_sleep_once() {
     model(None, || {
         let mut this = Loop::new();
         let others = [7, 8].map(|key| {
@@ -247,7 +247,7 @@ fn a4_a_loop_that_sees_the_hint_finds_the_entry() {
 }
 
 #[test]
-fn d8_a_failed_ring_is_tried_again_by_the_next_sender() {
+fn d8_a_failed_notification_is_tried_again_by_the_next_sender() {
     model(None, || {
         let mut this = Loop::new();
         this.eventfd.failures.store(1, SeqCst);
@@ -305,7 +305,7 @@ fn i1_a_post_while_a_loop_closes_is_kept_or_given_back() {
 }
 
 #[test]
-fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
+fn i1_a_closure_never_reaches_the_loop_that_opens_next() {
     model(None, || {
         let this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
@@ -337,7 +337,7 @@ fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
 }
 
 #[test]
-fn i1_a_ring_that_fails_while_the_loop_closes_leaves_the_next_loop_alone() {
+fn i1_a_notification_that_fails_while_the_loop_closes_leaves_the_next_loop_alone() {
     model(None, || {
         let this = Loop::new();
         this.eventfd.failures.store(1, SeqCst);
@@ -460,7 +460,7 @@ fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
 }
 
 #[test]
-fn i3_an_alarm_rings_with_no_lock_held() {
+fn i3_a_notifier_is_notified_with_no_lock_held() {
     struct Nosy(Arc<Inbox>);
     impl Notify for Nosy {
         fn notify(&self) -> io::Result<()> {

@@ -77,7 +77,7 @@ fn packets() -> Command {
 }
 
 #[test]
-fn a_child_that_writes_packets_is_heard_to_the_end() {
+fn a_child_that_writes_packets_is_read_to_the_end() {
     on_a_loop(async || {
         let mut dd = packets().stdout(PIPE).await.unwrap();
         let output = dd.communicate(None).await.unwrap();
@@ -153,7 +153,7 @@ fn a_drain_fails_although_nothing_was_lost_when_the_child_went() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_for_every_kind_of_read() {
+fn a_virtual_clock_does_not_jump_during_any_kind_of_read() {
     audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();
@@ -177,7 +177,7 @@ fn a_virtual_clock_stands_still_for_every_kind_of_read() {
 }
 
 #[test]
-fn on_a_closed_loop_nobody_waits_for_a_child() {
+fn on_a_closed_loop_no_task_waits_for_a_child() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         let mut cat = Command::new("cat")

@@ -121,7 +121,7 @@ async fn echo(near: &UnixStream, far: &UnixStream) {
 }
 
 #[test]
-fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_nobody() {
+fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_no_client() {
     on_real_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();

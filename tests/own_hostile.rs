@@ -476,7 +476,7 @@ fn a_loop_that_closes_at_any_moment_of_a_child_ends_the_child_and_its_protocol()
 }
 
 #[test]
-fn h4_grandchildren_that_hold_all_pipes_hold_up_nobody() {
+fn h4_grandchildren_that_hold_all_pipes_delay_no_task() {
     on_a_loop(&[], async || {
         let mut grandchildren = Vec::new();
         for drops_first in [false, true] {

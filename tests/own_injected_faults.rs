@@ -314,7 +314,7 @@ fn h6_a_system_without_room_for_processes_and_threads_is_an_error() {
 }
 
 #[test]
-fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_heard() {
+fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_received() {
     // What the process makes once for all, at the first handler, while no test counts descriptors.
     let alone = support::audit::alone();
     let first = EventLoop::new().unwrap();
@@ -344,7 +344,7 @@ fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_heard(
 }
 
 #[test]
-fn h6_every_call_by_which_a_loop_hears_of_signals_may_fail() {
+fn h6_every_call_by_which_a_loop_receives_signals_may_fail() {
     if !has_tracer() {
         return;
     }
@@ -471,10 +471,10 @@ fn lives(pid: u32) {
 /// In a world of its own: numbers of children that have ended become strangers'.
 fn recycled() {
     let event_loop = real_loop(&Trace::new());
-    complete(&event_loop, numbers_of_strangers());
+    complete(&event_loop, numbers_of_other_processes());
     // The same where the system has no descriptors for children.
     if forbid(libc::SYS_pidfd_open, None, libc::ENOSYS) {
-        complete(&event_loop, numbers_of_strangers());
+        complete(&event_loop, numbers_of_other_processes());
     }
     event_loop.close().unwrap();
     support::wait_until_gone("callsoon-child");
@@ -485,7 +485,7 @@ fn last_number(pid: u32) {
     std::fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string()).unwrap();
 }
 
-async fn numbers_of_strangers() {
+async fn numbers_of_other_processes() {
     for stolen in [false, true] {
         // Far from all numbers that are in use, and far from each other.
         last_number(5000);
@@ -527,7 +527,7 @@ async fn numbers_of_strangers() {
 }
 
 #[test]
-fn h2_a_number_that_is_used_again_is_a_stranger_whom_no_signal_reaches() {
+fn h2_no_signal_reaches_another_process_that_has_the_number_by_now() {
     let world = ["unshare", "--pid", "--fork", "--mount-proc"];
     let mut unshare = StdCommand::new(world[0]);
     let write = "echo 100 >/proc/sys/kernel/ns_last_pid";

@@ -56,10 +56,10 @@ fn say(line: &str) {
 }
 
 #[test]
-fn d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
+fn d8_a_notifier_that_fails_is_reported_and_notified_by_the_next_sender() {
     let Some(stderr) = stderr_of_child(
-        "d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender",
-        || audited(watched(a_post_whose_ring_fails)),
+        "d8_a_notifier_that_fails_is_reported_and_notified_by_the_next_sender",
+        || audited(watched(a_post_whose_notification_fails)),
     ) else {
         return;
     };
@@ -74,7 +74,7 @@ fn d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
     assert!(!said.contains(ALARM), "{stderr}");
 }
 
-fn a_post_whose_ring_fails() {
+fn a_post_whose_notification_fails() {
     let (event_loop, notifier) = loop_and_notifier();
     let trace = SharedTrace::new();
     let (remote, sleeper, t) = (event_loop.remote(), thread_id(), trace.clone());
@@ -109,7 +109,7 @@ fn a_post_whose_ring_fails() {
 fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
     let Some(stderr) = stderr_of_child(
         "d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again",
-        || audited(watched(a_guest_whose_ring_fails)),
+        || audited(watched(a_guest_whose_notification_fails)),
     ) else {
         return;
     };
@@ -122,7 +122,7 @@ fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
     }
 }
 
-fn a_guest_whose_ring_fails() {
+fn a_guest_whose_notification_fails() {
     let (event_loop, notifier) = loop_and_notifier();
     event_loop.turn(Some(Duration::ZERO)).unwrap();
     // This thread ends with the test, and the filter with it.
@@ -140,7 +140,7 @@ fn a_guest_whose_ring_fails() {
 }
 
 #[test]
-fn d8_a_notifier_that_has_been_rung_to_the_brim_still_wakes() {
+fn d8_a_notifier_whose_counter_is_full_still_wakes() {
     audited(watched(|| {
         let (event_loop, notifier) = loop_and_notifier();
         // As many rings as the counter holds: the next one would block.

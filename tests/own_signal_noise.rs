@@ -77,7 +77,7 @@ fn set_interval(microseconds: libc::suseconds_t) {
 }
 
 #[test]
-fn d7_interrupted_system_calls_are_nobody_s_business() {
+fn d7_interrupted_system_calls_are_not_seen_by_the_program() {
     audited(watched(|| {
         let event_loop = EventLoop::new().unwrap();
         let noise = Noise::new();

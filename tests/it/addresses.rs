@@ -70,7 +70,7 @@ fn hearer(ip: IpAddr, port: u16) -> io::Result<StdSocket> {
 }
 
 #[test]
-fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
+fn sockets_are_bound_to_anything_that_names_an_address_and_no_resolver_is_asked() {
     in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let all = [
@@ -98,7 +98,7 @@ fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
 }
 
 #[test]
-fn messages_go_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
+fn messages_go_to_anything_that_names_an_address_and_no_resolver_is_asked() {
     in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let (server, client) = (

@@ -484,7 +484,7 @@ fn a_post_that_was_taken_back_is_cancelled_while_its_destructor_runs_and_after_i
 }
 
 #[test]
-fn of_many_who_take_a_post_back_one_does_and_all_are_told() {
+fn of_many_cancels_of_a_post_one_succeeds_and_all_learn_which() {
     on_virtual_time(|_, event_loop| {
         let remote = event_loop.remote();
         for _ in 0..200 {

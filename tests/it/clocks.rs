@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_virtual_clock_stands_still_while_work_is_ready() {
+fn a_virtual_clock_does_not_jump_while_work_is_ready() {
     on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
@@ -37,9 +37,9 @@ fn a_virtual_clock_stands_still_while_work_is_ready() {
 }
 
 #[test]
-fn looks_are_left_out_while_work_is_ready_unless_every_turn_is_to_look() {
+fn polls_for_events_are_left_out_while_work_is_ready_unless_every_turn_is_to_poll() {
     audited(|| {
-        fn looks_of(builder: Builder) -> u64 {
+        fn event_polls_of(builder: Builder) -> u64 {
             let event_loop = builder.clock(Clock::Virtual).build().unwrap();
             event_loop
                 .run_until_complete(async {
@@ -50,12 +50,12 @@ fn looks_are_left_out_while_work_is_ready_unless_every_turn_is_to_look() {
                 .unwrap();
             event_loop.metrics().looks
         }
-        let every_turn = looks_of(EventLoop::builder().event_interval(1));
+        let every_turn = event_polls_of(EventLoop::builder().event_interval(1));
         assert!(every_turn >= 10_000);
         // At most 64 entries, one a turn here, may run between two looks: and nearly so many do.
-        let looks = looks_of(EventLoop::builder());
+        let looks = event_polls_of(EventLoop::builder());
         assert!((10_000 / 64..200).contains(&looks), "{looks} looks");
-        let looks = looks_of(EventLoop::builder().event_interval(10));
+        let looks = event_polls_of(EventLoop::builder().event_interval(10));
         assert!((1_000..1_200).contains(&looks), "{looks} looks");
     });
 }

@@ -329,7 +329,7 @@ async fn nested(depth: u32) -> u32 {
 }
 
 #[test]
-fn the_task_hook_is_told_of_every_task_before_its_first_step() {
+fn the_task_hook_is_called_for_every_task_before_its_first_step() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_task_hook(move |_, task| t.push(format!("made {}", task.name())));

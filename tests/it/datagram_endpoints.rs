@@ -92,7 +92,7 @@ fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
 }
 
 #[test]
-fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
+fn a_connected_endpoint_sends_to_its_peer_only_and_receives_from_no_other() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
@@ -288,7 +288,7 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
 }
 
 #[test]
-fn a_closed_loop_lets_go_of_an_open_endpoint() {
+fn a_closed_loop_releases_an_open_endpoint() {
     audited(watched(|| {
         let trace = Trace::new();
         let event_loop = EventLoop::new().unwrap();

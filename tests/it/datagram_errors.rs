@@ -85,7 +85,7 @@ impl DatagramProtocol<Unix> for Stubborn {
 }
 
 #[test]
-fn e7_datagrams_that_wait_and_fail_are_told_of_while_others_run() {
+fn e7_datagrams_that_wait_and_fail_are_reported_while_others_run() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
@@ -198,7 +198,7 @@ fn broadcast_must_be_allowed_first() {
 }
 
 #[test]
-fn an_endpoint_is_nobody_s_task() {
+fn an_endpoint_belongs_to_no_task() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {

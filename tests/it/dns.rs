@@ -254,7 +254,7 @@ fn a_connection_by_name_takes_the_address_that_answers() {
 }
 
 #[test]
-fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
+fn o1_stuck_look_ups_delay_no_other_and_giving_up_is_instant() {
     on_real_time(|_, event_loop| {
         let (gate, asked) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let _opener = gate.opener();
@@ -291,7 +291,7 @@ fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
 }
 
 #[test]
-fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
+fn a_look_up_that_is_cancelled_makes_room_for_the_next() {
     on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
@@ -331,7 +331,7 @@ fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
+fn a_virtual_clock_does_not_jump_while_a_task_waits_for_a_look_up() {
     on_virtual_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
@@ -443,7 +443,7 @@ fn a_slow_look_up_is_warned_of_in_debug_mode() {
 }
 
 #[test]
-fn a_closed_loop_s_look_up_ends_for_nobody_and_leaks_nothing() {
+fn a_look_up_of_a_closed_loop_wakes_no_task_and_leaks_nothing() {
     on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();

@@ -300,7 +300,7 @@ fn a_panic_that_nobody_reads_although_it_was_there_is_reported() {
 }
 
 #[test]
-fn captures_and_results_whose_destructors_panic_harm_nobody() {
+fn captures_and_results_whose_destructors_panic_do_no_harm() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_virtual_clock_stands_still_while_a_job_is_under_way() {
+fn a_virtual_clock_does_not_jump_while_a_job_is_under_way() {
     on_virtual_time(|_, event_loop| {
         let (start, sleeper) = (event_loop.time(), thread_id());
         event_loop

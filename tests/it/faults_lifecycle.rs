@@ -271,7 +271,7 @@ fn fill_sockets(event_loop: &EventLoop, drops: &Arc<AtomicUsize>) {
 }
 
 #[test]
-fn k1_every_way_to_end_a_full_loop_drops_everything_once_at_home() {
+fn k1_every_way_to_end_a_full_loop_drops_everything_once_on_its_thread() {
     audited(|| {
         // How it ends, and whether that is while a panic unwinds, when the tasks that are left are no news.
         let ways: [(fn(EventLoop), bool); 3] = [

@@ -368,7 +368,7 @@ fn when_data(trace: &Trace, call: impl Fn() + 'static) -> Recorder {
 }
 
 #[test]
-fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predecessor_s_event() {
+fn d1_a_transport_opened_by_a_handler_of_the_batch_does_not_see_its_predecessor_s_event() {
     audited(watched(|| {
         let (trace, first_trace) = (Trace::new(), Trace::new());
         let event_loop = real_loop(&trace);

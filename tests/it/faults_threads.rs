@@ -226,7 +226,7 @@ fn send_volleys(
 }
 
 #[test]
-fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sleep() {
+fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_notified_once_a_sleep() {
     audited(watched(|| {
         let trace = Trace::new();
         let (event_loop, notifier) = loop_and_notifier();

@@ -252,7 +252,7 @@ fn c1_the_first_and_the_last_instant_are_deadlines_like_others() {
 }
 
 #[test]
-fn c2_tiny_and_past_delays_cost_one_look_each_and_are_never_early() {
+fn c2_tiny_and_past_delays_cost_one_poll_for_events_each_and_are_never_early() {
     on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let result = event_loop.run_until_complete(async {
@@ -271,7 +271,7 @@ fn c2_tiny_and_past_delays_cost_one_look_each_and_are_never_early() {
 }
 
 #[test]
-fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
+fn c2_a_timer_that_rearms_itself_with_no_delay_starves_no_other() {
     audited(|| {
         fn again(handle: LoopHandle) {
             let next = handle.clone();
@@ -520,7 +520,7 @@ fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
 }
 
 #[test]
-fn c5_a_sleep_dropped_at_its_very_deadline_wakes_nobody() {
+fn c5_a_sleep_dropped_at_its_very_deadline_wakes_no_task() {
     on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "sleeper");
         let task = Rc::new(RefCell::new(None::<Task<()>>));

@@ -287,7 +287,7 @@ impl Drop for HomeBound {
 }
 
 #[test]
-fn a2_a_waker_used_on_eight_threads_polls_and_drops_its_future_at_home_only() {
+fn a2_a_waker_used_on_eight_threads_polls_and_drops_its_future_on_the_loop_s_thread_only() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         let (polls, dropped) = (Arc::default(), Arc::default());

@@ -218,7 +218,7 @@ fn a_removed_callback_drops_what_it_holds_at_once() {
 }
 
 #[test]
-fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
+fn an_error_that_was_never_retrieved_is_reported_when_the_last_handle_is_dropped() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
@@ -245,7 +245,7 @@ fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
 }
 
 #[test]
-fn an_error_that_somebody_looked_at_a_cancellation_and_a_value_are_not_reported() {
+fn an_error_that_was_retrieved_a_cancellation_and_a_value_are_not_reported() {
     on_virtual_time(|trace, event_loop| {
         let failed = || {
             let future = event_loop.create_future::<u8>();

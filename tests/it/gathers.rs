@@ -121,7 +121,7 @@ fn twelve_of_different_types_are_gathered_too() {
 }
 
 #[test]
-fn the_first_failure_is_given_at_once_and_the_others_run_on_unheard() {
+fn the_first_failure_is_given_at_once_and_the_others_run_on() {
     run_scenario(
         async |scenario| {
             let s = scenario.clone();
@@ -414,7 +414,7 @@ fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
 }
 
 #[test]
-fn a_child_that_cancels_itself_and_returns_is_told_at_once() {
+fn a_child_that_cancels_itself_and_returns_is_a_failure_at_once() {
     /// Cancels the task that it is dropped in.
     struct CancelsItself;
     impl Drop for CancelsItself {

@@ -111,7 +111,7 @@ fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew()
 }
 
 #[test]
-fn an_older_one_that_fails_starts_nobody() {
+fn an_older_attempt_that_fails_starts_no_other() {
     on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 300, Err("no a")),

@@ -151,7 +151,7 @@ fn the_batch_in_which_main_ends_is_finished_and_no_more() {
 }
 
 #[test]
-fn a_run_that_is_stopped_leaves_the_lent_task_to_the_next_one() {
+fn a_run_that_is_stopped_leaves_the_borrowed_task_to_the_next_one() {
     on_virtual_time(|trace, event_loop| {
         let mut task = event_loop.create_task(async {
             callsoon::sleep(HOUR).await;

@@ -328,7 +328,7 @@ fn a_stream_server_and_its_client_meet_by_name() {
 }
 
 #[test]
-fn a_protocol_hears_nothing_of_attempts_that_failed() {
+fn a_protocol_learns_nothing_of_attempts_that_failed() {
     run(|event_loop| async move {
         let trace = Trace::new();
         let (_nobody, listener) = port_of_one();

@@ -48,7 +48,7 @@ async fn served(
 }
 
 #[test]
-fn a_server_s_clients_are_sent_small_writes_at_once_and_kept_alive_if_it_is_told() {
+fn a_server_s_clients_are_sent_small_writes_at_once_and_kept_alive_on_request() {
     run(|_| async {
         for keep_alive in [false, true] {
             let (server, _client, transport) =
@@ -86,7 +86,7 @@ fn a_port_where_old_connections_linger_is_taken_again_unless_that_is_forbidden()
 }
 
 #[test]
-fn two_servers_share_a_port_only_if_both_are_told_to() {
+fn two_servers_share_a_port_only_if_both_ask_for_it() {
     run(|_| async {
         let serve = |on, reuse| {
             let server = get_running_loop().create_server(Keeper::default, on);
@@ -291,7 +291,7 @@ impl BufferedProtocol for Reluctant {
 }
 
 #[test]
-fn f4_what_is_paused_or_ended_when_memory_is_asked_for_is_told_of_nothing() {
+fn f4_a_transport_that_is_paused_or_ended_when_memory_is_asked_for_delivers_nothing() {
     run(|trace| async move {
         for act in [Transport::pause_reading, Transport::close, Transport::abort] {
             let (ours, mut peer) = std_pair();
@@ -342,7 +342,7 @@ fn a_server_s_limit_is_its_clients_readers() {
 }
 
 #[test]
-fn the_descriptor_of_a_transport_is_nobody_else_s() {
+fn the_descriptor_of_a_transport_cannot_be_watched_by_others() {
     run(|_| async {
         let (ours, _peer) = std_pair();
         let event_loop = get_running_loop();

@@ -97,7 +97,7 @@ fn a_callback_keeps_its_place_among_the_others() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_a_descriptor_is_ready() {
+fn a_virtual_clock_does_not_jump_while_a_descriptor_is_ready() {
     on_virtual_time(|trace, event_loop| {
         let (near, _far) = pair();
         let (left, handle) = (Cell::new(3), event_loop.handle());
@@ -308,7 +308,7 @@ fn a_slow_callback_is_warned_of_in_debug_mode() {
 }
 
 #[test]
-fn d4_a_peer_that_hangs_up_is_heard_by_readers_and_writers_alike() {
+fn d4_a_peer_that_hangs_up_is_seen_by_readers_and_writers_alike() {
     on_real_time(|trace, event_loop| {
         let (near, far) = pair();
         // No room to write: only the hang-up can wake the writer.

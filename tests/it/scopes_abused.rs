@@ -100,7 +100,7 @@ fn a_panic_that_the_user_catches_leaves_scopes_in_order() {
 }
 
 #[test]
-fn wakers_that_panic_hold_nobody_up() {
+fn wakers_that_panic_delay_no_other() {
     for touch in [Touch::Clone, Touch::Wake, Touch::Drop] {
         in_scenario(move |event_loop| {
             let hostile = HostileWaker::new(move |touched| {
@@ -357,7 +357,7 @@ fn a_done_callback_may_cancel_the_awaiter() {
 }
 
 #[test]
-fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
+fn a_task_that_is_cancelled_in_its_last_poll_by_other_code_is_cancelled() {
     in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async {
             let own = current_task().unwrap();

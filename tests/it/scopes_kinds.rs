@@ -165,7 +165,7 @@ fn an_await_of_a_future_cancels_it() {
 }
 
 #[test]
-fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
+fn an_await_gives_cancelled_only_when_other_code_cancelled_what_it_awaited() {
     in_scenario(|event_loop| {
         let inner = event_loop.create_task(pending::<()>());
         let victim = inner.as_ref();
@@ -178,7 +178,7 @@ fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
 }
 
 #[test]
-fn a_shielded_task_goes_on_and_is_nobodys_business() {
+fn a_shielded_task_goes_on_and_no_request_reaches_it() {
     in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             until(3.0).await;

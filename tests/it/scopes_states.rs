@@ -87,7 +87,7 @@ fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
 }
 
 #[test]
-fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request() {
+fn a_scope_that_was_passed_by_is_idle_when_it_is_polled_again_and_receives_the_next_request() {
     in_scenario(|event_loop| {
         let gate = changing([0.5, 3.0]);
         let aside = gated(gate, tidy("a", 1));

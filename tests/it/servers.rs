@@ -193,7 +193,7 @@ fn dropping_a_server_closes_it_and_a_detached_one_serves_on() {
 }
 
 #[test]
-fn serving_starts_when_it_is_told_and_for_ever_ends_with_close() {
+fn serving_starts_when_it_is_asked_for_and_serve_forever_ends_with_close() {
     run(|_| async {
         let event_loop = get_running_loop();
         let server = event_loop

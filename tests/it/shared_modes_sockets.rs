@@ -309,7 +309,7 @@ fn a_blocking_socket_connects_to_a_server_without_room_and_does_not_block_the_lo
 }
 
 #[test]
-fn what_only_looks_like_tcp_is_read_until_nothing_is_there() {
+fn what_only_seems_to_be_tcp_is_read_until_nothing_is_there() {
     settling(|_, _| async {
         let (near, far) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).unwrap();
         for packet in [b"one", b"two"] {

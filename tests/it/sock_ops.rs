@@ -232,7 +232,7 @@ fn a_dropped_operation_does_not_break_the_next_one() {
 }
 
 #[test]
-fn a_cancelled_task_s_operation_lets_go_at_once() {
+fn a_cancelled_task_s_operation_is_deregistered_at_once() {
     in_a_loop(async || {
         let handle = get_running_loop();
         let (near, far) = pair();

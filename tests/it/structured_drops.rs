@@ -325,7 +325,7 @@ fn n1_the_same_through_a_waker_of_a_combinator() {
 }
 
 #[test]
-fn n1_the_same_through_a_foreign_waker() {
+fn n1_the_same_through_a_waker_of_another_runtime() {
     at_every_await(By::Foreign, End::Dropped);
 }
 

@@ -227,7 +227,7 @@ fn reset_while_draining_sends_away_those_who_have_not_gone_yet() {
 /// asyncio's `test_reset_barrier_while_tasks_draining`: the last one to go resets, and those who stand at the entrance
 /// do not notice.
 #[test]
-fn reset_by_the_last_one_out_does_not_reach_those_who_stand_outside() {
+fn reset_by_the_last_one_out_does_not_reach_those_who_wait_to_enter() {
     on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(5));
         let (b, t, count) = (Rc::clone(&barrier), trace.clone(), Rc::new(Cell::new(0)));

@@ -69,7 +69,7 @@ fn notify_wakes_as_many_as_it_says_in_their_order_and_never_the_same_twice() {
 }
 
 #[test]
-fn notify_all_wakes_all_and_notifying_nobody_is_not_remembered() {
+fn notify_all_wakes_all_and_a_notification_without_waiters_is_not_remembered() {
     audited(|| {
         let (lock, condition) = (Lock::new(0), Condition::new());
         condition.notify_all();
@@ -157,7 +157,7 @@ fn a_wait_that_is_never_polled_releases_the_lock_when_it_is_dropped() {
 }
 
 #[test]
-fn n1_a_waiter_dropped_in_line_is_not_counted_as_notified() {
+fn n1_a_waiter_dropped_in_the_wait_queue_is_not_counted_as_notified() {
     audited(|| {
         let (lock, condition) = (Lock::new(0), Condition::new());
         let first = begun(&condition, &lock);

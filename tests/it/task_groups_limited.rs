@@ -112,7 +112,7 @@ fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
 }
 
 #[test]
-fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
+fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_no_other_place() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {
@@ -168,7 +168,7 @@ fn a_task_that_waits_for_a_vacancy_goes_on_when_there_is_one_or_the_group_shuts_
 }
 
 #[test]
-fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
+fn a_vacancy_whose_waiter_is_dropped_goes_to_the_next_waiter() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {

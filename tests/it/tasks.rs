@@ -309,7 +309,7 @@ fn a_task_says_how_it_ended_without_giving_its_result_away() {
 }
 
 #[test]
-fn a_panic_that_nobody_reads_is_reported_when_the_last_who_could_goes() {
+fn a_panic_that_nobody_reads_is_reported_when_the_last_handle_is_dropped() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

@@ -375,7 +375,7 @@ fn try_write_stops_at_a_full_buffer_and_goes_on_when_the_peer_reads() {
 }
 
 #[test]
-fn a_foreign_waker_is_woken_once_and_the_newest_one_wins() {
+fn a_waker_of_another_runtime_is_woken_once_and_the_newest_one_wins() {
     in_a_loop(async || {
         let (stream, mut peer) = stream_and_peer();
         let (older, old_waker) = CountingWaker::new();

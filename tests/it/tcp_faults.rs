@@ -99,7 +99,7 @@ fn e9_an_accept_that_is_dropped_when_its_client_is_there_leaves_it_to_the_next()
 }
 
 #[test]
-fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() {
+fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_no_client() {
     on_real_time(|_, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
@@ -146,7 +146,7 @@ fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
 }
 
 #[test]
-fn e9_a_read_that_is_dropped_leaves_the_line() {
+fn e9_a_read_that_is_dropped_leaves_the_wait_queue() {
     in_a_loop(async || {
         let (stream, mut peer) = stream_and_peer();
         let (counter, waker) = CountingWaker::new();

@@ -534,7 +534,7 @@ fn a_future_that_is_polled_after_its_end_says_so() {
 }
 
 #[test]
-fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place() {
+fn a_cancel_that_comes_late_does_not_reach_the_next_task_in_the_same_slot() {
     // A key tells this many tenants of a place apart.
     const TENANTS: usize = 1 << 16;
     on_real_time(|_, event_loop| {

@@ -26,7 +26,7 @@ fn outside_a_loop_a_limit_works_until_it_has_to_wait() {
 }
 
 #[test]
-fn a_limit_polled_by_a_foreign_waker_outside_any_task_drops_what_is_inside() {
+fn a_limit_polled_outside_any_task_drops_what_is_inside() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -194,7 +194,7 @@ fn limits_in_a_row_leave_nothing() {
 }
 
 #[test]
-fn what_is_inside_is_dropped_before_the_caller_hears_of_it() {
+fn what_is_inside_is_dropped_before_the_caller_goes_on() {
     run_scenario(
         async |scenario| {
             struct Says(Scenario, &'static str);

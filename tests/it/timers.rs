@@ -141,7 +141,7 @@ fn all_timers_that_are_due_run_in_one_turn() {
 }
 
 #[test]
-fn a_cancelled_timer_is_gone_at_once_and_wakes_nobody() {
+fn a_cancelled_timer_is_gone_at_once_and_wakes_no_task() {
     on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "first");
         let first = event_loop.call_later(SECOND, move || drop(probe));

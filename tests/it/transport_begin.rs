@@ -192,7 +192,7 @@ fn a_pipe_that_nobody_reads_is_lost_when_the_caller_has_it() {
 }
 
 #[test]
-fn a_caller_that_gave_up_hears_of_the_end_all_the_same() {
+fn a_caller_that_gave_up_learns_of_the_end_all_the_same() {
     run(|trace| async move {
         let (ours, peer) = greeted();
         drop(peer);

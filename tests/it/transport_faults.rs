@@ -31,7 +31,7 @@ fn faulty<F: Future<Output = ()>>(
 }
 
 #[test]
-fn e4_a_reset_is_told_once_wherever_it_comes() {
+fn e4_a_reset_is_given_once_wherever_it_comes() {
     audited(watched(|| {
         let idle = faulty(|r| r, |_, peer| async { reset(peer) });
         assert_eq!(idle, ["made", "lost: ConnectionReset"]);

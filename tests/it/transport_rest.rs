@@ -284,7 +284,7 @@ fn an_early_answer_to_a_file_is_delivered() {
 }
 
 #[test]
-fn a_loop_that_closes_during_the_rest_lets_everything_go() {
+fn a_loop_that_closes_during_the_rest_releases_everything() {
     on_real_time(|trace, event_loop| {
         let (transport, peer) = complete(&event_loop, async {
             let (transport, _, peer) = on_unix(Recorder::new(&trace).quiet()).await;

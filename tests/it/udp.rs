@@ -73,7 +73,7 @@ fn a_receiver_waits_for_the_message_and_learns_who_sent_it() {
 }
 
 #[test]
-fn peeking_leaves_the_message_and_a_look_at_a_part_loses_nothing() {
+fn peeking_leaves_the_message_also_when_the_buffer_is_smaller() {
     in_a_loop(async || {
         let (one, other) = connected().await;
         one.send(b"whole").await.unwrap();
@@ -130,7 +130,7 @@ fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
 }
 
 #[test]
-fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
+fn e7_a_refusal_wakes_both_waiters_and_does_not_spin() {
     on_real_time(|_, event_loop| {
         let socket = complete(&event_loop, async {
             let socket = bound().await;
@@ -153,7 +153,7 @@ fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
 }
 
 #[test]
-fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
+fn e9_a_receiver_that_is_dropped_leaves_the_wait_queue_and_loses_no_message() {
     in_a_loop(async || {
         let (one, other) = connected().await;
         let mut buffer = [0; 8];
@@ -234,7 +234,7 @@ fn broadcast_must_be_allowed_first() {
 }
 
 #[test]
-fn a_group_on_the_loopback_interface_hears_its_member() {
+fn a_group_on_the_loopback_interface_receives_from_its_member() {
     in_a_loop(async || {
         let group = Ipv4Addr::new(224, 0, 0, 251);
         let member = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))

@@ -78,7 +78,7 @@ fn a_predicate_that_panics_hands_its_notification_on_and_releases_the_lock() {
 }
 
 #[test]
-fn a_predicate_that_panics_before_it_has_waited_notifies_nobody() {
+fn a_predicate_that_panics_before_it_has_waited_notifies_no_waiter() {
     audited(|| {
         let (lock, condition) = (Lock::new(()), Condition::new());
         let waiter = Waiting::begun(condition.wait(lock.try_acquire().unwrap()));

@@ -182,7 +182,7 @@ fn a_panic_of_long_ago_is_seen_though_its_result_was_read() {
 }
 
 #[test]
-fn running_out_of_time_is_no_error_and_cancels_nobody() {
+fn running_out_of_time_is_no_error_and_cancels_no_task() {
     on_virtual_time(|trace, event_loop| {
         let mut tasks = lasting(&event_loop, &[4, 1, 3]);
         event_loop
@@ -294,7 +294,7 @@ fn cancelling_the_waiting_task_leaves_the_tasks_alone() {
 }
 
 #[test]
-fn a_wait_that_is_dropped_wakes_nobody_and_changes_nothing() {
+fn a_wait_that_is_dropped_wakes_no_task_and_changes_nothing() {
     on_virtual_time(|_, event_loop| {
         for mode in EVERY {
             let mut tasks = lasting(&event_loop, &[1, 2]);

@@ -72,7 +72,7 @@ fn set_disposition(signum: i32, action: usize) {
 }
 
 #[test]
-fn a_handler_runs_in_the_loop_and_stands_in_line() {
+fn a_handler_runs_in_the_loop_and_is_queued() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -167,7 +167,7 @@ fn a_new_handler_replaces_the_old_one_and_drops_it() {
 }
 
 #[test]
-fn what_the_old_handler_has_not_heard_the_new_one_hears() {
+fn what_the_old_handler_has_not_received_the_new_one_receives() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -372,7 +372,7 @@ fn the_disposition_from_before_is_put_back_by_the_last_of_all_listeners() {
 }
 
 #[test]
-fn h1_a_handler_that_somebody_else_has_installed_meanwhile_stands() {
+fn h1_a_handler_that_other_code_has_installed_meanwhile_stays() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         event_loop.add_signal_handler(SIGUSR2, || ()).unwrap();

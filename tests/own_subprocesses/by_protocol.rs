@@ -96,7 +96,7 @@ fn noted(
 }
 
 #[test]
-fn a_protocol_hears_of_everything_once_and_of_the_end_last() {
+fn a_protocol_is_called_for_everything_once_and_for_the_end_last() {
     noted(
         create_subprocess_shell("read line; echo \"$line\"; exit 3"),
         |transport| {
@@ -116,7 +116,7 @@ fn a_protocol_hears_of_everything_once_and_of_the_end_last() {
 }
 
 #[test]
-fn a_protocol_of_a_child_without_pipes_hears_of_its_exit() {
+fn a_protocol_of_a_child_without_pipes_is_called_at_its_exit() {
     noted(
         Command::new("true")
             .stdin(DEVNULL)
@@ -218,7 +218,7 @@ fn an_output_that_is_paused_waits_and_is_complete_afterwards() {
 }
 
 #[test]
-fn h4_an_exit_is_told_while_a_grandchild_holds_the_output() {
+fn h4_an_exit_is_given_while_a_grandchild_holds_the_output() {
     #[derive(Default)]
     struct Exited {
         output: RefCell<Vec<u8>>,

@@ -180,7 +180,7 @@ fn without_pidfds_a_loop_that_closes_kills_and_reaps() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_a_child_is_read() {
+fn a_virtual_clock_does_not_jump_while_a_child_is_read() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();
@@ -201,7 +201,7 @@ fn a_virtual_clock_stands_still_while_a_child_is_read() {
 }
 
 #[test]
-fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
+fn h2_children_that_a_tracer_holds_are_reaped_when_it_detaches() {
     // Alone, for the tracer is a child.
     tested(|| {
         if std::env::var_os("CALLSOON_SANITIZED").is_some() {
@@ -228,7 +228,7 @@ fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
                 "ending::h5_kill_on_drop_kills_and_leaves_no_zombie",
                 "a_cancelled_communicate_loses_nothing",
                 "ending::h2_a_stopped_child_has_not_exited",
-                "by_protocol::a_protocol_of_a_child_without_pipes_hears_of_its_exit",
+                "by_protocol::a_protocol_of_a_child_without_pipes_is_called_at_its_exit",
             ])
             .output()
             .unwrap();
