@@ -16,7 +16,8 @@ thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Takes no room, so that a closure's size is what the test says; counts itself when dropped, then panics if told to.
+/// Takes no room, so that a closure's size is what the test says; counts itself when dropped, then panics if that is
+/// set.
 struct Probe<const PANICS: bool>;
 
 impl<const PANICS: bool> Drop for Probe<PANICS> {

@@ -34,8 +34,8 @@ use loom::thread;
 
 const EPOCH: u64 = 3;
 
-/// An eventfd made of loom's parts. A loop that sleeps with mail and was not rung hangs here, and loom reports a
-/// deadlock.
+/// An eventfd made of loom's parts. A loop that sleeps with pending entries and was not notified hangs here, and loom
+/// reports a deadlock.
 #[derive(Default)]
 struct EventFd {
     count: Mutex<usize>,
@@ -88,7 +88,7 @@ impl Loop {
         }
     }
 
-    /// A turn that has nothing else to do: sleeps unless there is mail, then returns it in order.
+    /// A turn that has nothing else to do: sleeps unless there are entries, then returns them in order.
     fn turn(&mut self) -> Vec<Delivery> {
         if self.inbox.fall_asleep() {
             self.sleeps += 1;
@@ -104,7 +104,7 @@ impl Loop {
         mail
     }
 
-    /// Runs what the markers stand for; false where it was cancelled.
+    /// Runs the closures that the markers point to; false where one was cancelled.
     fn run(&self, markers: usize) -> Vec<bool> {
         (0..markers)
             .map(|_| self.inbox.take_next().map(SendFn::call).is_some())
@@ -240,7 +240,7 @@ fn a4_a_loop_that_sees_the_hint_finds_the_entry() {
             assert!(!this.inbox.has_posts());
         }
         other.join().unwrap();
-        // The join orders the wake before this look, so the hint may not lag any more.
+        // The join orders the wake before this poll, so the hint may not lag any more.
         assert_eq!(this.inbox.has_posts(), !this.look().is_empty());
         assert!(!this.inbox.has_posts());
     });
@@ -252,7 +252,7 @@ fn d8_a_failed_notification_is_tried_again_by_the_next_sender() {
         let mut this = Loop::new();
         this.eventfd.failures.store(1, SeqCst);
         let inbox = Arc::clone(&this.inbox);
-        // The same key twice: the second one is skipped, and rings all the same.
+        // The same key twice: the second one is skipped, and notifies all the same.
         let other = thread::spawn(move || {
             inbox.wake(7);
             inbox.wake(7);
@@ -284,7 +284,7 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             assert_eq!(fate.dropped(), 1);
             assert!(!this.inbox.has_posts());
             assert!(this.inbox.post(EPOCH, fate.closure()).is_err());
-            // Nobody holds the alarm any more, neither the inbox nor a sender that was late.
+            // Nothing holds the notifier any more, neither the inbox nor a sender that was late.
             assert_eq!(Arc::strong_count(&this.eventfd), 1);
         });
     }
@@ -524,7 +524,7 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
         };
         post(&fates[0]);
         assert_eq!(this.look(), [Delivery::Call]);
-        // One closure in the batch, then one in the mail that is cancelled twice over, then one more.
+        // One closure in the batch, then one in the inbox that is cancelled twice, then one more.
         let target = post(&fates[1]);
         let others = [(); 2].map(|()| {
             let inbox = Arc::clone(&this.inbox);

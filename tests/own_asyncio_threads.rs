@@ -20,7 +20,7 @@ use callsoon::{
 };
 use real_time::{Log, compare};
 
-/// A job that says when it begins and ends when it is told to.
+/// A job that says when it begins and ends when the test lets it.
 fn gated(
     log: &Log,
 ) -> (

@@ -1,6 +1,7 @@
 //! A process of its own, because children, and what a fork shares, belong to the whole process.
 //!
-//! A child's pipes as streams and transports: what they have from both, and what is different because a child is no peer.
+//! A child's pipes as streams and transports: what they have from both, and what is different because a child is no
+//! peer.
 
 #![allow(unsafe_code)]
 
@@ -224,8 +225,8 @@ fn h9_a_forked_child_takes_nothing_of_what_its_sibling_says() {
         let said = || format!("{:?}", head.stdout.as_ref().unwrap());
         let has_come = || !said().starts_with("StreamReader { buffered: 0,");
         complete(&event_loop, until(has_come));
-        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
-        // thread could have held. It drops nothing that the parent goes on using; memory is not shared.
+        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that
+        // another thread could have held. It drops nothing that the parent goes on using; memory is not shared.
         let status = unsafe {
             match libc::fork() {
                 0 => {

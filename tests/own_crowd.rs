@@ -35,7 +35,8 @@ async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-/// Connects them all and has each say a byte several times; gives the bytes that each has come to cost, then the clients.
+/// Connects them all and has each say a byte several times; gives the bytes that each has come to cost, then the
+/// clients.
 async fn trickle(server: &Server, count: usize, heard: &Cell<usize>) -> (usize, Vec<TcpStream>) {
     let address = server.local_addr().unwrap();
     let mut crowd = Vec::with_capacity(count);

@@ -1,6 +1,6 @@
 //! A process of its own, because it runs out of descriptors on purpose.
 //!
-//! Row L1: no descriptor is left for a waiting client, whose edge the poller has told of already. The loop does not
+//! Row L1: no descriptor is left for a waiting client, whose edge the poller has reported already. The loop does not
 //! spin, says so once, serves everybody else, and accepts soon after a descriptor is free, without a new edge.
 
 #![allow(unsafe_code)]
@@ -41,8 +41,8 @@ fn serve(
     })
 }
 
-/// Looks again and again, at the loop's leisure, until so many clients have been accepted, and says how long it took on the
-/// loop's clock, which is a virtual one: what the machine does meanwhile takes no time.
+/// Looks again and again, at the loop's leisure, until so many clients have been accepted, and says how long it took on
+/// the loop's clock, which is a virtual one: what the machine does meanwhile takes no time.
 fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) -> Duration {
     let start = event_loop.time();
     complete(event_loop, async {

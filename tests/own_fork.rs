@@ -29,9 +29,9 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Forks; the child runs `child` and exits with 0 if it comes to its end, the parent waits for it.
 #[track_caller]
 fn in_a_forked_child(child: impl FnOnce()) {
-    // SAFETY: the child does what the test says and leaves by `_exit`, so that it never returns into the harness. It uses
-    // no lock that another thread may have held: the allocator's are taken care of by the C library, and no other test
-    // runs meanwhile.
+    // SAFETY: the child does what the test says and leaves by `_exit`, so that it never returns into the harness. It
+    // uses no lock that another thread may have held: the allocator's are taken care of by the C library, and no other
+    // test runs meanwhile.
     let status = unsafe {
         match libc::fork() {
             0 => {
@@ -272,7 +272,8 @@ fn forked_in_the_midst_of(busy: fn()) {
             let forks = std::panic::catch_unwind(|| {
                 for _ in 0..300 {
                     in_a_forked_child(|| {
-                        // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody handles.
+                        // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody
+                        // handles.
                         unsafe { libc::alarm(300) };
                         busy();
                     });

@@ -1,8 +1,8 @@
-//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a world of
-//! its own where process numbers are given out as it says.
+//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a world
+//! of its own where process numbers are given out as it says.
 //!
-//! Rows H2, H3, H6 and J1 of the list of faults: whatever the system refuses while children, signals and threads are set
-//! up is the caller's error, leaves nothing behind, and is forgotten the next time. Where there is no tracer, or no
+//! Rows H2, H3, H6 and J1 of the list of faults: whatever the system refuses while children, signals and threads are
+//! set up is the caller's error, leaves nothing behind, and is forgotten the next time. Where there is no tracer, or no
 //! such world, the reason is printed.
 
 #![allow(unsafe_code)]
@@ -95,8 +95,8 @@ fn said(child: StdCommand, what: &str) -> String {
     text_of(&ended(child).unwrap(), what)
 }
 
-/// Runs a scenario under a tracer to its end, which must be a good one, and gives the tracer's log. The log is a descriptor
-/// of this process: no test counts them meanwhile.
+/// Runs a scenario under a tracer to its end, which must be a good one, and gives the tracer's log. The log is a
+/// descriptor of this process: no test counts them meanwhile.
 #[track_caller]
 fn traced(scenario: &str, rules: &[&str]) -> String {
     let _alone = support::audit::alone();
@@ -179,8 +179,8 @@ fn each_injected(scenario: &str, call: &str, errno: (&str, i32)) -> usize {
     nth - 1
 }
 
-/// Tries until nothing fails any more. Each failure is the injected one, and leaves nothing but so many descriptors, which
-/// the process keeps for ever.
+/// Tries until nothing fails any more. Each failure is the injected one, and leaves nothing but so many descriptors,
+/// which the process keeps for ever.
 fn attempts(kept: usize, attempt: impl Fn() -> io::Result<()>) {
     let expected = std::env::var(ERRNO)
         .ok()
@@ -468,7 +468,7 @@ fn lives(pid: u32) {
     assert!(stat.contains("(sleep)"), "{stat}");
 }
 
-/// In a world of its own: numbers of children that have ended become strangers'.
+/// In a process namespace of its own: numbers of children that have ended are given to other processes.
 fn recycled() {
     let event_loop = real_loop(&Trace::new());
     complete(&event_loop, numbers_of_other_processes());
@@ -519,7 +519,7 @@ async fn numbers_of_other_processes() {
         sleep(Duration::from_millis(5)).await;
         for (pid, shell) in pids.into_iter().zip(&mut strangers) {
             lives(pid);
-            // SAFETY: the call takes numbers, of which one is the stranger's, who still has it.
+            // SAFETY: the call takes numbers, of which one belongs to the other process, which still runs.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
             shell.wait().unwrap();
         }

@@ -34,7 +34,7 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
         test();
         return None;
     }
-    // The pipes to the child are not left over from the test next door.
+    // The pipes to the child do not come from another test of this process.
     let _alone = support::audit::alone();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -143,7 +143,7 @@ fn a_guest_whose_notification_fails() {
 fn d8_a_notifier_whose_counter_is_full_still_wakes() {
     audited(watched(|| {
         let (event_loop, notifier) = loop_and_notifier();
-        // As many rings as the counter holds: the next one would block.
+        // As many notifications as the counter holds: the next one would block.
         let most = (u64::MAX - 1).to_ne_bytes();
         write_to(notifier, &most);
         let (remote, sleeper) = (event_loop.remote(), thread_id());

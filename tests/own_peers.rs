@@ -1,6 +1,6 @@
 //! A process of its own, because it starts other programs and waits for them: real peers at the other end.
 //!
-//! asyncio itself speaks with every kind of transport and stream in both roles, `curl` with a small HTTP server, `nc` and
+//! asyncio itself talks to every kind of transport and stream in both roles, `curl` with a small HTTP server, `nc` and
 //! `socat` with an echo. A program that this machine does not have is named and its tests are skipped.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
@@ -198,7 +198,7 @@ run(main)"
     });
 }
 
-/// Says what it is told, in asyncio's names.
+/// Prints each call that it receives, in asyncio's names.
 #[derive(Default)]
 struct Teller {
     told: RefCell<Vec<String>>,

@@ -174,14 +174,14 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
 }
 
 /// A listener to which each held job connects.
-struct Doorman(TcpListener);
+struct HeldJobs(TcpListener);
 
-impl Doorman {
+impl HeldJobs {
     async fn new() -> Self {
         Self(TcpListener::bind(loopback()).await.unwrap())
     }
 
-    /// Runs a job that lasts until it is let go.
+    /// Runs a job that lasts until it is released.
     fn hold(
         &self,
         pool: &ProcessPoolExecutor,
@@ -190,7 +190,7 @@ impl Doorman {
         async move { pool.run(&HOLD, port).await }
     }
 
-    /// Waits until one of them runs, and gives what lets it go when it is dropped.
+    /// Waits until one of them runs. Dropping the returned stream releases the job.
     async fn accept(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
     }
@@ -221,9 +221,9 @@ fn results() {
     });
     let listener = StdListener::bind(loopback()).unwrap();
     let (port, sleeper) = (listener.local_addr().unwrap().port(), thread_id());
-    let doorman = thread::spawn(move || {
+    let held_jobs = thread::spawn(move || {
         let held = listener.accept().unwrap();
-        // So long that a clock which did not stand still would have jumped.
+        // So long that a clock which may jump would have jumped.
         wait_until_asleep(sleeper);
         drop(held);
     });
@@ -237,15 +237,15 @@ fn results() {
             pool.shutdown().await;
         })
         .unwrap();
-    doorman.join().unwrap();
+    held_jobs.join().unwrap();
 }
 
 fn at_once() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(3));
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(3));
         let jobs: Vec<_> = (0..6)
             .map(|_| {
-                let (held, pool) = (doorman.hold(&pool), pool.clone());
+                let (held, pool) = (held_jobs.hold(&pool), pool.clone());
                 create_task(async move {
                     held.await?;
                     pool.run(&PID, ()).await
@@ -255,7 +255,7 @@ fn at_once() {
         for _ in 0..2 {
             let mut at_once = Vec::new();
             for _ in 0..3 {
-                at_once.push(doorman.accept().await);
+                at_once.push(held_jobs.accept().await);
             }
         }
         for job in jobs {
@@ -293,9 +293,9 @@ fn panics() {
 
 fn deaths() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(2));
-        let quiet = create_task(doorman.hold(&pool));
-        let held = doorman.accept().await;
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(2));
+        let quiet = create_task(held_jobs.hold(&pool));
+        let held = held_jobs.accept().await;
         let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
@@ -340,17 +340,17 @@ fn until_a_zombie() {
 
 fn dropped() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(1));
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(1));
         let waits = {
             let pool = pool.clone();
             create_task(async move { pool.run(&ADD, (1, 2)).await })
         };
         waits.cancel();
         let ends = async {
-            doorman.hold(&pool).await.unwrap();
+            held_jobs.hold(&pool).await.unwrap();
             unreachable!("nobody lets it go");
         };
-        let held = or(ends, doorman.accept()).await;
+        let held = or(ends, held_jobs.accept()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
         // Only now would the job have ended by itself.
@@ -386,9 +386,9 @@ fn max_tasks() {
 
 fn shutdown() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(1));
-        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = doorman.accept().await;
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(1));
+        let jobs = [(); 2].map(|()| create_task(held_jobs.hold(&pool)));
+        let held = held_jobs.accept().await;
         let mut ending = Waiting::begun(pool.shutdown());
         assert!(!jobs[0].done());
         drop(held);
@@ -449,10 +449,10 @@ fn closing() {
     let event_loop = real_loop(&Trace::new());
     let pool = pool_of(2);
     let held = complete(&event_loop, async {
-        let doorman = Doorman::new().await;
-        create_task(doorman.hold(&pool)).detach();
+        let held_jobs = HeldJobs::new().await;
+        create_task(held_jobs.hold(&pool)).detach();
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
-        doorman.accept().await
+        held_jobs.accept().await
     });
     event_loop.close().unwrap();
     drop((pool, held));
@@ -487,7 +487,7 @@ fn two_loops() {
     let pool = pool_of(2);
     let first = real_loop(&Trace::new());
     complete(&first, pool.run(&ADD, (1, 2))).unwrap();
-    // The first loop does not run, and could not hear of its worker's answer.
+    // The first loop does not run, and could not receive its worker's answer.
     let second = real_loop(&Trace::new());
     assert_eq!(complete(&second, pool.run(&ADD, (3, 4))).unwrap(), 7);
     second.close().unwrap();
@@ -500,9 +500,9 @@ fn two_loops() {
 
 fn shutdowns() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(2));
-        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = [doorman.accept().await, doorman.accept().await];
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(2));
+        let jobs = [(); 2].map(|()| create_task(held_jobs.hold(&pool)));
+        let held = [held_jobs.accept().await, held_jobs.accept().await];
         let ends: Vec<_> = (0..5)
             .map(|_| {
                 let pool = pool.clone();

@@ -32,7 +32,7 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// A process that runs until it is told to end.
+/// A process that runs until its input ends.
 fn endless() -> Command {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());

@@ -54,7 +54,7 @@ fn c2_ten_thousand_sleeps_at_once_are_never_early_and_share_their_waits() {
     });
     ended.unwrap();
     let looks = event_loop.metrics().looks;
-    // While there is work the loop looks every 25 microseconds, which on a slow machine is the larger part.
+    // While there is work the loop polls for events every 25 microseconds, which on a slow machine is the larger part.
     let most = 2_000.max(1_000 + own_cpu_time().as_micros() as u64 / 25);
     assert!(looks <= most, "{looks} looks for 10,000 sleeps");
 }

@@ -1,4 +1,4 @@
-//! Its own binary because it looks at a process's standard error, environment and first `tracing` subscriber.
+//! Its own binary because it reads a process's standard error, environment and first `tracing` subscriber.
 
 use std::process::{Command, Stdio, exit};
 
@@ -91,7 +91,7 @@ fn a_subscriber_of_one_thread_swallows_no_reports_of_others() {
         &[],
         || {
             tracing::subscriber::with_default(Silent, || report("heard"));
-            // It is gone: nobody would hear this any more.
+            // The subscriber is gone: this would be received by none.
             report("unheard");
         },
     );

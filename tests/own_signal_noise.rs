@@ -25,7 +25,8 @@ static TARGET: AtomicI32 = AtomicI32::new(0);
 /// How often it has been.
 static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
 
-/// A signal to the process goes to any of its threads, so the thread that receives it passes it on to the one that it is meant for.
+/// A signal to the process goes to any of its threads, so the thread that receives it passes it on to the one that it
+/// is meant for.
 extern "C" fn interrupted(signal: libc::c_int) {
     let target = TARGET.load(Ordering::Relaxed);
     if target == thread_id() {

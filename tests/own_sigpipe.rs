@@ -46,7 +46,8 @@ async fn transport_to_nobody(vectored: bool) {
 /// The two ends of a new pipe, reading end first.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody else.
+    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody
+    // else.
     unsafe {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))

@@ -23,7 +23,7 @@ use support::{is_blocking, terminal, watched};
 /// Set in the child: what it is to do.
 const ROLE: &str = "CALLSOON_STDIO_ROLE";
 
-/// What stands before the child's own words: the test harness has spoken already.
+/// What comes before the child's own output: the test harness has printed already.
 const MARK: &str = "~ ";
 
 fn command(test: &str, role: &str) -> Command {
@@ -134,7 +134,7 @@ fn a_program_whose_input_and_output_are_one_terminal_reads_on_when_it_has_stoppe
     })();
 }
 
-/// Writes down what the ends are told, on standard error's behalf: the exit code says whether it was right.
+/// Records the calls of the ends. Standard error is in use, so the exit code says whether they were right.
 struct End(std::rc::Rc<std::cell::RefCell<Vec<String>>>);
 
 impl Protocol for End {
@@ -159,7 +159,7 @@ async fn babble() {
     output.write(&vec![b'x'; 1 << 20]);
     support::until(|| told.borrow().len() == 2).await;
     assert_eq!(*told.borrow(), ["made", "lost Some(BrokenPipe)"]);
-    // The harness has nobody to tell how it ended.
+    // The harness has no output left to which it could report.
     std::process::exit(42);
 }
 

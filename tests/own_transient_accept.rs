@@ -1,7 +1,7 @@
 //! A process of its own, because strace is to interrupt its system calls.
 //!
-//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else. The whole
-//! list of accept(2) is tried, on listeners of both kinds and in both layers.
+//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else. The
+//! whole list of accept(2) is tried, on listeners of both kinds and in both layers.
 
 #[path = "own/strace.rs"]
 mod strace;
@@ -136,8 +136,8 @@ fn errors_that_are_about_one_client_pause_no_listener_and_end_no_accept() {
     }
 }
 
-/// A descriptor that is no listening stream socket says so for ever. Two errors at once: the number is one of those that
-/// are about a client, and no client is ever accepted.
+/// A descriptor that is no listening stream socket says so for ever. Two errors at once: the number is one of those
+/// that are about a client, and no client is ever accepted.
 fn a_listener_that_never_accepts() {
     audited(watched(|| {
         let trace = Trace::new();

@@ -17,7 +17,8 @@ const SIX: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// An address of the documentation, which no machine has.
 const NOT_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0);
 
-/// A test inside a loop, which ends when nobody looks names up any more: who does may hold a descriptor of the loop.
+/// A test inside a loop, which ends when no resolver thread is left, since such a thread may hold a descriptor of the
+/// loop.
 fn in_a_loop_with_names(test: impl AsyncFnOnce() + Send + 'static) {
     on_real_time(|_, event_loop| {
         complete(&event_loop, test());
@@ -217,7 +218,7 @@ fn a_socket_is_connected_to_the_first_address_that_the_system_grants() {
         names_are([SIX, HERE, NEXT]);
         socket.connect(("some.host", port)).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), SocketAddr::new(HERE, port));
-        // All of another family: the error is the system's, and who was heard is heard.
+        // All of another family: the error is the system's, and the peer stays the one before.
         let six = [SocketAddr::new(SIX, port), SocketAddr::new(SIX, 9)];
         let error = socket.connect(six).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));

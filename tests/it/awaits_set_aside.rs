@@ -20,7 +20,7 @@ use crate::support::scenario::{
     SECOND, at, finish, gated, heard, in_scenario, said, say, stubborn,
 };
 
-/// Polls once and lets go: a `select!` that another branch wins.
+/// Polls once and then no more: a `select!` that another branch wins.
 async fn lose<F: Future + Unpin>(future: &mut F) {
     poll_fn(|context| {
         assert!(Pin::new(&mut *future).poll(context).is_pending());

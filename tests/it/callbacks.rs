@@ -69,7 +69,8 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         wait_until_told(&event_loop);
-        // The loop never idles from here on. It looks at the latest after 64 entries, whatever the interval was.
+        // The loop never idles from here on. It polls for events after 64 entries at the latest, whatever the interval
+        // was.
         rounds.set(0);
         let accepted = event_loop.run_until_complete(listener.accept());
         assert!(accepted.unwrap().is_ok() && rounds.get() <= 130);
@@ -78,7 +79,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         event_loop
             .run_until_complete(callsoon::sleep_until(now))
             .unwrap();
-        // A timer that is due already forces the look, in the next turn.
+        // A timer that is due already forces a poll for events, in the next turn.
         assert!(rounds.get() <= 4, "{rounds:?}");
         drop(client);
     }));

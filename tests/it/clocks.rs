@@ -52,7 +52,7 @@ fn polls_for_events_are_left_out_while_work_is_ready_unless_every_turn_is_to_pol
         }
         let every_turn = event_polls_of(EventLoop::builder().event_interval(1));
         assert!(every_turn >= 10_000);
-        // At most 64 entries, one a turn here, may run between two looks: and nearly so many do.
+        // At most 64 entries, one a turn here, may run between two polls for events: and nearly so many do.
         let looks = event_polls_of(EventLoop::builder());
         assert!((10_000 / 64..200).contains(&looks), "{looks} looks");
         let looks = event_polls_of(EventLoop::builder().event_interval(10));
@@ -106,7 +106,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
             let address = listener.local_addr().unwrap();
             let mut accepting = Box::pin(listener.accept());
             futures_lite::future::poll_once(&mut accepting).await;
-            // There before the loop looks; were the clock to jump first, the timer would come before it.
+            // Queued before the loop polls for events; were the clock to jump first, the timer would come before it.
             let _client = std::net::TcpStream::connect(address).unwrap();
             wait_until_told(&event_loop);
             accepting.await.unwrap();
@@ -207,7 +207,7 @@ fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
             assert!(start.elapsed() >= delay);
         }
         let looks = event_loop.metrics().looks - before.looks;
-        // Each sleep is a run: its first look, its wait, and at most one more.
+        // Each sleep is a run: its first poll for events, its wait, and at most one more.
         assert!(looks <= 3 * delays.len() as u64, "{looks} looks");
     });
 }

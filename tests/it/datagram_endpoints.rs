@@ -127,7 +127,7 @@ fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
-            // It hears itself alone, and holds the port.
+            // It receives from itself alone, and holds the port.
             let peer = StdSocket::bind(loopback()).unwrap();
             let address = peer.local_addr().unwrap();
             peer.connect(address).unwrap();

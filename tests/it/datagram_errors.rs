@@ -11,7 +11,7 @@ use callsoon::{get_running_loop, sleep, yield_now};
 
 use crate::support::{Trace, audited, complete, loopback, on_real_time, real_loop, until, watched};
 
-/// Sends once more whenever sending has failed, until it is told to stop.
+/// Sends once more whenever sending has failed, until the test stops it.
 #[derive(Default)]
 struct Stubborn {
     errors: Cell<usize>,
@@ -184,7 +184,7 @@ fn broadcast_must_be_allowed_first() {
             let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
             let allowed = endpoint.local_addr(loopback()).allow_broadcast(true);
             let (transport, protocol) = allowed.await.unwrap();
-            // Whatever else stands against it, it is not this; the protocol would say so.
+            // Whatever else may fail, this does not; the protocol would report it.
             protocol.stop.set(true);
             transport
                 .sendto(b"hello", Some(([127, 255, 255, 255], 9).into()))

@@ -1,4 +1,4 @@
-//! Names to addresses and back, offline: names are answered by the tests or stand in the system's own table.
+//! Names to addresses and back, offline: names are answered by the tests or by the system's own table.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -33,7 +33,7 @@ fn threads_end() {
     wait_until_gone("callsoon-dns");
 }
 
-/// A door that look-ups stand before until it is opened.
+/// A gate at which look-ups wait until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -281,7 +281,7 @@ fn o1_stuck_look_ups_delay_no_other_and_giving_up_is_instant() {
                 assert!(task.await.is_err());
             }
         });
-        // Nobody waits for those who are stuck, not even the end of the loop: the gate opens after it.
+        // Nothing waits for look-ups that are stuck, not even the end of the loop: the gate opens after it.
         drop(event_loop);
         gate.open();
         threads_end();
@@ -338,7 +338,7 @@ fn a_virtual_clock_does_not_jump_while_a_task_waits_for_a_look_up() {
         let (before, sleeper) = (gate.clone(), thread_id());
         event_loop.set_resolver(move |host| {
             match host {
-                // So long that a clock which did not stand still would have jumped.
+                // So long that a clock which may jump would have jumped.
                 "slow" => wait_until_asleep(sleeper),
                 _ => before.pass(),
             }

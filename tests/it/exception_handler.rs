@@ -1,4 +1,4 @@
-//! The exception handler: who hears of failures that nobody else can hear of.
+//! The exception handler: it receives the failures that reach no other code.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

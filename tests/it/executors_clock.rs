@@ -19,7 +19,7 @@ fn a_virtual_clock_does_not_jump_while_a_job_is_under_way() {
             .run_until_complete(async move {
                 let handle = get_running_loop();
                 let tick = create_task(sleep(HOUR));
-                // So long that a clock which did not stand still would have jumped.
+                // So long that a clock which may jump would have jumped.
                 let job = to_thread(move || wait_until_asleep(sleeper));
                 job.await.unwrap();
                 assert_eq!(handle.time(), start, "time passed during the job");

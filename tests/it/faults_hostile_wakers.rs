@@ -1,4 +1,4 @@
-//! A waker is foreign code: wakers that use, end and panic at everything whenever they are cloned, woken or dropped.
+//! A waker is user code: wakers that use, end and panic at everything whenever they are cloned, woken or dropped.
 
 #![allow(
     clippy::waker_clone_wake,
@@ -410,7 +410,7 @@ fn a5_a_sleep_passed_from_a_combinator_to_its_task_in_the_turn_it_fires_still_en
         let event_loop = virtual_loop(&Trace::new());
         let second = Duration::from_secs(1);
         let handle = event_loop.handle();
-        // Far enough away to be told from all else, and there so that a lost wake is no hang.
+        // Late enough to differ from all other times; it is there so that a lost wake is no hang.
         let guard = event_loop.call_later(100 * second, move || handle.stop());
         let ran = event_loop.run_until_complete(async move {
             let mut first = pin!(callsoon::sleep(second));

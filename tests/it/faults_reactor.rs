@@ -48,7 +48,7 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
         let keeps_registration = stale.try_clone().unwrap();
         let number = stale.as_raw_fd();
         let stale = TcpStream::from_std(stale).unwrap();
-        // Somebody closes the number and opens it as another socket; deregistering then finds a stranger.
+        // Somebody closes the number and opens it as another socket; deregistering then finds another socket.
         dup_onto(&fresh, number);
         drop(stale);
         dup_onto(&fresh, number);
@@ -94,7 +94,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
             let second = Rc::clone(&second);
             async move {
                 first.read_exact(&mut [0]).await.unwrap();
-                // Its event stands in the same batch as ours.
+                // Its event is in the same batch as ours.
                 let gone = second.borrow_mut().take().unwrap();
                 let open = counted_fds();
                 drop(gone);
@@ -354,7 +354,7 @@ fn a_stream_may_be_read_on_one_loop_while_another_one_of_the_thread_watches_it()
         });
         one_turn(&event_loop);
         peer.write_all(b"x").unwrap();
-        // The owner sees the event and sends the wake next door.
+        // The owner sees the event and sends the wake to the other loop.
         while !event_loop.has_ready() {
             one_turn(&owner);
         }
@@ -390,7 +390,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_does_not_see_its_predecessor_
                 let Some(third) = third.borrow_mut().take() else {
                     return;
                 };
-                // The second's event stands in this batch. It ends, and its number and its slot go to the third.
+                // The second's event is in this batch. It ends, and its number and its slot go to the third.
                 second.abort();
                 let (t, flag) = (t.clone(), Rc::clone(&flag));
                 create_task(async move {
@@ -461,7 +461,7 @@ fn a_number_that_was_closed_behind_its_watcher_and_is_a_socket_s_now_stays_the_s
                 let number = watched.as_raw_fd();
                 let t = trace.clone();
                 handle.add_reader(&number, move || t.push("never")).unwrap();
-                // The number is closed and opened as another socket, and nobody tells the loop.
+                // The number is closed and opened as another socket, and the loop does not learn of it.
                 dup_onto(&ours, number);
                 drop(ours);
                 std::mem::forget(watched);

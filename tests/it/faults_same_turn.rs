@@ -23,8 +23,8 @@ enum Rival {
 use Rival::{Cancel, Result as Value, Timeout};
 
 /// Which of them wins. A cancellation acts when its task next runs, so it overtakes a result that has come but not been
-/// taken; and a deadline, which waits a turn for the answer of what is inside, is overtaken by it too. Where the task has
-/// run before the value comes, the future that it awaited is cancelled and gives the value back.
+/// taken; and a deadline, which waits a turn for the answer of what is inside, is overtaken by it too. Where the task
+/// has run before the value comes, the future that it awaited is cancelled and gives the value back.
 const ORDERS: [([Rival; 3], &str); 6] = [
     ([Value, Timeout, Cancel], "value"),
     ([Value, Cancel, Timeout], "cancelled"),
@@ -34,7 +34,8 @@ const ORDERS: [([Rival; 3], &str); 6] = [
     ([Cancel, Timeout, Value], "cancelled"),
 ];
 
-/// Lets the three rivals meet in one turn and says how the wait for `value` ended, and what the exception handler heard.
+/// Lets the three rivals meet in one turn and says how the wait for `value` ended, and what the exception handler
+/// received.
 fn meet<T: 'static>(
     order: [Rival; 3],
     value: Result<T, &'static str>,

@@ -1,5 +1,5 @@
-//! Rows I1 to I4 of the list of faults: posts that race with close, floods, hostile destructors, and things that belong to
-//! another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
+//! Rows I1 to I4 of the list of faults: posts that race with close, floods, hostile destructors, and things that belong
+//! to another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -196,8 +196,8 @@ fn volleys() -> usize {
     }
 }
 
-/// One of those who post at the same time. The one that is told of the loop's start, `leads`: it sees to it that each
-/// volley finds the loop asleep.
+/// One of the senders that post at the same time. The sender with `leads` waits for the loop to sleep before each
+/// volley.
 fn send_volleys(
     sender: usize,
     remote: &RemoteHandle,
@@ -258,7 +258,8 @@ fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_notified_once_
         // A failed assertion inside a post would be a report.
         trace.expect([]);
         NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
-        // Each volley found the loop asleep and rang; and the loop sleeps at most once each time it looks.
+        // Each volley found the loop asleep and notified it; and the loop sleeps at most once each time it polls for
+        // events.
         let (notifications, looks) = (notifications(notifier), event_loop.metrics().looks);
         assert!(
             notifications >= volleys() as u64,

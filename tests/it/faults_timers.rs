@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// Around every border that a timer, a poller or a conversion has ever fallen over.
+/// Around every limit at which a timer, a poller or a conversion has failed before.
 const EXTREMES: [Duration; 20] = [
     Duration::ZERO,
     Duration::from_nanos(1),
@@ -504,7 +504,7 @@ fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
         let slot = Rc::new(RefCell::new(None::<TimerHandle>));
         let (victim, handle, t) = (Rc::clone(&slot), event_loop.handle(), trace.clone());
         event_loop.call_later(MILLISECOND, move || {
-            // The second timer is due and stands in the queue. It goes, and another one gets its slot.
+            // The second timer is due and is in the queue. It goes, and another one gets its slot.
             victim.take().unwrap().cancel();
             handle.call_later(Duration::ZERO, t.note("in its slot"));
             t.push("first");

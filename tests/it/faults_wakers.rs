@@ -514,7 +514,8 @@ fn a4_a_wake_that_comes_while_the_loop_falls_asleep_is_not_lost() {
                     return Poll::Ready(());
                 }
                 rounds += 1;
-                // The other thread wakes us at once: before this poll returns, while the loop looks, or in its sleep.
+                // The other thread wakes us at once: before this poll returns, while the loop polls for events, or in
+                // its sleep.
                 to_waker.send(context.waker().clone()).unwrap();
                 Poll::Pending
             }),

@@ -14,7 +14,7 @@ use crate::support::{
 /// What a future is after an end, and that end.
 type End = (&'static str, fn(&Future<u8>));
 
-/// Everything that a look at a future shows.
+/// Everything that can be read of a future.
 fn look(future: &Future<u8>) -> String {
     let result = match future.result() {
         Ok(Ok(value)) => format!("{value}"),

@@ -34,7 +34,7 @@ fn guest(trace: &Trace) -> EventLoop {
     event_loop
 }
 
-/// Long for a loop that should have heard, short for a test that fails.
+/// Long for a loop that should have been notified, short for a test that fails.
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]

@@ -1,4 +1,4 @@
-//! Happy eyeballs: the race on the virtual clock with attempts that are told how to end, and the real thing.
+//! Happy eyeballs: the race on the virtual clock with attempts whose end the test decides, and with real sockets.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

@@ -37,7 +37,7 @@ fn each_beginning(test: impl Fn(&EventLoop, u64)) {
     }
 }
 
-/// Runs 65,535 tasks after the one that ended last, and then a stranger in its place with its key.
+/// Runs 65,535 tasks after the one that ended last, and then another task in its slot with its key.
 async fn other_task_after(children_ended: u32) -> callsoon::Task<()> {
     for _ in children_ended..65_536 {
         create_task(async {}).await.unwrap();
@@ -45,7 +45,7 @@ async fn other_task_after(children_ended: u32) -> callsoon::Task<()> {
     create_task(pending())
 }
 
-/// Drops a gather one of whose children has ended, when a stranger has that one's key.
+/// Drops a gather one of whose children has ended, when another task has that one's key.
 fn spares_another_task<C>(gathered: impl FnOnce() -> Gather<C> + Send + 'static) {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
@@ -242,7 +242,7 @@ fn a_handle_that_outlives_its_awaiter_ends_no_scope_of_another_task() {
                     ));
                     yield_now().await;
                     let handle = Rc::clone(&handle);
-                    // Detached from its awaiter by a foreign waker, with the node still noted.
+                    // Detached from its awaiter by a waker of another runtime, with the node still noted.
                     let mut foreign = Context::from_waker(Waker::noop());
                     assert!(
                         Pin::new(&mut *handle.borrow_mut())

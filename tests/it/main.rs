@@ -120,7 +120,7 @@ mod servers; // what servers listen on, and how they end
 mod streams; // readers, writers, and servers that run a function for each client
 mod streams_failing; // a connection that fails gives the bytes that came before
 mod taken_paths; // a server whose path was taken says so
-mod transport_begin; // connection made, the caller told, then data
+mod transport_begin; // connection made, the caller resumed, then data
 mod transport_bulk; // megabytes in both directions
 mod transport_faults; // transports whose peer, socket or protocol fails
 mod transport_flow; // flow control: marks, pauses and the cap

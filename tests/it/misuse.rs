@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// The text of the panic of a call that has to panic. The panics of these tests are the library's own, so their texts
-/// do not say that they are made on purpose; the hook is told so instead.
+/// do not say that they are made on purpose; the hook learns it another way.
 #[track_caller]
 fn panic_of<R>(call: impl FnOnce() -> R) -> String {
     static HOOK: Mutex<()> = Mutex::new(());

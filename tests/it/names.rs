@@ -32,8 +32,8 @@ impl Protocol for Hello {
     }
 }
 
-/// A loop on which `both.test` is this machine in either family, `four.test` in one, `silent.test` first an address that
-/// never answers, and no other name is known.
+/// A loop on which `both.test` is this machine in either family, `four.test` in one, `silent.test` first an address
+/// that never answers, and no other name is known.
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'static) {
     on_real_time(|trace, event_loop| {
         event_loop.set_resolver(|name| match name {
@@ -101,7 +101,8 @@ fn port_of_one() -> (Socket, TcpListener) {
     }
 }
 
-/// A port that has a listener in either family: what is free in one may be taken in the other, so ports are gone through.
+/// A port that has a listener in either family: what is free in one may be taken in the other, so ports are gone
+/// through.
 fn port_of_both() -> (u16, [TcpListener; 2]) {
     loop {
         let four = TcpListener::bind(loopback()).unwrap();
@@ -141,7 +142,8 @@ fn a_family_or_a_local_address_chooses_among_the_addresses() {
     });
 }
 
-/// A socket on this address whose backlog is full, so that the next to come is not answered; and the one who fills it.
+/// A socket on this address whose backlog is full, so that the next client is not answered, and the client that fills
+/// it.
 fn full_listener(address: SocketAddr) -> (Socket, StdStream) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&address.into()).unwrap();
@@ -166,7 +168,7 @@ fn an_address_that_does_not_answer_does_not_hold_up_the_next() {
             .unwrap();
         assert!(event_loop.time() - begun >= Duration::from_millis(20));
         assert_eq!(transport.peername().unwrap().internet().unwrap().ip(), V4);
-        // The attempt that lost is closed before anybody hears of the one that won.
+        // The attempt that lost is closed before the caller gets the one that won.
         assert_eq!(counted_fds(), open + 1);
         transport.abort();
     });

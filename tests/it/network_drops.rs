@@ -1,7 +1,7 @@
 //! Row L2: every operation of the network may be given up at each of its waits, and nothing is left of it.
 //!
-//! Not a descriptor, not a watched source, not a task, not a timer, not a file. Given up means dropped, before the first
-//! poll, or after any wait, at once or when its event has come already.
+//! Not a descriptor, not a watched source, not a task, not a timer, not a file. Given up means dropped, before the
+//! first poll, or after any wait, at once or when its event has come already.
 
 use std::future::poll_fn;
 use std::io;
@@ -65,7 +65,7 @@ fn every_wait_of(cases: fn() -> Vec<Case>) {
                 settle(case.name, before).await;
             });
         }
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir(folder());

@@ -1,4 +1,4 @@
-//! What servers and connections are told by options, and whether the socket has heard it.
+//! Options of servers and connections, and whether the socket has them.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Write as _};
@@ -15,7 +15,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
         assert_eq!(event_loop.metrics().sources, 0, "a source is left");
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         assert_eq!(trace.take(), [""; 0], "unexpected");

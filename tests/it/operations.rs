@@ -1,7 +1,7 @@
 //! Every public operation of the network as a case: what must be there first, and then the operation itself.
 //!
-//! The tests that run the cases drop them at each wait, take descriptors away, or have system calls fail. So what a case sets up
-//! may fail, too, and a peer that could not do its part is gone instead of silent.
+//! The tests that run the cases drop them at each wait, take descriptors away, or have system calls fail. So what a
+//! case sets up may fail, too, and a peer that could not do its part is gone instead of silent.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -63,8 +63,8 @@ pub(crate) fn holdings() -> Holdings {
     )
 }
 
-/// Lets the loop turn until it holds what it held before, and not more: while the operation's peers are still there, and
-/// when they are gone.
+/// Lets the loop turn until it holds what it held before, and not more: while the operation's peers are still there,
+/// and when they are gone.
 pub(crate) async fn settle(name: &str, before: Holdings) {
     let of_loop = |(_, sources, tasks, timers, _): Holdings| (sources, tasks, timers);
     settle_until(name, before, |now| of_loop(now) == of_loop(before)).await;
@@ -166,7 +166,7 @@ pub(crate) fn somebody() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Has every name stand for this machine.
+/// Resolves every name to this machine.
 pub(crate) fn know_all_names() {
     event_loop().set_resolver(|_| Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]));
 }

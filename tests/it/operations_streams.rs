@@ -350,7 +350,7 @@ fn of_reading() -> Vec<Case> {
     }
 }
 
-/// What an operation came to; what it needed is let go of by now and not before.
+/// The outcome of an operation. What the operation needed is dropped now and not earlier.
 fn and<R, N>(result: R, _needed: N) -> R {
     result
 }

@@ -31,7 +31,7 @@ fn tread(mine: Mine) {
     assert!(MINE.get() != Some(mine), "{mine:?} on purpose");
 }
 
-/// First in first out, and panics where it is told to.
+/// First in first out; panics in the call that the test names.
 struct Mined {
     items: VecDeque<i32>,
     called: Cell<bool>,
@@ -203,7 +203,7 @@ fn a_store_that_panics_in_shutdown_strands_no_waiter() {
     });
 }
 
-/// An item whose comparison with number 2 panics when it is told to.
+/// An item whose comparison with number 2 panics when the test asks for it.
 #[derive(PartialEq, Eq, Debug)]
 struct Ranked(i32);
 

@@ -487,7 +487,7 @@ fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
         // Closed first, removed then: no call can take the place out of the set any more.
         drop(near);
         assert!(event_loop.remove_reader(&number));
-        // Others keep their places: a socket of the loop, a reader, the notifier, the alarm.
+        // Others keep their places: a socket of the loop, a reader, the notifier, the timerfd.
         let (other, mut other_far) = pair();
         let t = trace.clone();
         let seen = Rc::new(RefCell::new(other));

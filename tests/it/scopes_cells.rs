@@ -14,7 +14,7 @@ use crate::support::scenario::{
     until,
 };
 
-/// A gate that is open, and shut and opened in turn at these times.
+/// A gate that is open at first, and is shut and opened in turn at these times.
 pub(crate) fn changing<const N: usize>(times: [f64; N]) -> Rc<Cell<bool>> {
     let gate = Rc::new(Cell::new(true));
     for time in times {

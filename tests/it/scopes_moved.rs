@@ -183,8 +183,8 @@ fn a_forgotten_token_makes_its_region_wait_for_the_next_request() {
 
 // Moved while they are awaited.
 
-/// Polls `moved` in a task that is cancelled at one second or lives on, and from two seconds on in another one, which is
-/// cancelled at four.
+/// Polls `moved` in a task that is cancelled at one second or lives on, and from two seconds on in another one, which
+/// is cancelled at four.
 fn moved_at_two<T: std::fmt::Debug + 'static>(
     event_loop: &EventLoop,
     first_is_cancelled: bool,

@@ -135,7 +135,8 @@ fn close_clients_sends_what_is_buffered_and_abort_clients_does_not_wait() {
 
 #[test]
 fn shutdown_waits_for_clients_until_its_deadline_and_aborts_the_rest() {
-    // On the virtual clock, and over Unix sockets, which tell of an end at once: who has gone before the deadline has gone.
+    // On the virtual clock, and over Unix sockets, which report an end at once: a client that leaves before the
+    // deadline has left.
     on_virtual_time(|trace, event_loop| {
         complete(&event_loop, async {
             let path = SocketPath::new("shutdown");

@@ -45,8 +45,8 @@ fn client() -> Socket {
 }
 
 fn dup_onto(descriptor: &Socket, number: i32) {
-    // SAFETY: the call takes numbers. The test that uses it replaces a descriptor whose owner copes: a socket that stays
-    // a socket.
+    // SAFETY: the call takes numbers. The test that uses it replaces a descriptor whose owner copes: a socket that
+    // stays a socket.
     let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
     assert_eq!(result, number);
 }
@@ -283,7 +283,7 @@ fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
             Waiting::begun(handle.sock_recv(&near, 8))
         });
         far.send(b"x").unwrap();
-        // Its waker is a foreign one: nobody polls it again for a while.
+        // Its waker is not the loop's: nothing polls it again for a while.
         let turns = turns_in(&event_loop, Duration::from_millis(100));
         assert!(turns <= 10, "{turns} turns");
         assert!(waiting.is_woken());
@@ -329,7 +329,8 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
                     }
                 })
                 .unwrap();
-            // What is there is taken out; the room is noticed when the loop next looks, which may be some turns later.
+            // What is there is taken out; the room is noticed when the loop next polls for events, some turns later
+            // perhaps.
             let mut taken = [MaybeUninit::uninit(); 65_536];
             while !sending.is_woken() {
                 while far.recv(&mut taken).is_ok() {}

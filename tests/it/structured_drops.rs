@@ -1,5 +1,5 @@
-//! The structured futures are dropped at every one of their awaits (N1), polled with foreign wakers and with wakers that
-//! panic, and nested very deeply: nothing is left, and nothing hangs.
+//! The structured futures are dropped at every one of their awaits (N1), polled with wakers of another runtime and with
+//! wakers that panic, and nested very deeply: nothing is left, and nothing hangs.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -203,7 +203,7 @@ async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
         };
         let polled = victim.as_mut().poll(&mut Context::from_waker(&waker));
         if matches!(by, By::Foreign | By::Panicking) && polled.is_pending() {
-            // Nobody wakes this task: it looks again a little later.
+            // Nothing wakes this task: it is polled again a little later.
             get_running_loop().call_later(SECOND / 4, move || task.wake());
         }
         polled.map(|()| true)

@@ -10,7 +10,7 @@ use callsoon::{create_task, sleep, yield_now};
 
 use crate::support::{HostileWaker, Waiting, audited, complete, on_virtual_time};
 
-/// A waiter that has given its lock back and stands in the condition's line.
+/// A waiter that has released its lock and is in the condition's wait queue.
 fn begun<'a>(condition: &'a Condition, lock: &'a Lock<u32>) -> Waiting<'a, LockGuard<'a, u32>> {
     Waiting::begun(condition.wait(lock.try_acquire().unwrap()))
 }

@@ -1,6 +1,6 @@
 //! Every primitive against a naive model of it: random programs of acquiring, releasing, polling in any order and
-//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and every task that could
-//! go on has been woken (N1, N2).
+//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and every task
+//! that could go on has been woken (N1, N2).
 
 use callsoon::sync::{Condition, Event, Lock, LockGuard, Semaphore, SemaphoreGuard};
 use proptest::prelude::*;

@@ -349,7 +349,7 @@ fn a_body_that_goes_on_after_its_group_was_stopped_waits_for_a_turn_at_each_vaca
                     group.cancel();
                     drop(catch_cancelled(std::future::pending::<()>()).await);
                     scenario.say("goes on");
-                    // It would be here for ever, and the limit would never be looked at.
+                    // It would be polled for ever, and the limit would never be checked.
                     for _ in 0..1_000 {
                         let turns = get_running_loop().metrics().turns;
                         group.wait_vacancy().await;

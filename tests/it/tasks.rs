@@ -1,5 +1,5 @@
-//! Tasks: when they run, what they give, how they end. asyncio's `Task`, row by row; here a cancelled task is dropped at
-//! its next step.
+//! Tasks: when they run, what they give, how they end. asyncio's `Task`, row by row; here a cancelled task is dropped
+//! at its next step.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -299,7 +299,7 @@ fn a_task_says_how_it_ended_without_giving_its_result_away() {
         assert!(panics.panicked());
         drop(panics);
         trace.expect([]);
-        // To ask is not to look: what nobody has taken is reported.
+        // Asking whether there is one does not retrieve it: what was never retrieved is reported.
         let unseen = event_loop.create_task(async { panic!("on purpose: unseen") });
         one_turn(&event_loop);
         assert!(unseen.panicked());

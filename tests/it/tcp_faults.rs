@@ -36,7 +36,7 @@ fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
         let before = counted_fds();
         for _ in 0..100 {
             let attempt = event_loop.create_task(TcpStream::connect(address));
-            // The turn calls the system and puts the task in line; the answer is heard by the next look.
+            // The turn makes the system call and queues the task; the next poll for events finds the answer.
             one_turn(&event_loop);
             assert!(!attempt.done());
             assert_eq!(counted_fds(), before + 1);
@@ -56,7 +56,7 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
         complete(&event_loop, async {
             let listener = ListenOptions::new().backlog(0).bind(loopback()).unwrap();
             let address = listener.local_addr().unwrap();
-            // The one who fits; the others hear nothing for a second, and then nothing again.
+            // One client fits; the others get no answer for a second, and then none again.
             let first = TcpStream::connect(address).await.unwrap();
             wait_until_queued(&listener, 1);
             let attempts: Vec<_> = (0..8)
@@ -131,7 +131,7 @@ fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
                 let mut read = Box::pin(stream.read(&mut buffer));
                 assert!(poll_once(&mut read).await.is_none());
                 peer.write_all(&round.to_be_bytes()).unwrap();
-                // Half of them are dropped before the loop can have looked, half after.
+                // Half of them are dropped before the loop can have polled for events, half after.
                 if round % 2 == 0 {
                     sleep(Duration::from_micros(1)).await;
                 }

@@ -120,7 +120,7 @@ fn a_limit_around_limits_side_by_side_waits_for_both() {
 fn an_inner_limit_may_end_while_the_outer_one_is_asking() {
     run_scenario(
         async |scenario| {
-            // One branch keeps on, so that its own limit's Pass outweighs it and all of it falls.
+            // One branch keeps on, so that its own limit's Pass outweighs it and all of it is torn down.
             let inside = both(
                 scenario.clone().stubborn("keeps on", 9.0, 5.0),
                 scenario.clone().worker("passes on", 9.0, 1.0),

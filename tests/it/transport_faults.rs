@@ -94,7 +94,7 @@ fn a_panic_in_a_protocol_is_reported_and_ends_its_connection_alone() {
                     for _ in 0..50 {
                         yield_now().await;
                     }
-                    // The peer hears of the end.
+                    // The peer sees the end.
                     drop(peer);
                 },
             );

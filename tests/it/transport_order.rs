@@ -316,7 +316,7 @@ fn what_came_with_the_news_of_the_connection_is_delivered_without_further_news()
             .create_connection(|| recorder, address)
             .into_future();
         assert!(crate::support::poll_once(&mut connecting).await.is_none());
-        // One event tells of the connection and of this.
+        // One event reports the connection and this.
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(b"welcome").unwrap();
         let (transport, recorder) = connecting.await.unwrap();

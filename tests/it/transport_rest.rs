@@ -67,7 +67,7 @@ fn an_answer_before_a_reset_is_delivered_on_tcp() {
         let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
         peer.write_all(b"413 too large").unwrap();
         reset(peer);
-        // Without a turn between: the reset has arrived, and the poller has told of nothing.
+        // Without a turn between: the reset has arrived, and the poller has reported nothing.
         transport.write(b"more of the upload");
         until(|| recorder.lost.get()).await;
         trace.expect(["made", "data 413 too large", "lost: ConnectionReset"]);

@@ -16,8 +16,8 @@ async fn bound() -> UdpSocket {
     UdpSocket::bind(loopback()).await.unwrap()
 }
 
-/// An address where nothing is received, so that the sender gets an error. The system gives the port to no other socket: a
-/// socket has it that is connected to itself, and therefore receives from no other sender.
+/// An address where nothing is received, so that the sender gets an error. The system gives the port to no other
+/// socket: a socket has it that is connected to itself, and therefore receives from no other sender.
 fn without_receiver() -> (StdSocket, SocketAddr) {
     let socket = StdSocket::bind(loopback()).unwrap();
     let address = socket.local_addr().unwrap();

@@ -1,5 +1,5 @@
-//! User code that panics inside primitives and combinators: predicates, iterators, closures, destructors. The panic goes to
-//! its caller or its task, and nobody else is left waiting. Queues have `queue_panics`.
+//! User code that panics inside primitives and combinators: predicates, iterators, closures, destructors. The panic
+//! goes to its caller or its task, and nobody else is left waiting. Queues have `queue_panics`.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -45,7 +45,7 @@ async fn end<T: 'static>(task: Task<T>) -> String {
     }
 }
 
-/// A child that tells when it is dropped, also before its first step.
+/// A child that records its drop, also before its first step.
 fn child(trace: Trace) -> impl Future<Output = ()> {
     let probe = DropProbe::new(&trace, "child");
     async move {

@@ -241,7 +241,7 @@ writer.write(b"to nobody")
     ]
 }
 
-/// Writes down what it is told.
+/// Records its calls.
 struct Told(Trace, Cell<bool>);
 
 impl DatagramProtocol for Told {

@@ -88,7 +88,7 @@ fn a_handler_runs_in_the_loop_and_is_queued() {
         trace.expect([]);
         event_loop.call_soon(trace.note("after"));
         one_turn(&event_loop);
-        // The loop looks for events when its turn begins, and hears of it then.
+        // The loop polls for events when its turn begins, and receives the signal then.
         trace.expect(["before", "after", "handler"]);
         one_turn(&event_loop);
         trace.expect(["by the handler"]);
@@ -411,7 +411,7 @@ fn a_signal_reaches_every_loop_that_listens_on_whatever_thread() {
         for thread in abroad {
             thread.join().unwrap();
         }
-        // All three have heard of it, so it has arrived.
+        // All three have received it, so it has arrived.
         here.iter().for_each(one_turn);
         trace.expect(["1", "2"]);
         here.iter().for_each(one_turn);
@@ -432,7 +432,7 @@ fn a_stream_counts_what_came_between_as_one_and_loses_nothing() {
             let mut late = signal(SIGUSR1).unwrap();
             first.recv().await.unwrap();
             t.push("first");
-            // One that was made later has heard nothing.
+            // One that was made later has received nothing.
             let mut waiting = Waiting::begun(late.recv());
             let task = create_task({
                 let t = t.clone();

@@ -275,7 +275,7 @@ fn a_panic_of_a_protocol_is_reported_and_ends_nothing() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = real_loop(&trace);
-        // It ends when its word has been heard.
+        // It ends when its output has been read.
         let started = event_loop.subprocess_shell(Panics::default, "echo hi; read line");
         let (transport, panics) = complete(&event_loop, started).unwrap();
         let reports = RefCell::new(Vec::new());
@@ -306,8 +306,8 @@ fn h9_a_forked_child_sends_its_siblings_nothing() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
-        // thread could have held. It drops what the parent goes on using; memory is not shared.
+        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that
+        // another thread could have held. It drops what the parent goes on using; memory is not shared.
         let status = unsafe {
             match libc::fork() {
                 0 => {

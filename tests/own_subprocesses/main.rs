@@ -55,7 +55,7 @@ async fn until_no_child_is_left() {
     }
 }
 
-/// Bytes that tell where they were cut.
+/// Bytes that show where they were cut.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at % 251) as u8).collect()
 }

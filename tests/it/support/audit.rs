@@ -16,10 +16,10 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
-/// live that it started, or processes do, its children's children among them. A pending task lives in a loop, and a loop
-/// has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
-/// every thread that it starts, which is how those are found.
+/// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or
+/// threads live that it started, or processes do, its children's children among them. A pending task lives in a loop,
+/// and a loop has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is
+/// inherited by every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     audited_box(Box::new(test));
 }
@@ -41,8 +41,8 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     if let Err(panic) = tested {
         resume_unwind(panic);
     }
-    // A joined thread may still be in the process table for a moment. One that nobody joins has perhaps told the test that
-    // all is done and not closed its descriptors yet, as a look-up of a name when it has woken its loop.
+    // A joined thread may still be in the process table for a moment. One that is not joined may have ended the test's
+    // wait before it closes its descriptors, as a resolver thread does when it has woken its loop.
     let mut patience = Patience::new();
     while threads(|comm| comm == name || comm.starts_with("callsoon-dns")) > 0 {
         assert!(patience.lets_others_run(), "threads left running");

@@ -1,4 +1,5 @@
-//! Processes that a test has started, and those that they have started in their turn, also after their parents have ended.
+//! Processes that a test has started, and those that they have started in their turn, also after their parents have
+//! ended.
 //!
 //! They are known by a mark that a process passes on to whatever it starts and that changes nothing: the soft limit of
 //! the time that a thread under real-time scheduling may take without a pause, which is set to about 36 years and the
@@ -66,8 +67,8 @@ fn mark_of(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How much the children that have ended and were waited for have done, all together. Where it has not changed, and there
-/// are no children, none was started.
+/// How much the children that have ended and were waited for have done, all together. Where it has not changed, and
+/// there are no children, none was started.
 pub(crate) fn work_of_children() -> libc::c_long {
     // SAFETY: all zeros is a valid rusage; the call writes to it and otherwise takes a number.
     unsafe {

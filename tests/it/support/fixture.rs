@@ -1,4 +1,5 @@
-//! What most tests stand on: a trace, and a loop of their own that reports into it, under audit and under a watchdog.
+//! What most tests are built on: a trace, and a loop of their own that reports into it, under audit and under a
+//! watchdog.
 
 use std::future::Future;
 
@@ -30,8 +31,8 @@ fn on_a_loop(make: fn(&Trace) -> EventLoop, test: Box<dyn FnOnce(Trace, EventLoo
     }));
 }
 
-/// A test of connections inside a loop that keeps real time. In the end the loop watches nothing and has no threads, and
-/// nothing was said that the test has not read.
+/// A test of connections inside a loop that keeps real time. In the end the loop watches nothing and has no threads,
+/// and nothing was said that the test has not read.
 #[track_caller]
 pub(crate) fn settling<F: Future<Output = ()>>(
     test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static,

@@ -1,4 +1,4 @@
-//! A waker whose every operation is foreign code.
+//! A waker whose every operation is user code.
 
 #![allow(unsafe_code)]
 

@@ -28,7 +28,7 @@ impl Drop for DropProbe {
     }
 }
 
-/// A foreign waker that counts its wakes.
+/// A waker of another runtime, which counts its wakes.
 #[derive(Default)]
 pub(crate) struct CountingWaker {
     wakes: AtomicUsize,

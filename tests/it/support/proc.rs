@@ -15,8 +15,8 @@ pub(crate) fn thread_id() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Waits until a thread, of this process or another, sleeps in the kernel. It says so itself, in `/proc`, so this is a handshake and
-/// no guess: a thread that never sleeps fails the test.
+/// Waits until a thread, of this process or another, sleeps in the kernel. It says so itself, in `/proc`, so this is a
+/// handshake and no guess: a thread that never sleeps fails the test.
 #[track_caller]
 pub(crate) fn wait_until_asleep(thread_id: i32) {
     let mut patience = Patience::new();
@@ -52,8 +52,8 @@ pub(crate) fn cpu_time(thread_id: i32) -> Duration {
     Duration::from_nanos(nanos.parse().unwrap())
 }
 
-/// How long the calling thread has been on a processor, to this moment; what others are told is brought up to date now and
-/// then only.
+/// How long the calling thread has been on a processor, to this moment; what other threads read is brought up to date
+/// now and then only.
 pub(crate) fn own_cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -77,7 +77,7 @@ pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> boo
     ready == 1 && polled.revents & libc::POLLIN != 0
 }
 
-/// Waits until the system has something to tell the loop: even on the loopback interface what is sent arrives a little later
+/// Waits until the system has an event for the loop: even on the loopback interface what is sent arrives a little later
 /// than the call that sends it returns.
 #[track_caller]
 pub(crate) fn wait_until_told(event_loop: &EventLoop) {

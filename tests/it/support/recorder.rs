@@ -1,4 +1,4 @@
-//! A protocol that writes down what it is told, and does what the test wants at each call.
+//! A protocol that records its calls, and does what the test wants at each of them.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -122,8 +122,8 @@ async fn until_box(is_so: Box<dyn Fn() -> bool + '_>) {
     }
 }
 
-/// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already; what
-/// local sockets and pipes have done by now is in the second.
+/// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already;
+/// what local sockets and pipes have done by now is in the second.
 pub(crate) async fn looks(count: u64) {
     let handle = get_running_loop();
     let last = handle.metrics().looks + count;

@@ -1,9 +1,9 @@
 //! A scenario: one loop on the virtual clock, and one trace whose lines begin with the seconds since the start.
 //!
-//! There are two ways to write one. [`run_scenario`] takes a whole program, an async function, and the lines that it must
-//! write. [`in_scenario`] takes a function that has the loop and runs it as it likes; everything on the test's thread
-//! reaches the scenario by free functions: [`say`] writes a line, [`said`] compares what was written so far. Both leave
-//! nothing behind: no line that was not compared, no task, no scope.
+//! There are two ways to write one. [`run_scenario`] takes a whole program, an async function, and the lines that it
+//! must write. [`in_scenario`] takes a function that has the loop and runs it as it likes; everything on the test's
+//! thread reaches the scenario by free functions: [`say`] writes a line, [`said`] compares what was written so far.
+//! Both leave nothing behind: no line that was not compared, no task, no scope.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
@@ -206,7 +206,7 @@ pub(crate) async fn unmoved(name: &'static str) {
     say(format!("{name} goes on"));
 }
 
-/// Polls its future only while the gate is open; cancelled with its task, as any future.
+/// Polls its future only while the gate is open. It is cancelled with its task, as any future.
 pub(crate) async fn gated<F: Future>(gate: Rc<Cell<bool>>, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(move |context| {
@@ -249,8 +249,8 @@ pub(crate) fn outcome<T: Debug>(outcome: Result<T, TaskError>) -> String {
     }
 }
 
-/// Runs `future` as a task that is cancelled at each of these times, with the time as its message, and says how it ended.
-/// More than an hour is for ever.
+/// Runs `future` as a task that is cancelled at each of these times, with the time as its message, and says how it
+/// ended. More than an hour is for ever.
 pub(crate) fn cancelled_at<T: Debug + 'static>(
     event_loop: &EventLoop,
     times: &[f64],

@@ -5,8 +5,8 @@ use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Makes something at a path where nothing is, and gives both. What an aborted process of the same number has left, or one
-/// of another container, is passed over.
+/// Makes something at a path where nothing is, and gives both. What an aborted process of the same number has left, or
+/// one of another container, is passed over.
 pub(crate) fn at_a_new_path<T>(name: &str, make: impl Fn(&Path) -> io::Result<T>) -> (PathBuf, T) {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -61,8 +61,8 @@ pub(crate) fn reset(socket: StdStream) {
     drop(socket);
 }
 
-/// An address where every connection is refused, for as long as the socket lives: it is bound, so that nobody gets the port
-/// from the system, and does not listen.
+/// An address where every connection is refused, for as long as the socket lives: it is bound, so that nobody gets the
+/// port from the system, and does not listen.
 pub(crate) fn refusing() -> (Socket, SocketAddr) {
     refusing_at(loopback())
 }
@@ -104,7 +104,7 @@ pub(crate) fn fill(stream: &TcpStream) -> usize {
     total
 }
 
-/// Waits until so many clients wait in the listener's queue. A client hears that it is connected before the listener does.
+/// Waits until so many clients wait in the listener's queue. A client is connected before the listener sees it.
 #[track_caller]
 pub(crate) fn wait_until_queued(listener: &impl AsRawFd, clients: u32) {
     let mut patience = Patience::new();
@@ -127,8 +127,8 @@ pub(crate) fn wait_until_ended(socket: &impl AsRawFd) {
 
 /// What the system says of a TCP socket.
 fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
-    // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it, which
-    // is its size, and both outlive the call.
+    // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it,
+    // which is its size, and both outlive the call.
     unsafe {
         let mut info: libc::tcp_info = std::mem::zeroed();
         let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;

@@ -24,8 +24,8 @@ const QUIET_PERIODS: u32 = 2;
 /// A test that turns and turns has so many of them.
 const PERIODS: u32 = 15;
 
-/// How long a handshake between threads is waited for, all together 20 seconds. Counted in pieces, and each of them once
-/// however long it took: a machine that stands still has not let the other thread run either.
+/// How long a handshake between threads is waited for, all together 20 seconds. Counted in pieces, and each of them
+/// once however long it took: a machine that is suspended has not let the other thread run either.
 pub(crate) struct Patience {
     pieces: u32,
     piece_began: Instant,
@@ -61,7 +61,7 @@ pub(crate) fn watched(test: impl FnOnce() + Send + 'static) -> impl FnOnce() + S
 }
 
 struct Watchdog {
-    /// Dropped first, which tells the thread that all is well.
+    /// Dropped first, by which the thread learns that the test has ended.
     alive: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -70,7 +70,7 @@ impl Watchdog {
     fn new(place: &'static Location<'static>) -> Self {
         let (alive, ended) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
-            // Second by second, so that a machine that stands still uses up one of them and not all.
+            // Second by second, so that a machine that is suspended uses up one of them and not all.
             let second = Duration::from_secs(1);
             let goes_on = |_| ended.recv_timeout(second) == Err(RecvTimeoutError::Timeout);
             if (0..LIMIT).all(goes_on) {
@@ -121,8 +121,8 @@ fn complete_box<T>(event_loop: &EventLoop, future: Pin<Box<dyn Future<Output = T
     }
 }
 
-/// What is known of a run that may hang. A test that is slow, because it has much to do on a busy machine, is told by its
-/// turns from one that waits for what does not come.
+/// What is known of a run that may hang. The turns distinguish a test that is slow, because it has much to do
+/// on a busy machine, from one that waits for what does not come.
 #[derive(Default)]
 struct Pulse {
     timer: RefCell<Option<TimerHandle>>,
@@ -150,8 +150,8 @@ fn feel(pulse: Rc<Pulse>, handle: LoopHandle) {
     pulse.timer.replace(Some(timer));
 }
 
-/// Ends the threads of the running loop's own pool, which hold a descriptor of the loop until then. Nothing but a hang of
-/// theirs takes long.
+/// Ends the threads of the running loop's own pool, which hold a descriptor of the loop until then. Nothing but a hang
+/// of theirs takes long.
 pub(crate) async fn end_default_executor() {
     let ended = get_running_loop().shutdown_default_executor(Duration::from_secs(3600));
     ended.await.unwrap();
