@@ -95,13 +95,13 @@ impl Loop {
             self.eventfd.wait();
             self.inbox.awake();
         }
-        self.look()
+        self.drain()
     }
 
-    fn look(&self) -> Vec<Delivery> {
-        let mut mail = Vec::new();
-        self.inbox.drain(|delivery| mail.push(delivery));
-        mail
+    fn drain(&self) -> Vec<Delivery> {
+        let mut entries = Vec::new();
+        self.inbox.drain(|delivery| entries.push(delivery));
+        entries
     }
 
     /// Runs the closures that the markers point to; false where one was cancelled.
@@ -224,7 +224,7 @@ fn a4_a_skipped_key_is_polled_after_the_wake_that_was_skipped() {
             }
         }
         other.join().unwrap();
-        polls += this.look().len();
+        polls += this.drain().len();
         assert!((1..=2).contains(&polls));
     });
 }
@@ -236,12 +236,12 @@ fn a4_a_loop_that_sees_the_hint_finds_the_entry() {
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.wake(7));
         if this.inbox.has_posts() {
-            assert_eq!(this.look(), [Delivery::Wake(7)]);
+            assert_eq!(this.drain(), [Delivery::Wake(7)]);
             assert!(!this.inbox.has_posts());
         }
         other.join().unwrap();
         // The join orders the wake before this poll, so the hint may not lag any more.
-        assert_eq!(this.inbox.has_posts(), !this.look().is_empty());
+        assert_eq!(this.inbox.has_posts(), !this.drain().is_empty());
         assert!(!this.inbox.has_posts());
     });
 }
@@ -272,7 +272,7 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             let fate = Fate::default();
             let closure = fate.closure();
             let other = thread::spawn(move || inbox.post(EPOCH, closure).map_err(drop).is_err());
-            let markers = this.look().len();
+            let markers = this.drain().len();
             if runs {
                 this.run(markers);
             }
@@ -324,7 +324,7 @@ fn i1_a_closure_never_reaches_the_loop_that_opens_next() {
         let cancelled = usize::from(other.join().unwrap());
         // The key may get through, the closure may not.
         assert!(
-            this.look()
+            this.drain()
                 .iter()
                 .all(|delivery| *delivery == Delivery::Wake(7))
         );
@@ -407,11 +407,14 @@ fn i2_keys_and_closures_of_a_sender_stay_in_order() {
             // The same key again, but not the last entry: it comes after the closure.
             inbox.wake(7);
         });
-        let mut mail = Vec::new();
-        while mail.len() < 3 {
-            mail.extend(this.turn());
+        let mut entries = Vec::new();
+        while entries.len() < 3 {
+            entries.extend(this.turn());
         }
-        assert_eq!(mail, [Delivery::Wake(7), Delivery::Call, Delivery::Wake(7)]);
+        assert_eq!(
+            entries,
+            [Delivery::Wake(7), Delivery::Call, Delivery::Wake(7)]
+        );
         assert_eq!(this.run(1), [true]);
         other.join().unwrap();
         assert_eq!(fate.dropped(), 1);
@@ -442,7 +445,7 @@ fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
         assert!(this.inbox.cancel(EPOCH, sequence, || ()).is_some());
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
         assert_eq!(
-            this.look(),
+            this.drain(),
             [
                 Delivery::Call,
                 Delivery::Wake(9),
@@ -495,7 +498,7 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             let mark = || mark.store(true, Relaxed);
             inbox.cancel(EPOCH, first, mark).is_some()
         });
-        assert_eq!(this.look(), [Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Call]);
         let ran = this.run(1) == [true];
         assert_eq!(
             marked.load(Relaxed),
@@ -523,7 +526,7 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
                 .unwrap_or_else(|_| panic!("open"))
         };
         post(&fates[0]);
-        assert_eq!(this.look(), [Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Call]);
         // One closure in the batch, then one in the inbox that is cancelled twice, then one more.
         let target = post(&fates[1]);
         let others = [(); 2].map(|()| {
@@ -531,7 +534,7 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
             thread::spawn(move || usize::from(inbox.cancel(EPOCH, target, || ()).is_some()))
         });
         post(&fates[2]);
-        assert_eq!(this.look().len(), 2);
+        assert_eq!(this.drain().len(), 2);
         let ran = this.run(3);
         let cancelled: usize = others.map(|other| other.join().unwrap()).iter().sum();
         assert_eq!(usize::from(ran[1]) + cancelled, 1);
@@ -557,7 +560,7 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
         // Mail becomes batch, and the place of a closure moves when the one before it is taken; neither hides it.
-        assert_eq!(this.look(), [Delivery::Call, Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Call, Delivery::Call]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");
         assert!(

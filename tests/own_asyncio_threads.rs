@@ -38,7 +38,7 @@ fn gated(
     (job, begins, open)
 }
 
-async fn heard(of: &mpsc::Receiver<()>) {
+async fn received(of: &mpsc::Receiver<()>) {
     while of.try_recv().is_err() {
         sleep(Duration::from_millis(1)).await;
     }
@@ -72,7 +72,7 @@ g.pool.shutdown()
                     run_in_executor(Some(&two), never).await.unwrap();
                     0
                 });
-                heard(&begins).await;
+                received(&begins).await;
                 b.cancel();
                 log.ended(b.await);
                 a.cancel();
@@ -101,7 +101,7 @@ g.pool.shutdown()
                 let (first, begins, open) = gated(&log);
                 let a = run_in_executor(Some(&pool), first);
                 let b = run_in_executor(Some(&pool), || 0);
-                heard(&begins).await;
+                received(&begins).await;
                 log.say(format!(
                     "{} {}",
                     python_bool(b.cancel()),
@@ -160,7 +160,7 @@ await loop.shutdown_default_executor()
             async |log: Log| {
                 let (first, begins, open) = gated(&log);
                 let a = run_in_executor(None, first);
-                heard(&begins).await;
+                received(&begins).await;
                 let event_loop = get_running_loop();
                 let limit = Duration::from_secs(20);
                 let end = create_task(event_loop.shutdown_default_executor(limit));

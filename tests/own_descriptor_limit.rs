@@ -22,7 +22,7 @@ use callsoon::{EventLoop, get_running_loop, sleep};
 use descriptors::{exhaust, limit_descriptors};
 use support::{
     Recorder, audited, complete, counted_fds, loopback, on_real_time, on_virtual_time, turns_in,
-    until, wait_until_queued, wait_until_told, watched,
+    until, wait_for_an_event, wait_until_queued, watched,
 };
 
 /// A server that counts the clients that it has accepted, and keeps them.
@@ -185,7 +185,7 @@ fn l1_a_server_without_descriptors_pauses_for_a_second_and_says_so_once() {
         let clients: Vec<_> = (0..3)
             .map(|_| StdStream::connect(address).unwrap())
             .collect();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
         let mut files = exhaust();
         let turns = turns_in(&event_loop, Duration::from_millis(2500));
@@ -217,7 +217,7 @@ fn l1_a_server_that_closes_while_it_pauses_is_not_taken_up_again() {
         let serving = event_loop.create_server(move || Recorder::new(&t), loopback());
         let server = complete(&event_loop, serving).unwrap();
         let client = StdStream::connect(server.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
         let files = exhaust();
         turns_in(&event_loop, Duration::from_millis(10));

@@ -224,9 +224,9 @@ fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_par
                 ));
             }
             assert!(!queued.cancel());
-            let (told, heard) = std::sync::mpsc::channel();
-            queued.add_done_callback(move |_| told.send(()).unwrap());
-            heard.recv().unwrap();
+            let (sender, receiver) = std::sync::mpsc::channel();
+            queued.add_done_callback(move |_| sender.send(()).unwrap());
+            receiver.recv().unwrap();
             assert_eq!(done.result(None).unwrap(), 6, "it was there before");
             assert_eq!((pool.workers(), pool.jobs()), (0, 0));
             assert!(format!("{pool:?}").contains("ThreadPoolExecutor"));

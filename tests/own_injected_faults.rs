@@ -445,7 +445,7 @@ fn h2_children_are_sent_signals_by_descriptor_alone() {
 }
 
 /// A process that is nobody's child here, and has the number that is asked for.
-fn stranger(pid: u32) -> std::process::Child {
+fn other_process(pid: u32) -> std::process::Child {
     // The shell has the number before, and what it starts has this one.
     last_number(pid - 2);
     let mut shell = StdCommand::new("sh");
@@ -464,7 +464,7 @@ fn stranger(pid: u32) -> std::process::Child {
 fn lives(pid: u32) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_name = stat.rsplit_once(") ").unwrap().1;
-    assert!(!after_name.starts_with('Z'), "the stranger was killed");
+    assert!(!after_name.starts_with('Z'), "the other process was killed");
     assert!(stat.contains("(sleep)"), "{stat}");
 }
 
@@ -507,7 +507,7 @@ async fn numbers_of_other_processes() {
             }
         }
         let pids = [process.id(), transport.pid()];
-        let mut strangers = pids.map(stranger);
+        let mut others = pids.map(other_process);
         for signum in [libc::SIGTERM, libc::SIGKILL] {
             let late = process.send_signal(signum).unwrap_err();
             assert_eq!(late.raw_os_error(), Some(libc::ESRCH));
@@ -517,7 +517,7 @@ async fn numbers_of_other_processes() {
         drop(process);
         transport.close();
         sleep(Duration::from_millis(5)).await;
-        for (pid, shell) in pids.into_iter().zip(&mut strangers) {
+        for (pid, shell) in pids.into_iter().zip(&mut others) {
             lives(pid);
             // SAFETY: the call takes numbers, of which one belongs to the other process, which still runs.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };

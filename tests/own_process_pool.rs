@@ -221,7 +221,7 @@ fn results() {
     });
     let listener = StdListener::bind(loopback()).unwrap();
     let (port, sleeper) = (listener.local_addr().unwrap().port(), thread_id());
-    let held_jobs = thread::spawn(move || {
+    let releasing = thread::spawn(move || {
         let held = listener.accept().unwrap();
         // So long that a clock which may jump would have jumped.
         wait_until_asleep(sleeper);
@@ -233,11 +233,11 @@ fn results() {
             let hour = create_task(sleep(Duration::from_secs(3600)));
             let pool = pool_of(1);
             pool.run(&HOLD, port).await.unwrap();
-            assert!(!hour.done(), "the clock stands still");
+            assert!(!hour.done(), "the clock does not jump");
             pool.shutdown().await;
         })
         .unwrap();
-    held_jobs.join().unwrap();
+    releasing.join().unwrap();
 }
 
 fn at_once() {

@@ -32,7 +32,7 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// A process that runs until its input ends.
+/// A process that runs until it is killed.
 fn endless() -> Command {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());

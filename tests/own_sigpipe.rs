@@ -24,7 +24,7 @@ use support::{
 };
 
 /// A transport whose peer, over a Unix socket, is gone before the first write.
-async fn transport_to_nobody(vectored: bool) {
+async fn transport_without_peer(vectored: bool) {
     let trace = Trace::new();
     let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let recorder = Recorder::new(&trace).keep_open();
@@ -55,7 +55,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 }
 
 /// The same over a pipe, for which there is no flag that holds the signal off.
-async fn pipe_to_nobody(vectored: bool) {
+async fn pipe_without_reader(vectored: bool) {
     let trace = Trace::new();
     let (reading, writing) = pipe();
     let recorder = Recorder::new(&trace);
@@ -192,10 +192,10 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             // The shutdown in the half's destructor meets a connection that is gone.
             drop(writer);
             for vectored in [false, true] {
-                transport_to_nobody(vectored).await;
+                transport_without_peer(vectored).await;
             }
             for vectored in [false, true] {
-                pipe_to_nobody(vectored).await;
+                pipe_without_reader(vectored).await;
             }
             let vectored = [IoSlice::new(b"x")];
             let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();

@@ -17,7 +17,7 @@ use callsoon::{
 
 use crate::support::JoinAll;
 use crate::support::scenario::{
-    SECOND, at, finish, gated, heard, in_scenario, said, say, stubborn,
+    SECOND, at, finish, gated, in_scenario, said, say, stubborn, take_lines,
 };
 
 /// Polls once and then no more: a `select!` that another branch wins.
@@ -272,7 +272,7 @@ fn who_was_put_off_gets_its_item_once_the_cancellation_is_handled() {
             });
             finish(event_loop, &mut task);
             assert_eq!(event_loop.time() - start, SECOND * 3);
-            let lines = heard();
+            let lines = take_lines();
             let lines: Vec<_> = lines
                 .iter()
                 .map(|line| line.split_once(' ').unwrap().1)

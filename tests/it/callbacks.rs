@@ -10,7 +10,7 @@ use callsoon::{Handle, LoopHandle, RemoteHandle, ThreadsafeHandle};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
-    wait_until_told, watched,
+    wait_for_an_event, watched,
 };
 
 /// A callback that writes a line with the number of the turn in which it runs.
@@ -68,7 +68,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         // The loop never idles from here on. It polls for events after 64 entries at the latest, whatever the interval
         // was.
         rounds.set(0);

@@ -9,7 +9,7 @@ use callsoon::net::TcpListener;
 use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
 use crate::support::{
-    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_until_told, watched,
+    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_for_an_event, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -53,10 +53,10 @@ fn polls_for_events_are_left_out_while_work_is_ready_unless_every_turn_is_to_pol
         let every_turn = event_polls_of(EventLoop::builder().event_interval(1));
         assert!(every_turn >= 10_000);
         // At most 64 entries, one a turn here, may run between two polls for events: and nearly so many do.
-        let looks = event_polls_of(EventLoop::builder());
-        assert!((10_000 / 64..200).contains(&looks), "{looks} looks");
-        let looks = event_polls_of(EventLoop::builder().event_interval(10));
-        assert!((1_000..1_200).contains(&looks), "{looks} looks");
+        let polls = event_polls_of(EventLoop::builder());
+        assert!((10_000 / 64..200).contains(&polls), "{polls} polls");
+        let polls = event_polls_of(EventLoop::builder().event_interval(10));
+        assert!((1_000..1_200).contains(&polls), "{polls} polls");
     });
 }
 
@@ -74,9 +74,9 @@ fn a_virtual_clock_gives_the_same_trace_each_time() {
                         for round in 0..20 {
                             sleep(Duration::from_micros(n * 37 % 11 * round)).await;
                             let metrics = handle.metrics();
-                            let (turn, look) = (metrics.turns, metrics.looks);
+                            let (turn, poll) = (metrics.turns, metrics.looks);
                             let now = handle.time() - start;
-                            t.push(format!("{n} {round} {turn} {look} {now:?}"));
+                            t.push(format!("{n} {round} {turn} {poll} {now:?}"));
                         }
                     })
                 })
@@ -108,7 +108,7 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
             futures_lite::future::poll_once(&mut accepting).await;
             // Queued before the loop polls for events; were the clock to jump first, the timer would come before it.
             let _client = std::net::TcpStream::connect(address).unwrap();
-            wait_until_told(&event_loop);
+            wait_for_an_event(&event_loop);
             accepting.await.unwrap();
             trace.push("accepted");
             callsoon::get_running_loop().time()
@@ -206,9 +206,9 @@ fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
             event_loop.run_until_complete(sleep(delay)).unwrap();
             assert!(start.elapsed() >= delay);
         }
-        let looks = event_loop.metrics().looks - before.looks;
+        let polls = event_loop.metrics().looks - before.looks;
         // Each sleep is a run: its first poll for events, its wait, and at most one more.
-        assert!(looks <= 3 * delays.len() as u64, "{looks} looks");
+        assert!(polls <= 3 * delays.len() as u64, "{polls} polls");
     });
 }
 

@@ -97,7 +97,7 @@ fn a_connected_endpoint_sends_to_its_peer_only_and_receives_from_no_other() {
         let t = trace.clone();
         complete(&event_loop, async move {
             let peer = StdSocket::bind(loopback()).unwrap();
-            let stranger = StdSocket::bind(loopback()).unwrap();
+            let other = StdSocket::bind(loopback()).unwrap();
             let recorder = Recorder::new(&t);
             let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
             let endpoint = endpoint.local_addr("127.0.0.1:0");
@@ -107,13 +107,13 @@ fn a_connected_endpoint_sends_to_its_peer_only_and_receives_from_no_other() {
             assert_eq!(transport.peer_addr(), Some(&address));
             transport.sendto(b"by no address", None).unwrap();
             transport.sendto(b"", Some(address)).unwrap();
-            let error = transport.sendto(b"x", stranger.local_addr().ok());
+            let error = transport.sendto(b"x", other.local_addr().ok());
             assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
             let mut buffer = [0; 64];
             assert_eq!(peer.recv(&mut buffer).unwrap(), 13);
             assert_eq!(peer.recv(&mut buffer).unwrap(), 0);
             let own = transport.local_addr().unwrap();
-            stranger.send_to(b"psst", own).unwrap();
+            other.send_to(b"psst", own).unwrap();
             peer.send_to(b"answer", own).unwrap();
             assert_eq!(until(&t, 1).await, ["answer"]);
             transport.close();
@@ -429,14 +429,14 @@ fn an_endpoint_whose_remote_is_any_address_may_be_given_that_address() {
                 get_running_loop().create_datagram_endpoint(|| Recorder::new(&Trace::new()));
             let (transport, _) = endpoint.remote_addr(asked).await.unwrap();
             let real = *transport.peer_addr().unwrap();
-            let stranger = SocketAddr::from(([127, 0, 0, 1], port ^ 1));
+            let other = SocketAddr::from(([127, 0, 0, 1], port ^ 1));
             let mut buffer = [0; 16];
             // The system calls it by an address of this machine; both are its peer.
             for address in [Some(asked), Some(real), None] {
                 transport.sendto(b"hello", address).unwrap();
                 assert_eq!(peer.recv(&mut buffer).unwrap(), 5);
             }
-            let error = transport.sendto(b"x", Some(stranger)).unwrap_err();
+            let error = transport.sendto(b"x", Some(other)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             transport.close();
         });

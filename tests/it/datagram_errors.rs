@@ -35,15 +35,15 @@ impl Stubborn {
     }
 }
 
-/// Nobody may send to everybody who was not allowed to.
-fn everybody() -> SocketAddr {
+/// The broadcast address. Sending there fails unless the socket has SO_BROADCAST set.
+fn broadcast() -> SocketAddr {
     ([255, 255, 255, 255], 9).into()
 }
 
 impl DatagramProtocol for Stubborn {
     fn error_received(&self, transport: &DatagramTransport, error: io::Error) {
         self.again(&error, &[ErrorKind::PermissionDenied], || {
-            transport.sendto(b"again", Some(everybody())).unwrap();
+            transport.sendto(b"again", Some(broadcast())).unwrap();
         });
     }
 
@@ -59,7 +59,7 @@ fn e7_who_sends_again_whenever_sending_fails_lets_others_run_and_fills_no_stack(
         complete(&event_loop, async {
             let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
             let (transport, protocol) = endpoint.local_addr(loopback()).await.unwrap();
-            transport.sendto(b"once", Some(everybody())).unwrap();
+            transport.sendto(b"once", Some(broadcast())).unwrap();
             assert_eq!(protocol.errors.get(), 1, "told at once");
             until(|| protocol.errors.get() > 10).await;
             protocol.stop.set(true);

@@ -316,7 +316,7 @@ fn captures_and_results_whose_destructors_panic_do_no_harm() {
         drop(capture);
         let begun = Arc::new(Barrier::new(2));
         let begins = Arc::clone(&begun);
-        let (release, held) = mpsc::channel::<()>();
+        let (finish, held) = mpsc::channel::<()>();
         let result = event_loop.run_in_executor(Some(&pool), move || {
             begins.wait();
             let _ = held.recv();
@@ -325,7 +325,7 @@ fn captures_and_results_whose_destructors_panic_do_no_harm() {
         drop(release);
         begun.wait();
         drop(result);
-        drop(release);
+        drop(finish);
         assert!(complete(&event_loop, event_loop.run_in_executor(Some(&pool), || 7)).is_ok());
         end(&pool);
     });

@@ -17,9 +17,9 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, in_a_loop, looks, loopback,
-    on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer, turns_in, until,
-    watched,
+    Polls, Recorder, Trace, audited, complete, counted_fds, event_polls, forbid, in_a_loop,
+    loopback, on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer,
+    turns_in, until, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -64,11 +64,11 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
                 byte[0]
             }
         }));
-        looks(2).await;
+        event_polls(2).await;
         assert_eq!(polls.get(), 1);
         for _ in 0..10 {
             stale_peer.write_all(b"stale").unwrap();
-            looks(2).await;
+            event_polls(2).await;
         }
         assert_eq!(
             polls.get(),
@@ -115,7 +115,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
         let reader = create_task(polls.clone().of(async move {
             let _ = stream.read(&mut [0]).await;
         }));
-        looks(2).await;
+        event_polls(2).await;
         assert_eq!(polls.get(), 1);
         drop(third_peer);
         reader.await.unwrap();
@@ -129,7 +129,7 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async move {
             let stream = TcpStream::from_std(ours).unwrap();
-            looks(2).await;
+            event_polls(2).await;
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
@@ -148,13 +148,13 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
 fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
     on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
-        let (stranger, _stranger_peer) = std_pair();
+        let (other, _other_peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async {
             let number = ours.as_raw_fd();
             let stream = TcpStream::from_std(ours).unwrap();
-            looks(2).await;
-            dup_onto(&stranger, number);
+            event_polls(2).await;
+            dup_onto(&other, number);
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
@@ -412,7 +412,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_does_not_see_its_predecessor_
             first_peer.write_all(b"1").unwrap();
             second_peer.write_all(b"2").unwrap();
             until(|| reopened.get()).await;
-            looks(2).await;
+            event_polls(2).await;
             trace.expect(["made"]);
             third_peer.write_all(b"3").unwrap();
             drop(third_peer);

@@ -8,7 +8,7 @@ use callsoon::net::TcpListener;
 use callsoon::{Task, sleep_until, timeout_at};
 
 use crate::support::{
-    DropProbe, Trace, audited, counted_fds, one_turn, virtual_loop, wait_until_told,
+    DropProbe, Trace, audited, counted_fds, one_turn, virtual_loop, wait_for_an_event,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ fn c7_a_connection_that_arrives_with_the_cancellation_goes_to_the_next_accept() 
             let mut task = event_loop.create_task(async move { accepting.accept().await });
             one_turn(&event_loop);
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            wait_until_told(&event_loop);
+            wait_for_an_event(&event_loop);
             let canceller = task.as_ref();
             let cancel = move || assert_eq!(canceller.cancel(), cancel_first);
             if cancel_first {

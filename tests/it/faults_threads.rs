@@ -169,7 +169,7 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_notifier_s_numb
             drop(writer);
             let mut heard = Vec::new();
             std::io::Read::read_to_end(&mut reader, &mut heard).unwrap();
-            assert!(heard.is_empty(), "somebody wrote {heard:?} to a stranger");
+            assert!(heard.is_empty(), "somebody wrote {heard:?} to another file");
         }
     }));
 }
@@ -260,14 +260,14 @@ fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_notified_once_
         NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
         // Each volley found the loop asleep and notified it; and the loop sleeps at most once each time it polls for
         // events.
-        let (notifications, looks) = (notifications(notifier), event_loop.metrics().looks);
+        let (notifications, polls) = (notifications(notifier), event_loop.metrics().looks);
         assert!(
             notifications >= volleys() as u64,
             "{notifications} notifications"
         );
         assert!(
-            notifications <= looks,
-            "{notifications} notifications, {looks} looks"
+            notifications <= polls,
+            "{notifications} notifications, {polls} polls"
         );
     }));
 }

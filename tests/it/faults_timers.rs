@@ -11,7 +11,7 @@ use callsoon::{sleep, sleep_until};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, real_loop, thread_id, virtual_loop,
-    wait_until_asleep, wait_until_told, watched,
+    wait_for_an_event, wait_until_asleep, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -259,11 +259,11 @@ fn c2_tiny_and_past_delays_cost_one_poll_for_events_each_and_are_never_early() {
             let handle = get_running_loop();
             let mut sum = Duration::ZERO;
             for nanos in (1..1_000).chain((1..1_000).map(|micros| 1_000 * micros)) {
-                let (delay, looks) = (Duration::from_nanos(nanos), handle.metrics().looks);
+                let (delay, polls) = (Duration::from_nanos(nanos), handle.metrics().looks);
                 sleep(delay).await;
                 sum += delay;
                 assert_eq!(handle.time() - start, sum);
-                assert_eq!(handle.metrics().looks, looks + 1);
+                assert_eq!(handle.metrics().looks, polls + 1);
             }
         });
         result.unwrap();
@@ -285,7 +285,7 @@ fn c2_a_timer_that_rearms_itself_with_no_delay_starves_no_other() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         let turns = event_loop.metrics().turns;
         let accepted = event_loop.run_until_complete(async {

@@ -15,7 +15,7 @@ use crate::support::{
 type End = (&'static str, fn(&Future<u8>));
 
 /// Everything that can be read of a future.
-fn look(future: &Future<u8>) -> String {
+fn inspect(future: &Future<u8>) -> String {
     let result = match future.result() {
         Ok(Ok(value)) => format!("{value}"),
         Ok(Err(error)) => error.to_string(),
@@ -49,14 +49,14 @@ fn m3_a_done_future_refuses_another_end_and_gives_back_what_it_was_given() {
         ];
         for (shown, end) in ends {
             let future = event_loop.create_future();
-            assert_eq!(look(&future), "nothing yet, done false, cancelled false");
+            assert_eq!(inspect(&future), "nothing yet, done false, cancelled false");
             end(&future);
-            assert_eq!(look(&future), shown);
+            assert_eq!(inspect(&future), shown);
             assert_eq!(future.set_result(2).unwrap_err().0, 2);
             let refused = future.set_exception("second error").unwrap_err();
             assert_eq!(refused.0.to_string(), "second error");
             assert!(!future.cancel() && !future.cancel_with("again"));
-            assert_eq!(look(&future), shown, "unchanged, and readable again");
+            assert_eq!(inspect(&future), shown, "unchanged, and readable again");
         }
     });
 }

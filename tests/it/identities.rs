@@ -53,13 +53,13 @@ fn spares_another_task<C>(gathered: impl FnOnce() -> Gather<C> + Send + 'static)
             .run_until_complete(async {
                 let gathered = gathered();
                 yield_now().await;
-                let stranger = other_task_after(1).await;
+                let other = other_task_after(1).await;
                 drop(gathered);
                 yield_now().await;
                 yield_now().await;
-                assert!(!stranger.done(), "{stranger:?}");
-                stranger.cancel();
-                drop(stranger.await);
+                assert!(!other.done(), "{other:?}");
+                other.cancel();
+                drop(other.await);
             })
             .unwrap();
         assert!(event_loop.all_tasks().is_empty());
@@ -103,7 +103,7 @@ fn a_gather_that_fails_or_is_cancelled_spares_the_task_that_has_an_ended_childs_
                     yield_now().await;
                     yield_now().await;
                     // The gather's own task was the first.
-                    let stranger = other_task_after(3).await;
+                    let other = other_task_after(3).await;
                     if fails {
                         open.set_result(()).unwrap();
                     } else {
@@ -112,9 +112,9 @@ fn a_gather_that_fails_or_is_cancelled_spares_the_task_that_has_an_ended_childs_
                     let ended = gathered.await;
                     assert_eq!(ended.is_ok(), fails);
                     yield_now().await;
-                    assert!(!stranger.done(), "{stranger:?}");
-                    stranger.cancel();
-                    drop(stranger.await);
+                    assert!(!other.done(), "{other:?}");
+                    other.cancel();
+                    drop(other.await);
                 })
                 .unwrap();
             assert!(event_loop.all_tasks().is_empty());

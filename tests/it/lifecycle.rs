@@ -14,7 +14,7 @@ use callsoon::{
 
 use crate::support::{
     DropProbe, PENDING, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
-    wait_until_told,
+    wait_for_an_event,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -105,7 +105,7 @@ fn one_turn_runs_ready_callbacks_then_io_then_due_timers() {
         // All three are there before the turn; the timer came first and the event second.
         event_loop.call_at(event_loop.time(), trace.note("timer"));
         let client = std::net::TcpStream::connect(address).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         one_turn(&event_loop);
         trace.expect(["callback", "event", "timer"]);

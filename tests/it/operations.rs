@@ -138,14 +138,14 @@ fn spoken_to(words: &'static [&'static [u8]]) -> io::Result<TcpStream> {
 }
 
 /// A stream whose peer reads all that comes.
-fn heard() -> io::Result<TcpStream> {
+fn with_reading_peer() -> io::Result<TcpStream> {
     let (ours, peer) = pair()?;
     swallow(peer);
     TcpStream::from_std(ours)
 }
 
-/// A port where nobody listens.
-pub(crate) fn nobody() -> io::Result<SocketAddr> {
+/// An address at which no socket listens.
+pub(crate) fn refusing_address() -> io::Result<SocketAddr> {
     StdListener::bind(loopback())?.local_addr()
 }
 
@@ -158,8 +158,8 @@ pub(crate) fn keep(peer: impl Any) {
     PEERS.with_borrow_mut(|peers| peers.push(Box::new(peer)));
 }
 
-/// Somebody who stays, and whose backlog takes the connection.
-pub(crate) fn somebody() -> io::Result<SocketAddr> {
+/// The address of a listener that stays open, and whose backlog takes the connection.
+pub(crate) fn listening_address() -> io::Result<SocketAddr> {
     let listener = StdListener::bind(loopback())?;
     let address = listener.local_addr()?;
     keep(listener);
@@ -182,15 +182,15 @@ pub(crate) fn cases() -> Vec<Case> {
 fn of_tcp() -> Vec<Case> {
     table! {
         "TcpStream::connect" => {
-            let address = somebody()?;
+            let address = listening_address()?;
             async move { TcpStream::connect(address).await.map(drop) }
         }
         "TcpStream::connect to the second of two" => {
-            let addresses = vec![nobody()?, somebody()?];
+            let addresses = vec![refusing_address()?, listening_address()?];
             async move { TcpStream::connect(addresses).await.map(drop) }
         }
         "TcpStream::connect by name" => {
-            let port = somebody()?.port();
+            let port = listening_address()?.port();
             know_all_names();
             async move { TcpStream::connect(("some.host", port)).await.map(drop) }
         }
@@ -236,11 +236,11 @@ fn of_tcp() -> Vec<Case> {
             async move { stream.readable().await }
         }
         "TcpStream::write_all" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             async move { stream.write_all(&vec![0; MUCH]).await }
         }
         "TcpStream::write_all_vectored" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             async move {
                 let much = vec![0; MUCH];
                 let mut pieces = [io::IoSlice::new(b"first"), io::IoSlice::new(&much)];
@@ -263,7 +263,7 @@ fn of_tcp() -> Vec<Case> {
             }
         }
         "OwnedWriteHalf::write_all" => {
-            let (read, write) = heard()?.into_split();
+            let (read, write) = with_reading_peer()?.into_split();
             async move {
                 let sent = write.write_all(&vec![0; MUCH]).await;
                 drop(read);
@@ -271,7 +271,7 @@ fn of_tcp() -> Vec<Case> {
             }
         }
         "TcpStream::sendfile" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             let scratch = Scratch::new(&vec![7; MUCH]);
             async move { stream.sendfile(&scratch.file, 0, None).await.map(drop) }
         }
@@ -442,7 +442,7 @@ fn of_plain_sockets() -> Vec<Case> {
             async move { event_loop().sock_sendto(&ours, b"datagram", &to).await.map(drop) }
         }
         "sock_connect" => {
-            let address = somebody()?.into();
+            let address = listening_address()?.into();
             let ours = unconnected()?;
             async move { event_loop().sock_connect(&ours, &address).await }
         }

@@ -16,8 +16,8 @@ use callsoon::{
 use futures_lite::future::zip;
 
 use crate::support::scenario::{
-    Farewell, SECOND, at, cancelled_at, ending, finish, heard, in_scenario, said, say, stubborn,
-    tidy, unmoved, until,
+    Farewell, SECOND, at, cancelled_at, ending, finish, in_scenario, said, say, stubborn,
+    take_lines, tidy, unmoved, until,
 };
 use crate::support::{HostileWaker, Touch, Waiting, forget, one_turn};
 
@@ -59,7 +59,7 @@ fn a_destructor_that_panics_inside_a_scope_ends_its_task_as_that_panic() {
 fn a_destructor_that_panics_with_its_task_is_reported() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], zip(bombed(), tidy("a", 1)));
-        let lines = heard();
+        let lines = take_lines();
         assert_eq!(lines[..2], ["1 a cleans up", "2 a is clean"]);
         assert!(lines[2].contains("on purpose: a bomb"), "{lines:?}");
         assert_eq!(lines[3], r#"2 cancelled by Task "1""#);
@@ -69,7 +69,7 @@ fn a_destructor_that_panics_with_its_task_is_reported() {
             zip(bombed(), tidy("b", 1)).await
         });
         assert!(matches!(result, Err(RunError::Cancelled(_))));
-        let lines = heard();
+        let lines = take_lines();
         assert!(lines[2].contains("on purpose: a bomb"), "{lines:?}");
     });
 }
@@ -130,7 +130,7 @@ fn wakers_that_panic_delay_no_other() {
                 victim.cancel();
             });
             finish(event_loop, &mut task);
-            let lines = heard();
+            let lines = take_lines();
             assert_eq!(lines.last().unwrap(), "2 cancelled by Task", "{lines:?}");
             // What the bench's own wakers do at their end is not part of it.
             forget(task);

@@ -244,7 +244,7 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
             say(result.await.unwrap_err());
             pending::<()>().await;
         });
-        let lines = crate::support::scenario::heard();
+        let lines = crate::support::scenario::take_lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
             lines[0].starts_with("2 ") && lines[0].contains("no clean end"),
@@ -379,7 +379,7 @@ fn a_catch_whose_inside_ends_before_it_acted_gives_the_value() {
             say(value);
             pending::<()>().await;
         });
-        let lines = crate::support::scenario::heard();
+        let lines = crate::support::scenario::take_lines();
         assert_eq!(
             lines.last().unwrap().split(' ').next(),
             Some("2"),

@@ -13,7 +13,7 @@ use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, in_a_loop, looks, loopback, on_real_time,
+    Trace, Waiting, audited, complete, counted_fds, event_polls, in_a_loop, loopback, on_real_time,
     real_loop, refusing, turns_in, watched,
 };
 
@@ -182,7 +182,7 @@ fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
             let client = client();
             let mut attempt = Waiting::new(handle.sock_connect(&client, &address));
             if attempt.poll().is_none() {
-                looks(2).await;
+                event_polls(2).await;
                 if attempt.poll().is_none() {
                     assert_eq!(handle.metrics().sources, 1);
                     drop(attempt);
@@ -263,7 +263,7 @@ fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
         drop(fresh);
         stale_far.send(b"stale").unwrap();
         let mut waiting = Waiting::begun(handle.sock_recv(&near, 8));
-        looks(10).await;
+        event_polls(10).await;
         assert!(!waiting.is_woken());
         fresh_far.send(b"fresh").unwrap();
         while !waiting.is_woken() {
@@ -341,7 +341,7 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
             far.send(b"z").unwrap();
             assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"z");
             far.send(b"z").unwrap();
-            looks(2).await;
+            event_polls(2).await;
             t.push(handle.metrics().sources);
             assert!(handle.remove_reader(&near));
             t.push(handle.metrics().sources);

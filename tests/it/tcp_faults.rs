@@ -12,7 +12,7 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{create_task, sleep};
 
 use crate::support::{
-    CountingWaker, complete, counted_fds, in_a_loop, looks, loopback, on_real_time, one_turn,
+    CountingWaker, complete, counted_fds, event_polls, in_a_loop, loopback, on_real_time, one_turn,
     poll_once, refusing, reset, stream_and_peer, wait_until_queued,
 };
 
@@ -62,7 +62,7 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
             let attempts: Vec<_> = (0..8)
                 .map(|_| create_task(TcpStream::connect(address)))
                 .collect();
-            looks(2).await;
+            event_polls(2).await;
             let waiting = attempts.iter().filter(|attempt| !attempt.done()).count();
             assert_eq!(waiting, 8);
             drop(first);

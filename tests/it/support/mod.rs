@@ -34,10 +34,10 @@ pub(crate) use notifier::{loop_and_notifier, notifications};
 pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
-    cpu_time, own_cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
-    wait_until_gone, wait_until_told,
+    cpu_time, own_cpu_time, readable_within, thread_id, voluntary_switches, wait_for_an_event,
+    wait_until_asleep, wait_until_gone,
 };
-pub(crate) use recorder::{Recorder, looks, recorded, until};
+pub(crate) use recorder::{Recorder, event_polls, recorded, until};
 pub(crate) use rounds::rounds_alone;
 pub(crate) use scenario::{Scenario, ending_of, outcome, run_scenario};
 pub(crate) use scratch::{Scratch, at_a_new_path};

@@ -80,7 +80,7 @@ pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> boo
 /// Waits until the system has an event for the loop: even on the loopback interface what is sent arrives a little later
 /// than the call that sends it returns.
 #[track_caller]
-pub(crate) fn wait_until_told(event_loop: &EventLoop) {
+pub(crate) fn wait_for_an_event(event_loop: &EventLoop) {
     let told = readable_within(event_loop, Duration::from_secs(60));
     assert!(told, "nothing arrives");
 }

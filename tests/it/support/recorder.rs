@@ -124,7 +124,7 @@ async fn until_box(is_so: Box<dyn Fn() -> bool + '_>) {
 
 /// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already;
 /// what local sockets and pipes have done by now is in the second.
-pub(crate) async fn looks(count: u64) {
+pub(crate) async fn event_polls(count: u64) {
     let handle = get_running_loop();
     let last = handle.metrics().looks + count;
     while handle.metrics().looks < last {

@@ -153,7 +153,7 @@ pub(crate) fn said<const N: usize>(lines: [&str; N]) {
 }
 
 /// Takes out all lines since the last comparison.
-pub(crate) fn heard() -> Vec<String> {
+pub(crate) fn take_lines() -> Vec<String> {
     current(|scenario| scenario.trace.take())
 }
 
@@ -282,7 +282,7 @@ pub(crate) fn finish<T: Debug + 'static>(event_loop: &EventLoop, task: &mut Task
     // Awaited from behind a shield: the main task is not part of what is tested.
     match event_loop.run_until_complete(shield(&mut *task)) {
         Ok(result) => say(ending(&result)),
-        Err(RunError::Stopped) => panic!("it hangs: {:?}", heard()),
+        Err(RunError::Stopped) => panic!("it hangs: {:?}", take_lines()),
         Err(error) => panic!("the run failed: {error}"),
     }
     limit.cancel();
