@@ -13,6 +13,7 @@
 //! | A loop works in guest mode: [`EventLoop::turn`](crate::EventLoop::turn) and a descriptor let another loop drive it. | No counterpart. | Embedding in a GUI's loop. |
 //! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. | No counterpart. | Tests of hours take microseconds. |
 //! | In a forked child a loop of the parent only closes its descriptors. | The child shares the parent's poller. | The parent is not disturbed. |
+//! | A loop that closes with tasks pending reports each of them as "Task was destroyed but it is pending!", in the order of their creation and each in its own context. What [`run`](crate::run) has cancelled in order is not reported. | The same text, when the task is garbage-collected. | The report comes at a known time. |
 //!
 //! # Tasks, futures and cancellation
 //! | here | asyncio | why |
@@ -21,6 +22,10 @@
 //! | `cancel` drops the future at the task's next step, and its destructors clean up. Code that awaits during its clean-up uses [`catch_cancelled`](crate::catch_cancelled). | `CancelledError` is raised at the `await`. | A Rust future can be dropped, but not be thrown into. |
 //! | The innermost scopes of a task receive a request first; what is around them waits for their answers. Several scopes of one task can clean up side by side. | One exception passes through one stack. | A Rust task can await several things at once. |
 //! | A scope that is set aside, leaked or never polled again does not delay a cancellation. | No counterpart. | A future can be forgotten. |
+//! | A cancelled task loses no item: an await that it has set aside takes nothing from a queue, a socket or a stream while the cancellation is decided. Channels of other libraries are protected only if the await was not polled in the newest step. | No counterpart. | Rust futures can be set aside by a `select!`. |
+//! | A circle of tasks that await one another ends when it is cancelled: one of them gets [`TaskError::AwaitsItself`](crate::TaskError::AwaitsItself). | `RecursionError` in `cancel`, and no task ends. | A cancellation must end what it is asked to end. |
+//! | One step of a task ends at most 128 operations whose outcome the outside world decides, also failing ones; the next one suspends once. The table is in the documentation of [`yield_now`](crate::yield_now()). Locks, queues and what has ended never suspend by themselves. | What is ready never suspends. | A peer that sends without end must not stop all other tasks, nor the limit around them. |
+//! | When a task is cancelled while it awaits a [`Future`](crate::Future), and the future gets its result before the task's next step, the task is cancelled and the future keeps the result. | The future is cancelled at once, so `set_result` raises `InvalidStateError`. | The request is delivered in the task's next step. |
 //! | A panic takes the place of an exception. In a task it is the error of the awaiter; in a callback it goes to the exception handler. A `Result` is a value like any other. | Every function may raise. | Rust separates both. |
 //! | A task that awaits itself gets [`TaskError::AwaitsItself`](crate::TaskError::AwaitsItself); one that waits for itself by [`wait`](crate::wait) waits for ever. | `RuntimeError`; the same. | An error is a value. |
 //! | A failure that no code has retrieved is reported when the last handle is dropped. | When the object is garbage-collected. | The report comes at a known time. |
@@ -32,7 +37,8 @@
 //! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
 //! | [`gather`](crate::gather()): a `Result` that a child returns is a value; [`try_gather`](crate::try_gather) and [`Gather::fail_fast`](crate::Gather::fail_fast) treat `Err` as a failure. [`Gather::settled`](crate::Gather::settled) is `return_exceptions=True`. | An exception of a child is the failure. | See panics above. |
 //! | [`task_group`](crate::task_group) takes its body as a closure. [`TaskGroup::cancel`](crate::TaskGroup::cancel) ends it early and without error; a limit of children is an option. | `async with TaskGroup()`. | There is no `async with`. |
-//! | [`timeout`](crate::timeout), [`timeout_at`](crate::timeout_at) and [`wait_for`](crate::wait_for) take what they limit as an argument. A delay counts from the end of the first poll, so that a future that is ready at once reads no clock. The result of the inside wins when both are there. | A delay counts from the call. | Reading the clock costs more than everything else. |
+//! | A group that fails or is stopped while it is not polled, or after its task has ended, keeps the request until it is polled again, by whatever task. | No counterpart: a block cannot be set aside. | A Rust future can be moved to another task. |
+//! | [`timeout`](crate::timeout), [`timeout_at`](crate::timeout_at) and [`wait_for`](crate::wait_for) take what they limit as an argument. A delay counts from the end of the first poll, so that a future that is ready at once reads no clock. Where limits are nested and begin in one poll, an outer delay counts from where the inner one began, so that of equal limits the outermost expires. The result of the inside wins when both are there. | A delay counts from the call. | Reading the clock costs more than everything else. |
 //! | [`move_on_after`](crate::move_on_after), [`for_each_limit`](crate::for_each_limit) and [`interval`](crate::interval()). | No counterpart. | Needed often. |
 //!
 //! # Synchronisation and queues
@@ -44,6 +50,8 @@
 //! | A waiter of a [`Condition`](crate::sync::Condition) that is cancelled does not hold the lock afterwards. | It takes the lock again first. | Cancelling is dropping, and a destructor cannot wait. |
 //! | The index that [`Barrier::wait`](crate::sync::Barrier::wait) returns is unique in each round. | After a cancellation two parties can have the same one. | Indices are counted when the barrier is full. |
 //! | The order of a queue is a [`QueueStore`](crate::queue::QueueStore). | `_put` and `_get` are overridden. | A trait. |
+//! | A [`QueueStore`](crate::queue::QueueStore) may take or give several items in one call: all waiters that can go on are woken. [`Queue::join`](crate::Queue::join) also ends when the queue is empty and every item that was taken was reported. | One getter or putter is woken; `join` counts what was put. | A store that drops or combines items must not leave a waiter behind. |
+//! | The methods of a [`Queue`](crate::Queue) that is shut down, and the wait of a broken [`Barrier`](crate::sync::Barrier), take from the budget of [`yield_now`](crate::yield_now()). | They raise, which ends a loop. | A loop that ignores the error must not stop all other tasks. |
 //! | [`Queue::shutdown`](crate::Queue::shutdown)`(true)` returns the items that were left. | They are lost. | A destructor may matter. |
 //!
 //! # Threads, processes, signals and context variables
@@ -69,6 +77,15 @@
 //! | A `sendfile` that is dropped leaves the transport usable, after the bytes that were sent. | The transport stays paused. | Cancelling must not break a connection. |
 //! | [`set_write_buffer_cap`](crate::transport::Transport::set_write_buffer_cap) sets a cap, beyond which an unread write buffer ends the connection. | The buffer grows. | A peer that reads nothing costs a known amount. |
 //! | The backlog of a listener is 1024. | 100. | A burst of a thousand clients does not lose SYNs. |
-//! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost have been dropped by then. | Returns `(result, index, exceptions)`. | A `Result`. |
+//! | When a connection fails, what has arrived is delivered first, and then the error. A stream read that has only a part gives [`ReadError::Failed`](crate::stream::ReadError::Failed), with the part and the error of the system. A failed write does not discard what the peer has sent before. | The error is raised at once, and the bytes are lost. | An early answer to an upload is often the reason for the failed write. |
+//! | `create_connection` and its kin read nothing before the caller has its transport. | The first bytes may be delivered before. | [`set_protocol`](crate::transport::Transport::set_protocol) and [`pause_reading`](crate::transport::Transport::pause_reading) right after the await are in time. |
+//! | An error of `accept` that concerns one client is skipped. A lack of descriptors or memory pauses the listener for a second, as in asyncio; so do a hundred errors in a row. | Other errors than a lack of resources are raised in the loop each time. | A client that leaves early must not cost a report, and a broken listener must not keep the loop busy. |
+//! | A Unix server checks after `listen` that its path still leads to its socket: `AddrInUse` or `NotFound` if not. | Not checked. | Of two servers that start at once, one would say that it serves and never get a client. |
+//! | A datagram to a receiver whose queue is full is sent again after 1 to 64 ms, doubling. | The loop is busy until there is room. | The system reports no event for that room. |
+//! | Pipes and terminals that other processes share keep their mode: they are opened anew, or read and written without blocking call by call. | Their shared mode is set to non-blocking. | The mode belongs to all who share the file, such as the shell. |
+//! | SIGPIPE is blocked in the thread around each write to a pipe, so that the program's disposition does not matter. | Python ignores it for the whole process. | A library does not own the process. |
+//! | `set_linger` and the keep-alive time are rounded up to whole seconds. | Arguments of `setsockopt`. | A linger of half a second must not become a reset. |
+//! | A name that ends in a number and is no address is looked up in the hosts file and never sent to a name server. | `getaddrinfo` decides. | No name in the public tree ends so; it is most often an address with a mistake. |
+//! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost are cancelled and have cleaned up by then; one that goes on is waited for. Outside any task they are dropped at once. | Returns `(result, index, exceptions)`. | A `Result`. |
 //! | [`net`](crate::net) has sockets with async methods, a third level beside streams and transports. | `loop.sock_*` on non-blocking sockets, which is here too. | The shape that Rust users know. |
 //! | There is no TLS. | `ssl=`, `start_tls`. | Not there yet. |
