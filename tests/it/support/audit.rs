@@ -1,4 +1,4 @@
-//! The audit that ends every test: nothing is left over.
+//! The audit that ends every test: no descriptor, thread or process is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -8,10 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Patience;
 use super::descendants::{descendants, has_children, work_of_children};
 
-/// Tests of this binary run one after another: descriptors belong to the whole process.
+/// Held by each test, so that tests run one after another: descriptors belong to the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Until it is dropped no test of this binary is under audit: for what opens descriptors outside one.
+/// Keeps every audited test from running until it is dropped. For code that opens descriptors outside an audit.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -24,7 +24,7 @@ pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     audited_box(Box::new(test));
 }
 
-/// One function for all tests: a thread's start is much to compile a thousand times.
+/// One function for all tests, because starting a thread is much code to compile a thousand times.
 fn audited_box(test: Box<dyn FnOnce() + Send>) {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
     let _alone = alone();
@@ -54,7 +54,7 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     assert!(left.is_empty(), "descriptors left open: {left:?}");
 }
 
-/// Waits for the processes that were started since `others` was written down, which are all about to end.
+/// Waits for the processes that were started since `others` was noted. All of them are about to end.
 fn wait_for_descendants(others: &BTreeMap<u32, String>) {
     let mut patience = Patience::new();
     loop {
@@ -70,12 +70,12 @@ fn wait_for_descendants(others: &BTreeMap<u32, String>) {
     }
 }
 
-/// How many descriptors the process has open.
+/// Returns how many descriptors the process has open.
 pub(crate) fn counted_fds() -> usize {
     open_fds().len()
 }
 
-/// `number -> what it is`, so that a number which was closed and opened again as something else is seen.
+/// Returns `number -> file`, so that a number that was closed and opened again as another file is noticed.
 fn open_fds() -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return BTreeSet::new();

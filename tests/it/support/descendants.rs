@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 /// In microseconds, which is the limit's unit.
 const YEARS: u64 = 1 << 50;
 
-/// What this process's mark is; `None` where a process cannot be marked.
+/// Returns this process's mark, or `None` where a process cannot be marked.
 fn mark() -> Option<u64> {
     static MARK: OnceLock<Option<u64>> = OnceLock::new();
     *MARK.get_or_init(set_mark)
@@ -38,7 +38,7 @@ fn set_mark() -> Option<u64> {
     None
 }
 
-/// The processes that descend from this one, by number, with their names.
+/// Returns the processes that descend from this one, by number, with their names.
 pub(crate) fn descendants() -> BTreeMap<u32, String> {
     let Some(mark) = mark() else {
         return BTreeMap::new();

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd as _;
 
 use callsoon::EventLoop;
 
-/// A loop and the number of its eventfd, which is the one that was not there before.
+/// Returns a loop and the number of its eventfd, which is the one that was not open before.
 pub(crate) fn loop_and_notifier() -> (EventLoop, i32) {
     let before = eventfds();
     let event_loop = EventLoop::new().unwrap();

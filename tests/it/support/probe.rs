@@ -1,4 +1,4 @@
-//! Probes: values that tell when they are dropped, wakers that count.
+//! Probes: values that record their drop, wakers that count.
 
 use std::fmt::Display;
 use std::sync::Arc;
