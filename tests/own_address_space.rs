@@ -1,6 +1,6 @@
 //! A process of its own, because it limits how much memory the whole process may have.
 //!
-//! Row L3: sizes that a program names, or that a peer makes it keep, may be more than there is memory for. That is an
+//! Fault L3: sizes that a program names, or that a peer makes it keep, may be more than there is memory for. That is an
 //! error of the operation, or of the connection, that wanted them. It ends neither the process nor anything else in its
 //! loop.
 

@@ -1,8 +1,8 @@
 //! A process of its own, because five thousand clients and their server need more descriptors than a process has by
 //! default.
 //!
-//! Row E1: all the clients of a burst wait before the first of them is accepted. None is lost,
-//! other tasks run between them, and clients that have reset their connections meanwhile delay no other.
+//! Fault E1: all the clients of a burst wait before the first of them is accepted. None is lost, other
+//! tasks run between them, and clients that have reset their connections meanwhile delay no other.
 
 mod own {
     pub(crate) mod raised;

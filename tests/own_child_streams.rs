@@ -1,6 +1,6 @@
 //! A process of its own, because children, and what a fork shares, belong to the whole process.
 //!
-//! A child's pipes as streams and transports: what they have from both, and what is different because a child is no
+//! A child's pipes as streams and transports: what they share with both, and where a child differs from a
 //! peer.
 
 #![allow(unsafe_code)]

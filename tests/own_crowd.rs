@@ -1,6 +1,6 @@
 //! A process of its own, because it raises the limit of descriptors and counts every byte that the process allocates.
 //!
-//! Row F2: thousands of clients that say a byte now and then cost little each, and all get their answer in the end.
+//! Fault F2: thousands of clients that send a byte now and then cost little each, and all get their answer.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! A process of its own, because it runs out of descriptors on purpose.
 //!
-//! Row L1: no descriptor is left for a waiting client, whose edge the poller has reported already. The loop does not
-//! spin, says so once, serves everybody else, and accepts soon after a descriptor is free, without a new edge.
+//! Fault L1: no descriptor is left for a waiting client, whose edge the poller has reported already. The loop does not
+//! spin, reports once, serves all other tasks, and accepts soon after a descriptor is free, without a new edge.
 
 #![allow(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! A process of its own, because it runs out of descriptors on purpose.
 //!
-//! Row L2: every operation of the network with no descriptor left, with one, with two, and so on. Each is an error or
+//! Fault L2: every operation of the network with no descriptor left, with one, with two, and so on. Each is an error or
 //! works; nothing is left of it; and the next attempt, with room, works.
 
 #[path = "own/descriptors.rs"]

@@ -1,7 +1,7 @@
-//! A process of its own, because strace has its system calls fail.
+//! A process of its own, because strace makes its system calls fail.
 //!
-//! Row L3: now and then a call fails, for want of memory or whatever else. That is an error of the operation that made
-//! it and of nothing else: nothing is left of it, nobody panics, and an echo that tries again comes to its end.
+//! Fault L3: now and then a call fails, for lack of memory or another reason. That is an error of the operation that
+//! made it and of nothing else: nothing is left of it, nothing panics, and an echo that tries again succeeds.
 
 #[path = "it/operations.rs"]
 mod operations;

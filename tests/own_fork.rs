@@ -1,6 +1,6 @@
 //! A process of its own, because it forks, and what a fork copies is the whole process.
 //!
-//! Row H9 of the list of faults: a forked child that does not execute another program has a copy of its parent's loop,
+//! Fault H9: a forked child that does not execute another program has a copy of its parent's loop,
 //! whose poller and notifiers are not copies. Whatever it does with that loop is an error; a loop of its own works.
 
 #![allow(unsafe_code)]

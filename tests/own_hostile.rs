@@ -1,7 +1,7 @@
 //! A process of its own, because children, signals and threads belong to the whole process.
 //!
-//! Programs that do what none should: they end in the middle of everything, call back from within, panic wherever they
-//! are called. Nothing may hang, and nothing may be left.
+//! Hostile programs: they end at every point, call the loop from callbacks, and panic in every callback. Nothing may
+//! hang, and nothing may be left.
 
 #![allow(unsafe_code)] // kill and raise
 

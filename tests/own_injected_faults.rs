@@ -1,7 +1,7 @@
-//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a world
-//! of its own where process numbers are given out as it says.
+//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a
+//! process namespace of its own, where it decides the numbers of processes.
 //!
-//! Rows H2, H3, H6 and J1 of the list of faults: whatever the system refuses while children, signals and threads are
+//! Faults H2, H3, H6 and J1: whatever the system refuses while children, signals and threads are
 //! set up is the caller's error, leaves nothing behind, and is forgotten the next time. Where there is no tracer, or no
 //! such world, the reason is printed.
 

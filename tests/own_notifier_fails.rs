@@ -1,7 +1,7 @@
 //! A process of its own for each test, because what is proven is a line on stderr, and a write that fails.
 //!
-//! Row D8: the descriptor that wakes a sleeping loop cannot be written. That must be said aloud at once, not swallowed,
-//! and the next sender must get another chance.
+//! Fault D8: the descriptor that wakes a sleeping loop cannot be written. That must be reported at once, and the next
+//! sender must try again.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]

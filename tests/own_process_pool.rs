@@ -1,6 +1,7 @@
-//! A program of its own, without the test harness: workers are this program again, and `main` has to notice.
+//! A program of its own, without the test harness: workers are this program again, so `main` begins with the worker's
+//! part.
 //!
-//! It understands as much of the harness's arguments as test runners need: names to choose by, and `--list`.
+//! It knows the arguments of the harness that test runners need: names to choose tests by, and `--list`.
 
 #![allow(unsafe_code)] // waitid and kill
 

@@ -1,6 +1,6 @@
 //! A process of its own, because children, who reaps them, and what SIGCHLD does belong to the whole process.
 //!
-//! Rows H1, H3 to H6 and H9 of the list of faults.
+//! Faults H1, H3 to H6 and H9.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A process of its own, because it measures the real clock and wants no other test beside it.
+//! A process of its own, because it measures the real clock, and no other test may run beside it.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]

@@ -1,6 +1,6 @@
 //! A process of its own, because it installs a signal handler, and a signal comes a thousand times a second.
 //!
-//! Row D7: system calls are interrupted all the time. No error escapes, no timer is early, and the loop does not turn
+//! Fault D7: system calls are interrupted all the time. No error escapes, no timer is early, and the loop does not turn
 //! more often than it is interrupted.
 
 #![allow(unsafe_code)]

@@ -1,6 +1,6 @@
-//! A process of its own, because it gives SIGPIPE its default action back, which is to die.
+//! A process of its own, because it restores SIGPIPE's default action, which ends the process.
 //!
-//! Row E4: a write to a connection that is gone is an error, whatever the process has decided about SIGPIPE.
+//! Fault E4: a write to a closed connection is an error under every disposition of SIGPIPE.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! A process of its own, because it starts itself as a child whose standard input and output are pipes.
 //!
 //! Standard input and output as transports and as streams: lines are read as they come, answers go out at once, the end
-//! of the input is the end of the child, and a parent that stops listening is an error and not the end of the process.
+//! of the input is the end of the child, and a parent that stops reading causes an error and does not end the process.
 
 #[allow(
     dead_code,

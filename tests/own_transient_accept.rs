@@ -1,6 +1,6 @@
-//! A process of its own, because strace is to interrupt its system calls.
+//! A process of its own, because strace makes its system calls fail.
 //!
-//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else. The
+//! Fault E1: every third `accept` fails because a client has gone. The server goes on and loses no other client. The
 //! whole list of accept(2) is tried, on listeners of both kinds and in both layers.
 
 #[path = "own/strace.rs"]

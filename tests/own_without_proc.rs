@@ -1,7 +1,6 @@
-//! A process of its own, because it lives in a world without `/proc` and with a hosts file of its own, of which there
-//! is one for a process.
+//! A process of its own, because it runs in a mount namespace without `/proc` and with a hosts file of its own.
 //!
-//! Where no such world can be made, the reason is printed.
+//! Where no such namespace can be made, the reason is printed.
 #![cfg(target_os = "linux")]
 
 use std::cell::Cell;

@@ -1,5 +1,5 @@
-//! Row M1 of the list of faults, wrong thread: what belongs to a loop stays on its thread, by the compiler's word, and
-//! what is meant for other threads may go there. Each assertion is one that does not compile where it does not hold.
+//! Fault M1, wrong thread: what belongs to a loop stays on its thread, which the
+//! compiler checks, and what is meant for other threads may go there. An assertion that does not hold does not compile.
 
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,

@@ -1,4 +1,4 @@
-//! What sockets are bound to, connected to and sent to: texts, names and lists, not addresses only.
+//! Sockets are bound to, connected to and sent to texts, names and lists, not to addresses only.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};

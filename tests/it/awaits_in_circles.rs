@@ -1,5 +1,5 @@
-//! Tasks that wait for one another in a circle, or for somebody who never answers, and are asked to end: they end, and
-//! do not spin.
+//! Tasks that wait for one another in a circle, or for a task that never ends, and are cancelled: they end, and do not
+//! spin.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};

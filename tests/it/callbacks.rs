@@ -1,4 +1,4 @@
-//! Chapter 2: callbacks and their handles.
+//! Callbacks and their handles.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Chapter 3: what time it is, on either clock, and how long a turn may wait.
+//! The real and the virtual clock: what time it is, and how long a turn may wait.
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd;

@@ -1,4 +1,4 @@
-//! Context variables: who sees what was set where.
+//! Context variables: which value a task, a callback or a timer reads.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What crosses from a loop to other threads and comes back: context variables that go with a job, and coroutines on
+//! What goes from a loop to other threads and comes back: context variables that go with a job, and coroutines on
 //! another thread's loop that end with their awaiter.
 
 use std::cell::Cell;

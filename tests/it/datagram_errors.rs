@@ -1,4 +1,4 @@
-//! Datagram endpoints whose sending fails, again and again: row E7 of the list of faults.
+//! Datagram endpoints whose sends fail again and again: fault E7.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};

@@ -1,4 +1,4 @@
-//! Chapter 22: jobs on other threads, and how their results come back.
+//! Executors: jobs on other threads, and how their results come back.
 
 use std::future::Future as _;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Rows D3, D4 and E4 of the list of faults: edges that get lost, and conditions that never end.
+//! Faults D3, D4 and E4: edges that get lost, and conditions that never end.
 
 use std::cell::Cell;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! Row F3 of the list of faults: something is always ready, and everything else has to be served all the same.
+//! Fault F3: one source is always ready, and all others have to be served all the same.
 
 use std::cell::Cell;
 use std::rc::Rc;

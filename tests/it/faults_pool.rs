@@ -1,4 +1,4 @@
-//! Rows J1 to J4 of the list of faults: threads that the system refuses, jobs that are stuck, ends with a deadline, and
+//! Faults J1 to J4: threads that the system refuses, jobs that are stuck, ends with a deadline, and
 //! threads that go when they are not needed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Random programs of callbacks that meddle with the loop, and the model that says what they do.
+//! Random programs of callbacks that call the loop, and a model that predicts what they do.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

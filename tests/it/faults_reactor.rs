@@ -1,4 +1,4 @@
-//! Rows D1, D2, D5 and D6 of the list of faults: descriptors that change under the reactor, that it refuses, and that
+//! Faults D1, D2, D5 and D6: descriptors that change under the reactor, that it refuses, and that
 //! must be closed once.
 
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Code that calls back into the loop from where nobody expects it, panics there, or does so a million deep.
+//! Code that calls the loop from destructors, wakers and handlers, panics there, or nests a million deep.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! Rows I1 to I4 of the list of faults: posts that race with close, floods, hostile destructors, and things that belong
+//! Faults I1 to I4: posts that race with close, floods, hostile destructors, and things that belong
 //! to another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Wakers and tasks under abuse: used too late, elsewhere, too often, or by code that bites back.
+//! Wakers and tasks that are misused: too late, on other threads, too often, or by code that calls back.
 
 #![allow(
     clippy::waker_clone_wake,

@@ -1,4 +1,4 @@
-//! `Future`: one result, set once, for any number who await it. asyncio's `Future`, row by row.
+//! `Future`: one result, set once, for any number of awaiters; asyncio's behaviour.
 
 use std::cell::RefCell;
 use std::rc::Rc;

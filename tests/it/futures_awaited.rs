@@ -1,4 +1,4 @@
-//! Awaiting a `Future`: when an awaiter resumes, in which order, and what becomes of one that is cancelled.
+//! Awaiting a `Future`: when awaiters resume, in which order, and what happens when one is cancelled.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

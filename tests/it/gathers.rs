@@ -1,4 +1,4 @@
-//! Chapter 7a: `gather`, `gather!`, `Gather::settled`, `Gather::fail_fast`, `try_gather`.
+//! Running futures side by side: `gather`, `gather!`, `Gather::settled`, `Gather::fail_fast`, `try_gather`.
 
 use std::cell::OnceCell;
 use std::future::{Future, pending, poll_fn, ready};

@@ -1,5 +1,5 @@
-//! Another loop drives ours: `turn`, and the descriptor that says when a turn is worth it. The other loop is played by
-//! `poll(2)`, which is all that it needs.
+//! Another loop drives ours: by `turn`, and by a descriptor that is readable when a turn has work. `poll(2)` takes the
+//! place of the other loop.
 
 use std::cell::Cell;
 use std::io::Write as _;

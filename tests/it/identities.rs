@@ -1,5 +1,5 @@
-//! What acts on a task, a scope or a timer finds that one or none, however many there have been since; and counts pass
-//! the ends of 16, 30, 31 and 32 bits without anybody noticing.
+//! A key of a task, a scope or a timer finds that object or none, however many there have been since. Counters pass 16,
+//! 30, 31 and 32 bits without a visible effect.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;

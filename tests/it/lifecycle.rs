@@ -1,4 +1,4 @@
-//! Chapter 1: running, stopping and closing a loop.
+//! The life of a loop: running, stopping and closing a loop.
 
 use std::cell::Cell;
 use std::future::pending;

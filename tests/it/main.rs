@@ -1,4 +1,5 @@
-//! Behaviour, through the public API and on the virtual clock: one binary, whose table of contents this is.
+//! Behaviour through the public API, mostly on the virtual clock. This file is the table of contents of one test
+//! binary.
 //!
 //! Every test runs inside [`support::audited`], which fails it if it leaves a descriptor, a thread or a pending task
 //! behind. A test whose name begins with an id, as in `b3_…`, is about a fault that has broken other event loops:

@@ -1,5 +1,5 @@
-//! Row M1 of the list of faults: calls where there is no running loop, or no loop any more. What is wrong about threads
-//! does not compile; `thread_affinity.rs` has the proof.
+//! Fault M1: calls without a running loop, or on a closed one. Misuse across threads does not compile;
+//! `thread_affinity.rs` proves that.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};

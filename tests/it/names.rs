@@ -1,4 +1,4 @@
-//! Transports, streams and servers by name: hosts that are looked up, several addresses, and what goes wrong with them.
+//! Transports, streams and servers by name: hosts that are looked up, several addresses, and their failures.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdStream};

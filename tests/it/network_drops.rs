@@ -1,7 +1,7 @@
-//! Row L2: every operation of the network may be given up at each of its waits, and nothing is left of it.
+//! Fault L2: every operation of the network may be dropped at each of its waits, and nothing is left of it.
 //!
-//! Not a descriptor, not a watched source, not a task, not a timer, not a file. Given up means dropped, before the
-//! first poll, or after any wait, at once or when its event has come already.
+//! No descriptor, watched source, task, timer or file is left. The operation is dropped before its first poll, or after
+//! any of its waits, at once or when the event has arrived already.
 
 use std::future::poll_fn;
 use std::io;

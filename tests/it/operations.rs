@@ -1,7 +1,7 @@
-//! Every public operation of the network as a case: what must be there first, and then the operation itself.
+//! Every public operation of the network as a case: its preparation, and then the operation itself.
 //!
 //! The tests that run the cases drop them at each wait, take descriptors away, or have system calls fail. So what a
-//! case sets up may fail, too, and a peer that could not do its part is gone instead of silent.
+//! case sets up may fail, too, and a peer that could not do its part closes its end instead of staying silent.
 
 use std::any::Any;
 use std::cell::RefCell;

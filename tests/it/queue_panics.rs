@@ -1,4 +1,4 @@
-//! Queues whose user code panics: the store, a comparison, a destructor. Nobody is left waiting.
+//! Queues whose user code panics: the store, a comparison, a destructor. No waiter is left waiting.
 
 use std::cell::Cell;
 use std::cmp::{Ordering, Reverse};

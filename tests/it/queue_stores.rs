@@ -1,4 +1,5 @@
-//! Queues whose stores are odd: their length changes by other than one, or they count what they do not give.
+//! Queues with unusual stores: one call changes the length by other than one, or the length counts items that are not
+//! given.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

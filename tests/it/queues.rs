@@ -1,4 +1,4 @@
-//! Queues: asyncio's, row by row, and what becomes of items whose getters and putters are cancelled.
+//! Queues: asyncio's behaviour, and items whose getters and putters are cancelled.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;

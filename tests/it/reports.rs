@@ -1,4 +1,4 @@
-//! What a report names: the task, its context, the caller's place. And which failures are no news.
+//! Reports: they name the task, its context and the caller's place. Some failures are not reported.
 
 use std::cell::RefCell;
 use std::future::pending;

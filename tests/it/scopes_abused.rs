@@ -1,4 +1,4 @@
-//! Cancel scopes under destructors and wakers that misbehave, and requests from strange places.
+//! Cancel scopes under destructors and wakers that misbehave, and requests from destructors, wakers and other tasks.
 //!
 //! Lines of a trace begin with the seconds since the test began.
 

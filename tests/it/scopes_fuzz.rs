@@ -1,4 +1,4 @@
-//! Random programs of scopes, and what must hold whatever they do.
+//! Random programs of scopes, and the invariants that hold in all of them.
 //!
 //! A program is a tree of awaits; tasks that it makes are cancelled at random times while it runs, and all that is left
 //! is cancelled again and again later on. It ends, after at most one such round for each place that may handle a

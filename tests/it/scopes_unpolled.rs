@@ -1,5 +1,5 @@
-//! Requests that scopes make while nobody polls them: set aside by a select loop, lent to a run that is stopped, handed
-//! from one task to another.
+//! Requests of scopes that are not polled: set aside by a select loop, borrowed by a run that is stopped, or moved from
+//! one task to another.
 //!
 //! Lines of a trace begin with the seconds since the test began.
 

@@ -1,4 +1,4 @@
-//! Servers: what they listen on, how they end, and whom they outlive.
+//! Servers: what they listen on, how they end, and what goes on after that.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as StdStream;

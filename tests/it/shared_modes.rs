@@ -1,5 +1,5 @@
 //! O_NONBLOCK belongs to all who share an open file description: another process may switch it back at any time, and no
-//! call may block the loop then; nor is a mode changed that others need as it is.
+//! call may block the loop then; nor does the loop change a mode that other processes rely on.
 
 #![allow(unsafe_code)]
 

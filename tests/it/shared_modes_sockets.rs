@@ -1,5 +1,5 @@
 //! The same as in `shared_modes` for sockets and listeners: another process that shares one may switch it to blocking
-//! mode, and the loop goes on. And what a socket is, its type does not say.
+//! mode, and the loop goes on. And the Rust type of a socket does not prove its protocol.
 
 use std::cell::Cell;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Chapter 7a: `shield`.
+//! `shield`: a cancellation of the awaiter does not reach the task.
 
 use std::cell::RefCell;
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! `sock_recv` and its kin: operations on sockets that the user keeps.
+//! `sock_recv` and the other `sock_*`: operations on sockets that the user keeps.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! `Barrier`: asyncio's, row by row, the longer programs of its own test suite among them.
+//! `Barrier`: asyncio's behaviour, the longer programs of its own test suite among them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

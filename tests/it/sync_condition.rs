@@ -1,5 +1,4 @@
-//! `Condition`: asyncio's, row by row. Where asyncio takes the lock again for a waiter that was cancelled, here the
-//! waiter is simply gone.
+//! `Condition`: asyncio's behaviour, except that a cancelled waiter does not take the lock again.
 
 use std::cell::RefCell;
 use std::rc::Rc;

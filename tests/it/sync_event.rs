@@ -1,4 +1,4 @@
-//! `Event`: asyncio's, row by row.
+//! `Event`: asyncio's behaviour.
 
 use std::cell::Cell;
 use std::rc::Rc;

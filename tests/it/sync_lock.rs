@@ -1,4 +1,4 @@
-//! `Lock`: asyncio's, row by row, and what becomes of a lock whose waiters are cancelled.
+//! `Lock`: asyncio's behaviour, and locks whose waiters are cancelled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! `Semaphore` and `BoundedSemaphore`: asyncio's, row by row, and permits that are many, none, or too many.
+//! `Semaphore` and `BoundedSemaphore`: asyncio's behaviour, and permits that are many, none, or too many.
 
 use std::cell::Cell;
 use std::rc::Rc;

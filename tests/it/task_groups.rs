@@ -1,4 +1,4 @@
-//! Chapter 7c: `task_group`, `TaskGroup`, `for_each_limit`; and of chapter 25 what eager children do in them.
+//! `task_group`, `TaskGroup`, `for_each_limit`, and eager children in them.
 
 use std::fmt::Debug;
 use std::future::{Future, pending};

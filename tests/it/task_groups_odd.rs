@@ -1,4 +1,4 @@
-//! Task groups in odd places: all fail at once, outside a loop, side by side, forgotten.
+//! Task groups in unusual situations: all fail at once, outside a loop, side by side, forgotten.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};

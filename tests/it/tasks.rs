@@ -1,4 +1,4 @@
-//! Tasks: when they run, what they give, how they end. asyncio's `Task`, row by row; here a cancelled task is dropped
+//! Tasks: when they run, what they give, how they end. asyncio's behaviour, except that a cancelled task is dropped
 //! at its next step.
 
 use std::cell::{Cell, RefCell};

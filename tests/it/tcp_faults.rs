@@ -1,4 +1,4 @@
-//! Rows E1, E2 and E9 of the list of faults for TCP: connects, floods of clients, and operations that are dropped.
+//! Faults E1, E2 and E9 for TCP: connects, floods of clients, and operations that are dropped.
 
 use std::future::Future as _;
 use std::io::{ErrorKind, Write as _};

@@ -1,4 +1,4 @@
-//! Chapters 7a and 7b: `timeout`, `timeout_at`, `wait_for`, `move_on_after`, `Timeout`.
+//! Limits of time: `timeout`, `timeout_at`, `wait_for`, `move_on_after`, `Timeout`.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};

@@ -1,4 +1,4 @@
-//! A limit and a cancellation from elsewhere: which passes, which wins, what is cleaned up under which.
+//! A limit and a cancellation at the same time: which one wins, and what is cleaned up under which.
 
 use std::cell::RefCell;
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! Limits in odd places: outside a loop, side by side, around groups, forgotten, under destructors that panic.
+//! Limits in unusual situations: outside a loop, side by side, around groups, forgotten, under destructors that panic.
 
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};

@@ -1,4 +1,4 @@
-//! Chapter 3: timers and sleeping.
+//! Timers and sleeps: they run in the order of their deadlines, and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

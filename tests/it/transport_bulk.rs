@@ -1,4 +1,4 @@
-//! Much data over transports: rows E3 and E6 of the list of faults.
+//! Much data over transports: faults E3 and E6.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Transports whose peer, socket or protocol fails: rows E2, E4 and E5 of the list of faults.
+//! Transports whose peer, socket or protocol fails: faults E2, E4 and E5.
 
 use std::cell::Cell;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Rows E5 and B4: every call of a transport in every state and every order, from outside and from within its
+//! Faults E5 and B4: every call of a transport in every state and every order, from outside and from within its
 //! protocol's callbacks, against the promises of `transport`.
 
 use std::cell::{Cell, RefCell};

@@ -1,4 +1,4 @@
-//! Chapter 7a: `wait`.
+//! `wait`: for the first task, for the first failure, for all tasks, and with a limit of time.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};

@@ -1,5 +1,5 @@
-//! As much of the test harness's arguments as test runners need, for programs that have no harness: names to choose by,
-//! `--list`, and `--ignored`, of which there are none.
+//! The arguments of the test harness that test runners need, for programs without a harness: names to choose tests by,
+//! `--list`, and `--ignored`, which chooses none.
 
 /// Whether a test is to be run. Where it is to be listed, that is done here.
 pub(crate) fn is_asked_for(test: &str) -> bool {

@@ -1,4 +1,4 @@
-//! An allocator that counts, for programs that hold one test: what is allocated and not freed, and the most that was.
+//! An allocator that counts the live bytes and their maximum, for programs that have one test.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! More descriptors than a process may have to begin with. Only for tests that have a process of their own.
+//! More descriptors than a process may have by default. Only for tests that have a process of their own.
 
 #![allow(unsafe_code)]
 

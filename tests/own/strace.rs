@@ -1,4 +1,4 @@
-//! System calls that fail because a tracer says so. Only for tests that have a process of their own.
+//! System calls that a tracer makes fail. Only for tests that have a process of their own.
 
 use std::ffi::OsString;
 use std::process::Command;

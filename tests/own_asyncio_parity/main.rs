@@ -1,8 +1,8 @@
 //! A process of its own, because it starts Python: the same programs for asyncio and for callsoon, compared line by
 //! line.
 //!
-//! Both sides run on a clock that jumps to the next deadline, and what they say, and when, must be the same. What is
-//! compared, and what may differ, is in the module `asyncio`.
+//! Both sides run on a clock that jumps to the next deadline, and their lines, with the times, must be the same. What
+//! is compared, and what may differ, is in the module `asyncio`.
 
 #[expect(dead_code, reason = "a part of it is needed here")]
 #[path = "../asyncio/mod.rs"]

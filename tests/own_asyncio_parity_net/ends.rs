@@ -1,4 +1,4 @@
-//! Servers and clients, datagrams, pipes and plain descriptors: how they come to an end, and what is left to use.
+//! Servers and clients, datagrams, pipes and plain descriptors: how they end, and what can be used after that.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Who is held up, and when: water marks, paused reading, and the limits of a reader.
+//! Flow control: water marks, paused reading, and the limits of a reader.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as StdStream;

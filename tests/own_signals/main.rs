@@ -1,6 +1,6 @@
 //! A process of its own, because signals and their dispositions belong to the whole process.
 //!
-//! Chapter "signals" of what asyncio promises, and rows H8 and H9 of the list of faults: bursts, forks, and a handler
+//! What asyncio promises of signal handlers, and faults H8 and H9: bursts, forks, and a handler
 //! that runs while everything else is going on.
 
 #![allow(unsafe_code)]

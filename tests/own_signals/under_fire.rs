@@ -1,4 +1,4 @@
-//! Bursts, forks, and a handler that runs while everything else is going on: rows H8, H9 and I1.
+//! Bursts, forks, and a handler that runs while everything else is going on: faults H8, H9 and I1.
 
 use std::cell::Cell;
 use std::rc::Rc;

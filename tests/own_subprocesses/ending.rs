@@ -1,4 +1,4 @@
-//! How children end, are awaited, killed and reaped: rows H2 and H5, with pidfds and without.
+//! How children end, are awaited, killed and reaped: faults H2 and H5, with pidfds and without.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;

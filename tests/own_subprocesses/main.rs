@@ -1,6 +1,6 @@
 //! A process of its own, because children, limits and what a fork shares belong to the whole process.
 //!
-//! Pipes, streams and protocols of children; rows H2 and H4 to H9 of the list of faults.
+//! Pipes, streams and protocols of children; faults H2 and H4 to H9.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What a child is given, and what happens where it cannot be started: rows H6 and H7.
+//! What a child inherits, and what happens if it cannot be started: faults H6 and H7.
 
 use std::fs;
 use std::io;
