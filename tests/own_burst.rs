@@ -203,7 +203,7 @@ fn e1_a_server_answers_all_of_a_burst_but_those_who_reset_and_lets_others_run() 
             client.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"!");
         }
-        // The servers live: who comes now is answered too.
+        // The servers go on: a client that connects now is answered too.
         for address in addresses {
             let mut client = StdStream::connect(address).unwrap();
             client.write_all(b"?").unwrap();

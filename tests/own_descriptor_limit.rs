@@ -58,7 +58,7 @@ fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_n
     on_virtual_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
-        // Made while there are descriptors: the waiting clients, and two who talk all the time.
+        // Made while there are descriptors: the waiting clients, and two that send all the time.
         let clients: Vec<_> = (0..3)
             .map(|_| StdStream::connect(address).unwrap())
             .collect();

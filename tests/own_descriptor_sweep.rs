@@ -26,8 +26,8 @@ use support::{Trace, audited, complete, counted_fds, real_loop, wait_until_gone,
 /// More than any operation opens.
 const ENOUGH: usize = 12;
 
-/// The operation with so many descriptors to be had. `None` where it still waits after a while, as for a client who
-/// came, whom there was no descriptor for.
+/// Runs the operation with this many free descriptors. Returns `None` if it still waits after a while, as for a client
+/// that could not be accepted for lack of a descriptor.
 async fn with_descriptors(case: &Case, free: usize) -> Option<io::Result<()>> {
     let operation = (case.begin)().await.unwrap();
     let former = limit_descriptors(counted_fds() as libc::rlim_t + 64);

@@ -82,7 +82,7 @@ async fn echo() {
         if let Some(address) = server.local_addr() {
             break (server, address);
         }
-        // The system has not said where it is: nobody could come to it.
+        // Its address could not be read, so no client could connect to it.
         server.close();
         server.wait_closed().await;
     };

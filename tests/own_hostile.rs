@@ -84,7 +84,7 @@ fn a_pool_may_be_shut_down_joined_and_dropped_by_its_own_workers() {
             own.shutdown();
             own.join(Duration::ZERO).map_err(|stuck| stuck.jobs())
         });
-        // It waits for nobody but itself.
+        // It waits for no job but itself.
         assert_eq!(stuck.await.unwrap(), Err(1));
         let late = run_in_executor(Some(&pool), || ());
         assert!(matches!(late.await, Err(ExecutorError::ShutDown)));
@@ -437,7 +437,7 @@ fn a_factory_that_panics_leaves_no_child() {
             "{error}"
         );
         assert!(!has_children());
-        // The pipe to the child goes when the loop sees that nobody reads it.
+        // The pipe to the child is closed when the loop sees that its reader is gone.
         until(|| event_loop.metrics().sources == 0).await;
     });
 }

@@ -359,7 +359,7 @@ fn h6_every_call_by_which_a_loop_receives_signals_may_fail() {
     }
 }
 
-/// Children that nobody can wait for, since they go by themselves.
+/// Children that cannot be waited for, since the system reaps them by itself.
 fn gone(children: usize) {
     let before = set_disposition(libc::SIGCHLD, libc::SIG_IGN);
     let event_loop = real_loop(&Trace::new());
@@ -444,7 +444,7 @@ fn h2_children_are_sent_signals_by_descriptor_alone() {
     );
 }
 
-/// A process that is nobody's child here, and has the number that is asked for.
+/// Starts a process that is no child of this one, and has this number.
 fn other_process(pid: u32) -> std::process::Child {
     // The shell has the number before, and what it starts has this one.
     last_number(pid - 2);

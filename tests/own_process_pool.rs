@@ -570,7 +570,7 @@ fn drops() {
                 job.cancel();
             }
             for job in jobs {
-                // Done or cancelled, but never a death that nobody has asked for.
+                // Done or cancelled, but never the death of a worker.
                 match job.await {
                     Ok(done) => assert_eq!(done.unwrap().len(), 300_000),
                     Err(error) => assert!(matches!(error, callsoon::TaskError::Cancelled(_))),

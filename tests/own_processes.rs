@@ -1,4 +1,4 @@
-//! A process of its own, because children, who reaps them, and what SIGCHLD does belong to the whole process.
+//! A process of its own, because children, their reaping and SIGCHLD belong to the whole process.
 //!
 //! Faults H1, H3 to H6 and H9.
 
@@ -192,7 +192,7 @@ fn h5_a_loop_that_closes_kills_and_reaps_what_still_runs() {
             .detach();
         one_turn(&event_loop);
         event_loop.close().unwrap();
-        // The one that somebody has in hand lives as long as that.
+        // The one that is still held lives as long as its handle.
         assert_eq!(kept.returncode(), None);
         drop(kept);
     });

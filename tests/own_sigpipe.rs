@@ -46,8 +46,8 @@ async fn transport_without_peer(vectored: bool) {
 /// The two ends of a new pipe, reading end first.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody
-    // else.
+    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors that
+    // nothing else owns.
     unsafe {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
@@ -122,7 +122,7 @@ fn sigpipe_may_become_deadly_after_a_spawn() {
         let (reading, writing) = pipe();
         let connected = open_write_pipe(writing).await.unwrap();
         drop(reading);
-        // Without a turn of the loop, which would notice that nobody reads.
+        // Without a turn of the loop, which would notice that the reader is gone.
         wait_for_exit(child.id());
         let _deadly = Deadly::new();
         for writer in [stdin, connected] {

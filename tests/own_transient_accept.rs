@@ -84,7 +84,7 @@ impl Protocol for Greeter {
     }
 }
 
-/// Every second call fails, and that is no client's loss and no pause: each call has taken nobody.
+/// Every second call fails. No client is lost and no listener pauses, since the failed calls have accepted none.
 fn both_layers_lose_no_client() {
     audited(watched(|| {
         let trace = Trace::new();

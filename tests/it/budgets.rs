@@ -139,7 +139,7 @@ fn connections_that_are_refused_at_once_let_others_run() {
         assert!(rounds_alone(connects).await.is_some_and(|n| n <= BUDGET));
         let connects = async || failed(TcpStream::connect("no address").await);
         assert_eq!(rounds_alone(connects).await, Some(BUDGET));
-        // A connection to everybody there is not.
+        // A stream cannot be connected to the broadcast address.
         let connects = async || failed(TcpStream::connect(("255.255.255.255", 9)).await);
         assert!(rounds_alone(connects).await.is_some_and(|n| n <= BUDGET));
         let other_family = ConnectOptions::new().local_addr("[::1]:0".parse().unwrap());

@@ -250,7 +250,7 @@ fn timers_within_the_slack_may_share_a_wake_up_and_others_do_not_real_clock() {
         // Whether a pair shares depends on where in the timers' wheel it falls: three in four do.
         assert!((0..12).any(|_| fired(SECOND, MILLISECOND) == 2));
         assert_eq!(fired(Duration::ZERO, HOUR), 1);
-        // A timer that is out of reach keeps nobody waiting.
+        // A timer that is never due does not make a turn wait.
         assert_eq!(fired(SECOND, HOUR), 1);
     });
 }

@@ -78,7 +78,7 @@ fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
             assert_eq!(until(&t, 3).await, ["one", "", "three"]);
             transport.close();
             transport.close();
-            // What comes now is for nobody.
+            // What arrives now is delivered to no endpoint.
             peer.send_to(b"late", address).unwrap();
             assert_eq!(until(&t, 1).await, ["lost None"]);
             yield_now().await;

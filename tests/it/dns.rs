@@ -311,7 +311,7 @@ fn a_look_up_that_is_cancelled_makes_room_for_the_next() {
                 .collect();
             let mut waits = Waiting::begun(lookup_host(("waits", 1)));
             let taken_back = Waiting::begun(lookup_host(("taken back", 1)));
-            // All who are stuck have begun: what follows is asked in its order.
+            // All look-ups that are stuck have begun: what follows is asked in its order.
             while begun.load(Ordering::SeqCst) < 4 {
                 sleep(Duration::from_millis(1)).await;
             }

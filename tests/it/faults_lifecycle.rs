@@ -59,7 +59,7 @@ fn b5_a_run_inside_another_loops_callback_or_task_is_an_error_and_both_go_on() {
         let (other, t) = (Rc::clone(&inner), trace.clone());
         let result = outer.run_until_complete(async {
             t.push(format!("{:?}", every_run(&other)));
-            // Nor through somebody else's executor in between.
+            // Nor through another executor in between.
             t.push(format!("{:?}", block_on(async { every_run(&other) })));
             sleep(HOUR).await;
         });

@@ -84,7 +84,7 @@ struct World {
     timers: RefCell<Vec<TimerHandle>>,
     tasks: RefCell<Vec<TaskRef>>,
     futures: RefCell<Vec<Future<()>>>,
-    /// How many destructors are on the stack; in those nobody panics on purpose.
+    /// How many destructors are on the stack. Programs do not panic on purpose inside one.
     dropping: Cell<u32>,
 }
 

@@ -188,7 +188,7 @@ impl Model {
         }
     }
 
-    /// The result is nobody's: dropped by the loop, or by the handle's last owner.
+    /// No code takes the result: it is dropped by the loop, or by the handle's last owner.
     fn abandoned(&mut self, by_loop: bool) {
         match self.end {
             // The failure of a task that is cancelled after it has failed is not reported, as in asyncio.

@@ -221,7 +221,7 @@ fn a1_a_waker_of_a_finished_task_does_not_disturb_the_next_in_its_slot() {
 fn a1_the_waker_of_a_task_in_use_always_leads_to_it_whatever_number_the_task_has() {
     audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
-        // Once round all generations, with another task beside it that ends with nobody awaiting it.
+        // Once round all generations, with another task beside it that ends and is not awaited.
         for _ in 0..=u16::MAX {
             let (listener, waker, polls) = Listener::new();
             let task = event_loop.create_task(listener);

@@ -20,7 +20,7 @@ const WINDOW: Duration = Duration::from_millis(400);
 /// more.
 const TURNS: u64 = 60;
 
-/// A receiver that nobody reads, with room for nothing more, and its name.
+/// Returns a receiver that is never read, whose queue is full, and its name.
 fn full(which: &str) -> (StdDatagram, String, usize) {
     use std::os::linux::net::SocketAddrExt as _;
     let name = format!("callsoon-full-{which}-{}", std::process::id());

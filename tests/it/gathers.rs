@@ -128,7 +128,7 @@ fn the_first_failure_is_given_at_once_and_the_others_run_on() {
             let all: [std::pin::Pin<Box<dyn Future<Output = &'static str>>>; 4] = [
                 Box::pin(s.clone().worker("first", 3.0, 0.0)),
                 Box::pin(bad(1.0)),
-                // A later failure is nobody's business.
+                // A later failure is not reported.
                 Box::pin(bad(2.0)),
                 Box::pin(s.worker("last", 4.0, 0.0)),
             ];

@@ -281,7 +281,7 @@ fn connecting_may_begin_at_an_address_of_one_s_own() {
 #[test]
 fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
     in_a_loop(async || {
-        // Addresses for documentation: nobody answers, at most a router says so.
+        // Addresses for documentation: no host answers, at most a router refuses.
         let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
         let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
         let open = counted_fds();
@@ -403,7 +403,7 @@ fn outside_any_task_losers_are_dropped_at_once() {
             attempts,
             Some(DELAY),
         ))));
-        // In callbacks, by a waker that wakes nobody.
+        // In callbacks, with a waker that wakes no task.
         for at in [0, 251, 252] {
             let (race, trace) = (Rc::clone(&race), trace.clone());
             event_loop.call_later(ms(at), move || {

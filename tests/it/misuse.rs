@@ -227,7 +227,7 @@ fn m1_a_nested_run_is_an_error_and_harms_neither_loop() {
                 assert!(matches!(event_loop.turn(None), Err(RunError::Nested)));
             }
             assert!(matches!(callsoon::run(async {}), Err(RunError::Nested)));
-            // Closing the loop that runs is refused; closing another one is nobody's business but its owner's.
+            // Closing the loop that runs is refused; closing another one is up to its owner.
             assert!(matches!(same.close(), Err(RunError::Nested)));
             sleep(Duration::from_millis(1)).await;
         });

@@ -22,7 +22,7 @@ struct Idle;
 
 impl Protocol for Idle {}
 
-/// Says hello to everybody.
+/// Sends hello to each client, and closes.
 struct Hello;
 
 impl Protocol for Hello {
@@ -91,7 +91,7 @@ fn a_connection_is_made_to_a_host_and_a_port() {
     });
 }
 
-/// A port where nobody listens in IPv6, for as long as the first socket lives, and somebody in IPv4.
+/// Returns a port where no socket listens in IPv6, for as long as the first socket lives, and one listens in IPv4.
 fn port_of_one() -> (Socket, TcpListener) {
     loop {
         let (nobody, address) = refusing_at((V6, 0).into());

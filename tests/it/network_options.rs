@@ -372,7 +372,7 @@ fn e8_a_dead_datagram_socket_s_file_is_replaced() {
         let peer = std::os::unix::net::UnixDatagram::unbound().unwrap();
         peer.send_to(b"hello", &path).unwrap();
         assert_eq!(socket.recv(&mut [0; 16]).await.unwrap(), 5);
-        // Now somebody is there.
+        // Now there is a client.
         let second = callsoon::net::UnixDatagram::bind(&path).await;
         assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(socket);

@@ -114,7 +114,7 @@ pub(crate) fn pair() -> io::Result<(StdStream, StdStream)> {
     Ok((one, other))
 }
 
-/// A peer who says these words one after the other, each in a turn of its own, and goes.
+/// Has a peer send these words one after the other, each in a turn of its own, and close.
 pub(crate) fn say(mut peer: impl io::Write + 'static, words: &'static [&'static [u8]]) {
     later(move || {
         if let [first, rest @ ..] = words {
@@ -125,7 +125,7 @@ pub(crate) fn say(mut peer: impl io::Write + 'static, words: &'static [&'static 
     });
 }
 
-/// A peer who reads until the end, on a thread of its own.
+/// Has the peer read until the end, on a thread of its own.
 pub(crate) fn swallow(mut peer: StdStream) {
     std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
 }

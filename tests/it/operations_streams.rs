@@ -38,7 +38,7 @@ impl Drop for Place {
     }
 }
 
-/// Somebody at a path who stays, and whose backlog takes the connection.
+/// A listener at a path that stays open, and whose backlog takes the connection.
 fn at_a_path() -> io::Result<PathBuf> {
     let path = path()?;
     keep(Place(path.clone()));
@@ -222,7 +222,7 @@ impl Drop for Closed {
     }
 }
 
-/// A server with a client who stays.
+/// A server with a client that stays connected.
 async fn served() -> io::Result<(Server, std::net::TcpStream)> {
     let server = event_loop().create_server(|| Idle, loopback()).await?;
     let address = server.local_addr().ok_or(io::ErrorKind::NotFound)?;
@@ -249,7 +249,7 @@ fn of_servers() -> Vec<Case> {
             let (server, client) = served().await?;
             later(move || drop(client));
             async move {
-                // For ever is as long as somebody waits.
+                // `serve_forever` lasts as long as it is polled.
                 let _ = callsoon::move_on_after(Duration::from_millis(20), server.serve_forever()).await;
                 server.abort_clients();
                 Ok(())

@@ -208,7 +208,7 @@ fn a_device_that_never_blocks_is_always_ready() {
         let sink = open_write_pipe(sink).await.unwrap();
         sink.write(&[0; 100_000]);
         sink.drain().await.unwrap();
-        // One that never ends holds nobody up.
+        // One that never ends delays no other.
         let mut zeros = open_read_pipe(File::open("/dev/zero").unwrap())
             .await
             .unwrap();

@@ -150,7 +150,7 @@ struct World {
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Counts those who live.
+/// Counts the live tasks.
 struct Alive(Rc<Cell<usize>>);
 
 impl Alive {

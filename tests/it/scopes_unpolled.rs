@@ -327,7 +327,7 @@ fn a_borrowed_main_whose_groups_child_fails_between_its_runs_fails_in_the_next_o
         let mut main = pin!(failing(1.0, tidy("body", 1)));
         stop_at(event_loop, 0.5);
         assert!(run_borrowed(event_loop, main.as_mut()).is_none());
-        // Another main future, while the first one is in nobody's poll.
+        // Another main future, while the first one is not polled.
         event_loop.run_until_complete(until(2.0)).unwrap();
         say(run_borrowed(event_loop, main.as_mut()).unwrap());
         said(["2 body cleans up", "3 body is clean", "3 1 failed"]);

@@ -122,7 +122,7 @@ fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
             let scratch = Rc::clone(&scratch);
             async move { near.sendfile(&scratch.file, 0, None).await.unwrap() }
         });
-        // Until the socket is full; nobody reads yet.
+        // Until the socket is full: the peer does not read yet.
         while !sender.done() && scratch.file.metadata().unwrap().len() > 0 {
             for _ in 0..50 {
                 yield_now().await;

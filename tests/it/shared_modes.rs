@@ -177,7 +177,7 @@ fn a_terminal_made_blocking_by_another_process_does_not_block_its_reader_and_wri
         turns().await;
         assert!(!is_blocking(&master));
         drop((reader, writer));
-        // What is not sent keeps the writer until nobody is there.
+        // What is not sent keeps the writer until no reader is left.
         drop(slave);
         until_only(0).await;
         assert!(is_blocking(&master));

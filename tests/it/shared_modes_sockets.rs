@@ -210,7 +210,7 @@ fn a_listener_made_blocking_by_another_process_does_not_block_the_loop() {
             assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
         }
         drop(listener);
-        // For callbacks, which accept until nobody waits.
+        // For callbacks, which accept until no client waits.
         let clients = Rc::new(Cell::new(0));
         let factory = {
             let clients = Rc::clone(&clients);

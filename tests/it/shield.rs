@@ -67,7 +67,7 @@ fn an_owned_task_runs_on_unread_when_its_shield_is_dropped() {
     on_virtual_time(|trace, event_loop| {
         drop(Waiting::begun(shield(job(&event_loop, &trace))));
         event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
-        // Its value is nobody's, which is no failure: no report.
+        // Its value is not taken, which is no failure: no report.
         trace.expect(["the job is done"]);
     });
 }

@@ -177,7 +177,7 @@ enum By {
     Task,
     /// With one that passes on to the task's.
     Wrapper,
-    /// With one that counts and wakes nobody, whenever the task is polled.
+    /// With a waker that counts and wakes no task, whenever the task is polled.
     Foreign,
     /// With one that panics when it is woken.
     Panicking,

@@ -87,7 +87,7 @@ fn a_released_lock_is_not_locked_until_its_waiter_runs_but_no_other_task_gets_it
         let guard = lock.try_acquire().unwrap();
         let mut first = Waiting::begun(lock.acquire());
         drop(guard);
-        // asyncio: "locked" says whether somebody holds it.
+        // asyncio: `locked` returns whether a task holds it.
         assert!(!lock.locked());
         assert!(lock.try_acquire().is_none());
         let mut newcomer = Waiting::begun(lock.acquire());

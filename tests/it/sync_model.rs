@@ -88,7 +88,7 @@ impl Naive {
     }
 }
 
-/// Somebody who waits for a `G` or has it.
+/// A participant that waits for a `G` or has it.
 enum Client<'a, G> {
     Waits(Waiting<'a, G>),
     Has(G),
@@ -350,7 +350,7 @@ enum Conditional {
     Drop(usize),
 }
 
-/// A lock, and who waits for the condition or was notified and has not run since.
+/// A lock, and the participants that wait for the condition, or were notified and have not run since.
 struct NaiveCondition {
     lock: Naive,
     line: Vec<usize>,

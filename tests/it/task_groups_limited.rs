@@ -77,7 +77,7 @@ fn a_limit_that_is_raised_lets_those_who_wait_begin() {
                 sleep(SECOND / 2).await;
                 group.set_limit(3);
                 sleep(SECOND / 4).await;
-                // Those who run go on.
+                // The children that run go on.
                 group.set_limit(1);
             })
             .await;
@@ -138,7 +138,7 @@ fn a_task_that_waits_for_a_vacancy_goes_on_when_there_is_one_or_the_group_shuts_
             group_says(scenario, async |group| {
                 group.set_limit(1);
                 group.create_task(child(scenario, "a", 1.0, 0.0));
-                // One who gives up must not take the room with it.
+                // A waiter that is dropped must not keep the vacancy.
                 assert!(timeout(SECOND / 2, group.wait_vacancy()).await.is_err());
                 group.wait_vacancy().await;
                 scenario.say("room");

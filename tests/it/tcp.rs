@@ -454,7 +454,8 @@ fn ipv6_works_and_takes_no_ipv4_clients() {
             eprintln!("skipped: this system has no IPv6");
             return;
         }
-        // Nobody else has the port in IPv4, where nobody listens. Somebody may have it in IPv6, but not everybody.
+        // No other socket has the port in IPv4, where none listens. In IPv6 another process may have it, but not every
+        // time.
         let mut nobody = Vec::new();
         let listener = loop {
             nobody.push(refusing());

@@ -171,7 +171,7 @@ fn e1_clients_that_reset_before_they_are_accepted_do_not_end_the_server() {
         }
         let mut last = StdStream::connect(address).unwrap();
         last.write_all(b"!").unwrap();
-        // Those who are gone are skipped, or give an error or an end when they are read.
+        // Clients that are gone are skipped, or give an error or an end when they are read.
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let mut byte = [0];

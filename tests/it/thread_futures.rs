@@ -378,7 +378,7 @@ fn any_loop_and_any_runtime_may_await_it() {
             let other = real_loop(&Trace::new());
             complete(&other, start()).unwrap();
             futures_lite::future::block_on(start()).unwrap();
-            // Two who await one: the first to be there gets it.
+            // Two awaiters of one future: the first one gets the result.
             let (one, two) = (start(), start());
             let again = one.clone();
             futures_lite::future::block_on(async {

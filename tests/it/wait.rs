@@ -39,7 +39,7 @@ fn names<T: 'static>(tasks: &[Task<T>]) -> String {
     format!("[{}]", names.join(", "))
 }
 
-/// Waits, and writes down when it ended, with whom, without whom.
+/// Waits, and records when the wait ended, which tasks had ended and which had not.
 async fn waited<T: 'static>(
     trace: &Trace,
     tasks: &mut Vec<Task<T>>,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes allocated and not freed.
 pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The most that there were, since somebody set it back.
+/// The maximum since it was reset.
 pub(crate) static MOST: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;

@@ -249,7 +249,7 @@ fn h4_an_exit_is_given_while_a_grandchild_holds_the_output() {
         );
         let text = String::from_utf8(protocol.output.borrow().clone()).unwrap();
         let grandchild: i32 = text.trim().parse().unwrap();
-        // It lives still, which is what nobody has waited for.
+        // It still runs, and nothing has waited for its end.
         // SAFETY: the call takes numbers; the grandchild was started by this test and lives for a thousand seconds.
         assert_eq!(unsafe { libc::kill(grandchild, libc::SIGKILL) }, 0);
         complete(&event_loop, until(|| protocol.lost.get()));

@@ -219,8 +219,8 @@ fn h2_children_that_a_tracer_holds_are_reaped_when_it_detaches() {
             println!("skipped: strace is not there, or may not trace");
             return;
         }
-        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may
-        // reap it.
+        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and no other
+        // process may reap it.
         let traced = std::process::Command::new("strace")
             .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
             .arg(std::env::current_exe().unwrap())

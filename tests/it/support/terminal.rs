@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, FromRawFd as _};
 pub(crate) fn terminal() -> (File, File) {
     let (mut master, mut slave) = (0, 0);
     // SAFETY: the two numbers are live and filled by the call; null means "not wanted" or "as usual" for the rest. On
-    // success both are new descriptors of nobody else.
+    // success both are new descriptors that nothing else owns.
     unsafe {
         let null = std::ptr::null_mut();
         let (no_name, no_mode, no_size) = (null, std::ptr::null(), std::ptr::null());
