@@ -12,7 +12,7 @@ use inline_fn::{InlineFn, SendFn};
 thread_local! {
     /// Where each probe was when it was dropped.
     static DROPS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    /// How often a closure reached its end.
+    /// How often a closure ran to its end.
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -71,7 +71,7 @@ macro_rules! aligned {
 aligned!(Aligned16);
 aligned!(Aligned64);
 
-/// Forgets what was counted and returns it: drops, then calls.
+/// Resets the counts and returns them: drops, then calls.
 fn count() -> (usize, usize) {
     (DROPS.take().len(), CALLS.take())
 }

@@ -41,8 +41,8 @@ fn serve(
     })
 }
 
-/// Looks again and again, at the loop's leisure, until so many clients have been accepted, and says how long it took on
-/// the loop's clock, which is a virtual one: what the machine does meanwhile takes no time.
+/// Waits until so many clients have been accepted, and returns how long it took on the loop's clock. That is the
+/// virtual clock, on which the work of the machine takes no time.
 fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) -> Duration {
     let start = event_loop.time();
     complete(event_loop, async {

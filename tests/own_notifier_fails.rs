@@ -22,10 +22,10 @@ use support::{
 /// Set in the child.
 const CHILD: &str = "CALLSOON_BELL_CHILD";
 
-/// What the child says where it cannot do what is asked.
+/// What the child prints if it cannot do what it is asked to do.
 const SKIPPED: &str = "skipped: this system has no system call filters";
 
-/// What must be said.
+/// The report that must appear.
 const ALARM: &str = "cannot be woken";
 
 /// Runs `test` in a child process, and gives its stderr; `None`, with the reason printed, where it had to skip.
@@ -50,7 +50,7 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
     Some(stderr)
 }
 
-/// Past the harness, like the library itself.
+/// Writes to standard error directly, which the harness does not capture; the library does so too.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -22,7 +22,7 @@ use support::{audited, complete, loopback, thread_id, watched};
 /// The thread that is to be interrupted, by its number; 0 while there is none.
 static TARGET: AtomicI32 = AtomicI32::new(0);
 
-/// How often it has been.
+/// How often it was interrupted.
 static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
 
 /// A signal to the process goes to any of its threads, so the thread that receives it passes it on to the one that it

@@ -20,7 +20,7 @@ use callsoon::{get_running_loop, yield_now};
 
 use support::{is_blocking, terminal, watched};
 
-/// Set in the child: what it is to do.
+/// Set in the child, to the name of its scenario.
 const ROLE: &str = "CALLSOON_STDIO_ROLE";
 
 /// What comes before the child's own output: the test harness has printed already.
@@ -46,7 +46,7 @@ fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// The next line of the child's own.
+/// Returns the next line of the child's own output.
 fn next_line(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
     let own = lines.find_map(|line| line.unwrap().split_once(MARK).map(|(_, it)| it.to_owned()));
     own.unwrap()
@@ -149,7 +149,7 @@ impl Protocol for End {
     }
 }
 
-/// Says so much that the pipe is full, to a parent that goes away.
+/// Writes until the pipe is full, to a parent that closes its end.
 async fn babble() {
     let told = std::rc::Rc::default();
     let end = End(std::rc::Rc::clone(&told));

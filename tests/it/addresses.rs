@@ -27,7 +27,7 @@ fn in_a_loop_with_names(test: impl AsyncFnOnce() + Send + 'static) {
     });
 }
 
-/// Has every name be these addresses.
+/// Resolves every name to these addresses.
 fn names_are<const N: usize>(addresses: [IpAddr; N]) {
     get_running_loop().set_resolver(move |_| Ok(addresses.to_vec()));
 }
@@ -36,7 +36,7 @@ fn no_name_is_asked_for() {
     get_running_loop().set_resolver(|host| panic!("on purpose: {host} is asked for"));
 }
 
-/// Binds both kinds of sockets, and says where they are.
+/// Binds both kinds of sockets, and returns their addresses.
 async fn bound(place: impl ToSocketAddrs + Clone) -> io::Result<[SocketAddr; 2]> {
     let listener = TcpListener::bind(place.clone()).await?;
     let socket = UdpSocket::bind(place).await?;
@@ -63,7 +63,7 @@ async fn taken() -> (TcpListener, UdpSocket, SocketAddr) {
     }
 }
 
-/// A socket for messages, in blocking mode, which gives up after a while instead of hanging.
+/// A socket for messages, in blocking mode, whose calls fail after a while instead of hanging.
 fn hearer(ip: IpAddr, port: u16) -> io::Result<StdSocket> {
     let socket = StdSocket::bind((ip, port))?;
     socket.set_read_timeout(Some(Duration::from_secs(60)))?;

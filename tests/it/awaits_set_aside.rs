@@ -31,7 +31,7 @@ async fn lose<F: Future + Unpin>(future: &mut F) {
 
 type Kept = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What it is, and how it is made.
+/// Its name, and how it is made.
 type Named = (&'static str, fn() -> Kept);
 
 /// Everything that can be set aside: it keeps what comes back as long as it likes.
@@ -73,7 +73,7 @@ fn never() -> Task<()> {
     create_task(pending())
 }
 
-/// Ends what is left of a test.
+/// Ends the tasks that a test has left.
 fn end_others(event_loop: &EventLoop) {
     for task in event_loop.all_tasks() {
         task.cancel();

@@ -14,7 +14,7 @@ use crate::support::{
     Trace, audited, complete, counted_fds, loopback, on_real_time, warnings_of, watched,
 };
 
-/// Writes down what it is called with.
+/// Records its calls.
 struct Recorder {
     trace: Trace,
     panics: Cell<bool>,
@@ -306,7 +306,7 @@ fn a_closed_loop_releases_an_open_endpoint() {
     }));
 }
 
-/// Writes down how long what comes is, over a Unix socket.
+/// Records the length of each datagram, over a Unix socket.
 struct Lengths(Trace);
 
 impl DatagramProtocol<Unix> for Lengths {
@@ -348,7 +348,7 @@ fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
     });
 }
 
-/// Closes its endpoint when the third datagram is there.
+/// Closes its endpoint when the third datagram arrives.
 struct Three(Trace);
 
 impl DatagramProtocol for Three {

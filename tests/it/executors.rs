@@ -19,7 +19,7 @@ use crate::support::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// A pool of one thread, which waits until the sender is dropped or sends; and that sender.
+/// Returns a pool of one thread, whose job waits until the sender is dropped or sends, and that sender.
 fn held_pool() -> (ThreadPoolExecutor, mpsc::Sender<()>) {
     let pool = ThreadPoolExecutor::builder().max_workers(1).build();
     let (release, held) = mpsc::channel();
@@ -39,7 +39,7 @@ fn held_pool() -> (ThreadPoolExecutor, mpsc::Sender<()>) {
     (pool, release)
 }
 
-/// Shuts a pool down and waits for its threads, so that none is left to the audit.
+/// Shuts a pool down and waits for its threads, so that the audit finds none.
 fn end(pool: &ThreadPoolExecutor) {
     pool.shutdown();
     pool.join(20 * SECOND).unwrap();

@@ -23,7 +23,7 @@ struct Fates {
     dropped: AtomicUsize,
 }
 
-/// What a closure captures to take part in the count.
+/// A value that a closure captures to be counted.
 struct Fate {
     fates: Arc<Fates>,
     ran: bool,

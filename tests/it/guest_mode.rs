@@ -21,7 +21,7 @@ fn readable(event_loop: &EventLoop) -> bool {
     readable_within(event_loop, Duration::ZERO)
 }
 
-/// What another loop does when its own timer goes off.
+/// What another loop does when its own timer expires.
 fn idle_turn(event_loop: &EventLoop) {
     event_loop.turn(Some(Duration::ZERO)).unwrap();
 }

@@ -26,7 +26,7 @@ async fn wait_so_often(operation: &mut Operation, mut waits: usize) -> Option<io
     .await
 }
 
-/// Gives up an operation after so many waits; whether it was not over before.
+/// Drops an operation after so many waits. Returns whether it was still pending then.
 async fn give_up(case: &Case, before: Holdings, waits: usize, turns: usize) -> bool {
     let mut operation = (case.begin)().await.unwrap();
     let ended = wait_so_often(&mut operation, waits).await;

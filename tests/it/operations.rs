@@ -85,7 +85,7 @@ async fn settle_until(name: &str, before: Holdings, is_so: impl Fn(Holdings) -> 
     }
 }
 
-/// Does nothing but live.
+/// A protocol that does nothing.
 pub(crate) struct Idle;
 
 impl Protocol for Idle {}
@@ -98,7 +98,7 @@ pub(crate) fn event_loop() -> LoopHandle {
     get_running_loop()
 }
 
-/// Has the loop do something in a later turn.
+/// Calls a closure in a later turn of the loop.
 pub(crate) fn later(f: impl FnOnce() + 'static) {
     let handle = event_loop();
     handle.clone().call_soon(move || {
@@ -153,7 +153,7 @@ thread_local! {
     static PEERS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Has a peer stay until nothing of the operation is left: its going must not be what ends it.
+/// Keeps a peer open until nothing of the operation is left: its end must not be what ends the operation.
 pub(crate) fn keep(peer: impl Any) {
     PEERS.with_borrow_mut(|peers| peers.push(Box::new(peer)));
 }
@@ -278,7 +278,7 @@ fn of_tcp() -> Vec<Case> {
     }
 }
 
-/// Two sockets of UDP that are connected to each other; one is the loop's.
+/// Two UDP sockets that are connected to each other; one is the loop's.
 async fn udp_pair() -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     let ours = UdpSocket::bind(loopback()).await?;
     let peer = std::net::UdpSocket::bind(loopback())?;
@@ -287,7 +287,7 @@ async fn udp_pair() -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     Ok((ours, peer))
 }
 
-/// A socket of UDP to which its peer sends a datagram.
+/// A UDP socket to which its peer sends a datagram.
 async fn sent_to() -> io::Result<UdpSocket> {
     let (ours, peer) = udp_pair().await?;
     later(move || drop(peer.send(b"datagram")));

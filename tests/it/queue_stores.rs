@@ -12,7 +12,7 @@ use crate::support::{Waiting, audited, complete, on_virtual_time};
 
 type Items = VecDeque<i32>;
 
-/// A store that does with its items what the test wants.
+/// A store whose behaviour the test decides.
 struct Odd {
     items: Items,
     put: fn(&mut Items, i32),

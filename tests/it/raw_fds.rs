@@ -17,7 +17,7 @@ use crate::support::{
     readable_within, turns_in, warnings_of, watched,
 };
 
-/// What the rows say of spinning is measured over this long.
+/// The tests about spinning count turns during this time.
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// Two connected sockets in non-blocking mode.
@@ -386,7 +386,7 @@ fn a_socket_of_the_loop_is_not_taken_over() {
     });
 }
 
-/// A name for borrowing a stream's descriptor for as long as the test wants.
+/// Borrows a stream's descriptor for as long as the test wants.
 trait Borrowed {
     fn as_raw_fd_borrowed(&self) -> std::os::fd::BorrowedFd<'_>;
 }

@@ -220,7 +220,7 @@ fn a_task_that_cancels_itself_is_cancelled_where_it_waits_next() {
     });
 }
 
-/// For results that cannot show themselves.
+/// For results without `Debug`.
 trait MapDebug: Future + Sized {
     async fn map_debug(self) -> Shown<Self::Output> {
         Shown(self.await)

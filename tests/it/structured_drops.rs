@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Counts what is alive.
+/// Counts live values.
 #[derive(Clone, Default)]
 struct Alive(Rc<Cell<usize>>);
 
@@ -175,15 +175,15 @@ async fn ignore<F: Future>(future: F) {
 enum By {
     /// With the task's own waker.
     Task,
-    /// With one that passes on to the task's.
+    /// With a waker that wakes the task's own.
     Wrapper,
     /// With a waker that counts and wakes no task, whenever the task is polled.
     Foreign,
-    /// With one that panics when it is woken.
+    /// With a waker that panics when it is woken.
     Panicking,
 }
 
-/// Polls `victim` `polls` times and drops it; whether it came to its end.
+/// Polls `victim` `polls` times and drops it; returns whether it was done.
 async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
     let mut left = polls;
     let (_counter, counting) = CountingWaker::new();

@@ -20,7 +20,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// Whether the future came to its end.
+    /// Whether the future was done.
     async fn short(self, future: impl Future) -> bool {
         let mut future = Box::pin(future);
         let mut left = self.polls;

@@ -32,12 +32,12 @@ pub(crate) fn over_programs<S: Strategy<Value: Clone>>(
     });
 }
 
-/// Permits and a line, as one would write them down without thinking of speed.
+/// Permits and a wait queue, in the simplest form.
 #[derive(Default)]
 struct Naive {
     permits: usize,
     line: Vec<(usize, usize)>,
-    /// Called and not polled since.
+    /// Woken and not polled since.
     given: Vec<(usize, usize)>,
 }
 
@@ -355,7 +355,7 @@ struct NaiveCondition {
     lock: Naive,
     line: Vec<usize>,
     notified: Vec<usize>,
-    /// Notified, and in the lock's line now.
+    /// Notified, and in the lock's wait queue now.
     relocking: Vec<usize>,
 }
 

@@ -18,7 +18,7 @@ use crate::support::{
     refusing, std_pair, stream_and_peer, stream_pair, watched,
 };
 
-/// More than any socket buffer takes, so that both sides have to wait for each other.
+/// More than any socket buffer holds, so that both sides have to wait for each other.
 const TEN_MEGABYTES: usize = 10_000_000;
 
 /// The byte at a place of the test stream: a period that divides no power of two, so that shifted data does not match.
@@ -75,7 +75,7 @@ fn two_tasks_of_one_loop_talk_to_each_other() {
     });
 }
 
-/// Three tasks, in the order in which they come.
+/// Three tasks, in the order of their creation.
 fn three<F: Future<Output = ()> + 'static>(task: impl Fn(&'static str) -> F) -> [Task<()>; 3] {
     ["first", "second", "third"].map(|name| create_task(task(name)))
 }

@@ -15,7 +15,7 @@ use crate::support::{
     turns_in, watched,
 };
 
-/// A folder of the test's own, which goes with it.
+/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-/// Raises the limit to `wanted` descriptors, or as far as it goes, and gives what it is now.
+/// Raises the limit to `wanted` descriptors, or as far as it goes, and returns the new limit.
 pub(crate) fn raise_descriptor_limit(wanted: libc::rlim_t) -> usize {
     let mut limits = libc::rlimit {
         rlim_cur: 0,
