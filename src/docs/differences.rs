@@ -14,6 +14,9 @@
 //! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. | No counterpart. | Tests of hours take microseconds. |
 //! | In a forked child a loop of the parent only closes its descriptors. | The child shares the parent's poller. | The parent is not disturbed. |
 //! | A loop that closes with tasks pending reports each of them as "Task was destroyed but it is pending!", in the order of their creation and each in its own context. What [`run`](crate::run) has cancelled in order is not reported. | The same text, when the task is garbage-collected. | The report comes at a known time. |
+//! | A second Ctrl-C during [`run`](crate::run) ends the process. | `KeyboardInterrupt` is raised in the running code. | Nothing can be raised in a Rust function. |
+//! | At the end of [`run`](crate::run) tasks, clean-ups and jobs share one limit of 300 seconds, which [`Runner::shutdown_timeout`](crate::Runner::shutdown_timeout) sets. What has not ended by then is reported and dropped. | Only the executor's threads have a limit. | Every program ends. |
+//! | [`Runner::run`](crate::Runner::run) has no `context` argument. | `Runner.run(coro, context=...)`. | [`TaskBuilder::context`](crate::TaskBuilder::context). |
 //!
 //! # Tasks, futures and cancellation
 //! | here | asyncio | why |
@@ -35,16 +38,22 @@
 //! |---|---|---|
 //! | [`wait`](crate::wait) borrows a list, takes the tasks that have ended out of it and returns them. With no tasks it returns an empty list at once. | Returns two sets; `ValueError` without tasks. | A handle has one owner: a `wait` that is dropped half-way must not lose handles. |
 //! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
+//! | [`as_completed`](crate::as_completed) has no `timeout` argument. | It has one. | A timeout around [`next`](crate::AsCompleted::next) loses no task. |
+//! | [`shield`](crate::shield) takes a task or a loop's future. | It also makes a task of a coroutine. | [`create_task`](crate::create_task) does that, and returns the handle. |
 //! | [`gather`](crate::gather()): a `Result` that a child returns is a value; [`try_gather`](crate::try_gather) and [`Gather::fail_fast`](crate::Gather::fail_fast) treat `Err` as a failure. [`Gather::settled`](crate::Gather::settled) is `return_exceptions=True`. | An exception of a child is the failure. | See panics above. |
+//! | Dropping a [`gather`](crate::gather()) cancels its children. | Dropping the future changes nothing. | To cancel is to drop. |
 //! | [`task_group`](crate::task_group) takes its body as a closure. [`TaskGroup::cancel`](crate::TaskGroup::cancel) ends it early and without error; a limit of children is an option. | `async with TaskGroup()`. | There is no `async with`. |
 //! | A group that fails or is stopped while it is not polled, or after its task has ended, keeps the request until it is polled again, by whatever task. | No counterpart: a block cannot be set aside. | A Rust future can be moved to another task. |
 //! | [`timeout`](crate::timeout), [`timeout_at`](crate::timeout_at) and [`wait_for`](crate::wait_for) take what they limit as an argument. A delay counts from the end of the first poll, so that a future that is ready at once reads no clock. Where limits are nested and begin in one poll, an outer delay counts from where the inner one began, so that of equal limits the outermost expires. The result of the inside wins when both are there. | A delay counts from the call. | Reading the clock costs more than everything else. |
 //! | [`move_on_after`](crate::move_on_after), [`for_each_limit`](crate::for_each_limit) and [`interval`](crate::interval()). | No counterpart. | Needed often. |
+//! | [`TaskGroup::create_task`](crate::TaskGroup::create_task) returns a cancelled task if the group takes no more children. [`try_create_task`](crate::TaskGroup::try_create_task) returns an error with the future. | `RuntimeError`. | A child that is late is no programming error. |
+//! | [`try_gather`](crate::try_gather), [`move_on_after`](crate::move_on_after), [`for_each_limit`](crate::for_each_limit) and [`interval`](crate::interval()). | No counterpart. | Needed often. |
 //!
 //! # Synchronisation and queues
 //! | here | asyncio | why |
 //! |---|---|---|
 //! | A [`Lock`](crate::sync::Lock) holds the value that it protects, and a guard releases it. [`LockGuard::leak`](crate::sync::LockGuard::leak) and [`Lock::release`](crate::sync::Lock::release) are asyncio's bare calls. | `acquire` and `release` are separate. | A lock cannot be forgotten. |
+//! | [`Semaphore::acquire`](crate::sync::Semaphore::acquire) returns a guard, which gives the permit back. [`acquire_many`](crate::sync::Semaphore::acquire_many) and [`add_permits`](crate::sync::Semaphore::add_permits) handle several permits. | `acquire` and `release` are separate, for one permit. | A permit cannot be forgotten. |
 //! | [`Condition::wait`](crate::sync::Condition::wait) takes a guard and returns one of the same lock, and any number of conditions share a lock. | The condition owns its lock. | Waiting without the lock cannot be written. |
 //! | [`Condition::notify`](crate::sync::Condition::notify) does not need the lock. | `RuntimeError` without it. | The guard is given up in the step in which the waiter is queued, so nothing can come in between; and a callback, which cannot wait for a lock, can notify. |
 //! | A waiter of a [`Condition`](crate::sync::Condition) that is cancelled does not hold the lock afterwards. | It takes the lock again first. | Cancelling is dropping, and a destructor cannot wait. |
@@ -52,6 +61,7 @@
 //! | The order of a queue is a [`QueueStore`](crate::queue::QueueStore). | `_put` and `_get` are overridden. | A trait. |
 //! | A [`QueueStore`](crate::queue::QueueStore) may take or give several items in one call: all waiters that can go on are woken. [`Queue::join`](crate::Queue::join) also ends when the queue is empty and every item that was taken was reported. | One getter or putter is woken; `join` counts what was put. | A store that drops or combines items must not leave a waiter behind. |
 //! | The methods of a [`Queue`](crate::Queue) that is shut down, and the wait of a broken [`Barrier`](crate::sync::Barrier), take from the budget of [`yield_now`](crate::yield_now()). | They raise, which ends a loop. | A loop that ignores the error must not stop all other tasks. |
+//! | A getter or putter whose item or room another caller has taken keeps its position. | It goes to the end of the queue. | First come, first served. |
 //! | [`Queue::shutdown`](crate::Queue::shutdown)`(true)` returns the items that were left. | They are lost. | A destructor may matter. |
 //!
 //! # Threads, processes, signals and context variables
@@ -59,6 +69,7 @@
 //! |---|---|---|
 //! | [`to_thread`](crate::to_thread) copies those variables that are made for it by [`ContextVar::crossing`](crate::ContextVar::crossing). | The whole context is copied. | A value need not be `Send`. |
 //! | A [`ContextVar`](crate::ContextVar) is a static, and its values belong to the loop's thread. | An object. | Types. |
+//! | [`ContextVar::get`](crate::ContextVar::get) returns `None` for a variable without a value and a default. | `LookupError`. | An `Option`. |
 //! | Names are looked up on threads of their own. | On the default executor. | A pool full of blocked jobs delays no look-up. |
 //! | A [`process_pool`](https://docs.rs/callsoon/latest/callsoon/process_pool/) calls functions that are declared as statics, and its workers are the same program started anew. | Any function that can be pickled; workers may be forked. | A process with threads is never forked. |
 //! | A child is watched and signalled by its pidfd. | By pid, or by a child watcher. | No signal reaches another process that has the number by now. |
