@@ -1,5 +1,5 @@
-//! What locks, semaphores, queues and events cost between the tasks of one thread, and what it costs to hold tasks together
-//! and to limit their time.
+//! What locks, semaphores, queues and events cost between the tasks of one thread, and what it costs to hold tasks
+//! together and to limit their time.
 //!
 //! Rows are generic functions over `Primitives`, the same code for each peer; each measurement is a process of its own,
 //! and figures are processor time. callsoon's primitives belong to one thread, which is the point; tokio's and smol's
@@ -39,7 +39,7 @@ use support::peers::{self, Peer};
 use support::rounds::{Bench, Failure, in_child};
 use support::table::Figure;
 
-/// A peer's primitives, in its users' own words.
+/// A peer's primitives, as its users write them.
 trait Primitives: Peer {
     type Lock: 'static;
     type Semaphore: 'static;
@@ -57,7 +57,7 @@ trait Primitives: Peer {
     fn put(queue: &Self::Queue, item: u64) -> impl Future<Output = ()>;
 
     fn event() -> Self::Event;
-    /// Wakes all who wait now.
+    /// Wakes all current waiters.
     fn pulse(event: &Self::Event);
     fn wait(event: &Self::Event) -> impl Future<Output = ()>;
 

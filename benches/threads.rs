@@ -1,7 +1,8 @@
 //! What it costs to leave the loop's thread and to come back: jobs on other threads, and posts from them.
 //!
-//! Rows are generic functions over `Blocking`, `Children` and `Inbox`, the same code for each peer; each measurement is a process of
-//! its own. Other threads are what is measured here, so figures are wall time, and a busy machine shows in them.
+//! Rows are generic functions over `Blocking`, `Children` and `Inbox`, the same code for each peer; each measurement is
+//! a process of its own. Other threads are what is measured here, so figures are wall time, and a busy machine shows in
+//! them.
 //!
 //! - `to_thread`: one job after the other that does nothing, awaited each time; µs a round trip, median and 99th
 //!   percentile. Both the worker and the loop sleep meanwhile, so two wakes by the kernel are in it. Peers: tokio's
@@ -17,9 +18,9 @@
 //!   part, to make a process and to end it, is nearly all of it. Peers: `tokio::process`, async-process.
 //! - `spawn_wait_20`: twenty of them at once; µs a child.
 //!
-//! tokio and smol have two ways to post each: to spawn a task from outside (`Handle::spawn`; the thread-safe `Executor`),
-//! and a channel of boxed closures with a task that runs them (`mpsc`; async-channel). The faster one is the peer's
-//! figure, the JSON has both.
+//! tokio and smol have two ways to post each: to spawn a task from outside (`Handle::spawn`; the thread-safe
+//! `Executor`), and a channel of boxed closures with a task that runs them (`mpsc`; async-channel). The faster one is
+//! the peer's figure, the JSON has both.
 
 #![allow(unsafe_code)] // clock_gettime, alarm and affinity, in support
 
@@ -47,7 +48,7 @@ use support::table::{Figure, percentile};
 /// Where the loop of a row with posts runs; the poster has the next core.
 const LOOP_CPU: usize = 0;
 
-/// A peer's way to have something done on another thread.
+/// A peer's way to run a job on another thread.
 trait Blocking: Peer {
     fn to_thread<T: Send + 'static>(
         f: impl FnOnce() -> T + Send + 'static,

@@ -12,11 +12,12 @@ use inline_fn::{InlineFn, SendFn};
 thread_local! {
     /// Where each probe was when it was dropped.
     static DROPS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-    /// How often a closure reached its end.
+    /// How often a closure ran to its end.
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Takes no room, so that a closure's size is what the test says; counts itself when dropped, then panics if told to.
+/// Takes no room, so that a closure's size is what the test says; counts itself when dropped, then panics if that is
+/// set.
 struct Probe<const PANICS: bool>;
 
 impl<const PANICS: bool> Drop for Probe<PANICS> {
@@ -70,7 +71,7 @@ macro_rules! aligned {
 aligned!(Aligned16);
 aligned!(Aligned64);
 
-/// Forgets what was counted and returns it: drops, then calls.
+/// Resets the counts and returns them: drops, then calls.
 fn count() -> (usize, usize) {
     (DROPS.take().len(), CALLS.take())
 }
@@ -202,7 +203,7 @@ fn a_panic_in_the_call_reaches_the_caller_and_drops_the_captures_once() {
 }
 
 #[test]
-fn a_panic_in_a_destructor_reaches_whoever_drops_or_calls() {
+fn a_panic_in_a_destructor_reaches_the_code_that_drops_or_calls() {
     fn plain<const SIZE: usize>() {
         let make = || {
             // The second load is dropped although the first one panics.

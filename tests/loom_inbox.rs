@@ -34,8 +34,8 @@ use loom::thread;
 
 const EPOCH: u64 = 3;
 
-/// An eventfd made of loom's parts. A loop that sleeps with mail and was not rung hangs here, and loom reports a
-/// deadlock.
+/// An eventfd made of loom's parts. A loop that sleeps with pending entries and was not notified hangs here, and loom
+/// reports a deadlock.
 #[derive(Default)]
 struct EventFd {
     count: Mutex<usize>,
@@ -88,23 +88,23 @@ impl Loop {
         }
     }
 
-    /// A turn that has nothing else to do: sleeps unless there is mail, then returns it in order.
+    /// A turn that has nothing else to do: sleeps unless there are entries, then returns them in order.
     fn turn(&mut self) -> Vec<Delivery> {
         if self.inbox.fall_asleep() {
             self.sleeps += 1;
             self.eventfd.wait();
             self.inbox.awake();
         }
-        self.look()
+        self.drain()
     }
 
-    fn look(&self) -> Vec<Delivery> {
-        let mut mail = Vec::new();
-        self.inbox.drain(|delivery| mail.push(delivery));
-        mail
+    fn drain(&self) -> Vec<Delivery> {
+        let mut entries = Vec::new();
+        self.inbox.drain(|delivery| entries.push(delivery));
+        entries
     }
 
-    /// Runs what the markers stand for; false where it was cancelled.
+    /// Runs the closures that the markers point to; false where one was cancelled.
     fn run(&self, markers: usize) -> Vec<bool> {
         (0..markers)
             .map(|_| self.inbox.take_next().map(SendFn::call).is_some())
@@ -181,7 +181,7 @@ fn a4_post_before_sleep_is_never_lost() {
 }
 
 #[test]
-fn a4_two_wakers_ring_a_sleep_once() {
+fn a4_two_wakers_notify_a_sleep_once() {
     model(None, || {
         let mut this = Loop::new();
         let others = [7, 8].map(|key| {
@@ -224,35 +224,35 @@ fn a4_a_skipped_key_is_polled_after_the_wake_that_was_skipped() {
             }
         }
         other.join().unwrap();
-        polls += this.look().len();
+        polls += this.drain().len();
         assert!((1..=2).contains(&polls));
     });
 }
 
 #[test]
-fn a4_whoever_sees_the_hint_finds_the_mail() {
+fn a4_a_loop_that_sees_the_hint_finds_the_entry() {
     model(None, || {
         let this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.wake(7));
         if this.inbox.has_posts() {
-            assert_eq!(this.look(), [Delivery::Wake(7)]);
+            assert_eq!(this.drain(), [Delivery::Wake(7)]);
             assert!(!this.inbox.has_posts());
         }
         other.join().unwrap();
-        // The join orders the wake before this look, so the hint may not lag any more.
-        assert_eq!(this.inbox.has_posts(), !this.look().is_empty());
+        // The join orders the wake before this poll, so the hint may not lag any more.
+        assert_eq!(this.inbox.has_posts(), !this.drain().is_empty());
         assert!(!this.inbox.has_posts());
     });
 }
 
 #[test]
-fn d8_a_failed_ring_is_tried_again_by_the_next_sender() {
+fn d8_a_failed_notification_is_tried_again_by_the_next_sender() {
     model(None, || {
         let mut this = Loop::new();
         this.eventfd.failures.store(1, SeqCst);
         let inbox = Arc::clone(&this.inbox);
-        // The same key twice: the second one is skipped, and rings all the same.
+        // The same key twice: the second one is skipped, and notifies all the same.
         let other = thread::spawn(move || {
             inbox.wake(7);
             inbox.wake(7);
@@ -272,7 +272,7 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             let fate = Fate::default();
             let closure = fate.closure();
             let other = thread::spawn(move || inbox.post(EPOCH, closure).map_err(drop).is_err());
-            let markers = this.look().len();
+            let markers = this.drain().len();
             if runs {
                 this.run(markers);
             }
@@ -284,14 +284,14 @@ fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
             assert_eq!(fate.dropped(), 1);
             assert!(!this.inbox.has_posts());
             assert!(this.inbox.post(EPOCH, fate.closure()).is_err());
-            // Nobody holds the alarm any more, neither the inbox nor a sender that was late.
+            // Nothing holds the notifier any more, neither the inbox nor a sender that was late.
             assert_eq!(Arc::strong_count(&this.eventfd), 1);
         });
     }
 }
 
 #[test]
-fn i1_whoever_asks_while_a_loop_closes_is_told_the_truth() {
+fn i1_a_post_while_a_loop_closes_is_kept_or_given_back() {
     model(None, || {
         let this = Loop::new();
         assert!(this.inbox.is_open(EPOCH) && this.inbox.is_home(EPOCH));
@@ -305,7 +305,7 @@ fn i1_whoever_asks_while_a_loop_closes_is_told_the_truth() {
 }
 
 #[test]
-fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
+fn i1_a_closure_never_reaches_the_loop_that_opens_next() {
     model(None, || {
         let this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
@@ -324,7 +324,7 @@ fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
         let cancelled = usize::from(other.join().unwrap());
         // The key may get through, the closure may not.
         assert!(
-            this.look()
+            this.drain()
                 .iter()
                 .all(|delivery| *delivery == Delivery::Wake(7))
         );
@@ -337,7 +337,7 @@ fn i1_a_closure_never_reaches_the_loop_that_moves_in_next() {
 }
 
 #[test]
-fn i1_a_ring_that_fails_while_the_loop_closes_leaves_the_next_loop_alone() {
+fn i1_a_notification_that_fails_while_the_loop_closes_leaves_the_next_loop_alone() {
     model(None, || {
         let this = Loop::new();
         this.eventfd.failures.store(1, SeqCst);
@@ -407,11 +407,14 @@ fn i2_keys_and_closures_of_a_sender_stay_in_order() {
             // The same key again, but not the last entry: it comes after the closure.
             inbox.wake(7);
         });
-        let mut mail = Vec::new();
-        while mail.len() < 3 {
-            mail.extend(this.turn());
+        let mut entries = Vec::new();
+        while entries.len() < 3 {
+            entries.extend(this.turn());
         }
-        assert_eq!(mail, [Delivery::Wake(7), Delivery::Call, Delivery::Wake(7)]);
+        assert_eq!(
+            entries,
+            [Delivery::Wake(7), Delivery::Call, Delivery::Wake(7)]
+        );
         assert_eq!(this.run(1), [true]);
         other.join().unwrap();
         assert_eq!(fate.dropped(), 1);
@@ -419,9 +422,9 @@ fn i2_keys_and_closures_of_a_sender_stay_in_order() {
 }
 
 #[test]
-fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
-    struct Knock(Arc<Inbox>);
-    impl Drop for Knock {
+fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
+    struct PostOnDrop(Arc<Inbox>);
+    impl Drop for PostOnDrop {
         fn drop(&mut self) {
             self.0.wake(9);
             drop(self.0.cancel(EPOCH, 0, || ()));
@@ -432,8 +435,8 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
     model(None, || {
         let this = Loop::new();
         let closure = || {
-            let knock = Knock(Arc::clone(&this.inbox));
-            SendFn::new(move || drop(knock))
+            let posting = PostOnDrop(Arc::clone(&this.inbox));
+            SendFn::new(move || drop(posting))
         };
         let sequence = this
             .inbox
@@ -442,7 +445,7 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
         assert!(this.inbox.cancel(EPOCH, sequence, || ()).is_some());
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
         assert_eq!(
-            this.look(),
+            this.drain(),
             [
                 Delivery::Call,
                 Delivery::Wake(9),
@@ -460,7 +463,7 @@ fn i3_a_destructor_may_knock_at_the_door_it_is_dropped_at() {
 }
 
 #[test]
-fn i3_an_alarm_rings_with_no_lock_held() {
+fn i3_a_notifier_is_notified_with_no_lock_held() {
     struct Nosy(Arc<Inbox>);
     impl Notify for Nosy {
         fn notify(&self) -> io::Result<()> {
@@ -495,7 +498,7 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             let mark = || mark.store(true, Relaxed);
             inbox.cancel(EPOCH, first, mark).is_some()
         });
-        assert_eq!(this.look(), [Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Call]);
         let ran = this.run(1) == [true];
         assert_eq!(
             marked.load(Relaxed),
@@ -523,15 +526,15 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
                 .unwrap_or_else(|_| panic!("open"))
         };
         post(&fates[0]);
-        assert_eq!(this.look(), [Delivery::Call]);
-        // One closure in the batch, then one in the mail that is cancelled twice over, then one more.
+        assert_eq!(this.drain(), [Delivery::Call]);
+        // One closure in the batch, then one in the inbox that is cancelled twice, then one more.
         let target = post(&fates[1]);
         let others = [(); 2].map(|()| {
             let inbox = Arc::clone(&this.inbox);
             thread::spawn(move || usize::from(inbox.cancel(EPOCH, target, || ()).is_some()))
         });
         post(&fates[2]);
-        assert_eq!(this.look().len(), 2);
+        assert_eq!(this.drain().len(), 2);
         let ran = this.run(3);
         let cancelled: usize = others.map(|other| other.join().unwrap()).iter().sum();
         assert_eq!(usize::from(ran[1]) + cancelled, 1);
@@ -557,7 +560,7 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
         // Mail becomes batch, and the place of a closure moves when the one before it is taken; neither hides it.
-        assert_eq!(this.look(), [Delivery::Call, Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Call, Delivery::Call]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");
         assert!(

@@ -1,7 +1,8 @@
 //! A process of its own, because it limits how much memory the whole process may have.
 //!
-//! Row L3: sizes that a program names, or that a peer makes it keep, may be more than there is memory for. That is an error
-//! of the operation, or of the connection, that wanted them. It ends neither the process nor anything else in its loop.
+//! Fault L3: sizes that a program names, or that a peer makes it keep, may be more than there is memory for. That is an
+//! error of the operation, or of the connection, that wanted them. It ends neither the process nor anything else in its
+//! loop.
 
 #![allow(unsafe_code)]
 
@@ -211,8 +212,8 @@ async fn a_write_that_finds_no_memory_for_its_copy_loses_its_connection_alone() 
     }
 }
 
-/// A part of the test, in a loop of its own. Only the watchdog's patience counts: a busy machine may take its time for so
-/// many bytes.
+/// A part of the test, in a loop of its own. Only the watchdog's patience counts: a busy machine may take its time for
+/// so many bytes.
 #[track_caller]
 fn part(test: impl AsyncFnOnce() + Send + 'static) {
     on_real_time(move |trace, event_loop| {

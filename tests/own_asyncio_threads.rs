@@ -20,7 +20,7 @@ use callsoon::{
 };
 use real_time::{Log, compare};
 
-/// A job that says when it begins and ends when it is told to.
+/// A job that says when it begins and ends when the test lets it.
 fn gated(
     log: &Log,
 ) -> (
@@ -38,7 +38,7 @@ fn gated(
     (job, begins, open)
 }
 
-async fn heard(of: &mpsc::Receiver<()>) {
+async fn received(of: &mpsc::Receiver<()>) {
     while of.try_recv().is_err() {
         sleep(Duration::from_millis(1)).await;
     }
@@ -72,7 +72,7 @@ g.pool.shutdown()
                     run_in_executor(Some(&two), never).await.unwrap();
                     0
                 });
-                heard(&begins).await;
+                received(&begins).await;
                 b.cancel();
                 log.ended(b.await);
                 a.cancel();
@@ -101,7 +101,7 @@ g.pool.shutdown()
                 let (first, begins, open) = gated(&log);
                 let a = run_in_executor(Some(&pool), first);
                 let b = run_in_executor(Some(&pool), || 0);
-                heard(&begins).await;
+                received(&begins).await;
                 log.say(format!(
                     "{} {}",
                     python_bool(b.cancel()),
@@ -160,7 +160,7 @@ await loop.shutdown_default_executor()
             async |log: Log| {
                 let (first, begins, open) = gated(&log);
                 let a = run_in_executor(None, first);
-                heard(&begins).await;
+                received(&begins).await;
                 let event_loop = get_running_loop();
                 let limit = Duration::from_secs(20);
                 let end = create_task(event_loop.shutdown_default_executor(limit));
@@ -231,7 +231,7 @@ await to_thread(other)
             differs: "asyncio's future is cancelled at once, this one when the coroutine has ended",
             "\
 loop, begun, told, clean = get_running_loop(), threading.Event(), threading.Event(), asyncio.Event()
-async def careful():
+async def cleaning():
     try:
         begun.set()
         await sleep(1000)
@@ -240,7 +240,7 @@ async def careful():
         say('clean')
         clean.set()
 def other():
-    future = run_coroutine_threadsafe(careful(), loop)
+    future = run_coroutine_threadsafe(cleaning(), loop)
     begun.wait()
     future.cancel()
     outcome(future)
@@ -253,7 +253,7 @@ await clean.wait()
                 let (begun, begins) = mpsc::channel();
                 let l = log.clone();
                 let other = move || {
-                    let careful = move || async move {
+                    let cleaning = move || async move {
                         let sleep_long = catch_cancelled(async {
                             begun.send(()).unwrap();
                             sleep(Duration::from_secs(1000)).await;
@@ -265,7 +265,7 @@ await clean.wait()
                         }
                         0
                     };
-                    let future = remote.run_coroutine_threadsafe(careful).unwrap();
+                    let future = remote.run_coroutine_threadsafe(cleaning).unwrap();
                     begins.recv().unwrap();
                     future.cancel();
                     log.outcome(future.result(None));

@@ -1,6 +1,7 @@
 //! A process of its own, because it counts every byte that the process allocates.
 //!
-//! Row F1 at its full size: ten gigabytes for a peer that never reads, by every way of writing, and ten for one that does.
+//! Fault F1 at its full size: ten gigabytes for a peer that never reads, by every way of writing, and ten for one that
+//! does.
 
 #![allow(unsafe_code)]
 

@@ -1,7 +1,8 @@
-//! A process of its own, because five thousand clients and their server need more descriptors than a process has by default.
+//! A process of its own, because five thousand clients and their server need more descriptors than a process has by
+//! default.
 //!
-//! Row E1: all the clients of a burst wait before the first of them is accepted. None is lost, whoever else stands in
-//! line has its turn between them, and those who have reset their connections meanwhile cost nobody anything.
+//! Fault E1: all the clients of a burst wait before the first of them is accepted. None is lost, other
+//! tasks run between them, and clients that have reset their connections meanwhile delay no other.
 
 mod own {
     pub(crate) mod raised;
@@ -33,8 +34,8 @@ const BUDGET: usize = 128;
 /// How many clients a server accepts at once.
 const AT_ONCE: usize = 100;
 
-/// A test inside a loop, where both ends of all connections may be open at once. Skipped, with the reason printed, where
-/// not even an administrator's limit allows that.
+/// A test inside a loop, where both ends of all connections may be open at once. Skipped, with the reason printed,
+/// where not even an administrator's limit allows that.
 #[track_caller]
 fn with_room_for_a_burst(test: impl AsyncFnOnce() + Send + 'static) {
     let needed = 2 * BURST + 500;
@@ -68,8 +69,8 @@ fn burst(addresses: &[SocketAddr]) -> Vec<StdStream> {
     connected.collect()
 }
 
-/// Stands in line as long as `work` does, and gives with its output by how much `count` has grown at most between two of
-/// its turns.
+/// Runs a task that yields again and again beside `work`. Returns the output of `work`, and by how much `count` has
+/// grown at most between two steps of that task.
 async fn beside<F: Future>(count: &Rc<Cell<usize>>, work: F) -> (F::Output, usize) {
     let most = Rc::new(Cell::new(0));
     let (highest, count) = (Rc::clone(&most), Rc::clone(count));
@@ -146,7 +147,7 @@ struct Counts {
     lost: Cell<usize>,
 }
 
-/// Answers whoever says something.
+/// Answers each client that says something.
 struct Answer(Rc<Counts>);
 
 impl Protocol for Answer {
@@ -202,7 +203,7 @@ fn e1_a_server_answers_all_of_a_burst_but_those_who_reset_and_lets_others_run() 
             client.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"!");
         }
-        // The servers live: who comes now is answered too.
+        // The servers go on: a client that connects now is answered too.
         for address in addresses {
             let mut client = StdStream::connect(address).unwrap();
             client.write_all(b"?").unwrap();

@@ -99,7 +99,7 @@ async fn sent_and_read(connection: &mut Connection, bytes: &'static [u8], read: 
 
 static BYTES: [u8; BURST + 10] = [7; BURST + 10];
 
-/// The reader does something else afterwards, and is not told that nothing more comes.
+/// The reader does something else afterwards, and does not learn that nothing more comes.
 async fn a_burst_that_was_read_leaves_nothing() {
     let burst = async |it: &mut Connection| sent_and_read(it, &BYTES[..BURST], BURST).await;
     let (each, all) = kept_by_each(connections().await, burst).await;

@@ -1,6 +1,7 @@
 //! A process of its own, because children, and what a fork shares, belong to the whole process.
 //!
-//! A child's pipes as streams and transports: what they have from both, and what is different because a child is no peer.
+//! A child's pipes as streams and transports: what they share with both, and where a child differs from a
+//! peer.
 
 #![allow(unsafe_code)]
 
@@ -77,7 +78,7 @@ fn packets() -> Command {
 }
 
 #[test]
-fn a_child_that_writes_packets_is_heard_to_the_end() {
+fn a_child_that_writes_packets_is_read_to_the_end() {
     on_a_loop(async || {
         let mut dd = packets().stdout(PIPE).await.unwrap();
         let output = dd.communicate(None).await.unwrap();
@@ -153,7 +154,7 @@ fn a_drain_fails_although_nothing_was_lost_when_the_child_went() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_for_every_kind_of_read() {
+fn a_virtual_clock_does_not_jump_during_any_kind_of_read() {
     audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();
@@ -177,7 +178,7 @@ fn a_virtual_clock_stands_still_for_every_kind_of_read() {
 }
 
 #[test]
-fn on_a_closed_loop_nobody_waits_for_a_child() {
+fn on_a_closed_loop_no_task_waits_for_a_child() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         let mut cat = Command::new("cat")
@@ -224,8 +225,8 @@ fn h9_a_forked_child_takes_nothing_of_what_its_sibling_says() {
         let said = || format!("{:?}", head.stdout.as_ref().unwrap());
         let has_come = || !said().starts_with("StreamReader { buffered: 0,");
         complete(&event_loop, until(has_come));
-        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
-        // thread could have held. It drops nothing that the parent goes on using; memory is not shared.
+        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that
+        // another thread could have held. It drops nothing that the parent goes on using; memory is not shared.
         let status = unsafe {
             match libc::fork() {
                 0 => {

@@ -1,4 +1,5 @@
-//! Its own binary because what goes wrong here aborts the process: each scenario runs in a child whose end is looked at.
+//! Its own binary because what goes wrong here aborts the process: each scenario runs in a child whose exit status is
+//! checked.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -43,7 +44,7 @@ fn survives(test: &str, scenario: fn()) {
     );
 }
 
-/// Counts itself when it is dropped, then panics if told to.
+/// Counts itself when it is dropped, then panics if that is set.
 struct Counted {
     drops: Rc<Cell<usize>>,
     panics: bool,

@@ -1,6 +1,6 @@
 //! A process of its own, because it raises the limit of descriptors and counts every byte that the process allocates.
 //!
-//! Row F2: thousands of clients that say a byte now and then cost little each, and all get their answer in the end.
+//! Fault F2: thousands of clients that send a byte now and then cost little each, and all get their answer.
 
 #![allow(unsafe_code)]
 
@@ -35,7 +35,8 @@ async fn until(is_so: impl Fn() -> bool) {
     }
 }
 
-/// Connects them all and has each say a byte several times; gives the bytes that each has come to cost, then the clients.
+/// Connects them all and has each say a byte several times; gives the bytes that each has come to cost, then the
+/// clients.
 async fn trickle(server: &Server, count: usize, heard: &Cell<usize>) -> (usize, Vec<TcpStream>) {
     let address = server.local_addr().unwrap();
     let mut crowd = Vec::with_capacity(count);

@@ -1,7 +1,7 @@
 //! A program of its own, without the test harness: Ctrl-C belongs to the main thread, where the harness runs no test.
 //!
-//! Each test is a scenario that this program runs again as a child; what becomes of the child is what is tested. It
-//! understands as much of the harness's arguments as test runners need: names to choose by, and `--list`.
+//! Each test is a scenario that this program runs in a child of itself; the test checks how the child ends. It knows
+//! the arguments of the harness that test runners need: names to choose tests by, and `--list`.
 #![cfg(unix)]
 #![allow(unsafe_code)] // getpid and kill, to send the child's own process a signal; signal, for its disposition
 
@@ -49,7 +49,7 @@ const TESTS: [Test; 6] = [
         dies,
     ),
     (
-        "a_ctrl_c_that_whoever_started_the_process_had_ignored_stays_ignored",
+        "a_ctrl_c_that_the_parent_had_ignored_stays_ignored",
         is_started_in_the_background,
         succeeds,
     ),

@@ -1,7 +1,7 @@
 //! A process of its own, because it runs out of descriptors on purpose.
 //!
-//! Row L1: no descriptor is left for a waiting client, whose edge the poller has told of already. The loop does not
-//! spin, says so once, serves everybody else, and accepts soon after a descriptor is free, without a new edge.
+//! Fault L1: no descriptor is left for a waiting client, whose edge the poller has reported already. The loop does not
+//! spin, reports once, serves all other tasks, and accepts soon after a descriptor is free, without a new edge.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ use callsoon::{EventLoop, get_running_loop, sleep};
 use descriptors::{exhaust, limit_descriptors};
 use support::{
     Recorder, audited, complete, counted_fds, loopback, on_real_time, on_virtual_time, turns_in,
-    until, wait_until_queued, wait_until_told, watched,
+    until, wait_for_an_event, wait_until_queued, watched,
 };
 
 /// A server that counts the clients that it has accepted, and keeps them.
@@ -41,8 +41,8 @@ fn serve(
     })
 }
 
-/// Looks again and again, at the loop's leisure, until so many clients have been accepted, and says how long it took on the
-/// loop's clock, which is a virtual one: what the machine does meanwhile takes no time.
+/// Waits until so many clients have been accepted, and returns how long it took on the loop's clock. That is the
+/// virtual clock, on which the work of the machine takes no time.
 fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) -> Duration {
     let start = event_loop.time();
     complete(event_loop, async {
@@ -58,7 +58,7 @@ fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_n
     on_virtual_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
-        // Made while there are descriptors: the waiting clients, and two who talk all the time.
+        // Made while there are descriptors: the waiting clients, and two that send all the time.
         let clients: Vec<_> = (0..3)
             .map(|_| StdStream::connect(address).unwrap())
             .collect();
@@ -121,7 +121,7 @@ async fn echo(near: &UnixStream, far: &UnixStream) {
 }
 
 #[test]
-fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_nobody() {
+fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_no_client() {
     on_real_time(|trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -185,7 +185,7 @@ fn l1_a_server_without_descriptors_pauses_for_a_second_and_says_so_once() {
         let clients: Vec<_> = (0..3)
             .map(|_| StdStream::connect(address).unwrap())
             .collect();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
         let mut files = exhaust();
         let turns = turns_in(&event_loop, Duration::from_millis(2500));
@@ -217,7 +217,7 @@ fn l1_a_server_that_closes_while_it_pauses_is_not_taken_up_again() {
         let serving = event_loop.create_server(move || Recorder::new(&t), loopback());
         let server = complete(&event_loop, serving).unwrap();
         let client = StdStream::connect(server.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         let former = limit_descriptors(counted_fds() as libc::rlim_t + 16);
         let files = exhaust();
         turns_in(&event_loop, Duration::from_millis(10));

@@ -1,7 +1,7 @@
 //! A process of its own, because it runs out of descriptors on purpose.
 //!
-//! Row L2: every operation of the network with no descriptor left, with one, with two, and so on. Each is an error or works;
-//! nothing is left of it; and the next attempt, with room, works.
+//! Fault L2: every operation of the network with no descriptor left, with one, with two, and so on. Each is an error or
+//! works; nothing is left of it; and the next attempt, with room, works.
 
 #[path = "own/descriptors.rs"]
 mod descriptors;
@@ -26,8 +26,8 @@ use support::{Trace, audited, complete, counted_fds, real_loop, wait_until_gone,
 /// More than any operation opens.
 const ENOUGH: usize = 12;
 
-/// The operation with so many descriptors to be had. `None` where it still waits after a while, as for a client who came,
-/// whom there was no descriptor for.
+/// Runs the operation with this many free descriptors. Returns `None` if it still waits after a while, as for a client
+/// that could not be accepted for lack of a descriptor.
 async fn with_descriptors(case: &Case, free: usize) -> Option<io::Result<()>> {
     let operation = (case.begin)().await.unwrap();
     let former = limit_descriptors(counted_fds() as libc::rlim_t + 64);
@@ -64,7 +64,7 @@ fn sweep(cases: fn() -> Vec<Case>) {
             });
         }
         assert!(refused >= 8, "only {refused} had too few descriptors");
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir(folder());

@@ -98,7 +98,7 @@ fn k4_a_loop_that_gets_no_descriptors_is_an_error_and_leaks_nothing() {
             let before = (counted_fds(), counted_threads());
             for more in 0..=4 {
                 let made = with_descriptors(more, EventLoop::new);
-                // A loop needs three: the poller, the notifier, the alarm.
+                // A loop needs three: the poller, the notifier, the timerfd.
                 match made {
                     Ok(event_loop) => {
                         assert!(more >= 3);
@@ -217,7 +217,8 @@ fn k3_a_thousand_loops_live_side_by_side() {
 /// Forks, runs `child` there, and gives its exit status: 0 where `child` ended well.
 fn fork(child: impl FnOnce()) -> i32 {
     // SAFETY: the process has two threads, this one and the harness's, which waits; the child has this one only. It
-    // allocates, which glibc allows after a fork, touches no lock that the waiting thread could hold, and ends by `_exit`.
+    // allocates, which glibc allows after a fork, touches no lock that the waiting thread could hold, and ends by
+    // `_exit`.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {

@@ -1,7 +1,7 @@
-//! A process of its own, because strace has its system calls fail.
+//! A process of its own, because strace makes its system calls fail.
 //!
-//! Row L3: now and then a call fails, for want of memory or whatever else. That is an error of the operation that made it
-//! and of nothing else: nothing is left of it, nobody panics, and an echo that tries again comes to its end.
+//! Fault L3: now and then a call fails, for lack of memory or another reason. That is an error of the operation that
+//! made it and of nothing else: nothing is left of it, nothing panics, and an echo that tries again succeeds.
 
 #[path = "it/operations.rs"]
 mod operations;
@@ -82,7 +82,7 @@ async fn echo() {
         if let Some(address) = server.local_addr() {
             break (server, address);
         }
-        // The system has not said where it is: nobody could come to it.
+        // Its address could not be read, so no client could connect to it.
         server.close();
         server.wait_closed().await;
     };
@@ -120,7 +120,7 @@ fn suffer() {
             complete(&event_loop, attempt(case));
         }
         complete(&event_loop, echo());
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir_all(folder());

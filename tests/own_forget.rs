@@ -33,7 +33,7 @@ fn k5_forgotten_futures_handles_and_guards_leak_and_do_no_other_harm() {
     let awaited = future.clone();
     event_loop
         .run_until_complete(async move {
-            // Each waits for this task, which goes away while they still stand in line.
+            // Each waits for this task, which ends while they are still in the wait queue.
             poll_and_forget(callsoon::sleep(Duration::from_secs(1))).await;
             poll_and_forget(yield_now()).await;
             poll_and_forget(awaited.clone()).await;
@@ -73,7 +73,7 @@ fn k5_a_forgotten_read_leaves_its_stream_usable() {
             let mut buffer = [0; 8];
             let mut read = Box::pin(stream.read(&mut buffer));
             poll_once(read.as_mut());
-            // The buffer's loan ends here, although nobody has told the read.
+            // The borrow of the buffer ends here, although the read was not dropped.
             forget(read);
             peer.write_all(b"whole").unwrap();
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
@@ -92,7 +92,7 @@ fn k5_forgotten_waits_leave_their_tasks_usable() {
     let mut tasks = vec![task(2), task(1)];
     let mut waiting = Box::pin(wait(&mut tasks, ReturnWhen::AllCompleted, None));
     poll_once(waiting.as_mut());
-    // The list's loan ends here, although nobody has told the wait.
+    // The borrow of the list ends here, although the wait was not dropped.
     forget(waiting);
     let mut ended = as_completed(tasks);
     let mut next = Box::pin(ended.next());

@@ -131,7 +131,7 @@ fn k5_forgotten_getters_and_putters_starve_those_behind_and_nowait_helps_itself(
 }
 
 #[test]
-fn k5_primitives_outlive_the_loop_of_those_who_were_forgotten_in_their_lines() {
+fn k5_primitives_outlive_the_loop_of_waiters_that_were_forgotten() {
     let (lock, queue) = (Rc::new(Lock::new(())), Rc::new(Queue::new(1)));
     let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
     event_loop

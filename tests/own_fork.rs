@@ -1,6 +1,6 @@
 //! A process of its own, because it forks, and what a fork copies is the whole process.
 //!
-//! Row H9 of the list of faults: a forked child that does not execute another program has a copy of its parent's loop,
+//! Fault H9: a forked child that does not execute another program has a copy of its parent's loop,
 //! whose poller and notifiers are not copies. Whatever it does with that loop is an error; a loop of its own works.
 
 #![allow(unsafe_code)]
@@ -29,9 +29,9 @@ const LONG: Duration = Duration::from_secs(3600);
 /// Forks; the child runs `child` and exits with 0 if it comes to its end, the parent waits for it.
 #[track_caller]
 fn in_a_forked_child(child: impl FnOnce()) {
-    // SAFETY: the child does what the test says and leaves by `_exit`, so that it never returns into the harness. It uses
-    // no lock that another thread may have held: the allocator's are taken care of by the C library, and no other test
-    // runs meanwhile.
+    // SAFETY: the child does what the test says and leaves by `_exit`, so that it never returns into the harness. It
+    // uses no lock that another thread may have held: the allocator's are taken care of by the C library, and no other
+    // test runs meanwhile.
     let status = unsafe {
         match libc::fork() {
             0 => {
@@ -224,9 +224,9 @@ fn k5_what_was_under_way_at_a_fork_has_ended_in_the_child_and_goes_on_in_its_par
                 ));
             }
             assert!(!queued.cancel());
-            let (told, heard) = std::sync::mpsc::channel();
-            queued.add_done_callback(move |_| told.send(()).unwrap());
-            heard.recv().unwrap();
+            let (sender, receiver) = std::sync::mpsc::channel();
+            queued.add_done_callback(move |_| sender.send(()).unwrap());
+            receiver.recv().unwrap();
             assert_eq!(done.result(None).unwrap(), 6, "it was there before");
             assert_eq!((pool.workers(), pool.jobs()), (0, 0));
             assert!(format!("{pool:?}").contains("ThreadPoolExecutor"));
@@ -272,7 +272,8 @@ fn forked_in_the_midst_of(busy: fn()) {
             let forks = std::panic::catch_unwind(|| {
                 for _ in 0..300 {
                     in_a_forked_child(|| {
-                        // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody handles.
+                        // SAFETY: the call takes a number. A child that hangs is ended, by a signal that nobody
+                        // handles.
                         unsafe { libc::alarm(300) };
                         busy();
                     });

@@ -1,7 +1,7 @@
 //! A process of its own, because children, signals and threads belong to the whole process.
 //!
-//! Programs that do what none should: they end in the middle of everything, call back from within, panic wherever they are
-//! called. Nothing may hang, and nothing may be left.
+//! Hostile programs: they end at every point, call the loop from callbacks, and panic in every callback. Nothing may
+//! hang, and nothing may be left.
 
 #![allow(unsafe_code)] // kill and raise
 
@@ -84,7 +84,7 @@ fn a_pool_may_be_shut_down_joined_and_dropped_by_its_own_workers() {
             own.shutdown();
             own.join(Duration::ZERO).map_err(|stuck| stuck.jobs())
         });
-        // It waits for nobody but itself.
+        // It waits for no job but itself.
         assert_eq!(stuck.await.unwrap(), Err(1));
         let late = run_in_executor(Some(&pool), || ());
         assert!(matches!(late.await, Err(ExecutorError::ShutDown)));
@@ -116,7 +116,7 @@ fn a_job_may_cancel_and_drop_its_own_future() {
                 counted
             });
             give.send(job).unwrap();
-            // Behind it in the line of a pool of one.
+            // Queued behind it in a pool of one thread.
             run_in_executor(Some(&pool), || ()).await.unwrap();
             assert_eq!(dropped.load(Ordering::SeqCst), 1);
         }
@@ -374,7 +374,7 @@ fn a_protocol_may_do_anything_in_any_of_its_calls() {
         transport.close();
         let _ = transport.kill();
     }
-    fn hold_and_let_go(transport: &SubprocessTransport) {
+    fn pause_and_resume(transport: &SubprocessTransport) {
         for fd in 0..3 {
             if let Some(pipe) = transport.pipe_transport(fd) {
                 pipe.pause_reading();
@@ -391,7 +391,7 @@ fn a_protocol_may_do_anything_in_any_of_its_calls() {
     }
     on_a_loop(&[], async || {
         for at in CALLS {
-            for deed in [close as fn(&SubprocessTransport), hold_and_let_go, another] {
+            for deed in [close as fn(&SubprocessTransport), pause_and_resume, another] {
                 let doing = Doing::new(move |call, transport| {
                     if call == at {
                         deed(transport);
@@ -437,7 +437,7 @@ fn a_factory_that_panics_leaves_no_child() {
             "{error}"
         );
         assert!(!has_children());
-        // The pipe to the child goes when the loop sees that nobody reads it.
+        // The pipe to the child is closed when the loop sees that its reader is gone.
         until(|| event_loop.metrics().sources == 0).await;
     });
 }
@@ -476,7 +476,7 @@ fn a_loop_that_closes_at_any_moment_of_a_child_ends_the_child_and_its_protocol()
 }
 
 #[test]
-fn h4_grandchildren_that_hold_all_pipes_hold_up_nobody() {
+fn h4_grandchildren_that_hold_all_pipes_delay_no_task() {
     on_a_loop(&[], async || {
         let mut grandchildren = Vec::new();
         for drops_first in [false, true] {

@@ -1,8 +1,8 @@
-//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a world of
-//! its own where process numbers are given out as it says.
+//! A process of its own for each scenario, because it runs under a tracer that makes system calls fail, or in a
+//! process namespace of its own, where it decides the numbers of processes.
 //!
-//! Rows H2, H3, H6 and J1 of the list of faults: whatever the system refuses while children, signals and threads are set
-//! up is the caller's error, leaves nothing behind, and is forgotten the next time. Where there is no tracer, or no
+//! Faults H2, H3, H6 and J1: whatever the system refuses while children, signals and threads are
+//! set up is the caller's error, leaves nothing behind, and is forgotten the next time. Where there is no tracer, or no
 //! such world, the reason is printed.
 
 #![allow(unsafe_code)]
@@ -95,8 +95,8 @@ fn said(child: StdCommand, what: &str) -> String {
     text_of(&ended(child).unwrap(), what)
 }
 
-/// Runs a scenario under a tracer to its end, which must be a good one, and gives the tracer's log. The log is a descriptor
-/// of this process: no test counts them meanwhile.
+/// Runs a scenario under a tracer to its end, which must be a good one, and gives the tracer's log. The log is a
+/// descriptor of this process: no test counts them meanwhile.
 #[track_caller]
 fn traced(scenario: &str, rules: &[&str]) -> String {
     let _alone = support::audit::alone();
@@ -179,8 +179,8 @@ fn each_injected(scenario: &str, call: &str, errno: (&str, i32)) -> usize {
     nth - 1
 }
 
-/// Tries until nothing fails any more. Each failure is the injected one, and leaves nothing but so many descriptors, which
-/// the process keeps for ever.
+/// Tries until nothing fails any more. Each failure is the injected one, and leaves nothing but so many descriptors,
+/// which the process keeps for ever.
 fn attempts(kept: usize, attempt: impl Fn() -> io::Result<()>) {
     let expected = std::env::var(ERRNO)
         .ok()
@@ -314,7 +314,7 @@ fn h6_a_system_without_room_for_processes_and_threads_is_an_error() {
 }
 
 #[test]
-fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_heard() {
+fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_received() {
     // What the process makes once for all, at the first handler, while no test counts descriptors.
     let alone = support::audit::alone();
     let first = EventLoop::new().unwrap();
@@ -344,7 +344,7 @@ fn h6_a_signal_that_the_system_refuses_to_give_is_an_error_and_others_are_heard(
 }
 
 #[test]
-fn h6_every_call_by_which_a_loop_hears_of_signals_may_fail() {
+fn h6_every_call_by_which_a_loop_receives_signals_may_fail() {
     if !has_tracer() {
         return;
     }
@@ -359,7 +359,7 @@ fn h6_every_call_by_which_a_loop_hears_of_signals_may_fail() {
     }
 }
 
-/// Children that nobody can wait for, since they go by themselves.
+/// Children that cannot be waited for, since the system reaps them by itself.
 fn gone(children: usize) {
     let before = set_disposition(libc::SIGCHLD, libc::SIG_IGN);
     let event_loop = real_loop(&Trace::new());
@@ -444,8 +444,8 @@ fn h2_children_are_sent_signals_by_descriptor_alone() {
     );
 }
 
-/// A process that is nobody's child here, and has the number that is asked for.
-fn stranger(pid: u32) -> std::process::Child {
+/// Starts a process that is no child of this one, and has this number.
+fn other_process(pid: u32) -> std::process::Child {
     // The shell has the number before, and what it starts has this one.
     last_number(pid - 2);
     let mut shell = StdCommand::new("sh");
@@ -464,17 +464,17 @@ fn stranger(pid: u32) -> std::process::Child {
 fn lives(pid: u32) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let after_name = stat.rsplit_once(") ").unwrap().1;
-    assert!(!after_name.starts_with('Z'), "the stranger was killed");
+    assert!(!after_name.starts_with('Z'), "the other process was killed");
     assert!(stat.contains("(sleep)"), "{stat}");
 }
 
-/// In a world of its own: numbers of children that have ended become strangers'.
+/// In a process namespace of its own: numbers of children that have ended are given to other processes.
 fn recycled() {
     let event_loop = real_loop(&Trace::new());
-    complete(&event_loop, numbers_of_strangers());
+    complete(&event_loop, numbers_of_other_processes());
     // The same where the system has no descriptors for children.
     if forbid(libc::SYS_pidfd_open, None, libc::ENOSYS) {
-        complete(&event_loop, numbers_of_strangers());
+        complete(&event_loop, numbers_of_other_processes());
     }
     event_loop.close().unwrap();
     support::wait_until_gone("callsoon-child");
@@ -485,7 +485,7 @@ fn last_number(pid: u32) {
     std::fs::write("/proc/sys/kernel/ns_last_pid", pid.to_string()).unwrap();
 }
 
-async fn numbers_of_strangers() {
+async fn numbers_of_other_processes() {
     for stolen in [false, true] {
         // Far from all numbers that are in use, and far from each other.
         last_number(5000);
@@ -507,7 +507,7 @@ async fn numbers_of_strangers() {
             }
         }
         let pids = [process.id(), transport.pid()];
-        let mut strangers = pids.map(stranger);
+        let mut others = pids.map(other_process);
         for signum in [libc::SIGTERM, libc::SIGKILL] {
             let late = process.send_signal(signum).unwrap_err();
             assert_eq!(late.raw_os_error(), Some(libc::ESRCH));
@@ -517,9 +517,9 @@ async fn numbers_of_strangers() {
         drop(process);
         transport.close();
         sleep(Duration::from_millis(5)).await;
-        for (pid, shell) in pids.into_iter().zip(&mut strangers) {
+        for (pid, shell) in pids.into_iter().zip(&mut others) {
             lives(pid);
-            // SAFETY: the call takes numbers, of which one is the stranger's, who still has it.
+            // SAFETY: the call takes numbers, of which one belongs to the other process, which still runs.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
             shell.wait().unwrap();
         }
@@ -527,7 +527,7 @@ async fn numbers_of_strangers() {
 }
 
 #[test]
-fn h2_a_number_that_is_used_again_is_a_stranger_whom_no_signal_reaches() {
+fn h2_no_signal_reaches_another_process_that_has_the_number_by_now() {
     let world = ["unshare", "--pid", "--fork", "--mount-proc"];
     let mut unshare = StdCommand::new(world[0]);
     let write = "echo 100 >/proc/sys/kernel/ns_last_pid";

@@ -1,7 +1,7 @@
 //! A process of its own for each test, because what is proven is a line on stderr, and a write that fails.
 //!
-//! Row D8: the descriptor that wakes a sleeping loop cannot be written. That must be said aloud at once, not swallowed,
-//! and the next sender must get another chance.
+//! Fault D8: the descriptor that wakes a sleeping loop cannot be written. That must be reported at once, and the next
+//! sender must try again.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
@@ -22,10 +22,10 @@ use support::{
 /// Set in the child.
 const CHILD: &str = "CALLSOON_BELL_CHILD";
 
-/// What the child says where it cannot do what is asked.
+/// What the child prints if it cannot do what it is asked to do.
 const SKIPPED: &str = "skipped: this system has no system call filters";
 
-/// What must be said.
+/// The report that must appear.
 const ALARM: &str = "cannot be woken";
 
 /// Runs `test` in a child process, and gives its stderr; `None`, with the reason printed, where it had to skip.
@@ -34,7 +34,7 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
         test();
         return None;
     }
-    // The pipes to the child are not left over from the test next door.
+    // The pipes to the child do not come from another test of this process.
     let _alone = support::audit::alone();
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -50,16 +50,16 @@ fn stderr_of_child(name: &str, test: fn()) -> Option<String> {
     Some(stderr)
 }
 
-/// Past the harness, like the library itself.
+/// Writes to standard error directly, which the harness does not capture; the library does so too.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[test]
-fn d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
+fn d8_a_notifier_that_fails_is_reported_and_notified_by_the_next_sender() {
     let Some(stderr) = stderr_of_child(
-        "d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender",
-        || audited(watched(a_post_whose_ring_fails)),
+        "d8_a_notifier_that_fails_is_reported_and_notified_by_the_next_sender",
+        || audited(watched(a_post_whose_notification_fails)),
     ) else {
         return;
     };
@@ -74,7 +74,7 @@ fn d8_a_notifier_that_cannot_be_rung_is_reported_and_rung_by_the_next_sender() {
     assert!(!said.contains(ALARM), "{stderr}");
 }
 
-fn a_post_whose_ring_fails() {
+fn a_post_whose_notification_fails() {
     let (event_loop, notifier) = loop_and_notifier();
     let trace = SharedTrace::new();
     let (remote, sleeper, t) = (event_loop.remote(), thread_id(), trace.clone());
@@ -109,7 +109,7 @@ fn a_post_whose_ring_fails() {
 fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
     let Some(stderr) = stderr_of_child(
         "d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again",
-        || audited(watched(a_guest_whose_ring_fails)),
+        || audited(watched(a_guest_whose_notification_fails)),
     ) else {
         return;
     };
@@ -122,7 +122,7 @@ fn d8_a_guest_that_cannot_tell_its_host_reports_it_and_tries_again() {
     }
 }
 
-fn a_guest_whose_ring_fails() {
+fn a_guest_whose_notification_fails() {
     let (event_loop, notifier) = loop_and_notifier();
     event_loop.turn(Some(Duration::ZERO)).unwrap();
     // This thread ends with the test, and the filter with it.
@@ -140,10 +140,10 @@ fn a_guest_whose_ring_fails() {
 }
 
 #[test]
-fn d8_a_notifier_that_has_been_rung_to_the_brim_still_wakes() {
+fn d8_a_notifier_whose_counter_is_full_still_wakes() {
     audited(watched(|| {
         let (event_loop, notifier) = loop_and_notifier();
-        // As many rings as the counter holds: the next one would block.
+        // As many notifications as the counter holds: the next one would block.
         let most = (u64::MAX - 1).to_ne_bytes();
         write_to(notifier, &most);
         let (remote, sleeper) = (event_loop.remote(), thread_id());

@@ -1,7 +1,7 @@
-//! A process of its own, because it lives in a world without a network, of which there is one for a process.
+//! A process of its own, because it runs in a network namespace without a network, and a process has one.
 //!
-//! Row O1: names that cannot be looked up and addresses to which no way leads are errors of whoever asks, and the loop
-//! goes on. Where no such world can be made, the reason is printed.
+//! Fault O1: names that cannot be looked up and addresses without a route are errors of the operation, and the loop
+//! goes on. Where no such namespace can be made, the reason is printed.
 #![cfg(target_os = "linux")]
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
@@ -52,8 +52,8 @@ fn offline() {
 }
 
 #[test]
-fn o1_without_a_network_whoever_asks_gets_an_error_and_the_loop_goes_on() {
-    let test = "o1_without_a_network_whoever_asks_gets_an_error_and_the_loop_goes_on";
+fn o1_without_a_network_each_operation_gets_an_error_and_the_loop_goes_on() {
+    let test = "o1_without_a_network_each_operation_gets_an_error_and_the_loop_goes_on";
     if std::env::var_os(CHILD).is_some() {
         return offline();
     }

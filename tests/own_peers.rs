@@ -1,6 +1,6 @@
 //! A process of its own, because it starts other programs and waits for them: real peers at the other end.
 //!
-//! asyncio itself speaks with every kind of transport and stream in both roles, `curl` with a small HTTP server, `nc` and
+//! asyncio itself talks to every kind of transport and stream in both roles, `curl` with a small HTTP server, `nc` and
 //! `socat` with an echo. A program that this machine does not have is named and its tests are skipped.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
@@ -31,7 +31,7 @@ def pattern(n): return bytes(i % 251 for i in range(251)) * (n // 251 + 1)
 def run(main): asyncio.run(asyncio.wait_for(main(*sys.argv[2:]), float(sys.argv[1])))
 "#;
 
-/// Whether the program is here; says so where it is not.
+/// Returns whether the program is installed, and prints a line if it is not.
 fn is_here(program: &str) -> bool {
     let mut command = Command::new(program);
     let quiet = command.arg("--help").stdin(Stdio::null());
@@ -76,7 +76,7 @@ fn python(script: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// A script that says in its first line where it serves, and then serves one client.
+/// A script that prints its address in its first line, and then serves one client.
 struct PythonServer {
     child: Child,
     said: StreamReader,
@@ -92,7 +92,7 @@ impl PythonServer {
         (Self { child, said }, line)
     }
 
-    /// What else it says, up to its end.
+    /// Returns its other lines, up to its end.
     async fn end(mut self) -> String {
         let rest = self.said.read_to_end().await.unwrap();
         let status = to_thread(move || self.child.wait()).await.unwrap().unwrap();
@@ -143,7 +143,7 @@ async fn close(server: Server) {
     server.wait_closed().await;
 }
 
-/// A client by asyncio's streams: much, little, and its own end.
+/// A client by asyncio's streams: it sends much, sends little, and closes.
 const STREAM_CLIENT: &str = r#"
 async def talk(reader, writer):
     data = pattern(3_000_000)
@@ -198,7 +198,7 @@ run(main)"
     });
 }
 
-/// Says what it is told, in asyncio's names.
+/// Prints each call that it receives, in asyncio's names.
 #[derive(Default)]
 struct Teller {
     told: RefCell<Vec<String>>,

@@ -1,6 +1,7 @@
-//! A program of its own, without the test harness: workers are this program again, and `main` has to notice.
+//! A program of its own, without the test harness: workers are this program again, so `main` begins with the worker's
+//! part.
 //!
-//! It understands as much of the harness's arguments as test runners need: names to choose by, and `--list`.
+//! It knows the arguments of the harness that test runners need: names to choose tests by, and `--list`.
 
 #![allow(unsafe_code)] // waitid and kill
 
@@ -173,15 +174,15 @@ fn pool_of(workers: usize) -> ProcessPoolExecutor {
     ProcessPoolExecutor::builder().max_workers(workers).build()
 }
 
-/// Where jobs that are held knock.
-struct Doorman(TcpListener);
+/// A listener to which each held job connects.
+struct HeldJobs(TcpListener);
 
-impl Doorman {
+impl HeldJobs {
     async fn new() -> Self {
         Self(TcpListener::bind(loopback()).await.unwrap())
     }
 
-    /// Runs a job that lasts until it is let go.
+    /// Runs a job that lasts until it is released.
     fn hold(
         &self,
         pool: &ProcessPoolExecutor,
@@ -190,8 +191,8 @@ impl Doorman {
         async move { pool.run(&HOLD, port).await }
     }
 
-    /// Waits until one of them runs, and gives what lets it go when it is dropped.
-    async fn knocks(&self) -> TcpStream {
+    /// Waits until one of them runs. Dropping the returned stream releases the job.
+    async fn accept(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
     }
 }
@@ -221,9 +222,9 @@ fn results() {
     });
     let listener = StdListener::bind(loopback()).unwrap();
     let (port, sleeper) = (listener.local_addr().unwrap().port(), thread_id());
-    let doorman = thread::spawn(move || {
+    let releasing = thread::spawn(move || {
         let held = listener.accept().unwrap();
-        // So long that a clock which did not stand still would have jumped.
+        // So long that a clock which may jump would have jumped.
         wait_until_asleep(sleeper);
         drop(held);
     });
@@ -233,19 +234,19 @@ fn results() {
             let hour = create_task(sleep(Duration::from_secs(3600)));
             let pool = pool_of(1);
             pool.run(&HOLD, port).await.unwrap();
-            assert!(!hour.done(), "the clock stands still");
+            assert!(!hour.done(), "the clock does not jump");
             pool.shutdown().await;
         })
         .unwrap();
-    doorman.join().unwrap();
+    releasing.join().unwrap();
 }
 
 fn at_once() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(3));
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(3));
         let jobs: Vec<_> = (0..6)
             .map(|_| {
-                let (held, pool) = (doorman.hold(&pool), pool.clone());
+                let (held, pool) = (held_jobs.hold(&pool), pool.clone());
                 create_task(async move {
                     held.await?;
                     pool.run(&PID, ()).await
@@ -255,7 +256,7 @@ fn at_once() {
         for _ in 0..2 {
             let mut at_once = Vec::new();
             for _ in 0..3 {
-                at_once.push(doorman.knocks().await);
+                at_once.push(held_jobs.accept().await);
             }
         }
         for job in jobs {
@@ -293,9 +294,9 @@ fn panics() {
 
 fn deaths() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(2));
-        let quiet = create_task(doorman.hold(&pool));
-        let held = doorman.knocks().await;
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(2));
+        let quiet = create_task(held_jobs.hold(&pool));
+        let held = held_jobs.accept().await;
         let Err(ProcessPoolError::WorkerDied(status)) = pool.run(&ABORT, ()).await else {
             panic!("an abort is a death")
         };
@@ -340,17 +341,17 @@ fn until_a_zombie() {
 
 fn dropped() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(1));
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(1));
         let waits = {
             let pool = pool.clone();
             create_task(async move { pool.run(&ADD, (1, 2)).await })
         };
         waits.cancel();
         let ends = async {
-            doorman.hold(&pool).await.unwrap();
+            held_jobs.hold(&pool).await.unwrap();
             unreachable!("nobody lets it go");
         };
-        let held = or(ends, doorman.knocks()).await;
+        let held = or(ends, held_jobs.accept()).await;
         until_no_worker_is_left().await;
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
         // Only now would the job have ended by itself.
@@ -386,9 +387,9 @@ fn max_tasks() {
 
 fn shutdown() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(1));
-        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = doorman.knocks().await;
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(1));
+        let jobs = [(); 2].map(|()| create_task(held_jobs.hold(&pool)));
+        let held = held_jobs.accept().await;
         let mut ending = Waiting::begun(pool.shutdown());
         assert!(!jobs[0].done());
         drop(held);
@@ -449,10 +450,10 @@ fn closing() {
     let event_loop = real_loop(&Trace::new());
     let pool = pool_of(2);
     let held = complete(&event_loop, async {
-        let doorman = Doorman::new().await;
-        create_task(doorman.hold(&pool)).detach();
+        let held_jobs = HeldJobs::new().await;
+        create_task(held_jobs.hold(&pool)).detach();
         assert_eq!(pool.run(&ADD, (1, 2)).await.unwrap(), 3);
-        doorman.knocks().await
+        held_jobs.accept().await
     });
     event_loop.close().unwrap();
     drop((pool, held));
@@ -487,7 +488,7 @@ fn two_loops() {
     let pool = pool_of(2);
     let first = real_loop(&Trace::new());
     complete(&first, pool.run(&ADD, (1, 2))).unwrap();
-    // The first loop does not run, and could not hear of its worker's answer.
+    // The first loop does not run, and could not receive its worker's answer.
     let second = real_loop(&Trace::new());
     assert_eq!(complete(&second, pool.run(&ADD, (3, 4))).unwrap(), 7);
     second.close().unwrap();
@@ -500,9 +501,9 @@ fn two_loops() {
 
 fn shutdowns() {
     on_a_loop(async || {
-        let (doorman, pool) = (Doorman::new().await, pool_of(2));
-        let jobs = [(); 2].map(|()| create_task(doorman.hold(&pool)));
-        let held = [doorman.knocks().await, doorman.knocks().await];
+        let (held_jobs, pool) = (HeldJobs::new().await, pool_of(2));
+        let jobs = [(); 2].map(|()| create_task(held_jobs.hold(&pool)));
+        let held = [held_jobs.accept().await, held_jobs.accept().await];
         let ends: Vec<_> = (0..5)
             .map(|_| {
                 let pool = pool.clone();
@@ -569,7 +570,7 @@ fn drops() {
                 job.cancel();
             }
             for job in jobs {
-                // Done or cancelled, but never a death that nobody has asked for.
+                // Done or cancelled, but never the death of a worker.
                 match job.await {
                     Ok(done) => assert_eq!(done.unwrap().len(), 300_000),
                     Err(error) => assert!(matches!(error, callsoon::TaskError::Cancelled(_))),

@@ -1,6 +1,6 @@
-//! A process of its own, because children, who reaps them, and what SIGCHLD does belong to the whole process.
+//! A process of its own, because children, their reaping and SIGCHLD belong to the whole process.
 //!
-//! Rows H1, H3 to H6 and H9 of the list of faults.
+//! Faults H1, H3 to H6 and H9.
 
 #![allow(unsafe_code)]
 
@@ -32,7 +32,7 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// A process that runs until it is told to end.
+/// A process that runs until it is killed.
 fn endless() -> Command {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
@@ -84,7 +84,7 @@ fn any_number_may_wait_and_all_get_the_same_status() {
 }
 
 #[test]
-fn a_signal_reaches_the_process_and_later_ones_nobody() {
+fn a_signal_reaches_the_process_and_later_ones_reach_no_process() {
     tested(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
@@ -127,7 +127,7 @@ fn h1_five_hundred_children_that_exit_at_once_give_their_statuses() {
 }
 
 #[test]
-fn h3_a_child_that_somebody_else_has_reaped_is_an_error_at_once() {
+fn h3_a_child_that_other_code_has_reaped_is_an_error_at_once() {
     tested(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
@@ -192,7 +192,7 @@ fn h5_a_loop_that_closes_kills_and_reaps_what_still_runs() {
             .detach();
         one_turn(&event_loop);
         event_loop.close().unwrap();
-        // The one that somebody has in hand lives as long as that.
+        // The one that is still held lives as long as its handle.
         assert_eq!(kept.returncode(), None);
         drop(kept);
     });
@@ -250,7 +250,7 @@ fn h9_a_forked_child_leaves_its_parent_s_children_alone() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_somebody_waits_for_a_process() {
+fn a_virtual_clock_does_not_jump_while_a_task_waits_for_a_process() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();

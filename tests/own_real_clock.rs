@@ -1,4 +1,4 @@
-//! A process of its own, because it measures the real clock and wants no other test beside it.
+//! A process of its own, because it measures the real clock, and no other test may run beside it.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "it/support/mod.rs"]
@@ -20,7 +20,7 @@ fn delays(count: u64) -> impl Iterator<Item = Duration> {
 fn c2_sleeps_one_after_another_are_never_early_and_cost_at_most_two_waits_each() {
     let event_loop = EventLoop::new().unwrap();
     let handle = event_loop.handle();
-    let looks = event_loop.run_until_complete(async move {
+    let polls = event_loop.run_until_complete(async move {
         let before = handle.metrics().looks;
         for delay in delays(999) {
             let start = Instant::now();
@@ -30,8 +30,8 @@ fn c2_sleeps_one_after_another_are_never_early_and_cost_at_most_two_waits_each()
         }
         handle.metrics().looks - before
     });
-    let looks = looks.unwrap();
-    assert!(looks <= 2 * 999, "{looks} looks for 999 sleeps");
+    let polls = polls.unwrap();
+    assert!(polls <= 2 * 999, "{polls} polls for 999 sleeps");
 }
 
 #[test]
@@ -53,10 +53,10 @@ fn c2_ten_thousand_sleeps_at_once_are_never_early_and_share_their_waits() {
         }
     });
     ended.unwrap();
-    let looks = event_loop.metrics().looks;
-    // While there is work the loop looks every 25 microseconds, which on a slow machine is the larger part.
+    let polls = event_loop.metrics().looks;
+    // While there is work the loop polls for events every 25 microseconds, which on a slow machine is the larger part.
     let most = 2_000.max(1_000 + own_cpu_time().as_micros() as u64 / 25);
-    assert!(looks <= most, "{looks} looks for 10,000 sleeps");
+    assert!(polls <= most, "{polls} polls for 10,000 sleeps");
 }
 
 #[test]

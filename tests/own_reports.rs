@@ -1,4 +1,4 @@
-//! Its own binary because it looks at a process's standard error, environment and first `tracing` subscriber.
+//! Its own binary because it reads a process's standard error, environment and first `tracing` subscriber.
 
 use std::process::{Command, Stdio, exit};
 
@@ -33,10 +33,10 @@ fn report(message: &str) {
     event_loop.call_exception_handler(&ExceptionContext::new(message));
 }
 
-/// Hears everything and says nothing.
-struct Deaf;
+/// A subscriber that enables every event and prints none.
+struct Silent;
 
-impl tracing::Subscriber for Deaf {
+impl tracing::Subscriber for Silent {
     fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
         true
     }
@@ -78,7 +78,7 @@ fn without_handler_and_subscriber_reports_go_to_standard_error() {
 #[test]
 fn with_a_subscriber_reports_are_its_business() {
     let lines = said("with_a_subscriber_reports_are_its_business", &[], || {
-        tracing::subscriber::set_global_default(Deaf).unwrap();
+        tracing::subscriber::set_global_default(Silent).unwrap();
         report("heard");
     });
     assert_eq!(lines, [""; 0]);
@@ -90,8 +90,8 @@ fn a_subscriber_of_one_thread_swallows_no_reports_of_others() {
         "a_subscriber_of_one_thread_swallows_no_reports_of_others",
         &[],
         || {
-            tracing::subscriber::with_default(Deaf, || report("heard"));
-            // It is gone: nobody would hear this any more.
+            tracing::subscriber::with_default(Silent, || report("heard"));
+            // The subscriber is gone: this would be received by none.
             report("unheard");
         },
     );

@@ -1,6 +1,6 @@
 //! A process of its own, because it installs a signal handler, and a signal comes a thousand times a second.
 //!
-//! Row D7: system calls are interrupted all the time. No error escapes, no timer is early, and the loop does not turn
+//! Fault D7: system calls are interrupted all the time. No error escapes, no timer is early, and the loop does not turn
 //! more often than it is interrupted.
 
 #![allow(unsafe_code)]
@@ -22,10 +22,11 @@ use support::{audited, complete, loopback, thread_id, watched};
 /// The thread that is to be interrupted, by its number; 0 while there is none.
 static TARGET: AtomicI32 = AtomicI32::new(0);
 
-/// How often it has been.
+/// How often it was interrupted.
 static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
 
-/// A signal to the process goes to any of its threads, so whoever gets it passes it on to the one that it is meant for.
+/// A signal to the process goes to any of its threads, so the thread that receives it passes it on to the one that it
+/// is meant for.
 extern "C" fn interrupted(signal: libc::c_int) {
     let target = TARGET.load(Ordering::Relaxed);
     if target == thread_id() {
@@ -77,7 +78,7 @@ fn set_interval(microseconds: libc::suseconds_t) {
 }
 
 #[test]
-fn d7_interrupted_system_calls_are_nobody_s_business() {
+fn d7_interrupted_system_calls_are_not_seen_by_the_program() {
     audited(watched(|| {
         let event_loop = EventLoop::new().unwrap();
         let noise = Noise::new();

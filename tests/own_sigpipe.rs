@@ -1,6 +1,6 @@
-//! A process of its own, because it gives SIGPIPE its default action back, which is to die.
+//! A process of its own, because it restores SIGPIPE's default action, which ends the process.
 //!
-//! Row E4: a write to a connection that is gone is an error, whatever the process has decided about SIGPIPE.
+//! Fault E4: a write to a closed connection is an error under every disposition of SIGPIPE.
 
 #![allow(unsafe_code)]
 
@@ -24,7 +24,7 @@ use support::{
 };
 
 /// A transport whose peer, over a Unix socket, is gone before the first write.
-async fn transport_to_nobody(vectored: bool) {
+async fn transport_without_peer(vectored: bool) {
     let trace = Trace::new();
     let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let recorder = Recorder::new(&trace).keep_open();
@@ -46,7 +46,8 @@ async fn transport_to_nobody(vectored: bool) {
 /// The two ends of a new pipe, reading end first.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors of nobody else.
+    // SAFETY: the call fills two numbers, which is what it is given; on success both are new descriptors that
+    // nothing else owns.
     unsafe {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
@@ -54,7 +55,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 }
 
 /// The same over a pipe, for which there is no flag that holds the signal off.
-async fn pipe_to_nobody(vectored: bool) {
+async fn pipe_without_reader(vectored: bool) {
     let trace = Trace::new();
     let (reading, writing) = pipe();
     let recorder = Recorder::new(&trace);
@@ -121,7 +122,7 @@ fn sigpipe_may_become_deadly_after_a_spawn() {
         let (reading, writing) = pipe();
         let connected = open_write_pipe(writing).await.unwrap();
         drop(reading);
-        // Without a turn of the loop, which would notice that nobody reads.
+        // Without a turn of the loop, which would notice that the reader is gone.
         wait_for_exit(child.id());
         let _deadly = Deadly::new();
         for writer in [stdin, connected] {
@@ -191,10 +192,10 @@ fn e4_a_write_to_a_connection_that_is_gone_is_an_error_and_not_the_end_of_the_pr
             // The shutdown in the half's destructor meets a connection that is gone.
             drop(writer);
             for vectored in [false, true] {
-                transport_to_nobody(vectored).await;
+                transport_without_peer(vectored).await;
             }
             for vectored in [false, true] {
-                pipe_to_nobody(vectored).await;
+                pipe_without_reader(vectored).await;
             }
             let vectored = [IoSlice::new(b"x")];
             let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();

@@ -1,7 +1,7 @@
 //! A process of its own, because it starts itself as a child whose standard input and output are pipes.
 //!
 //! Standard input and output as transports and as streams: lines are read as they come, answers go out at once, the end
-//! of the input is the end of the child, and a parent that stops listening is an error and not the end of the process.
+//! of the input is the end of the child, and a parent that stops reading causes an error and does not end the process.
 
 #[allow(
     dead_code,
@@ -20,10 +20,10 @@ use callsoon::{get_running_loop, yield_now};
 
 use support::{is_blocking, terminal, watched};
 
-/// Set in the child: what it is to do.
+/// Set in the child, to the name of its scenario.
 const ROLE: &str = "CALLSOON_STDIO_ROLE";
 
-/// What stands before the child's own words: the test harness has spoken already.
+/// What comes before the child's own output: the test harness has printed already.
 const MARK: &str = "~ ";
 
 fn command(test: &str, role: &str) -> Command {
@@ -46,7 +46,7 @@ fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// The next line of the child's own.
+/// Returns the next line of the child's own output.
 fn next_line(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
     let own = lines.find_map(|line| line.unwrap().split_once(MARK).map(|(_, it)| it.to_owned()));
     own.unwrap()
@@ -134,7 +134,7 @@ fn a_program_whose_input_and_output_are_one_terminal_reads_on_when_it_has_stoppe
     })();
 }
 
-/// Writes down what the ends are told, on standard error's behalf: the exit code says whether it was right.
+/// Records the calls of the ends. Standard error is in use, so the exit code says whether they were right.
 struct End(std::rc::Rc<std::cell::RefCell<Vec<String>>>);
 
 impl Protocol for End {
@@ -149,7 +149,7 @@ impl Protocol for End {
     }
 }
 
-/// Says so much that the pipe is full, to a parent that goes away.
+/// Writes until the pipe is full, to a parent that closes its end.
 async fn babble() {
     let told = std::rc::Rc::default();
     let end = End(std::rc::Rc::clone(&told));
@@ -159,7 +159,7 @@ async fn babble() {
     output.write(&vec![b'x'; 1 << 20]);
     support::until(|| told.borrow().len() == 2).await;
     assert_eq!(*told.borrow(), ["made", "lost Some(BrokenPipe)"]);
-    // The harness has nobody to tell how it ended.
+    // The harness has no output left to which it could report.
     std::process::exit(42);
 }
 

@@ -21,7 +21,7 @@ use own::live_bytes::{LIVE, MOST};
 
 const MILLION: u32 = 1_000_000;
 
-/// The bytes that `f` leaves behind, and the most that it held at once.
+/// Returns the bytes that `f` leaves allocated, and the most that it held at once.
 fn cost(f: impl FnOnce()) -> (usize, usize) {
     let before = LIVE.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
@@ -88,7 +88,7 @@ fn a_group_keeps_nothing_of_those_who_have_ended(event_loop: &EventLoop) {
     event_loop.run_until_complete(long).unwrap().unwrap();
 }
 
-/// However often these come and go, and however they end, not a byte stays.
+/// These combinators leave no byte allocated, however often they are used and however they end.
 fn every_byte_comes_back(event_loop: &EventLoop) {
     let micro = Duration::from_micros(1);
     let rounds = |count: u32| async move {

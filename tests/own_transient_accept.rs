@@ -1,7 +1,7 @@
-//! A process of its own, because strace is to interrupt its system calls.
+//! A process of its own, because strace makes its system calls fail.
 //!
-//! Row E1: every third `accept` fails because of a client who is gone. The server lives and loses nobody else. The whole
-//! list of accept(2) is tried, on listeners of both kinds and in both layers.
+//! Fault E1: every third `accept` fails because a client has gone. The server goes on and loses no other client. The
+//! whole list of accept(2) is tried, on listeners of both kinds and in both layers.
 
 #[path = "own/strace.rs"]
 mod strace;
@@ -20,7 +20,7 @@ use callsoon::{get_running_loop, sleep};
 use strace::{injected, under_strace};
 use support::{Trace, audited, complete, loopback, real_loop, until, wait_until_queued, watched};
 
-fn a_server_that_loses_nobody() {
+fn a_server_that_loses_no_client() {
     audited(watched(|| {
         let event_loop = EventLoop::new().unwrap();
         complete(&event_loop, async {
@@ -44,7 +44,7 @@ fn a_server_that_loses_nobody() {
 #[test]
 fn e1_clients_that_abort_while_they_are_accepted_are_skipped() {
     if injected().is_some() {
-        return a_server_that_loses_nobody();
+        return a_server_that_loses_no_client();
     }
     let test = "e1_clients_that_abort_while_they_are_accepted_are_skipped";
     for error in ["ECONNABORTED", "EPROTO", "EINTR"] {
@@ -84,8 +84,8 @@ impl Protocol for Greeter {
     }
 }
 
-/// Every second call fails, and that is no client's loss and no pause: each call has taken nobody.
-fn both_layers_lose_nobody() {
+/// Every second call fails. No client is lost and no listener pauses, since the failed calls have accepted none.
+fn both_layers_lose_no_client() {
     audited(watched(|| {
         let trace = Trace::new();
         let event_loop = real_loop(&trace);
@@ -126,7 +126,7 @@ fn both_layers_lose_nobody() {
 #[test]
 fn errors_that_are_about_one_client_pause_no_listener_and_end_no_accept() {
     if injected().is_some() {
-        return both_layers_lose_nobody();
+        return both_layers_lose_no_client();
     }
     let test = "errors_that_are_about_one_client_pause_no_listener_and_end_no_accept";
     for error in OF_A_CLIENT {
@@ -136,8 +136,8 @@ fn errors_that_are_about_one_client_pause_no_listener_and_end_no_accept() {
     }
 }
 
-/// A descriptor that is no listening stream socket says so for ever. Two errors at once: the number is one of those that
-/// are about a client, and no client is ever accepted.
+/// A descriptor that is no listening stream socket says so for ever. Two errors at once: the number is one of those
+/// that are about a client, and no client is ever accepted.
 fn a_listener_that_never_accepts() {
     audited(watched(|| {
         let trace = Trace::new();

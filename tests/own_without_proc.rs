@@ -1,7 +1,6 @@
-//! A process of its own, because it lives in a world without `/proc` and with a hosts file of its own, of which there is one
-//! for a process.
+//! A process of its own, because it runs in a mount namespace without `/proc` and with a hosts file of its own.
 //!
-//! Where no such world can be made, the reason is printed.
+//! Where no such namespace can be made, the reason is printed.
 #![cfg(target_os = "linux")]
 
 use std::cell::Cell;
@@ -61,7 +60,7 @@ fn a_stale_place() {
         // Closed first, removed then: the copy keeps the place in the poller's set, and no call can name it.
         drop(near);
         assert!(event_loop.remove_reader(&number));
-        // Others keep theirs: a socket of the loop, a reader, another thread's way in, the alarm.
+        // Others keep theirs: a socket of the loop, a reader, the notifier, the timerfd.
         let (ours, theirs) = UnixStream::pair().unwrap();
         let reads = create_task(async move {
             ours.read_exact(&mut [0; 1]).await.unwrap();

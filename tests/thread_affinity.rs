@@ -1,5 +1,5 @@
-//! Row M1 of the list of faults, wrong thread: what belongs to a loop stays on its thread, by the compiler's word, and
-//! what is meant for other threads may go there. Each assertion is one that does not compile where it does not hold.
+//! Fault M1, wrong thread: what belongs to a loop stays on its thread, which the
+//! compiler checks, and what is meant for other threads may go there. An assertion that does not hold does not compile.
 
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
@@ -217,7 +217,7 @@ assert_impl!(callsoon::ContextVar<std::rc::Rc<u8>>: Send, Sync);
 assert_not_impl!(callsoon::Context: Send, Sync);
 assert_not_impl!(callsoon::ContextToken<u8>: Send, Sync, Clone);
 
-// There is one payload, and whoever takes it has it.
+// There is one payload, and the first caller takes it.
 assert_not_impl!(Panicked: Clone);
 assert_not_impl!(TaskError: Clone);
 // What a borrowed value is given back in is as mobile as the value.

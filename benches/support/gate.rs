@@ -15,12 +15,12 @@ pub(crate) struct Gate(Arc<Mutex<State>>);
 struct State {
     /// Opened and not yet passed.
     open: bool,
-    /// Who waits.
+    /// The waiter.
     waiter: Option<Waker>,
 }
 
 impl Gate {
-    /// Opens the gate for one passage and wakes who waits, with nothing locked.
+    /// Opens the gate for one pass and wakes the waiter, with nothing locked.
     pub(crate) fn open(&self) {
         let waiter = {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +32,7 @@ impl Gate {
         }
     }
 
-    /// Waits until the gate is open, and closes it behind.
+    /// Waits until the gate is open, and closes it again.
     pub(crate) fn pass(&self) -> impl Future<Output = ()> + 'static {
         let gate = self.clone();
         poll_fn(move |context| {

@@ -1,8 +1,8 @@
-//! The same programs for asyncio and for callsoon, told line by line, and the comparison.
+//! The same programs for asyncio and for callsoon, compared line by line.
 //!
-//! Each program is written twice, side by side. Where Rust or this crate's rules force a difference, the program says why,
-//! and then the two must differ: a reason that no longer holds fails the test too. Without a `python3` of 3.11 or newer
-//! the test says so and compares nothing.
+//! Each program is written twice, side by side. Where Rust or this crate's rules force a difference, the program says
+//! why, and then the two must differ: a reason that no longer holds fails the test too. Without a `python3` of 3.11 or
+//! newer the test says so and compares nothing.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 pub(crate) type Running = Pin<Box<dyn Future<Output = ()>>>;
 
-/// One program, twice. `L` is what the Rust side speaks to.
+/// One program, twice. `L` is the loop that the Rust side uses.
 pub(crate) struct Program<L> {
     pub(crate) name: &'static str,
     /// Why the two differ, where they do.

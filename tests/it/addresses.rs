@@ -1,4 +1,4 @@
-//! What sockets are bound to, connected to and sent to: texts, names and lists, not addresses only.
+//! Sockets are bound to, connected to and sent to texts, names and lists, not to addresses only.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket};
@@ -17,7 +17,8 @@ const SIX: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// An address of the documentation, which no machine has.
 const NOT_OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 0);
 
-/// A test inside a loop, which ends when nobody looks names up any more: who does may hold a descriptor of the loop.
+/// A test inside a loop, which ends when no resolver thread is left, since such a thread may hold a descriptor of the
+/// loop.
 fn in_a_loop_with_names(test: impl AsyncFnOnce() + Send + 'static) {
     on_real_time(|_, event_loop| {
         complete(&event_loop, test());
@@ -26,7 +27,7 @@ fn in_a_loop_with_names(test: impl AsyncFnOnce() + Send + 'static) {
     });
 }
 
-/// Has every name be these addresses.
+/// Resolves every name to these addresses.
 fn names_are<const N: usize>(addresses: [IpAddr; N]) {
     get_running_loop().set_resolver(move |_| Ok(addresses.to_vec()));
 }
@@ -35,7 +36,7 @@ fn no_name_is_asked_for() {
     get_running_loop().set_resolver(|host| panic!("on purpose: {host} is asked for"));
 }
 
-/// Binds both kinds of sockets, and says where they are.
+/// Binds both kinds of sockets, and returns their addresses.
 async fn bound(place: impl ToSocketAddrs + Clone) -> io::Result<[SocketAddr; 2]> {
     let listener = TcpListener::bind(place.clone()).await?;
     let socket = UdpSocket::bind(place).await?;
@@ -62,7 +63,7 @@ async fn taken() -> (TcpListener, UdpSocket, SocketAddr) {
     }
 }
 
-/// A socket for messages, in blocking mode, which gives up after a while instead of hanging.
+/// A socket for messages, in blocking mode, whose calls fail after a while instead of hanging.
 fn hearer(ip: IpAddr, port: u16) -> io::Result<StdSocket> {
     let socket = StdSocket::bind((ip, port))?;
     socket.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -70,7 +71,7 @@ fn hearer(ip: IpAddr, port: u16) -> io::Result<StdSocket> {
 }
 
 #[test]
-fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
+fn sockets_are_bound_to_anything_that_names_an_address_and_no_resolver_is_asked() {
     in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let all = [
@@ -98,7 +99,7 @@ fn sockets_are_bound_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
 }
 
 #[test]
-fn messages_go_to_whatever_names_an_address_and_nobody_is_asked_for_it() {
+fn messages_go_to_anything_that_names_an_address_and_no_resolver_is_asked() {
     in_a_loop_with_names(async || {
         no_name_is_asked_for();
         let (server, client) = (
@@ -217,7 +218,7 @@ fn a_socket_is_connected_to_the_first_address_that_the_system_grants() {
         names_are([SIX, HERE, NEXT]);
         socket.connect(("some.host", port)).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), SocketAddr::new(HERE, port));
-        // All of another family: the error is the system's, and who was heard is heard.
+        // All of another family: the error is the system's, and the peer stays the one before.
         let six = [SocketAddr::new(SIX, port), SocketAddr::new(SIX, 9)];
         let error = socket.connect(six).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EAFNOSUPPORT));

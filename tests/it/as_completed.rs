@@ -1,4 +1,4 @@
-//! Chapter 7a: `as_completed`.
+//! `as_completed`: tasks are given in the order in which they end.
 
 use std::future::pending;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `AsyncFd`: descriptors of the user for tasks.
+//! `AsyncFd`: tasks wait for descriptors that the user owns.
 
 #![allow(unsafe_code)]
 

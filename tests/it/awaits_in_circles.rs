@@ -1,5 +1,5 @@
-//! Tasks that wait for one another in a circle, or for somebody who never answers, and are asked to end: they end, and do
-//! not spin.
+//! Tasks that wait for one another in a circle, or for a task that never ends, and are cancelled: they end, and do not
+//! spin.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -13,7 +13,7 @@ use callsoon::{
     task_group, timeout, try_gather, yield_now,
 };
 
-use crate::support::scenario::{SECOND, at, ending, heard, in_scenario, said, say};
+use crate::support::scenario::{SECOND, at, ending, in_scenario, said, say, take_lines};
 
 /// A place for a handle that its task is to find.
 type Place<T> = Rc<RefCell<Option<Task<T>>>>;
@@ -34,7 +34,7 @@ fn end_within(event_loop: &EventLoop, tasks: &[TaskRef], turns: u32) {
     }
     panic!(
         "still running after {turns} turns: {tasks:?}, {:?}",
-        heard()
+        take_lines()
     );
 }
 
@@ -45,7 +45,7 @@ fn peek<T: 'static>(task: &mut Task<T>) {
 }
 
 /// How a wait for a task came out, in short.
-fn told<T>(result: Result<T, TaskError>) -> String {
+fn outcome<T>(result: Result<T, TaskError>) -> String {
     match result {
         Ok(_) => "a value".to_owned(),
         Err(TaskError::Cancelled(_)) => "cancelled".to_owned(),
@@ -118,10 +118,10 @@ fn circle<F: Future<Output = ()> + 'static>(
         let parent = theirs.take().unwrap();
         match limit {
             Some(seconds) => match move_on_after(SECOND * seconds as u32, parent).await {
-                Some(result) => say(told(result)),
+                Some(result) => say(outcome(result)),
                 None => say("too late"),
             },
-            None => say(told(parent.await)),
+            None => say(outcome(parent.await)),
         }
     });
     let task = event_loop.create_task(parent(child));
@@ -167,9 +167,9 @@ fn a_limit_that_cancels_the_circle_around_it_ends_all_of_it() {
     in_scenario(|event_loop| {
         circles(event_loop, Some(1), |event_loop, parent| {
             end(event_loop, &[parent]);
-            let heard = heard();
-            assert_eq!(heard.len(), 1, "{heard:?}");
-            assert!(heard[0].ends_with(" the task awaits itself"), "{heard:?}");
+            let lines = take_lines();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].ends_with(" the task awaits itself"), "{lines:?}");
             assert_eq!(event_loop.metrics().tasks, 0);
         });
     });
@@ -184,9 +184,9 @@ fn a_circle_of_awaits_that_is_cancelled_from_outside_ends() {
             }
             assert!(parent.cancel());
             end(event_loop, &[parent]);
-            let heard = heard();
-            assert_eq!(heard.len(), 1, "{heard:?}");
-            assert!(heard[0].ends_with(" the task awaits itself"), "{heard:?}");
+            let lines = take_lines();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].ends_with(" the task awaits itself"), "{lines:?}");
             assert_eq!(event_loop.metrics().tasks, 0);
         });
     });
@@ -199,7 +199,7 @@ fn ring(event_loop: &EventLoop, count: usize) -> Vec<TaskRef> {
         let next = places[(n + 1) % count].clone();
         let task = event_loop.create_task(async move {
             let next = next.take().unwrap();
-            say(format!("{n}: {}", told(next.await)));
+            say(format!("{n}: {}", outcome(next.await)));
         });
         let reference = task.as_ref();
         *places[n].borrow_mut() = Some(task);
@@ -233,9 +233,9 @@ fn a_ring_whose_members_are_all_cancelled_at_once_ends() {
                 member.cancel();
             }
             end_within(event_loop, &members, 2 * count as u32 + 20);
-            let heard = heard();
-            let errors = heard.iter().filter(|line| line.ends_with("awaits itself"));
-            assert_eq!((errors.count(), heard.len()), (1, count));
+            let lines = take_lines();
+            let errors = lines.iter().filter(|line| line.ends_with("awaits itself"));
+            assert_eq!((errors.count(), lines.len()), (1, count));
         }
     });
 }
@@ -249,7 +249,7 @@ fn tasks_that_await_each_other_in_a_row_and_are_cancelled_together_just_end() {
         for _ in 0..count {
             let next = task;
             task = event_loop.create_task(async move {
-                say(told(next.await));
+                say(outcome(next.await));
             });
             members.push(task.as_ref());
         }
@@ -273,7 +273,7 @@ fn a_shield_keeps_a_cancelled_circle_from_closing() {
         let parent = event_loop.create_task(async move {
             let child = async move {
                 let parent = theirs.take().unwrap();
-                say(told(shield(parent).await));
+                say(outcome(shield(parent).await));
             };
             drop(gather([child]).await);
         });

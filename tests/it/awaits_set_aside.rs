@@ -17,10 +17,10 @@ use callsoon::{
 
 use crate::support::JoinAll;
 use crate::support::scenario::{
-    SECOND, at, finish, gated, heard, in_scenario, said, say, stubborn,
+    SECOND, at, finish, gated, in_scenario, said, say, stubborn, take_lines,
 };
 
-/// Polls once and lets go: a `select!` that another branch wins.
+/// Polls once and then no more: a `select!` that another branch wins.
 async fn lose<F: Future + Unpin>(future: &mut F) {
     poll_fn(|context| {
         assert!(Pin::new(&mut *future).poll(context).is_pending());
@@ -31,7 +31,7 @@ async fn lose<F: Future + Unpin>(future: &mut F) {
 
 type Kept = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What it is, and how it is made.
+/// Its name, and how it is made.
 type Named = (&'static str, fn() -> Kept);
 
 /// Everything that can be set aside: it keeps what comes back as long as it likes.
@@ -73,7 +73,7 @@ fn never() -> Task<()> {
     create_task(pending())
 }
 
-/// Ends what is left of a test.
+/// Ends the tasks that a test has left.
 fn end_others(event_loop: &EventLoop) {
     for task in event_loop.all_tasks() {
         task.cancel();
@@ -272,7 +272,7 @@ fn who_was_put_off_gets_its_item_once_the_cancellation_is_handled() {
             });
             finish(event_loop, &mut task);
             assert_eq!(event_loop.time() - start, SECOND * 3);
-            let lines = heard();
+            let lines = take_lines();
             let lines: Vec<_> = lines
                 .iter()
                 .map(|line| line.split_once(' ').unwrap().1)

@@ -28,7 +28,7 @@ struct NaiveBarrier {
     parties: usize,
     phase: Phase,
     outside: Vec<usize>,
-    /// In order; who may go stays here until it has.
+    /// In order. A party that may leave stays here until it has left.
     inside: Vec<usize>,
     /// Those inside when the barrier filled up, in order.
     turns: Vec<usize>,
@@ -43,7 +43,7 @@ impl NaiveBarrier {
         }
     }
 
-    /// Whether a poll would have a result, or bring somebody inside.
+    /// Returns whether a poll would have a result, or would let a party enter.
     fn may(&self, id: usize) -> bool {
         if let Some(ahead) = self.outside.iter().position(|outside| *outside == id) {
             return self.admitted(ahead);

@@ -1,5 +1,5 @@
-//! Operations that end at once, well or badly, and how many of them a task may end before others run: row by row the table
-//! in the docs of `yield_now`. Streams, transports and processes are in `budgets_streams`.
+//! Operations that end at once, well or badly, and how many of them a task may end before others run: row by row the
+//! table in the docs of `yield_now`. Streams, transports and processes are in `budgets_streams`.
 
 use std::cell::Cell;
 use std::future::{pending, ready};
@@ -139,7 +139,7 @@ fn connections_that_are_refused_at_once_let_others_run() {
         assert!(rounds_alone(connects).await.is_some_and(|n| n <= BUDGET));
         let connects = async || failed(TcpStream::connect("no address").await);
         assert_eq!(rounds_alone(connects).await, Some(BUDGET));
-        // A connection to everybody there is not.
+        // A stream cannot be connected to the broadcast address.
         let connects = async || failed(TcpStream::connect(("255.255.255.255", 9)).await);
         assert!(rounds_alone(connects).await.is_some_and(|n| n <= BUDGET));
         let other_family = ConnectOptions::new().local_addr("[::1]:0".parse().unwrap());
@@ -287,7 +287,7 @@ fn jobs_and_coroutines_of_threads_that_have_ended_let_others_run() {
         let made = remote.run_coroutine_threadsafe(|| async { 7 }).unwrap();
         let mut all: Vec<_> = (0..1000).map(|_| made.clone()).collect();
         assert_eq!(made.await.unwrap(), 7);
-        // Others have read the result; these are told so, at once.
+        // Other awaiters have read the result; these get that error, at once.
         let reads = async || assert!(all.pop().unwrap().await.is_err());
         assert_eq!(rounds_alone(reads).await, Some(BUDGET));
     });

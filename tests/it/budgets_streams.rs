@@ -1,4 +1,5 @@
-//! The budget of streams, transports and servers: reads of what is kept, at the end, after a failure; what fails at once.
+//! The budget of streams, transports and servers: reads of what is kept, at the end, after a failure; what fails at
+//! once.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Chapter 2: callbacks and their handles.
+//! Callbacks and their handles.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use callsoon::{Handle, LoopHandle, RemoteHandle, ThreadsafeHandle};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
-    wait_until_told, watched,
+    wait_for_an_event, watched,
 };
 
 /// A callback that writes a line with the number of the turn in which it runs.
@@ -68,8 +68,9 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
-        // The loop never idles from here on. It looks at the latest after 64 entries, whatever the interval was.
+        wait_for_an_event(&event_loop);
+        // The loop never idles from here on. It polls for events after 64 entries at the latest, whatever the interval
+        // was.
         rounds.set(0);
         let accepted = event_loop.run_until_complete(listener.accept());
         assert!(accepted.unwrap().is_ok() && rounds.get() <= 130);
@@ -78,7 +79,7 @@ fn a_callback_that_reschedules_itself_starves_neither_events_nor_due_timers() {
         event_loop
             .run_until_complete(callsoon::sleep_until(now))
             .unwrap();
-        // A timer that is due already forces the look, in the next turn.
+        // A timer that is due already forces a poll for events, in the next turn.
         assert!(rounds.get() <= 4, "{rounds:?}");
         drop(client);
     }));
@@ -408,7 +409,7 @@ fn a_post_that_was_taken_back_says_so_to_every_clone_on_every_thread() {
         canceller.join().unwrap();
         one_turn(&event_loop);
         assert_eq!(taken(&lines), ["second"]);
-        // Long after its place in the line is gone, and from other threads too.
+        // Long after its entry has left the ready queue, and from other threads too.
         for _ in 0..3 {
             post(&remote, &lines, "later");
             one_turn(&event_loop);
@@ -484,7 +485,7 @@ fn a_post_that_was_taken_back_is_cancelled_while_its_destructor_runs_and_after_i
 }
 
 #[test]
-fn of_many_who_take_a_post_back_one_does_and_all_are_told() {
+fn of_many_cancels_of_a_post_one_succeeds_and_all_learn_which() {
     on_virtual_time(|_, event_loop| {
         let remote = event_loop.remote();
         for _ in 0..200 {
@@ -497,7 +498,7 @@ fn of_many_who_take_a_post_back_one_does_and_all_are_told() {
                     true => posted.clone().cancel(),
                     false => posted.cancel(),
                 };
-                assert!(posted.cancelled(), "also for whoever comes second");
+                assert!(posted.cancelled(), "also after a second cancel");
                 usize::from(taken)
             };
             let taken: usize = std::thread::scope(|scope| {

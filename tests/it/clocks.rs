@@ -1,4 +1,4 @@
-//! Chapter 3: what time it is, on either clock, and how long a turn may wait.
+//! The real and the virtual clock: what time it is, and how long a turn may wait.
 
 use std::cell::Cell;
 use std::os::fd::AsRawFd;
@@ -9,7 +9,7 @@ use callsoon::net::TcpListener;
 use callsoon::{Builder, Clock, EventLoop, LoopHandle, sleep, sleep_until, yield_now};
 
 use crate::support::{
-    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_until_told, watched,
+    Trace, audited, on_virtual_time, one_turn, real_loop, virtual_loop, wait_for_an_event, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_virtual_clock_stands_still_while_work_is_ready() {
+fn a_virtual_clock_does_not_jump_while_work_is_ready() {
     on_virtual_time(|trace, event_loop| {
         let start = event_loop.time();
         event_loop.call_later(Duration::from_nanos(1), trace.note("timer"));
@@ -37,9 +37,9 @@ fn a_virtual_clock_stands_still_while_work_is_ready() {
 }
 
 #[test]
-fn looks_are_left_out_while_work_is_ready_unless_every_turn_is_to_look() {
+fn polls_for_events_are_left_out_while_work_is_ready_unless_every_turn_is_to_poll() {
     audited(|| {
-        fn looks_of(builder: Builder) -> u64 {
+        fn event_polls_of(builder: Builder) -> u64 {
             let event_loop = builder.clock(Clock::Virtual).build().unwrap();
             event_loop
                 .run_until_complete(async {
@@ -50,13 +50,13 @@ fn looks_are_left_out_while_work_is_ready_unless_every_turn_is_to_look() {
                 .unwrap();
             event_loop.metrics().looks
         }
-        let every_turn = looks_of(EventLoop::builder().event_interval(1));
+        let every_turn = event_polls_of(EventLoop::builder().event_interval(1));
         assert!(every_turn >= 10_000);
-        // At most 64 entries, one a turn here, may run between two looks: and nearly so many do.
-        let looks = looks_of(EventLoop::builder());
-        assert!((10_000 / 64..200).contains(&looks), "{looks} looks");
-        let looks = looks_of(EventLoop::builder().event_interval(10));
-        assert!((1_000..1_200).contains(&looks), "{looks} looks");
+        // At most 64 entries, one a turn here, may run between two polls for events: and nearly so many do.
+        let polls = event_polls_of(EventLoop::builder());
+        assert!((10_000 / 64..200).contains(&polls), "{polls} polls");
+        let polls = event_polls_of(EventLoop::builder().event_interval(10));
+        assert!((1_000..1_200).contains(&polls), "{polls} polls");
     });
 }
 
@@ -74,9 +74,9 @@ fn a_virtual_clock_gives_the_same_trace_each_time() {
                         for round in 0..20 {
                             sleep(Duration::from_micros(n * 37 % 11 * round)).await;
                             let metrics = handle.metrics();
-                            let (turn, look) = (metrics.turns, metrics.looks);
+                            let (turn, poll) = (metrics.turns, metrics.looks);
                             let now = handle.time() - start;
-                            t.push(format!("{n} {round} {turn} {look} {now:?}"));
+                            t.push(format!("{n} {round} {turn} {poll} {now:?}"));
                         }
                     })
                 })
@@ -106,9 +106,9 @@ fn a_virtual_clock_lets_events_that_are_there_go_first() {
             let address = listener.local_addr().unwrap();
             let mut accepting = Box::pin(listener.accept());
             futures_lite::future::poll_once(&mut accepting).await;
-            // There before the loop looks; were the clock to jump first, the timer would come before it.
+            // Queued before the loop polls for events; were the clock to jump first, the timer would come before it.
             let _client = std::net::TcpStream::connect(address).unwrap();
-            wait_until_told(&event_loop);
+            wait_for_an_event(&event_loop);
             accepting.await.unwrap();
             trace.push("accepted");
             callsoon::get_running_loop().time()
@@ -206,9 +206,9 @@ fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
             event_loop.run_until_complete(sleep(delay)).unwrap();
             assert!(start.elapsed() >= delay);
         }
-        let looks = event_loop.metrics().looks - before.looks;
-        // Each sleep is a run: its first look, its wait, and at most one more.
-        assert!(looks <= 3 * delays.len() as u64, "{looks} looks");
+        let polls = event_loop.metrics().looks - before.looks;
+        // Each sleep is a run: its first poll for events, its wait, and at most one more.
+        assert!(polls <= 3 * delays.len() as u64, "{polls} polls");
     });
 }
 
@@ -250,7 +250,7 @@ fn timers_within_the_slack_may_share_a_wake_up_and_others_do_not_real_clock() {
         // Whether a pair shares depends on where in the timers' wheel it falls: three in four do.
         assert!((0..12).any(|_| fired(SECOND, MILLISECOND) == 2));
         assert_eq!(fired(Duration::ZERO, HOUR), 1);
-        // A timer that is out of reach keeps nobody waiting.
+        // A timer that is never due does not make a turn wait.
         assert_eq!(fired(SECOND, HOUR), 1);
     });
 }

@@ -1,4 +1,4 @@
-//! Context variables: who sees what was set where.
+//! Context variables: which value a task, a callback or a timer reads.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -133,7 +133,7 @@ fn what_a_callback_sets_reaches_no_entry_after_it() {
 }
 
 #[test]
-fn a_task_in_a_given_context_shares_it_with_whoever_holds_it() {
+fn a_task_in_a_given_context_shares_it_with_its_other_owners() {
     on_virtual_time(|_, event_loop| {
         event_loop
             .run_until_complete(async {
@@ -329,7 +329,7 @@ async fn nested(depth: u32) -> u32 {
 }
 
 #[test]
-fn the_task_hook_is_told_of_every_task_before_its_first_step() {
+fn the_task_hook_is_called_for_every_task_before_its_first_step() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_task_hook(move |_, task| t.push(format!("made {}", task.name())));

@@ -1,4 +1,4 @@
-//! What crosses from a loop to other threads and comes back: context variables that go with a job, and coroutines on
+//! What goes from a loop to other threads and comes back: context variables that go with a job, and coroutines on
 //! another thread's loop that end with their awaiter.
 
 use std::cell::Cell;
@@ -58,14 +58,14 @@ fn to_thread_takes_the_variables_along_that_cross_and_run_in_executor_none() {
 fn what_a_job_sets_is_its_own() {
     on_a_loop(async || {
         USER.set("ann".to_owned());
-        let told = to_thread(|| {
+        let seen = to_thread(|| {
             let before = USER.set("job".to_owned());
             HOME.set("thread");
             let inside = (USER.get(), HOME.get(), copy_context().len());
             USER.reset(before);
             (inside, USER.get())
         });
-        let (inside, after) = told.await.unwrap();
+        let (inside, after) = seen.await.unwrap();
         assert_eq!(inside, (Some("job".to_owned()), Some("thread"), 2));
         assert_eq!(after.as_deref(), Some("ann"));
         assert_eq!(
@@ -83,7 +83,7 @@ fn what_a_job_sets_is_its_own() {
 fn a_loop_inside_a_job_has_contexts_of_its_own() {
     on_a_loop(async || {
         USER.set("ann".to_owned());
-        let told = to_thread(|| {
+        let seen = to_thread(|| {
             let inner = callsoon::run(async {
                 let before = USER.get();
                 USER.set("inner".to_owned());
@@ -91,7 +91,7 @@ fn a_loop_inside_a_job_has_contexts_of_its_own() {
             });
             (inner.unwrap(), USER.get())
         });
-        assert_eq!(told.await.unwrap(), (None, Some("ann".to_owned())));
+        assert_eq!(seen.await.unwrap(), (None, Some("ann".to_owned())));
     });
 }
 
@@ -140,13 +140,13 @@ fn b2_values_whose_destructors_panic_harm_no_job() {
 #[track_caller]
 fn beside(test: impl AsyncFnOnce(RemoteHandle) + Send + 'static) {
     audited(watched(move || {
-        let (told, heard) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let other = thread::spawn(move || {
             let event_loop = EventLoop::new().unwrap();
-            told.send(event_loop.remote()).unwrap();
+            sender.send(event_loop.remote()).unwrap();
             event_loop.run_forever().unwrap();
         });
-        let remote = heard.recv().unwrap();
+        let remote = receiver.recv().unwrap();
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, test(remote.clone()));
         remote
@@ -178,13 +178,13 @@ fn a_wrapped_future_gives_what_the_coroutine_gives() {
 #[test]
 fn a_coroutine_ends_with_the_task_that_awaits_it_wrapped() {
     beside(async |remote| {
-        let (told, heard) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         for turns in [0, 1, 5] {
-            let told = told.clone();
+            let sender = sender.clone();
             let there = remote
                 .run_coroutine_threadsafe(move || async move {
                     let cut = callsoon::catch_cancelled(sleep(Duration::from_secs(1000))).await;
-                    told.send(cut.is_err()).unwrap();
+                    sender.send(cut.is_err()).unwrap();
                 })
                 .unwrap();
             let task = create_task(wrap_future(there.clone()));
@@ -196,7 +196,7 @@ fn a_coroutine_ends_with_the_task_that_awaits_it_wrapped() {
             // It is over there as well, by its own clean-up or before it began.
             let ended = there.await;
             match ended {
-                Ok(()) => assert!(heard.recv().unwrap()),
+                Ok(()) => assert!(receiver.recv().unwrap()),
                 Err(error) => assert!(matches!(error, ThreadFutureError::Cancelled)),
             }
         }

@@ -14,7 +14,7 @@ use crate::support::{
     Trace, audited, complete, counted_fds, loopback, on_real_time, warnings_of, watched,
 };
 
-/// Writes down what it is called with.
+/// Records its calls.
 struct Recorder {
     trace: Trace,
     panics: Cell<bool>,
@@ -78,7 +78,7 @@ fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
             assert_eq!(until(&t, 3).await, ["one", "", "three"]);
             transport.close();
             transport.close();
-            // What comes now is for nobody.
+            // What arrives now is delivered to no endpoint.
             peer.send_to(b"late", address).unwrap();
             assert_eq!(until(&t, 1).await, ["lost None"]);
             yield_now().await;
@@ -92,12 +92,12 @@ fn an_endpoint_s_life_has_a_beginning_datagrams_and_one_end() {
 }
 
 #[test]
-fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
+fn a_connected_endpoint_sends_to_its_peer_only_and_receives_from_no_other() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
             let peer = StdSocket::bind(loopback()).unwrap();
-            let stranger = StdSocket::bind(loopback()).unwrap();
+            let other = StdSocket::bind(loopback()).unwrap();
             let recorder = Recorder::new(&t);
             let endpoint = get_running_loop().create_datagram_endpoint(|| recorder);
             let endpoint = endpoint.local_addr("127.0.0.1:0");
@@ -107,13 +107,13 @@ fn a_connected_endpoint_sends_to_its_peer_only_and_hears_no_other() {
             assert_eq!(transport.peer_addr(), Some(&address));
             transport.sendto(b"by no address", None).unwrap();
             transport.sendto(b"", Some(address)).unwrap();
-            let error = transport.sendto(b"x", stranger.local_addr().ok());
+            let error = transport.sendto(b"x", other.local_addr().ok());
             assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidInput);
             let mut buffer = [0; 64];
             assert_eq!(peer.recv(&mut buffer).unwrap(), 13);
             assert_eq!(peer.recv(&mut buffer).unwrap(), 0);
             let own = transport.local_addr().unwrap();
-            stranger.send_to(b"psst", own).unwrap();
+            other.send_to(b"psst", own).unwrap();
             peer.send_to(b"answer", own).unwrap();
             assert_eq!(until(&t, 1).await, ["answer"]);
             transport.close();
@@ -127,7 +127,7 @@ fn e7_a_dead_port_is_an_error_received_and_the_endpoint_goes_on() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
-            // It hears itself alone, and holds the port.
+            // It receives from itself alone, and holds the port.
             let peer = StdSocket::bind(loopback()).unwrap();
             let address = peer.local_addr().unwrap();
             peer.connect(address).unwrap();
@@ -288,7 +288,7 @@ fn addresses_that_do_not_go_together_are_errors_and_leave_nothing_open() {
 }
 
 #[test]
-fn a_closed_loop_lets_go_of_an_open_endpoint() {
+fn a_closed_loop_releases_an_open_endpoint() {
     audited(watched(|| {
         let trace = Trace::new();
         let event_loop = EventLoop::new().unwrap();
@@ -306,7 +306,7 @@ fn a_closed_loop_lets_go_of_an_open_endpoint() {
     }));
 }
 
-/// Writes down how long what comes is, over a Unix socket.
+/// Records the length of each datagram, over a Unix socket.
 struct Lengths(Trace);
 
 impl DatagramProtocol<Unix> for Lengths {
@@ -348,7 +348,7 @@ fn e7_a_datagram_that_is_cut_is_an_error_and_never_half_a_message() {
     });
 }
 
-/// Closes its endpoint when the third datagram is there.
+/// Closes its endpoint when the third datagram arrives.
 struct Three(Trace);
 
 impl DatagramProtocol for Three {
@@ -429,14 +429,14 @@ fn an_endpoint_whose_remote_is_any_address_may_be_given_that_address() {
                 get_running_loop().create_datagram_endpoint(|| Recorder::new(&Trace::new()));
             let (transport, _) = endpoint.remote_addr(asked).await.unwrap();
             let real = *transport.peer_addr().unwrap();
-            let stranger = SocketAddr::from(([127, 0, 0, 1], port ^ 1));
+            let other = SocketAddr::from(([127, 0, 0, 1], port ^ 1));
             let mut buffer = [0; 16];
             // The system calls it by an address of this machine; both are its peer.
             for address in [Some(asked), Some(real), None] {
                 transport.sendto(b"hello", address).unwrap();
                 assert_eq!(peer.recv(&mut buffer).unwrap(), 5);
             }
-            let error = transport.sendto(b"x", Some(stranger)).unwrap_err();
+            let error = transport.sendto(b"x", Some(other)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             transport.close();
         });

@@ -1,4 +1,4 @@
-//! Datagram endpoints whose sending fails, again and again: row E7 of the list of faults.
+//! Datagram endpoints whose sends fail again and again: fault E7.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use callsoon::{get_running_loop, sleep, yield_now};
 
 use crate::support::{Trace, audited, complete, loopback, on_real_time, real_loop, until, watched};
 
-/// Sends once more whenever sending has failed, until it is told to stop.
+/// Sends once more whenever sending has failed, until the test stops it.
 #[derive(Default)]
 struct Stubborn {
     errors: Cell<usize>,
@@ -35,15 +35,15 @@ impl Stubborn {
     }
 }
 
-/// Nobody may send to everybody who was not allowed to.
-fn everybody() -> SocketAddr {
+/// The broadcast address. Sending there fails unless the socket has SO_BROADCAST set.
+fn broadcast() -> SocketAddr {
     ([255, 255, 255, 255], 9).into()
 }
 
 impl DatagramProtocol for Stubborn {
     fn error_received(&self, transport: &DatagramTransport, error: io::Error) {
         self.again(&error, &[ErrorKind::PermissionDenied], || {
-            transport.sendto(b"again", Some(everybody())).unwrap();
+            transport.sendto(b"again", Some(broadcast())).unwrap();
         });
     }
 
@@ -59,7 +59,7 @@ fn e7_who_sends_again_whenever_sending_fails_lets_others_run_and_fills_no_stack(
         complete(&event_loop, async {
             let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
             let (transport, protocol) = endpoint.local_addr(loopback()).await.unwrap();
-            transport.sendto(b"once", Some(everybody())).unwrap();
+            transport.sendto(b"once", Some(broadcast())).unwrap();
             assert_eq!(protocol.errors.get(), 1, "told at once");
             until(|| protocol.errors.get() > 10).await;
             protocol.stop.set(true);
@@ -85,7 +85,7 @@ impl DatagramProtocol<Unix> for Stubborn {
 }
 
 #[test]
-fn e7_datagrams_that_wait_and_fail_are_told_of_while_others_run() {
+fn e7_datagrams_that_wait_and_fail_are_reported_while_others_run() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {
@@ -184,7 +184,7 @@ fn broadcast_must_be_allowed_first() {
             let endpoint = get_running_loop().create_datagram_endpoint(Stubborn::default);
             let allowed = endpoint.local_addr(loopback()).allow_broadcast(true);
             let (transport, protocol) = allowed.await.unwrap();
-            // Whatever else stands against it, it is not this; the protocol would say so.
+            // Whatever else may fail, this does not; the protocol would report it.
             protocol.stop.set(true);
             transport
                 .sendto(b"hello", Some(([127, 255, 255, 255], 9).into()))
@@ -198,7 +198,7 @@ fn broadcast_must_be_allowed_first() {
 }
 
 #[test]
-fn an_endpoint_is_nobody_s_task() {
+fn an_endpoint_belongs_to_no_task() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         complete(&event_loop, async {

@@ -119,7 +119,7 @@ fn an_awaited_future_takes_a_result_between_the_cancel_of_its_task_and_the_task_
 }
 
 #[test]
-fn a_time_of_duration_max_never_ends_whoever_waits_for_it() {
+fn a_time_of_duration_max_never_ends_a_wait() {
     on_virtual_time(|_, event_loop| {
         const FIVE_CENTURIES: Duration = Duration::from_secs(500 * 365 * 24 * 3600);
         const MAX: Duration = Duration::MAX;

@@ -1,5 +1,5 @@
-//! Debug mode: it warns of what held up the loop and of tasks that were forgotten, and changes nothing else. No test
-//! here waits: with a limit of zero everything is slow, with one of an hour nothing is.
+//! Debug mode: it warns of callbacks that delayed the loop and of tasks that were forgotten, and changes nothing else.
+//! No test here waits: with a limit of zero every callback is slow, with one of an hour none is.
 
 use std::future::pending;
 use std::time::Duration;

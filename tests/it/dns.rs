@@ -1,4 +1,4 @@
-//! Names to addresses and back, offline: names are answered by the tests or stand in the system's own table.
+//! Names to addresses and back, offline: names are answered by the tests or by the system's own table.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -33,7 +33,7 @@ fn threads_end() {
     wait_until_gone("callsoon-dns");
 }
 
-/// A door that look-ups stand before until it is opened.
+/// A gate at which look-ups wait until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -254,7 +254,7 @@ fn a_connection_by_name_takes_the_address_that_answers() {
 }
 
 #[test]
-fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
+fn o1_stuck_look_ups_delay_no_other_and_giving_up_is_instant() {
     on_real_time(|_, event_loop| {
         let (gate, asked) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
         let _opener = gate.opener();
@@ -281,7 +281,7 @@ fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
                 assert!(task.await.is_err());
             }
         });
-        // Nobody waits for those who are stuck, not even the end of the loop: the gate opens after it.
+        // Nothing waits for look-ups that are stuck, not even the end of the loop: the gate opens after it.
         drop(event_loop);
         gate.open();
         threads_end();
@@ -291,7 +291,7 @@ fn o1_stuck_look_ups_hold_nobody_up_and_giving_up_is_instant() {
 }
 
 #[test]
-fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
+fn a_look_up_that_is_cancelled_makes_room_for_the_next() {
     on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
@@ -311,7 +311,7 @@ fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
                 .collect();
             let mut waits = Waiting::begun(lookup_host(("waits", 1)));
             let taken_back = Waiting::begun(lookup_host(("taken back", 1)));
-            // All who are stuck have begun: what follows is asked in its order.
+            // All look-ups that are stuck have begun: what follows is asked in its order.
             while begun.load(Ordering::SeqCst) < 4 {
                 sleep(Duration::from_millis(1)).await;
             }
@@ -331,14 +331,14 @@ fn a_look_up_that_is_taken_back_makes_room_for_the_next() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
+fn a_virtual_clock_does_not_jump_while_a_task_waits_for_a_look_up() {
     on_virtual_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();
         let (before, sleeper) = (gate.clone(), thread_id());
         event_loop.set_resolver(move |host| {
             match host {
-                // So long that a clock which did not stand still would have jumped.
+                // So long that a clock which may jump would have jumped.
                 "slow" => wait_until_asleep(sleeper),
                 _ => before.pass(),
             }
@@ -350,7 +350,7 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
             .run_until_complete(async {
                 lookup_host(("slow", 1)).await.unwrap();
                 assert_eq!(get_running_loop().time(), start);
-                // Whoever gives up lets the clock go, though the thread is still at it.
+                // After the caller has given up, the virtual clock can jump again, though the thread is still working.
                 drop(Waiting::begun(lookup_host(("stuck", 1))));
                 alarm.await.unwrap();
             })
@@ -363,7 +363,7 @@ fn a_virtual_clock_stands_still_while_somebody_waits_for_a_look_up() {
 }
 
 #[test]
-fn errors_and_panics_of_a_resolver_come_to_whoever_asks() {
+fn errors_and_panics_of_a_resolver_come_to_the_caller() {
     on_real_time(|_, event_loop| {
         event_loop.set_resolver(|host| match host {
             "refuses" => Err(io::Error::new(ErrorKind::PermissionDenied, "not you")),
@@ -443,7 +443,7 @@ fn a_slow_look_up_is_warned_of_in_debug_mode() {
 }
 
 #[test]
-fn a_closed_loop_s_look_up_ends_for_nobody_and_leaks_nothing() {
+fn a_look_up_of_a_closed_loop_wakes_no_task_and_leaks_nothing() {
     on_real_time(|_, event_loop| {
         let gate = Gate::default();
         let _opener = gate.opener();

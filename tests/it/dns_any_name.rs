@@ -1,5 +1,5 @@
-//! Row O2 for any name: whatever a host is called, it is an address that is read exactly, a name that is asked for as it
-//! is, or an error.
+//! Fault O2 for any name: every text for a host is an address that is read exactly, a name that is looked up
+//! unchanged, or an error.
 
 use std::cell::Cell;
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! The exception handler: who hears of failures that nobody else can hear of.
+//! The exception handler: it receives the failures that reach no other code.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -33,7 +33,7 @@ fn call_exception_handler_tells_the_handler_that_is_set() {
 }
 
 #[test]
-fn the_handler_is_told_what_failed_where_and_in_which_task() {
+fn the_handler_receives_what_failed_where_and_in_which_task() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
@@ -150,7 +150,7 @@ fn a_handler_may_call_the_default_one() {
 }
 
 #[test]
-fn a_handler_that_panics_is_survived_and_the_default_one_is_told_of_both() {
+fn a_handler_that_panics_is_survived_and_the_default_one_receives_both_reports() {
     on_virtual_time(|trace, event_loop| {
         event_loop.set_exception_handler(|_, _| panic!("on purpose: handler"));
         let next = trace.note("the next in line");
@@ -195,7 +195,7 @@ fn setting_a_handler_drops_the_former_and_so_does_close() {
 }
 
 #[test]
-fn a_handler_may_replace_itself_while_it_is_told() {
+fn a_handler_may_replace_itself_while_it_runs() {
     on_virtual_time(|trace, event_loop| {
         let (t, probe) = (trace.clone(), DropProbe::new(&trace, "first handler"));
         event_loop.set_exception_handler(move |event_loop, context| {
@@ -212,7 +212,7 @@ fn a_handler_may_replace_itself_while_it_is_told() {
 }
 
 #[test]
-fn a_handler_that_wraps_the_former_one_is_told_first_and_the_former_can_be_put_back() {
+fn a_handler_that_wraps_the_former_one_runs_first_and_the_former_can_be_put_back() {
     on_virtual_time(|trace, event_loop| {
         event_loop.reset_exception_handler();
         assert!(event_loop.exception_handler().is_none());
@@ -245,7 +245,7 @@ fn a_handler_that_wraps_the_former_one_is_told_first_and_the_former_can_be_put_b
 }
 
 #[test]
-fn a_handler_may_go_to_another_loop_and_is_told_by_that_one() {
+fn a_handler_may_be_given_to_another_loop_and_is_called_by_that_one() {
     audited(|| {
         let trace = Trace::new();
         let (one, other) = (virtual_loop(&trace), virtual_loop(&trace));
@@ -281,7 +281,7 @@ fn a_handler_may_ask_for_itself_put_back_another_and_is_kept_by_who_has_it() {
         let kept = event_loop.exception_handler();
         event_loop.close().unwrap();
         trace.expect([]);
-        // Too late: it is not kept by the loop, but by whoever has it.
+        // Too late: the loop does not keep the handle, its owner does.
         event_loop.restore_exception_handler(kept.clone());
         assert!(event_loop.exception_handler().is_none());
         drop(kept);

@@ -1,4 +1,4 @@
-//! Chapter 22: jobs on other threads, and how their results come back.
+//! Executors: jobs on other threads, and how their results come back.
 
 use std::future::Future as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::support::{
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// A pool of one thread, which waits until the sender is dropped or sends; and that sender.
+/// Returns a pool of one thread, whose job waits until the sender is dropped or sends, and that sender.
 fn held_pool() -> (ThreadPoolExecutor, mpsc::Sender<()>) {
     let pool = ThreadPoolExecutor::builder().max_workers(1).build();
     let (release, held) = mpsc::channel();
@@ -39,7 +39,7 @@ fn held_pool() -> (ThreadPoolExecutor, mpsc::Sender<()>) {
     (pool, release)
 }
 
-/// Shuts a pool down and waits for its threads, so that none is left to the audit.
+/// Shuts a pool down and waits for its threads, so that the audit finds none.
 fn end(pool: &ThreadPoolExecutor) {
     pool.shutdown();
     pool.join(20 * SECOND).unwrap();
@@ -300,7 +300,7 @@ fn a_panic_that_nobody_reads_although_it_was_there_is_reported() {
 }
 
 #[test]
-fn captures_and_results_whose_destructors_panic_harm_nobody() {
+fn captures_and_results_whose_destructors_panic_do_no_harm() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -316,7 +316,7 @@ fn captures_and_results_whose_destructors_panic_harm_nobody() {
         drop(capture);
         let begun = Arc::new(Barrier::new(2));
         let begins = Arc::clone(&begun);
-        let (let_go, held) = mpsc::channel::<()>();
+        let (finish, held) = mpsc::channel::<()>();
         let result = event_loop.run_in_executor(Some(&pool), move || {
             begins.wait();
             let _ = held.recv();
@@ -325,7 +325,7 @@ fn captures_and_results_whose_destructors_panic_harm_nobody() {
         drop(release);
         begun.wait();
         drop(result);
-        drop(let_go);
+        drop(finish);
         assert!(complete(&event_loop, event_loop.run_in_executor(Some(&pool), || 7)).is_ok());
         end(&pool);
     });

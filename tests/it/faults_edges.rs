@@ -1,4 +1,4 @@
-//! Rows D3, D4 and E4 of the list of faults: edges that get lost, and conditions that never end.
+//! Faults D3, D4 and E4: edges that get lost, and conditions that never end.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -161,7 +161,7 @@ fn d3_an_urgent_mark_that_comes_between_the_event_and_the_read_does_not_strand_d
         });
         one_turn(&event_loop);
         peer.write_all(b"before").unwrap();
-        // It stands in the line before the reader, which the look of the same turn wakes.
+        // It is in the ready queue before the reader, which the poll for events of the same turn wakes.
         event_loop.call_soon(move || {
             send_urgent(&peer, b'!');
             peer.write_all(b"after").unwrap();
@@ -337,7 +337,7 @@ fn d4_a_reset_wakes_reader_and_writer_once_and_does_not_spin() {
         let turns = turns_in(&event_loop, WINDOW);
         assert!(turns <= 10, "{turns} turns");
         assert_eq!((reads.get() - before.0, writes.get() - before.1), (1, 1));
-        // The system tells of a reset once; whoever asks next hears of the closed stream.
+        // The system reports a reset once; the next operation finds the stream closed.
         let read = complete(&event_loop, reader).unwrap();
         let written = complete(&event_loop, writer).unwrap().unwrap_err();
         let first = read.as_ref().err().map(std::io::Error::kind);
@@ -433,7 +433,7 @@ fn d4_a_socket_that_is_connected_after_its_registration_waits_for_data() {
         let stream = event_loop
             .run_until_complete(async { TcpStream::from_std(socket.into()).unwrap() })
             .unwrap();
-        // The loop hears that the socket is closed in both directions, which is about to be wrong.
+        // The poller reports the socket as closed in both directions, which is about to be wrong.
         turns_in(&event_loop, Duration::from_millis(1));
         let started = twin.connect(&listener.local_addr().unwrap().into());
         assert!(started.is_ok() || started.unwrap_err().raw_os_error() == Some(libc::EINPROGRESS));
@@ -471,7 +471,7 @@ fn a_timer_is_not_lost_when_the_alarm_of_a_cancelled_one_goes_off_while_the_loop
     audited(watched(|| {
         let spin = Duration::from_millis(50);
         let event_loop = EventLoop::builder().spin(spin).build().unwrap();
-        // 1. After its spin the loop sleeps, with the alarm armed for a first timer.
+        // 1. After its spin the loop sleeps, with the timerfd armed for a first timer.
         let first = event_loop.call_later(Duration::from_millis(200), || ());
         let asleep = another_thread_sees_us_sleep(event_loop.remote());
         // 2. It is woken and replaces that timer by a later one while a spin covers the old deadline.
@@ -479,11 +479,11 @@ fn a_timer_is_not_lost_when_the_alarm_of_a_cancelled_one_goes_off_while_the_loop
         complete_without_timers(&event_loop, async move {
             asleep.await;
             first.cancel();
-            // Just before the old deadline, without giving the loop a chance to sleep and arm the alarm anew.
+            // Just before the old deadline, without giving the loop a chance to sleep and arm the timerfd anew.
             while Instant::now() + Duration::from_millis(20) < when {
                 yield_now().await;
             }
-            // 3. The old alarm goes off during the spin, and the new deadline still has to be armed.
+            // 3. The old timerfd expires during the spin, and the new deadline still has to be armed.
             sleep(Duration::from_millis(300)).await;
         });
     }));
@@ -509,7 +509,7 @@ fn complete_without_timers<F: Future>(event_loop: &EventLoop, future: F) -> F::O
     let (alive, ended) = mpsc::channel::<()>();
     let remote = event_loop.remote();
     let rescuer = thread::spawn(move || {
-        // Second by second, so that a machine that stands still uses up one of them and not all.
+        // Second by second, so that a machine that is suspended uses up one of them and not all.
         let second = Duration::from_secs(1);
         let overslept =
             (0..10).all(|_| ended.recv_timeout(second) == Err(RecvTimeoutError::Timeout));

@@ -1,4 +1,4 @@
-//! Row F3 of the list of faults: something is always ready, and everything else has to be served all the same.
+//! Fault F3: one source is always ready, and all others have to be served all the same.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -88,9 +88,9 @@ fn f3_timers_and_sockets_are_served_beside_threads_that_flood_the_inbox() {
 }
 
 /// Echoes a hundred messages and sleeps a hundred times. The sleeps come to an end, none is early, and the typical one
-/// is on time; the tail belongs to the machine, not to the loop. So does all time that the loop's thread does not get: a
-/// loop that is never idle is as late as it has worked longer than the sleep. Where turns are long, since the machine is
-/// slow, a few of them are on time.
+/// is on time; the tail belongs to the machine, not to the loop. So does all time that the loop's thread does not get:
+/// a loop that is never idle is as late as it has worked longer than the sleep. Where turns are long, since the machine
+/// is slow, a few of them are on time.
 async fn served_beside_a_flood() {
     let (near, far) = stream_pair();
     let echo = create_task(async move {

@@ -1,4 +1,4 @@
-//! A waker is foreign code: wakers that use, end and panic at everything whenever they are cloned, woken or dropped.
+//! A waker is user code: wakers that use, end and panic at everything whenever they are cloned, woken or dropped.
 
 #![allow(
     clippy::waker_clone_wake,
@@ -219,7 +219,7 @@ impl Zoo {
                 let near = Rc::clone(&self.stream);
                 let complete = move || {
                     peer.write_all(b"x").unwrap();
-                    // Hostile code reads too: whoever finds the byte gone finds the end.
+                    // Hostile code reads too: a reader that does not get the byte gets the end.
                     drop(peer);
                     wait_until_ended(&*near);
                 };
@@ -410,7 +410,7 @@ fn a5_a_sleep_passed_from_a_combinator_to_its_task_in_the_turn_it_fires_still_en
         let event_loop = virtual_loop(&Trace::new());
         let second = Duration::from_secs(1);
         let handle = event_loop.handle();
-        // Far enough away to be told from all else, and there so that a lost wake is no hang.
+        // Late enough to differ from all other times; it is there so that a lost wake is no hang.
         let guard = event_loop.call_later(100 * second, move || handle.stop());
         let ran = event_loop.run_until_complete(async move {
             let mut first = pin!(callsoon::sleep(second));
@@ -479,7 +479,7 @@ fn a5_a_waker_that_panics_harms_neither_the_loop_nor_the_others() {
                 }
             });
             assert!(!poll_at(&zoo, true, &waiting, &hostile));
-            // Whoever waits behind the bad one.
+            // The waiters that are queued behind the hostile one.
             let behind = Rc::clone(&zoo.stream);
             let others = [
                 zoo.event_loop.create_task({

@@ -59,7 +59,7 @@ fn b5_a_run_inside_another_loops_callback_or_task_is_an_error_and_both_go_on() {
         let (other, t) = (Rc::clone(&inner), trace.clone());
         let result = outer.run_until_complete(async {
             t.push(format!("{:?}", every_run(&other)));
-            // Nor through somebody else's executor in between.
+            // Nor through another executor in between.
             t.push(format!("{:?}", block_on(async { every_run(&other) })));
             sleep(HOUR).await;
         });
@@ -271,7 +271,7 @@ fn fill_sockets(event_loop: &EventLoop, drops: &Arc<AtomicUsize>) {
 }
 
 #[test]
-fn k1_every_way_to_end_a_full_loop_drops_everything_once_at_home() {
+fn k1_every_way_to_end_a_full_loop_drops_everything_once_on_its_thread() {
     audited(|| {
         // How it ends, and whether that is while a panic unwinds, when the tasks that are left are no news.
         let ways: [(fn(EventLoop), bool); 3] = [

@@ -1,4 +1,4 @@
-//! Row I4 of the list of faults: what belongs to one loop in the hands of another, and loops in thread-locals.
+//! Fault I4: what belongs to one loop in the hands of another, and loops in thread-locals.
 
 use std::cell::RefCell;
 use std::future::{Future as _, pending};

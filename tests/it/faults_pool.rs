@@ -1,4 +1,4 @@
-//! Rows J1 to J4 of the list of faults: threads that the system refuses, jobs that are stuck, ends with a deadline, and
+//! Faults J1 to J4: threads that the system refuses, jobs that are stuck, ends with a deadline, and
 //! threads that go when they are not needed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -173,7 +173,7 @@ fn j3_a_shutdown_with_a_stuck_job_ends_by_its_deadline_and_says_how_many() {
         let left = complete(&event_loop, event_loop.shutdown_default_executor(deadline));
         let took = start.elapsed();
         assert_eq!(left.unwrap_err().jobs(), 3);
-        // The jobs go on until they are let go below: nothing but the deadline has ended it.
+        // The jobs go on until they are released below: nothing but the deadline has ended it.
         assert!(took >= deadline, "{took:?}");
         let dropped = complete(&event_loop, queued);
         assert!(matches!(dropped, Err(ExecutorError::Cancelled)));

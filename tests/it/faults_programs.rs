@@ -1,4 +1,4 @@
-//! Random programs of callbacks that meddle with the loop, and the model that says what they do.
+//! Random programs of callbacks that call the loop, and a model that predicts what they do.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -74,7 +74,7 @@ fn later(program: &Program, from: usize, number: usize) -> Option<usize> {
         .map(|by| from + 1 + by)
 }
 
-/// The real thing: what a program's callbacks share.
+/// The state that the callbacks of a program on the loop share.
 struct World {
     owner: Weak<EventLoop>,
     handle: LoopHandle,
@@ -84,7 +84,7 @@ struct World {
     timers: RefCell<Vec<TimerHandle>>,
     tasks: RefCell<Vec<TaskRef>>,
     futures: RefCell<Vec<Future<()>>>,
-    /// How many destructors are on the stack; in those nobody panics on purpose.
+    /// How many destructors are on the stack. Programs do not panic on purpose inside one.
     dropping: Cell<u32>,
 }
 
@@ -288,7 +288,7 @@ fn really(program: &Program) -> Vec<String> {
     trace.take()
 }
 
-/// What must happen, in the simplest way.
+/// The model: what must happen, in the simplest way.
 #[derive(Default)]
 struct Model {
     program: Program,
@@ -298,7 +298,7 @@ struct Model {
     calls: Vec<Option<(usize, Option<usize>)>>,
     timers: Vec<Option<(usize, Option<usize>)>>,
     forgotten: Vec<bool>,
-    /// Deadline and number of those that are not due.
+    /// Deadline and number of the timers that are not due.
     armed: Vec<(u64, usize)>,
     tasks: Vec<ModelTask>,
     futures: [ModelFuture; FUTURES],
@@ -332,7 +332,7 @@ struct ModelFuture {
     line: Vec<Entry>,
 }
 
-/// A panic on purpose.
+/// Panics on purpose.
 struct Panicked;
 
 impl Model {
@@ -546,7 +546,7 @@ impl Model {
         self.say(format!("{how}: {first}"));
     }
 
-    /// Ends a future, in whatever way; `false` where it has ended before.
+    /// Ends a future with a result or a cancellation. Returns `false` if it has ended before.
     fn conclude(&mut self, future: usize) -> bool {
         let first = !std::mem::replace(&mut self.futures[future].done, true);
         for entry in std::mem::take(&mut self.futures[future].line) {

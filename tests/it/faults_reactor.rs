@@ -1,4 +1,4 @@
-//! Rows D1, D2, D5 and D6 of the list of faults: descriptors that change under the reactor, that it refuses, and that
+//! Faults D1, D2, D5 and D6: descriptors that change under the reactor, that it refuses, and that
 //! must be closed once.
 
 #![allow(unsafe_code)]
@@ -17,9 +17,9 @@ use callsoon::net::{TcpListener, TcpStream};
 use callsoon::{EventLoop, create_task, get_running_loop, sleep, yield_now};
 
 use crate::support::{
-    Polls, Recorder, Trace, audited, complete, counted_fds, forbid, in_a_loop, looks, loopback,
-    on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer, turns_in, until,
-    watched,
+    Polls, Recorder, Trace, audited, complete, counted_fds, event_polls, forbid, in_a_loop,
+    loopback, on_real_time, one_turn, readable_within, real_loop, std_pair, stream_and_peer,
+    turns_in, until, watched,
 };
 
 /// What the rows say of spinning is measured over this long.
@@ -48,7 +48,7 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
         let keeps_registration = stale.try_clone().unwrap();
         let number = stale.as_raw_fd();
         let stale = TcpStream::from_std(stale).unwrap();
-        // Somebody closes the number and opens it as another socket; deregistering then finds a stranger.
+        // Somebody closes the number and opens it as another socket; deregistering then finds another socket.
         dup_onto(&fresh, number);
         drop(stale);
         dup_onto(&fresh, number);
@@ -64,11 +64,11 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
                 byte[0]
             }
         }));
-        looks(2).await;
+        event_polls(2).await;
         assert_eq!(polls.get(), 1);
         for _ in 0..10 {
             stale_peer.write_all(b"stale").unwrap();
-            looks(2).await;
+            event_polls(2).await;
         }
         assert_eq!(
             polls.get(),
@@ -94,7 +94,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
             let second = Rc::clone(&second);
             async move {
                 first.read_exact(&mut [0]).await.unwrap();
-                // Its event stands in the same batch as ours.
+                // Its event is in the same batch as ours.
                 let gone = second.borrow_mut().take().unwrap();
                 let open = counted_fds();
                 drop(gone);
@@ -115,7 +115,7 @@ fn d1_a_socket_opened_by_a_handler_of_the_batch_does_not_get_its_predecessor_s_e
         let reader = create_task(polls.clone().of(async move {
             let _ = stream.read(&mut [0]).await;
         }));
-        looks(2).await;
+        event_polls(2).await;
         assert_eq!(polls.get(), 1);
         drop(third_peer);
         reader.await.unwrap();
@@ -129,7 +129,7 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async move {
             let stream = TcpStream::from_std(ours).unwrap();
-            looks(2).await;
+            event_polls(2).await;
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
@@ -148,13 +148,13 @@ fn d2_a_duplicate_that_stays_open_is_nothing_to_the_loop() {
 fn d2_a_registration_that_cannot_be_taken_back_does_not_spin() {
     on_real_time(|_, event_loop| {
         let (ours, mut peer) = std_pair();
-        let (stranger, _stranger_peer) = std_pair();
+        let (other, _other_peer) = std_pair();
         let duplicate = ours.try_clone().unwrap();
         complete(&event_loop, async {
             let number = ours.as_raw_fd();
             let stream = TcpStream::from_std(ours).unwrap();
-            looks(2).await;
-            dup_onto(&stranger, number);
+            event_polls(2).await;
+            dup_onto(&other, number);
             drop(stream);
         });
         assert_eq!(event_loop.metrics().sources, 0);
@@ -327,7 +327,7 @@ fn d6_closing_the_loop_closes_the_sockets_of_its_tasks_once() {
 }
 
 #[test]
-fn d6_whoever_waits_on_a_stream_of_another_loop_hears_of_that_loop_s_end() {
+fn d6_a_wait_on_a_stream_of_another_loop_ends_when_that_loop_closes() {
     audited(watched(|| {
         let owner = EventLoop::new().unwrap();
         let (stream, _peer) = complete(&owner, async { stream_and_peer() });
@@ -354,7 +354,7 @@ fn a_stream_may_be_read_on_one_loop_while_another_one_of_the_thread_watches_it()
         });
         one_turn(&event_loop);
         peer.write_all(b"x").unwrap();
-        // The owner sees the event and sends the wake next door.
+        // The owner sees the event and sends the wake to the other loop.
         while !event_loop.has_ready() {
             one_turn(&owner);
         }
@@ -368,7 +368,7 @@ fn when_data(trace: &Trace, call: impl Fn() + 'static) -> Recorder {
 }
 
 #[test]
-fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predecessor_s_event() {
+fn d1_a_transport_opened_by_a_handler_of_the_batch_does_not_see_its_predecessor_s_event() {
     audited(watched(|| {
         let (trace, first_trace) = (Trace::new(), Trace::new());
         let event_loop = real_loop(&trace);
@@ -390,7 +390,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predeces
                 let Some(third) = third.borrow_mut().take() else {
                     return;
                 };
-                // The second's event stands in this batch. It ends, and its number and its slot go to the third.
+                // The second's event is in this batch. It ends, and its number and its slot go to the third.
                 second.abort();
                 let (t, flag) = (t.clone(), Rc::clone(&flag));
                 create_task(async move {
@@ -412,7 +412,7 @@ fn d1_a_transport_opened_by_a_handler_of_the_batch_hears_nothing_of_its_predeces
             first_peer.write_all(b"1").unwrap();
             second_peer.write_all(b"2").unwrap();
             until(|| reopened.get()).await;
-            looks(2).await;
+            event_polls(2).await;
             trace.expect(["made"]);
             third_peer.write_all(b"3").unwrap();
             drop(third_peer);
@@ -461,7 +461,7 @@ fn a_number_that_was_closed_behind_its_watcher_and_is_a_socket_s_now_stays_the_s
                 let number = watched.as_raw_fd();
                 let t = trace.clone();
                 handle.add_reader(&number, move || t.push("never")).unwrap();
-                // The number is closed and opened as another socket, and nobody tells the loop.
+                // The number is closed and opened as another socket, and the loop does not learn of it.
                 dup_onto(&ours, number);
                 drop(ours);
                 std::mem::forget(watched);

@@ -1,4 +1,4 @@
-//! Code that calls back into the loop from where nobody expects it, panics there, or does so a million deep.
+//! Code that calls the loop from destructors, wakers and handlers, panics there, or nests a million deep.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -255,7 +255,7 @@ fn b4_a_loop_local_whose_making_uses_the_loop_local_is_made_once() {
 }
 
 #[test]
-fn b4_a_callback_cancels_the_next_in_line_and_the_one_after_still_runs() {
+fn b4_a_callback_cancels_the_next_one_and_the_one_after_still_runs() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

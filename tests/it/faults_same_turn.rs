@@ -8,7 +8,7 @@ use callsoon::net::TcpListener;
 use callsoon::{Task, sleep_until, timeout_at};
 
 use crate::support::{
-    DropProbe, Trace, audited, counted_fds, one_turn, virtual_loop, wait_until_told,
+    DropProbe, Trace, audited, counted_fds, one_turn, virtual_loop, wait_for_an_event,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,8 +23,8 @@ enum Rival {
 use Rival::{Cancel, Result as Value, Timeout};
 
 /// Which of them wins. A cancellation acts when its task next runs, so it overtakes a result that has come but not been
-/// taken; and a deadline, which waits a turn for the answer of what is inside, is overtaken by it too. Where the task has
-/// run before the value comes, the future that it awaited is cancelled and gives the value back.
+/// taken; and a deadline, which waits a turn for the answer of what is inside, is overtaken by it too. Where the task
+/// has run before the value comes, the future that it awaited is cancelled and gives the value back.
 const ORDERS: [([Rival; 3], &str); 6] = [
     ([Value, Timeout, Cancel], "value"),
     ([Value, Cancel, Timeout], "cancelled"),
@@ -34,7 +34,8 @@ const ORDERS: [([Rival; 3], &str); 6] = [
     ([Cancel, Timeout, Value], "cancelled"),
 ];
 
-/// Lets the three rivals meet in one turn and says how the wait for `value` ended, and what the exception handler heard.
+/// Lets the three rivals meet in one turn and says how the wait for `value` ended, and what the exception handler
+/// received.
 fn meet<T: 'static>(
     order: [Rival; 3],
     value: Result<T, &'static str>,
@@ -50,7 +51,7 @@ fn meet<T: 'static>(
             Value => {
                 let (future, value, t) = (future.clone(), value.take().unwrap(), trace.clone());
                 event_loop.call_at(deadline, move || {
-                    // A future that was cancelled with whoever awaited it gives the value back.
+                    // A future that was cancelled together with its awaiter gives the value back.
                     let taken = match value {
                         Ok(value) => future.set_result(Rc::new(value)).is_ok(),
                         Err(error) => future.set_exception(error).is_ok(),
@@ -169,7 +170,7 @@ fn c7_a_connection_that_arrives_with_the_cancellation_goes_to_the_next_accept() 
             let mut task = event_loop.create_task(async move { accepting.accept().await });
             one_turn(&event_loop);
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            wait_until_told(&event_loop);
+            wait_for_an_event(&event_loop);
             let canceller = task.as_ref();
             let cancel = move || assert_eq!(canceller.cancel(), cancel_first);
             if cancel_first {

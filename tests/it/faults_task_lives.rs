@@ -1,4 +1,4 @@
-//! Every short life of a task: polled, woken, cancelled, awaited and dropped in every order, told beside a model.
+//! Every short life of a task: polled, woken, cancelled, awaited and dropped in every order, compared with a model.
 
 #![allow(
     clippy::waker_clone_wake,
@@ -188,10 +188,10 @@ impl Model {
         }
     }
 
-    /// The result is nobody's: dropped by the loop, or by the handle's last owner.
+    /// No code takes the result: it is dropped by the loop, or by the handle's last owner.
     fn abandoned(&mut self, by_loop: bool) {
         match self.end {
-            // Who cancels a task that has failed does not want to hear of it, as in asyncio.
+            // The failure of a task that is cancelled after it has failed is not reported, as in asyncio.
             Some(End::Panicked) if self.excused => {}
             Some(End::Panicked) => self.reports.push(UNREAD),
             Some(End::BadValue) if by_loop => self.reports.push(UNAWAITED),

@@ -1,5 +1,5 @@
-//! Rows I1 to I4 of the list of faults: posts that race with close, floods, hostile destructors, and things that belong to
-//! another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
+//! Faults I1 to I4: posts that race with close, floods, hostile destructors, and things that belong
+//! to another loop or thread. What needs every interleaving is in `loom_inbox.rs`; here run real threads.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -23,7 +23,7 @@ struct Fates {
     dropped: AtomicUsize,
 }
 
-/// What a closure captures to take part in the count.
+/// A value that a closure captures to be counted.
 struct Fate {
     fates: Arc<Fates>,
     ran: bool,
@@ -155,7 +155,7 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_notifier_s_numb
         };
         let before = counted_fds();
         drop(event_loop);
-        // The loop's descriptors are closed, whoever still holds a handle; pipes take their numbers.
+        // The loop's descriptors are closed although handles are left; pipes take their numbers.
         let freed = before - counted_fds();
         assert!(freed >= 2);
         let strangers: Vec<_> = (0..freed)
@@ -169,7 +169,7 @@ fn i1_a_late_post_does_not_write_to_the_descriptor_that_took_the_notifier_s_numb
             drop(writer);
             let mut heard = Vec::new();
             std::io::Read::read_to_end(&mut reader, &mut heard).unwrap();
-            assert!(heard.is_empty(), "somebody wrote {heard:?} to a stranger");
+            assert!(heard.is_empty(), "somebody wrote {heard:?} to another file");
         }
     }));
 }
@@ -196,8 +196,8 @@ fn volleys() -> usize {
     }
 }
 
-/// One of those who post at the same time. The one that is told of the loop's start, `leads`: it sees to it that each
-/// volley finds the loop asleep.
+/// One of the senders that post at the same time. The sender with `leads` waits for the loop to sleep before each
+/// volley.
 fn send_volleys(
     sender: usize,
     remote: &RemoteHandle,
@@ -226,7 +226,7 @@ fn send_volleys(
 }
 
 #[test]
-fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sleep() {
+fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_notified_once_a_sleep() {
     audited(watched(|| {
         let trace = Trace::new();
         let (event_loop, notifier) = loop_and_notifier();
@@ -258,15 +258,16 @@ fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_rung_once_a_sl
         // A failed assertion inside a post would be a report.
         trace.expect([]);
         NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
-        // Each volley found the loop asleep and rang; and the loop sleeps at most once each time it looks.
-        let (notifications, looks) = (notifications(notifier), event_loop.metrics().looks);
+        // Each volley found the loop asleep and notified it; and the loop sleeps at most once each time it polls for
+        // events.
+        let (notifications, polls) = (notifications(notifier), event_loop.metrics().looks);
         assert!(
             notifications >= volleys() as u64,
             "{notifications} notifications"
         );
         assert!(
-            notifications <= looks,
-            "{notifications} notifications, {looks} looks"
+            notifications <= polls,
+            "{notifications} notifications, {polls} polls"
         );
     }));
 }
@@ -464,7 +465,7 @@ fn i4_a_post_that_is_cancelled_while_it_may_run_does_one_or_the_other() {
         let event_loop = real_loop(&Trace::new());
         let remote = event_loop.remote();
         let canceller = thread::spawn(move || {
-            let mut tally = (0, 0);
+            let mut counts = (0, 0);
             for round in 0..ROUNDS {
                 let ran = Arc::new(AtomicBool::new(false));
                 let (done, ended) = mpsc::channel::<()>();
@@ -485,15 +486,15 @@ fn i4_a_post_that_is_cancelled_while_it_may_run_does_one_or_the_other() {
                 assert_ne!(cancelled, ran.load(Ordering::SeqCst));
                 assert!(!handle.cancel());
                 if cancelled {
-                    tally.0 += 1;
+                    counts.0 += 1;
                 } else {
-                    tally.1 += 1;
+                    counts.1 += 1;
                 }
             }
             remote
                 .call_soon_threadsafe(|| get_running_loop().stop())
                 .unwrap();
-            tally
+            counts
         });
         event_loop.run_forever().unwrap();
         let (cancelled, ran) = canceller.join().unwrap();

@@ -11,7 +11,7 @@ use callsoon::{sleep, sleep_until};
 
 use crate::support::{
     DropProbe, Trace, audited, on_virtual_time, one_turn, real_loop, thread_id, virtual_loop,
-    wait_until_asleep, wait_until_told, watched,
+    wait_for_an_event, wait_until_asleep, watched,
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// Around every border that a timer, a poller or a conversion has ever fallen over.
+/// Around every limit at which a timer, a poller or a conversion has failed before.
 const EXTREMES: [Duration; 20] = [
     Duration::ZERO,
     Duration::from_nanos(1),
@@ -252,18 +252,18 @@ fn c1_the_first_and_the_last_instant_are_deadlines_like_others() {
 }
 
 #[test]
-fn c2_tiny_and_past_delays_cost_one_look_each_and_are_never_early() {
+fn c2_tiny_and_past_delays_cost_one_poll_for_events_each_and_are_never_early() {
     on_virtual_time(|_, event_loop| {
         let start = event_loop.time();
         let result = event_loop.run_until_complete(async {
             let handle = get_running_loop();
             let mut sum = Duration::ZERO;
             for nanos in (1..1_000).chain((1..1_000).map(|micros| 1_000 * micros)) {
-                let (delay, looks) = (Duration::from_nanos(nanos), handle.metrics().looks);
+                let (delay, polls) = (Duration::from_nanos(nanos), handle.metrics().looks);
                 sleep(delay).await;
                 sum += delay;
                 assert_eq!(handle.time() - start, sum);
-                assert_eq!(handle.metrics().looks, looks + 1);
+                assert_eq!(handle.metrics().looks, polls + 1);
             }
         });
         result.unwrap();
@@ -271,7 +271,7 @@ fn c2_tiny_and_past_delays_cost_one_look_each_and_are_never_early() {
 }
 
 #[test]
-fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
+fn c2_a_timer_that_rearms_itself_with_no_delay_starves_no_other() {
     audited(|| {
         fn again(handle: LoopHandle) {
             let next = handle.clone();
@@ -285,7 +285,7 @@ fn c2_a_timer_that_rearms_itself_with_no_delay_starves_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0");
         let listener = event_loop.run_until_complete(listener).unwrap().unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         let turns = event_loop.metrics().turns;
         let accepted = event_loop.run_until_complete(async {
@@ -504,7 +504,7 @@ fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
         let slot = Rc::new(RefCell::new(None::<TimerHandle>));
         let (victim, handle, t) = (Rc::clone(&slot), event_loop.handle(), trace.clone());
         event_loop.call_later(MILLISECOND, move || {
-            // The second timer is due and stands in the queue. It goes, and another one gets its slot.
+            // The second timer is due and is in the queue. It goes, and another one gets its slot.
             victim.take().unwrap().cancel();
             handle.call_later(Duration::ZERO, t.note("in its slot"));
             t.push("first");
@@ -520,7 +520,7 @@ fn c5_a_slot_that_is_reused_within_a_batch_fires_for_its_new_timer_only() {
 }
 
 #[test]
-fn c5_a_sleep_dropped_at_its_very_deadline_wakes_nobody() {
+fn c5_a_sleep_dropped_at_its_very_deadline_wakes_no_task() {
     on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "sleeper");
         let task = Rc::new(RefCell::new(None::<Task<()>>));

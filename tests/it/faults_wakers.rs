@@ -1,4 +1,4 @@
-//! Wakers and tasks under abuse: used too late, elsewhere, too often, or by code that bites back.
+//! Wakers and tasks that are misused: too late, on other threads, too often, or by code that calls back.
 
 #![allow(
     clippy::waker_clone_wake,
@@ -221,7 +221,7 @@ fn a1_a_waker_of_a_finished_task_does_not_disturb_the_next_in_its_slot() {
 fn a1_the_waker_of_a_task_in_use_always_leads_to_it_whatever_number_the_task_has() {
     audited(watched(|| {
         let event_loop = virtual_loop(&Trace::new());
-        // Once round all generations, with another task beside it that ends with nobody awaiting it.
+        // Once round all generations, with another task beside it that ends and is not awaited.
         for _ in 0..=u16::MAX {
             let (listener, waker, polls) = Listener::new();
             let task = event_loop.create_task(listener);
@@ -287,7 +287,7 @@ impl Drop for HomeBound {
 }
 
 #[test]
-fn a2_a_waker_used_on_eight_threads_polls_and_drops_its_future_at_home_only() {
+fn a2_a_waker_used_on_eight_threads_polls_and_drops_its_future_on_the_loop_s_thread_only() {
     audited(watched(|| {
         let event_loop = real_loop(&Trace::new());
         let (polls, dropped) = (Arc::default(), Arc::default());
@@ -514,7 +514,8 @@ fn a4_a_wake_that_comes_while_the_loop_falls_asleep_is_not_lost() {
                     return Poll::Ready(());
                 }
                 rounds += 1;
-                // The other thread wakes us at once: before this poll returns, while the loop looks, or in its sleep.
+                // The other thread wakes us at once: before this poll returns, while the loop polls for events, or in
+                // its sleep.
                 to_waker.send(context.waker().clone()).unwrap();
                 Poll::Pending
             }),

@@ -1,4 +1,4 @@
-//! Unix datagrams to an address whose owner's queue is full: no event tells of room there, and waiting costs nothing.
+//! Unix datagrams to an address whose owner's queue is full: no event reports room there, and waiting costs nothing.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -16,10 +16,11 @@ use crate::support::{Trace, settling, until};
 /// How long a full queue is left full.
 const WINDOW: Duration = Duration::from_millis(400);
 
-/// Pauses of 1, 2, 4, … 64 ms: so many turns, and a few besides, are plenty for it. A busy loop has a hundred times more.
+/// Pauses of 1, 2, 4, … 64 ms: so many turns, and a few besides, are plenty for it. A busy loop has a hundred times
+/// more.
 const TURNS: u64 = 60;
 
-/// A receiver that nobody reads, with room for nothing more, and its name.
+/// Returns a receiver that is never read, whose queue is full, and its name.
 fn full(which: &str) -> (StdDatagram, String, usize) {
     use std::os::linux::net::SocketAddrExt as _;
     let name = format!("callsoon-full-{which}-{}", std::process::id());
@@ -187,7 +188,7 @@ fn an_endpoint_that_is_aborted_while_a_receiver_is_full_leaves_no_timer() {
     });
 }
 
-/// Aborts its endpoint as soon as it hears of an error.
+/// Aborts its endpoint in `error_received`.
 struct Aborts(Recorder);
 
 impl DatagramProtocol<Unix> for Aborts {

@@ -1,4 +1,4 @@
-//! `Future`: one result, set once, for any number who await it. asyncio's `Future`, row by row.
+//! `Future`: one result, set once, for any number of awaiters; asyncio's behaviour.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,8 +14,8 @@ use crate::support::{
 /// What a future is after an end, and that end.
 type End = (&'static str, fn(&Future<u8>));
 
-/// Everything that a look at a future shows.
-fn look(future: &Future<u8>) -> String {
+/// Everything that can be read of a future.
+fn inspect(future: &Future<u8>) -> String {
     let result = match future.result() {
         Ok(Ok(value)) => format!("{value}"),
         Ok(Err(error)) => error.to_string(),
@@ -49,14 +49,14 @@ fn m3_a_done_future_refuses_another_end_and_gives_back_what_it_was_given() {
         ];
         for (shown, end) in ends {
             let future = event_loop.create_future();
-            assert_eq!(look(&future), "nothing yet, done false, cancelled false");
+            assert_eq!(inspect(&future), "nothing yet, done false, cancelled false");
             end(&future);
-            assert_eq!(look(&future), shown);
+            assert_eq!(inspect(&future), shown);
             assert_eq!(future.set_result(2).unwrap_err().0, 2);
             let refused = future.set_exception("second error").unwrap_err();
             assert_eq!(refused.0.to_string(), "second error");
             assert!(!future.cancel() && !future.cancel_with("again"));
-            assert_eq!(look(&future), shown, "unchanged, and readable again");
+            assert_eq!(inspect(&future), shown, "unchanged, and readable again");
         }
     });
 }
@@ -218,7 +218,7 @@ fn a_removed_callback_drops_what_it_holds_at_once() {
 }
 
 #[test]
-fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
+fn an_error_that_was_never_retrieved_is_reported_when_the_last_handle_is_dropped() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.set_exception_handler(move |_, context| {
@@ -245,7 +245,7 @@ fn an_error_that_nobody_looked_at_is_reported_when_the_last_handle_goes() {
 }
 
 #[test]
-fn an_error_that_somebody_looked_at_a_cancellation_and_a_value_are_not_reported() {
+fn an_error_that_was_retrieved_a_cancellation_and_a_value_are_not_reported() {
     on_virtual_time(|trace, event_loop| {
         let failed = || {
             let future = event_loop.create_future::<u8>();
@@ -306,7 +306,7 @@ fn a_taker_that_is_dropped_takes_nothing() {
 }
 
 #[test]
-fn a_result_set_between_runs_takes_its_place_in_the_line() {
+fn a_result_set_between_runs_wakes_in_the_order_of_the_ready_queue() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (t, awaited) = (trace.clone(), future.clone());

@@ -1,4 +1,4 @@
-//! Awaiting a `Future`: when an awaiter resumes, in which order, and what becomes of one that is cancelled.
+//! Awaiting a `Future`: when awaiters resume, in which order, and what happens when one is cancelled.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -47,14 +47,14 @@ fn an_awaiter_resumes_in_the_turn_after_the_result_is_set() {
             "waits",
             "the setter returns",
             "same turn",
-            "resumes with 1", // the next turn, in its place in the line
+            "resumes with 1", // the next turn, in the order of the ready queue
             "queued after set_result",
         ]);
     });
 }
 
 #[test]
-fn awaiters_and_callbacks_stand_in_one_line() {
+fn awaiters_and_callbacks_share_one_queue() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         for name in ["a", "b", "c"] {
@@ -82,7 +82,7 @@ fn awaiters_and_callbacks_stand_in_one_line() {
 }
 
 #[test]
-fn an_awaiter_that_is_cancelled_leaves_the_line_and_the_others_keep_their_places() {
+fn an_awaiter_that_is_cancelled_leaves_the_queue_and_the_others_keep_their_order() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let tasks: Vec<_> = ["a", "b", "c"]
@@ -107,7 +107,7 @@ fn an_awaiter_that_is_cancelled_leaves_the_line_and_the_others_keep_their_places
 }
 
 #[test]
-fn one_awaiter_in_several_places_of_the_line_is_resumed_once() {
+fn one_awaiter_that_is_queued_several_times_is_resumed_once() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<u8>();
         let (t, mut one, mut two) = (trace.clone(), future.clone(), future.clone());
@@ -129,7 +129,7 @@ fn one_awaiter_in_several_places_of_the_line_is_resumed_once() {
 }
 
 #[test]
-fn a_future_cancelled_by_somebody_gives_its_awaiter_the_cancellation_and_lets_it_go_on() {
+fn a_future_that_is_cancelled_gives_its_awaiter_the_cancellation_and_the_awaiter_goes_on() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (t, awaited) = (trace.clone(), future.clone());

@@ -1,4 +1,4 @@
-//! Chapter 7a: `gather`, `gather!`, `Gather::settled`, `Gather::fail_fast`, `try_gather`.
+//! Running futures side by side: `gather`, `gather!`, `Gather::settled`, `Gather::fail_fast`, `try_gather`.
 
 use std::cell::OnceCell;
 use std::future::{Future, pending, poll_fn, ready};
@@ -121,14 +121,14 @@ fn twelve_of_different_types_are_gathered_too() {
 }
 
 #[test]
-fn the_first_failure_is_given_at_once_and_the_others_run_on_unheard() {
+fn the_first_failure_is_given_at_once_and_the_others_run_on() {
     run_scenario(
         async |scenario| {
             let s = scenario.clone();
             let all: [std::pin::Pin<Box<dyn Future<Output = &'static str>>>; 4] = [
                 Box::pin(s.clone().worker("first", 3.0, 0.0)),
                 Box::pin(bad(1.0)),
-                // A later failure is nobody's business.
+                // A later failure is not reported.
                 Box::pin(bad(2.0)),
                 Box::pin(s.worker("last", 4.0, 0.0)),
             ];
@@ -177,7 +177,7 @@ fn settled_waits_for_all_however_they_end() {
 }
 
 #[test]
-fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() {
+fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_the_gathering_task() {
     run_scenario(
         async |scenario| {
             let child = Rc::new(OnceCell::new());
@@ -206,7 +206,7 @@ fn a_child_that_is_cancelled_is_a_failure_and_does_not_cancel_whoever_gathers() 
 }
 
 #[test]
-fn cancelling_whoever_gathers_cancels_all_children_and_waits_for_them() {
+fn cancelling_the_gathering_task_cancels_all_children_and_waits_for_them() {
     for settled in [false, true] {
         run_scenario(
             async move |scenario| {
@@ -414,7 +414,7 @@ fn fail_fast_gives_the_first_error_and_lets_the_others_run() {
 }
 
 #[test]
-fn a_child_that_cancels_itself_and_returns_is_told_at_once() {
+fn a_child_that_cancels_itself_and_returns_is_a_failure_at_once() {
     /// Cancels the task that it is dropped in.
     struct CancelsItself;
     impl Drop for CancelsItself {

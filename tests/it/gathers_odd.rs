@@ -212,7 +212,7 @@ fn values_are_dropped_once_whether_they_are_taken_or_not() {
 }
 
 #[test]
-fn a_gather_awaited_by_a_foreign_waker_wakes_it_once() {
+fn a_gather_awaited_by_a_waker_of_another_runtime_wakes_it_once() {
     on_virtual_time(|_, event_loop| {
         let all = event_loop.run_until_complete(made(|| gather([1, 2].map(|n| sleep(n * SECOND)))));
         let mut waiting = Waiting::begun(all.unwrap());

@@ -1,5 +1,5 @@
-//! Another loop drives ours: `turn`, and the descriptor that says when a turn is worth it. The other loop is played by
-//! `poll(2)`, which is all that it needs.
+//! Another loop drives ours: by `turn`, and by a descriptor that is readable when a turn has work. `poll(2)` takes the
+//! place of the other loop.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ fn readable(event_loop: &EventLoop) -> bool {
     readable_within(event_loop, Duration::ZERO)
 }
 
-/// What another loop does when its own timer goes off.
+/// What another loop does when its own timer expires.
 fn idle_turn(event_loop: &EventLoop) {
     event_loop.turn(Some(Duration::ZERO)).unwrap();
 }
@@ -34,7 +34,7 @@ fn guest(trace: &Trace) -> EventLoop {
     event_loop
 }
 
-/// Long for a loop that should have heard, short for a test that fails.
+/// Long for a loop that should have been notified, short for a test that fails.
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]

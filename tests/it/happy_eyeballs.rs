@@ -1,4 +1,4 @@
-//! Happy eyeballs: the race on the virtual clock with attempts that are told how to end, and the real thing.
+//! Happy eyeballs: the race on the virtual clock with attempts whose end the test decides, and with real sockets.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -111,7 +111,7 @@ fn the_next_one_starts_at_once_when_the_newest_fails_and_the_delay_begins_anew()
 }
 
 #[test]
-fn an_older_one_that_fails_starts_nobody() {
+fn an_older_attempt_that_fails_starts_no_other() {
     on_virtual_time(|trace, event_loop| {
         let attempts = [
             ("a", 300, Err("no a")),
@@ -281,7 +281,7 @@ fn connecting_may_begin_at_an_address_of_one_s_own() {
 #[test]
 fn e2_a_connection_attempt_that_is_dropped_closes_all_its_sockets() {
     in_a_loop(async || {
-        // Addresses for documentation: nobody answers, at most a router says so.
+        // Addresses for documentation: no host answers, at most a router refuses.
         let silent = addresses(["192.0.2.1:9", "192.0.2.2:9", "192.0.2.3:9"]);
         let options = ConnectOptions::new().happy_eyeballs_delay(Some(ms(1)));
         let open = counted_fds();
@@ -403,7 +403,7 @@ fn outside_any_task_losers_are_dropped_at_once() {
             attempts,
             Some(DELAY),
         ))));
-        // In callbacks, by a waker that wakes nobody.
+        // In callbacks, with a waker that wakes no task.
         for at in [0, 251, 252] {
             let (race, trace) = (Rc::clone(&race), trace.clone());
             event_loop.call_later(ms(at), move || {

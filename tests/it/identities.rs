@@ -1,5 +1,5 @@
-//! What acts on a task, a scope or a timer finds that one or none, however many there have been since; and counts pass
-//! the ends of 16, 30, 31 and 32 bits without anybody noticing.
+//! A key of a task, a scope or a timer finds that object or none, however many there have been since. Counters pass 16,
+//! 30, 31 and 32 bits without a visible effect.
 
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -37,29 +37,29 @@ fn each_beginning(test: impl Fn(&EventLoop, u64)) {
     }
 }
 
-/// Runs 65,535 tasks after the one that ended last, and then a stranger in its place with its key.
-async fn stranger_after(children_ended: u32) -> callsoon::Task<()> {
+/// Runs 65,535 tasks after the one that ended last, and then another task in its slot with its key.
+async fn other_task_after(children_ended: u32) -> callsoon::Task<()> {
     for _ in children_ended..65_536 {
         create_task(async {}).await.unwrap();
     }
     create_task(pending())
 }
 
-/// Drops a gather one of whose children has ended, when a stranger has that one's key.
-fn spares_a_stranger<C>(gathered: impl FnOnce() -> Gather<C> + Send + 'static) {
+/// Drops a gather one of whose children has ended, when another task has that one's key.
+fn spares_another_task<C>(gathered: impl FnOnce() -> Gather<C> + Send + 'static) {
     audited(|| {
         let event_loop = virtual_loop(&Trace::new());
         event_loop
             .run_until_complete(async {
                 let gathered = gathered();
                 yield_now().await;
-                let stranger = stranger_after(1).await;
+                let other = other_task_after(1).await;
                 drop(gathered);
                 yield_now().await;
                 yield_now().await;
-                assert!(!stranger.done(), "{stranger:?}");
-                stranger.cancel();
-                drop(stranger.await);
+                assert!(!other.done(), "{other:?}");
+                other.cancel();
+                drop(other.await);
             })
             .unwrap();
         assert!(event_loop.all_tasks().is_empty());
@@ -67,19 +67,19 @@ fn spares_a_stranger<C>(gathered: impl FnOnce() -> Gather<C> + Send + 'static) {
 }
 
 #[test]
-fn a_gather_that_is_dropped_spares_the_stranger_with_an_ended_childs_key() {
-    spares_a_stranger(|| {
+fn a_gather_that_is_dropped_spares_the_task_that_has_an_ended_childs_key() {
+    spares_another_task(|| {
         gather([0, 1].map(|n| async move {
             if n == 1 {
                 pending::<()>().await
             }
         }))
     });
-    spares_a_stranger(|| callsoon::gather!(async {}, pending::<()>()));
+    spares_another_task(|| callsoon::gather!(async {}, pending::<()>()));
 }
 
 #[test]
-fn a_gather_that_fails_or_is_cancelled_spares_the_stranger_with_an_ended_childs_key() {
+fn a_gather_that_fails_or_is_cancelled_spares_the_task_that_has_an_ended_childs_key() {
     for fails in [true, false] {
         audited(move || {
             let event_loop = virtual_loop(&Trace::new());
@@ -103,7 +103,7 @@ fn a_gather_that_fails_or_is_cancelled_spares_the_stranger_with_an_ended_childs_
                     yield_now().await;
                     yield_now().await;
                     // The gather's own task was the first.
-                    let stranger = stranger_after(3).await;
+                    let other = other_task_after(3).await;
                     if fails {
                         open.set_result(()).unwrap();
                     } else {
@@ -112,9 +112,9 @@ fn a_gather_that_fails_or_is_cancelled_spares_the_stranger_with_an_ended_childs_
                     let ended = gathered.await;
                     assert_eq!(ended.is_ok(), fails);
                     yield_now().await;
-                    assert!(!stranger.done(), "{stranger:?}");
-                    stranger.cancel();
-                    drop(stranger.await);
+                    assert!(!other.done(), "{other:?}");
+                    other.cancel();
+                    drop(other.await);
                 })
                 .unwrap();
             assert!(event_loop.all_tasks().is_empty());
@@ -145,7 +145,7 @@ fn all_tasks_and_ids_are_in_the_order_of_creation_however_many_tasks_there_were(
 }
 
 #[test]
-fn ids_of_ended_tasks_are_nobody_elses() {
+fn ids_of_ended_tasks_are_not_used_again() {
     audited(|| {
         let ended = {
             let event_loop = virtual_loop(&Trace::new());
@@ -242,7 +242,7 @@ fn a_handle_that_outlives_its_awaiter_ends_no_scope_of_another_task() {
                     ));
                     yield_now().await;
                     let handle = Rc::clone(&handle);
-                    // Detached from its awaiter by a foreign waker, with the node still noted.
+                    // Detached from its awaiter by a waker of another runtime, with the node still noted.
                     let mut foreign = Context::from_waker(Waker::noop());
                     assert!(
                         Pin::new(&mut *handle.borrow_mut())

@@ -1,4 +1,4 @@
-//! Ticks: their schedule, and what becomes of it when a program cannot keep it.
+//! Intervals: the schedule of their ticks, and what happens to ticks that a program misses.
 
 use std::time::{Duration, Instant};
 

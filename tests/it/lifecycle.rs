@@ -1,4 +1,4 @@
-//! Chapter 1: running, stopping and closing a loop.
+//! The life of a loop: running, stopping and closing a loop.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -14,7 +14,7 @@ use callsoon::{
 
 use crate::support::{
     DropProbe, PENDING, Trace, audited, on_virtual_time, one_turn, panic_text, virtual_loop,
-    wait_until_told,
+    wait_for_an_event,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -105,7 +105,7 @@ fn one_turn_runs_ready_callbacks_then_io_then_due_timers() {
         // All three are there before the turn; the timer came first and the event second.
         event_loop.call_at(event_loop.time(), trace.note("timer"));
         let client = std::net::TcpStream::connect(address).unwrap();
-        wait_until_told(&event_loop);
+        wait_for_an_event(&event_loop);
         event_loop.call_soon(trace.note("callback"));
         one_turn(&event_loop);
         trace.expect(["callback", "event", "timer"]);
@@ -151,7 +151,7 @@ fn the_batch_in_which_main_ends_is_finished_and_no_more() {
 }
 
 #[test]
-fn a_run_that_is_stopped_leaves_the_lent_task_to_the_next_one() {
+fn a_run_that_is_stopped_leaves_the_borrowed_task_to_the_next_one() {
     on_virtual_time(|trace, event_loop| {
         let mut task = event_loop.create_task(async {
             callsoon::sleep(HOUR).await;

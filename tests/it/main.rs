@@ -1,4 +1,5 @@
-//! Behaviour, through the public API and on the virtual clock: one binary, whose table of contents this is.
+//! Behaviour through the public API, mostly on the virtual clock. This file is the table of contents of one test
+//! binary.
 //!
 //! Every test runs inside [`support::audited`], which fails it if it leaves a descriptor, a thread or a pending task
 //! behind. A test whose name begins with an id, as in `b3_…`, is about a fault that has broken other event loops:
@@ -24,7 +25,7 @@ mod turn_model; // random programs have the same trace as in a model of asyncio'
 mod awaits_in_circles; // tasks that wait for one another in a circle end when they are asked to
 mod awaits_set_aside; // a task that was polled and set aside is no longer waited for
 mod budgets; // which operations let other tasks run, and after how many
-mod futures; // a future has one result, set once, for all who await it
+mod futures; // a future has one result, set once, for all awaiters
 mod futures_awaited; // in which order awaiters resume, and what a cancelled one leaves
 mod tasks; // when tasks run, what they give, how they end
 mod tasks_cancelled; // when a cancellation acts, and what wins over it
@@ -34,13 +35,13 @@ mod tasks_polled; // tasks are polled by their wakers alone, whatever combinator
 mod scopes; // a cancellation is caught, cleaned up after, and passed on or not
 mod scopes_abused; // scopes survive destructors and wakers that misbehave
 mod scopes_cases; // requests of a task and of its scopes meet
-mod scopes_cells; // the rules' tables, cell by cell: who is asked, what the answer does
+mod scopes_cells; // the rules' tables, cell by cell: which scopes are asked, what the answer does
 mod scopes_crowds; // a million scopes, side by side and nested, need no recursion
 mod scopes_fuzz; // random programs of scopes keep the invariants
 mod scopes_kinds; // each kind of scope and await, cell by cell
 mod scopes_moved; // scopes in chains of tasks, dropped, forgotten, and moved while awaited
 mod scopes_states; // the table of states and events, cell by cell
-mod scopes_unpolled; // requests to scopes that nobody polls meanwhile are kept
+mod scopes_unpolled; // requests to scopes that are not polled meanwhile are kept
 
 // Time.
 mod deadline_turns; // what is done in the turn of a deadline, and times that never end
@@ -65,7 +66,7 @@ mod wait; // `wait` for the first, for the first failure, for all
 // Locks and queues.
 mod barrier_model; // `Barrier` beside a naive model
 mod queue_model; // the three queues beside a naive model
-mod queue_panics; // stores, comparisons and destructors that panic strand nobody
+mod queue_panics; // stores, comparisons and destructors that panic strand no waiter
 mod queue_stores; // stores whose length changes by other than one
 mod queues; // queues lose no item when a getter or a putter is cancelled
 mod shut_down_waits; // waits that a shutdown ends let other tasks run
@@ -120,7 +121,7 @@ mod servers; // what servers listen on, and how they end
 mod streams; // readers, writers, and servers that run a function for each client
 mod streams_failing; // a connection that fails gives the bytes that came before
 mod taken_paths; // a server whose path was taken says so
-mod transport_begin; // connection made, the caller told, then data
+mod transport_begin; // connection made, the caller resumed, then data
 mod transport_bulk; // megabytes in both directions
 mod transport_faults; // transports whose peer, socket or protocol fails
 mod transport_flow; // flow control: marks, pauses and the cap

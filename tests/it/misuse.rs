@@ -1,5 +1,5 @@
-//! Row M1 of the list of faults: calls where there is no running loop, or no loop any more. What is wrong about threads
-//! does not compile; `thread_affinity.rs` has the proof.
+//! Fault M1: calls without a running loop, or on a closed one. Misuse across threads does not compile;
+//! `thread_affinity.rs` proves that.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -23,7 +23,7 @@ use crate::support::{
 };
 
 /// The text of the panic of a call that has to panic. The panics of these tests are the library's own, so their texts
-/// do not say that they are made on purpose; the hook is told so instead.
+/// do not say that they are made on purpose; the hook learns it another way.
 #[track_caller]
 fn panic_of<R>(call: impl FnOnce() -> R) -> String {
     static HOOK: Mutex<()> = Mutex::new(());
@@ -198,7 +198,7 @@ fn m1_awaiting_a_task_of_a_closed_loop_says_cancelled() {
 }
 
 #[test]
-fn m1_whoever_awaits_a_task_outside_its_loop_is_woken_when_that_closes() {
+fn m1_a_task_awaited_outside_its_loop_wakes_its_awaiter_when_the_loop_closes() {
     audited(watched(|| {
         let owner = virtual_loop(&Trace::new());
         let mut task = pin!(owner.create_task(pending::<()>()));
@@ -227,7 +227,7 @@ fn m1_a_nested_run_is_an_error_and_harms_neither_loop() {
                 assert!(matches!(event_loop.turn(None), Err(RunError::Nested)));
             }
             assert!(matches!(callsoon::run(async {}), Err(RunError::Nested)));
-            // Closing the loop that runs is refused; closing another one is nobody's business but its owner's.
+            // Closing the loop that runs is refused; closing another one is up to its owner.
             assert!(matches!(same.close(), Err(RunError::Nested)));
             sleep(Duration::from_millis(1)).await;
         });

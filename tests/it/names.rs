@@ -1,4 +1,4 @@
-//! Transports, streams and servers by name: hosts that are looked up, several addresses, and what goes wrong with them.
+//! Transports, streams and servers by name: hosts that are looked up, several addresses, and their failures.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream as StdStream};
@@ -22,7 +22,7 @@ struct Idle;
 
 impl Protocol for Idle {}
 
-/// Says hello to everybody.
+/// Sends hello to each client, and closes.
 struct Hello;
 
 impl Protocol for Hello {
@@ -32,14 +32,14 @@ impl Protocol for Hello {
     }
 }
 
-/// A loop on which `both.test` is this machine in either family, `four.test` in one, `deaf.test` first an address that
-/// never answers, and no other name is known.
+/// A loop on which `both.test` is this machine in either family, `four.test` in one, `silent.test` first an address
+/// that never answers, and no other name is known.
 fn run<F: Future<Output = ()>>(test: impl FnOnce(LoopHandle) -> F + Send + 'static) {
     on_real_time(|trace, event_loop| {
         event_loop.set_resolver(|name| match name {
             "both.test" => Ok(vec![V6, V4]),
             "four.test" => Ok(vec![V4]),
-            "deaf.test" => Ok(vec!["127.0.0.77".parse().unwrap(), V4]),
+            "silent.test" => Ok(vec!["127.0.0.77".parse().unwrap(), V4]),
             "absent.test" => Ok(vec!["192.0.2.1".parse().unwrap()]),
             "nothing.test" => Ok(vec![]),
             _ => Err(ErrorKind::NotFound.into()),
@@ -91,7 +91,7 @@ fn a_connection_is_made_to_a_host_and_a_port() {
     });
 }
 
-/// A port where nobody listens in IPv6, for as long as the first socket lives, and somebody in IPv4.
+/// Returns a port where no socket listens in IPv6, for as long as the first socket lives, and one listens in IPv4.
 fn port_of_one() -> (Socket, TcpListener) {
     loop {
         let (nobody, address) = refusing_at((V6, 0).into());
@@ -101,7 +101,8 @@ fn port_of_one() -> (Socket, TcpListener) {
     }
 }
 
-/// A port that has a listener in either family: what is free in one may be taken in the other, so ports are gone through.
+/// A port that has a listener in either family: what is free in one may be taken in the other, so ports are gone
+/// through.
 fn port_of_both() -> (u16, [TcpListener; 2]) {
     loop {
         let four = TcpListener::bind(loopback()).unwrap();
@@ -141,8 +142,9 @@ fn a_family_or_a_local_address_chooses_among_the_addresses() {
     });
 }
 
-/// A socket on this address whose backlog is full, so that the next to come is not answered; and the one who fills it.
-fn deaf(address: SocketAddr) -> (Socket, StdStream) {
+/// A socket on this address whose backlog is full, so that the next client is not answered, and the client that fills
+/// it.
+fn full_listener(address: SocketAddr) -> (Socket, StdStream) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&address.into()).unwrap();
     socket.listen(0).unwrap();
@@ -156,17 +158,17 @@ fn an_address_that_does_not_answer_does_not_hold_up_the_next() {
     run(|event_loop| async move {
         let listener = TcpListener::bind(loopback()).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let _deaf = deaf(([127, 0, 0, 77], port).into());
+        let _listener = full_listener(([127, 0, 0, 77], port).into());
         let open = counted_fds();
         let begun = event_loop.time();
         let (transport, _) = event_loop
-            .create_connection(|| Idle, ("deaf.test", port))
+            .create_connection(|| Idle, ("silent.test", port))
             .happy_eyeballs_delay(Some(Duration::from_millis(20)))
             .await
             .unwrap();
         assert!(event_loop.time() - begun >= Duration::from_millis(20));
         assert_eq!(transport.peername().unwrap().internet().unwrap().ip(), V4);
-        // The attempt that lost is closed before anybody hears of the one that won.
+        // The attempt that lost is closed before the caller gets the one that won.
         assert_eq!(counted_fds(), open + 1);
         transport.abort();
     });
@@ -177,11 +179,11 @@ fn e2_a_connection_by_name_that_is_given_up_leaves_nothing() {
     run(|_| async {
         let listener = TcpListener::bind(loopback()).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let _deaf = deaf(([127, 0, 0, 77], port).into());
+        let _listener = full_listener(([127, 0, 0, 77], port).into());
         for wait in [0, 1, 5, 30] {
             let open = counted_fds();
             let task = create_task(async move {
-                let opening = open_connection(("deaf.test", port)).happy_eyeballs_delay(None);
+                let opening = open_connection(("silent.test", port)).happy_eyeballs_delay(None);
                 opening.await.map(drop)
             });
             sleep(Duration::from_millis(wait)).await;
@@ -196,7 +198,7 @@ fn e2_a_connection_by_name_that_is_given_up_leaves_nothing() {
 fn of_several_failures_all_are_kept() {
     run(|event_loop| async move {
         let (_four, free) = refusing();
-        // Who holds the port in the other family is asked, too; whoever else has it there does not listen.
+        // The socket that holds the port in the other family is tried, too; no other socket listens there.
         let _six = refusing_at((V6, free.port()).into());
         let targets = vec![free, "255.255.255.255:9".parse().unwrap()];
         let error = event_loop
@@ -328,7 +330,7 @@ fn a_stream_server_and_its_client_meet_by_name() {
 }
 
 #[test]
-fn a_protocol_hears_nothing_of_attempts_that_failed() {
+fn a_protocol_learns_nothing_of_attempts_that_failed() {
     run(|event_loop| async move {
         let trace = Trace::new();
         let (_nobody, listener) = port_of_one();

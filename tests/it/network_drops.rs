@@ -1,7 +1,7 @@
-//! Row L2: every operation of the network may be given up at each of its waits, and nothing is left of it.
+//! Fault L2: every operation of the network may be dropped at each of its waits, and nothing is left of it.
 //!
-//! Not a descriptor, not a watched source, not a task, not a timer, not a file. Given up means dropped, before the first
-//! poll, or after any wait, at once or when its event has come already.
+//! No descriptor, watched source, task, timer or file is left. The operation is dropped before its first poll, or after
+//! any of its waits, at once or when the event has arrived already.
 
 use std::future::poll_fn;
 use std::io;
@@ -26,7 +26,7 @@ async fn wait_so_often(operation: &mut Operation, mut waits: usize) -> Option<io
     .await
 }
 
-/// Gives up an operation after so many waits; whether it was not over before.
+/// Drops an operation after so many waits. Returns whether it was still pending then.
 async fn give_up(case: &Case, before: Holdings, waits: usize, turns: usize) -> bool {
     let mut operation = (case.begin)().await.unwrap();
     let ended = wait_so_often(&mut operation, waits).await;
@@ -65,7 +65,7 @@ fn every_wait_of(cases: fn() -> Vec<Case>) {
                 settle(case.name, before).await;
             });
         }
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         let _ = std::fs::remove_dir(folder());

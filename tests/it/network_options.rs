@@ -1,4 +1,4 @@
-//! What servers and connections are told by options, and whether the socket has heard it.
+//! Options of servers and connections, and whether the socket has them.
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Write as _};
@@ -15,7 +15,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Trace) -> F + Send + 'static) {
     on_real_time(|trace, event_loop| {
         complete(&event_loop, test(trace.clone()));
         assert_eq!(event_loop.metrics().sources, 0, "a source is left");
-        // A thread that looks names up holds a descriptor of its loop until it ends.
+        // A resolver thread holds a descriptor of its loop until it ends.
         drop(event_loop);
         wait_until_gone("callsoon-dns");
         assert_eq!(trace.take(), [""; 0], "unexpected");
@@ -48,7 +48,7 @@ async fn served(
 }
 
 #[test]
-fn a_server_s_clients_are_sent_small_writes_at_once_and_kept_alive_if_it_is_told() {
+fn a_server_s_clients_are_sent_small_writes_at_once_and_kept_alive_on_request() {
     run(|_| async {
         for keep_alive in [false, true] {
             let (server, _client, transport) =
@@ -86,7 +86,7 @@ fn a_port_where_old_connections_linger_is_taken_again_unless_that_is_forbidden()
 }
 
 #[test]
-fn two_servers_share_a_port_only_if_both_are_told_to() {
+fn two_servers_share_a_port_only_if_both_ask_for_it() {
     run(|_| async {
         let serve = |on, reuse| {
             let server = get_running_loop().create_server(Keeper::default, on);
@@ -291,7 +291,7 @@ impl BufferedProtocol for Reluctant {
 }
 
 #[test]
-fn f4_what_is_paused_or_ended_when_memory_is_asked_for_is_told_of_nothing() {
+fn f4_a_transport_that_is_paused_or_ended_when_memory_is_asked_for_delivers_nothing() {
     run(|trace| async move {
         for act in [Transport::pause_reading, Transport::close, Transport::abort] {
             let (ours, mut peer) = std_pair();
@@ -342,7 +342,7 @@ fn a_server_s_limit_is_its_clients_readers() {
 }
 
 #[test]
-fn the_descriptor_of_a_transport_is_nobody_else_s() {
+fn the_descriptor_of_a_transport_cannot_be_watched_by_others() {
     run(|_| async {
         let (ours, _peer) = std_pair();
         let event_loop = get_running_loop();
@@ -372,7 +372,7 @@ fn e8_a_dead_datagram_socket_s_file_is_replaced() {
         let peer = std::os::unix::net::UnixDatagram::unbound().unwrap();
         peer.send_to(b"hello", &path).unwrap();
         assert_eq!(socket.recv(&mut [0; 16]).await.unwrap(), 5);
-        // Now somebody is there.
+        // Now there is a client.
         let second = callsoon::net::UnixDatagram::bind(&path).await;
         assert_eq!(second.unwrap_err().kind(), ErrorKind::AddrInUse);
         drop(socket);

@@ -1,7 +1,7 @@
-//! Every public operation of the network as a case: what must be there first, and then the operation itself.
+//! Every public operation of the network as a case: its preparation, and then the operation itself.
 //!
-//! Whoever runs the cases drops them at each wait, takes descriptors away, or has system calls fail. So what a case sets up
-//! may fail, too, and a peer that could not do its part is gone instead of silent.
+//! The tests that run the cases drop them at each wait, take descriptors away, or have system calls fail. So what a
+//! case sets up may fail, too, and a peer that could not do its part closes its end instead of staying silent.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -63,8 +63,8 @@ pub(crate) fn holdings() -> Holdings {
     )
 }
 
-/// Lets the loop turn until it holds what it held before, and not more: while the operation's peers are still there, and
-/// when they are gone.
+/// Lets the loop turn until it holds what it held before, and not more: while the operation's peers are still there,
+/// and when they are gone.
 pub(crate) async fn settle(name: &str, before: Holdings) {
     let of_loop = |(_, sources, tasks, timers, _): Holdings| (sources, tasks, timers);
     settle_until(name, before, |now| of_loop(now) == of_loop(before)).await;
@@ -85,7 +85,7 @@ async fn settle_until(name: &str, before: Holdings, is_so: impl Fn(Holdings) -> 
     }
 }
 
-/// Does nothing but live.
+/// A protocol that does nothing.
 pub(crate) struct Idle;
 
 impl Protocol for Idle {}
@@ -98,7 +98,7 @@ pub(crate) fn event_loop() -> LoopHandle {
     get_running_loop()
 }
 
-/// Has the loop do something in a later turn.
+/// Calls a closure in a later turn of the loop.
 pub(crate) fn later(f: impl FnOnce() + 'static) {
     let handle = event_loop();
     handle.clone().call_soon(move || {
@@ -114,7 +114,7 @@ pub(crate) fn pair() -> io::Result<(StdStream, StdStream)> {
     Ok((one, other))
 }
 
-/// A peer who says these words one after the other, each in a turn of its own, and goes.
+/// Has a peer send these words one after the other, each in a turn of its own, and close.
 pub(crate) fn say(mut peer: impl io::Write + 'static, words: &'static [&'static [u8]]) {
     later(move || {
         if let [first, rest @ ..] = words {
@@ -125,7 +125,7 @@ pub(crate) fn say(mut peer: impl io::Write + 'static, words: &'static [&'static 
     });
 }
 
-/// A peer who reads until the end, on a thread of its own.
+/// Has the peer read until the end, on a thread of its own.
 pub(crate) fn swallow(mut peer: StdStream) {
     std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
 }
@@ -138,14 +138,14 @@ fn spoken_to(words: &'static [&'static [u8]]) -> io::Result<TcpStream> {
 }
 
 /// A stream whose peer reads all that comes.
-fn heard() -> io::Result<TcpStream> {
+fn with_reading_peer() -> io::Result<TcpStream> {
     let (ours, peer) = pair()?;
     swallow(peer);
     TcpStream::from_std(ours)
 }
 
-/// A port where nobody listens.
-pub(crate) fn nobody() -> io::Result<SocketAddr> {
+/// An address at which no socket listens.
+pub(crate) fn refusing_address() -> io::Result<SocketAddr> {
     StdListener::bind(loopback())?.local_addr()
 }
 
@@ -153,20 +153,20 @@ thread_local! {
     static PEERS: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Has a peer stay until nothing of the operation is left: its going must not be what ends it.
+/// Keeps a peer open until nothing of the operation is left: its end must not be what ends the operation.
 pub(crate) fn keep(peer: impl Any) {
     PEERS.with_borrow_mut(|peers| peers.push(Box::new(peer)));
 }
 
-/// Somebody who stays, and whose backlog takes the connection.
-pub(crate) fn somebody() -> io::Result<SocketAddr> {
+/// The address of a listener that stays open, and whose backlog takes the connection.
+pub(crate) fn listening_address() -> io::Result<SocketAddr> {
     let listener = StdListener::bind(loopback())?;
     let address = listener.local_addr()?;
     keep(listener);
     Ok(address)
 }
 
-/// Has every name stand for this machine.
+/// Resolves every name to this machine.
 pub(crate) fn know_all_names() {
     event_loop().set_resolver(|_| Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]));
 }
@@ -182,15 +182,15 @@ pub(crate) fn cases() -> Vec<Case> {
 fn of_tcp() -> Vec<Case> {
     table! {
         "TcpStream::connect" => {
-            let address = somebody()?;
+            let address = listening_address()?;
             async move { TcpStream::connect(address).await.map(drop) }
         }
         "TcpStream::connect to the second of two" => {
-            let addresses = vec![nobody()?, somebody()?];
+            let addresses = vec![refusing_address()?, listening_address()?];
             async move { TcpStream::connect(addresses).await.map(drop) }
         }
         "TcpStream::connect by name" => {
-            let port = somebody()?.port();
+            let port = listening_address()?.port();
             know_all_names();
             async move { TcpStream::connect(("some.host", port)).await.map(drop) }
         }
@@ -236,11 +236,11 @@ fn of_tcp() -> Vec<Case> {
             async move { stream.readable().await }
         }
         "TcpStream::write_all" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             async move { stream.write_all(&vec![0; MUCH]).await }
         }
         "TcpStream::write_all_vectored" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             async move {
                 let much = vec![0; MUCH];
                 let mut pieces = [io::IoSlice::new(b"first"), io::IoSlice::new(&much)];
@@ -263,7 +263,7 @@ fn of_tcp() -> Vec<Case> {
             }
         }
         "OwnedWriteHalf::write_all" => {
-            let (read, write) = heard()?.into_split();
+            let (read, write) = with_reading_peer()?.into_split();
             async move {
                 let sent = write.write_all(&vec![0; MUCH]).await;
                 drop(read);
@@ -271,14 +271,14 @@ fn of_tcp() -> Vec<Case> {
             }
         }
         "TcpStream::sendfile" => {
-            let stream = heard()?;
+            let stream = with_reading_peer()?;
             let scratch = Scratch::new(&vec![7; MUCH]);
             async move { stream.sendfile(&scratch.file, 0, None).await.map(drop) }
         }
     }
 }
 
-/// Two sockets of UDP that are connected to each other; one is the loop's.
+/// Two UDP sockets that are connected to each other; one is the loop's.
 async fn udp_pair() -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     let ours = UdpSocket::bind(loopback()).await?;
     let peer = std::net::UdpSocket::bind(loopback())?;
@@ -287,7 +287,7 @@ async fn udp_pair() -> io::Result<(UdpSocket, std::net::UdpSocket)> {
     Ok((ours, peer))
 }
 
-/// A socket of UDP to which its peer sends a datagram.
+/// A UDP socket to which its peer sends a datagram.
 async fn sent_to() -> io::Result<UdpSocket> {
     let (ours, peer) = udp_pair().await?;
     later(move || drop(peer.send(b"datagram")));
@@ -442,7 +442,7 @@ fn of_plain_sockets() -> Vec<Case> {
             async move { event_loop().sock_sendto(&ours, b"datagram", &to).await.map(drop) }
         }
         "sock_connect" => {
-            let address = somebody()?.into();
+            let address = listening_address()?.into();
             let ours = unconnected()?;
             async move { event_loop().sock_connect(&ours, &address).await }
         }

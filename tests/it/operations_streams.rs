@@ -16,8 +16,8 @@ use callsoon::stream::{
 use callsoon::transport::{DatagramProtocol, Server, Transport};
 
 use crate::operations::{
-    Case, Idle, MUCH, event_loop, folder, keep, know_all_names, later, nobody, pair, say, somebody,
-    swallow, table,
+    Case, Idle, MUCH, event_loop, folder, keep, know_all_names, later, listening_address, pair,
+    refusing_address, say, swallow, table,
 };
 use crate::support::{Scratch, loopback, pipe};
 
@@ -38,7 +38,7 @@ impl Drop for Place {
     }
 }
 
-/// Somebody at a path who stays, and whose backlog takes the connection.
+/// A listener at a path that stays open, and whose backlog takes the connection.
 fn at_a_path() -> io::Result<PathBuf> {
     let path = path()?;
     keep(Place(path.clone()));
@@ -150,18 +150,18 @@ fn end<P>((transport, _): (Transport, P)) {
 fn of_transports() -> Vec<Case> {
     table! {
         "create_connection" => {
-            let address = somebody()?;
+            let address = listening_address()?;
             async move { event_loop().create_connection(|| Idle, address).await.map(end) }
         }
         "create_connection to the second of two, from an address of one's own" => {
-            let addresses = vec![nobody()?, somebody()?];
+            let addresses = vec![refusing_address()?, listening_address()?];
             async move {
                 let connecting = event_loop().create_connection(|| Idle, addresses);
                 connecting.local_addr(loopback()).await.map(end)
             }
         }
         "create_connection by name" => {
-            let to = ("some.host", somebody()?.port());
+            let to = ("some.host", listening_address()?.port());
             know_all_names();
             async move { event_loop().create_connection(|| Idle, to).await.map(end) }
         }
@@ -222,7 +222,7 @@ impl Drop for Closed {
     }
 }
 
-/// A server with a client who stays.
+/// A server with a client that stays connected.
 async fn served() -> io::Result<(Server, std::net::TcpStream)> {
     let server = event_loop().create_server(|| Idle, loopback()).await?;
     let address = server.local_addr().ok_or(io::ErrorKind::NotFound)?;
@@ -249,7 +249,7 @@ fn of_servers() -> Vec<Case> {
             let (server, client) = served().await?;
             later(move || drop(client));
             async move {
-                // For ever is as long as somebody waits.
+                // `serve_forever` lasts as long as it is polled.
                 let _ = callsoon::move_on_after(Duration::from_millis(20), server.serve_forever()).await;
                 server.abort_clients();
                 Ok(())
@@ -280,7 +280,7 @@ async fn nothing(_: StreamReader, _: StreamWriter) {}
 fn of_opening() -> Vec<Case> {
     table! {
         "open_connection" => {
-            let address = somebody()?;
+            let address = listening_address()?;
             async move { open_connection(address).await.map(drop) }
         }
         "open_unix_connection" => {
@@ -350,12 +350,12 @@ fn of_reading() -> Vec<Case> {
     }
 }
 
-/// What an operation came to; what it needed is let go of by now and not before.
+/// The outcome of an operation. What the operation needed is dropped now and not earlier.
 fn and<R, N>(result: R, _needed: N) -> R {
     result
 }
 
-async fn heard() -> io::Result<(StreamReader, StreamWriter)> {
+async fn with_reading_peer() -> io::Result<(StreamReader, StreamWriter)> {
     let (ours, peer) = pair()?;
     swallow(peer);
     open_connection(ours).await
@@ -364,7 +364,7 @@ async fn heard() -> io::Result<(StreamReader, StreamWriter)> {
 fn of_writing() -> Vec<Case> {
     table! {
         "StreamWriter::drain" => {
-            let (reader, writer) = heard().await?;
+            let (reader, writer) = with_reading_peer().await?;
             async move {
                 writer.write(&vec![0; MUCH]);
                 let drained = writer.drain().await;
@@ -374,7 +374,7 @@ fn of_writing() -> Vec<Case> {
             }
         }
         "StreamWriter::wait_closed" => {
-            let (reader, writer) = heard().await?;
+            let (reader, writer) = with_reading_peer().await?;
             async move {
                 writer.write(&vec![0; MUCH]);
                 writer.close();
@@ -384,7 +384,7 @@ fn of_writing() -> Vec<Case> {
             }
         }
         "StreamWriter::sendfile" => {
-            let (reader, writer) = heard().await?;
+            let (reader, writer) = with_reading_peer().await?;
             let scratch = Scratch::new(&vec![7; MUCH]);
             async move {
                 let sent = writer.sendfile(&scratch.file, 0, None).await;

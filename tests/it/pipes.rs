@@ -106,7 +106,7 @@ fn more_than_a_pipe_holds_waits_its_turn_and_comes_whole() {
 }
 
 #[test]
-fn a_writing_end_hears_at_once_that_nobody_reads_any_more() {
+fn a_writing_end_learns_at_once_that_its_reader_is_closed() {
     for (held, line) in [(0, "lost"), (1 << 20, "lost: BrokenPipe")] {
         settling(move |event_loop, trace| async move {
             let (reading, writing) = pipe().unwrap();
@@ -147,7 +147,7 @@ fn a_socket_is_a_pipe_too_and_what_its_peer_says_is_not_taken_for_its_end() {
 }
 
 #[test]
-fn a_write_to_a_pipe_without_a_reader_is_told_when_it_is_lost() {
+fn a_write_to_a_pipe_without_a_reader_ends_with_connection_lost() {
     settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
@@ -208,7 +208,7 @@ fn a_device_that_never_blocks_is_always_ready() {
         let sink = open_write_pipe(sink).await.unwrap();
         sink.write(&[0; 100_000]);
         sink.drain().await.unwrap();
-        // One that never ends holds nobody up.
+        // One that never ends delays no other.
         let mut zeros = open_read_pipe(File::open("/dev/zero").unwrap())
             .await
             .unwrap();
@@ -252,7 +252,7 @@ fn a_line_typed_at_a_terminal_is_read() {
 }
 
 #[test]
-fn the_mode_is_as_it_was_when_the_pipe_is_let_go() {
+fn the_mode_is_as_it_was_when_the_pipe_is_released() {
     settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let (shared_in, shared_out) = (reading.try_clone().unwrap(), writing.try_clone().unwrap());
@@ -295,7 +295,7 @@ fn lines_go_through_a_pipe_and_its_end_ends_them() {
 }
 
 #[test]
-fn a_pipe_whose_reader_has_gone_is_told_by_drain() {
+fn drain_fails_when_the_reader_of_a_pipe_has_gone() {
     settling(|_, _| async {
         let (reading, writing) = pipe().unwrap();
         let writer = open_write_pipe(writing).await.unwrap();
@@ -319,7 +319,7 @@ fn a_reader_that_is_dropped_closes_its_pipe() {
 }
 
 #[test]
-fn e2_a_pipe_that_nobody_waits_for_any_more_is_closed() {
+fn e2_a_pipe_whose_connecting_future_is_dropped_is_closed() {
     settling(|event_loop, trace| async move {
         let (reading, writing) = pipe().unwrap();
         let recorder = Recorder::new(&trace);
@@ -358,7 +358,7 @@ fn d4_a_pipe_that_has_hung_up_does_not_keep_the_loop_busy() {
 }
 
 #[test]
-fn a_loop_that_closes_lets_its_pipes_go_and_they_can_still_be_looked_at() {
+fn a_loop_that_closes_releases_its_pipes_and_they_can_still_be_inspected() {
     on_virtual_time(|_, event_loop| {
         let (reading, mut writing) = pipe().unwrap();
         let (transport, _) = complete(&event_loop, async {

@@ -1,4 +1,4 @@
-//! Queues whose user code panics: the store, a comparison, a destructor. Nobody is left waiting.
+//! Queues whose user code panics: the store, a comparison, a destructor. No waiter is left waiting.
 
 use std::cell::Cell;
 use std::cmp::{Ordering, Reverse};
@@ -31,7 +31,7 @@ fn tread(mine: Mine) {
     assert!(MINE.get() != Some(mine), "{mine:?} on purpose");
 }
 
-/// First in first out, and panics where it is told to.
+/// First in first out; panics in the call that the test names.
 struct Mined {
     items: VecDeque<i32>,
     called: Cell<bool>,
@@ -78,7 +78,7 @@ fn panics_at<R>(mine: Mine, call: impl FnOnce() -> R) {
 }
 
 #[test]
-fn a_store_that_panics_in_a_put_strands_nobody() {
+fn a_store_that_panics_in_a_put_strands_no_waiter() {
     audited(|| {
         for (mine, is_in) in [(Mine::Put, false), (Mine::LenAfter, true)] {
             let queue = Queue::with_store(1, Mined::new());
@@ -113,7 +113,7 @@ fn a_waiting_putter_whose_store_panics_gives_its_room_on() {
 }
 
 #[test]
-fn a_store_that_panics_in_a_get_strands_nobody() {
+fn a_store_that_panics_in_a_get_strands_no_waiter() {
     audited(|| {
         for mine in [Mine::Get, Mine::GotAndLost, Mine::LenAfter] {
             let is_lost = mine != Mine::Get;
@@ -174,7 +174,7 @@ fn a_waiter_that_is_dropped_calls_no_store() {
 }
 
 #[test]
-fn a_store_that_panics_in_shutdown_strands_nobody() {
+fn a_store_that_panics_in_shutdown_strands_no_waiter() {
     audited(|| {
         for mine in [Mine::Get, Mine::GotAndLost, Mine::LenAfter] {
             let queue = Queue::with_store(2, Mined::new());
@@ -203,7 +203,7 @@ fn a_store_that_panics_in_shutdown_strands_nobody() {
     });
 }
 
-/// An item whose comparison with number 2 panics when it is told to.
+/// An item whose comparison with number 2 panics when the test asks for it.
 #[derive(PartialEq, Eq, Debug)]
 struct Ranked(i32);
 
@@ -285,7 +285,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn an_item_whose_destructor_panics_strands_nobody() {
+fn an_item_whose_destructor_panics_strands_no_waiter() {
     audited(|| {
         // With the putter that holds it.
         let queue = Queue::new(1);

@@ -1,4 +1,5 @@
-//! Queues whose stores are odd: their length changes by other than one, or they count what they do not give.
+//! Queues with unusual stores: one call changes the length by other than one, or the length counts items that are not
+//! given.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,7 +12,7 @@ use crate::support::{Waiting, audited, complete, on_virtual_time};
 
 type Items = VecDeque<i32>;
 
-/// A store that does with its items what the test wants.
+/// A store whose behaviour the test decides.
 struct Odd {
     items: Items,
     put: fn(&mut Items, i32),
@@ -79,7 +80,7 @@ fn a_get_that_makes_several_places_lets_as_many_putters_go_on() {
 }
 
 #[test]
-fn a_getter_in_the_line_that_makes_several_places_lets_as_many_putters_go_on() {
+fn a_waiting_getter_that_makes_several_places_lets_as_many_putters_go_on() {
     audited(|| {
         let mut store = Odd::new(Items::push_back, skip_stale);
         store.items.extend([-1, 2]);

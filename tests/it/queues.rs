@@ -1,4 +1,4 @@
-//! Queues: asyncio's, row by row, and what becomes of items whose getters and putters are cancelled.
+//! Queues: asyncio's behaviour, and items whose getters and putters are cancelled.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -212,7 +212,7 @@ fn n1_a_cancelled_getter_loses_no_item_and_the_next_one_gets_it() {
 }
 
 #[test]
-fn n1_a_getter_cancelled_with_nobody_behind_it_leaves_the_item_in_the_queue() {
+fn n1_a_getter_cancelled_with_no_other_waiting_leaves_the_item_in_the_queue() {
     on_virtual_time(|_, event_loop| {
         let queue = Rc::new(Queue::new(0));
         let q = Rc::clone(&queue);

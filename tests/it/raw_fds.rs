@@ -17,7 +17,7 @@ use crate::support::{
     readable_within, turns_in, warnings_of, watched,
 };
 
-/// What the rows say of spinning is measured over this long.
+/// The tests about spinning count turns during this time.
 const WINDOW: Duration = Duration::from_millis(200);
 
 /// Two connected sockets in non-blocking mode.
@@ -97,7 +97,7 @@ fn a_callback_keeps_its_place_among_the_others() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_a_descriptor_is_ready() {
+fn a_virtual_clock_does_not_jump_while_a_descriptor_is_ready() {
     on_virtual_time(|trace, event_loop| {
         let (near, _far) = pair();
         let (left, handle) = (Cell::new(3), event_loop.handle());
@@ -174,7 +174,7 @@ fn a_callback_whose_event_has_come_is_not_called_once_it_is_removed_or_replaced(
         let (one, _one_far) = pair();
         let (other, _other_far) = pair();
         let (one, other) = (Rc::new(one), Rc::new(other));
-        // Both are ready in one batch; whoever runs first removes the other.
+        // Both are ready in one batch; the callback that runs first removes the other.
         for (mine, its) in [(&one, &other), (&other, &one)] {
             let (t, handle, its) = (trace.clone(), event_loop.handle(), Rc::clone(its));
             event_loop
@@ -308,7 +308,7 @@ fn a_slow_callback_is_warned_of_in_debug_mode() {
 }
 
 #[test]
-fn d4_a_peer_that_hangs_up_is_heard_by_readers_and_writers_alike() {
+fn d4_a_peer_that_hangs_up_is_seen_by_readers_and_writers_alike() {
     on_real_time(|trace, event_loop| {
         let (near, far) = pair();
         // No room to write: only the hang-up can wake the writer.
@@ -386,7 +386,7 @@ fn a_socket_of_the_loop_is_not_taken_over() {
     });
 }
 
-/// A name for borrowing a stream's descriptor for as long as the test wants.
+/// Borrows a stream's descriptor for as long as the test wants.
 trait Borrowed {
     fn as_raw_fd_borrowed(&self) -> std::os::fd::BorrowedFd<'_>;
 }
@@ -487,7 +487,7 @@ fn d2_a_copy_that_outlives_a_closed_descriptor_does_not_make_the_loop_spin() {
         // Closed first, removed then: no call can take the place out of the set any more.
         drop(near);
         assert!(event_loop.remove_reader(&number));
-        // Others keep their places: a socket of the loop, a reader, the notifier, the alarm.
+        // Others keep their places: a socket of the loop, a reader, the notifier, the timerfd.
         let (other, mut other_far) = pair();
         let t = trace.clone();
         let seen = Rc::new(RefCell::new(other));

@@ -1,4 +1,4 @@
-//! What a report names: the task, its context, the caller's place. And which failures are no news.
+//! Reports: they name the task, its context and the caller's place. Some failures are not reported.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -35,7 +35,7 @@ fn with_users(event_loop: &EventLoop, trace: &Trace) {
 }
 
 #[test]
-fn who_cancels_a_future_that_has_failed_hears_nothing_of_the_failure() {
+fn cancelling_a_future_that_has_failed_keeps_its_failure_from_being_reported() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         future.set_exception("lost").unwrap();
@@ -55,7 +55,7 @@ fn who_cancels_a_future_that_has_failed_hears_nothing_of_the_failure() {
 }
 
 #[test]
-fn who_cancels_a_task_that_has_failed_hears_nothing_of_the_failure_and_may_still_read_it() {
+fn cancelling_a_task_that_has_failed_keeps_its_failure_unreported_and_readable() {
     on_virtual_time(|trace, event_loop| {
         let failed = || {
             let task = event_loop.create_task(async { panic!("on purpose") });
@@ -80,7 +80,7 @@ fn who_cancels_a_task_that_has_failed_hears_nothing_of_the_failure_and_may_still
 }
 
 #[test]
-fn who_cancels_a_task_before_it_fails_hears_of_the_failure() {
+fn cancelling_a_task_before_it_fails_leaves_its_failure_reported() {
     on_virtual_time(|trace, event_loop| {
         let task = event_loop.create_task(async {
             let _cancelled = catch_cancelled(pending::<()>()).await;
@@ -97,7 +97,7 @@ fn who_cancels_a_task_before_it_fails_hears_of_the_failure() {
 }
 
 #[test]
-fn who_cancels_a_job_or_a_coroutine_that_has_failed_hears_nothing_of_the_failure() {
+fn cancelling_a_job_or_a_coroutine_that_has_failed_keeps_it_unreported() {
     on_real_time(|trace, event_loop| {
         let t = trace.clone();
         complete(&event_loop, async move {
@@ -379,7 +379,7 @@ fn destructors_at_a_task_s_end_are_reported_in_the_task_s_context() {
 }
 
 #[test]
-fn a_handler_s_own_panic_is_told_with_what_it_was_told() {
+fn a_handler_s_own_panic_is_reported_with_the_report_that_it_handled() {
     on_virtual_time(|trace, event_loop| {
         event_loop.set_exception_handler(|_, _| panic!("on purpose: the log is full"));
         let lines = warnings_of(|| {
@@ -403,7 +403,7 @@ fn a_handler_s_own_panic_is_told_with_what_it_was_told() {
 }
 
 #[test]
-fn a_slow_step_is_told_with_its_task_s_name() {
+fn a_slow_step_is_reported_with_its_task_s_name() {
     audited(|| {
         let event_loop = EventLoop::builder().debug(true).build().unwrap();
         event_loop.set_slow_callback_duration(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Cancel scopes under destructors and wakers that misbehave, and requests from strange places.
+//! Cancel scopes under destructors and wakers that misbehave, and requests from destructors, wakers and other tasks.
 //!
 //! Lines of a trace begin with the seconds since the test began.
 
@@ -16,8 +16,8 @@ use callsoon::{
 use futures_lite::future::zip;
 
 use crate::support::scenario::{
-    Farewell, SECOND, at, cancelled_at, ending, finish, heard, in_scenario, said, say, stubborn,
-    tidy, unmoved, until,
+    Farewell, SECOND, at, cancelled_at, ending, finish, in_scenario, said, say, stubborn,
+    take_lines, tidy, unmoved, until,
 };
 use crate::support::{HostileWaker, Touch, Waiting, forget, one_turn};
 
@@ -59,7 +59,7 @@ fn a_destructor_that_panics_inside_a_scope_ends_its_task_as_that_panic() {
 fn a_destructor_that_panics_with_its_task_is_reported() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], zip(bombed(), tidy("a", 1)));
-        let lines = heard();
+        let lines = take_lines();
         assert_eq!(lines[..2], ["1 a cleans up", "2 a is clean"]);
         assert!(lines[2].contains("on purpose: a bomb"), "{lines:?}");
         assert_eq!(lines[3], r#"2 cancelled by Task "1""#);
@@ -69,7 +69,7 @@ fn a_destructor_that_panics_with_its_task_is_reported() {
             zip(bombed(), tidy("b", 1)).await
         });
         assert!(matches!(result, Err(RunError::Cancelled(_))));
-        let lines = heard();
+        let lines = take_lines();
         assert!(lines[2].contains("on purpose: a bomb"), "{lines:?}");
     });
 }
@@ -100,7 +100,7 @@ fn a_panic_that_the_user_catches_leaves_scopes_in_order() {
 }
 
 #[test]
-fn wakers_that_panic_hold_nobody_up() {
+fn wakers_that_panic_delay_no_other() {
     for touch in [Touch::Clone, Touch::Wake, Touch::Drop] {
         in_scenario(move |event_loop| {
             let hostile = HostileWaker::new(move |touched| {
@@ -130,7 +130,7 @@ fn wakers_that_panic_hold_nobody_up() {
                 victim.cancel();
             });
             finish(event_loop, &mut task);
-            let lines = heard();
+            let lines = take_lines();
             assert_eq!(lines.last().unwrap(), "2 cancelled by Task", "{lines:?}");
             // What the bench's own wakers do at their end is not part of it.
             forget(task);
@@ -220,7 +220,7 @@ fn a_task_that_cancels_itself_is_cancelled_where_it_waits_next() {
     });
 }
 
-/// For results that cannot show themselves.
+/// For results without `Debug`.
 trait MapDebug: Future + Sized {
     async fn map_debug(self) -> Shown<Self::Output> {
         Shown(self.await)
@@ -357,7 +357,7 @@ fn a_done_callback_may_cancel_the_awaiter() {
 }
 
 #[test]
-fn a_task_that_is_cancelled_in_its_last_poll_by_somebody_else_is_cancelled() {
+fn a_task_that_is_cancelled_in_its_last_poll_by_other_code_is_cancelled() {
     in_scenario(|event_loop| {
         let mut task = event_loop.create_task(async {
             let own = current_task().unwrap();

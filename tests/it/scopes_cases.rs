@@ -361,7 +361,7 @@ fn of_equal_deadlines_the_outermost_alone_goes_through_a_catch_between() {
 }
 
 #[test]
-fn a_limit_that_is_moved_in_the_turn_in_which_it_is_due_holds_nobody_up() {
+fn a_limit_that_is_moved_in_the_turn_in_which_it_is_due_delays_no_other() {
     in_scenario(|event_loop| {
         let zero = event_loop.time();
         cancelled_at(event_loop, &[], async move {
@@ -410,7 +410,7 @@ fn a_task_that_is_given_no_time_never_starts() {
 }
 
 #[test]
-fn a_limit_says_where_it_stands_and_is_not_moved_once_it_has_expired() {
+fn a_limit_has_a_state_and_is_not_moved_once_it_has_expired() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let limit = Timeout::after(SECOND);

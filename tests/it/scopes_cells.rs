@@ -14,7 +14,7 @@ use crate::support::scenario::{
     until,
 };
 
-/// A gate that is open, and shut and opened in turn at these times.
+/// A gate that is open at first, and is shut and opened in turn at these times.
 pub(crate) fn changing<const N: usize>(times: [f64; N]) -> Rc<Cell<bool>> {
     let gate = Rc::new(Cell::new(true));
     for time in times {
@@ -27,7 +27,7 @@ pub(crate) fn changing<const N: usize>(times: [f64; N]) -> Rc<Cell<bool>> {
 // Verdicts: what each kind makes of the answers from below.
 
 #[test]
-fn a_task_ends_cancelled_when_somebody_passed() {
+fn a_task_ends_cancelled_when_a_scope_passed() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], tidy("a", 2));
         said([
@@ -39,7 +39,7 @@ fn a_task_ends_cancelled_when_somebody_passed() {
 }
 
 #[test]
-fn a_task_goes_on_when_nobody_passed_and_its_count_stays() {
+fn a_task_goes_on_when_no_scope_passed_and_its_count_stays() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[1.0], async {
             stubborn("a", 2).await;
@@ -60,7 +60,7 @@ fn a_task_whose_scopes_all_abstain_ends_cancelled() {
 }
 
 #[test]
-fn a_deadline_makes_an_error_or_nothing_of_it_when_somebody_passed() {
+fn a_deadline_makes_an_error_or_nothing_of_it_when_a_scope_passed() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], timeout(SECOND, tidy("a", 1)));
         said(["1 a cleans up", "2 a is clean", "2 ended: Err(TimedOut)"]);
@@ -72,7 +72,7 @@ fn a_deadline_makes_an_error_or_nothing_of_it_when_somebody_passed() {
 }
 
 #[test]
-fn a_deadline_that_was_kept_off_lets_the_result_stand_and_stays_expired() {
+fn a_deadline_that_was_kept_off_leaves_the_result_and_stays_expired() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let limit = Timeout::after(SECOND);
@@ -300,7 +300,7 @@ fn one_pass_outweighs_any_keep_and_both_are_waited_for() {
 }
 
 #[test]
-fn a_scope_that_has_opened_since_the_asking_is_asked_before_the_fall() {
+fn a_scope_that_has_opened_since_the_asking_is_asked_before_it_is_torn_down() {
     in_scenario(|event_loop| {
         let second = async {
             stubborn("b", 0).await;

@@ -1,4 +1,4 @@
-//! Random programs of scopes, and what must hold whatever they do.
+//! Random programs of scopes, and the invariants that hold in all of them.
 //!
 //! A program is a tree of awaits; tasks that it makes are cancelled at random times while it runs, and all that is left
 //! is cancelled again and again later on. It ends, after at most one such round for each place that may handle a
@@ -29,7 +29,7 @@ enum Op {
     Sleep(u8),
     Yield,
     Forever,
-    /// A future that is set at some time, or cancelled by whoever awaits it.
+    /// A future that is set at some time, or cancelled by the task that awaits it.
     Shared(u8),
     Seq(Vec<Op>),
     Catch {
@@ -150,7 +150,7 @@ struct World {
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Counts those who live.
+/// Counts the live tasks.
 struct Alive(Rc<Cell<usize>>);
 
 impl Alive {

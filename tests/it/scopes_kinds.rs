@@ -165,7 +165,7 @@ fn an_await_of_a_future_cancels_it() {
 }
 
 #[test]
-fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
+fn an_await_gives_cancelled_only_when_other_code_cancelled_what_it_awaited() {
     in_scenario(|event_loop| {
         let inner = event_loop.create_task(pending::<()>());
         let victim = inner.as_ref();
@@ -178,7 +178,7 @@ fn an_await_says_cancelled_only_when_somebody_else_cancelled_what_it_awaited() {
 }
 
 #[test]
-fn a_shielded_task_goes_on_and_is_nobodys_business() {
+fn a_shielded_task_goes_on_and_no_request_reaches_it() {
     in_scenario(|event_loop| {
         let inner = event_loop.create_task(async {
             until(3.0).await;
@@ -244,7 +244,7 @@ fn a_group_with_errors_gives_them_and_its_task_is_cancelled_when_it_waits_next()
             say(result.await.unwrap_err());
             pending::<()>().await;
         });
-        let lines = crate::support::scenario::heard();
+        let lines = crate::support::scenario::take_lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
             lines[0].starts_with("2 ") && lines[0].contains("no clean end"),
@@ -379,7 +379,7 @@ fn a_catch_whose_inside_ends_before_it_acted_gives_the_value() {
             say(value);
             pending::<()>().await;
         });
-        let lines = crate::support::scenario::heard();
+        let lines = crate::support::scenario::take_lines();
         assert_eq!(
             lines.last().unwrap().split(' ').next(),
             Some("2"),

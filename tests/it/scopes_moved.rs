@@ -104,7 +104,7 @@ fn what_select_drops_cancels_no_task_and_no_future() {
 }
 
 #[test]
-fn a_group_that_is_dropped_asks_its_children_and_waits_for_nobody() {
+fn a_group_that_is_dropped_asks_its_children_and_waits_for_none() {
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let group = task_group(async |group| {
@@ -130,7 +130,7 @@ fn a_group_that_is_dropped_asks_its_children_and_waits_for_nobody() {
 }
 
 #[test]
-fn what_is_forgotten_holds_nobody_up() {
+fn what_is_forgotten_delays_no_request() {
     type Lost = Pin<Box<dyn Future<Output = ()>>>;
     let all: [fn() -> Lost; 6] = [
         || Box::pin(async { drop(catch_cancelled(pending::<()>()).await) }),
@@ -183,8 +183,8 @@ fn a_forgotten_token_makes_its_region_wait_for_the_next_request() {
 
 // Moved while they are awaited.
 
-/// Polls `moved` in a task that is cancelled at one second or lives on, and from two seconds on in another one, which is
-/// cancelled at four.
+/// Polls `moved` in a task that is cancelled at one second or lives on, and from two seconds on in another one, which
+/// is cancelled at four.
 fn moved_at_two<T: std::fmt::Debug + 'static>(
     event_loop: &EventLoop,
     first_is_cancelled: bool,
@@ -365,7 +365,7 @@ fn a_deadline_that_is_at_work_moves_with_its_region() {
 }
 
 #[test]
-fn a_region_that_passed_says_late_when_it_moves_to_where_nobody_asked() {
+fn a_region_that_passed_is_late_when_it_moves_to_where_nothing_was_asked() {
     in_scenario(|event_loop| {
         let (moved_away, taken) = moves_at_three(timeout(SECOND, tidy("inside", 9)));
         let mut second = event_loop.create_task(taken);

@@ -87,7 +87,7 @@ fn who_was_passed_by_is_not_asked_again_until_it_is_polled() {
 }
 
 #[test]
-fn who_was_passed_by_is_idle_when_it_is_polled_again_and_hears_the_next_request() {
+fn a_scope_that_was_passed_by_is_idle_when_it_is_polled_again_and_receives_the_next_request() {
     in_scenario(|event_loop| {
         let gate = changing([0.5, 3.0]);
         let aside = gated(gate, tidy("a", 1));
@@ -207,10 +207,10 @@ fn who_was_polled_with_the_task_s_waker_last_has_no_time_however_busy_the_task_i
     in_scenario(|event_loop| {
         cancelled_at(event_loop, &[], async {
             let mut aside = Box::pin(tidy("aside", 1));
-            let deaf = std::task::Waker::noop();
+            let noop = std::task::Waker::noop();
             let polled = aside
                 .as_mut()
-                .poll(&mut std::task::Context::from_waker(deaf));
+                .poll(&mut std::task::Context::from_waker(noop));
             assert!(polled.is_pending() && poll_once(&mut aside).await.is_none());
             callsoon::current_task().unwrap().cancel();
             for round in 0..9 {
@@ -227,16 +227,16 @@ fn a_sub_waker_that_leads_nowhere_is_passed_by() {
     in_scenario(|event_loop| {
         let mut inside = Box::pin(tidy("a", 9));
         let mut begun = false;
-        let deaf = poll_fn(move |_| {
+        let unheard = poll_fn(move |_| {
             if !std::mem::replace(&mut begun, true) {
-                let deaf = std::task::Waker::noop();
+                let noop = std::task::Waker::noop();
                 let _ = inside
                     .as_mut()
-                    .poll(&mut std::task::Context::from_waker(deaf));
+                    .poll(&mut std::task::Context::from_waker(noop));
             }
             Poll::<()>::Pending
         });
-        cancelled_at(event_loop, &[1.0], zip(deaf, tidy("b", 1)));
+        cancelled_at(event_loop, &[1.0], zip(unheard, tidy("b", 1)));
         said([
             "1 b cleans up",
             "2 b is clean",

@@ -1,5 +1,5 @@
-//! Requests that scopes make while nobody polls them: set aside by a select loop, lent to a run that is stopped, handed
-//! from one task to another.
+//! Requests of scopes that are not polled: set aside by a select loop, borrowed by a run that is stopped, or moved from
+//! one task to another.
 //!
 //! Lines of a trace begin with the seconds since the test began.
 
@@ -239,7 +239,7 @@ fn a_limit_that_left_it_to_the_one_around_it_is_over_by_itself_afterwards() {
 // Lent to a run that is stopped.
 
 /// Runs a lent future; `None` where the run was stopped. More than an hour is for ever.
-fn run_lent<F: Future>(event_loop: &EventLoop, main: Pin<&mut F>) -> Option<F::Output> {
+fn run_borrowed<F: Future>(event_loop: &EventLoop, main: Pin<&mut F>) -> Option<F::Output> {
     let handle = event_loop.handle();
     let limit = event_loop.call_later(SECOND * 3600, move || handle.stop());
     let ended = event_loop.run_until_complete(main);
@@ -257,13 +257,13 @@ fn stop_at(event_loop: &EventLoop, seconds: f64) {
 }
 
 #[test]
-fn a_lent_main_that_is_stopped_in_a_limits_clean_up_cleans_up_and_is_late() {
+fn a_borrowed_main_that_is_stopped_in_a_limits_clean_up_cleans_up_and_is_late() {
     in_scenario(|event_loop| {
         let mut main = pin!(timeout(SECOND, tidy("main", 2)));
         stop_at(event_loop, 2.0);
-        assert!(run_lent(event_loop, main.as_mut()).is_none());
+        assert!(run_borrowed(event_loop, main.as_mut()).is_none());
         say("stopped");
-        say(format!("{:?}", run_lent(event_loop, main.as_mut())));
+        say(format!("{:?}", run_borrowed(event_loop, main.as_mut())));
         said([
             "1 main cleans up",
             "2 stopped",
@@ -274,15 +274,15 @@ fn a_lent_main_that_is_stopped_in_a_limits_clean_up_cleans_up_and_is_late() {
 }
 
 #[test]
-fn a_lent_main_that_is_stopped_in_a_groups_clean_up_cleans_up_and_fails() {
+fn a_borrowed_main_that_is_stopped_in_a_groups_clean_up_cleans_up_and_fails() {
     in_scenario(|event_loop| {
         let mut main = pin!(failing(1.0, zip_unit(tidy("a", 2), tidy("b", 3))));
         for seconds in [2.0, 3.5] {
             stop_at(event_loop, seconds);
-            assert!(run_lent(event_loop, main.as_mut()).is_none());
+            assert!(run_borrowed(event_loop, main.as_mut()).is_none());
             say("stopped");
         }
-        say(run_lent(event_loop, main.as_mut()).unwrap());
+        say(run_borrowed(event_loop, main.as_mut()).unwrap());
         said([
             "1 a cleans up",
             "1 b cleans up",
@@ -296,7 +296,7 @@ fn a_lent_main_that_is_stopped_in_a_groups_clean_up_cleans_up_and_fails() {
 }
 
 #[test]
-fn a_lent_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_next_run() {
+fn a_borrowed_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_next_run() {
     in_scenario(|event_loop| {
         let mut main = pin!(async {
             let ended = task_group(async |group| {
@@ -309,9 +309,9 @@ fn a_lent_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_nex
             });
             group_ending(ended.await)
         });
-        assert!(run_lent(event_loop, main.as_mut()).is_none());
+        assert!(run_borrowed(event_loop, main.as_mut()).is_none());
         say("stopped");
-        say(run_lent(event_loop, main.as_mut()).unwrap());
+        say(run_borrowed(event_loop, main.as_mut()).unwrap());
         said([
             "1 stopped",
             "1 body cleans up",
@@ -322,39 +322,39 @@ fn a_lent_main_whose_groups_child_fails_in_the_turn_of_the_stop_fails_in_the_nex
 }
 
 #[test]
-fn a_lent_main_whose_groups_child_fails_between_its_runs_fails_in_the_next_one() {
+fn a_borrowed_main_whose_groups_child_fails_between_its_runs_fails_in_the_next_one() {
     in_scenario(|event_loop| {
         let mut main = pin!(failing(1.0, tidy("body", 1)));
         stop_at(event_loop, 0.5);
-        assert!(run_lent(event_loop, main.as_mut()).is_none());
-        // Another main future, while the first one is in nobody's poll.
+        assert!(run_borrowed(event_loop, main.as_mut()).is_none());
+        // Another main future, while the first one is not polled.
         event_loop.run_until_complete(until(2.0)).unwrap();
-        say(run_lent(event_loop, main.as_mut()).unwrap());
+        say(run_borrowed(event_loop, main.as_mut()).unwrap());
         said(["2 body cleans up", "3 body is clean", "3 1 failed"]);
     });
 }
 
 #[test]
-fn of_equal_limits_in_a_lent_main_the_outer_speaks_in_the_next_run_too() {
+fn of_equal_limits_in_a_borrowed_main_the_outer_expires_in_the_next_run_too() {
     in_scenario(|event_loop| {
         let inner = async { timeout(SECOND, pending::<()>()).await.is_err() };
         let mut main = pin!(timeout(SECOND, inner));
         stop_at(event_loop, 0.5);
-        assert!(run_lent(event_loop, main.as_mut()).is_none());
-        say(format!("{:?}", run_lent(event_loop, main.as_mut())));
+        assert!(run_borrowed(event_loop, main.as_mut()).is_none());
+        say(format!("{:?}", run_borrowed(event_loop, main.as_mut())));
         said(["1 Some(Err(TimedOut))"]);
     });
 }
 
 #[test]
-fn a_lent_main_that_is_dropped_in_its_clean_up_leaves_nothing() {
+fn a_borrowed_main_that_is_dropped_in_its_clean_up_leaves_nothing() {
     in_scenario(|event_loop| {
         let mut main = Box::pin(zip(
             timeout(SECOND, tidy("limit", 9)),
             failing(1.0, tidy("group", 9)),
         ));
         stop_at(event_loop, 2.0);
-        assert!(run_lent(event_loop, main.as_mut()).is_none());
+        assert!(run_borrowed(event_loop, main.as_mut()).is_none());
         drop(main);
         event_loop.run_until_complete(until(3.0)).unwrap();
         said(["1 limit cleans up", "1 group cleans up"]);

@@ -122,7 +122,7 @@ fn l4_a_file_that_shrinks_meanwhile_ends_early_and_the_count_is_exact() {
             let scratch = Rc::clone(&scratch);
             async move { near.sendfile(&scratch.file, 0, None).await.unwrap() }
         });
-        // Until the socket is full; nobody reads yet.
+        // Until the socket is full: the peer does not read yet.
         while !sender.done() && scratch.file.metadata().unwrap().len() > 0 {
             for _ in 0..50 {
                 yield_now().await;
@@ -201,7 +201,7 @@ fn what_the_system_cannot_send_by_itself_is_read_and_written() {
 }
 
 #[test]
-fn a_plain_socket_sends_a_file_and_is_let_go_of() {
+fn a_plain_socket_sends_a_file_and_is_deregistered() {
     in_a_loop(async || {
         let handle = get_running_loop();
         let bytes = test_bytes(3_000_000);

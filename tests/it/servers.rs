@@ -1,4 +1,4 @@
-//! Servers: what they listen on, how they end, and whom they outlive.
+//! Servers: what they listen on, how they end, and what goes on after that.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream as StdStream;
@@ -135,7 +135,8 @@ fn close_clients_sends_what_is_buffered_and_abort_clients_does_not_wait() {
 
 #[test]
 fn shutdown_waits_for_clients_until_its_deadline_and_aborts_the_rest() {
-    // On the virtual clock, and over Unix sockets, which tell of an end at once: who has gone before the deadline has gone.
+    // On the virtual clock, and over Unix sockets, which report an end at once: a client that leaves before the
+    // deadline has left.
     on_virtual_time(|trace, event_loop| {
         complete(&event_loop, async {
             let path = SocketPath::new("shutdown");
@@ -193,7 +194,7 @@ fn dropping_a_server_closes_it_and_a_detached_one_serves_on() {
 }
 
 #[test]
-fn serving_starts_when_it_is_told_and_for_ever_ends_with_close() {
+fn serving_starts_when_it_is_asked_for_and_serve_forever_ends_with_close() {
     run(|_| async {
         let event_loop = get_running_loop();
         let server = event_loop

@@ -1,5 +1,5 @@
 //! O_NONBLOCK belongs to all who share an open file description: another process may switch it back at any time, and no
-//! call may block the loop then; nor is a mode changed that others need as it is.
+//! call may block the loop then; nor does the loop change a mode that other processes rely on.
 
 #![allow(unsafe_code)]
 
@@ -177,7 +177,7 @@ fn a_terminal_made_blocking_by_another_process_does_not_block_its_reader_and_wri
         turns().await;
         assert!(!is_blocking(&master));
         drop((reader, writer));
-        // What is not sent keeps the writer until nobody is there.
+        // What is not sent keeps the writer until no reader is left.
         drop(slave);
         until_only(0).await;
         assert!(is_blocking(&master));

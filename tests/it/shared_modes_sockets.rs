@@ -1,5 +1,5 @@
-//! The same as in `shared_modes` for sockets and listeners: another process that shares one may switch it to blocking mode,
-//! and the loop goes on. And what a socket is, its type does not say.
+//! The same as in `shared_modes` for sockets and listeners: another process that shares one may switch it to blocking
+//! mode, and the loop goes on. And the Rust type of a socket does not prove its protocol.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -210,7 +210,7 @@ fn a_listener_made_blocking_by_another_process_does_not_block_the_loop() {
             assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
         }
         drop(listener);
-        // For callbacks, which accept until nobody waits.
+        // For callbacks, which accept until no client waits.
         let clients = Rc::new(Cell::new(0));
         let factory = {
             let clients = Rc::clone(&clients);
@@ -309,7 +309,7 @@ fn a_blocking_socket_connects_to_a_server_without_room_and_does_not_block_the_lo
 }
 
 #[test]
-fn what_only_looks_like_tcp_is_read_until_nothing_is_there() {
+fn what_only_seems_to_be_tcp_is_read_until_nothing_is_there() {
     settling(|_, _| async {
         let (near, far) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None).unwrap();
         for packet in [b"one", b"two"] {

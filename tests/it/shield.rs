@@ -1,4 +1,4 @@
-//! Chapter 7a: `shield`.
+//! `shield`: a cancellation of the awaiter does not reach the task.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -31,7 +31,7 @@ fn bad_job(event_loop: &EventLoop) -> Task<()> {
 }
 
 #[test]
-fn cancelling_whoever_awaits_ends_that_one_and_not_the_task() {
+fn cancelling_the_awaiter_ends_the_awaiter_and_not_the_task() {
     on_virtual_time(|trace, event_loop| {
         let job = Rc::new(RefCell::new(job(&event_loop, &trace)));
         let outer = event_loop.create_task({
@@ -67,7 +67,7 @@ fn an_owned_task_runs_on_unread_when_its_shield_is_dropped() {
     on_virtual_time(|trace, event_loop| {
         drop(Waiting::begun(shield(job(&event_loop, &trace))));
         event_loop.run_until_complete(sleep(2 * SECOND)).unwrap();
-        // Its value is nobody's, which is no failure: no report.
+        // Its value is not taken, which is no failure: no report.
         trace.expect(["the job is done"]);
     });
 }

@@ -1,4 +1,4 @@
-//! Waits that are over at once since what they wait on was shut down: a loop of them lets others run.
+//! Waits that end at once because their queue or barrier was shut down: a loop over them lets other tasks run.
 
 use std::cell::Cell;
 use std::rc::Rc;

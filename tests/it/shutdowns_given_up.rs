@@ -1,5 +1,4 @@
-//! Waits for the end of something that are dropped half-way: they take nothing with them, so the next one waits for the
-//! same.
+//! Shutdowns whose future is dropped before they have ended: the next shutdown waits for the same work.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;

@@ -6,7 +6,7 @@ use crate::support::{CountingWaker, DropProbe, on_virtual_time};
 use crate::support::{Trace, audited, counted_fds, one_turn, real_loop};
 
 #[test]
-fn callbacks_tasks_and_timers_share_one_line() {
+fn callbacks_tasks_and_timers_share_one_queue() {
     on_virtual_time(|trace, event_loop| {
         let t = trace.clone();
         event_loop.call_soon(trace.note("callback 1"));

@@ -1,4 +1,4 @@
-//! `sock_recv` and its kin: operations on sockets that the user keeps.
+//! `sock_recv` and the other `sock_*`: operations on sockets that the user keeps.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +13,7 @@ use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, in_a_loop, looks, loopback, on_real_time,
+    Trace, Waiting, audited, complete, counted_fds, event_polls, in_a_loop, loopback, on_real_time,
     real_loop, refusing, turns_in, watched,
 };
 
@@ -45,8 +45,8 @@ fn client() -> Socket {
 }
 
 fn dup_onto(descriptor: &Socket, number: i32) {
-    // SAFETY: the call takes numbers. The test that uses it replaces a descriptor whose owner copes: a socket that stays
-    // a socket.
+    // SAFETY: the call takes numbers. The test that uses it replaces a descriptor whose owner copes: a socket that
+    // stays a socket.
     let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
     assert_eq!(result, number);
 }
@@ -78,7 +78,7 @@ fn what_is_there_is_received_at_once_and_the_rest_is_waited_for() {
 }
 
 #[test]
-fn ten_megabytes_go_through_and_the_socket_is_let_go_of() {
+fn ten_megabytes_go_through_and_the_socket_is_deregistered() {
     in_a_loop(async || {
         let (near, far) = pair();
         let bytes: Vec<u8> = (0..10_000_000_u32).map(|n| (n % 251) as u8).collect();
@@ -182,7 +182,7 @@ fn e2_an_attempt_that_is_dropped_is_watched_no_longer() {
             let client = client();
             let mut attempt = Waiting::new(handle.sock_connect(&client, &address));
             if attempt.poll().is_none() {
-                looks(2).await;
+                event_polls(2).await;
                 if attempt.poll().is_none() {
                     assert_eq!(handle.metrics().sources, 1);
                     drop(attempt);
@@ -232,7 +232,7 @@ fn a_dropped_operation_does_not_break_the_next_one() {
 }
 
 #[test]
-fn a_cancelled_task_s_operation_lets_go_at_once() {
+fn a_cancelled_task_s_operation_is_deregistered_at_once() {
     in_a_loop(async || {
         let handle = get_running_loop();
         let (near, far) = pair();
@@ -263,7 +263,7 @@ fn d1_after_close_and_reuse_of_the_number_the_next_operation_begins_afresh() {
         drop(fresh);
         stale_far.send(b"stale").unwrap();
         let mut waiting = Waiting::begun(handle.sock_recv(&near, 8));
-        looks(10).await;
+        event_polls(10).await;
         assert!(!waiting.is_woken());
         fresh_far.send(b"fresh").unwrap();
         while !waiting.is_woken() {
@@ -283,7 +283,7 @@ fn one_who_was_woken_and_does_not_come_does_not_make_the_loop_spin() {
             Waiting::begun(handle.sock_recv(&near, 8))
         });
         far.send(b"x").unwrap();
-        // Its waker is a foreign one: nobody polls it again for a while.
+        // Its waker is not the loop's: nothing polls it again for a while.
         let turns = turns_in(&event_loop, Duration::from_millis(100));
         assert!(turns <= 10, "{turns} turns");
         assert!(waiting.is_woken());
@@ -329,7 +329,8 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
                     }
                 })
                 .unwrap();
-            // What is there is taken out; the room is noticed when the loop next looks, which may be some turns later.
+            // What is there is taken out; the room is noticed when the loop next polls for events, some turns later
+            // perhaps.
             let mut taken = [MaybeUninit::uninit(); 65_536];
             while !sending.is_woken() {
                 while far.recv(&mut taken).is_ok() {}
@@ -340,7 +341,7 @@ fn reading_and_writing_share_a_registration_and_a_reader_callback_stays_its_own(
             far.send(b"z").unwrap();
             assert_eq!(handle.sock_recv(&near, 8).await.unwrap(), b"z");
             far.send(b"z").unwrap();
-            looks(2).await;
+            event_polls(2).await;
             t.push(handle.metrics().sources);
             assert!(handle.remove_reader(&near));
             t.push(handle.metrics().sources);

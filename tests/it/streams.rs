@@ -262,7 +262,7 @@ fn drain_waits_for_a_slow_peer_and_several_may_wait() {
 }
 
 #[test]
-fn a_lost_connection_fails_every_call_and_wakes_whoever_waits() {
+fn a_lost_connection_fails_every_call_and_wakes_every_waiter() {
     run(|_| async {
         let (mut reader, writer, mut peer) = stream().await;
         peer.write_all(b"unread").unwrap();

@@ -62,7 +62,7 @@ fn readline_gives_the_line_before_the_reset_then_the_reset_then_the_end() {
         assert!(reader.at_eof());
         assert_eq!(reader.readline().await.unwrap(), b"");
         assert_eq!(reader.next_line().await.unwrap(), None);
-        // Writers are told each time, as before.
+        // Writers get the error each time.
         is_lost(writer.drain().await.unwrap_err());
         is_lost(writer.drain().await.unwrap_err());
         is_lost(writer.wait_closed().await.unwrap_err());

@@ -1,5 +1,5 @@
-//! The structured futures are dropped at every one of their awaits (N1), polled with foreign wakers and with wakers that
-//! panic, and nested very deeply: nothing is left, and nothing hangs.
+//! The structured futures are dropped at every one of their awaits (N1), polled with wakers of another runtime and with
+//! wakers that panic, and nested very deeply: nothing is left, and nothing hangs.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -20,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Counts what is alive.
+/// Counts live values.
 #[derive(Clone, Default)]
 struct Alive(Rc<Cell<usize>>);
 
@@ -175,15 +175,15 @@ async fn ignore<F: Future>(future: F) {
 enum By {
     /// With the task's own waker.
     Task,
-    /// With one that passes on to the task's.
+    /// With a waker that wakes the task's own.
     Wrapper,
-    /// With one that counts and wakes nobody, whenever the task is polled.
+    /// With a waker that counts and wakes no task, whenever the task is polled.
     Foreign,
-    /// With one that panics when it is woken.
+    /// With a waker that panics when it is woken.
     Panicking,
 }
 
-/// Polls `victim` `polls` times and drops it; whether it came to its end.
+/// Polls `victim` `polls` times and drops it; returns whether it was done.
 async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
     let mut left = polls;
     let (_counter, counting) = CountingWaker::new();
@@ -203,7 +203,7 @@ async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
         };
         let polled = victim.as_mut().poll(&mut Context::from_waker(&waker));
         if matches!(by, By::Foreign | By::Panicking) && polled.is_pending() {
-            // Nobody wakes this task: it looks again a little later.
+            // Nothing wakes this task: it is polled again a little later.
             get_running_loop().call_later(SECOND / 4, move || task.wake());
         }
         polled.map(|()| true)
@@ -325,7 +325,7 @@ fn n1_the_same_through_a_waker_of_a_combinator() {
 }
 
 #[test]
-fn n1_the_same_through_a_foreign_waker() {
+fn n1_the_same_through_a_waker_of_another_runtime() {
     at_every_await(By::Foreign, End::Dropped);
 }
 

@@ -1,4 +1,4 @@
-//! `Barrier`: asyncio's, row by row, the longer programs of its own test suite among them.
+//! `Barrier`: asyncio's behaviour, the longer programs of its own test suite among them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -224,10 +224,10 @@ fn reset_while_draining_sends_away_those_who_have_not_gone_yet() {
     });
 }
 
-/// asyncio's `test_reset_barrier_while_tasks_draining`: the last one to go resets, and those who stand at the entrance
+/// asyncio's `test_reset_barrier_while_tasks_draining`: the last one to go resets, and those who wait to enter
 /// do not notice.
 #[test]
-fn reset_by_the_last_one_out_does_not_reach_those_who_stand_outside() {
+fn reset_by_the_last_one_out_does_not_reach_those_who_wait_to_enter() {
     on_virtual_time(|trace, event_loop| {
         let barrier = Rc::new(Barrier::new(5));
         let (b, t, count) = (Rc::clone(&barrier), trace.clone(), Rc::new(Cell::new(0)));
@@ -307,7 +307,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
             }
         });
         let mut first = Waiting::new(barrier.wait());
-        // Its clone comes and goes, then it stands inside.
+        // Its clone enters and leaves, then it is a party itself.
         assert!(first.poll_with(&hostile.waker()).is_none());
         assert_eq!(results.take(), [None]);
         // Waking it, while the barrier drains, another one comes and goes.
@@ -316,7 +316,7 @@ fn a5_wakers_that_use_the_barrier_themselves_find_it_in_order() {
         assert_eq!(first.poll(), Some(Ok(0)));
 
         let mut first = Waiting::begun(barrier.wait());
-        // This one's clone is the last party: the barrier drains, and it stands at the entrance.
+        // This one's clone is the last party: the barrier drains, and it waits to enter.
         let mut second = Waiting::new(barrier.wait());
         assert!(second.poll_with(&hostile.waker()).is_none());
         assert_eq!(results.take(), [Some(Ok(1))]);

@@ -1,5 +1,4 @@
-//! `Condition`: asyncio's, row by row. Where asyncio takes the lock again for a waiter that was cancelled, here the
-//! waiter is simply gone.
+//! `Condition`: asyncio's behaviour, except that a cancelled waiter does not take the lock again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use callsoon::{create_task, sleep, yield_now};
 
 use crate::support::{HostileWaker, Waiting, audited, complete, on_virtual_time};
 
-/// A waiter that has given its lock back and stands in the condition's line.
+/// A waiter that has released its lock and is in the condition's wait queue.
 fn begun<'a>(condition: &'a Condition, lock: &'a Lock<u32>) -> Waiting<'a, LockGuard<'a, u32>> {
     Waiting::begun(condition.wait(lock.try_acquire().unwrap()))
 }
@@ -69,7 +68,7 @@ fn notify_wakes_as_many_as_it_says_in_their_order_and_never_the_same_twice() {
 }
 
 #[test]
-fn notify_all_wakes_all_and_notifying_nobody_is_not_remembered() {
+fn notify_all_wakes_all_and_a_notification_without_waiters_is_not_remembered() {
     audited(|| {
         let (lock, condition) = (Lock::new(0), Condition::new());
         condition.notify_all();
@@ -157,7 +156,7 @@ fn a_wait_that_is_never_polled_releases_the_lock_when_it_is_dropped() {
 }
 
 #[test]
-fn n1_a_waiter_dropped_in_line_is_not_counted_as_notified() {
+fn n1_a_waiter_dropped_in_the_wait_queue_is_not_counted_as_notified() {
     audited(|| {
         let (lock, condition) = (Lock::new(0), Condition::new());
         let first = begun(&condition, &lock);

@@ -20,7 +20,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// Whether the future came to its end.
+    /// Whether the future was done.
     async fn short(self, future: impl Future) -> bool {
         let mut future = Box::pin(future);
         let mut left = self.polls;
@@ -140,7 +140,7 @@ fn n1_waiting_for_a_condition_may_be_dropped_at_every_await() {
                 let mut guard = lock.acquire().await;
                 *guard += 1;
                 condition.notify(2);
-                // Both are notified and stand in the lock's line.
+                // Both are notified and are in the lock's wait queue.
                 a_few_turns().await;
                 drop(guard);
                 a_few_turns().await;
@@ -163,7 +163,7 @@ fn n1_meeting_at_a_barrier_may_be_dropped_at_every_await() {
             })
         };
         let [one, two] = pair(&barrier);
-        // It comes while the first two drain, so it stands at the entrance and then inside.
+        // It comes while the first two drain, so it waits to enter and is a party then.
         let b = Rc::clone(&barrier);
         let victim = create_task(async move { cut.short(b.wait()).await });
         assert_eq!(one.await.unwrap() + two.await.unwrap(), 1);

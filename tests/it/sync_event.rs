@@ -1,4 +1,4 @@
-//! `Event`: asyncio's, row by row.
+//! `Event`: asyncio's behaviour.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ fn set_wakes_all_who_wait_in_their_order_behind_what_was_queued_before() {
             };
             let (one, two) = (waiter("1"), waiter("2"));
             yield_now().await;
-            // asyncio's [3, 1, 2]: a task that has not started yet stands before those who are woken now.
+            // asyncio's [3, 1, 2]: a task that has not started yet is queued before those that are woken now.
             let three = waiter("3");
             event.set();
             for task in [one, two, three] {
@@ -106,7 +106,7 @@ fn a5_a_waker_that_clears_sets_and_waits_again_ends() {
             e.clear();
         });
         let mut hostile_one = Waiting::new(event.wait());
-        // Its clone sets the event and clears it, before it is in line: it has to wait.
+        // Its clone sets the event and clears it, before it is in the wait queue: it has to wait.
         assert!(hostile_one.poll_with(&hostile.waker()).is_none());
         let mut other = Waiting::begun(event.wait());
         event.set();

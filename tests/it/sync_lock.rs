@@ -1,4 +1,4 @@
-//! `Lock`: asyncio's, row by row, and what becomes of a lock whose waiters are cancelled.
+//! `Lock`: asyncio's behaviour, and locks whose waiters are cancelled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -81,13 +81,13 @@ fn who_releases_and_acquires_again_goes_behind_those_who_wait() {
 }
 
 #[test]
-fn a_released_lock_is_not_locked_until_its_waiter_runs_but_nobody_else_gets_it() {
+fn a_released_lock_is_not_locked_until_its_waiter_runs_but_no_other_task_gets_it() {
     audited(|| {
         let lock = Lock::new(());
         let guard = lock.try_acquire().unwrap();
         let mut first = Waiting::begun(lock.acquire());
         drop(guard);
-        // asyncio: "locked" says whether somebody holds it.
+        // asyncio: `locked` returns whether a task holds it.
         assert!(!lock.locked());
         assert!(lock.try_acquire().is_none());
         let mut newcomer = Waiting::begun(lock.acquire());
@@ -166,7 +166,7 @@ fn n1_a_waiter_cancelled_after_the_lock_was_given_to_it_gives_it_to_the_next() {
 }
 
 #[test]
-fn n1_a_waiter_cancelled_in_line_is_passed_over() {
+fn n1_a_waiter_cancelled_in_the_wait_queue_is_passed_over() {
     audited(|| {
         let lock = Lock::new(());
         let guard = lock.try_acquire().unwrap();
@@ -212,7 +212,7 @@ fn n1_cancelled_tasks_lose_no_lock_whether_granted_or_not() {
 }
 
 #[test]
-fn a_future_that_was_never_polled_has_no_place_in_line() {
+fn a_future_that_was_never_polled_is_not_in_the_wait_queue() {
     audited(|| {
         let lock = Lock::new(());
         let guard = lock.try_acquire().unwrap();

@@ -1,6 +1,6 @@
 //! Every primitive against a naive model of it: random programs of acquiring, releasing, polling in any order and
-//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and whoever could
-//! go on has been woken (N1, N2).
+//! cancelling at any point. What a poll gives is what the model says, nothing is lost or given twice, and every task
+//! that could go on has been woken (N1, N2).
 
 use callsoon::sync::{Condition, Event, Lock, LockGuard, Semaphore, SemaphoreGuard};
 use proptest::prelude::*;
@@ -32,12 +32,12 @@ pub(crate) fn over_programs<S: Strategy<Value: Clone>>(
     });
 }
 
-/// Permits and a line, as one would write them down without thinking of speed.
+/// Permits and a wait queue, in the simplest form.
 #[derive(Default)]
 struct Naive {
     permits: usize,
     line: Vec<(usize, usize)>,
-    /// Called and not polled since.
+    /// Woken and not polled since.
     given: Vec<(usize, usize)>,
 }
 
@@ -88,7 +88,7 @@ impl Naive {
     }
 }
 
-/// Somebody who waits for a `G` or has it.
+/// A participant that waits for a `G` or has it.
 enum Client<'a, G> {
     Waits(Waiting<'a, G>),
     Has(G),
@@ -343,19 +343,19 @@ fn n1_an_event_does_what_its_model_does() {
 #[derive(Clone, Debug)]
 enum Conditional {
     Acquire,
-    /// Whoever has the lock waits for the condition.
+    /// The task that has the lock waits for the condition.
     Wait,
     Notify(usize),
     Poll(usize),
     Drop(usize),
 }
 
-/// A lock, and who waits for the condition or was notified and has not run since.
+/// A lock, and the participants that wait for the condition, or were notified and have not run since.
 struct NaiveCondition {
     lock: Naive,
     line: Vec<usize>,
     notified: Vec<usize>,
-    /// Notified, and in the lock's line now.
+    /// Notified, and in the lock's wait queue now.
     relocking: Vec<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! `Semaphore` and `BoundedSemaphore`: asyncio's, row by row, and permits that are many, none, or too many.
+//! `Semaphore` and `BoundedSemaphore`: asyncio's behaviour, and permits that are many, none, or too many.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -73,7 +73,7 @@ fn several_releases_wake_several_waiters_in_one_go() {
 }
 
 #[test]
-fn a_semaphore_is_locked_while_somebody_waits_for_more_than_there_is() {
+fn a_semaphore_is_locked_while_a_task_waits_for_more_than_there_is() {
     audited(|| {
         let semaphore = Semaphore::new(2);
         let mut many = Waiting::begun(semaphore.acquire_many(3));

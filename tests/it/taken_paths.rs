@@ -69,7 +69,7 @@ fn a_server_whose_path_another_has_taken_does_not_say_that_it_serves() {
             let place = Place::new();
             let path = place.path();
             let server = bound(&path, cleanup).await;
-            // It refuses every client, so it looks like a dead one's.
+            // It refuses every client, as the socket of a process that has ended does.
             let event_loop = get_running_loop();
             let other = event_loop.create_unix_server(|| Echo, &path).await.unwrap();
             assert_eq!(refused(&server), ErrorKind::AddrInUse);

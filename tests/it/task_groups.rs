@@ -1,4 +1,4 @@
-//! Chapter 7c: `task_group`, `TaskGroup`, `for_each_limit`; and of chapter 25 what eager children do in them.
+//! `task_group`, `TaskGroup`, `for_each_limit`, and eager children in them.
 
 use std::fmt::Debug;
 use std::future::{Future, pending};
@@ -135,7 +135,7 @@ fn children_that_start_children_while_the_group_waits_are_waited_for_too() {
 }
 
 #[test]
-fn a_failing_child_cancels_the_others_and_the_body_and_every_error_is_told() {
+fn a_failing_child_cancels_the_others_and_the_body_and_every_error_is_given() {
     run_scenario(
         async |scenario| {
             let me = current_task().unwrap();
@@ -182,7 +182,7 @@ fn a_child_that_fails_after_the_body_has_ended_cancels_the_others() {
 }
 
 #[test]
-fn an_error_of_the_body_cancels_the_children_and_is_told_with_theirs() {
+fn an_error_of_the_body_cancels_the_children_and_is_given_with_theirs() {
     run_scenario(
         async |scenario| {
             let ended = task_group(async |group| {
@@ -232,7 +232,7 @@ fn a_child_that_is_cancelled_by_itself_is_no_failure() {
 }
 
 #[test]
-fn a_body_that_awaits_a_cancelled_child_hears_of_it_and_goes_on() {
+fn a_body_that_awaits_a_cancelled_child_gets_the_cancellation_and_goes_on() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {
@@ -403,7 +403,7 @@ fn a_group_inside_the_body_of_another_fails_alone_where_its_error_is_handled() {
 }
 
 #[test]
-fn failures_of_both_an_inner_and_an_outer_group_at_once_are_both_told() {
+fn failures_of_both_an_inner_and_an_outer_group_at_once_are_both_given() {
     run_scenario(
         async |scenario| {
             let s = scenario.clone();

@@ -77,7 +77,7 @@ fn a_limit_that_is_raised_lets_those_who_wait_begin() {
                 sleep(SECOND / 2).await;
                 group.set_limit(3);
                 sleep(SECOND / 4).await;
-                // Those who run go on.
+                // The children that run go on.
                 group.set_limit(1);
             })
             .await;
@@ -112,7 +112,7 @@ fn children_that_wait_for_a_place_never_begin_when_the_group_ends() {
 }
 
 #[test]
-fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
+fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_no_other_place() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {
@@ -132,13 +132,13 @@ fn a_child_that_is_cancelled_while_it_waits_for_a_place_frees_nobody_elses() {
 }
 
 #[test]
-fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
+fn a_task_that_waits_for_a_vacancy_goes_on_when_there_is_one_or_the_group_shuts_down() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {
                 group.set_limit(1);
                 group.create_task(child(scenario, "a", 1.0, 0.0));
-                // One who gives up must not take the room with it.
+                // A waiter that is dropped must not keep the vacancy.
                 assert!(timeout(SECOND / 2, group.wait_vacancy()).await.is_err());
                 group.wait_vacancy().await;
                 scenario.say("room");
@@ -168,7 +168,7 @@ fn whoever_waits_for_room_is_let_in_when_it_is_there_or_the_group_shuts_down() {
 }
 
 #[test]
-fn room_that_was_told_to_one_who_is_gone_is_told_to_the_next() {
+fn a_vacancy_whose_waiter_is_dropped_goes_to_the_next_waiter() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {
@@ -349,7 +349,7 @@ fn a_body_that_goes_on_after_its_group_was_stopped_waits_for_a_turn_at_each_vaca
                     group.cancel();
                     drop(catch_cancelled(std::future::pending::<()>()).await);
                     scenario.say("goes on");
-                    // It would be here for ever, and the limit would never be looked at.
+                    // It would be polled for ever, and the limit would never be checked.
                     for _ in 0..1_000 {
                         let turns = get_running_loop().metrics().turns;
                         group.wait_vacancy().await;

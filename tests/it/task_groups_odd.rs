@@ -1,4 +1,4 @@
-//! Task groups in odd places: all fail at once, outside a loop, side by side, forgotten.
+//! Task groups in unusual situations: all fail at once, outside a loop, side by side, forgotten.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -12,7 +12,7 @@ use crate::support::{audited, forget, outcome, panic_text, quiet_panics, run_sce
 use crate::task_groups::{SECOND, Unit, bad, child, group_says, say};
 
 #[test]
-fn children_that_all_fail_at_once_are_all_told_in_order() {
+fn children_that_all_fail_at_once_are_all_in_the_error_in_order() {
     run_scenario(
         async |scenario| {
             group_says(scenario, async |group| {

@@ -1,5 +1,5 @@
-//! Tasks: when they run, what they give, how they end. asyncio's `Task`, row by row; here a cancelled task is dropped at
-//! its next step.
+//! Tasks: when they run, what they give, how they end. asyncio's behaviour, except that a cancelled task is dropped
+//! at its next step.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -294,12 +294,12 @@ fn a_task_says_how_it_ended_without_giving_its_result_away() {
         ]);
         let how = (panics.panicked(), value.panicked(), cancelled.panicked());
         assert_eq!(how, (true, false, false));
-        // The panic is there still, for whoever wants it; and once it was taken, it has been one.
+        // The panic is still stored and can be taken; and the task has panicked also after it was taken.
         assert!(panics.result().unwrap().unwrap_err().panicked().is_some());
         assert!(panics.panicked());
         drop(panics);
         trace.expect([]);
-        // To ask is not to look: what nobody has taken is reported.
+        // Asking whether there is one does not retrieve it: what was never retrieved is reported.
         let unseen = event_loop.create_task(async { panic!("on purpose: unseen") });
         one_turn(&event_loop);
         assert!(unseen.panicked());
@@ -309,7 +309,7 @@ fn a_task_says_how_it_ended_without_giving_its_result_away() {
 }
 
 #[test]
-fn a_panic_that_nobody_reads_is_reported_when_the_last_who_could_goes() {
+fn a_panic_that_nobody_reads_is_reported_when_the_last_handle_is_dropped() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

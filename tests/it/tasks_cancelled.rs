@@ -1,4 +1,4 @@
-//! Cancelling tasks, as far as it goes without scopes: when it acts, what wins, what it leaves.
+//! Cancelling tasks without scopes: when it acts, what wins over it, what is left.
 
 use std::future::{Future, pending};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Who polls a task, and with which waker: polls without reason, combinators of other crates, wakers of branches.
+//! Polls of tasks, and their wakers: spurious polls, combinators of other crates, wakers of branches.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};

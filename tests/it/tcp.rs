@@ -18,7 +18,7 @@ use crate::support::{
     refusing, std_pair, stream_and_peer, stream_pair, watched,
 };
 
-/// More than any socket buffer takes, so that both sides have to wait for each other.
+/// More than any socket buffer holds, so that both sides have to wait for each other.
 const TEN_MEGABYTES: usize = 10_000_000;
 
 /// The byte at a place of the test stream: a period that divides no power of two, so that shifted data does not match.
@@ -75,7 +75,7 @@ fn two_tasks_of_one_loop_talk_to_each_other() {
     });
 }
 
-/// Three tasks, in the order in which they come.
+/// Three tasks, in the order of their creation.
 fn three<F: Future<Output = ()> + 'static>(task: impl Fn(&'static str) -> F) -> [Task<()>; 3] {
     ["first", "second", "third"].map(|name| create_task(task(name)))
 }
@@ -375,7 +375,7 @@ fn try_write_stops_at_a_full_buffer_and_goes_on_when_the_peer_reads() {
 }
 
 #[test]
-fn a_foreign_waker_is_woken_once_and_the_newest_one_wins() {
+fn a_waker_of_another_runtime_is_woken_once_and_the_newest_one_wins() {
     in_a_loop(async || {
         let (stream, mut peer) = stream_and_peer();
         let (older, old_waker) = CountingWaker::new();
@@ -454,7 +454,8 @@ fn ipv6_works_and_takes_no_ipv4_clients() {
             eprintln!("skipped: this system has no IPv6");
             return;
         }
-        // Nobody else has the port in IPv4, where nobody listens. Somebody may have it in IPv6, but not everybody.
+        // No other socket has the port in IPv4, where none listens. In IPv6 another process may have it, but not every
+        // time.
         let mut nobody = Vec::new();
         let listener = loop {
             nobody.push(refusing());

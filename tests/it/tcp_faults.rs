@@ -1,4 +1,4 @@
-//! Rows E1, E2 and E9 of the list of faults for TCP: connects, floods of clients, and operations that are dropped.
+//! Faults E1, E2 and E9 for TCP: connects, floods of clients, and operations that are dropped.
 
 use std::future::Future as _;
 use std::io::{ErrorKind, Write as _};
@@ -12,7 +12,7 @@ use callsoon::net::{ListenOptions, TcpListener, TcpStream};
 use callsoon::{create_task, sleep};
 
 use crate::support::{
-    CountingWaker, complete, counted_fds, in_a_loop, looks, loopback, on_real_time, one_turn,
+    CountingWaker, complete, counted_fds, event_polls, in_a_loop, loopback, on_real_time, one_turn,
     poll_once, refusing, reset, stream_and_peer, wait_until_queued,
 };
 
@@ -36,7 +36,7 @@ fn e2_a_connect_that_is_cancelled_in_mid_flight_closes_its_socket_once() {
         let before = counted_fds();
         for _ in 0..100 {
             let attempt = event_loop.create_task(TcpStream::connect(address));
-            // The turn calls the system and puts the task in line; the answer is heard by the next look.
+            // The turn makes the system call and queues the task; the next poll for events finds the answer.
             one_turn(&event_loop);
             assert!(!attempt.done());
             assert_eq!(counted_fds(), before + 1);
@@ -56,13 +56,13 @@ fn e2_connects_to_a_full_backlog_wait_and_are_cancelled_without_a_trace() {
         complete(&event_loop, async {
             let listener = ListenOptions::new().backlog(0).bind(loopback()).unwrap();
             let address = listener.local_addr().unwrap();
-            // The one who fits; the others hear nothing for a second, and then nothing again.
+            // One client fits; the others get no answer for a second, and then none again.
             let first = TcpStream::connect(address).await.unwrap();
             wait_until_queued(&listener, 1);
             let attempts: Vec<_> = (0..8)
                 .map(|_| create_task(TcpStream::connect(address)))
                 .collect();
-            looks(2).await;
+            event_polls(2).await;
             let waiting = attempts.iter().filter(|attempt| !attempt.done()).count();
             assert_eq!(waiting, 8);
             drop(first);
@@ -99,7 +99,7 @@ fn e9_an_accept_that_is_dropped_when_its_client_is_there_leaves_it_to_the_next()
 }
 
 #[test]
-fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_nobody() {
+fn e9_an_accept_task_that_is_cancelled_in_the_turn_of_its_client_loses_no_client() {
     on_real_time(|_, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
@@ -131,7 +131,7 @@ fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
                 let mut read = Box::pin(stream.read(&mut buffer));
                 assert!(poll_once(&mut read).await.is_none());
                 peer.write_all(&round.to_be_bytes()).unwrap();
-                // Half of them are dropped before the loop can have looked, half after.
+                // Half of them are dropped before the loop can have polled for events, half after.
                 if round % 2 == 0 {
                     sleep(Duration::from_micros(1)).await;
                 }
@@ -146,7 +146,7 @@ fn e9_a_read_that_is_dropped_at_each_wait_loses_no_byte() {
 }
 
 #[test]
-fn e9_a_read_that_is_dropped_leaves_the_line() {
+fn e9_a_read_that_is_dropped_leaves_the_wait_queue() {
     in_a_loop(async || {
         let (stream, mut peer) = stream_and_peer();
         let (counter, waker) = CountingWaker::new();
@@ -171,7 +171,7 @@ fn e1_clients_that_reset_before_they_are_accepted_do_not_end_the_server() {
         }
         let mut last = StdStream::connect(address).unwrap();
         last.write_all(b"!").unwrap();
-        // Those who are gone are skipped, or give an error or an end when they are read.
+        // Clients that are gone are skipped, or give an error or an end when they are read.
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let mut byte = [0];

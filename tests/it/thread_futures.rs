@@ -1,4 +1,4 @@
-//! Coroutines that other threads start: how their results reach whoever waits, and what ends the wait.
+//! Coroutines that other threads start: how their results reach the waiting thread, and what ends the wait.
 
 use std::cell::Cell;
 use std::future::{Future as _, pending};
@@ -282,7 +282,7 @@ fn a_late_cancel_harms_no_other_task() {
         complete(&event_loop, async move {
             yield_now().await;
             yield_now().await;
-            // The request is on its way while the coroutine ends and its slot gets another tenant.
+            // The request is on its way while the coroutine ends and another task gets its slot.
             thread::spawn(move || clone.cancel()).join().unwrap();
             let tenant = create_task(async {
                 yield_now().await;
@@ -378,7 +378,7 @@ fn any_loop_and_any_runtime_may_await_it() {
             let other = real_loop(&Trace::new());
             complete(&other, start()).unwrap();
             futures_lite::future::block_on(start()).unwrap();
-            // Two who await one: the first to be there gets it.
+            // Two awaiters of one future: the first one gets the result.
             let (one, two) = (start(), start());
             let again = one.clone();
             futures_lite::future::block_on(async {
@@ -490,7 +490,7 @@ fn i3_captures_with_destructors_that_use_the_loop_are_no_deadlock() {
         one_turn(&event_loop);
         one_turn(&event_loop);
         event_loop.close().unwrap();
-        // Inside the close the door is shut already.
+        // While the loop closes, its inbox is closed already.
         assert_eq!(count.load(Ordering::SeqCst), 3);
         assert!(running.done());
     });
@@ -534,8 +534,8 @@ fn a_future_that_is_polled_after_its_end_says_so() {
 }
 
 #[test]
-fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place() {
-    // A key tells this many tenants of a place apart.
+fn a_cancel_that_comes_late_does_not_reach_the_next_task_in_the_same_slot() {
+    // A key distinguishes this many tasks of one slot.
     const TENANTS: usize = 1 << 16;
     on_real_time(|_, event_loop| {
         let gate = event_loop.create_future::<()>();
@@ -551,8 +551,8 @@ fn a_cancel_that_comes_late_does_not_reach_the_next_tenant_of_the_task_s_place()
         let victim = complete(&event_loop, async move {
             yield_now().await;
             yield_now().await;
-            // In the line, in this order: the coroutine's last step, what this task does next, the request to end, which
-            // comes by way of the inbox.
+            // In the ready queue, in this order: the coroutine's last step, what this task does next, the request to
+            // end, which comes by way of the inbox.
             gate.set_result(()).unwrap();
             thread::spawn(move || future.cancel()).join().unwrap();
             yield_now().await;

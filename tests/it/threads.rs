@@ -57,7 +57,7 @@ fn a_post_before_the_run_is_there_when_it_begins() {
 }
 
 #[test]
-fn posts_of_the_loop_s_own_thread_stay_in_line_with_call_soon() {
+fn posts_of_the_loop_s_own_thread_keep_their_order_with_call_soon() {
     audited(watched(|| {
         let trace = SharedTrace::new();
         let event_loop = virtual_loop(&Trace::new());
@@ -93,7 +93,7 @@ fn posts_of_the_loop_s_own_thread_stay_in_line_with_call_soon() {
 }
 
 #[test]
-fn a_post_from_another_thread_stands_before_what_is_queued_after_it_between_runs() {
+fn a_post_from_another_thread_runs_before_what_is_queued_after_it_between_runs() {
     audited(watched(|| {
         let trace = SharedTrace::new();
         let event_loop = virtual_loop(&Trace::new());
@@ -109,7 +109,7 @@ fn a_post_from_another_thread_stands_before_what_is_queued_after_it_between_runs
 }
 
 #[test]
-fn a_wake_between_runs_takes_its_place_in_the_line() {
+fn a_wake_between_runs_is_queued_in_order() {
     on_virtual_time(|trace, event_loop| {
         let future = event_loop.create_future::<()>();
         let (awaited, t) = (future.clone(), trace.clone());
@@ -127,7 +127,7 @@ fn a_wake_between_runs_takes_its_place_in_the_line() {
 }
 
 #[test]
-fn a_wake_of_an_idle_loop_in_a_callback_of_another_takes_its_place_in_the_line() {
+fn a_wake_of_an_idle_loop_in_a_callback_of_another_is_queued_in_order() {
     audited(watched(|| {
         let trace = Trace::new();
         let idle = virtual_loop(&trace);
@@ -341,7 +341,7 @@ fn a4_posts_to_a_loop_that_falls_asleep_after_each_never_get_lost() {
 }
 
 #[test]
-fn a4_posts_at_every_moment_of_falling_asleep_are_heard() {
+fn a4_posts_at_every_moment_of_falling_asleep_are_run() {
     on_real_time(|_, event_loop| {
         let remote = event_loop.remote();
         let (done, ended) = async_channel::bounded::<()>(1);

@@ -1,4 +1,4 @@
-//! Chapters 7a and 7b: `timeout`, `timeout_at`, `wait_for`, `move_on_after`, `Timeout`.
+//! Limits of time: `timeout`, `timeout_at`, `wait_for`, `move_on_after`, `Timeout`.
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
@@ -79,7 +79,7 @@ fn at_the_deadline_what_is_inside_is_cancelled_and_its_clean_up_waited_for() {
 }
 
 #[test]
-fn what_catches_the_deadline_hears_that_it_is_one_and_nobody_counts_it_afterwards() {
+fn what_catches_the_deadline_learns_that_it_is_one_and_no_count_is_left_afterwards() {
     run_scenario(
         async |_| {
             let me = current_task().unwrap();
@@ -169,7 +169,7 @@ fn a_zero_limit_never_starts_a_task_and_takes_the_result_of_one_that_has_ended()
 }
 
 #[test]
-fn a_task_that_is_given_away_is_cancelled_like_one_that_is_lent() {
+fn a_task_that_is_moved_in_is_cancelled_like_one_that_is_borrowed() {
     run_scenario(
         async |scenario| {
             let given = create_task(scenario.clone().worker("given", 9.0, 1.0));
@@ -443,7 +443,7 @@ fn a_result_that_comes_with_the_deadline_wins_if_it_was_there_first() {
 }
 
 #[test]
-fn a_timeout_says_where_it_stands_and_moves_only_while_it_holds() {
+fn a_timeout_has_a_state_and_can_be_moved_only_while_it_is_active() {
     run_scenario(
         async |scenario| {
             let limit = Timeout::at(Some(scenario.at(5.0)));

@@ -1,4 +1,4 @@
-//! A limit and a cancellation from elsewhere: which passes, which wins, what is cleaned up under which.
+//! A limit and a cancellation at the same time: which one wins, and what is cleaned up under which.
 
 use std::cell::RefCell;
 use std::future::pending;
@@ -104,7 +104,8 @@ fn a_cancellation_during_the_clean_up_after_a_deadline_ends_the_task() {
     );
 }
 
-/// C7: the task that is waited for ends, its deadline comes, and the waiter is cancelled, all in one turn, in every order.
+/// C7: the task that is waited for ends, its deadline comes, and the waiter is cancelled, all in one turn, in every
+/// order.
 #[test]
 fn c7_a_cancellation_is_never_swallowed_by_a_result_or_a_deadline() {
     run_scenario(

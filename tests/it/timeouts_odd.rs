@@ -1,4 +1,4 @@
-//! Limits in odd places: outside a loop, side by side, around groups, forgotten, under destructors that panic.
+//! Limits in unusual situations: outside a loop, side by side, around groups, forgotten, under destructors that panic.
 
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
@@ -26,7 +26,7 @@ fn outside_a_loop_a_limit_works_until_it_has_to_wait() {
 }
 
 #[test]
-fn a_limit_polled_by_a_foreign_waker_outside_any_task_drops_what_is_inside() {
+fn a_limit_polled_outside_any_task_drops_what_is_inside() {
     audited(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -120,7 +120,7 @@ fn a_limit_around_limits_side_by_side_waits_for_both() {
 fn an_inner_limit_may_end_while_the_outer_one_is_asking() {
     run_scenario(
         async |scenario| {
-            // One branch keeps on, so that its own limit's Pass outweighs it and all of it falls.
+            // One branch keeps on, so that its own limit's Pass outweighs it and all of it is torn down.
             let inside = both(
                 scenario.clone().stubborn("keeps on", 9.0, 5.0),
                 scenario.clone().worker("passes on", 9.0, 1.0),
@@ -194,7 +194,7 @@ fn limits_in_a_row_leave_nothing() {
 }
 
 #[test]
-fn what_is_inside_is_dropped_before_the_caller_hears_of_it() {
+fn what_is_inside_is_dropped_before_the_caller_goes_on() {
     run_scenario(
         async |scenario| {
             struct Says(Scenario, &'static str);
@@ -250,7 +250,7 @@ fn a_destructor_that_panics_at_the_deadline_is_the_tasks_panic() {
 }
 
 #[test]
-fn a_deadline_is_kept_by_whoever_polls_the_limit_next() {
+fn a_deadline_is_kept_by_the_task_that_polls_the_limit_next() {
     run_scenario(
         async |scenario| {
             // Begun in one task, ended in another.

@@ -1,4 +1,4 @@
-//! Chapter 3: timers and sleeping.
+//! Timers and sleeps: they run in the order of their deadlines, and never early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -141,7 +141,7 @@ fn all_timers_that_are_due_run_in_one_turn() {
 }
 
 #[test]
-fn a_cancelled_timer_is_gone_at_once_and_wakes_nobody() {
+fn a_cancelled_timer_is_gone_at_once_and_wakes_no_task() {
     on_virtual_time(|trace, event_loop| {
         let probe = DropProbe::new(&trace, "first");
         let first = event_loop.call_later(SECOND, move || drop(probe));

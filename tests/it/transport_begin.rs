@@ -11,7 +11,7 @@ use callsoon::transport::{DatagramProtocol, DatagramTransport, Protocol, Server,
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, complete, looks, loopback, on_real_time, pipe, std_pair, until,
+    Recorder, Trace, complete, event_polls, loopback, on_real_time, pipe, std_pair, until,
     wait_until_queued,
 };
 
@@ -137,7 +137,7 @@ fn a_pause_right_after_the_await_holds_the_first_byte() {
         let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
         let (transport, recorder) = connecting.await.unwrap();
         transport.pause_reading();
-        looks(5).await;
+        event_polls(5).await;
         trace.expect(["made"]);
         transport.resume_reading();
         until(|| recorder.received.get() == 5).await;
@@ -192,7 +192,7 @@ fn a_pipe_that_nobody_reads_is_lost_when_the_caller_has_it() {
 }
 
 #[test]
-fn a_caller_that_gave_up_hears_of_the_end_all_the_same() {
+fn a_caller_that_gave_up_learns_of_the_end_all_the_same() {
     run(|trace| async move {
         let (ours, peer) = greeted();
         drop(peer);
@@ -223,11 +223,11 @@ fn what_was_queued_before_the_resume_runs_before_the_bytes() {
         let recorder = Recorder::new(&trace).on("made", Transport::pause_reading);
         let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
         let (transport, recorder) = connecting.await.unwrap();
-        looks(2).await;
+        event_polls(2).await;
         for round in 1..=20 {
             peer.write_all(b"bytes").unwrap();
             // The turn that has polled for events queues the connection behind this task.
-            looks(1).await;
+            event_polls(1).await;
             get_running_loop().call_soon(trace.note("queued before"));
             transport.resume_reading();
             until(|| recorder.received.get() == 5 * round).await;
@@ -248,12 +248,12 @@ fn a_pause_after_a_resume_holds_whatever_was_queued_between() {
         let recorder = Recorder::new(&trace).on("made", Transport::pause_reading);
         let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
         let (transport, recorder) = connecting.await.unwrap();
-        looks(2).await;
+        event_polls(2).await;
         peer.write_all(b"bytes").unwrap();
-        looks(1).await;
+        event_polls(1).await;
         transport.resume_reading();
         transport.pause_reading();
-        looks(5).await;
+        event_polls(5).await;
         trace.expect(["made"]);
         transport.resume_reading();
         transport.pause_reading();
@@ -315,7 +315,7 @@ fn a_datagram_that_waits_comes_when_the_caller_has_its_endpoint() {
     run(|trace| async move {
         let (ours, peer) = UnixDatagram::pair().unwrap();
         peer.send(b"early").await.unwrap();
-        looks(2).await;
+        event_polls(2).await;
         let protocol = Datagrams(trace.clone());
         let event_loop = get_running_loop();
         let (endpoint, _) = event_loop.create_datagram_endpoint_on(ours, || protocol);

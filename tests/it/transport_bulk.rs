@@ -1,4 +1,4 @@
-//! Much data over transports: rows E3 and E6 of the list of faults.
+//! Much data over transports: faults E3 and E6.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
@@ -98,7 +98,7 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
     });
 }
 
-/// Collects into a buffer of its own, of which it lends so much at a time.
+/// Collects into a buffer of its own, of which it offers so much at a time.
 struct Collect {
     bytes: RefCell<Vec<u8>>,
     filled: Cell<usize>,

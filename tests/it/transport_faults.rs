@@ -1,4 +1,4 @@
-//! Transports whose peer, socket or protocol fails: rows E2, E4 and E5 of the list of faults.
+//! Transports whose peer, socket or protocol fails: faults E2, E4 and E5.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -31,7 +31,7 @@ fn faulty<F: Future<Output = ()>>(
 }
 
 #[test]
-fn e4_a_reset_is_told_once_wherever_it_comes() {
+fn e4_a_reset_is_given_once_wherever_it_comes() {
     audited(watched(|| {
         let idle = faulty(|r| r, |_, peer| async { reset(peer) });
         assert_eq!(idle, ["made", "lost: ConnectionReset"]);
@@ -94,7 +94,7 @@ fn a_panic_in_a_protocol_is_reported_and_ends_its_connection_alone() {
                     for _ in 0..50 {
                         yield_now().await;
                     }
-                    // The peer hears of the end.
+                    // The peer sees the end.
                     drop(peer);
                 },
             );

@@ -1,4 +1,4 @@
-//! Flow control of transports: rows F1 and F4 of the list of faults.
+//! Flow control of transports: faults F1 and F4.
 
 use std::cell::Cell;
 use std::io::Read as _;

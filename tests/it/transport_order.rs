@@ -93,7 +93,7 @@ fn nothing_is_delivered_while_reading_is_paused_nor_is_anything_lost() {
 }
 
 #[test]
-fn a_paused_connection_hears_of_the_end_when_it_reads_again() {
+fn a_paused_connection_learns_of_the_end_when_it_reads_again() {
     run(|trace| async move {
         let (transport, recorder, peer) =
             recorded(Recorder::new(&trace).on("made", Transport::pause_reading)).await;
@@ -247,7 +247,7 @@ fn a_transport_knows_both_names_and_lends_its_socket() {
 }
 
 #[test]
-fn protocols_tasks_and_callbacks_stand_in_one_line() {
+fn protocols_tasks_and_callbacks_share_one_queue() {
     run(|trace| async move {
         let t = trace.clone();
         let recorder = Recorder::new(&trace).on("data", move |_| {
@@ -283,7 +283,7 @@ fn a_connection_kept_open_that_has_ended_both_ways_lives_until_it_is_closed() {
 }
 
 #[test]
-fn a_closing_loop_lets_go_of_its_connections_without_a_call() {
+fn a_closing_loop_releases_its_connections_without_a_call() {
     on_real_time(|trace, event_loop| {
         let (transport, _recorder, mut peer) = complete(&event_loop, async {
             let (transport, recorder, peer) = recorded(Recorder::new(&trace)).await;
@@ -316,7 +316,7 @@ fn what_came_with_the_news_of_the_connection_is_delivered_without_further_news()
             .create_connection(|| recorder, address)
             .into_future();
         assert!(crate::support::poll_once(&mut connecting).await.is_none());
-        // One event tells of the connection and of this.
+        // One event reports the connection and this.
         let (mut peer, _) = listener.accept().unwrap();
         peer.write_all(b"welcome").unwrap();
         let (transport, recorder) = connecting.await.unwrap();

@@ -1,5 +1,5 @@
-//! Rows E5 and B4: every call of a transport in every state and every order, from outside and from within its protocol's
-//! callbacks, against the promises of `transport`.
+//! Faults E5 and B4: every call of a transport in every state and every order, from outside and from within its
+//! protocol's callbacks, against the promises of `transport`.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};

@@ -67,7 +67,7 @@ fn an_answer_before_a_reset_is_delivered_on_tcp() {
         let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
         peer.write_all(b"413 too large").unwrap();
         reset(peer);
-        // Without a turn between: the reset has arrived, and the poller has told of nothing.
+        // Without a turn between: the reset has arrived, and the poller has reported nothing.
         transport.write(b"more of the upload");
         until(|| recorder.lost.get()).await;
         trace.expect(["made", "data 413 too large", "lost: ConnectionReset"]);
@@ -284,7 +284,7 @@ fn an_early_answer_to_a_file_is_delivered() {
 }
 
 #[test]
-fn a_loop_that_closes_during_the_rest_lets_everything_go() {
+fn a_loop_that_closes_during_the_rest_releases_everything() {
     on_real_time(|trace, event_loop| {
         let (transport, peer) = complete(&event_loop, async {
             let (transport, _, peer) = on_unix(Recorder::new(&trace).quiet()).await;

@@ -1,4 +1,4 @@
-//! Files over transports and streams: their turn among writes, what waits for it, and how it may end.
+//! Files over transports and streams: their order among writes, what is queued behind them, and how they may end.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};

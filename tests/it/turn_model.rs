@@ -1,5 +1,5 @@
-//! Random programs, run by the loop and by a naive model of asyncio's `_run_once`: the traces are the same, with a look
-//! in every turn and with looks left out.
+//! Random programs, run by the loop and by a naive model of asyncio's `_run_once`: the traces are the same, with a
+//! poll for events in every turn and with polls left out.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -341,13 +341,13 @@ fn compare(programs: u32, event_interval: Option<u32>) {
 }
 
 #[test]
-fn random_programs_run_as_in_asyncio_with_a_look_in_every_turn() {
+fn random_programs_run_as_in_asyncio_with_a_poll_for_events_in_every_turn() {
     audited(watched(|| compare(3_000, Some(1))));
 }
 
-/// On the virtual clock time passes in looks only, and a timer that is due already forces one: so looks that are left
-/// out leave no trace at all.
+/// On the virtual clock time passes in polls for events only, and a timer that is due already forces one. So a poll
+/// that is left out leaves no trace at all.
 #[test]
-fn random_programs_run_as_in_asyncio_with_looks_left_out() {
+fn random_programs_run_as_in_asyncio_with_polls_for_events_left_out() {
     audited(watched(|| compare(3_000, None)));
 }

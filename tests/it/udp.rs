@@ -16,9 +16,9 @@ async fn bound() -> UdpSocket {
     UdpSocket::bind(loopback()).await.unwrap()
 }
 
-/// An address where nobody hears what is sent, and the sender is told so. Nobody else gets the port from the system: a
-/// socket has it, which listens to itself alone until it is connected to somebody else.
-fn deaf() -> (StdSocket, SocketAddr) {
+/// An address where nothing is received, so that the sender gets an error. The system gives the port to no other
+/// socket: a socket has it that is connected to itself, and therefore receives from no other sender.
+fn without_receiver() -> (StdSocket, SocketAddr) {
     let socket = StdSocket::bind(loopback()).unwrap();
     let address = socket.local_addr().unwrap();
     socket.connect(address).unwrap();
@@ -73,7 +73,7 @@ fn a_receiver_waits_for_the_message_and_learns_who_sent_it() {
 }
 
 #[test]
-fn peeking_leaves_the_message_and_a_look_at_a_part_loses_nothing() {
+fn peeking_leaves_the_message_also_when_the_buffer_is_smaller() {
     in_a_loop(async || {
         let (one, other) = connected().await;
         one.send(b"whole").await.unwrap();
@@ -115,7 +115,7 @@ fn e7_a_message_too_long_for_the_protocol_is_an_error_and_the_socket_lives() {
 #[test]
 fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
     in_a_loop(async || {
-        let (socket, (nobody, address)) = (bound().await, deaf());
+        let (socket, (nobody, address)) = (bound().await, without_receiver());
         socket.connect(address).await.unwrap();
         socket.send(b"anybody?").await.unwrap();
         let error = socket.recv(&mut [0; 8]).await.unwrap_err();
@@ -130,11 +130,11 @@ fn e7_a_port_where_nobody_is_refuses_and_the_socket_stays_usable() {
 }
 
 #[test]
-fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
+fn e7_a_refusal_wakes_both_waiters_and_does_not_spin() {
     on_real_time(|_, event_loop| {
         let socket = complete(&event_loop, async {
             let socket = bound().await;
-            let (_nobody, gone) = deaf();
+            let (_nobody, gone) = without_receiver();
             socket.connect(gone).await.unwrap();
             socket.send(b"anybody?").await.unwrap();
             let error = socket.recv(&mut [0; 8]).await.unwrap_err();
@@ -153,7 +153,7 @@ fn e7_a_refusal_wakes_both_who_wait_and_does_not_spin() {
 }
 
 #[test]
-fn e9_a_receiver_that_is_dropped_leaves_the_line_and_loses_no_message() {
+fn e9_a_receiver_that_is_dropped_leaves_the_wait_queue_and_loses_no_message() {
     in_a_loop(async || {
         let (one, other) = connected().await;
         let mut buffer = [0; 8];
@@ -234,7 +234,7 @@ fn broadcast_must_be_allowed_first() {
 }
 
 #[test]
-fn a_group_on_the_loopback_interface_hears_its_member() {
+fn a_group_on_the_loopback_interface_receives_from_its_member() {
     in_a_loop(async || {
         let group = Ipv4Addr::new(224, 0, 0, 251);
         let member = UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))

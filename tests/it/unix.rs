@@ -15,7 +15,7 @@ use crate::support::{
     turns_in, watched,
 };
 
-/// A folder of the test's own, which goes with it.
+/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -93,7 +93,7 @@ fn e8_a_dead_server_s_file_is_replaced_and_a_live_one_s_is_not() {
             let listener = UnixListener::bind(&path).await.unwrap();
             let error = UnixListener::bind(&path).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
-            // The look whether somebody answers is a client that left at once; the next one is served.
+            // The test whether a server answers was a client that left at once; the next one is served.
             let client = UnixStream::connect(&path).await.unwrap();
             let (probe, _) = listener.accept().await.unwrap();
             assert_eq!(probe.read(&mut [0; 1]).await.unwrap(), 0);
@@ -223,7 +223,7 @@ fn a_short_read_proves_nothing_where_a_segment_carries_descriptors() {
     in_a_loop(async || {
         let (ours, theirs) = StdStream::pair().unwrap();
         // A segment with a descriptor ends every read, however large its buffer: what follows is there all the same,
-        // and no further event tells of it.
+        // and no further event reports it.
         let (carried, _rest) = StdStream::pair().unwrap();
         send_with_descriptor(&theirs, b"a", carried.as_raw_fd());
         send_with_descriptor(&theirs, b"b", carried.as_raw_fd());
@@ -245,8 +245,8 @@ fn send_with_descriptor(socket: &StdStream, bytes: &[u8], descriptor: i32) {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
     };
-    // SAFETY: a zeroed header is valid; the fields that are set point to live memory of the sizes that are given, which the
-    // kernel only reads. `control` is aligned for a control header and long enough for one with one descriptor.
+    // SAFETY: a zeroed header is valid; the fields that are set point to live memory of the sizes that are given, which
+    // the kernel only reads. `control` is aligned for a control header and long enough for one with one descriptor.
     let sent = unsafe {
         let mut header: libc::msghdr = std::mem::zeroed();
         header.msg_iov = &mut buffer;

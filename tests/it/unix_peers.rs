@@ -1,7 +1,7 @@
 //! Peers of Unix sockets under every name that the system lets them have.
 //!
-//! A path may fill `sun_path` to its last byte, without the NUL byte that usually ends it. The kernel then reports a length
-//! beyond the address's type. A client chooses that name, so no server may fail because of it.
+//! A path may fill `sun_path` to its last byte, without the NUL byte that usually ends it. The kernel then reports a
+//! length beyond the address's type. A client chooses that name, so no server may fail because of it.
 
 #![allow(unsafe_code)]
 

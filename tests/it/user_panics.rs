@@ -1,5 +1,5 @@
-//! User code that panics inside primitives and combinators: predicates, iterators, closures, destructors. The panic goes to
-//! its caller or its task, and nobody else is left waiting. Queues have `queue_panics`.
+//! User code that panics inside primitives and combinators: predicates, iterators, closures, destructors. The panic
+//! goes to its caller or its task, and nobody else is left waiting. Queues have `queue_panics`.
 
 use std::cell::Cell;
 use std::future::{Future, pending};
@@ -45,7 +45,7 @@ async fn end<T: 'static>(task: Task<T>) -> String {
     }
 }
 
-/// A child that tells when it is dropped, also before its first step.
+/// A child that records its drop, also before its first step.
 fn child(trace: Trace) -> impl Future<Output = ()> {
     let probe = DropProbe::new(&trace, "child");
     async move {
@@ -78,7 +78,7 @@ fn a_predicate_that_panics_hands_its_notification_on_and_releases_the_lock() {
 }
 
 #[test]
-fn a_predicate_that_panics_before_it_has_waited_notifies_nobody() {
+fn a_predicate_that_panics_before_it_has_waited_notifies_no_waiter() {
     audited(|| {
         let (lock, condition) = (Lock::new(()), Condition::new());
         let waiter = Waiting::begun(condition.wait(lock.try_acquire().unwrap()));

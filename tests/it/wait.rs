@@ -1,4 +1,4 @@
-//! Chapter 7a: `wait`.
+//! `wait`: for the first task, for the first failure, for all tasks, and with a limit of time.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending};
@@ -39,7 +39,7 @@ fn names<T: 'static>(tasks: &[Task<T>]) -> String {
     format!("[{}]", names.join(", "))
 }
 
-/// Waits, and writes down when it ended, with whom, without whom.
+/// Waits, and records when the wait ended, which tasks had ended and which had not.
 async fn waited<T: 'static>(
     trace: &Trace,
     tasks: &mut Vec<Task<T>>,
@@ -182,7 +182,7 @@ fn a_panic_of_long_ago_is_seen_though_its_result_was_read() {
 }
 
 #[test]
-fn running_out_of_time_is_no_error_and_cancels_nobody() {
+fn running_out_of_time_is_no_error_and_cancels_no_task() {
     on_virtual_time(|trace, event_loop| {
         let mut tasks = lasting(&event_loop, &[4, 1, 3]);
         event_loop
@@ -253,7 +253,7 @@ fn what_has_happened_already_is_not_waited_for() {
 }
 
 #[test]
-fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
+fn a_task_that_ends_between_the_wake_up_and_the_return_counts_too() {
     on_virtual_time(|trace, event_loop| {
         let gate = event_loop.create_future::<()>();
         let mut tasks: Vec<_> = (0..3)
@@ -270,7 +270,7 @@ fn whoever_ends_between_the_wake_up_and_the_return_counts_too() {
 }
 
 #[test]
-fn cancelling_whoever_waits_leaves_the_tasks_alone() {
+fn cancelling_the_waiting_task_leaves_the_tasks_alone() {
     on_virtual_time(|trace, event_loop| {
         let tasks = Rc::new(RefCell::new(lasting(&event_loop, &[2, 1])));
         let lent = Rc::clone(&tasks);
@@ -294,7 +294,7 @@ fn cancelling_whoever_waits_leaves_the_tasks_alone() {
 }
 
 #[test]
-fn a_wait_that_is_dropped_wakes_nobody_and_changes_nothing() {
+fn a_wait_that_is_dropped_wakes_no_task_and_changes_nothing() {
     on_virtual_time(|_, event_loop| {
         for mode in EVERY {
             let mut tasks = lasting(&event_loop, &[1, 2]);
@@ -397,7 +397,7 @@ fn a_panic_is_reported_once_if_nobody_reads_it_from_the_returned_task() {
 }
 
 #[test]
-fn whoever_waits_elsewhere_is_told_when_the_loop_of_the_tasks_closes() {
+fn a_waiter_of_another_loop_is_woken_when_the_loop_of_the_tasks_closes() {
     on_virtual_time(|_, event_loop| {
         let mut tasks = lasting(&event_loop, &[1, 2]);
         let mut waiting = Waiting::begun(wait(&mut tasks, ReturnWhen::AllCompleted, None));

@@ -1,7 +1,7 @@
-//! As much of the test harness's arguments as test runners need, for programs that have no harness: names to choose by,
-//! `--list`, and `--ignored`, of which there are none.
+//! The arguments of the test harness that test runners need, for programs without a harness: names to choose tests by,
+//! `--list`, and `--ignored`, which chooses none.
 
-/// Whether a test is to be run. Where it is to be listed, that is done here.
+/// Returns whether a test is to be run. Lists it instead if that is asked for.
 pub(crate) fn is_asked_for(test: &str) -> bool {
     let (options, names): (Vec<_>, Vec<_>) = std::env::args()
         .skip(1)

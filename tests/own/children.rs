@@ -1,4 +1,4 @@
-//! Children of the process, which belong to all of it: a test that starts some leaves none behind, dead or alive.
+//! Children of the process: a test that starts some leaves none behind, neither running nor as a zombie.
 
 pub(crate) use crate::support::descendants::has_children;
 use crate::support::{audited, watched};

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 
-/// Lets the process have so many descriptors from now on, and gives the former limit.
+/// Limits the descriptors of the process to this many, and returns the former limit.
 pub(crate) fn limit_descriptors(limit: libc::rlim_t) -> libc::rlim_t {
     let mut limits = libc::rlimit {
         rlim_cur: 0,

@@ -1,4 +1,4 @@
-//! An allocator that counts, for programs that hold one test: what is allocated and not freed, and the most that was.
+//! An allocator that counts the live bytes and their maximum, for programs that have one test.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes allocated and not freed.
 pub(crate) static LIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// The most that there were, since somebody set it back.
+/// The maximum since it was reset.
 pub(crate) static MOST: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;

@@ -1,8 +1,8 @@
-//! More descriptors than a process may have to begin with. Only for tests that have a process of their own.
+//! More descriptors than a process may have by default. Only for tests that have a process of their own.
 
 #![allow(unsafe_code)]
 
-/// Raises the limit to `wanted` descriptors, or as far as it goes, and gives what it is now.
+/// Raises the limit to `wanted` descriptors, or as far as it goes, and returns the new limit.
 pub(crate) fn raise_descriptor_limit(wanted: libc::rlim_t) -> usize {
     let mut limits = libc::rlimit {
         rlim_cur: 0,

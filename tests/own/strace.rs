@@ -1,4 +1,4 @@
-//! System calls that fail because a tracer says so. Only for tests that have a process of their own.
+//! System calls that a tracer makes fail. Only for tests that have a process of their own.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -11,8 +11,9 @@ pub(crate) fn injected() -> Option<OsString> {
     std::env::var_os(CHILD)
 }
 
-/// Starts this binary once more, for one test, under strace, which has some of these calls fail: `when` is strace's word for
-/// which, as in `3+7` for the third and every seventh after it. False, with the reason printed, where that cannot be.
+/// Starts this binary once more, for one test, under strace, which has some of these calls fail: `when` is strace's
+/// word for which, as in `3+7` for the third and every seventh after it. False, with the reason printed, where that
+/// cannot be.
 pub(crate) fn under_strace(test: &str, call: &str, error: &str, when: &str) -> bool {
     let probe = ["-qq", "-e", "trace=none", "-o", "/dev/null", "true"];
     match Command::new("strace").args(probe).output() {

@@ -157,7 +157,7 @@ say(" ".join(await inner))
                 let inner = Rc::new(Cell::new(Some(inner)));
                 let kept = Rc::clone(&inner);
                 let outside = async move {
-                    // Whoever is cancelled puts the handle back.
+                    // The task that is cancelled puts the handle back.
                     let mut lent = Lent(kept.take(), kept);
                     drop(shield(lent.0.as_mut().unwrap()).await);
                 };

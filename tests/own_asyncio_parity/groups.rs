@@ -121,8 +121,8 @@ await tell(whole())
                     }),
                 );
                 log.say(match late.await {
-                    Ok(ended) => ended.told(),
-                    Err(late) => Err::<(), _>(late).told(),
+                    Ok(ended) => ended.in_words(),
+                    Err(late) => Err::<(), _>(late).in_words(),
                 });
             }
         ),

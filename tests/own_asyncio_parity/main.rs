@@ -1,7 +1,8 @@
-//! A process of its own, because it starts Python: the same programs for asyncio and for callsoon, told line by line.
+//! A process of its own, because it starts Python: the same programs for asyncio and for callsoon, compared line by
+//! line.
 //!
-//! Both sides run on a clock that jumps to the next deadline, and what they say, and when, must be the same. What is
-//! compared, and what may differ, stands in `asyncio`.
+//! Both sides run on a clock that jumps to the next deadline, and their lines, with the times, must be the same. What
+//! is compared, and what may differ, is in the module `asyncio`.
 
 #[expect(dead_code, reason = "a part of it is needed here")]
 #[path = "../asyncio/mod.rs"]
@@ -120,7 +121,7 @@ impl Log {
     }
 
     /// Runs something as a task, cancels that after a second, and says how it ended.
-    async fn cancelled<T: Told + 'static>(
+    async fn cancelled<T: InWords + 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
         message: Option<&'static str>,
@@ -135,14 +136,17 @@ impl Log {
     }
 
     /// Runs a group and says how it ended.
-    async fn group<R: Outcome<Value: Told>>(&self, body: impl AsyncFnOnce(&TaskGroup, Log) -> R) {
+    async fn group<R: Outcome<Value: InWords>>(
+        &self,
+        body: impl AsyncFnOnce(&TaskGroup, Log) -> R,
+    ) {
         let log = self.clone();
         let ended = task_group(async move |group| body(group, log).await);
         self.tell(ended.await);
     }
 
-    fn tell(&self, ended: impl Told) {
-        self.say(ended.told());
+    fn tell(&self, ended: impl InWords) {
+        self.say(ended.in_words());
     }
 }
 
@@ -151,7 +155,7 @@ async fn bad(after: f64, text: &'static str) -> Result<&'static str, &'static st
     Err(text)
 }
 
-/// A handle that goes back to whoever lent it.
+/// A handle that goes back to its owner when it is dropped.
 struct Lent<T: 'static>(Option<Task<T>>, Rc<Cell<Option<Task<T>>>>);
 
 impl<T> Drop for Lent<T> {
@@ -161,32 +165,32 @@ impl<T> Drop for Lent<T> {
 }
 
 /// How something ended, in the words of the prelude's `tell`.
-trait Told {
-    fn told(self) -> String;
+trait InWords {
+    fn in_words(self) -> String;
 }
 
-impl Told for () {
-    fn told(self) -> String {
+impl InWords for () {
+    fn in_words(self) -> String {
         "value None".into()
     }
 }
 
-impl Told for &'static str {
-    fn told(self) -> String {
+impl InWords for &'static str {
+    fn in_words(self) -> String {
         format!("value {self}")
     }
 }
 
-impl<T: Told> Told for Result<T, TimedOut> {
-    fn told(self) -> String {
-        self.map_or_else(|_| "timed out".into(), Told::told)
+impl<T: InWords> InWords for Result<T, TimedOut> {
+    fn in_words(self) -> String {
+        self.map_or_else(|_| "timed out".into(), InWords::in_words)
     }
 }
 
-impl<T: Told> Told for Result<T, TaskError> {
-    fn told(self) -> String {
+impl<T: InWords> InWords for Result<T, TaskError> {
+    fn in_words(self) -> String {
         match self {
-            Ok(value) => value.told(),
+            Ok(value) => value.in_words(),
             Err(TaskError::Cancelled(request)) => match request.message() {
                 Some(message) => format!("cancelled {message}"),
                 None => "cancelled".into(),
@@ -196,10 +200,10 @@ impl<T: Told> Told for Result<T, TaskError> {
     }
 }
 
-impl<T: Told> Told for Result<T, GroupError> {
-    fn told(self) -> String {
+impl<T: InWords> InWords for Result<T, GroupError> {
+    fn in_words(self) -> String {
         match self {
-            Ok(value) => value.told(),
+            Ok(value) => value.in_words(),
             Err(error) => format!("group {}", texts(&error)),
         }
     }

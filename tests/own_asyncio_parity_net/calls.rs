@@ -1,4 +1,4 @@
-//! What a protocol is told, and in which order.
+//! Which callbacks of a protocol are called, and in which order.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write as _;
@@ -161,7 +161,7 @@ await until(lambda: recorder.lost)
                 trace.push(python_bool(transport.can_write_eof()));
                 transport.write_eof();
                 transport.write_eof();
-                // The hook is told of panics that are made on purpose by their text, which this one has not.
+                // The hook knows panics that are made on purpose by their text, which this one does not have.
                 let hook = std::panic::take_hook();
                 std::panic::set_hook(Box::new(|_| ()));
                 let text = panic_text(|| transport.write(b"x"));

@@ -1,4 +1,4 @@
-//! Servers and clients, datagrams, pipes and plain descriptors: how they come to an end, and what is left to use.
+//! Servers and clients, datagrams, pipes and plain descriptors: how they end, and what can be used after that.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -241,10 +241,10 @@ writer.write(b"to nobody")
     ]
 }
 
-/// Writes down what it is told.
-struct Told(Trace, Cell<bool>);
+/// Records its calls.
+struct Called(Trace, Cell<bool>);
 
-impl DatagramProtocol for Told {
+impl DatagramProtocol for Called {
     fn connection_made(&self, _: &DatagramTransport) {
         self.0.push("made");
     }
@@ -270,47 +270,47 @@ fn of_datagrams() -> Vec<Program<Trace>> {
     vec![program!(
         "a dead port is an error that is received, and the endpoint goes on",
         r#"
-class Told(asyncio.DatagramProtocol):
-    def __init__(self): self.told = False
+class Called(asyncio.DatagramProtocol):
+    def __init__(self): self.called = False
     def connection_made(self, transport): say("made")
-    def datagram_received(self, data, address): say("datagram", text(data)); self.told = True
-    def error_received(self, error): say("error", kind(error)); self.told = True
-    def connection_lost(self, error): say("lost"); self.told = True
-async def told():
-    await until(lambda: protocol.told)
-    protocol.told = False
+    def datagram_received(self, data, address): say("datagram", text(data)); self.called = True
+    def error_received(self, error): say("error", kind(error)); self.called = True
+    def connection_lost(self, error): say("lost"); self.called = True
+async def called():
+    await until(lambda: protocol.called)
+    protocol.called = False
 with socket.socket(type=socket.SOCK_DGRAM) as gone:
     gone.bind(("127.0.0.1", 0))
     address = gone.getsockname()
-transport, protocol = await loop.create_datagram_endpoint(Told, remote_addr=address)
+transport, protocol = await loop.create_datagram_endpoint(Called, remote_addr=address)
 transport.sendto(b"anybody?")
-await told()
+await called()
 say(transport.is_closing())
 try: transport.sendto(b"x", ("127.0.0.1", 9))
 except ValueError: say("another address")
 with socket.socket(type=socket.SOCK_DGRAM) as peer:
     peer.bind(address)
     peer.sendto(b"here now", transport.get_extra_info("sockname"))
-    await told()
+    await called()
     transport.sendto(b"welcome")
     say(text(peer.recv(100)))
 transport.close()
 transport.close()
-await told()
+await called()
 say(transport.is_closing())
 transport.sendto(b"too late")
 "#,
         async |trace: Trace| {
             let address = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap();
-            let protocol = Told(trace.clone(), Cell::new(false));
+            let protocol = Called(trace.clone(), Cell::new(false));
             let endpoint = get_running_loop().create_datagram_endpoint(|| protocol);
             let (transport, protocol) = endpoint.remote_addr(address).await.unwrap();
-            let told = async || {
+            let called = async || {
                 until(|| protocol.1.get()).await;
                 protocol.1.set(false);
             };
             transport.sendto(b"anybody?", None).unwrap();
-            told().await;
+            called().await;
             trace.push(python_bool(transport.is_closing()));
             if transport.sendto(b"x", Some(at(9))).is_err() {
                 trace.push("another address");
@@ -318,14 +318,14 @@ transport.sendto(b"too late")
             let peer = UdpSocket::bind(address).unwrap();
             peer.send_to(b"here now", transport.local_addr().unwrap())
                 .unwrap();
-            told().await;
+            called().await;
             transport.sendto(b"welcome", None).unwrap();
             let mut answer = [0; 100];
             let count = peer.recv(&mut answer).unwrap();
             trace.push(text(&answer[..count]));
             transport.close();
             transport.close();
-            told().await;
+            called().await;
             trace.push(python_bool(transport.is_closing()));
             transport.sendto(b"too late", None).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Who is held up, and when: water marks, paused reading, and the limits of a reader.
+//! Flow control: water marks, paused reading, and the limits of a reader.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream as StdStream;
@@ -304,7 +304,7 @@ await writer.wait_closed()
         ),
         program!(
             "a line over the limit",
-            differs: "asyncio's readline throws the line away; ours leaves it for whoever can use it",
+            differs: "asyncio's readline throws the line away; ours leaves it for the next call",
             r#"
 reader, writer, peer = await streams(10)
 peer.sendall(b"x" * 20 + b"\nnext\n")

@@ -1,7 +1,8 @@
-//! A process of its own, because it starts Python: the same network programs for asyncio and for callsoon, told line by line.
+//! A process of its own, because it starts Python: the same network programs for asyncio and for callsoon, line by
+//! line.
 //!
-//! A program's peer is a plain blocking socket on both sides, so that what is said is what this end is told. What is
-//! compared, and what may differ, stands in `asyncio`.
+//! A program's peer is a plain blocking socket on both sides, so that what the peer does is what this end is called
+//! for. What is compared, and what may differ, is in the module `asyncio`.
 
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "../it/support/mod.rs"]

@@ -1,6 +1,6 @@
 //! A process of its own, because signals and their dispositions belong to the whole process.
 //!
-//! Chapter "signals" of what asyncio promises, and rows H8 and H9 of the list of faults: bursts, forks, and a handler
+//! What asyncio promises of signal handlers, and faults H8 and H9: bursts, forks, and a handler
 //! that runs while everything else is going on.
 
 #![allow(unsafe_code)]
@@ -35,7 +35,7 @@ use support::{
 fn tested(test: impl FnOnce() + Send + 'static) {
     static BELL: Once = Once::new();
     BELL.call_once(|| {
-        // Whoever started this process may have had some ignored.
+        // The parent process may have had some ignored.
         for signum in [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2] {
             set_disposition(signum, libc::SIG_DFL);
         }
@@ -46,7 +46,7 @@ fn tested(test: impl FnOnce() + Send + 'static) {
 }
 
 fn raise(signum: i32) {
-    // SAFETY: the call takes a number; whoever calls this has seen to it that the signal is handled or ignored.
+    // SAFETY: the call takes a number, and the caller has made sure that the signal is handled or ignored.
     assert_eq!(unsafe { libc::raise(signum) }, 0);
 }
 
@@ -72,7 +72,7 @@ fn set_disposition(signum: i32, action: usize) {
 }
 
 #[test]
-fn a_handler_runs_in_the_loop_and_stands_in_line() {
+fn a_handler_runs_in_the_loop_and_is_queued() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -88,7 +88,7 @@ fn a_handler_runs_in_the_loop_and_stands_in_line() {
         trace.expect([]);
         event_loop.call_soon(trace.note("after"));
         one_turn(&event_loop);
-        // The loop looks for events when its turn begins, and hears of it then.
+        // The loop polls for events when its turn begins, and receives the signal then.
         trace.expect(["before", "after", "handler"]);
         one_turn(&event_loop);
         trace.expect(["by the handler"]);
@@ -167,7 +167,7 @@ fn a_new_handler_replaces_the_old_one_and_drops_it() {
 }
 
 #[test]
-fn what_the_old_handler_has_not_heard_the_new_one_hears() {
+fn what_the_old_handler_has_not_received_the_new_one_receives() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -372,7 +372,7 @@ fn the_disposition_from_before_is_put_back_by_the_last_of_all_listeners() {
 }
 
 #[test]
-fn h1_a_handler_that_somebody_else_has_installed_meanwhile_stands() {
+fn h1_a_handler_that_other_code_has_installed_meanwhile_stays() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         event_loop.add_signal_handler(SIGUSR2, || ()).unwrap();
@@ -411,7 +411,7 @@ fn a_signal_reaches_every_loop_that_listens_on_whatever_thread() {
         for thread in abroad {
             thread.join().unwrap();
         }
-        // All three have heard of it, so it has arrived.
+        // All three have received it, so it has arrived.
         here.iter().for_each(one_turn);
         trace.expect(["1", "2"]);
         here.iter().for_each(one_turn);
@@ -432,7 +432,7 @@ fn a_stream_counts_what_came_between_as_one_and_loses_nothing() {
             let mut late = signal(SIGUSR1).unwrap();
             first.recv().await.unwrap();
             t.push("first");
-            // One that was made later has heard nothing.
+            // One that was made later has received nothing.
             let mut waiting = Waiting::begun(late.recv());
             let task = create_task({
                 let t = t.clone();

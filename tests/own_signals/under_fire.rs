@@ -1,4 +1,4 @@
-//! Bursts, forks, and a handler that runs while everything else is going on: rows H8, H9 and I1.
+//! Bursts, forks, and a handler that runs while everything else is going on: faults H8, H9 and I1.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -73,7 +73,7 @@ fn h8_a_hundred_thousand_signals_beside_posts_lose_no_kind() {
 }
 
 #[test]
-fn h8_a_burst_while_the_loop_does_not_look_fills_the_pipe_and_loses_no_kind() {
+fn h8_a_burst_while_the_loop_does_not_poll_fills_the_pipe_and_loses_no_kind() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);
@@ -163,7 +163,7 @@ fn a_blocking_read_is_restarted() {
 }
 
 #[test]
-fn i1_signals_that_arrive_while_loops_open_and_close_are_heard_or_ignored() {
+fn i1_signals_that_arrive_while_loops_open_and_close_are_delivered_or_ignored() {
     tested(|| {
         set_disposition(SIGUSR1, libc::SIG_IGN);
         let over = Arc::new(AtomicBool::new(false));
@@ -229,9 +229,9 @@ fn h9_a_forked_child_has_the_dispositions_from_before_and_leaves_its_parent_s_no
             0
         });
         assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == SIGTERM);
-        let looks = event_loop.metrics().looks;
+        let polls = event_loop.metrics().looks;
         one_turn(&event_loop);
-        assert_eq!(event_loop.metrics().looks, looks + 1);
+        assert_eq!(event_loop.metrics().looks, polls + 1);
         trace.expect([]);
         raise(SIGTERM);
         one_turn(&event_loop);
@@ -240,7 +240,7 @@ fn h9_a_forked_child_has_the_dispositions_from_before_and_leaves_its_parent_s_no
 }
 
 #[test]
-fn h9_a_fresh_loop_in_a_forked_child_hears_the_child_s_signals_alone() {
+fn h9_a_fresh_loop_in_a_forked_child_receives_the_child_s_signals_alone() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = virtual_loop(&trace);

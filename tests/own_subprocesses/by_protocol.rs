@@ -96,7 +96,7 @@ fn noted(
 }
 
 #[test]
-fn a_protocol_hears_of_everything_once_and_of_the_end_last() {
+fn a_protocol_is_called_for_everything_once_and_for_the_end_last() {
     noted(
         create_subprocess_shell("read line; echo \"$line\"; exit 3"),
         |transport| {
@@ -116,7 +116,7 @@ fn a_protocol_hears_of_everything_once_and_of_the_end_last() {
 }
 
 #[test]
-fn a_protocol_of_a_child_without_pipes_hears_of_its_exit() {
+fn a_protocol_of_a_child_without_pipes_is_called_at_its_exit() {
     noted(
         Command::new("true")
             .stdin(DEVNULL)
@@ -218,7 +218,7 @@ fn an_output_that_is_paused_waits_and_is_complete_afterwards() {
 }
 
 #[test]
-fn h4_an_exit_is_told_while_a_grandchild_holds_the_output() {
+fn h4_an_exit_is_given_while_a_grandchild_holds_the_output() {
     #[derive(Default)]
     struct Exited {
         output: RefCell<Vec<u8>>,
@@ -249,7 +249,7 @@ fn h4_an_exit_is_told_while_a_grandchild_holds_the_output() {
         );
         let text = String::from_utf8(protocol.output.borrow().clone()).unwrap();
         let grandchild: i32 = text.trim().parse().unwrap();
-        // It lives still, which is what nobody has waited for.
+        // It still runs, and nothing has waited for its end.
         // SAFETY: the call takes numbers; the grandchild was started by this test and lives for a thousand seconds.
         assert_eq!(unsafe { libc::kill(grandchild, libc::SIGKILL) }, 0);
         complete(&event_loop, until(|| protocol.lost.get()));
@@ -275,7 +275,7 @@ fn a_panic_of_a_protocol_is_reported_and_ends_nothing() {
     tested(|| {
         let trace = Trace::new();
         let event_loop = real_loop(&trace);
-        // It ends when its word has been heard.
+        // It ends when its output has been read.
         let started = event_loop.subprocess_shell(Panics::default, "echo hi; read line");
         let (transport, panics) = complete(&event_loop, started).unwrap();
         let reports = RefCell::new(Vec::new());
@@ -306,8 +306,8 @@ fn h9_a_forked_child_sends_its_siblings_nothing() {
             .stdout(PIPE)
             .spawn_on(&event_loop)
             .unwrap();
-        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that another
-        // thread could have held. It drops what the parent goes on using; memory is not shared.
+        // SAFETY: the child leaves by `_exit`, so that it never returns into the harness, and takes no lock that
+        // another thread could have held. It drops what the parent goes on using; memory is not shared.
         let status = unsafe {
             match libc::fork() {
                 0 => {

@@ -1,4 +1,4 @@
-//! How children end, are awaited, killed and reaped: rows H2 and H5, with pidfds and without.
+//! How children end, are awaited, killed and reaped: faults H2 and H5, with pidfds and without.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -108,7 +108,7 @@ fn h5_a_loop_that_closes_while_pipes_are_full_leaves_nothing() {
     });
 }
 
-/// Every behaviour that stands on a pidfd, without one.
+/// Every behaviour that uses a pidfd, without one.
 fn without_pidfds(test: impl AsyncFnOnce() + Send + 'static) {
     tested(move || {
         // A sandbox without filters is no failure of ours.
@@ -180,7 +180,7 @@ fn without_pidfds_a_loop_that_closes_kills_and_reaps() {
 }
 
 #[test]
-fn a_virtual_clock_stands_still_while_a_child_is_read() {
+fn a_virtual_clock_does_not_jump_while_a_child_is_read() {
     tested(|| {
         let event_loop = virtual_loop(&Trace::new());
         let start = event_loop.time();
@@ -201,7 +201,7 @@ fn a_virtual_clock_stands_still_while_a_child_is_read() {
 }
 
 #[test]
-fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
+fn h2_children_that_a_tracer_holds_are_reaped_when_it_detaches() {
     // Alone, for the tracer is a child.
     tested(|| {
         if std::env::var_os("CALLSOON_SANITIZED").is_some() {
@@ -219,7 +219,8 @@ fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
             println!("skipped: strace is not there, or may not trace");
             return;
         }
-        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and nobody may reap it.
+        // The exit of a traced child is its tracer's to see first: its descriptor is readable by then, and no other
+        // process may reap it.
         let traced = std::process::Command::new("strace")
             .args(["-f", "-qq", "-e", "trace=none", "-o", "/dev/null"])
             .arg(std::env::current_exe().unwrap())
@@ -228,7 +229,7 @@ fn h2_children_that_a_tracer_holds_are_reaped_when_it_lets_go() {
                 "ending::h5_kill_on_drop_kills_and_leaves_no_zombie",
                 "a_cancelled_communicate_loses_nothing",
                 "ending::h2_a_stopped_child_has_not_exited",
-                "by_protocol::a_protocol_of_a_child_without_pipes_hears_of_its_exit",
+                "by_protocol::a_protocol_of_a_child_without_pipes_is_called_at_its_exit",
             ])
             .output()
             .unwrap();

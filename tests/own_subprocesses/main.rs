@@ -1,6 +1,6 @@
 //! A process of its own, because children, limits and what a fork shares belong to the whole process.
 //!
-//! Pipes, streams and protocols of children; rows H2 and H4 to H9 of the list of faults.
+//! Pipes, streams and protocols of children; faults H2 and H4 to H9.
 
 #![allow(unsafe_code)]
 
@@ -55,7 +55,7 @@ async fn until_no_child_is_left() {
     }
 }
 
-/// Bytes that tell where they were cut.
+/// Bytes that show where they were cut.
 fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at % 251) as u8).collect()
 }

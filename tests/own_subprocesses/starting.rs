@@ -1,4 +1,4 @@
-//! What a child is given, and what happens where it cannot be started: rows H6 and H7.
+//! What a child inherits, and what happens if it cannot be started: faults H6 and H7.
 
 use std::fs;
 use std::io;
@@ -41,8 +41,8 @@ fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
             .kill_on_drop(true);
         let sibling = sibling.await.unwrap();
         extern "C" fn handle(_: i32) {}
-        // SAFETY: the handler does nothing. The set is initialised by the first call on it, and outlives all of them; the
-        // mask is this thread's.
+        // SAFETY: the handler does nothing. The set is initialised by the first call on it, and outlives all of them;
+        // the mask is this thread's.
         unsafe {
             libc::signal(libc::SIGUSR1, handle as *const () as libc::sighandler_t);
             let mut set: libc::sigset_t = std::mem::zeroed();
@@ -50,7 +50,7 @@ fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
             libc::sigaddset(&mut set, libc::SIGUSR2);
             libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
         }
-        // The shell's own glob has the folder open while it looks, and no more.
+        // The shell's own glob has the folder open while it expands, and no more.
         let line = "cat /proc/self/status; ls -l /proc/self/fd | wc -l";
         let mut shell = create_subprocess_shell(line)
             .stdin(PIPE)
@@ -62,14 +62,14 @@ fn h7_a_child_inherits_three_descriptors_no_mask_and_no_dispositions() {
         let text = String::from_utf8(output.stdout).unwrap();
         let set = |name| signals(&text, name);
         assert_eq!(set("SigBlk:"), 0);
-        // 32 and 33 are the C library's own, which no program can ask about. What whoever started this process had ignored
-        // stays so, as under nohup; SIGPIPE, which Rust's own start ignores, does not.
+        // 32 and 33 are the C library's own, which no program can ask about. What the parent of this process had
+        // ignored stays so, as under nohup; SIGPIPE, which Rust's own start ignores, does not.
         let own = fs::read_to_string("/proc/self/status").unwrap();
         let ignored = signals(&own, "SigIgn:") & !(1 << (libc::SIGPIPE - 1));
         assert_eq!(set("SigIgn:") & !(0b11 << 31), ignored & !(0b11 << 31));
         assert_eq!(set("SigCgt:"), 0);
-        // 0 to 2, the folder itself, and the line that says how many blocks; and what this process was given by whoever
-        // has started it.
+        // 0 to 2, the folder itself, and the line that says how many blocks; and what this process was given by the one
+        // that has started it.
         let expected = 5 + inheritable();
         assert_eq!(text.lines().last().unwrap().trim(), expected.to_string());
         // SAFETY: the default is what every process starts with.

@@ -234,7 +234,7 @@ fn c2_ten_thousand_short_timers_fire_at_their_nanosecond_in_at_most_two_turns_ea
 }
 
 #[test]
-fn c2_past_deadlines_fire_at_the_next_look_by_their_exact_value() {
+fn c2_past_deadlines_fire_at_the_next_poll_by_their_exact_value() {
     let now = 1_000 * TICK + 7;
     let mut modelled = Modelled::new(now);
     let keys: Vec<_> = [now, now - 1, 0, now - 100 * TICK, now + 1, now - 1, 0]
@@ -363,7 +363,7 @@ fn c5_an_earlier_timer_of_the_batch_cancels_a_later_one() {
 }
 
 #[test]
-fn c5_a_timer_armed_again_by_its_own_callback_fires_once_a_look() {
+fn c5_a_timer_armed_again_by_its_own_callback_fires_once_a_poll() {
     let mut wheel = Timers::new(0, 0);
     let mut armed = wheel.insert(0, 0);
     for round in 1..10 {

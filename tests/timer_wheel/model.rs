@@ -36,7 +36,7 @@ pub(crate) struct Modelled {
 impl Modelled {
     pub(crate) fn new(now: u64) -> Self {
         Modelled {
-            // A generation passes 32 bits in the test, which nobody may notice.
+            // A generation passes 32 bits in the test, which must have no effect.
             wheel: Timers::new(now, u64::from(u32::MAX) - 100),
             armed: BTreeMap::new(),
             due: BTreeSet::new(),

@@ -1,7 +1,7 @@
-//! Servers of one file, each peer's: who connects gets it and its end.
+//! Servers of one file, each peer's: a client that connects gets the file and its end.
 //!
-//! callsoon's three forms and the floor have the system send it; tokio and smol have no call for that and read and write
-//! in blocks, which is what their users do.
+//! callsoon's three forms and the floor have the system send it; tokio and smol have no call for that and read and
+//! write in blocks, which is what their users do.
 
 use std::fs::File;
 use std::io;

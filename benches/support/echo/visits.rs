@@ -1,5 +1,5 @@
-//! The other load generators: one that sends in bulk, one that comes and goes, one that stays and says nothing, one that
-//! sends datagrams, one that downloads.
+//! The other load generators: one that sends in bulk, one that comes and goes, one that stays and says nothing, one
+//! that sends datagrams, one that downloads.
 //!
 //! Each connects to PORT, says `warm` when the server is to be asked for its figures the first time, waits for a line,
 //! does its work, and says `done`, with what it did. All block: the server is what is measured.
@@ -16,7 +16,7 @@ const BLOCK: usize = 256 * 1024;
 const MESSAGE: usize = 64;
 /// Datagrams that wait for their echo at a time.
 const UNDER_WAY: usize = 16;
-/// A server that says nothing for so long is taken for dead.
+/// A server that sends nothing for this long has failed.
 const SILENCE: Duration = Duration::from_secs(20);
 
 fn connect(port: u16) -> io::Result<TcpStream> {

@@ -1,4 +1,4 @@
-//! The peers: one file a runtime, each with the same primitives in its users' own words.
+//! The peers: one file a runtime, each with the same primitives as its users write them.
 //!
 //! Rows are written once, generic over [`Peer`] or [`Inbox`], so that every peer does the same work in the same order;
 //! what differs is in these files alone and can be read side by side. Generic code is compiled once a peer: no call

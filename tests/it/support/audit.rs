@@ -1,4 +1,4 @@
-//! The audit that ends every test: nothing is left over.
+//! The audit that ends every test: no descriptor, thread or process is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -8,23 +8,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::Patience;
 use super::descendants::{descendants, has_children, work_of_children};
 
-/// Tests of this binary run one after another: descriptors belong to the whole process.
+/// Held by each test, so that tests run one after another: descriptors belong to the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Until it is dropped no test of this binary is under audit: for what opens descriptors outside one.
+/// Keeps every audited test from running until it is dropped. For code that opens descriptors outside an audit.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or threads
-/// live that it started, or processes do, its children's children among them. A pending task lives in a loop, and a loop
-/// has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is inherited by
-/// every thread that it starts, which is how those are found.
+/// Runs a test in a thread of its own and fails it if, afterwards, descriptors are open that were not before, or
+/// threads live that it started, or processes do, its children's children among them. A pending task lives in a loop,
+/// and a loop has three descriptors. The fresh thread has no loop, no leftovers in its thread-locals, and its name is
+/// inherited by every thread that it starts, which is how those are found.
 pub(crate) fn audited(test: impl FnOnce() + Send + 'static) {
     audited_box(Box::new(test));
 }
 
-/// One function for all tests: a thread's start is much to compile a thousand times.
+/// One function for all tests, because starting a thread is much code to compile a thousand times.
 fn audited_box(test: Box<dyn FnOnce() + Send>) {
     static SERIAL: AtomicUsize = AtomicUsize::new(0);
     let _alone = alone();
@@ -41,8 +41,8 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     if let Err(panic) = tested {
         resume_unwind(panic);
     }
-    // A joined thread may still be in the process table for a moment. One that nobody joins has perhaps told the test that
-    // all is done and not closed its descriptors yet, as a look-up of a name when it has woken its loop.
+    // A joined thread may still be in the process table for a moment. One that is not joined may have ended the test's
+    // wait before it closes its descriptors, as a resolver thread does when it has woken its loop.
     let mut patience = Patience::new();
     while threads(|comm| comm == name || comm.starts_with("callsoon-dns")) > 0 {
         assert!(patience.lets_others_run(), "threads left running");
@@ -54,7 +54,7 @@ fn audited_box(test: Box<dyn FnOnce() + Send>) {
     assert!(left.is_empty(), "descriptors left open: {left:?}");
 }
 
-/// Waits for the processes that were started since `others` was written down, which are all about to end.
+/// Waits for the processes that were started since `others` was noted. All of them are about to end.
 fn wait_for_descendants(others: &BTreeMap<u32, String>) {
     let mut patience = Patience::new();
     loop {
@@ -70,12 +70,12 @@ fn wait_for_descendants(others: &BTreeMap<u32, String>) {
     }
 }
 
-/// How many descriptors the process has open.
+/// Returns how many descriptors the process has open.
 pub(crate) fn counted_fds() -> usize {
     open_fds().len()
 }
 
-/// `number -> what it is`, so that a number which was closed and opened again as something else is seen.
+/// Returns `number -> file`, so that a number that was closed and opened again as another file is noticed.
 fn open_fds() -> BTreeSet<String> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The text of the panic that `f` must end in.
+/// Calls `f`, which must panic, and returns the text of the panic.
 #[track_caller]
 pub(crate) fn panic_text<R>(f: impl FnOnce() -> R) -> String {
     let payload = match catch_unwind(AssertUnwindSafe(f)) {

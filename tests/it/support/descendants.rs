@@ -1,4 +1,5 @@
-//! Processes that a test has started, and those that they have started in their turn, whoever is their parent by now.
+//! Processes that a test has started, and those that they have started in their turn, also after their parents have
+//! ended.
 //!
 //! They are known by a mark that a process passes on to whatever it starts and that changes nothing: the soft limit of
 //! the time that a thread under real-time scheduling may take without a pause, which is set to about 36 years and the
@@ -12,7 +13,7 @@ use std::sync::OnceLock;
 /// In microseconds, which is the limit's unit.
 const YEARS: u64 = 1 << 50;
 
-/// What this process's mark is; `None` where a process cannot be marked.
+/// Returns this process's mark, or `None` where a process cannot be marked.
 fn mark() -> Option<u64> {
     static MARK: OnceLock<Option<u64>> = OnceLock::new();
     *MARK.get_or_init(set_mark)
@@ -37,7 +38,7 @@ fn set_mark() -> Option<u64> {
     None
 }
 
-/// The processes that descend from this one, by number, with their names.
+/// Returns the processes that descend from this one, by number, with their names.
 pub(crate) fn descendants() -> BTreeMap<u32, String> {
     let Some(mark) = mark() else {
         return BTreeMap::new();
@@ -66,8 +67,8 @@ fn mark_of(pid: u32) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How much the children that have ended and were waited for have done, all together. Where it has not changed, and there
-/// are no children, none was started.
+/// How much the children that have ended and were waited for have done, all together. Where it has not changed, and
+/// there are no children, none was started.
 pub(crate) fn work_of_children() -> libc::c_long {
     // SAFETY: all zeros is a valid rusage; the call writes to it and otherwise takes a number.
     unsafe {

@@ -1,4 +1,5 @@
-//! What most tests stand on: a trace, and a loop of their own that reports into it, under audit and under a watchdog.
+//! What most tests are built on: a trace, and a loop of their own that reports into it, under audit and under a
+//! watchdog.
 
 use std::future::Future;
 
@@ -8,13 +9,13 @@ use super::{
     Trace, audited, complete, end_default_executor, real_loop, until, virtual_loop, watched,
 };
 
-/// A test whose loop keeps virtual time.
+/// Runs a test whose loop has the virtual clock.
 #[track_caller]
 pub(crate) fn on_virtual_time(test: impl FnOnce(Trace, EventLoop) + Send + 'static) {
     on_a_loop(virtual_loop, Box::new(test));
 }
 
-/// A test whose loop keeps real time.
+/// Runs a test whose loop has the real clock.
 #[track_caller]
 pub(crate) fn on_real_time(test: impl FnOnce(Trace, EventLoop) + Send + 'static) {
     on_a_loop(real_loop, Box::new(test));
@@ -30,8 +31,8 @@ fn on_a_loop(make: fn(&Trace) -> EventLoop, test: Box<dyn FnOnce(Trace, EventLoo
     }));
 }
 
-/// A test of connections inside a loop that keeps real time. In the end the loop watches nothing and has no threads, and
-/// nothing was said that the test has not read.
+/// A test of connections inside a loop that keeps real time. In the end the loop watches nothing and has no threads,
+/// and nothing was said that the test has not read.
 #[track_caller]
 pub(crate) fn settling<F: Future<Output = ()>>(
     test: impl FnOnce(LoopHandle, Trace) -> F + Send + 'static,
@@ -52,7 +53,7 @@ pub(crate) async fn settled() {
     end_default_executor().await;
 }
 
-/// A test inside a loop that keeps real time, and is not asked for anything but to run it.
+/// Runs a test inside a loop with the real clock. The test does not get the loop itself.
 #[track_caller]
 pub(crate) fn in_a_loop(test: impl AsyncFnOnce() + Send + 'static) {
     on_real_time(|_, event_loop| complete(&event_loop, test()));

@@ -1,4 +1,4 @@
-//! A waker whose every operation is foreign code.
+//! A waker whose every operation is user code.
 
 #![allow(unsafe_code)]
 
@@ -7,7 +7,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-/// What a waker was asked to do.
+/// The operation that a waker was called for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Touch {
     Clone,
@@ -24,13 +24,13 @@ pub(crate) struct HostileWaker {
 
 struct Shared {
     counts: [Cell<usize>; 4],
-    /// The hook is not called from within itself.
+    /// Set while the hook runs: it is not called from within itself.
     busy: Cell<bool>,
     hook: Box<dyn Fn(Touch)>,
 }
 
 thread_local! {
-    /// All hostile wakers of the thread; a waker is a place in this list, so it may outlive everything.
+    /// All hostile wakers of the thread. A waker is an index in this list, so it may outlive everything.
     static ALL: RefCell<Vec<Rc<Shared>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -48,7 +48,7 @@ impl HostileWaker {
         Self { number, shared }
     }
 
-    /// A waker of this kind. Its making is not counted.
+    /// Returns a waker of this kind. Its creation is not counted.
     pub(crate) fn waker(&self) -> Waker {
         // SAFETY: the data is a number and never dereferenced; the four functions look it up in a thread-local list and
         // find nothing on other threads or after the list's end. So they may be called anywhere, at any time.
@@ -59,7 +59,7 @@ impl HostileWaker {
         self.shared.counts[touch as usize].get()
     }
 
-    /// How often it was woken, either way.
+    /// Returns how often it was woken, by value or by reference.
     pub(crate) fn wakes(&self) -> usize {
         self.count(Touch::Wake) + self.count(Touch::WakeByRef)
     }
@@ -75,7 +75,7 @@ fn clone(data: *const ()) -> RawWaker {
     raw(data.addr())
 }
 
-/// Waking by value ends the waker too, which is not counted as a drop.
+/// Wakes by value, which also ends the waker; that is not counted as a drop.
 fn wake(data: *const ()) {
     touch(data, Touch::Wake);
 }

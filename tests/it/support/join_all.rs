@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What `FuturesUnordered` is in small: gives all outputs in the order of their coming, with their numbers.
+/// A small `FuturesUnordered`: gives all outputs in the order in which they are ready, with their numbers.
 pub(crate) struct JoinAll<'a, T> {
     members: Vec<(Arc<Notifier>, Option<Boxed<'a, T>>)>,
     outputs: Vec<(usize, T)>,

@@ -1,12 +1,12 @@
-//! Forgetting things on purpose, where a leak checker does not take it for an accident.
+//! Leaks that are made on purpose, and that a leak checker does not report.
 
 use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 
-/// Addresses of what was forgotten: what a static leads to has not leaked.
+/// Addresses of the values that were forgotten. A leak checker does not report what a static points to.
 static LEAKED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
 
-/// `mem::forget`, for all that the value can notice.
+/// Forgets a value, as `mem::forget` does: its destructor does not run.
 pub(crate) fn forget<T>(value: T) {
     let leaked = Box::into_raw(Box::new(ManuallyDrop::new(value)));
     LEAKED.lock().unwrap().push(leaked.expose_provenance());

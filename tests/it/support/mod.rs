@@ -34,10 +34,10 @@ pub(crate) use notifier::{loop_and_notifier, notifications};
 pub(crate) use pipe::pipe;
 pub(crate) use probe::{CountingWaker, DropProbe};
 pub(crate) use proc::{
-    cpu_time, own_cpu_time, readable_within, thread_id, voluntary_switches, wait_until_asleep,
-    wait_until_gone, wait_until_told,
+    cpu_time, own_cpu_time, readable_within, thread_id, voluntary_switches, wait_for_an_event,
+    wait_until_asleep, wait_until_gone,
 };
-pub(crate) use recorder::{Recorder, looks, recorded, until};
+pub(crate) use recorder::{Recorder, event_polls, recorded, until};
 pub(crate) use rounds::rounds_alone;
 pub(crate) use scenario::{Scenario, ending_of, outcome, run_scenario};
 pub(crate) use scratch::{Scratch, at_a_new_path};
@@ -55,17 +55,17 @@ pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, wa
 
 use callsoon::{Clock, EventLoop, ExceptionContext};
 
-/// What a trace has of each task that a loop ends before its own end.
+/// The trace line of a task that is pending when its loop closes.
 pub(crate) const PENDING: &str = "report: Task was destroyed but it is pending!";
 
-/// A loop on the virtual clock, whose reports go to `trace` as `report: <message>`.
+/// Returns a loop on the virtual clock, whose reports go to `trace` as `report: <message>`.
 pub(crate) fn virtual_loop(trace: &Trace) -> EventLoop {
     let event_loop = EventLoop::builder().clock(Clock::Virtual).build().unwrap();
     record_reports(&event_loop, trace);
     event_loop
 }
 
-/// A loop on the real clock, whose reports go to `trace`.
+/// Returns a loop on the real clock, whose reports go to `trace`.
 pub(crate) fn real_loop(trace: &Trace) -> EventLoop {
     let event_loop = EventLoop::new().unwrap();
     record_reports(&event_loop, trace);
@@ -95,7 +95,7 @@ pub(crate) fn one_turn(event_loop: &EventLoop) {
     event_loop.run_forever().unwrap();
 }
 
-/// Silences the panic messages of panics that a test makes on purpose: those whose text starts with `on purpose`.
+/// Silences the messages of panics that a test makes on purpose: their text starts with `on purpose`.
 pub(crate) fn quiet_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

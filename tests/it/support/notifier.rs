@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd as _;
 
 use callsoon::EventLoop;
 
-/// A loop and the number of its eventfd, which is the one that was not there before.
+/// Returns a loop and the number of its eventfd, which is the one that was not open before.
 pub(crate) fn loop_and_notifier() -> (EventLoop, i32) {
     let before = eventfds();
     let event_loop = EventLoop::new().unwrap();
@@ -29,8 +29,8 @@ fn eventfds() -> BTreeSet<i32> {
         .collect()
 }
 
-/// How often a loop has been notified. Each time adds one to the count of the eventfd, and nothing subtracts: the poller
-/// only asks whether it was written to.
+/// How often a loop has been notified. Each time adds one to the count of the eventfd, and nothing subtracts: the
+/// poller only asks whether it was written to.
 pub(crate) fn notifications(notifier: i32) -> u64 {
     let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{notifier}")).unwrap();
     let count = about

@@ -1,4 +1,4 @@
-//! Probes: values that tell when they are dropped, wakers that count.
+//! Probes: values that record their drop, wakers that count.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Drop for DropProbe {
     }
 }
 
-/// A foreign waker that counts its wakes.
+/// A waker of another runtime, which counts its wakes.
 #[derive(Default)]
 pub(crate) struct CountingWaker {
     wakes: AtomicUsize,

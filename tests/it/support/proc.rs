@@ -1,4 +1,4 @@
-//! What the system says of a thread or a descriptor, for tests about sleeping.
+//! What `/proc` and `poll` report of a thread or a descriptor, for tests about sleeping.
 
 #![allow(unsafe_code)]
 
@@ -9,14 +9,14 @@ use callsoon::EventLoop;
 
 use super::Patience;
 
-/// The calling thread's number.
+/// Returns the calling thread's number.
 pub(crate) fn thread_id() -> i32 {
     // SAFETY: the call takes no arguments and cannot fail.
     unsafe { libc::gettid() }
 }
 
-/// Waits until a thread, of this process or another, sleeps in the kernel. It says so itself, in `/proc`, so this is a handshake and
-/// no guess: a thread that never sleeps fails the test.
+/// Waits until a thread, of this process or another, sleeps in the kernel. `/proc` reports it, so this is a handshake
+/// and no guess: a thread that never sleeps fails the test.
 #[track_caller]
 pub(crate) fn wait_until_asleep(thread_id: i32) {
     let mut patience = Patience::new();
@@ -35,7 +35,7 @@ fn state(thread_id: i32) -> char {
     rest.chars().next().unwrap()
 }
 
-/// How often a thread has given up the processor to wait, which is once for each system call that waits.
+/// Returns how often a thread has given up the processor to wait, which is once for each system call that waits.
 pub(crate) fn voluntary_switches(thread_id: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/self/task/{thread_id}/status")).unwrap();
     let line = status
@@ -44,7 +44,7 @@ pub(crate) fn voluntary_switches(thread_id: i32) -> u64 {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// How long a thread has been on a processor.
+/// Returns how long a thread has been on a processor.
 pub(crate) fn cpu_time(thread_id: i32) -> Duration {
     let schedstat =
         std::fs::read_to_string(format!("/proc/self/task/{thread_id}/schedstat")).unwrap();
@@ -52,8 +52,8 @@ pub(crate) fn cpu_time(thread_id: i32) -> Duration {
     Duration::from_nanos(nanos.parse().unwrap())
 }
 
-/// How long the calling thread has been on a processor, to this moment; what others are told is brought up to date now and
-/// then only.
+/// How long the calling thread has been on a processor, to this moment; what other threads read is brought up to date
+/// now and then only.
 pub(crate) fn own_cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -65,7 +65,7 @@ pub(crate) fn own_cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Waits until a descriptor is readable, at most so long.
+/// Waits until a descriptor is readable, at most for this time.
 pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> bool {
     let mut polled = libc::pollfd {
         fd: descriptor.as_raw_fd(),
@@ -77,15 +77,15 @@ pub(crate) fn readable_within(descriptor: &impl AsRawFd, limit: Duration) -> boo
     ready == 1 && polled.revents & libc::POLLIN != 0
 }
 
-/// Waits until the system has something to tell the loop: even on the loopback interface what is sent arrives a little later
+/// Waits until the system has an event for the loop: even on the loopback interface what is sent arrives a little later
 /// than the call that sends it returns.
 #[track_caller]
-pub(crate) fn wait_until_told(event_loop: &EventLoop) {
+pub(crate) fn wait_for_an_event(event_loop: &EventLoop) {
     let told = readable_within(event_loop, Duration::from_secs(60));
     assert!(told, "nothing arrives");
 }
 
-/// Waits until the process has no thread any more whose name begins with `prefix`.
+/// Waits until no thread of the process has a name that begins with `prefix`.
 #[track_caller]
 pub(crate) fn wait_until_gone(prefix: &str) {
     let mut patience = Patience::new();

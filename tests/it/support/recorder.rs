@@ -1,4 +1,4 @@
-//! A protocol that writes down what it is told, and does what the test wants at each call.
+//! A protocol that records its calls, and does what the test wants at each of them.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -20,9 +20,9 @@ pub(crate) struct Recorder {
     hooks: RefCell<Vec<(&'static str, Hook)>>,
     /// What `eof_received` returns.
     keep_open: Cell<bool>,
-    /// Data is counted and not written down.
+    /// Counts data instead of recording it.
     quiet: Cell<bool>,
-    /// How many bytes have come.
+    /// Returns how many bytes were received.
     pub(crate) received: Cell<usize>,
     pub(crate) lost: Cell<bool>,
 }
@@ -101,7 +101,7 @@ impl Protocol for Recorder {
     }
 }
 
-/// A connection of the running loop's, what its protocol has written down, and the other end in blocking mode.
+/// Returns a connection of the running loop, the trace of its protocol, and the other end in blocking mode.
 pub(crate) async fn recorded(recorder: Recorder) -> (Transport, Rc<Recorder>, TcpStream) {
     let (ours, peer) = std_pair();
     let connecting = get_running_loop().connect_accepted_socket(|| recorder, ours);
@@ -109,7 +109,7 @@ pub(crate) async fn recorded(recorder: Recorder) -> (Transport, Rc<Recorder>, Tc
     (transport, recorder, peer)
 }
 
-/// Lets the loop turn until something is so; `complete` ends it if it never is.
+/// Runs turns until `condition` holds; `complete` ends the test if it never does.
 pub(crate) fn until<'a>(is_so: impl Fn() -> bool + 'a) -> impl Future<Output = ()> + 'a {
     until_box(Box::new(is_so))
 }
@@ -122,9 +122,9 @@ async fn until_box(is_so: Box<dyn Fn() -> bool + '_>) {
     }
 }
 
-/// Lets the loop ask the system so many times what has happened. The first answer may have been on its way already; what
-/// local sockets and pipes have done by now is in the second.
-pub(crate) async fn looks(count: u64) {
+/// Waits until the loop has polled for events this many times. The first answer may have been on its way already;
+/// what local sockets and pipes have done by now is in the second.
+pub(crate) async fn event_polls(count: u64) {
     let handle = get_running_loop();
     let last = handle.metrics().looks + count;
     while handle.metrics().looks < last {

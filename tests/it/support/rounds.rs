@@ -8,8 +8,8 @@ use callsoon::{create_task, yield_now};
 /// More than any budget.
 const MOST: usize = 1000;
 
-/// How often `operation` ends before another task runs that has been ready from the beginning; `None` where it does not run
-/// at all.
+/// Returns how often `operation` ends before another task runs that has been ready from the beginning, or `None` if
+/// that task does not run at all.
 pub(crate) async fn rounds_alone(mut operation: impl AsyncFnMut()) -> Option<usize> {
     // Into a step with a whole budget.
     yield_now().await;

@@ -1,9 +1,9 @@
 //! A scenario: one loop on the virtual clock, and one trace whose lines begin with the seconds since the start.
 //!
-//! There are two ways to write one. [`run_scenario`] takes a whole program, an async function, and the lines that it must
-//! write. [`in_scenario`] takes a function that has the loop and runs it as it likes; everything on the test's thread
-//! reaches the scenario by free functions: [`say`] writes a line, [`said`] compares what was written so far. Both leave
-//! nothing behind: no line that was not compared, no task, no scope.
+//! There are two ways to write one. [`run_scenario`] takes a whole program, an async function, and the lines that it
+//! must write. [`in_scenario`] takes a function that has the loop and runs it as it likes; everything on the test's
+//! thread reaches the scenario by free functions: [`say`] writes a line, [`said`] compares what was written so far.
+//! Both leave nothing behind: no line that was not compared, no task, no scope.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Display};
@@ -21,14 +21,14 @@ use super::{Trace, audited, one_turn, virtual_loop, watched};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// More than a scenario takes: what has not ended by then hangs.
+/// Longer than any scenario: a program that has not ended by then hangs.
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 thread_local! {
     static CURRENT: RefCell<Option<Scenario>> = const { RefCell::new(None) };
 }
 
-/// What the lines of a scenario are written to.
+/// Where the lines of a scenario are written to.
 #[derive(Clone)]
 pub(crate) struct Scenario {
     trace: Trace,
@@ -43,12 +43,13 @@ impl Scenario {
         self.trace.push(format!("{} {line}", time.as_secs_f64()));
     }
 
-    /// The time so many seconds after the start.
+    /// Returns the time so many seconds after the start.
     pub(crate) fn at(&self, seconds: f64) -> Instant {
         self.start + Duration::from_secs_f64(seconds)
     }
 
-    /// Sleeps and says so; when cancelled, says so too, cleans up for so many seconds, and passes the request on.
+    /// Sleeps, and writes lines at its begin and end. When it is cancelled it writes that, cleans up for so many
+    /// seconds, and passes the request on.
     pub(crate) async fn worker(self, name: &'static str, work: f64, clean_up: f64) -> &'static str {
         match catch_cancelled(sleep(Duration::from_secs_f64(work))).await {
             Ok(()) => {
@@ -153,7 +154,7 @@ pub(crate) fn said<const N: usize>(lines: [&str; N]) {
 }
 
 /// Takes out all lines since the last comparison.
-pub(crate) fn heard() -> Vec<String> {
+pub(crate) fn take_lines() -> Vec<String> {
     current(|scenario| scenario.trace.take())
 }
 
@@ -173,7 +174,7 @@ pub(crate) async fn until(seconds: f64) {
     sleep_until(current(|scenario| scenario.at(seconds))).await;
 }
 
-/// Says when it is dropped.
+/// Writes a line when it is dropped.
 pub(crate) struct Farewell(pub(crate) &'static str);
 
 impl Drop for Farewell {
@@ -182,7 +183,7 @@ impl Drop for Farewell {
     }
 }
 
-/// Waits for ever; cancelled, it cleans up for so many seconds and passes the cancellation on.
+/// Waits for ever. When it is cancelled it cleans up for so many seconds and passes the cancellation on.
 pub(crate) async fn tidy(name: &'static str, seconds: u32) {
     let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
     say(format!("{name} cleans up"));
@@ -191,7 +192,7 @@ pub(crate) async fn tidy(name: &'static str, seconds: u32) {
     cancelled.resume().await;
 }
 
-/// Waits for ever; cancelled, it thinks about it for so many seconds and goes on.
+/// Waits for ever. When it is cancelled it waits for so many seconds and then goes on.
 pub(crate) async fn stubborn(name: &'static str, seconds: u32) {
     let cancelled = catch_cancelled(pending::<()>()).await.unwrap_err();
     say(format!("{name} is asked"));
@@ -200,13 +201,13 @@ pub(crate) async fn stubborn(name: &'static str, seconds: u32) {
     say(format!("{name} goes on"));
 }
 
-/// Waits for ever; cancelled, it goes on at once.
+/// Waits for ever. When it is cancelled it goes on at once.
 pub(crate) async fn unmoved(name: &'static str) {
     drop(catch_cancelled(pending::<()>()).await);
     say(format!("{name} goes on"));
 }
 
-/// Polls its future only while the gate is open; cancelled with its task, as any future.
+/// Polls its future only while the gate is open. It is cancelled with its task, as any future.
 pub(crate) async fn gated<F: Future>(gate: Rc<Cell<bool>>, future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(move |context| {
@@ -219,7 +220,7 @@ pub(crate) async fn gated<F: Future>(gate: Rc<Cell<bool>>, future: F) -> F::Outp
     .await
 }
 
-/// How a task ended, in short.
+/// Returns how a task ended, in short.
 pub(crate) fn ending<T: Debug>(result: &Result<T, TaskError>) -> String {
     match result {
         Ok(value) => format!("ended: {value:?}"),
@@ -232,7 +233,7 @@ pub(crate) fn ending<T: Debug>(result: &Result<T, TaskError>) -> String {
     }
 }
 
-/// How a task ended, in one line; it must have.
+/// Returns how a task ended, in one line. The task must have ended.
 pub(crate) fn ending_of<T: Debug + 'static>(task: &mut Task<T>) -> String {
     match task.result() {
         Ok(Ok(value)) => format!("{value:?}"),
@@ -241,7 +242,7 @@ pub(crate) fn ending_of<T: Debug + 'static>(task: &mut Task<T>) -> String {
     }
 }
 
-/// How an await of a task ended, in one line.
+/// Returns how an await of a task ended, in one line.
 pub(crate) fn outcome<T: Debug>(outcome: Result<T, TaskError>) -> String {
     match outcome {
         Ok(value) => format!("{value:?}"),
@@ -249,8 +250,8 @@ pub(crate) fn outcome<T: Debug>(outcome: Result<T, TaskError>) -> String {
     }
 }
 
-/// Runs `future` as a task that is cancelled at each of these times, with the time as its message, and says how it ended.
-/// More than an hour is for ever.
+/// Runs `future` as a task that is cancelled at each of these times, with the time as its message, and says how it
+/// ended. More than an hour is for ever.
 pub(crate) fn cancelled_at<T: Debug + 'static>(
     event_loop: &EventLoop,
     times: &[f64],
@@ -282,7 +283,7 @@ pub(crate) fn finish<T: Debug + 'static>(event_loop: &EventLoop, task: &mut Task
     // Awaited from behind a shield: the main task is not part of what is tested.
     match event_loop.run_until_complete(shield(&mut *task)) {
         Ok(result) => say(ending(&result)),
-        Err(RunError::Stopped) => panic!("it hangs: {:?}", heard()),
+        Err(RunError::Stopped) => panic!("it hangs: {:?}", take_lines()),
         Err(error) => panic!("the run failed: {error}"),
     }
     limit.cancel();

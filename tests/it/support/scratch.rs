@@ -1,12 +1,12 @@
-//! Files for tests that send them.
+//! Files for tests that send files.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Makes something at a path where nothing is, and gives both. What an aborted process of the same number has left, or one
-/// of another container, is passed over.
+/// Makes a file or a socket at a free path, and returns it with the path. What an aborted process of the same number
+/// has left, or one of another container, is passed over.
 pub(crate) fn at_a_new_path<T>(name: &str, make: impl Fn(&Path) -> io::Result<T>) -> (PathBuf, T) {
     static SERIAL: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -20,7 +20,7 @@ pub(crate) fn at_a_new_path<T>(name: &str, make: impl Fn(&Path) -> io::Result<T>
     }
 }
 
-/// A file that goes with the test.
+/// A file that is removed with the test.
 pub(crate) struct Scratch {
     path: PathBuf,
     pub(crate) file: File,

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 /// Makes the calling thread's system call `number` fail with `errno`, for the rest of the thread's life; where `first`
-/// is given, only calls with that first argument. Threads that it starts from now on inherit that. False, and nothing
-/// changes, where the system has no filters.
+/// is given, only calls with that first argument. Threads that it starts from now on inherit that. Returns false, and
+/// changes nothing, where the system has no filters.
 #[must_use]
 pub(crate) fn forbid(number: libc::c_long, first: Option<i32>, errno: i32) -> bool {
     // Where `seccomp_data` keeps the call's number and the low half of its first argument.

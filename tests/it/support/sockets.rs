@@ -1,4 +1,4 @@
-//! Loopback sockets, and futures that tell how often they were polled.
+//! Loopback sockets, and futures that count their polls.
 
 #![allow(unsafe_code)]
 
@@ -16,12 +16,12 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Patience;
 
-/// `127.0.0.1`, any port.
+/// Returns `127.0.0.1` with any port.
 pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Two connected sockets in blocking mode, which give up after a while instead of hanging.
+/// Returns two connected sockets in blocking mode, whose calls fail after a while instead of hanging.
 pub(crate) fn std_pair() -> (StdStream, StdStream) {
     let listener = StdListener::bind(loopback()).unwrap();
     let one = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -38,13 +38,13 @@ pub(crate) fn std_pair() -> (StdStream, StdStream) {
     (one, other)
 }
 
-/// A stream of the running loop, and its peer in blocking mode.
+/// Returns a stream of the running loop, and its peer in blocking mode.
 pub(crate) fn stream_and_peer() -> (TcpStream, StdStream) {
     let (ours, peer) = std_pair();
     (TcpStream::from_std(ours).unwrap(), peer)
 }
 
-/// Two connected streams of the running loop.
+/// Returns two connected streams of the running loop.
 pub(crate) fn stream_pair() -> (TcpStream, TcpStream) {
     let (one, other) = std_pair();
     (
@@ -61,13 +61,13 @@ pub(crate) fn reset(socket: StdStream) {
     drop(socket);
 }
 
-/// An address where every connection is refused, for as long as the socket lives: it is bound, so that nobody gets the port
-/// from the system, and does not listen.
+/// Returns an address where every connection is refused for as long as the socket lives. The socket is bound, so that
+/// no other socket gets the port, and does not listen.
 pub(crate) fn refusing() -> (Socket, SocketAddr) {
     refusing_at(loopback())
 }
 
-/// The same at an address of one's own choice.
+/// Does the same at an address that the test chooses.
 pub(crate) fn refusing_at(address: SocketAddr) -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.bind(&address.into()).unwrap();
@@ -75,7 +75,7 @@ pub(crate) fn refusing_at(address: SocketAddr) -> (Socket, SocketAddr) {
     (socket, address)
 }
 
-/// Writes until the system takes no more, and will not before the peer reads; says how much it took.
+/// Writes until the system accepts no more before the peer reads. Returns how much was written.
 ///
 /// At the first refusal acknowledgements may still be on their way, and each of them makes room.
 pub(crate) fn fill(stream: &TcpStream) -> usize {
@@ -104,7 +104,7 @@ pub(crate) fn fill(stream: &TcpStream) -> usize {
     total
 }
 
-/// Waits until so many clients wait in the listener's queue. A client hears that it is connected before the listener does.
+/// Waits until so many clients wait in the listener's queue. A client is connected before the listener sees it.
 #[track_caller]
 pub(crate) fn wait_until_queued(listener: &impl AsRawFd, clients: u32) {
     let mut patience = Patience::new();
@@ -114,7 +114,7 @@ pub(crate) fn wait_until_queued(listener: &impl AsRawFd, clients: u32) {
     }
 }
 
-/// Waits until all that the peer has sent is here, and its end behind that.
+/// Waits until everything that the peer has sent has arrived, and its end after that.
 #[track_caller]
 pub(crate) fn wait_until_ended(socket: &impl AsRawFd) {
     /// `TCP_CLOSE_WAIT` in the system's words: ended by the peer, open at this end.
@@ -125,10 +125,10 @@ pub(crate) fn wait_until_ended(socket: &impl AsRawFd) {
     }
 }
 
-/// What the system says of a TCP socket.
+/// Returns what the system reports of a TCP socket.
 fn tcp_info(socket: &impl AsRawFd) -> libc::tcp_info {
-    // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it, which
-    // is its size, and both outlive the call.
+    // SAFETY: the structure is made of numbers, for which zero is a value. The call fills at most `size` bytes of it,
+    // which is its size, and both outlive the call.
     unsafe {
         let mut info: libc::tcp_info = std::mem::zeroed();
         let mut size = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -161,7 +161,7 @@ impl Polls {
     }
 }
 
-/// Polls a future once; `None` where it is not ready.
+/// Polls a future once and returns its output, or `None` if it is pending.
 pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| {

@@ -1,15 +1,15 @@
-//! Terminals, and the mode of what is shared.
+//! Terminals, and the mode of a file that is shared.
 
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd as _};
 
-/// A new terminal: the side of its emulator, and the side of its programs.
+/// Returns the two sides of a new terminal: the emulator's and the program's.
 pub(crate) fn terminal() -> (File, File) {
     let (mut master, mut slave) = (0, 0);
     // SAFETY: the two numbers are live and filled by the call; null means "not wanted" or "as usual" for the rest. On
-    // success both are new descriptors of nobody else.
+    // success both are new descriptors that nothing else owns.
     unsafe {
         let null = std::ptr::null_mut();
         let (no_name, no_mode, no_size) = (null, std::ptr::null(), std::ptr::null());
@@ -24,7 +24,7 @@ pub(crate) fn terminal() -> (File, File) {
     }
 }
 
-/// Whether calls on the descriptor wait.
+/// Returns whether the descriptor is in blocking mode.
 pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     // SAFETY: the call takes numbers.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
@@ -32,7 +32,8 @@ pub(crate) fn is_blocking(fd: &impl AsRawFd) -> bool {
     flags & libc::O_NONBLOCK == 0
 }
 
-/// What a child does that wants to wait in its reads: the mode of all who share the descriptor changes.
+/// Sets blocking mode, as a child does that wants to wait in its reads. The mode changes for every process that shares
+/// it.
 pub(crate) fn make_blocking(fd: &impl AsRawFd) {
     // SAFETY: the calls take numbers.
     unsafe {

@@ -31,7 +31,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    /// A future that has been polled once and waits.
+    /// Returns a future that has been polled once and is pending.
     #[track_caller]
     pub(crate) fn begun(future: impl Future<Output = T> + 'a) -> Self {
         let mut waiting = Self::new(future);
@@ -52,7 +52,7 @@ impl<'a, T> Waiting<'a, T> {
         }
     }
 
-    /// Whether it was woken since it was last polled.
+    /// Returns whether it was woken since its last poll.
     pub(crate) fn is_woken(&self) -> bool {
         self.counter.wakes() > self.seen
     }

@@ -1,4 +1,4 @@
-//! What the crate says through `tracing`.
+//! What the crate reports through `tracing`.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Runs `f` and gives each event that this thread sent meanwhile as one line: `LEVEL message field=value ...`.
+/// Runs `f` and returns each event that this thread sent meanwhile as one line: `LEVEL message field=value ...`.
 pub(crate) fn warnings_of(f: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), f);

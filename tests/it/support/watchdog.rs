@@ -1,4 +1,4 @@
-//! Limits that a hang does not outlive.
+//! Limits of time, after which a test that hangs fails.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, IntoFuture};
@@ -15,17 +15,17 @@ use callsoon::{EventLoop, LoopHandle, RunError, TimerHandle, get_running_loop};
 /// How many seconds a test may take: far beyond what any needs on a busy machine, in debug mode, under a sanitizer.
 const LIMIT: u32 = 600;
 
-/// Shorter, so that a loop whose timers work says itself what did not happen.
+/// Shorter, so that a loop whose timers work can report itself what did not happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Of so many of these periods one after another, without a turn but for their own end, the last one ends the test.
+/// After so many periods in a row in which the loop had no other turn than that of the period's end, the test fails.
 const QUIET_PERIODS: u32 = 2;
 
-/// A test that turns and turns has so many of them.
+/// A test whose loop goes on running turns fails after this many periods.
 const PERIODS: u32 = 15;
 
-/// How long a handshake between threads is waited for, all together 20 seconds. Counted in pieces, and each of them once
-/// however long it took: a machine that stands still has not let the other thread run either.
+/// How long a handshake between threads is waited for, all together 20 seconds. Counted in pieces, and each of them
+/// once however long it took: a machine that is suspended has not let the other thread run either.
 pub(crate) struct Patience {
     pieces: u32,
     piece_began: Instant,
@@ -39,7 +39,7 @@ impl Patience {
         }
     }
 
-    /// Gives the processor to others; false once they have had it for long enough.
+    /// Gives the processor to other threads. Returns false after they have had it for long enough.
     pub(crate) fn lets_others_run(&mut self) -> bool {
         thread::yield_now();
         if self.piece_began.elapsed() >= Duration::from_millis(100) {
@@ -50,7 +50,7 @@ impl Patience {
     }
 }
 
-/// Ends the process if `test` does not end. For what no timer of the loop under test can be trusted to end.
+/// Ends the process if `test` does not end. For tests that no timer of their own loop could end.
 #[track_caller]
 pub(crate) fn watched(test: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
     let place = Location::caller();
@@ -61,7 +61,7 @@ pub(crate) fn watched(test: impl FnOnce() + Send + 'static) -> impl FnOnce() + S
 }
 
 struct Watchdog {
-    /// Dropped first, which tells the thread that all is well.
+    /// Dropped first, by which the thread learns that the test has ended.
     alive: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -70,7 +70,7 @@ impl Watchdog {
     fn new(place: &'static Location<'static>) -> Self {
         let (alive, ended) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
-            // Second by second, so that a machine that stands still uses up one of them and not all.
+            // Second by second, so that a machine that is suspended uses up one of them and not all.
             let second = Duration::from_secs(1);
             let goes_on = |_| ended.recv_timeout(second) == Err(RecvTimeoutError::Timeout);
             if (0..LIMIT).all(goes_on) {
@@ -121,8 +121,8 @@ fn complete_box<T>(event_loop: &EventLoop, future: Pin<Box<dyn Future<Output = T
     }
 }
 
-/// What is known of a run that may hang. A test that is slow, because it has much to do on a busy machine, is told by its
-/// turns from one that waits for what does not come.
+/// What is known of a run that may hang. The turns distinguish a test that is slow, because it has much to do
+/// on a busy machine, from one that waits for what does not come.
 #[derive(Default)]
 struct Pulse {
     timer: RefCell<Option<TimerHandle>>,
@@ -131,7 +131,7 @@ struct Pulse {
     periods: Cell<u32>,
 }
 
-/// Feels the pulse at the end of each period, and stops the loop where there is none.
+/// Checks at the end of each period whether the loop had turns, and stops the loop if not.
 fn feel(pulse: Rc<Pulse>, handle: LoopHandle) {
     pulse.turns.set(handle.metrics().turns);
     let (felt, same) = (Rc::clone(&pulse), handle.clone());
@@ -150,14 +150,14 @@ fn feel(pulse: Rc<Pulse>, handle: LoopHandle) {
     pulse.timer.replace(Some(timer));
 }
 
-/// Ends the threads of the running loop's own pool, which hold a descriptor of the loop until then. Nothing but a hang of
-/// theirs takes long.
+/// Ends the threads of the running loop's own pool, which hold a descriptor of the loop until then. They end soon,
+/// unless one of them hangs.
 pub(crate) async fn end_default_executor() {
     let ended = get_running_loop().shutdown_default_executor(Duration::from_secs(3600));
     ended.await.unwrap();
 }
 
-/// Runs the loop for so long and says how many turns that took; two of them are the measurement's own.
+/// Runs the loop for this time and returns how many turns it had. Two of them belong to the measurement.
 pub(crate) fn turns_in(event_loop: &EventLoop, window: Duration) -> u64 {
     let handle = event_loop.handle();
     event_loop.call_later(window, move || handle.stop());
