@@ -1,71 +1,78 @@
-//! What changed in each version, newest first. An entry says what a program can notice. An entry about changed behaviour
-//! also says why. Versions follow Cargo's rules: before 1.0 a new minor version may break programs.
+//! What changed in each version, newest first. An entry says what a program can notice. An entry about changed
+//! behaviour also says why. Versions follow Cargo's rules: before 1.0 a new minor version may break programs.
 //!
 //! # 0.1.0, not released yet
-//! The first version. It has asyncio's loop, tasks, futures, cancellation, task groups, timeouts, synchronisation, queues,
-//! streams, transports, servers, datagrams, pipes, subprocesses, signals, executors, context variables and debug mode.
+//! The first version. It has asyncio's loop, tasks, futures, cancellation, task groups, timeouts, synchronisation,
+//! queues, streams, transports, servers, datagrams, pipes, subprocesses, signals, executors, context variables and
+//! debug mode.
 //!
 //! ## Added
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
-//! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be wrapped.
+//! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be
+//!   wrapped.
 //! - Sockets are bound, connected and sent to by everything that names an address: texts, names and lists.
 //! - [`ReadError::Failed`](crate::stream::ReadError::Failed) has the bytes that arrived before a connection failed.
-//! - [`BufferedProtocol::buffer_unused`](crate::transport::BufferedProtocol::buffer_unused) tells a protocol that a buffer which
-//!   it has lent is not needed, so that it can be freed.
+//! - [`BufferedProtocol::buffer_unused`](crate::transport::BufferedProtocol::buffer_unused) tells a protocol that a
+//!   buffer which it has lent is not needed, so that it can be freed.
 //!
 //! ## Changed: tasks and cancellation
 //! - Tasks that await each other in a circle end when one of them is cancelled: one of the awaits gives
 //!   [`TaskError::AwaitsItself`](crate::TaskError::AwaitsItself). Before, they waited for ever.
-//! - An item of a queue or bytes of a stream are no longer lost when the await that took them is cancelled in the same turn.
-//! - A request of a task group or a timeout is kept until the code inside has answered. Before, a group or a timeout that was
-//!   not polled at that moment could wait for ever, or could end its body without a clean-up.
-//! - When one attempt of [`staggered_race`](crate::net::staggered_race) wins, the others are cancelled and awaited. Before, they
-//!   were dropped, and a clean-up that awaits did not run.
-//! - [`for_each_limit`](crate::for_each_limit) takes no more items once a child has failed, even if another child ends in the
-//!   same turn.
+//! - An item of a queue or bytes of a stream are no longer lost when the await that took them is cancelled in the same
+//!   turn.
+//! - A request of a task group or a timeout is kept until the code inside has answered. Before, a group or a timeout
+//!   that was not polled at that moment could wait for ever, or could end its body without a clean-up.
+//! - When one attempt of [`staggered_race`](crate::net::staggered_race) wins, the others are cancelled and awaited.
+//!   Before, they were dropped, and a clean-up that awaits did not run.
+//! - [`for_each_limit`](crate::for_each_limit) takes no more items once a child has failed, even if another child ends
+//!   in the same turn.
 //! - A child of [`gather`](crate::gather()) that cancels itself and returns is a failure at once.
-//! - [`wait_for`](crate::wait_for) returns a result that was set before the task noticed the deadline. Before, that result was
-//!   lost.
+//! - [`wait_for`](crate::wait_for) returns a result that was set before the task noticed the deadline. Before, that
+//!   result was lost.
 //! - The first of equal nested timeouts that ends is the outermost one, on every clock.
 //! - Identities of tasks, timers and scopes do not recur, however long a loop runs.
 //!
 //! ## Changed: fairness
-//! - Every operation whose outcome the outside world decides takes from a budget of 128 operations a step, whether it succeeds
-//!   or fails. So a loop over writes that fail, names that need no look-up or jobs that are refused lets other tasks run, and
-//!   timeouts fire. [`yield_now`](crate::yield_now) has the list.
+//! - Every operation whose outcome the outside world decides takes from a budget of 128 operations a step, whether it
+//!   succeeds or fails. So a loop over writes that fail, names that need no look-up or jobs that are refused lets other
+//!   tasks run, and timeouts fire. [`yield_now`](crate::yield_now) has the list.
 //! - An eager task uses the budget of the step that creates it.
-//! - `get`, `put` and `join` of a queue that was shut down, and [`Barrier::wait`](crate::sync::Barrier::wait) of a broken barrier,
-//!   take from the budget too. `wait_vacancy` of a group that is shutting down suspends until the next turn.
-//! - A datagram to a receiver whose buffer is full is retried after 1 to 64 ms, doubling each time. Before, the loop was busy
-//!   until the receiver had room.
+//! - `get`, `put` and `join` of a queue that was shut down, and [`Barrier::wait`](crate::sync::Barrier::wait) of a
+//!   broken barrier, take from the budget too. `wait_vacancy` of a group that is shutting down suspends until the next
+//!   turn.
+//! - A datagram to a receiver whose buffer is full is retried after 1 to 64 ms, doubling each time. Before, the loop
+//!   was busy until the receiver had room.
 //!
 //! ## Changed: queues
-//! - A [`QueueStore`](crate::queue::QueueStore) may change its length by more than one. Every waiter that can continue is woken.
+//! - A [`QueueStore`](crate::queue::QueueStore) may change its length by more than one. Every waiter that can continue
+//!   is woken.
 //! - A `get` that finds no item in a store waits on. Before, it said that the queue was shut down.
 //! - [`Queue::join`](crate::Queue::join) also ends when the queue is empty and everything that was taken was reported.
 //!
 //! ## Changed: sockets, transports and streams
-//! - `accept` of [`net`](crate::net) and servers of [`transport`](crate::transport) pause for one second, as asyncio does, when no
-//!   descriptor is left. Before, `net` paused for half a second.
-//! - Errors of `accept` that are about one client, such as `EPERM` or `EPROTO`, skip that client. After 100 failures in a row
-//!   the listener pauses.
-//! - A connect to a Unix listener whose queue is full is retried after 1 to 64 ms, doubling each time. Before, transports
-//!   retried each 5 ms.
-//! - A transport reads its first byte when the caller has its connection. So `set_protocol` and `pause_reading` right after
-//!   `create_connection` are in time.
-//! - When a write fails, the bytes that the peer had sent before are still delivered, then the failure. Before, they were lost.
-//! - A stream gives the bytes that arrived, then the error, then the end. Before, the error came first and the bytes were lost.
-//! - [`set_linger`](crate::net::TcpStream::set_linger) and keep-alive times are rounded up to whole seconds. Before, a linger of
-//!   less than a second became a reset. Keep-alive times of zero and of more than 32,767 seconds are refused.
-//! - A server on a Unix path says that it serves only if its socket is still at that path: `AddrInUse` if another server has
-//!   taken it, `NotFound` if it is gone.
+//! - `accept` of [`net`](crate::net) and servers of [`transport`](crate::transport) pause for one second, as asyncio
+//!   does, when no descriptor is left. Before, `net` paused for half a second.
+//! - Errors of `accept` that are about one client, such as `EPERM` or `EPROTO`, skip that client. After 100 failures in
+//!   a row the listener pauses.
+//! - A connect to a Unix listener whose queue is full is retried after 1 to 64 ms, doubling each time. Before,
+//!   transports retried each 5 ms.
+//! - A transport reads its first byte when the caller has its connection. So `set_protocol` and `pause_reading` right
+//!   after `create_connection` are in time.
+//! - When a write fails, the bytes that the peer had sent before are still delivered, then the failure. Before, they
+//!   were lost.
+//! - A stream gives the bytes that arrived, then the error, then the end. Before, the error came first and the bytes
+//!   were lost.
+//! - [`set_linger`](crate::net::TcpStream::set_linger) and keep-alive times are rounded up to whole seconds. Before, a
+//!   linger of less than a second became a reset. Keep-alive times of zero and of more than 32,767 seconds are refused.
+//! - A server on a Unix path says that it serves only if its socket is still at that path: `AddrInUse` if another
+//!   server has taken it, `NotFound` if it is gone.
 //! - A Unix address may fill all 108 bytes of its field. Before, such a client ended the loop by a panic.
 //! - A panic in the socket layer ends its connection and not the loop.
 //! - A receive buffer that grew in a burst is given back when the burst is over.
 //! - An endpoint whose remote address is `0.0.0.0` may be given that address in `sendto`.
 //! - A name that consists of digits is found in the hosts file.
-//! - The non-blocking mode of a terminal or pipe that other processes share is not changed any more, and the loop does not
-//!   block when another process changes it.
+//! - The non-blocking mode of a terminal or pipe that other processes share is not changed any more, and the loop does
+//!   not block when another process changes it.
 //!
 //! ## Changed: processes
 //! - `communicate` reads everything from a child that writes packets (`O_DIRECT`). Before, it could hang.
@@ -73,19 +80,21 @@
 //!
 //! ## Changed: shutdown and reports
 //! - A loop that closes names each pending task in a report, "Task was destroyed but it is pending!", as asyncio does.
-//! - A second [`shutdown_default_executor`](crate::LoopHandle::shutdown_default_executor), `shutdown_async_drops` or shutdown of
-//!   a process pool waits for what an earlier one was waiting for when it was dropped.
+//! - A second [`shutdown_default_executor`](crate::LoopHandle::shutdown_default_executor), `shutdown_async_drops` or
+//!   shutdown of a process pool waits for what an earlier one was waiting for when it was dropped.
 //! - A [`Runner`](crate::Runner) keeps its context when a run is stopped, cancelled or panics.
 //! - A shutdown timeout beyond the end of the clock, such as `Duration::MAX`, is no limit.
-//! - A failure is not reported if the task, future or job was cancelled after it: the caller has said that it needs no result.
-//! - If the exception handler panics, the default handler receives both failures. Panics of initializers, wakers, resolvers and
-//!   destructors are reported; before, some were dropped.
+//! - A failure is not reported if the task, future or job was cancelled after it: the caller has said that it needs no
+//!   result.
+//! - If the exception handler panics, the default handler receives both failures. Panics of initializers, wakers,
+//!   resolvers and destructors are reported; before, some were dropped.
 //! - The warning of a slow step has a field `task` with the task's name.
-//! - A report about a task runs in the task's context, and names the caller's place for tasks that a combinator creates.
+//! - A report about a task runs in the task's context, and names the caller's place for tasks that a combinator
+//!   creates.
 //!
 //! ## Changed: systems
 //! - The compiler refuses a system for which the crate has never been compiled, such as Windows, with a message.
 //! - The crate compiles for FreeBSD again.
-//! - A buffer whose size the program or a peer decides is reserved before it is filled. A lack of memory is an error of that
-//!   operation.
+//! - A buffer whose size the program or a peer decides is reserved before it is filled. A lack of memory is an error of
+//!   that operation.
 //! - Types that only the crate itself can use are no longer public.

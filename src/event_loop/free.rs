@@ -110,14 +110,14 @@ pub fn all_tasks() -> Vec<TaskRef> {
 ///
 /// | Awaited, and ready at once | Suspends |
 /// |---|---|
-/// | `yield_now`, every [`sleep`](crate::sleep) (also of zero, also until a time that has passed), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
+/// | `yield_now`, every [`sleep`](crate::sleep()) (also of zero, also until a time that has passed), every [tick](crate::Interval::tick) (also an overdue one), a task that was just created | each time |
 /// | reads, writes, sends, receives, accepts and waits for readiness of [`net`](crate::net), of its halves, of [`AsyncFd`](crate::AsyncFd) and of the `sock_*` methods, whether they succeed or fail | after 128 |
 /// | connecting, binding and name look-ups that have nothing to wait for, or fail | after 128 |
 /// | reads and `drain` of [`stream`](crate::stream)s, also from the buffer, at the end and after a failure; `wait_closed` | after 128 |
 /// | `create_connection`, `create_server`, `create_datagram_endpoint`, pipes, `serve_forever` and `sendfile` that have nothing to wait for, or fail | after 128 |
 /// | starting a program, and waiting for one that has ended | after 128 |
 /// | a job of an executor or a process pool, a coroutine of another loop, and a signal, if the result is there or it fails | after 128 |
-/// | a [`timeout`](crate::timeout) whose deadline has passed at its first poll | after 128 |
+/// | a [`timeout`](crate::timeout()) whose deadline has passed at its first poll | after 128 |
 /// | creating an eager task | never; its first step uses the budget of the step that creates it |
 /// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
 /// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done; [`gather`](crate::gather()), [`wait`](crate::wait) and the other combinators of nothing or of tasks that have ended; an empty [`task_group`](crate::task_group) | never |

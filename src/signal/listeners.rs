@@ -43,9 +43,9 @@ struct Signals {
 pub(crate) enum Role {
     /// The handler of its signal. A loop has one for each signal.
     Handler,
-    /// A [`Signal`].
+    /// A [`Signal`](crate::Signal) stream.
     Stream,
-    /// [`Interrupts`]: receives a signal only if no other listener of the process does.
+    /// [`Interrupts`](crate::signal::interrupts::Interrupts): receives a signal only if no other listener of the process does.
     Interrupts,
 }
 
