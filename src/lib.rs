@@ -53,6 +53,7 @@
 //!
 //! ```text
 //! order of modules
+//!   cancellation             why something was cancelled
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/sigpipe              writing to those who have gone
@@ -301,6 +302,7 @@ compile_error!(
 mod async_drop;
 #[cfg(unix)]
 mod async_fd;
+mod cancellation;
 mod combine;
 mod context_var;
 #[cfg(doc)]
