@@ -4,7 +4,7 @@
 //! edge, as for sockets, so it is believed until an operation says `WouldBlock`; the guard and `read_with` see to that.
 //!
 //! The mode belongs to all who share the open file description, and any of them may switch it back. So it is checked right
-//! before each operation: `net/nonblocking.rs` compares this with what other kinds of descriptors have.
+//! before each operation: `socket/nonblocking.rs` compares this with what other kinds of descriptors have.
 
 use std::fmt;
 use std::io;

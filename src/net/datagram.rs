@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::Interest;
 
@@ -17,32 +17,10 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::socket::backoff::Backoff;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 use crate::time::sleep;
-
-/// The pauses between tries to send to a receiver whose queue is full, where no event tells when there is room: soon at
-/// first, and each twice as long as the one before.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SendRetry(Duration);
-
-impl SendRetry {
-    /// The first pause.
-    const FIRST: Duration = Duration::from_millis(1);
-    /// The longest pause.
-    const LONGEST: Duration = Duration::from_millis(64);
-
-    pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
-    }
-
-    /// The pause before the next try.
-    pub(crate) fn pause(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Self::LONGEST);
-        pause
-    }
-}
 
 /// Makes "try again later" a result, for an operation that must not wait for an event then.
 pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -62,7 +40,7 @@ pub trait Messages: Sized + 'static {
     /// What names a socket.
     type Address;
     /// The socket, in non-blocking mode.
-    type Datagram: Pollable + Numbered + fmt::Debug;
+    type Datagram: Pollable + Numbered + AsFd + fmt::Debug;
     /// The same in the standard library.
     type StdDatagram;
     /// What a bound socket leaves behind; its drop clears that away.
@@ -215,12 +193,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
             let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
             return self.io.operate(Direction::Write, send, |_| false).await;
         }
-        let mut retry = SendRetry::new();
+        let mut backoff = Backoff::new();
         loop {
             let send = |socket: &K::Datagram| unless_blocked(K::send_to(socket, bytes, address));
             match self.io.operate(Direction::Write, send, |_| false).await? {
                 Some(count) => return Ok(count),
-                None => sleep(retry.pause()).await,
+                None => sleep(backoff.pause()).await,
             }
         }
     }
@@ -455,23 +433,15 @@ impl<K: DatagramKind> DatagramSocket<K> {
     }
 }
 
-#[cfg(unix)]
-impl<K: DatagramKind> std::os::fd::AsFd for DatagramSocket<K>
-where
-    K::Datagram: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: DatagramKind> AsFd for DatagramSocket<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: DatagramKind> std::os::fd::AsRawFd for DatagramSocket<K>
-where
-    K::Datagram: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: DatagramKind> AsRawFd for DatagramSocket<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

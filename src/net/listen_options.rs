@@ -8,9 +8,9 @@ use socket2::{Domain, Socket, Type};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::ToSocketAddrs;
-use crate::net::stream_kind::new_socket;
 use crate::net::tcp::TcpListener;
+use crate::socket::dns::ToSocketAddrs;
+use crate::socket::nonblocking::new_socket;
 
 /// asyncio's backlog is 100; a burst of a thousand clients should not see their SYNs dropped.
 const BACKLOG: i32 = 1024;

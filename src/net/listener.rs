@@ -4,11 +4,9 @@
 //! waiting client and will not tell again, so the retry goes by timer: the listener says so once, sleeps, and tries
 //! until a descriptor is free.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::Interest;
 
@@ -16,15 +14,10 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::ExceptionContext;
-use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::StreamKind;
+use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError};
 use crate::time::sleep;
-
-/// How long `accept` waits for a free descriptor before it tries again. asyncio waits a second; half of one serves the
-/// client well before a second has passed and costs two turns a second.
-const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
 /// A listening socket: a [`TcpListener`](crate::net::TcpListener) or a [`UnixListener`](crate::net::UnixListener).
 ///
@@ -48,8 +41,7 @@ pub struct SocketListener<K: StreamKind> {
     io: Io<K::Listener>,
     /// What is cleared away after the socket has closed.
     cleanup: K::Cleanup,
-    /// `accept` has reported why it pauses, and has not succeeded since.
-    starved: Cell<bool>,
+    failed: AcceptRetry,
 }
 
 impl<K: StreamKind> SocketListener<K> {
@@ -63,7 +55,7 @@ impl<K: StreamKind> SocketListener<K> {
         Ok(Self {
             io: Io::new(handle, listener, Interest::READABLE, readiness)?,
             cleanup,
-            starved: Cell::new(false),
+            failed: AcceptRetry::default(),
         })
     }
 
@@ -108,7 +100,7 @@ impl<K: StreamKind> SocketListener<K> {
     ///
     /// A client whose connection has failed before it was accepted is skipped: it gave up, a firewall refused it, or its
     /// network is down. While there are no descriptors left (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) this reports so once
-    /// to the exception handler and tries again every half second; likewise after 100 failed clients in a row.
+    /// to the exception handler and tries again every second; likewise after 100 failed clients in a row.
     ///
     /// # Errors
     /// What the system says, if it is none of these.
@@ -131,13 +123,13 @@ impl<K: StreamKind> SocketListener<K> {
             let accepted = self.io.operate(Direction::Read, K::accept, |_| false).await;
             match accepted {
                 Ok((socket, address)) => {
-                    self.starved.set(false);
+                    self.failed.accepted();
                     return Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address));
                 }
-                Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Client if failures < FAILURES_IN_A_ROW => failures += 1,
-                    AcceptError::Client | AcceptError::Exhausted => self.pause(error).await,
-                    AcceptError::Listener => return Err(error),
+                Err(error) => match self.failed.after(&error, &mut failures) {
+                    AfterError::Next => {}
+                    AfterError::Pause => self.pause(error).await,
+                    AfterError::Broken => return Err(error),
                 },
             }
         }
@@ -145,14 +137,7 @@ impl<K: StreamKind> SocketListener<K> {
 
     /// Reports an error, once until a client is accepted, and waits before the next try.
     async fn pause(&self, error: io::Error) {
-        if !self.starved.replace(true) {
-            let what = what_failed(&error);
-            self.io.handle().call_exception_handler(&ExceptionContext {
-                message: format!("{what}; trying again every half second"),
-                exception: Some(Rc::new(error)),
-                ..ExceptionContext::default()
-            });
-        }
+        self.failed.report(&self.io.handle(), error, None);
         sleep(ACCEPT_RETRY).await;
     }
 
@@ -171,7 +156,7 @@ impl<K: StreamKind> SocketListener<K> {
     /// ```
     pub fn try_accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let (socket, address) = self.io.attempt(Direction::Read, K::accept)?;
-        self.starved.set(false);
+        self.failed.accepted();
         Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address))
     }
 
@@ -192,23 +177,15 @@ impl<K: StreamKind> SocketListener<K> {
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsFd for SocketListener<K>
-where
-    K::Listener: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: StreamKind> AsFd for SocketListener<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsRawFd for SocketListener<K>
-where
-    K::Listener: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: StreamKind> AsRawFd for SocketListener<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -8,13 +8,14 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 
-use socket2::{SockRef, Socket, Type};
+use socket2::{Socket, Type};
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{SEND_FLAGS, StreamKind};
+use crate::net::stream_kind::StreamKind;
+use crate::socket::nonblocking::send;
 use crate::sys::fd::is_blocking;
 use crate::sys::sendfile::{is_impossible, sendfile};
 
@@ -99,7 +100,7 @@ impl<'a> Transfer<'a> {
                 return Ok(0);
             }
         }
-        let count = SockRef::from(&socket).send_with_flags(&self.block, SEND_FLAGS)?;
+        let count = send(&socket, &self.block)?;
         self.block.drain(..count);
         Ok(count)
     }
@@ -116,10 +117,7 @@ pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-impl<K: StreamKind> SocketStream<K>
-where
-    K::Socket: AsFd,
-{
+impl<K: StreamKind> SocketStream<K> {
     /// Sends `count` bytes of a file from `offset` on, or all up to its end, and gives how many were sent. The file's
     /// position is then after the last of them, also when this fails or is dropped.
     ///

@@ -6,24 +6,20 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{SendRetry, unless_blocked};
-use crate::net::nonblocking::expect_client;
-use crate::net::stream_kind::SEND_FLAGS;
-use crate::net::tcp::connected;
+use crate::net::datagram::unless_blocked;
+use crate::socket::accept::accept_socket;
+use crate::socket::backoff::Backoff;
+use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
+use crate::socket::nonblocking::{send, send_to};
 use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
 use crate::time::sleep;
-
-/// A server on a Unix socket whose backlog is full lets a client neither in nor wait, and no event tells when there is
-/// room. So the client comes again.
-const CONNECT_RETRY: Duration = Duration::from_millis(5);
 
 impl LoopHandle {
     /// Receives at most `most` bytes; none is the end.
@@ -169,7 +165,7 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match socket.send_with_flags(rest, SEND_FLAGS) {
+                match send(socket, rest) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => rest = &rest[count..],
                     Err(error) => return Err(error),
@@ -213,16 +209,16 @@ impl LoopHandle {
         self.check(socket).await?;
         let number = socket.as_raw_fd();
         if !address.is_unix() {
-            let send = || socket.send_to_with_flags(bytes, address, SEND_FLAGS);
+            let send = || send_to(socket, bytes, address);
             return self.fd_operation(number, Direction::Write, send).await;
         }
         let address = socket::sendable(address)?;
-        let mut retry = SendRetry::new();
+        let mut backoff = Backoff::new();
         loop {
-            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, SEND_FLAGS));
+            let send = || unless_blocked(send_to(socket, bytes, &address));
             match self.fd_operation(number, Direction::Write, send).await? {
                 Some(count) => return Ok(count),
-                None => sleep(retry.pause()).await,
+                None => sleep(backoff.pause()).await,
             }
         }
     }
@@ -253,17 +249,14 @@ impl LoopHandle {
         let address = socket::sendable(address)?;
         // The call has no flag against blocking.
         set_nonblocking(socket.as_fd())?;
-        loop {
-            match socket.connect(&address) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
-                // An interrupted attempt goes on.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && address.is_unix() => {
-                    sleep(CONNECT_RETRY).await;
-                }
-                Err(error) => return Err(error),
-            }
+        let connected_now = if address.is_unix() {
+            while_backlog_is_full(|| socket.connect(&address)).await
+        } else {
+            socket.connect(&address)
+        };
+        match connected_now {
+            Err(error) if is_under_way(&error) => {}
+            result => return result,
         }
         let ended = || connected(socket);
         self.fd_operation(socket.as_raw_fd(), Direction::Write, ended)
@@ -295,12 +288,7 @@ impl LoopHandle {
     /// ```
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket).await?;
-        let accept = || {
-            expect_client(socket.as_fd())?;
-            let (client, address) = socket.accept()?;
-            client.set_nonblocking(true)?;
-            Ok((client, address))
-        };
+        let accept = || accept_socket(socket);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, accept)
             .await
     }

@@ -7,12 +7,18 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use socket2::SockRef;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::stream_kind::{MOST_BUFFERS, StreamKind};
+use crate::net::stream_kind::StreamKind;
+use crate::socket::nonblocking::{
+    self, MOST_BUFFERS, receive, receive_vectored, send, send_vectored,
+};
 
 /// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a
 /// [`UnixStream`](crate::net::UnixStream).
@@ -64,7 +70,7 @@ impl<K: StreamKind> SocketStream<K> {
     pub(crate) fn from_mio(handle: &LoopHandle, socket: K::Socket) -> io::Result<Self> {
         let readiness = Readiness::new(K::short_read_drains(&socket), true);
         Ok(Self {
-            io: Io::new(handle, socket, K::interest(), readiness)?,
+            io: Io::new(handle, socket, K::INTEREST, readiness)?,
         })
     }
 
@@ -148,7 +154,7 @@ impl<K: StreamKind> SocketStream<K> {
             return Ok(0);
         }
         let room = buffer.len();
-        let read = |socket: &K::Socket| K::read(socket, buffer);
+        let read = |socket: &K::Socket| receive(socket, buffer);
         self.io
             .operate(Direction::Read, read, |&count| 0 < count && count < room)
             .await
@@ -181,7 +187,7 @@ impl<K: StreamKind> SocketStream<K> {
         if room == 0 {
             return Ok(0);
         }
-        let read = |socket: &K::Socket| K::read_vectored(socket, buffers);
+        let read = |socket: &K::Socket| receive_vectored(socket, buffers);
         self.io
             .operate(Direction::Read, read, |&count| 0 < count && count < room)
             .await
@@ -208,7 +214,7 @@ impl<K: StreamKind> SocketStream<K> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let peek = |socket: &K::Socket| K::peek(socket, buffer);
+        let peek = |socket: &K::Socket| nonblocking::peek(socket, buffer);
         // What was looked at is still there: a short look proves nothing.
         self.io.operate(Direction::Read, peek, |_| false).await
     }
@@ -230,7 +236,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Read, |socket| K::read(socket, buffer))
+            .attempt(Direction::Read, |socket| receive(socket, buffer))
     }
 
     /// Fills the whole buffer.
@@ -284,7 +290,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| K::write(socket, bytes);
+        let write = |socket: &K::Socket| send(socket, bytes);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
@@ -304,7 +310,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Write, |socket| K::write(socket, bytes))
+            .attempt(Direction::Write, |socket| send(socket, bytes))
     }
 
     /// Writes all bytes.
@@ -352,7 +358,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| K::write_vectored(socket, buffers);
+        let write = |socket: &K::Socket| send_vectored(socket, buffers);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
@@ -403,7 +409,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        K::as_ref(self.io.source()).shutdown(how)
+        SockRef::from(self.io.source()).shutdown(how)
     }
 
     /// The peer's address; that of a Unix socket without a name is unnamed.
@@ -456,27 +462,19 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        K::as_ref(self.io.source()).take_error()
+        SockRef::from(self.io.source()).take_error()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsFd for SocketStream<K>
-where
-    K::Socket: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: StreamKind> AsFd for SocketStream<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsRawFd for SocketStream<K>
-where
-    K::Socket: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: StreamKind> AsRawFd for SocketStream<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -3,14 +3,11 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::SockRef;
-
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::dns::{Target, ToSocketAddrs, no_address};
-use crate::net::nonblocking;
-use crate::net::stream_kind::SEND_FLAGS;
+use crate::socket::dns::{Target, ToSocketAddrs, no_address};
+use crate::socket::nonblocking;
 
 /// The kind of message that goes over UDP.
 ///
@@ -65,18 +62,15 @@ impl Messages for Udp {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
+        nonblocking::send(socket, bytes)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        SockRef::from(socket).send_to_with_flags(bytes, &(*to).into(), SEND_FLAGS)
+        nonblocking::send_to(socket, bytes, &(*to).into())
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        return nonblocking::receive(socket, buffer);
-        #[cfg(not(unix))]
-        return socket.recv(buffer);
+        nonblocking::receive(socket, buffer)
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -84,10 +78,7 @@ impl Messages for Udp {
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        return nonblocking::peek(socket, buffer);
-        #[cfg(not(unix))]
-        return socket.peek(buffer);
+        nonblocking::peek(socket, buffer)
     }
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -11,8 +11,10 @@ use socket2::{Domain, SockRef, Type};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::stream_kind::{SEND_FLAGS, new_socket};
-use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
+use crate::net::unix::Unix;
+use crate::socket::address::{address_of, std_address, system_address, unnamed};
+use crate::socket::nonblocking::{self, new_socket};
+use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket;
 
 /// A Unix socket for whole messages. The file of a bound one goes with it.
@@ -61,16 +63,15 @@ impl Messages for Unix {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
+        nonblocking::send(socket, bytes)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        let address = system_address(to)?;
-        SockRef::from(socket).send_to_with_flags(bytes, &address, SEND_FLAGS)
+        nonblocking::send_to(socket, bytes, &system_address(to)?)
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket.as_fd(), buffer, 0)
+        nonblocking::receive(socket, buffer)
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -79,7 +80,7 @@ impl Messages for Unix {
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
+        nonblocking::peek(socket, buffer)
     }
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -1,24 +1,19 @@
 //! Connecting by name or address, to the first of several that answers.
 
-use std::error::Error;
-use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Type};
+use socket2::Socket;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::{Target, ToSocketAddrs, no_address, resolve};
-use crate::net::happy_eyeballs::{interleave, staggered_race};
-use crate::net::stream_kind::new_socket;
-use crate::net::tcp::{TcpStream, finish_connecting, keep_alive};
-
-/// How long an attempt goes on alone, by RFC 8305.
-const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+use crate::net::tcp::TcpStream;
+use crate::socket::connect::{finish, start};
+use crate::socket::dns::{Target, ToSocketAddrs, resolve};
+use crate::socket::happy_eyeballs::HappyEyeballs;
+use crate::socket::stream_socket::keep_alive;
 
 /// How a connection is made.
 ///
@@ -40,44 +35,6 @@ pub struct ConnectOptions {
     nodelay: bool,
     keepalive: Option<Duration>,
     eyeballs: HappyEyeballs,
-}
-
-/// When the next of several addresses is tried, and in which order they stand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HappyEyeballs {
-    pub(crate) delay: Option<Duration>,
-    pub(crate) interleave: usize,
-}
-
-impl Default for HappyEyeballs {
-    fn default() -> Self {
-        Self {
-            delay: Some(ATTEMPT_DELAY),
-            interleave: 1,
-        }
-    }
-}
-
-impl HappyEyeballs {
-    /// Makes an attempt on each address until one succeeds, and gives what it gave.
-    pub(crate) async fn connect<T, F>(
-        self,
-        mut addresses: Vec<SocketAddr>,
-        attempt: impl Fn(SocketAddr) -> F,
-    ) -> io::Result<T>
-    where
-        F: Future<Output = io::Result<T>>,
-    {
-        if let [address] = addresses[..] {
-            return attempt(address).await;
-        }
-        addresses = interleave(addresses, self.interleave);
-        let attempts = addresses.iter().map(|&address| attempt(address));
-        match staggered_race(attempts, self.delay).await {
-            Ok((_, connected)) => Ok(connected),
-            Err(errors) => Err(together(addresses.into_iter().zip(errors).collect())),
-        }
-    }
 }
 
 impl ConnectOptions {
@@ -182,11 +139,16 @@ impl ConnectOptions {
         addresses: Vec<SocketAddr>,
     ) -> io::Result<TcpStream> {
         let attempt = |address| self.connect_one(handle, address);
-        self.eyeballs.connect(addresses, attempt).await
+        self.eyeballs.race(addresses, attempt).await
     }
 
     async fn connect_one(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
+        let socket = start(address, |socket| self.prepare(socket, address))?;
+        finish_tcp(handle, socket).await
+    }
+
+    /// Sets what has to be set before the attempt begins.
+    fn prepare(&self, socket: &Socket, address: SocketAddr) -> io::Result<()> {
         if let Some(local) = self.local_addr {
             if local.is_ipv6() != address.is_ipv6() {
                 return Err(io::Error::new(
@@ -199,85 +161,18 @@ impl ConnectOptions {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
         }
-        if let Some(idle) = self.keepalive {
-            keep_alive(&socket, idle)?;
+        match self.keepalive {
+            Some(idle) => keep_alive(socket, idle),
+            None => Ok(()),
         }
-        match socket.connect(&address.into()) {
-            Err(error) if !is_under_way(&error) => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        finish_connecting(handle, mio::net::TcpStream::from_std(socket.into())).await
     }
 }
 
-/// Whether an attempt goes on in the background.
-pub(crate) fn is_under_way(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EINPROGRESS) {
-        return true;
-    }
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+/// Waits for an attempt to end.
+async fn finish_tcp(handle: &LoopHandle, socket: mio::net::TcpStream) -> io::Result<TcpStream> {
+    let io = finish(handle, socket).await?;
+    Ok(TcpStream { io })
 }
-
-/// One error for all attempts.
-fn together(mut attempts: Vec<(SocketAddr, io::Error)>) -> io::Error {
-    let Some((_, first)) = attempts.first() else {
-        return no_address();
-    };
-    let (kind, text) = (first.kind(), first.to_string());
-    let same = attempts.iter().all(|(_, error)| error.to_string() == text);
-    if same {
-        return attempts.remove(0).1;
-    }
-    let one_kind = attempts.iter().all(|(_, error)| error.kind() == kind);
-    let kind = if one_kind { kind } else { io::ErrorKind::Other };
-    io::Error::new(kind, ConnectError { attempts })
-}
-
-/// Why none of several addresses could be connected to. It comes inside an [`io::Error`].
-///
-/// ```
-/// use callsoon::net::{ConnectError, TcpStream};
-/// let targets = ["127.0.0.1:1".parse().unwrap(), "255.255.255.255:1".parse().unwrap()];
-/// let error = callsoon::run(async { TcpStream::connect(&targets[..]).await }).unwrap().unwrap_err();
-/// let all = error.get_ref().and_then(|inner| inner.downcast_ref::<ConnectError>()).unwrap();
-/// assert_eq!(all.attempts()[0].0, targets[0]);
-/// ```
-#[derive(Debug)]
-pub struct ConnectError {
-    attempts: Vec<(SocketAddr, io::Error)>,
-}
-
-impl ConnectError {
-    /// Each address and what became of it, in the order in which they were tried.
-    ///
-    /// ```
-    /// # use callsoon::net::{ConnectError, TcpStream};
-    /// # let targets = ["127.0.0.1:1".parse().unwrap(), "255.255.255.255:1".parse().unwrap()];
-    /// # let error = callsoon::run(async { TcpStream::connect(&targets[..]).await }).unwrap().unwrap_err();
-    /// let all: &ConnectError = error.get_ref().unwrap().downcast_ref().unwrap();
-    /// assert_eq!(all.attempts().len(), 2);
-    /// ```
-    pub fn attempts(&self) -> &[(SocketAddr, io::Error)] {
-        &self.attempts
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no address could be connected to")?;
-        for (number, (address, error)) in self.attempts.iter().enumerate() {
-            let separator = if number == 0 { ": " } else { "; " };
-            write!(f, "{separator}{address}: {error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Error for ConnectError {}
 
 impl TcpStream {
     /// Connects to an address, or to the first address of a host that answers, with the default [`ConnectOptions`].
@@ -302,7 +197,7 @@ impl TcpStream {
         match target.into_target()? {
             // Without a look-up and without a box.
             Target::Address(address) => {
-                finish_connecting(&handle, mio::net::TcpStream::connect(address)?).await
+                finish_tcp(&handle, mio::net::TcpStream::connect(address)?).await
             }
             Target::Addresses(addresses) => {
                 let options = ConnectOptions::new();

@@ -12,9 +12,9 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
-use crate::net::hosts_file;
-use crate::net::resolver::ask;
+use crate::socket::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
+use crate::socket::hosts_file;
+use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Answer, Hints};
 
 /// What [`LoopHandle::getaddrinfo`] is to look for; the default is anything.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +16,49 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::Kind;
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::task::cell::Held;
+use crate::socket::connect_error::together;
 use crate::time::sleep::{Sleep, sleep};
+
+/// How long an attempt goes on alone, by RFC 8305.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// When the next of several addresses is tried, and in which order they stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HappyEyeballs {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) interleave: usize,
+}
+
+impl Default for HappyEyeballs {
+    fn default() -> Self {
+        Self {
+            delay: Some(ATTEMPT_DELAY),
+            interleave: 1,
+        }
+    }
+}
+
+impl HappyEyeballs {
+    /// Makes an attempt on each address until one succeeds, and gives what it gave.
+    pub(crate) async fn race<T, F>(
+        self,
+        mut addresses: Vec<SocketAddr>,
+        attempt: impl Fn(SocketAddr) -> F,
+    ) -> io::Result<T>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        if let [address] = addresses[..] {
+            return attempt(address).await;
+        }
+        addresses = interleave(addresses, self.interleave);
+        let attempts = addresses.iter().map(|&address| attempt(address));
+        match staggered_race(attempts, self.delay).await {
+            Ok((_, connected)) => Ok(connected),
+            Err(errors) => Err(together(addresses.into_iter().zip(errors).collect())),
+        }
+    }
+}
 
 /// Reorders addresses so that families take turns, beginning with `first` addresses of the family that comes first.
 /// Within a family the order stays. 0 leaves everything as it is.

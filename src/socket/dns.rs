@@ -18,8 +18,8 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::kernel::report::run_quietly;
-use crate::net::hosts_file;
-use crate::net::resolver::ask;
+use crate::socket::hosts_file;
+use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Hints};
 
 /// What a name may have at most, by RFC 1035, without the dot at its end.

@@ -25,28 +25,60 @@
 //! driver ignores `O_NONBLOCK` blocks, as it does everywhere; use it in a thread.
 //!
 //! Where the mode of a pipe's end is changed at all, it is changed back when the last of those in this process that share
-//! the description is gone: `transport/shared_mode.rs`.
+//! the description is gone: `socket/shared_mode.rs`.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-
-#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 
-use crate::net::stream_kind::MOST_BUFFERS;
-#[cfg(unix)]
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
 use crate::sys::fd;
-#[cfg(unix)]
 use crate::sys::socket;
 
+/// The most buffers that one system call takes, on every system that Rust knows.
+pub(crate) const MOST_BUFFERS: usize = 1024;
+
+/// With these flags a write to a closed connection does not raise SIGPIPE, which would end a process that has not ignored
+/// it, and no write blocks, whatever mode the socket is in.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+/// Where there is no flag against the signal, sockets are made with an option that does the same.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(crate) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT;
+
+/// Makes a socket of a family and a type, in non-blocking mode, with their usual protocol.
+pub(crate) fn new_socket(family: Domain, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(family, kind, None)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sends what the system takes now.
+#[inline]
+pub(crate) fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
+}
+
+/// Sends what the system takes now of several buffers, of which there may be any number.
+#[inline]
+pub(crate) fn send_vectored(socket: &impl AsFd, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    let buffers = &buffers[..buffers.len().min(MOST_BUFFERS)];
+    SockRef::from(socket).send_vectored_with_flags(buffers, SEND_FLAGS)
+}
+
+/// Sends a datagram to an address.
+pub(crate) fn send_to(socket: &impl AsFd, bytes: &[u8], address: &SockAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to_with_flags(bytes, address, SEND_FLAGS)
+}
+
 /// Reads what has come.
-#[cfg(unix)]
+#[inline]
 pub(crate) fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     socket::recv(socket.as_fd(), buffer, 0)
 }
 
 /// Reads what has come into several buffers.
-#[cfg(unix)]
 pub(crate) fn receive_vectored(
     socket: &impl AsFd,
     buffers: &mut [IoSliceMut<'_>],
@@ -56,13 +88,11 @@ pub(crate) fn receive_vectored(
 }
 
 /// Reads what has come and leaves it there.
-#[cfg(unix)]
 pub(crate) fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
 }
 
 /// Receives a datagram and its sender.
-#[cfg(unix)]
 pub(crate) fn receive_from(
     socket: &impl AsFd,
     buffer: &mut [u8],
@@ -71,13 +101,11 @@ pub(crate) fn receive_from(
 }
 
 /// Receives a datagram and its sender and leaves it there.
-#[cfg(unix)]
 pub(crate) fn peek_from(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
     with_sender(socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?)
 }
 
-#[cfg(unix)]
-fn with_sender((count, sender): (usize, socket2::SockAddr)) -> io::Result<(usize, SocketAddr)> {
+fn with_sender((count, sender): (usize, SockAddr)) -> io::Result<(usize, SocketAddr)> {
     let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "a sender of another family");
     Ok((count, sender.as_socket().ok_or_else(unknown)?))
 }
@@ -85,7 +113,6 @@ fn with_sender((count, sender): (usize, socket2::SockAddr)) -> io::Result<(usize
 /// To be called right before `accept`, which has no flag against blocking: `WouldBlock` where no client waits. A listener
 /// that somebody else has switched to blocking mode is switched back, and stays so: two loops that each switched it there
 /// and back would catch each other in between.
-#[cfg(unix)]
 pub(crate) fn expect_client(listener: BorrowedFd<'_>) -> io::Result<()> {
     if !fd::is_readable(listener) {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -98,7 +125,7 @@ pub(crate) fn expect_client(listener: BorrowedFd<'_>) -> io::Result<()> {
 /// come with the bytes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn short_read_drains(socket: &impl AsFd) -> bool {
-    let protocol = socket2::SockRef::from(socket).protocol();
+    let protocol = SockRef::from(socket).protocol();
     matches!(protocol, Ok(Some(socket2::Protocol::TCP)))
 }
 
@@ -106,42 +133,4 @@ pub(crate) fn short_read_drains(socket: &impl AsFd) -> bool {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn short_read_drains<S>(_: &S) -> bool {
     true
-}
-
-#[cfg(not(unix))]
-pub(crate) fn receive<S>(socket: &S, buffer: &mut [u8]) -> io::Result<usize>
-where
-    for<'a> &'a S: io::Read,
-{
-    io::Read::read(&mut &*socket, buffer)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn receive_vectored<S>(socket: &S, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize>
-where
-    for<'a> &'a S: io::Read,
-{
-    let most = buffers.len().min(MOST_BUFFERS);
-    io::Read::read_vectored(&mut &*socket, &mut buffers[..most])
-}
-
-#[cfg(not(unix))]
-pub(crate) fn peek(socket: &mio::net::TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    socket.peek(buffer)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn receive_from(
-    socket: &mio::net::UdpSocket,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr)> {
-    socket.recv_from(buffer)
-}
-
-#[cfg(not(unix))]
-pub(crate) fn peek_from(
-    socket: &mio::net::UdpSocket,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr)> {
-    socket.peek_from(buffer)
 }

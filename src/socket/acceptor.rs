@@ -4,11 +4,10 @@
 //! again. So accepting pauses and is taken up by timer, not by an event, and that goes for every error that is not about
 //! one client alone: a listener that is tried again once a second neither spins nor goes reader_dropped.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Duration;
 
 use mio::Interest;
 use mio::event::Source;
@@ -20,18 +19,11 @@ use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::ExceptionContext;
-use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
-#[cfg(unix)]
-use crate::net::nonblocking::expect_client;
+use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError, accept_tcp, accept_unix};
+use crate::socket::accept_error::FAILURES_IN_A_ROW;
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
 use crate::sys::epoll::Numbered;
-#[cfg(unix)]
-use crate::sys::socket;
-use crate::transport::address::Address;
-use crate::transport::socket::StreamSocket;
-
-/// How long accepting pauses after an error: asyncio's second.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// How many clients are accepted, or fail, before others have their turn: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
@@ -43,21 +35,14 @@ pub(crate) trait Listener: Source + Numbered + 'static {
 
 impl Listener for mio::net::TcpListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        #[cfg(unix)]
-        expect_client(std::os::fd::AsFd::as_fd(self))?;
-        let (socket, address) = self.accept()?;
+        let (socket, address) = accept_tcp(self)?;
         Ok((StreamSocket::Tcp(socket), Some(address.into())))
     }
 }
 
-#[cfg(unix)]
 impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        use std::os::fd::AsFd as _;
-
-        expect_client(self.as_fd())?;
-        let (socket, address) = socket::accept(self.as_fd())?;
-        let socket = mio::net::UnixStream::from_std(socket.into());
+        let (socket, address) = accept_unix(self)?;
         Ok((StreamSocket::Unix(socket), Some(address.into())))
     }
 }
@@ -83,7 +68,6 @@ pub(crate) fn accept(
     host: Rc<dyn Host>,
     location: &'static Location<'static>,
 ) -> io::Result<Rc<dyn Accepts>> {
-    #[cfg(unix)]
     if socket.local_addr()?.is_unix() {
         let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
         let listener = mio::net::UnixListener::from_std(listener);
@@ -102,8 +86,7 @@ struct Acceptor<L: Listener> {
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
-    /// An error was reported, and no client accepted since.
-    reported: Cell<bool>,
+    failed: AcceptRetry,
     /// The values of context variables for what clients call, as they were where serving began.
     context: Option<Context>,
     location: &'static Location<'static>,
@@ -123,7 +106,7 @@ impl<L: Listener> Acceptor<L> {
             io: RefCell::new(Some(io)),
             host: RefCell::new(Some(host)),
             retry: RefCell::new(None),
-            reported: Cell::new(false),
+            failed: AcceptRetry::default(),
             context: handle.state.copy_context(),
             location,
         });
@@ -149,15 +132,15 @@ impl<L: Listener> Acceptor<L> {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    self.reported.set(false);
+                    self.failed.accepted();
                     host.take_in(socket, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if failures + 1 < FAILURES_IN_A_ROW && is_about_a_client(&error) => {
-                    failures += 1;
-                }
-                Err(error) => return self.pause(error),
+                Err(error) => match self.failed.after(&error, &mut failures) {
+                    AfterError::Next => {}
+                    AfterError::Pause | AfterError::Broken => return self.pause(error),
+                },
             }
         }
         self.with_io(Io::queue);
@@ -165,15 +148,7 @@ impl<L: Listener> Acceptor<L> {
 
     /// Reports an error, once until a client is accepted, and sees to it that accepting is taken up again.
     fn pause(self: &Rc<Self>, error: io::Error) {
-        if !self.reported.replace(true) {
-            let what = what_failed(&error);
-            self.handle.state.report(ExceptionContext {
-                message: format!("{what}; trying again every second"),
-                exception: Some(Rc::new(error)),
-                location: Some(self.location),
-                ..ExceptionContext::default()
-            });
-        }
+        self.failed.report(&self.handle, error, Some(self.location));
         // What listens to the report may have stopped us.
         if self.io.borrow().is_none() {
             return;
@@ -190,10 +165,6 @@ impl<L: Listener> Acceptor<L> {
             .queue_timer(deadline, resume, self.location, "accept");
         *self.retry.borrow_mut() = Some(timer);
     }
-}
-
-fn is_about_a_client(error: &io::Error) -> bool {
-    AcceptError::of(error) == AcceptError::Client
 }
 
 impl<L: Listener> Accepts for Acceptor<L> {
