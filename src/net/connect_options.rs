@@ -1,4 +1,4 @@
-//! Connecting by name or address, to the first of several that answers.
+//! How a TCP connection is made by name or address: options, and `TcpStream::connect`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The defaults: any local address, happy eyeballs after 250 ms, families by turns.
+    /// Returns the defaults: any local address, the next address after 250 ms, families in turn.
     ///
     /// ```
     /// let options = callsoon::net::ConnectOptions::new();
@@ -47,7 +47,8 @@ impl ConnectOptions {
         Self::default()
     }
 
-    /// Binds to this address before connecting; addresses of the other family are then not tried.
+    /// Binds to this address before connecting. An address of the other family then fails with `InvalidInput`, and the
+    /// next one is tried.
     ///
     /// ```
     /// let options = callsoon::net::ConnectOptions::new().local_addr("127.0.0.1:0".parse().unwrap());
@@ -67,7 +68,7 @@ impl ConnectOptions {
         self
     }
 
-    /// Asks a peer that says nothing for `idle` whether it is there. Off by default.
+    /// Makes the system probe a peer that has sent nothing for `idle`. Off by default.
     ///
     /// ```
     /// use std::time::Duration;
@@ -78,8 +79,10 @@ impl ConnectOptions {
         self
     }
 
-    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
-    /// 250 ms by default.
+    /// Sets how long an attempt goes on alone before the next address is tried beside it. With `None` the next address
+    /// is tried only when the one before has failed.
+    ///
+    /// 250 ms by default, as RFC 8305 recommends. In asyncio the default is `None`.
     ///
     /// ```
     /// let options = callsoon::net::ConnectOptions::new().happy_eyeballs_delay(None);
@@ -89,8 +92,10 @@ impl ConnectOptions {
         self
     }
 
-    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
-    /// default.
+    /// Sets how many addresses of the first family are tried before the families take turns. 0 keeps the resolver's
+    /// order.
+    ///
+    /// 1 by default, as in asyncio when it is given a delay.
     ///
     /// ```
     /// let options = callsoon::net::ConnectOptions::new().interleave(2);
@@ -103,21 +108,24 @@ impl ConnectOptions {
     /// Connects to the first of the target's addresses that answers.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error where it is one and the same,
-    /// else one with a [`ConnectError`] inside that has them all.
+    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error if all have the same one,
+    /// otherwise an error with a [`ConnectError`] inside, which has them all; its kind is that of the attempts if they
+    /// agree, and `Other` if not. The kinds of an attempt: `ConnectionRefused`, `TimedOut`, `NetworkUnreachable`,
+    /// `HostUnreachable`, `AddrNotAvailable`, `AddrInUse`, `PermissionDenied`, and an error with `EMFILE` inside if
+    /// there are no descriptors left. `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes all sockets and gives up the look-up.
+    /// If it is dropped before it is done, it closes all sockets and abandons the look-up.
     ///
     /// ```
     /// # use callsoon::net::{ConnectOptions, TcpListener};
     /// # callsoon::run(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let port = listener.local_addr()?.port();
-    /// // Most systems have ::1 for this name too, where nobody listens.
+    /// // Most systems have ::1 for this name too, on which no server listens.
     /// let client = ConnectOptions::new().connect(("localhost", port)).await?;
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap().unwrap();
@@ -178,13 +186,13 @@ impl TcpStream {
     /// Connects to an address, or to the first address of a host that answers, with the default [`ConnectOptions`].
     ///
     /// # Errors
-    /// What the system says of the attempt: refused, unreachable, out of descriptors …; see [`ConnectOptions::connect`].
+    /// Those of [`ConnectOptions::connect`].
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the socket.
+    /// If it is dropped before it is done, it closes all sockets and abandons the look-up.
     ///
     /// ```
     /// use callsoon::net::TcpStream;

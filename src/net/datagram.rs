@@ -1,11 +1,11 @@
 //! Sockets that carry whole messages, over UDP or a Unix socket: what both have in common.
 //!
-//! A short read proves nothing here, since a message is read whole or cut: only EAGAIN ends readiness. A fresh socket is
-//! taken as writable.
+//! A short read proves nothing here, since a message is read whole or cut. So only EAGAIN ends readiness. A fresh socket
+//! counts as writable.
 //!
-//! A Unix socket that sends to an address is refused by the receiver's full queue, of which no event tells: the sender
-//! itself stays writable, and each refusal even reports it writable once more. A wait for events would be a busy loop, so
-//! the sender tries again by timer, as a client of a full backlog does.
+//! A Unix socket that sends to an address is refused while the receiver's queue is full, and no event tells when there is
+//! room: the sender itself stays writable, and each refusal even reports it writable once more. A wait for events would
+//! be a busy loop, so the sender tries again by timer: `socket/backoff.rs`.
 
 use std::fmt;
 use std::io;
@@ -22,7 +22,7 @@ use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 use crate::time::sleep;
 
-/// Makes "try again later" a result, for an operation that must not wait for an event then.
+/// Makes `WouldBlock` a result, for an operation that must not wait for an event then.
 pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -31,30 +31,30 @@ pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> 
     }
 }
 
-/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
-/// implement it.
-pub trait DatagramKind: Messages {}
+/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). The trait is
+/// sealed: no other type can implement it. Use it as a bound for code that serves both.
+pub trait DatagramKind: DatagramParts {}
 
-/// In what kinds of datagram sockets differ, for this crate only.
-pub trait Messages: Sized + 'static {
+/// How kinds of datagram sockets differ. The module is private, which seals [`DatagramKind`].
+pub trait DatagramParts: Sized + 'static {
     /// What names a socket.
     type Address;
     /// The socket, in non-blocking mode.
     type Datagram: Pollable + Numbered + AsFd + fmt::Debug;
     /// The same in the standard library.
     type StdDatagram;
-    /// What a bound socket leaves behind; its drop clears that away.
+    /// What a bound socket leaves behind; its drop removes that.
     type Cleanup;
     /// The name of the socket's type.
     const NAME: &'static str;
-    /// Whether an event tells when a message to an address can be sent. Not where the receiver's queue decides.
+    /// Whether an event tells when a message to an address can be sent. None does where the receiver's queue decides.
     const ROOM_IS_TOLD: bool;
 
-    /// Whether two addresses name the same socket.
+    /// Returns whether two addresses name the same socket.
     fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
     /// Switches to non-blocking mode.
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Cleanup)>;
-    /// The way back; the mode stays.
+    /// Converts back; the mode and the socket's file stay.
     fn release(socket: Self::Datagram, cleanup: Self::Cleanup) -> Self::StdDatagram;
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize>;
     fn send_to(socket: &Self::Datagram, bytes: &[u8], address: &Self::Address)
@@ -70,7 +70,7 @@ pub trait Messages: Sized + 'static {
 
 /// A socket for whole messages: a [`UdpSocket`](crate::net::UdpSocket) or a [`UnixDatagram`](crate::net::UnixDatagram).
 ///
-/// A message may be empty. One that does not fit into the buffer is cut, and what did not fit is lost. Options that have
+/// A message may be empty. One that does not fit into the buffer is cut, and the rest of it is lost. Options that have
 /// no method here are set through `socket2::SockRef::from(&socket)`.
 ///
 /// ```
@@ -90,7 +90,7 @@ pub trait Messages: Sized + 'static {
 /// ```
 pub struct DatagramSocket<K: DatagramKind> {
     pub(crate) io: Io<K::Datagram>,
-    /// What is cleared away after the socket has closed.
+    /// What is removed after the socket has closed.
     cleanup: K::Cleanup,
 }
 
@@ -108,10 +108,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
         })
     }
 
-    /// A socket that exists already, made by other means; it is switched to non-blocking mode.
+    /// Takes over a socket that was made by other means, and switches it to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says of switching the mode and of registering.
+    /// `OutOfMemory` or `StorageFull` if the poller has no room for another descriptor, `AlreadyExists` if it has this
+    /// one already, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -131,7 +132,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
         Self::watch(&handle, socket, cleanup)
     }
 
-    /// The socket without its loop, still in non-blocking mode.
+    /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -147,11 +148,13 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Sends a message to the address that the socket is connected to.
     ///
     /// # Errors
-    /// What the system says: not connected, too long, or that an earlier message was refused at its destination. The
-    /// socket stays usable.
+    /// `NotConnected` if the socket has no peer or the loop is closed, an error with `EMSGSIZE` inside if the message
+    /// is too long, `ConnectionRefused` if an earlier message found no socket at its destination, `NetworkUnreachable`
+    /// or `HostUnreachable` if there is no way to it, `PermissionDenied` if a firewall refuses it or it is a broadcast
+    /// that is not allowed. The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing.
+    /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -169,7 +172,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Sends without waiting. See [`send`](Self::send).
     ///
     /// # Errors
-    /// `WouldBlock` where the system takes nothing now; else what the system says.
+    /// `WouldBlock` if the system takes nothing now; otherwise those of [`send`](Self::send).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -214,19 +217,19 @@ impl<K: DatagramKind> DatagramSocket<K> {
                 K::send_to(socket, bytes, address)
             });
         }
-        // That one receiver took nothing says nothing of another: the cached readiness is left alone.
+        // One receiver that takes nothing says nothing about another, so the cached readiness stays.
         self.io.readiness(|_| ())?;
         K::send_to(self.io.source(), bytes, address)
     }
 
-    /// Receives a message and gives its length, or the buffer's where it was longer.
+    /// Receives a message and returns its length, or the length of the buffer if the message was longer.
     ///
     /// # Errors
-    /// What the system says; of a connected UDP socket above all that a message was refused at its destination. The socket
-    /// stays usable.
+    /// `ConnectionRefused` if the socket is connected and an earlier message found no socket at its destination,
+    /// `NotConnected` if the loop is closed. The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing.
+    /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -246,7 +249,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Receives without waiting. See [`recv`](Self::recv).
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there yet; else what the system says.
+    /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -260,13 +263,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
             .attempt(Direction::Read, |socket| K::recv(socket, buffer))
     }
 
-    /// Receives a message and gives its length, or the buffer's where it was longer, and its sender.
+    /// Receives a message and returns its sender, and its length, or the length of the buffer if the message was
+    /// longer.
     ///
     /// # Errors
-    /// What the system says. The socket stays usable.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing.
+    /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -285,7 +289,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Receives without waiting. See [`recv_from`](Self::recv_from).
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there yet; else what the system says.
+    /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -299,10 +303,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
             .attempt(Direction::Read, |socket| K::recv_from(socket, buffer))
     }
 
-    /// [`recv`](Self::recv), but the message stays there for the next one.
+    /// Receives a message as [`recv`](Self::recv) does, but leaves it for the next call.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -321,11 +325,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
-    /// [`recv_from`](Self::recv_from), but the message stays there for the next one. A Unix sender whose path takes up all
-    /// the room of an address, 108 bytes on Linux, is unnamed here; `recv_from` names it.
+    /// Receives a message as [`recv_from`](Self::recv_from) does, but leaves it for the next call. A Unix sender whose
+    /// path fills the whole address, 108 bytes on Linux, is unnamed here; `recv_from` names it.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -344,10 +348,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
-    /// Waits until receiving is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    /// Waits until receiving is worth trying. The answer may be wrong: try, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -365,10 +369,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.ready(Direction::Read).await
     }
 
-    /// Waits until sending is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    /// Waits until sending is worth trying. The answer may be wrong: try, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -384,10 +388,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.ready(Direction::Write).await
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -400,10 +404,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         K::local_addr(self.io.source())
     }
 
-    /// The address that the socket is connected to.
+    /// Returns the address that the socket is connected to.
     ///
     /// # Errors
-    /// What the system says, `NotConnected` above all.
+    /// `NotConnected` if it is not connected.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -416,10 +420,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         K::peer_addr(self.io.source())
     }
 
-    /// The error that the system keeps for the socket, if there is one; taking it clears it.
+    /// Takes the error that the system keeps for the socket, if there is one, and clears it.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {

@@ -1,8 +1,7 @@
-//! Listeners, TCP's and Unix sockets', which outlive the want of descriptors.
+//! Listeners of TCP and of Unix sockets.
 //!
-//! When the process or the system is out of descriptors, `accept` neither fails nor spins. The poller has told of the
-//! waiting client and will not tell again, so the retry goes by timer: the listener says so once, sleeps, and tries
-//! until a descriptor is free.
+//! `accept` neither fails nor spins while there are no descriptors left. `socket/accept.rs` has the rules, which servers
+//! follow too.
 
 use std::fmt;
 use std::io;
@@ -39,13 +38,14 @@ use crate::time::sleep;
 /// ```
 pub struct SocketListener<K: StreamKind> {
     io: Io<K::Listener>,
-    /// What is cleared away after the socket has closed.
+    /// What is removed after the socket has closed.
     cleanup: K::Cleanup,
+    /// What follows after an error of `accept`.
     failed: AcceptRetry,
 }
 
 impl<K: StreamKind> SocketListener<K> {
-    /// Registers a socket that listens already, in non-blocking mode.
+    /// Registers a socket in non-blocking mode that listens already.
     pub(super) fn watch(
         handle: &LoopHandle,
         listener: K::Listener,
@@ -59,10 +59,11 @@ impl<K: StreamKind> SocketListener<K> {
         })
     }
 
-    /// A listener that exists already, made by other means; it is switched to non-blocking mode.
+    /// Takes over a listener that was made by other means, and switches it to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says of switching the mode and of registering.
+    /// `OutOfMemory` or `StorageFull` if the poller has no room for another descriptor, `AlreadyExists` if it has this
+    /// one already, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -83,7 +84,7 @@ impl<K: StreamKind> SocketListener<K> {
         Self::watch(&handle, listener, cleanup)
     }
 
-    /// The socket without its loop, still in non-blocking mode.
+    /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -96,17 +97,21 @@ impl<K: StreamKind> SocketListener<K> {
         K::release_listener(self.io.into_source(), self.cleanup)
     }
 
-    /// Waits for the next client and gives its connection and address.
+    /// Waits for the next client, and returns its connection and address.
     ///
-    /// A client whose connection has failed before it was accepted is skipped: it gave up, a firewall refused it, or its
-    /// network is down. While there are no descriptors left (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) this reports so once
-    /// to the exception handler and tries again every second; likewise after 100 failed clients in a row.
+    /// A client whose connection has failed before it was accepted is skipped: it has given up, a firewall has refused
+    /// it, or its network is down. While there are no descriptors or no memory left (`EMFILE`, `ENFILE`, `ENOBUFS`,
+    /// `ENOMEM`), this reports so to the exception handler, once, and tries again every second, which is asyncio's
+    /// pause. It does the same after 100 failed clients in a row.
+    ///
+    /// asyncio's `sock_accept` gives all these errors to its caller; its servers pause for a second, as here.
     ///
     /// # Errors
-    /// What the system says, if it is none of these.
+    /// `InvalidInput` if the socket does not listen, `NotConnected` if the loop is closed; any other error of `accept`
+    /// that is neither about one client nor about a want of resources.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has accepted nobody.
+    /// If it is dropped before it is done, it has accepted no client.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -141,11 +146,11 @@ impl<K: StreamKind> SocketListener<K> {
         sleep(ACCEPT_RETRY).await;
     }
 
-    /// Accepts without waiting.
+    /// Accepts a client without waiting. It does not skip and does not retry.
     ///
     /// # Errors
-    /// `WouldBlock` where nobody waits; else what the system says, also of clients that are gone and of descriptors that
-    /// have run out.
+    /// `WouldBlock` if no client waits; `ConnectionAborted` and others if the client has failed; an error with `EMFILE`
+    /// and others inside if resources have run out; `NotConnected` if the loop is closed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -160,10 +165,10 @@ impl<K: StreamKind> SocketListener<K> {
         Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address))
     }
 
-    /// The address that the listener is bound to, with the port that the system chose for port 0.
+    /// Returns the address that the listener is bound to, with the port that the system has chosen for port 0.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {

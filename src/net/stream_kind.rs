@@ -12,9 +12,9 @@ use mio::Interest;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 
-/// Which sockets a [`SocketStream`](crate::net::SocketStream) or a [`SocketListener`](crate::net::SocketListener) is made
-/// of: [`Tcp`](crate::net::Tcp) or [`Unix`](crate::net::Unix). The trait is sealed: no other type can implement it. Use it
-/// as a bound for code that serves both.
+/// Which sockets a [`SocketStream`](crate::net::SocketStream) or a [`SocketListener`](crate::net::SocketListener) is
+/// made of: [`Tcp`](crate::net::Tcp) or [`Unix`](crate::net::Unix). The trait is sealed: no other type can implement
+/// it. Use it as a bound for code that serves both.
 pub trait StreamKind: StreamParts {}
 
 /// The parts of a kind of stream. The module is private, which seals [`StreamKind`].

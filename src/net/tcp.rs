@@ -117,10 +117,12 @@ impl StreamParts for Tcp {
 }
 
 impl TcpStream {
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Off until it is set.
+    /// Returns whether small writes are sent at once (`TCP_NODELAY`). Off until it is set, unlike in asyncio, whose
+    /// transports set it; so do those of [`transport`](crate::transport).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -139,7 +141,8 @@ impl TcpStream {
     /// Sets `TCP_NODELAY`. See [`nodelay`](Self::nodelay).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -154,10 +157,12 @@ impl TcpStream {
         self.io.source().set_nodelay(nodelay)
     }
 
-    /// How long closing waits for data on its way; `None` is the system's way, in the background.
+    /// Returns how long closing waits for data that the peer has not acknowledged. `None`: the system goes on sending
+    /// in the background.
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -172,11 +177,12 @@ impl TcpStream {
         SockRef::from(self.io.source()).linger()
     }
 
-    /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up to
-    /// that time, rounded up to whole seconds; better `shutdown` and read to the end.
+    /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up
+    /// to that time, rounded up to whole seconds. It is better to call `shutdown` and to read to the end.
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -195,10 +201,11 @@ impl TcpStream {
         SockRef::from(self.io.source()).set_linger(linger)
     }
 
-    /// How many routers a packet may pass.
+    /// Returns how many routers a packet may pass (`IP_TTL`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -217,7 +224,7 @@ impl TcpStream {
     /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` if `ttl` is 0 or more than 255.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -232,10 +239,11 @@ impl TcpStream {
         self.io.source().set_ttl(ttl)
     }
 
-    /// Whether the system looks after a silent peer (`SO_KEEPALIVE`).
+    /// Returns whether the system probes a silent peer (`SO_KEEPALIVE`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -250,12 +258,12 @@ impl TcpStream {
         SockRef::from(self.io.source()).keepalive()
     }
 
-    /// Sees to it that a peer that says nothing for `idle` is asked whether it is there; `None` switches that off. The time
-    /// is rounded up to whole seconds.
+    /// Makes the system probe a peer that has sent nothing for `idle`, rounded up to whole seconds. `None` switches
+    /// probes off.
     ///
     /// # Errors
-    /// `InvalidInput` for zero, and for more than the system takes: 32,767 seconds on Linux. Else what the system says.
-    /// Nothing has changed then.
+    /// `InvalidInput` if `idle` is zero, or more than the system takes: 32,767 seconds on Linux. `PermissionDenied` if
+    /// a sandbox denies the call. After an error nothing has changed.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};

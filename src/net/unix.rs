@@ -1,8 +1,8 @@
 //! Unix sockets: streams and listeners named by a path, by an abstract name, or by nothing.
 //!
-//! An address that begins with a NUL byte is an abstract name, which Linux keeps beside the file system; any other is a
-//! path, and one too long for the system is an error, never cut. A short read proves nothing here: a segment that
-//! carries descriptors, or two writers under `SO_PASSCRED`, leave something behind, so only EAGAIN ends readiness.
+//! An address that begins with a NUL byte is an abstract name, which Linux keeps beside the file system. Any other is a
+//! path. One that is too long for the system is an error and is never cut. A short read proves nothing here: a segment
+//! that carries descriptors, or two writers under `SO_PASSCRED`, end a read early. So only EAGAIN ends readiness.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -52,7 +52,7 @@ pub enum Unix {}
 /// ```
 pub type UnixStream = SocketStream<Unix>;
 
-/// A listening Unix socket. Its file goes with it.
+/// A listening Unix socket. Its file is removed when the listener is dropped.
 ///
 /// ```
 /// use callsoon::net::{UnixListener, UnixStream};
@@ -117,7 +117,7 @@ impl StreamParts for Unix {
 
     fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, SocketFile)> {
         listener.set_nonblocking(true)?;
-        // Whoever made the file removes it.
+        // The file belongs to the program that has made it.
         Ok((
             mio::net::UnixListener::from_std(listener),
             SocketFile::none(),
@@ -130,7 +130,7 @@ impl StreamParts for Unix {
     }
 }
 
-/// Process, user and group of a peer.
+/// Process, user and group of a peer: what `SO_PEERCRED` says.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -159,17 +159,22 @@ impl UCred {
 }
 
 impl UnixStream {
-    /// Connects to the server at `path`, or at the abstract name after a NUL byte. While the server's backlog is full it
-    /// tries again every few milliseconds.
+    /// Connects to the server at `path`, or at the abstract name after a NUL byte.
+    ///
+    /// While the backlog of the server is full, this tries again after 1, 2, 4 … 64 ms. asyncio takes the
+    /// refusal for an attempt that goes on, and reports a connection that is none.
     ///
     /// # Errors
-    /// What the system says of the attempt: no such file, refused …; `InvalidInput` for a path that is too long.
+    /// `NotFound` if there is no such file, `ConnectionRefused` if no server listens on it, `PermissionDenied` if this
+    /// user may not write to it, an error with `EMFILE` inside if there are no descriptors left, `NotConnected` if the
+    /// loop is closed. `InvalidInput` if the path is empty or too long; `Unsupported` for an abstract name on a system
+    /// that has none.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the socket.
+    /// If it is dropped before it is done, it closes the socket.
     ///
     /// ```
     /// use callsoon::net::UnixStream;
@@ -185,13 +190,13 @@ impl UnixStream {
     /// Connects to an address, as [`connect`](Self::connect) does.
     ///
     /// # Errors
-    /// What the system says of the attempt.
+    /// Those of [`connect`](Self::connect). `InvalidInput` for the address of a socket without a name.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the socket.
+    /// If it is dropped before it is done, it closes the socket.
     ///
     /// ```
     /// # use callsoon::net::{UnixListener, UnixStream};
@@ -208,10 +213,11 @@ impl UnixStream {
         Self::from_mio(&handle, connect_unix(address).await?)
     }
 
-    /// Two connected streams without names.
+    /// Returns two connected streams without names.
     ///
     /// # Errors
-    /// What the system says, out of descriptors above all.
+    /// An error with `EMFILE` or `ENFILE` inside if there are no descriptors left, `NotConnected` if the loop is
+    /// closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -234,10 +240,10 @@ impl UnixStream {
         ))
     }
 
-    /// Who the peer was when it connected, by the system's word.
+    /// Returns who the peer was when it connected. The system vouches for it.
     ///
     /// # Errors
-    /// What the system says; `Unsupported` outside Linux.
+    /// `NotConnected` if the connection has ended; `Unsupported` on systems that do not say.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -255,7 +261,7 @@ impl UnixListener {
     /// Binds and listens with the default [`ListenOptions`]: see [`ListenOptions::bind_unix`].
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied …; `InvalidInput` for a path that is too long.
+    /// Those of [`ListenOptions::bind_unix`].
     ///
     /// # Panics
     /// Outside a running loop.
@@ -276,13 +282,18 @@ impl UnixListener {
 impl ListenOptions {
     /// Binds to a path, or to the abstract name after a NUL byte, and listens.
     ///
-    /// With [`reuse_address`](Self::reuse_address), which is the default, a socket file on which nobody answers is
-    /// replaced; to find out it is connected to, which a live server sees as a client that leaves at once. A live server's
-    /// address, or a file that is no socket, is in use. The file is removed when the listener is dropped, if it is still
-    /// the same one; [`cleanup_socket(false)`](Self::cleanup_socket) lets it be.
+    /// With [`reuse_address`](Self::reuse_address), which is the default, a socket file on which no server answers is
+    /// replaced. To find that out, this connects to it; a live server sees a client that leaves at once. asyncio
+    /// removes the file without asking.
+    ///
+    /// The file is removed when the listener is dropped, if it is still the same one.
+    /// [`cleanup_socket(false)`](Self::cleanup_socket) leaves it.
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied …; `InvalidInput` for a path that is too long.
+    /// `AddrInUse` if a server listens there or the file is no socket, `PermissionDenied` if this user may not write to
+    /// the folder, `NotFound` if the folder does not exist, `InvalidInput` if the path is empty or too long,
+    /// `Unsupported` for an abstract name on a system that has none, an error with `EMFILE` inside if there are no
+    /// descriptors left, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.

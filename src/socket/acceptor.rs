@@ -1,8 +1,13 @@
-//! Listening sockets that call back for every client.
+//! Listening sockets that call back for every client: the `accept` of servers.
 //!
-//! When the process or the system is out of descriptors, the poller has told of the waiting client and will not tell
-//! again. So accepting pauses and is taken up by timer, not by an event, and that goes for every error that is not about
-//! one client alone: a listener that is tried again once a second neither spins nor goes reader_dropped.
+//! ```text
+//! ready -> accept, up to 100 clients -> WouldBlock: wait for an event
+//!    ^                               -> 100 reached: queued again behind other sources
+//!    +-- a timer, after one second <- pause
+//! ```
+//!
+//! While accepting pauses no event is awaited: the poller has reported the waiting client already and does not report it
+//! again. The timer queues the listener as if it were ready. `socket/accept.rs` has the rules.
 
 use std::cell::RefCell;
 use std::io;
@@ -25,11 +30,12 @@ use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
 use crate::sys::epoll::Numbered;
 
-/// How many clients are accepted, or fail, before others have their turn: asyncio's usual backlog.
+/// How many clients are accepted, or fail, before other sources run: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
 /// A listening socket in non-blocking mode.
 pub(crate) trait Listener: Source + Numbered + 'static {
+    /// Accepts a client without waiting.
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)>;
 }
 
@@ -47,21 +53,22 @@ impl Listener for mio::net::UnixListener {
     }
 }
 
-/// Who takes clients in. Its calls may enter foreign code, whose panics it catches.
+/// The server of a listening socket. Its calls may enter user code, whose panics it catches.
 pub(crate) trait Host {
+    /// Takes a client that was accepted.
     fn take_in(self: Rc<Self>, socket: StreamSocket, peer: Option<Address>);
 
-    /// The loop closes.
+    /// The loop closes, and no more clients come.
     fn abandon(self: Rc<Self>);
 }
 
-/// A listening socket at work, of whatever kind.
+/// A listening socket that accepts, of any kind.
 pub(crate) trait Accepts {
     /// Stops listening and closes the socket.
     fn stop(&self);
 }
 
-/// Has a socket that listens already call back.
+/// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
 pub(crate) fn accept(
     handle: &LoopHandle,
     socket: socket2::Socket,
@@ -78,7 +85,7 @@ pub(crate) fn accept(
     Ok(Acceptor::start(handle, listener, host, location)?)
 }
 
-/// One listening socket at work.
+/// One listening socket that accepts.
 struct Acceptor<L: Listener> {
     handle: LoopHandle,
     /// `None` once it has stopped.
@@ -86,6 +93,7 @@ struct Acceptor<L: Listener> {
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
+    /// What follows after an error of `accept`.
     failed: AcceptRetry,
     /// The values of context variables for what clients call, as they were where serving began.
     context: Option<Context>,
@@ -121,7 +129,7 @@ impl<L: Listener> Acceptor<L> {
         self.io.borrow().as_ref().map(f)
     }
 
-    /// Accepts those who wait, up to a limit.
+    /// Accepts the clients that wait, up to a limit.
     fn accept(self: &Rc<Self>) {
         let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
@@ -146,10 +154,10 @@ impl<L: Listener> Acceptor<L> {
         self.with_io(Io::queue);
     }
 
-    /// Reports an error, once until a client is accepted, and sees to it that accepting is taken up again.
+    /// Reports an error, once until a client is accepted, and sets the timer that resumes accepting.
     fn pause(self: &Rc<Self>, error: io::Error) {
         self.failed.report(&self.handle, error, Some(self.location));
-        // What listens to the report may have stopped us.
+        // The exception handler may have stopped this listener.
         if self.io.borrow().is_none() {
             return;
         }
@@ -157,7 +165,7 @@ impl<L: Listener> Acceptor<L> {
         let acceptor = Rc::clone(self);
         let resume = move || {
             *acceptor.retry.borrow_mut() = None;
-            // Not called from here: a panic is survived where the turn calls a observer.
+            // Queued and not called from here, so that a panic in it reaches `panicked`.
             acceptor.with_io(Io::queue);
         };
         let timer = self
@@ -190,7 +198,7 @@ impl<L: Listener> Observer for Acceptor<L> {
             callee: Callee::Listener,
             location: self.location,
         };
-        // What it calls is entered by itself. A panic that gets here is in the crate's own code; it was reported.
+        // User code is entered separately. A panic that gets here is in the crate's own code; it was reported.
         if entry
             .run(InContext::Of(&self.context), || self.accept())
             .is_err()
@@ -200,7 +208,7 @@ impl<L: Listener> Observer for Acceptor<L> {
     }
 
     fn panicked(self: Rc<Self>, error: io::Error) {
-        // The client is gone with what was on the stack; others are accepted after a pause.
+        // The client was dropped in the unwinding. Others are accepted after a pause.
         self.pause(error);
     }
 

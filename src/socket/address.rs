@@ -1,4 +1,12 @@
-//! The name of one end of a connection, whatever its family.
+//! The name of one end of a connection, whatever its family, and the conversions between its three forms.
+//!
+//! | form | used by |
+//! |---|---|
+//! | [`Address`] | transports and streams, where one type serves all families |
+//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type |
+//! | `socket2::SockAddr` | system calls |
+//!
+//! asyncio has tuples for the Internet families and text for paths.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,8 +20,8 @@ use socket2::SockAddr;
 
 use crate::sys::socket::{UnixName, unix_address, unix_name};
 
-/// Where one end of a connection is: an IP address and port, a path, an abstract name, or nothing at all, which is what
-/// the client of a Unix socket usually has.
+/// The name of one end of a connection: an IP address and port, a path, an abstract name, or no name at all, which is
+/// what the client of a Unix socket usually has.
 ///
 /// ```
 /// use callsoon::transport::Address;
@@ -26,12 +34,12 @@ pub struct Address(Place);
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Place {
     Internet(SocketAddr),
-    /// Boxed: nearly all addresses are of the other kind.
+    /// Boxed, since it is large and nearly all addresses are of the other kind.
     Other(Box<SockAddr>),
 }
 
 impl Address {
-    /// The IP address and port, where it has them.
+    /// Returns the IP address and port, if it has them.
     ///
     /// ```
     /// let here = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
@@ -44,7 +52,7 @@ impl Address {
         }
     }
 
-    /// The path of a Unix socket, where it has one.
+    /// Returns the path of a Unix socket, if it has one.
     ///
     /// ```
     /// let here = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
@@ -106,8 +114,8 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The standard library's form of an address that the system has given. `None` for a path that fills `sun_path`: only
-/// what the standard library asks the system itself can have one.
+/// Converts a Unix address that the system has given into the standard library's form. `None` for a path that fills
+/// `sun_path`: the standard library can only read such a one from the system itself.
 pub(crate) fn std_address(address: &SockAddr) -> Option<unix::SocketAddr> {
     match unix_name(address) {
         Some(UnixName::Path(path)) => unix::SocketAddr::from_pathname(OsStr::from_bytes(path)).ok(),
@@ -117,7 +125,10 @@ pub(crate) fn std_address(address: &SockAddr) -> Option<unix::SocketAddr> {
     }
 }
 
-/// The form in which the system takes an address.
+/// Converts a Unix address into the form that the system takes.
+///
+/// # Errors
+/// `InvalidInput` for the address of a socket without a name.
 pub(crate) fn system_address(address: &unix::SocketAddr) -> io::Result<SockAddr> {
     if let Some(path) = address.as_pathname() {
         return unix_address(path.as_os_str().as_bytes());
@@ -139,7 +150,7 @@ pub(crate) fn system_address(address: &unix::SocketAddr) -> io::Result<SockAddr>
     ))
 }
 
-/// The address of a socket that was not bound.
+/// Returns the address of a socket that was not bound.
 pub(crate) fn unnamed() -> unix::SocketAddr {
     match unix::SocketAddr::from_pathname("") {
         Ok(unnamed) => unnamed,
@@ -147,7 +158,10 @@ pub(crate) fn unnamed() -> unix::SocketAddr {
     }
 }
 
-/// The address that a path, or an abstract name after a NUL byte, stands for.
+/// Returns the address for a path, or for an abstract name after a NUL byte.
+///
+/// # Errors
+/// `InvalidInput` if it is empty or too long; `Unsupported` for an abstract name on a system that has none.
 pub(crate) fn address_of(path: &Path) -> io::Result<unix::SocketAddr> {
     if path.as_os_str().is_empty() {
         return Err(io::Error::new(

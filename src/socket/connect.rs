@@ -7,7 +7,7 @@
 //!
 //! A TCP client that finds a full backlog is kept waiting by the system. A Unix client is refused with `EAGAIN`, and no
 //! event tells it when there is room. So [`connect_unix`] and [`while_backlog_is_full`] try again by timer, after 1 to
-//! 64 ms. asyncio gives the error to its caller, `BlockingIOError`.
+//! 64 ms. asyncio takes that refusal for an attempt that goes on, and reports a connection that is none.
 
 use std::future::Future;
 use std::io;
@@ -42,11 +42,7 @@ pub(crate) fn start(
 
 /// Returns whether the error of a `connect` only says that the attempt goes on.
 pub(crate) fn is_under_way(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::EINPROGRESS)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        )
+    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::Interrupted
 }
 
 /// Waits for an attempt over TCP that was started on `socket` to end.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::socket::dns::no_address;
 
-/// One error for all attempts.
+/// Makes one error of those of all attempts. If they are all alike, it is that one.
 pub(crate) fn together(mut attempts: Vec<(SocketAddr, io::Error)>) -> io::Error {
     let Some((_, first)) = attempts.first() else {
         return no_address();
@@ -37,7 +37,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    /// Each address and what became of it, in the order in which they were tried.
+    /// Returns each address and the error of its attempt, in the order in which they were tried.
     ///
     /// ```
     /// # use callsoon::net::{ConnectError, TcpStream};

@@ -13,8 +13,8 @@ use crate::socket::dns::{Target, ToSocketAddrs};
 use crate::socket::listen_on::not_a_stream;
 use crate::socket::stream_socket::StreamSocket;
 
-/// What [`create_connection`](crate::LoopHandle::create_connection) connects to: whatever
-/// [`ToSocketAddrs`] names, a host and a port for one, or a socket that is connected already.
+/// What [`create_connection`](crate::LoopHandle::create_connection) connects to: what [`ToSocketAddrs`] names, such as
+/// a host and a port, or a socket that is connected already.
 ///
 /// ```
 /// use callsoon::transport::ConnectTo;
@@ -27,20 +27,23 @@ use crate::socket::stream_socket::StreamSocket;
 #[derive(Debug)]
 pub struct ConnectTo(pub(crate) Destination);
 
+/// The cases of a [`ConnectTo`].
 #[derive(Debug)]
 pub(crate) enum Destination {
+    /// Addresses, or a name; an error if the text named no place.
     Named(io::Result<Target>),
     Socket(AcceptedSocket),
     Path(PathBuf),
 }
 
 impl ConnectTo {
+    /// A Unix socket at a path, or at an abstract name after a NUL byte.
     pub(crate) fn path(path: impl Into<PathBuf>) -> Self {
         Self(Destination::Path(path.into()))
     }
 }
 
-/// A connected stream socket that somebody else has made.
+/// A connected stream socket that was made by other means.
 ///
 /// ```
 /// use callsoon::transport::AcceptedSocket;
@@ -52,7 +55,10 @@ impl ConnectTo {
 pub struct AcceptedSocket(Socket);
 
 impl AcceptedSocket {
-    /// The socket for a transport, switched to non-blocking mode.
+    /// Returns the socket for a transport, switched to non-blocking mode.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is no stream socket.
     pub(crate) fn into_stream(self) -> io::Result<StreamSocket> {
         let socket = self.0;
         if socket.r#type()? != Type::STREAM {

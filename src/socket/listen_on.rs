@@ -9,10 +9,11 @@ use socket2::Socket;
 
 use crate::socket::dns::{Target, ToSocketAddrs};
 
-/// What [`create_server`](crate::LoopHandle::create_server) listens on: whatever [`ToSocketAddrs`] names, a host and a
-/// port for one, several hosts and a port, or a socket that is bound already.
+/// What [`create_server`](crate::LoopHandle::create_server) listens on: what [`ToSocketAddrs`] names, such as a host
+/// and a port, several hosts and a port, or a socket that is bound already.
 ///
-/// The empty host means all interfaces, of both families. A port of 0 is a free one, for each address another.
+/// The empty host means all interfaces, of both families. For port 0 the system chooses a free port, another one for
+/// each address.
 ///
 /// ```
 /// use callsoon::transport::ListenOn;
@@ -25,15 +26,17 @@ use crate::socket::dns::{Target, ToSocketAddrs};
 #[derive(Debug)]
 pub struct ListenOn(pub(crate) Site);
 
+/// The cases of a [`ListenOn`].
 #[derive(Debug)]
 pub(crate) enum Site {
+    /// Addresses, or a name; an error if the text named no place.
     Named(io::Result<Target>),
     Hosts(Vec<String>, u16),
     Socket(Socket),
     Path(PathBuf),
 }
 
-/// What is said of a datagram socket.
+/// Returns the error for a socket that is no stream.
 pub(crate) fn not_a_stream() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

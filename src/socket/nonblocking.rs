@@ -1,9 +1,9 @@
 //! Calls on sockets that never block, whatever mode the socket is in; and for every kind of descriptor, what keeps a call
 //! on it from blocking the loop.
 //!
-//! `O_NONBLOCK` is a property of the open file description. Everyone who has a copy of the descriptor shares it: the shell
-//! that started the program, a child that inherited it, a part of the program that uses it by other means. Each can switch
-//! it back while the loop runs. So a mode that was set once proves nothing where the description is not our own:
+//! `O_NONBLOCK` is a property of the open file description. Every holder of a copy of the descriptor shares it: the shell
+//! that started the program, a child that inherited it, another part of the program. Each can switch it back while the
+//! loop runs. So a mode that was set once proves nothing where the description is not our own:
 //!
 //! | what | which call | why it does not block | where | otherwise |
 //! |---|---|---|---|---|
@@ -11,21 +11,21 @@
 //! | socket | `sendfile` | the mode is checked right before; in blocking mode the file is read and sent with `MSG_DONTWAIT` | Linux | |
 //! | listener | accept | `poll` finds a client and the mode is set, right before | every Unix | |
 //! | socket of the program's | `sock_connect` | the mode is set right before | every Unix | |
-//! | pipe of a child's, made here | read, write | the description is ours and nobody else has it | Linux | |
+//! | pipe of a child's, made here | read, write | the description is ours, and no one else has it | Linux | |
 //! | pipe or FIFO handed in | read, write | a description of our own, by opening `/proc/thread-self/fd/N` again | Linux 3.17 | next row |
-//! | the same, where that is refused: another user's, no `/proc`, no descriptor left | read, write | `RWF_NOWAIT` with each call | Linux 6.4, pipes only | the mode |
+//! | the same, if that is refused: another user's, no `/proc`, no descriptor left | read, write | `RWF_NOWAIT` with each call | Linux 6.4, pipes only | the mode |
 //! | terminal | read, write | a description of our own, likewise | Linux 3.17 | the mode |
 //! | the controlling side of a pseudo-terminal, `/dev/tty`, other devices | read, write | the mode, checked right before each call | every Unix | |
 //! | `AsyncFd` | the program's own calls | the mode, checked right before each call | every Unix | |
-//! | `add_reader`, `add_writer` | the program's own calls | the program's affair | | |
+//! | `add_reader`, `add_writer` | the program's own calls | nothing: the program must see to it | | |
 //!
 //! A socket, the controlling side of a pseudo-terminal and most devices cannot be opened again: that would fail, or give
-//! another one. A mode that is checked right before a call leaves a gap of a microsecond, in which another process would have
-//! to switch the mode and take what was there as well. No thread is needed: every kind has one of these. A device whose
-//! driver ignores `O_NONBLOCK` blocks, as it does everywhere; use it in a thread.
+//! another one. A mode that is checked right before a call leaves a gap of a microsecond. In that gap another process
+//! would have to switch the mode and also take what was there. No thread is needed, since every kind has one of these. A
+//! device whose driver ignores `O_NONBLOCK` blocks, as it does everywhere; use it in a thread.
 //!
-//! Where the mode of a pipe's end is changed at all, it is changed back when the last of those in this process that share
-//! the description is gone: `socket/shared_mode.rs`.
+//! Where the mode of a pipe's end is changed at all, it is changed back when the last end in this process that shares the
+//! description is dropped: `socket/shared_mode.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -110,9 +110,12 @@ fn with_sender((count, sender): (usize, SockAddr)) -> io::Result<(usize, SocketA
     Ok((count, sender.as_socket().ok_or_else(unknown)?))
 }
 
-/// To be called right before `accept`, which has no flag against blocking: `WouldBlock` where no client waits. A listener
-/// that somebody else has switched to blocking mode is switched back, and stays so: two loops that each switched it there
-/// and back would catch each other in between.
+/// Prepares a listener for `accept`, which has no flag against blocking. Call it right before. A listener that another
+/// process has switched to blocking mode is switched back and stays so: two loops that each switched it there and back
+/// would meet each other's mode in between.
+///
+/// # Errors
+/// `WouldBlock` if no client waits.
 pub(crate) fn expect_client(listener: BorrowedFd<'_>) -> io::Result<()> {
     if !fd::is_readable(listener) {
         return Err(io::ErrorKind::WouldBlock.into());
@@ -120,16 +123,16 @@ pub(crate) fn expect_client(listener: BorrowedFd<'_>) -> io::Result<()> {
     fd::set_nonblocking(listener).map(drop)
 }
 
-/// Whether a read that fills less than its buffer proves the socket drained: on TCP, and on nothing else that a program
-/// may have wrapped in the type of a TCP socket. SCTP and packets end a read early, a Unix socket does where descriptors
-/// come with the bytes.
+/// Returns whether a read that fills less than its buffer proves the socket drained. It does on TCP, and on nothing
+/// else that a program may have wrapped in the type of a TCP socket: SCTP and packets end a read early, and so does a
+/// Unix socket if descriptors come with the bytes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn short_read_drains(socket: &impl AsFd) -> bool {
     let protocol = SockRef::from(socket).protocol();
     matches!(protocol, Ok(Some(socket2::Protocol::TCP)))
 }
 
-/// Elsewhere nothing tells, and the type is believed.
+/// Elsewhere no call says which protocol it is, and the type is believed.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn short_read_drains<S>(_: &S) -> bool {
     true

@@ -1,8 +1,8 @@
-//! The sockets, and pipes, that a stream transport can stand on, behind one type.
+//! A connected socket, or a pipe, below a stream transport; and the options of connections.
 //!
-//! One type instead of a type parameter: a protocol need not know over what it talks, and its code exists once. What is
-//! sent never raises SIGPIPE, whatever the process has made of that signal, and no call blocks, whatever mode the
-//! descriptor is in: `socket/nonblocking.rs` says why.
+//! One type instead of a type parameter: a protocol need not know what it talks over, and its code exists once. `net`,
+//! whose types say what they talk over, makes the same calls of `socket/nonblocking.rs` directly. No write raises SIGPIPE,
+//! whatever the process does with that signal, and no call blocks, whatever mode the descriptor is in.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -37,8 +37,8 @@ pub(crate) const TCP_INTEREST: Interest = BOTH.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) const TCP_INTEREST: Interest = BOTH;
 
-/// The most bytes that the system takes in one call: less than that taken means that it takes no more now, more than
-/// that offered means nothing.
+/// The most bytes that the system takes in one call. If more were offered, a short write does not mean that the socket is
+/// full.
 pub(crate) const MOST_AT_ONCE: usize = 0x7fff_f000;
 
 impl StreamSocket {
@@ -47,7 +47,7 @@ impl StreamSocket {
         match self {
             Self::Tcp(socket) => SockRef::from(socket),
             Self::Unix(socket) => SockRef::from(socket),
-            // What is asked of sockets alone is then an error of the system's.
+            // The system refuses calls that only sockets know.
             Self::Pipe(pipe) => SockRef::from(pipe),
         }
     }
@@ -62,7 +62,7 @@ impl StreamSocket {
         }
     }
 
-    /// Has a connected socket watched.
+    /// Registers a connected socket.
     pub(crate) fn watched(self, handle: &LoopHandle) -> io::Result<Io<Self>> {
         let interest = self.interest();
         let short_read_drains = match &self {
@@ -77,8 +77,9 @@ impl StreamSocket {
         )
     }
 
-    /// Whether a write that is taken in part proves that no more is taken now. It does on a socket. A terminal's write also
-    /// ends early when a signal arrives, and a pipe's when memory is short; no event follows either of them.
+    /// Returns whether a write that is taken in part proves that no more is taken now. It does on a socket. A
+    /// terminal's write also ends early when a signal arrives, and a pipe's when memory is short; no event follows
+    /// either of them.
     pub(crate) fn short_write_fills(&self) -> bool {
         match self {
             Self::Tcp(_) => true,
@@ -87,7 +88,7 @@ impl StreamSocket {
         }
     }
 
-    /// Lets small messages go at once, where the socket would wait for more.
+    /// Sets `TCP_NODELAY`, so that a small message does not wait for more.
     pub(crate) fn send_at_once(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.set_nodelay(true),
@@ -95,6 +96,7 @@ impl StreamSocket {
         }
     }
 
+    /// Reads what has come. 0 is the end.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
             Self::Tcp(socket) => nonblocking::receive(socket, buffer),
@@ -103,11 +105,12 @@ impl StreamSocket {
         })
     }
 
-    /// How many bytes the system has received that were not read yet.
+    /// Returns how many bytes the system has received that were not read yet.
     pub(crate) fn unread(&self) -> usize {
         unread(self.as_fd()).unwrap_or(0)
     }
 
+    /// Writes what the system takes now.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         if let Self::Pipe(pipe) = self {
@@ -116,6 +119,7 @@ impl StreamSocket {
         uninterrupted(|| nonblocking::send(&*self.reference(), bytes))
     }
 
+    /// Writes what the system takes now of several pieces.
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send_vectored(pieces));
@@ -123,19 +127,22 @@ impl StreamSocket {
         uninterrupted(|| nonblocking::send_vectored(&*self.reference(), pieces))
     }
 
+    /// Shuts one direction down, or both.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.reference().shutdown(how)
     }
 
+    /// Returns the address of the peer.
     pub(crate) fn peer(&self) -> io::Result<SockAddr> {
         self.reference().peer_addr()
     }
 
+    /// Returns the address of this end.
     pub(crate) fn local(&self) -> io::Result<SockAddr> {
         self.reference().local_addr()
     }
 
-    /// The pipe, if it is one.
+    /// Returns the pipe, if it is one.
     pub(crate) fn pipe(&self) -> Option<&PipeEnd> {
         match self {
             Self::Pipe(pipe) => Some(pipe),
@@ -143,13 +150,13 @@ impl StreamSocket {
         }
     }
 
-    /// The socket for a program that wants to set an option.
+    /// Lends the socket to a program that wants to set an option.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Socket) -> R) -> R {
         f(&self.reference())
     }
 }
 
-/// Tries again while signals get in the way.
+/// Repeats a call that a signal has interrupted.
 fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match call() {
@@ -214,7 +221,7 @@ pub(crate) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
         ));
     }
     let before = socket.keepalive()?;
-    // Two options, one after the other.
+    // This sets two options. If the second fails, the first must not stay.
     let idle = Duration::from_secs(seconds.into());
     let set = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle));
     if set.is_err() && !before {
@@ -223,8 +230,8 @@ pub(crate) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
     set
 }
 
-/// A time in the whole seconds that the system counts in: rounded up, since zero means something else, and at most what
-/// its type can hold.
+/// Returns a time in the whole seconds that the system counts in: rounded up, since zero means something else, and at
+/// most what its type can hold.
 pub(crate) fn whole_seconds(time: Duration) -> u32 {
     let more = u64::from(time.subsec_nanos() > 0);
     let seconds = time.as_secs().saturating_add(more);
