@@ -109,10 +109,10 @@ impl ConnectOptions {
     ///
     /// # Errors
     /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error if all have the same one,
-    /// otherwise an error with a [`ConnectError`](crate::net::ConnectError) inside, which has them all; its kind is that of the attempts if they
-    /// agree, and `Other` if not. The kinds of an attempt: `ConnectionRefused`, `TimedOut`, `NetworkUnreachable`,
-    /// `HostUnreachable`, `AddrNotAvailable`, `AddrInUse`, `PermissionDenied`, and an error with `EMFILE` inside if
-    /// there are no descriptors left. `NotConnected` if the loop is closed.
+    /// otherwise an error with a [`ConnectError`](crate::net::ConnectError) inside, which has them all; its kind is
+    /// that of the attempts if they agree, and `Other` if not. The kinds of an attempt: `ConnectionRefused`,
+    /// `TimedOut`, `NetworkUnreachable`, `HostUnreachable`, `AddrNotAvailable`, `AddrInUse`, `PermissionDenied`, and an
+    /// error with `EMFILE` inside if there are no descriptors left. `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -152,7 +152,8 @@ impl ConnectOptions {
 
     async fn connect_one(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = start(address, |socket| self.prepare(socket, address))?;
-        finish_tcp(handle, socket).await
+        let io = finish(handle, socket).await?;
+        Ok(TcpStream { io })
     }
 
     /// Sets what has to be set before the attempt begins.
@@ -174,12 +175,6 @@ impl ConnectOptions {
             None => Ok(()),
         }
     }
-}
-
-/// Waits for an attempt to end.
-async fn finish_tcp(handle: &LoopHandle, socket: mio::net::TcpStream) -> io::Result<TcpStream> {
-    let io = finish(handle, socket).await?;
-    Ok(TcpStream { io })
 }
 
 impl TcpStream {
@@ -205,7 +200,8 @@ impl TcpStream {
         match target.into_target()? {
             // Without a look-up and without a box.
             Target::Address(address) => {
-                finish_tcp(&handle, mio::net::TcpStream::connect(address)?).await
+                let io = finish(&handle, mio::net::TcpStream::connect(address)?).await?;
+                Ok(Self { io })
             }
             Target::Addresses(addresses) => {
                 let options = ConnectOptions::new();
