@@ -5,7 +5,7 @@
 //! and `read_with` record that.
 //!
 //! The blocking mode belongs to the open file description, and everyone who shares it may change it. So it is checked
-//! right before each operation. `net/nonblocking.rs` compares this with other kinds of descriptors.
+//! right before each operation. `socket/nonblocking.rs` compares this with other kinds of descriptors.
 
 use std::fmt;
 use std::io;

@@ -177,31 +177,40 @@
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for run and Runner
 //!   async_fd                 AsyncFd, ReadyGuard
-//!   net/stream_kind          in what TCP and Unix streams differ
-//!   net/nonblocking          what keeps a call from blocking
+//!   socket/nonblocking       calls on sockets that never block
+//!   socket/backoff           the pauses between tries where no event tells when to try again
+//!   socket/address           Address, and its conversions
+//!   socket/gai_error         GaiError
+//!   socket/resolver          the thread pool that looks names up
+//!   socket/hosts_file        names that end in a number
+//!   socket/dns               lookup_host, ToSocketAddrs
+//!   socket/addr_info         getaddrinfo, getnameinfo
+//!   socket/shared_mode       the mode of a file description that others share
+//!   socket/pipe_end          one end of a pipe
+//!   socket/stream_socket     StreamSocket: a connected socket or a pipe; options of connections
+//!   socket/socket_file       the file of a Unix socket
+//!   socket/accept_error      what an error of accept is about
+//!   socket/accept            one accept, and its retry
+//!   socket/acceptor          a listening socket that calls back
+//!   socket/connect_error     ConnectError
+//!   socket/happy_eyeballs    staggered_race, interleave
+//!   socket/connect           one connection attempt, and the retry of a full backlog
+//!   socket/listen_on         ListenOn
+//!   socket/connect_to        ConnectTo, AcceptedSocket
+//!   socket/connector         from a name to a connected socket
+//!   net/stream_kind          how TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
-//!   net/accept_error         what an error of accept is about
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
-//!   net/gai_error            GaiError
-//!   net/resolver             threads that look names up
-//!   net/hosts_file           names that end in a number
-//!   net/dns                  lookup_host
-//!   net/addr_info            getaddrinfo, getnameinfo
-//!   net/happy_eyeballs       staggered_race, interleave
-//!   net/connect              ConnectOptions, ConnectError
+//!   net/connect_options      ConnectOptions
 //!   net/listen_options       ListenOptions
 //!   net/unix                 UnixStream, UnixListener
 //!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
 //!   net/udp                  UdpSocket
 //!   net/unix_datagram        UnixDatagram
-//!   net/sock                 sock_recv and its kin
+//!   net/sock                 sock_recv and the other sock_ methods
 //!   net/sendfile             sendfile, sock_sendfile
-//!   transport/address        the name of one end of a connection
-//!   transport/shared_mode    a mode that others share
-//!   transport/pipe_end       one end of a pipe
-//!   transport/socket         the sockets under stream transports
 //!   transport/buffer         what the system has not taken yet
 //!   transport/file_turn      what waits while a file is sent
 //!   transport/hold           why a connection does not read
@@ -214,12 +223,9 @@
 //!   transport/ready          what a connection does when its socket is ready
 //!   transport/writing        what a program writes
 //!   transport/handle         what a program asks of a transport besides
-//!   transport/target         ConnectTo, ListenOn
-//!   transport/attempt        from a name to a connected socket
 //!   transport/connect        create_connection
 //!   transport/pipes          connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport
-//!   transport/listen         listening sockets that call back
 //!   transport/serving        a server at work
 //!   transport/server         Server
 //!   transport/create_server  create_server
@@ -323,6 +329,7 @@ mod runner;
 mod scope;
 #[cfg(unix)]
 mod signal;
+mod socket;
 pub mod stream;
 pub mod sync;
 mod sys;

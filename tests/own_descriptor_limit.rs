@@ -79,7 +79,7 @@ fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_n
         let turns = end.turns - start.turns;
         assert!(turns <= 20, "{turns} turns in a second");
         trace.expect([
-            "report: Out of system resources in accept; trying again every half second \
+            "report: Out of system resources in accept; trying again every second \
              (Too many open files (os error 24))",
         ]);
 

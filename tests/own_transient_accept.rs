@@ -151,7 +151,7 @@ fn a_listener_that_never_accepts() {
                 callsoon::timeout(std::time::Duration::from_millis(200), listener.accept());
             assert!(accepted.await.is_err(), "nobody can be accepted");
             assert!(turns() - before < 50, "it spins");
-            let expected = "report: Error in accept; trying again every half second \
+            let expected = "report: Error in accept; trying again every second \
                 (Operation not supported (os error 95))";
             trace.expect([expected]);
             drop(listener);

@@ -1,15 +1,15 @@
 //! Sockets that carry whole messages, over UDP or a Unix socket: what both have in common.
 //!
-//! A short read proves nothing here, since a message is read whole or cut: only EAGAIN ends readiness. A fresh socket is
-//! taken as writable.
+//! A short read proves nothing here, since a message is read whole or cut. So only EAGAIN ends readiness. A fresh socket
+//! counts as writable.
 //!
-//! A Unix socket that sends to an address is refused by the receiver's full queue, of which no event tells: the sender
-//! itself stays writable, and each refusal even reports it writable once more. A wait for events would be a busy loop, so
-//! the sender tries again by timer, as a client of a full backlog does.
+//! A Unix socket that sends to an address is refused while the receiver's queue is full, and no event tells when there is
+//! room: the sender itself stays writable, and each refusal even reports it writable once more. A wait for events would
+//! be a busy loop, so the sender tries again by timer: `socket/backoff.rs`.
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::Interest;
 
@@ -17,34 +17,12 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::socket::backoff::Backoff;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 use crate::time::sleep;
 
-/// The pauses between tries to send to a receiver whose queue is full, where no event tells when there is room: soon at
-/// first, and each twice as long as the one before.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SendRetry(Duration);
-
-impl SendRetry {
-    /// The first pause.
-    const FIRST: Duration = Duration::from_millis(1);
-    /// The longest pause.
-    const LONGEST: Duration = Duration::from_millis(64);
-
-    pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
-    }
-
-    /// The pause before the next try.
-    pub(crate) fn pause(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Self::LONGEST);
-        pause
-    }
-}
-
-/// Makes "try again later" a result, for an operation that must not wait for an event then.
+/// Makes `WouldBlock` a result, for an operation that must not wait for an event then.
 pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -53,30 +31,30 @@ pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> 
     }
 }
 
-/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). Nobody else can
-/// implement it.
-pub trait DatagramKind: Messages {}
+/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). The trait is
+/// sealed: no other type can implement it. Use it as a bound for code that serves both.
+pub trait DatagramKind: DatagramParts {}
 
-/// In what kinds of datagram sockets differ, for this crate only.
-pub trait Messages: Sized + 'static {
+/// How kinds of datagram sockets differ. The module is private, which seals [`DatagramKind`].
+pub trait DatagramParts: Sized + 'static {
     /// What names a socket.
     type Address;
     /// The socket, in non-blocking mode.
-    type Datagram: Pollable + Numbered + fmt::Debug;
+    type Datagram: Pollable + Numbered + AsFd + fmt::Debug;
     /// The same in the standard library.
     type StdDatagram;
-    /// What a bound socket leaves behind; its drop clears that away.
+    /// What a bound socket leaves behind; its drop removes that.
     type Cleanup;
     /// The name of the socket's type.
     const NAME: &'static str;
-    /// Whether an event tells when a message to an address can be sent. Not where the receiver's queue decides.
+    /// Whether an event tells when a message to an address can be sent. None does where the receiver's queue decides.
     const ROOM_IS_TOLD: bool;
 
-    /// Whether two addresses name the same socket.
+    /// Returns whether two addresses name the same socket.
     fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
     /// Switches to non-blocking mode.
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Cleanup)>;
-    /// The way back; the mode stays.
+    /// Converts back; the mode and the socket's file stay.
     fn release(socket: Self::Datagram, cleanup: Self::Cleanup) -> Self::StdDatagram;
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize>;
     fn send_to(socket: &Self::Datagram, bytes: &[u8], address: &Self::Address)
@@ -92,7 +70,7 @@ pub trait Messages: Sized + 'static {
 
 /// A socket for whole messages: a [`UdpSocket`](crate::net::UdpSocket) or a [`UnixDatagram`](crate::net::UnixDatagram).
 ///
-/// A message may be empty. One that does not fit into the buffer is cut, and what did not fit is lost. Options that have
+/// A message may be empty. One that does not fit into the buffer is cut, and the rest of it is lost. Options that have
 /// no method here are set through `socket2::SockRef::from(&socket)`.
 ///
 /// ```
@@ -112,7 +90,7 @@ pub trait Messages: Sized + 'static {
 /// ```
 pub struct DatagramSocket<K: DatagramKind> {
     pub(crate) io: Io<K::Datagram>,
-    /// What is cleared away after the socket has closed.
+    /// What is removed after the socket has closed.
     cleanup: K::Cleanup,
 }
 
@@ -130,10 +108,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
         })
     }
 
-    /// A socket that exists already, made by other means; it is switched to non-blocking mode.
+    /// Takes over a socket that was made by other means, and switches it to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says of switching the mode and of registering.
+    /// `OutOfMemory` or `StorageFull` if the poller has no room for another descriptor, `AlreadyExists` if it has this
+    /// one already, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -153,7 +132,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
         Self::watch(&handle, socket, cleanup)
     }
 
-    /// The socket without its loop, still in non-blocking mode.
+    /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -169,11 +148,13 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Sends a message to the address that the socket is connected to.
     ///
     /// # Errors
-    /// What the system says: not connected, too long, or that an earlier message was refused at its destination. The
-    /// socket stays usable.
+    /// `NotConnected` if the socket has no peer or the loop is closed, an error with `EMSGSIZE` inside if the message
+    /// is too long, `ConnectionRefused` if an earlier message found no socket at its destination, `NetworkUnreachable`
+    /// or `HostUnreachable` if there is no way to it, `PermissionDenied` if a firewall refuses it or it is a broadcast
+    /// that is not allowed. The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing.
+    /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -191,7 +172,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Sends without waiting. See [`send`](Self::send).
     ///
     /// # Errors
-    /// `WouldBlock` where the system takes nothing now; else what the system says.
+    /// `WouldBlock` if the system takes nothing now; otherwise those of [`send`](Self::send).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -215,12 +196,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
             let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
             return self.io.operate(Direction::Write, send, |_| false).await;
         }
-        let mut retry = SendRetry::new();
+        let mut backoff = Backoff::new();
         loop {
             let send = |socket: &K::Datagram| unless_blocked(K::send_to(socket, bytes, address));
             match self.io.operate(Direction::Write, send, |_| false).await? {
                 Some(count) => return Ok(count),
-                None => sleep(retry.pause()).await,
+                None => sleep(backoff.pause()).await,
             }
         }
     }
@@ -236,19 +217,19 @@ impl<K: DatagramKind> DatagramSocket<K> {
                 K::send_to(socket, bytes, address)
             });
         }
-        // That one receiver took nothing says nothing of another: the cached readiness is left alone.
+        // One receiver that takes nothing says nothing about another, so the cached readiness stays.
         self.io.readiness(|_| ())?;
         K::send_to(self.io.source(), bytes, address)
     }
 
-    /// Receives a message and gives its length, or the buffer's where it was longer.
+    /// Receives a message and returns its length, or the length of the buffer if the message was longer.
     ///
     /// # Errors
-    /// What the system says; of a connected UDP socket above all that a message was refused at its destination. The socket
-    /// stays usable.
+    /// `ConnectionRefused` if the socket is connected and an earlier message found no socket at its destination,
+    /// `NotConnected` if the loop is closed. The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing.
+    /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -268,7 +249,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Receives without waiting. See [`recv`](Self::recv).
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there yet; else what the system says.
+    /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -282,13 +263,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
             .attempt(Direction::Read, |socket| K::recv(socket, buffer))
     }
 
-    /// Receives a message and gives its length, or the buffer's where it was longer, and its sender.
+    /// Receives a message and returns its sender, and its length, or the length of the buffer if the message was
+    /// longer.
     ///
     /// # Errors
-    /// What the system says. The socket stays usable.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing.
+    /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -307,7 +289,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Receives without waiting. See [`recv_from`](Self::recv_from).
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there yet; else what the system says.
+    /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -321,10 +303,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
             .attempt(Direction::Read, |socket| K::recv_from(socket, buffer))
     }
 
-    /// [`recv`](Self::recv), but the message stays there for the next one.
+    /// Receives a message as [`recv`](Self::recv) does, but leaves it for the next call.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -343,11 +325,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
-    /// [`recv_from`](Self::recv_from), but the message stays there for the next one. A Unix sender whose path takes up all
-    /// the room of an address, 108 bytes on Linux, is unnamed here; `recv_from` names it.
+    /// Receives a message as [`recv_from`](Self::recv_from) does, but leaves it for the next call. A Unix sender whose
+    /// path fills the whole address, 108 bytes on Linux, is unnamed here; `recv_from` names it.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of [`recv`](Self::recv).
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -366,10 +348,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
-    /// Waits until receiving is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    /// Waits until receiving is worth trying. The answer may be wrong: try, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -387,10 +369,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.ready(Direction::Read).await
     }
 
-    /// Waits until sending is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    /// Waits until sending is worth trying. The answer may be wrong: try, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed.
+    /// `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -406,10 +388,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         self.io.ready(Direction::Write).await
     }
 
-    /// The address that the socket is bound to.
+    /// Returns the address that the socket is bound to.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -422,10 +404,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         K::local_addr(self.io.source())
     }
 
-    /// The address that the socket is connected to.
+    /// Returns the address that the socket is connected to.
     ///
     /// # Errors
-    /// What the system says, `NotConnected` above all.
+    /// `NotConnected` if it is not connected.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -438,10 +420,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
         K::peer_addr(self.io.source())
     }
 
-    /// The error that the system keeps for the socket, if there is one; taking it clears it.
+    /// Takes the error that the system keeps for the socket, if there is one, and clears it.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -455,23 +437,15 @@ impl<K: DatagramKind> DatagramSocket<K> {
     }
 }
 
-#[cfg(unix)]
-impl<K: DatagramKind> std::os::fd::AsFd for DatagramSocket<K>
-where
-    K::Datagram: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: DatagramKind> AsFd for DatagramSocket<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: DatagramKind> std::os::fd::AsRawFd for DatagramSocket<K>
-where
-    K::Datagram: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: DatagramKind> AsRawFd for DatagramSocket<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

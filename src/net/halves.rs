@@ -1,7 +1,7 @@
-//! The two sides of a connection, lent or owned.
+//! The two sides of a connection, borrowed or owned.
 //!
-//! A stream can be read and written through `&self`, so a half is a view that says which side is meant. Owned halves
-//! share the stream; dropping the writing one tells the peer that nothing more comes.
+//! A stream can be read and written through `&self`, so a half only says which side is meant. Owned halves share the
+//! stream. Dropping the owned write half shuts the writing direction down.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -13,7 +13,7 @@ use crate::net::stream_kind::StreamKind;
 use crate::net::tcp::Tcp;
 
 impl<K: StreamKind> SocketStream<K> {
-    /// A reader and a writer that borrow the connection.
+    /// Returns a reader and a writer that borrow the connection.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -32,8 +32,8 @@ impl<K: StreamKind> SocketStream<K> {
         (ReadHalf { stream: self }, WriteHalf { stream: self })
     }
 
-    /// A reader and a writer that own the connection together, for two tasks. Dropping the writer ends the writing
-    /// direction; the connection closes when both are gone.
+    /// Returns a reader and a writer that own the connection together, for two tasks. Dropping the writer shuts the
+    /// writing direction down. The connection closes when both are dropped.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -60,7 +60,7 @@ impl<K: StreamKind> SocketStream<K> {
     }
 }
 
-/// The reading side of a connection that [`SocketStream::split`] lent.
+/// The reading side of a connection, borrowed by [`SocketStream::split`].
 ///
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
@@ -78,7 +78,7 @@ pub struct ReadHalf<'a, K: StreamKind = Tcp> {
     stream: &'a SocketStream<K>,
 }
 
-/// The writing side of a connection that [`SocketStream::split`] lent.
+/// The writing side of a connection, borrowed by [`SocketStream::split`].
 ///
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
@@ -115,7 +115,7 @@ pub struct OwnedReadHalf<K: StreamKind = Tcp> {
     stream: Rc<SocketStream<K>>,
 }
 
-/// The writing side of a connection, owned. Its drop ends the writing direction.
+/// The writing side of a connection, owned. Its drop shuts the writing direction down.
 ///
 /// ```
 /// # use callsoon::net::{TcpListener, TcpStream};
@@ -134,10 +134,10 @@ pub struct OwnedWriteHalf<K: StreamKind = Tcp> {
 }
 
 impl<K: StreamKind> ReadHalf<'_, K> {
-    /// See [`SocketStream::read`].
+    /// Reads what has come. See [`SocketStream::read`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::read`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -155,10 +155,10 @@ impl<K: StreamKind> ReadHalf<'_, K> {
         self.stream.read(buffer).await
     }
 
-    /// See [`SocketStream::read_exact`].
+    /// Fills the whole buffer. See [`SocketStream::read_exact`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::read_exact`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -178,10 +178,10 @@ impl<K: StreamKind> ReadHalf<'_, K> {
 }
 
 impl<K: StreamKind> WriteHalf<'_, K> {
-    /// See [`SocketStream::write`].
+    /// Writes what the system takes. See [`SocketStream::write`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -198,10 +198,10 @@ impl<K: StreamKind> WriteHalf<'_, K> {
         self.stream.write(bytes).await
     }
 
-    /// See [`SocketStream::write_all`].
+    /// Writes all bytes. See [`SocketStream::write_all`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write_all`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -219,10 +219,10 @@ impl<K: StreamKind> WriteHalf<'_, K> {
         self.stream.write_all(bytes).await
     }
 
-    /// See [`SocketStream::write_vectored`].
+    /// Writes what the system takes of several buffers. See [`SocketStream::write_vectored`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write_vectored`].
     ///
     /// ```
     /// # callsoon::run(async {
@@ -236,10 +236,10 @@ impl<K: StreamKind> WriteHalf<'_, K> {
         self.stream.write_vectored(buffers).await
     }
 
-    /// Ends the writing direction.
+    /// Shuts the writing direction down.
     ///
     /// # Errors
-    /// What the system says.
+    /// `NotConnected` if the connection has ended already.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -259,10 +259,10 @@ impl<K: StreamKind> WriteHalf<'_, K> {
 }
 
 impl<K: StreamKind> OwnedReadHalf<K> {
-    /// See [`SocketStream::read`].
+    /// Reads what has come. See [`SocketStream::read`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::read`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -280,10 +280,10 @@ impl<K: StreamKind> OwnedReadHalf<K> {
         self.stream.read(buffer).await
     }
 
-    /// See [`SocketStream::read_exact`].
+    /// Fills the whole buffer. See [`SocketStream::read_exact`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::read_exact`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -301,7 +301,7 @@ impl<K: StreamKind> OwnedReadHalf<K> {
         self.stream.read_exact(buffer).await
     }
 
-    /// The connection as a whole.
+    /// Returns the whole connection.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -320,10 +320,10 @@ impl<K: StreamKind> OwnedReadHalf<K> {
 }
 
 impl<K: StreamKind> OwnedWriteHalf<K> {
-    /// See [`SocketStream::write`].
+    /// Writes what the system takes. See [`SocketStream::write`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -340,10 +340,10 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
         self.stream.write(bytes).await
     }
 
-    /// See [`SocketStream::write_all`].
+    /// Writes all bytes. See [`SocketStream::write_all`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write_all`].
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -361,10 +361,10 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
         self.stream.write_all(bytes).await
     }
 
-    /// See [`SocketStream::write_vectored`].
+    /// Writes what the system takes of several buffers. See [`SocketStream::write_vectored`].
     ///
     /// # Errors
-    /// The same.
+    /// Those of [`SocketStream::write_vectored`].
     ///
     /// ```
     /// # callsoon::run(async {
@@ -378,10 +378,10 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
         self.stream.write_vectored(buffers).await
     }
 
-    /// Ends the writing direction; so does dropping the half.
+    /// Shuts the writing direction down, as dropping the half does.
     ///
     /// # Errors
-    /// What the system says.
+    /// `NotConnected` if the connection has ended already.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -399,7 +399,7 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// The connection as a whole.
+    /// Returns the whole connection.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -419,12 +419,12 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
 
 impl<K: StreamKind> Drop for OwnedWriteHalf<K> {
     fn drop(&mut self) {
-        // A peer that is gone already is no news.
+        // An error means that the connection has ended already.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }
 
-// By hand, since the kind itself need be none of these.
+// Written by hand: a derive would ask the same of the kind.
 impl<K: StreamKind> Clone for ReadHalf<'_, K> {
     fn clone(&self) -> Self {
         *self

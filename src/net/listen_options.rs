@@ -1,4 +1,4 @@
-//! How a listener is set up, and `bind`.
+//! How a listener is set up, and `TcpListener::bind`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,11 +8,12 @@ use socket2::{Domain, Socket, Type};
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::ToSocketAddrs;
-use crate::net::stream_kind::new_socket;
 use crate::net::tcp::TcpListener;
+use crate::socket::dns::ToSocketAddrs;
+use crate::socket::nonblocking::new_socket;
 
-/// asyncio's backlog is 100; a burst of a thousand clients should not see their SYNs dropped.
+/// How many clients may wait. asyncio has 100. With 1024 the system does not drop the SYNs of a thousand clients that
+/// come at once.
 const BACKLOG: i32 = 1024;
 
 /// How a listener is set up.
@@ -38,7 +39,7 @@ pub struct ListenOptions {
 impl Default for ListenOptions {
     fn default() -> Self {
         Self {
-            reuse_address: cfg!(unix),
+            reuse_address: true,
             reuse_port: false,
             backlog: BACKLOG,
             cleanup_socket: true,
@@ -47,7 +48,7 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// The defaults: `SO_REUSEADDR` on Unix, no `SO_REUSEPORT`, a backlog of 1024.
+    /// Returns the defaults: `SO_REUSEADDR`, no `SO_REUSEPORT`, a backlog of 1024.
     ///
     /// ```
     /// let options = callsoon::net::ListenOptions::new();
@@ -56,8 +57,8 @@ impl ListenOptions {
         Self::default()
     }
 
-    /// `SO_REUSEADDR`: binds although old connections of the same port linger; for a Unix socket,
-    /// although a dead server's file is there. On by default on Unix.
+    /// Sets `SO_REUSEADDR`: binds although old connections of the same port linger; for a Unix socket, although a dead
+    /// server's file is there. On by default.
     ///
     /// ```
     /// let options = callsoon::net::ListenOptions::new().reuse_address(false);
@@ -67,7 +68,7 @@ impl ListenOptions {
         self
     }
 
-    /// `SO_REUSEPORT`: several listeners share the port and the system spreads clients over them. Off by default.
+    /// Sets `SO_REUSEPORT`: several listeners share the port, and the system spreads clients over them. Off by default.
     ///
     /// ```
     /// let options = callsoon::net::ListenOptions::new().reuse_port(true);
@@ -77,7 +78,8 @@ impl ListenOptions {
         self
     }
 
-    /// How many clients may wait to be accepted; the system may cap it, and takes a negative number as it pleases.
+    /// Sets how many clients may wait to be accepted. The system may cap the number, and decides what a negative one
+    /// means. 1024 by default; asyncio has 100.
     ///
     /// ```
     /// let options = callsoon::net::ListenOptions::new().backlog(64);
@@ -87,7 +89,7 @@ impl ListenOptions {
         self
     }
 
-    /// Whether the file of a Unix socket is removed with its listener; on by default.
+    /// Sets whether the file of a Unix socket is removed with its listener. On by default.
     ///
     /// ```
     /// let options = callsoon::net::ListenOptions::new().cleanup_socket(false);
@@ -99,11 +101,14 @@ impl ListenOptions {
 
     /// Binds and listens. An IPv6 listener takes IPv6 clients only.
     ///
-    /// It takes an address, and no name, because it is no future: so it can be called in callbacks too. The addresses of a
-    /// name are found by [`lookup_host`](crate::net::lookup_host); [`TcpListener::bind`] takes names itself.
+    /// It takes an address and no name, because it does not wait, and so it can be called in callbacks too.
+    /// [`lookup_host`](crate::net::lookup_host) finds the addresses of a name; [`TcpListener::bind`] takes names
+    /// itself.
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied … `Unsupported` for `reuse_port` where there is none.
+    /// `AddrInUse` if another socket has the address, `AddrNotAvailable` if the machine does not have it,
+    /// `PermissionDenied` if the port is reserved, an error with `EMFILE` inside if there are no descriptors left,
+    /// `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -126,7 +131,7 @@ impl ListenOptions {
         TcpListener::watch(handle, listener, ())
     }
 
-    /// A socket that is bound and does not listen yet.
+    /// Returns a socket that is bound and does not listen yet.
     pub(crate) fn bound(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
         if address.is_ipv6() {
@@ -141,40 +146,26 @@ impl ListenOptions {
     }
 }
 
-#[cfg(all(
-    unix,
-    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-))]
+/// Sets `SO_REUSEPORT`.
 pub(crate) fn reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-#[cfg(not(all(
-    unix,
-    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-)))]
-pub(crate) fn reuse_port(_: &Socket) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "SO_REUSEPORT does not exist on this system",
-    ))
-}
-
 impl TcpListener {
-    /// Binds and listens with the default [`ListenOptions`]. Port 0 lets the system choose.
+    /// Binds and listens with the default [`ListenOptions`]. With port 0 the system chooses a port.
     ///
-    /// Of several addresses, a list's or a name's, the first that can be bound is; a server that listens on all of them is
-    /// made by [`create_server`](crate::LoopHandle::create_server).
+    /// Of several addresses, those of a list or of a name, it takes the first that can be bound.
+    /// [`create_server`](crate::LoopHandle::create_server) makes a server that listens on all of them.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address: in use, permission
-    /// denied … `NotFound` where the list is empty.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and those of [`ListenOptions::bind`] for the last address.
+    /// `NotFound` if the list is empty.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has bound nothing and gives up the look-up.
+    /// If it is dropped before it is done, it has bound nothing, and it abandons the look-up.
     ///
     /// ```
     /// use callsoon::net::TcpListener;

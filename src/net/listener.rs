@@ -1,14 +1,11 @@
-//! Listeners, TCP's and Unix sockets', which outlive the want of descriptors.
+//! Listeners of TCP and of Unix sockets.
 //!
-//! When the process or the system is out of descriptors, `accept` neither fails nor spins. The poller has told of the
-//! waiting client and will not tell again, so the retry goes by timer: the listener says so once, sleeps, and tries
-//! until a descriptor is free.
+//! `accept` neither fails nor spins while there are no descriptors left. `socket/accept.rs` has the rules, which servers
+//! follow too.
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use mio::Interest;
 
@@ -16,15 +13,10 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::ExceptionContext;
-use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::StreamKind;
+use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError};
 use crate::time::sleep;
-
-/// How long `accept` waits for a free descriptor before it tries again. asyncio waits a second; half of one serves the
-/// client well before a second has passed and costs two turns a second.
-const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 
 /// A listening socket: a [`TcpListener`](crate::net::TcpListener) or a [`UnixListener`](crate::net::UnixListener).
 ///
@@ -46,14 +38,14 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// ```
 pub struct SocketListener<K: StreamKind> {
     io: Io<K::Listener>,
-    /// What is cleared away after the socket has closed.
+    /// What is removed after the socket has closed.
     cleanup: K::Cleanup,
-    /// `accept` has reported why it pauses, and has not succeeded since.
-    starved: Cell<bool>,
+    /// What follows after an error of `accept`.
+    failed: AcceptRetry,
 }
 
 impl<K: StreamKind> SocketListener<K> {
-    /// Registers a socket that listens already, in non-blocking mode.
+    /// Registers a socket in non-blocking mode that listens already.
     pub(super) fn watch(
         handle: &LoopHandle,
         listener: K::Listener,
@@ -63,14 +55,15 @@ impl<K: StreamKind> SocketListener<K> {
         Ok(Self {
             io: Io::new(handle, listener, Interest::READABLE, readiness)?,
             cleanup,
-            starved: Cell::new(false),
+            failed: AcceptRetry::default(),
         })
     }
 
-    /// A listener that exists already, made by other means; it is switched to non-blocking mode.
+    /// Takes over a listener that was made by other means, and switches it to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says of switching the mode and of registering.
+    /// `OutOfMemory` or `StorageFull` if the poller has no room for another descriptor, `AlreadyExists` if it has this
+    /// one already, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -91,7 +84,7 @@ impl<K: StreamKind> SocketListener<K> {
         Self::watch(&handle, listener, cleanup)
     }
 
-    /// The socket without its loop, still in non-blocking mode.
+    /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -104,17 +97,21 @@ impl<K: StreamKind> SocketListener<K> {
         K::release_listener(self.io.into_source(), self.cleanup)
     }
 
-    /// Waits for the next client and gives its connection and address.
+    /// Waits for the next client, and returns its connection and address.
     ///
-    /// A client whose connection has failed before it was accepted is skipped: it gave up, a firewall refused it, or its
-    /// network is down. While there are no descriptors left (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) this reports so once
-    /// to the exception handler and tries again every half second; likewise after 100 failed clients in a row.
+    /// A client whose connection has failed before it was accepted is skipped: it has given up, a firewall has refused
+    /// it, or its network is down. While there are no descriptors or no memory left (`EMFILE`, `ENFILE`, `ENOBUFS`,
+    /// `ENOMEM`), this reports so to the exception handler, once, and tries again every second, which is asyncio's
+    /// pause. It does the same after 100 failed clients in a row.
+    ///
+    /// asyncio's `sock_accept` gives all these errors to its caller; its servers pause for a second, as here.
     ///
     /// # Errors
-    /// What the system says, if it is none of these.
+    /// `InvalidInput` if the socket does not listen, `NotConnected` if the loop is closed; any other error of `accept`
+    /// that is neither about one client nor about a want of resources.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has accepted nobody.
+    /// If it is dropped before it is done, it has accepted no client.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -131,13 +128,13 @@ impl<K: StreamKind> SocketListener<K> {
             let accepted = self.io.operate(Direction::Read, K::accept, |_| false).await;
             match accepted {
                 Ok((socket, address)) => {
-                    self.starved.set(false);
+                    self.failed.accepted();
                     return Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address));
                 }
-                Err(error) => match AcceptError::of(&error) {
-                    AcceptError::Client if failures < FAILURES_IN_A_ROW => failures += 1,
-                    AcceptError::Client | AcceptError::Exhausted => self.pause(error).await,
-                    AcceptError::Listener => return Err(error),
+                Err(error) => match self.failed.after(&error, &mut failures) {
+                    AfterError::Next => {}
+                    AfterError::Pause => self.pause(error).await,
+                    AfterError::Broken => return Err(error),
                 },
             }
         }
@@ -145,22 +142,15 @@ impl<K: StreamKind> SocketListener<K> {
 
     /// Reports an error, once until a client is accepted, and waits before the next try.
     async fn pause(&self, error: io::Error) {
-        if !self.starved.replace(true) {
-            let what = what_failed(&error);
-            self.io.handle().call_exception_handler(&ExceptionContext {
-                message: format!("{what}; trying again every half second"),
-                exception: Some(Rc::new(error)),
-                ..ExceptionContext::default()
-            });
-        }
+        self.failed.report(&self.io.handle(), error, None);
         sleep(ACCEPT_RETRY).await;
     }
 
-    /// Accepts without waiting.
+    /// Accepts a client without waiting. It does not skip and does not retry.
     ///
     /// # Errors
-    /// `WouldBlock` where nobody waits; else what the system says, also of clients that are gone and of descriptors that
-    /// have run out.
+    /// `WouldBlock` if no client waits; `ConnectionAborted` and others if the client has failed; an error with `EMFILE`
+    /// and others inside if resources have run out; `NotConnected` if the loop is closed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -171,14 +161,14 @@ impl<K: StreamKind> SocketListener<K> {
     /// ```
     pub fn try_accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let (socket, address) = self.io.attempt(Direction::Read, K::accept)?;
-        self.starved.set(false);
+        self.failed.accepted();
         Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address))
     }
 
-    /// The address that the listener is bound to, with the port that the system chose for port 0.
+    /// Returns the address that the listener is bound to, with the port that the system has chosen for port 0.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -192,23 +182,15 @@ impl<K: StreamKind> SocketListener<K> {
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsFd for SocketListener<K>
-where
-    K::Listener: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: StreamKind> AsFd for SocketListener<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsRawFd for SocketListener<K>
-where
-    K::Listener: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: StreamKind> AsRawFd for SocketListener<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

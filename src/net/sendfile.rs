@@ -1,20 +1,22 @@
 //! Files to sockets: by the system where it can, by reads and writes where it cannot.
 //!
-//! How much was sent is told exactly, also where it ends badly: the file's position is at the first byte that was not sent
-//! when the operation ends, is dropped, or fails. A file that shrinks meanwhile ends early; one that grows does not go on.
+//! The number of bytes that were sent is exact, also after a failure: when the operation ends, is dropped or fails, the
+//! file's position is at the first byte that was not sent. A file that shrinks meanwhile ends early; one that grows does
+//! not go on.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 
-use socket2::{SockRef, Socket, Type};
+use socket2::{Socket, Type};
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{SEND_FLAGS, StreamKind};
+use crate::net::stream_kind::StreamKind;
+use crate::socket::nonblocking::send;
 use crate::sys::fd::is_blocking;
 use crate::sys::sendfile::{is_impossible, sendfile};
 
@@ -32,9 +34,9 @@ pub(crate) struct Transfer<'a> {
     /// How many bytes are still to be sent at most.
     left: u64,
     pub(crate) sent: u64,
-    /// The system has refused the direct way, or it might block.
+    /// The system has refused `sendfile`, or that call might block.
     by_reads: bool,
-    /// What was read and not sent yet, of the bytes from `offset` on; only without the direct way.
+    /// What was read and not sent yet, of the bytes from `offset` on. Only used without `sendfile`.
     block: Vec<u8>,
 }
 
@@ -59,12 +61,12 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Sends a part. 0 is the end.
+    /// Sends a part and returns its length. 0 is the end.
     pub(crate) fn step(&mut self, socket: BorrowedFd<'_>) -> io::Result<u64> {
         if self.left == 0 {
             return Ok(0);
         }
-        // The call has no flag against blocking, and the mode may be somebody else's as well.
+        // The call has no flag against blocking, and others may share the mode of the socket.
         self.by_reads |= is_blocking(socket)?;
         let count = if self.by_reads {
             self.step_by_reads(socket)?
@@ -75,7 +77,7 @@ impl<'a> Transfer<'a> {
                 self.offset,
                 self.left.min(CHUNK) as usize,
             ) {
-                // A failure later is a failure; at the first call it may only mean that there is no such way.
+                // At the first call a failure may only mean that `sendfile` does not work here. Later it is a failure.
                 Err(error) if self.sent == 0 && is_impossible(&error) => {
                     self.by_reads = true;
                     self.step_by_reads(socket)?
@@ -99,7 +101,7 @@ impl<'a> Transfer<'a> {
                 return Ok(0);
             }
         }
-        let count = SockRef::from(&socket).send_with_flags(&self.block, SEND_FLAGS)?;
+        let count = send(&socket, &self.block)?;
         self.block.drain(..count);
         Ok(count)
     }
@@ -107,7 +109,7 @@ impl<'a> Transfer<'a> {
 
 impl Drop for Transfer<'_> {
     fn drop(&mut self) {
-        // A file without a position keeps none.
+        // A file without a position cannot be set to one.
         let _ = (&mut &*self.file).seek(SeekFrom::Start(self.offset));
     }
 }
@@ -116,21 +118,20 @@ pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-impl<K: StreamKind> SocketStream<K>
-where
-    K::Socket: AsFd,
-{
-    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and gives how many were sent. The file's
-    /// position is then after the last of them, also when this fails or is dropped.
+impl<K: StreamKind> SocketStream<K> {
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and returns how many were sent. Afterwards
+    /// the file's position is behind the last of them, also when this fails or is dropped.
     ///
-    /// Reading from a disk holds up the loop for as long as it takes, a megabyte at a time. Writes that other tasks make
-    /// meanwhile go in between.
+    /// Reading from a disk blocks the loop for as long as it takes, at most a megabyte at a time. Writes of other tasks
+    /// may come in between.
     ///
     /// # Errors
-    /// What the system says of socket or file; `InvalidInput` for a count of 0 or one beyond the largest file.
+    /// Those of the socket: `BrokenPipe` if either side has shut this direction down, `ConnectionReset` if the peer has
+    /// reset the connection, `TimedOut` if it no longer answers. Those of reading the file. `InvalidInput` for a count
+    /// of 0, or if offset and count go beyond the largest file. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent what the file's position says.
+    /// If it is dropped before it is done, the file's position says how much was sent.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -154,15 +155,20 @@ where
 }
 
 impl LoopHandle {
-    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connected stream socket, and gives how
-    /// many were sent. The file's position is then after the last of them, also when this fails or is dropped.
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connected stream socket, and
+    /// returns how many were sent. Afterwards the file's position is behind the last of them, also when this fails or
+    /// is dropped.
+    ///
+    /// Reading from a disk blocks the loop, as in asyncio.
     ///
     /// # Errors
-    /// What the system says of socket or file; `InvalidInput` for a count of 0 or one beyond the largest file, for a
-    /// socket that is no stream, and in debug mode for one in blocking mode.
+    /// Those of the socket: `BrokenPipe` if either side has shut this direction down, `ConnectionReset` if the peer has
+    /// reset the connection, `TimedOut` if it no longer answers. Those of reading the file. `InvalidInput` for a count
+    /// of 0, or if offset and count go beyond the largest file, or for a socket that is no stream; in debug mode also
+    /// for one in blocking mode. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent what the file's position says. The socket is watched no longer.
+    /// If it is dropped before it is done, the file's position says how much was sent. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};

@@ -1,39 +1,39 @@
-//! `sock_recv` and its kin: operations on sockets that the user keeps, as asyncio's loop has them.
+//! `sock_recv` and the other `sock_` methods of asyncio's loop: operations on sockets that belong to the program.
 //!
-//! Each tries at once and waits only if it must; the socket is watched for the time of the wait and no longer, so it may
-//! be closed, handed on, or used by other means before and after. Who does much of it is better served by the sockets of
-//! this module's siblings, which stay registered.
+//! Each tries at once and waits only if it must. The socket is watched for the time of the wait and no longer. So before
+//! and after, it may be closed, handed on, or used by other means. A program that calls these often should use the
+//! sockets of this module's siblings, which stay registered.
+//!
+//! Unlike asyncio these never block the loop: a socket in blocking mode is an error in debug mode, as there, and works
+//! without blocking otherwise.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{SendRetry, unless_blocked};
-use crate::net::nonblocking::expect_client;
-use crate::net::stream_kind::SEND_FLAGS;
-use crate::net::tcp::connected;
+use crate::net::datagram::unless_blocked;
+use crate::socket::accept::accept_socket;
+use crate::socket::backoff::Backoff;
+use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
+use crate::socket::nonblocking::{send, send_to};
 use crate::sys::fd::set_nonblocking;
 use crate::sys::socket;
 use crate::time::sleep;
 
-/// A server on a Unix socket whose backlog is full lets a client neither in nor wait, and no event tells when there is
-/// room. So the client comes again.
-const CONNECT_RETRY: Duration = Duration::from_millis(5);
-
 impl LoopHandle {
-    /// Receives at most `most` bytes; none is the end.
+    /// Receives at most `most` bytes. An empty result is the end.
     ///
     /// # Errors
-    /// `OutOfMemory` where there is none for `most` bytes; what the system says; in debug mode `InvalidInput` for a socket in
-    /// blocking mode, as in asyncio. Otherwise such a socket does not hold up the loop either.
+    /// `ConnectionReset` if the peer has reset the connection, `TimedOut` if it no longer answers, `NotConnected` if
+    /// the socket is not connected, `OutOfMemory` if there is none for `most` bytes. In debug mode `InvalidInput` for a
+    /// socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has received nothing. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -54,13 +54,13 @@ impl LoopHandle {
         Ok(buffer)
     }
 
-    /// Receives into `buffer` and gives the number of bytes; 0 is the end, or an empty buffer.
+    /// Receives into `buffer` and returns the number of bytes. 0 is the end, or an empty buffer.
     ///
     /// # Errors
-    /// The same as of [`sock_recv`](Self::sock_recv).
+    /// Those of [`sock_recv`](Self::sock_recv).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has received nothing. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -81,13 +81,13 @@ impl LoopHandle {
             .await
     }
 
-    /// Receives a datagram of at most `most` bytes, and its sender. What is longer is cut.
+    /// Receives a datagram of at most `most` bytes, and its sender. A longer one is cut.
     ///
     /// # Errors
-    /// The same as of [`sock_recv`](Self::sock_recv).
+    /// Those of [`sock_recv`](Self::sock_recv).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has received nothing. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -113,13 +113,13 @@ impl LoopHandle {
         Ok((buffer, sender))
     }
 
-    /// Receives a datagram into `buffer`, and gives its length and sender. What is longer is cut.
+    /// Receives a datagram into `buffer`, and returns its length and its sender. A longer one is cut.
     ///
     /// # Errors
-    /// The same as of [`sock_recv`](Self::sock_recv).
+    /// Those of [`sock_recv`](Self::sock_recv).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has received nothing, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has received nothing. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -147,11 +147,12 @@ impl LoopHandle {
     /// Sends all bytes.
     ///
     /// # Errors
-    /// What the system says, and some of the bytes may have been sent; in debug mode `InvalidInput` for a socket in
-    /// blocking mode. A closed connection is an error and no SIGPIPE.
+    /// `BrokenPipe` if either side has shut this direction down (SIGPIPE is not raised), `ConnectionReset` if the peer
+    /// has reset the connection, `TimedOut` if it no longer answers. Some of the bytes may have been sent. In debug
+    /// mode `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it may have sent a part. The socket is watched no longer.
+    /// If it is dropped before it is done, it may have sent a part. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -169,7 +170,7 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match socket.send_with_flags(rest, SEND_FLAGS) {
+                match send(socket, rest) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => rest = &rest[count..],
                     Err(error) => return Err(error),
@@ -177,19 +178,23 @@ impl LoopHandle {
             }
             Ok(())
         };
-        // One operation for all of it: the socket is watched until the last byte is gone.
+        // One operation for all of it: the socket is watched until the last byte was sent.
         self.fd_operation(socket.as_raw_fd(), Direction::Write, send_rest)
             .await
     }
 
-    /// Sends a datagram to `address`, and gives the number of bytes. While the queue of a Unix socket is full this tries again
-    /// by timer, after 1 to 64 milliseconds, since no event tells when there is room.
+    /// Sends a datagram to `address`, and returns the number of bytes.
+    ///
+    /// While the queue of a Unix receiver is full, this tries again after 1, 2, 4 … 64 ms, since no event tells when
+    /// there is room. asyncio waits until the sender is writable, which it always is, and so spins.
     ///
     /// # Errors
-    /// What the system says; in debug mode `InvalidInput` for a socket in blocking mode.
+    /// Those of [`UdpSocket::send`](crate::net::UdpSocket::send); for a Unix socket those of
+    /// [`UnixDatagram::send_to`](crate::net::UnixDatagram::send_to). In debug mode `InvalidInput` for a socket in
+    /// blocking mode, as in asyncio. `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has sent nothing. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -213,28 +218,34 @@ impl LoopHandle {
         self.check(socket).await?;
         let number = socket.as_raw_fd();
         if !address.is_unix() {
-            let send = || socket.send_to_with_flags(bytes, address, SEND_FLAGS);
+            let send = || send_to(socket, bytes, address);
             return self.fd_operation(number, Direction::Write, send).await;
         }
         let address = socket::sendable(address)?;
-        let mut retry = SendRetry::new();
+        let mut backoff = Backoff::new();
         loop {
-            let send = || unless_blocked(socket.send_to_with_flags(bytes, &address, SEND_FLAGS));
+            let send = || unless_blocked(send_to(socket, bytes, &address));
             match self.fd_operation(number, Direction::Write, send).await? {
                 Some(count) => return Ok(count),
-                None => sleep(retry.pause()).await,
+                None => sleep(backoff.pause()).await,
             }
         }
     }
 
-    /// Connects to `address`. Names are resolved by [`getaddrinfo`](Self::getaddrinfo) before.
+    /// Connects to `address`. [`getaddrinfo`](Self::getaddrinfo) resolves names.
+    ///
+    /// A socket in blocking mode is switched to non-blocking mode. While the backlog of a Unix server is full, this
+    /// tries again after 1, 2, 4 … 64 ms; asyncio takes the refusal for an attempt that goes on, and reports a
+    /// connection that is none.
     ///
     /// # Errors
-    /// What the system says of the attempt; in debug mode `InvalidInput` for a socket in blocking mode, which is otherwise
-    /// switched to non-blocking mode. After a failure the socket is best closed.
+    /// `ConnectionRefused`, `TimedOut`, `NetworkUnreachable`, `HostUnreachable`, `AddrNotAvailable`,
+    /// `PermissionDenied`: what became of the attempt. `NotFound` if there is no such Unix socket. In debug mode
+    /// `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected` if the loop is closed. After a
+    /// failure close the socket: whether it can be used again depends on the system.
     ///
     /// # Cancellation
-    /// Dropped before it is done the attempt goes on, but nobody watches it; close the socket.
+    /// If it is dropped before it is done, the attempt goes on, but the socket is no longer watched. Close it.
     ///
     /// ```
     /// # use socket2::{Domain, Socket, Type};
@@ -253,31 +264,31 @@ impl LoopHandle {
         let address = socket::sendable(address)?;
         // The call has no flag against blocking.
         set_nonblocking(socket.as_fd())?;
-        loop {
-            match socket.connect(&address) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => break,
-                // An interrupted attempt goes on.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && address.is_unix() => {
-                    sleep(CONNECT_RETRY).await;
-                }
-                Err(error) => return Err(error),
-            }
+        let connected_now = if address.is_unix() {
+            while_backlog_is_full(|| socket.connect(&address)).await
+        } else {
+            socket.connect(&address)
+        };
+        match connected_now {
+            Err(error) if is_under_way(&error) => {}
+            result => return result,
         }
         let ended = || connected(socket);
         self.fd_operation(socket.as_raw_fd(), Direction::Write, ended)
             .await
     }
 
-    /// Accepts a client of a listening socket. The client's socket is in non-blocking mode and closed in child processes.
+    /// Accepts a client of a listening socket. The client's socket is in non-blocking mode and closed in child
+    /// processes. A listener in blocking mode is switched to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says, also of clients that are gone and of descriptors that have run out; in debug mode
-    /// `InvalidInput` for a socket in blocking mode. Otherwise such a socket is switched to non-blocking mode.
+    /// `ConnectionAborted` and others if the client has failed before it was accepted; an error with `EMFILE` or
+    /// `ENFILE` inside if there are no descriptors left; `InvalidInput` if the socket does not listen. As in asyncio
+    /// these are not retried. In debug mode `InvalidInput` for a socket in blocking mode, as in asyncio. `NotConnected`
+    /// if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has accepted nobody, and the socket is watched no longer.
+    /// If it is dropped before it is done, it has accepted no client. The socket is no longer watched.
     ///
     /// ```
     /// # use socket2::Socket;
@@ -295,17 +306,12 @@ impl LoopHandle {
     /// ```
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket).await?;
-        let accept = || {
-            expect_client(socket.as_fd())?;
-            let (client, address) = socket.accept()?;
-            client.set_nonblocking(true)?;
-            Ok((client, address))
-        };
+        let accept = || accept_socket(socket);
         self.fd_operation(socket.as_raw_fd(), Direction::Read, accept)
             .await
     }
 
-    /// In debug mode, whether the socket would hold up the loop.
+    /// Fails in debug mode if the socket is in blocking mode.
     pub(super) async fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
             proceed().await;
@@ -318,7 +324,7 @@ impl LoopHandle {
     }
 }
 
-/// A buffer of a size that the caller names: more than there is memory for is an error and no abort.
+/// Returns a buffer of a size that the caller names. If there is not enough memory, that is an error and no abort.
 fn room(most: usize) -> io::Result<Vec<u8>> {
     let mut buffer = Vec::new();
     buffer.try_reserve_exact(most)?;

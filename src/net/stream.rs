@@ -1,21 +1,30 @@
 //! Byte streams between two ends, over TCP or a Unix socket: what both have in common, which is nearly everything.
 //!
-//! A read that fills less than its buffer may prove the socket drained, which saves the system call that would only say
-//! so: two system calls a message. Whether it is a proof is a property of the kind; `kernel/readiness.rs` says when
-//! it holds. A fresh connection is taken as writable.
+//! A read that fills less than its buffer may prove the socket drained. Then the system call that would only say so is
+//! saved: two system calls a message. Whether it is a proof depends on the kind; `kernel/io/readiness.rs` says when it
+//! holds. A fresh connection counts as writable.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use socket2::SockRef;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::stream_kind::{MOST_BUFFERS, StreamKind};
+use crate::net::stream_kind::StreamKind;
+use crate::socket::nonblocking::{
+    self, MOST_BUFFERS, receive, receive_vectored, send, send_vectored,
+};
 
 /// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a
 /// [`UnixStream`](crate::net::UnixStream).
+///
+/// Methods take `&self`: one task may read while another writes. asyncio has no such type; the nearest are its
+/// `sock_recv` and `sock_sendall`.
 ///
 /// Options that have no method here are set through `socket2::SockRef::from(&stream)`.
 ///
@@ -38,10 +47,11 @@ pub struct SocketStream<K: StreamKind> {
 }
 
 impl<K: StreamKind> SocketStream<K> {
-    /// A connection that exists already, made by other means; it is switched to non-blocking mode.
+    /// Takes over a connection that was made by other means, and switches it to non-blocking mode.
     ///
     /// # Errors
-    /// What the system says of switching the mode and of registering.
+    /// `OutOfMemory` or `StorageFull` if the poller has no room for another descriptor, `AlreadyExists` if it has this
+    /// one already, `NotConnected` if the loop is closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -64,11 +74,11 @@ impl<K: StreamKind> SocketStream<K> {
     pub(crate) fn from_mio(handle: &LoopHandle, socket: K::Socket) -> io::Result<Self> {
         let readiness = Readiness::new(K::short_read_drains(&socket), true);
         Ok(Self {
-            io: Io::new(handle, socket, K::interest(), readiness)?,
+            io: Io::new(handle, socket, K::INTEREST, readiness)?,
         })
     }
 
-    /// The socket without its loop, still in non-blocking mode.
+    /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -81,11 +91,11 @@ impl<K: StreamKind> SocketStream<K> {
         K::release(self.io.into_source())
     }
 
-    /// Waits until a read is worth trying: data is there, or the end, or an error. It may be mistaken, so try and wait
-    /// again on `WouldBlock`.
+    /// Waits until a read is worth trying: data has come, or the end, or an error. The answer may be wrong: try to
+    /// read, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed; what is wrong with the connection, the read says.
+    /// `NotConnected` if the loop is closed. An error of the connection is returned by the next read.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -103,10 +113,10 @@ impl<K: StreamKind> SocketStream<K> {
         self.io.ready(Direction::Read).await
     }
 
-    /// Waits until a write is worth trying. It may be mistaken, so try and wait again on `WouldBlock`.
+    /// Waits until a write is worth trying. The answer may be wrong: try to write, and wait again on `WouldBlock`.
     ///
     /// # Errors
-    /// Only that the loop is closed; what is wrong with the connection, the write says.
+    /// `NotConnected` if the loop is closed. An error of the connection is returned by the next write.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -123,14 +133,15 @@ impl<K: StreamKind> SocketStream<K> {
         self.io.ready(Direction::Write).await
     }
 
-    /// Reads what is there, at least one byte and at most `buffer.len()`, and gives the number of bytes. 0 means that
+    /// Reads what has come, at least one byte and at most `buffer.len()`, and returns the number of bytes. 0 means that
     /// the peer has finished writing, or that the buffer is empty.
     ///
     /// # Errors
-    /// What the system says: reset, timed out …
+    /// `ConnectionReset` if the peer has reset the connection, `TimedOut` if it no longer answers, `NotConnected` if
+    /// the socket is not connected or the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has read nothing.
+    /// If it is dropped before it is done, it has read nothing.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -148,20 +159,21 @@ impl<K: StreamKind> SocketStream<K> {
             return Ok(0);
         }
         let room = buffer.len();
-        let read = |socket: &K::Socket| K::read(socket, buffer);
+        let read = |socket: &K::Socket| receive(socket, buffer);
         self.io
             .operate(Direction::Read, read, |&count| 0 < count && count < room)
             .await
     }
 
-    /// Reads what is there into several buffers, filling one after the other, and gives the number of bytes. 0 means the
-    /// end, or that there is no room.
+    /// Reads what has come into several buffers, one after the other, and returns the number of bytes. 0 means that the
+    /// peer has finished writing, or that the buffers are empty. At most 1,024 buffers are used.
     ///
     /// # Errors
-    /// What the system says: reset, timed out …
+    /// `ConnectionReset` if the peer has reset the connection, `TimedOut` if it no longer answers, `NotConnected` if
+    /// the socket is not connected or the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has read nothing.
+    /// If it is dropped before it is done, it has read nothing.
     ///
     /// ```
     /// # use std::io::IoSliceMut;
@@ -181,16 +193,17 @@ impl<K: StreamKind> SocketStream<K> {
         if room == 0 {
             return Ok(0);
         }
-        let read = |socket: &K::Socket| K::read_vectored(socket, buffers);
+        let read = |socket: &K::Socket| receive_vectored(socket, buffers);
         self.io
             .operate(Direction::Read, read, |&count| 0 < count && count < room)
             .await
     }
 
-    /// Reads what is there and leaves it there for the next read.
+    /// Reads what has come and leaves it for the next read.
     ///
     /// # Errors
-    /// What the system says: reset, timed out …
+    /// `ConnectionReset` if the peer has reset the connection, `TimedOut` if it no longer answers, `NotConnected` if
+    /// the socket is not connected or the loop is closed.
     ///
     /// # Cancellation
     /// Dropping it has no effect.
@@ -208,15 +221,15 @@ impl<K: StreamKind> SocketStream<K> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let peek = |socket: &K::Socket| K::peek(socket, buffer);
-        // What was looked at is still there: a short look proves nothing.
+        let peek = |socket: &K::Socket| nonblocking::peek(socket, buffer);
+        // The bytes are still there, so a short answer proves nothing.
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
     /// Reads without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is there yet; else what the system says.
+    /// `WouldBlock` if nothing has come yet; otherwise those of [`read`](Self::read).
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -230,17 +243,17 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Read, |socket| K::read(socket, buffer))
+            .attempt(Direction::Read, |socket| receive(socket, buffer))
     }
 
     /// Fills the whole buffer.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the peer finishes writing first; else what the system says. The bytes read until then are in
-    /// the buffer.
+    /// `UnexpectedEof` if the peer finishes writing first; otherwise those of [`read`](Self::read). The bytes that were
+    /// read until then are in the buffer.
     ///
     /// # Cancellation
-    /// Dropped before it is done it may have read a part, which is in the buffer but not counted.
+    /// If it is dropped before it is done, it may have read a part. That part is in the buffer, but its length is lost.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -266,13 +279,14 @@ impl<K: StreamKind> SocketStream<K> {
         Ok(())
     }
 
-    /// Writes what the system takes, and gives the number of bytes.
+    /// Writes what the system takes, and returns the number of bytes.
     ///
     /// # Errors
-    /// What the system says: broken pipe, reset …
+    /// `BrokenPipe` if either side has shut this direction down, `ConnectionReset` if the peer has reset the
+    /// connection, `TimedOut` if it no longer answers, `NotConnected` if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has written nothing.
+    /// If it is dropped before it is done, it has written nothing.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -284,14 +298,14 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| K::write(socket, bytes);
+        let write = |socket: &K::Socket| send(socket, bytes);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
     /// Writes without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` where the system takes nothing now; else what the system says.
+    /// `WouldBlock` if the system takes nothing now; otherwise those of [`write`](Self::write).
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -304,16 +318,17 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Write, |socket| K::write(socket, bytes))
+            .attempt(Direction::Write, |socket| send(socket, bytes))
     }
 
     /// Writes all bytes.
     ///
     /// # Errors
-    /// What the system says; some of the bytes may have been written.
+    /// Those of [`write`](Self::write), and `WriteZero` if the system takes nothing. Some of the bytes may have been
+    /// written.
     ///
     /// # Cancellation
-    /// Dropped before it is done it may have written a part.
+    /// If it is dropped before it is done, it may have written a part.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -335,13 +350,14 @@ impl<K: StreamKind> SocketStream<K> {
         Ok(())
     }
 
-    /// Writes what the system takes of several buffers, in their order, and gives the number of bytes.
+    /// Writes what the system takes of several buffers, in their order, and returns the number of bytes. At most 1,024
+    /// buffers are used.
     ///
     /// # Errors
-    /// What the system says: broken pipe, reset …
+    /// Those of [`write`](Self::write).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has written nothing.
+    /// If it is dropped before it is done, it has written nothing.
     ///
     /// ```
     /// # use std::io::IoSlice;
@@ -352,17 +368,17 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| K::write_vectored(socket, buffers);
+        let write = |socket: &K::Socket| send_vectored(socket, buffers);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
-    /// Writes all of any number of buffers. What is left of the list afterwards says nothing.
+    /// Writes all of any number of buffers. Afterwards the contents of the list are unspecified.
     ///
     /// # Errors
-    /// What the system says; some of the bytes may have been written.
+    /// Those of [`write_all`](Self::write_all).
     ///
     /// # Cancellation
-    /// Dropped before it is done it may have written a part.
+    /// If it is dropped before it is done, it may have written a part.
     ///
     /// ```
     /// # use std::io::IoSlice;
@@ -375,7 +391,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub async fn write_all_vectored(&self, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut rest = buffers;
-        // Empty buffers go first, so that a write of nothing is never taken for a connection that takes nothing.
+        // Empty buffers are removed first: a write of nothing returns 0, and here 0 means that nothing more is taken.
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
             match self.write_vectored(rest).await? {
@@ -386,10 +402,10 @@ impl<K: StreamKind> SocketStream<K> {
         Ok(())
     }
 
-    /// Ends one direction or both. Data on its way still arrives.
+    /// Shuts one direction down, or both. Data that was written before still arrives.
     ///
     /// # Errors
-    /// What the system says, `NotConnected` above all.
+    /// `NotConnected` if the connection has ended already.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -403,13 +419,13 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        K::as_ref(self.io.source()).shutdown(how)
+        SockRef::from(self.io.source()).shutdown(how)
     }
 
-    /// The peer's address; that of a Unix socket without a name is unnamed.
+    /// Returns the address of the peer. That of a Unix socket that was not bound is unnamed.
     ///
     /// # Errors
-    /// What the system says, `NotConnected` above all.
+    /// `NotConnected` if the connection has ended.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -424,10 +440,10 @@ impl<K: StreamKind> SocketStream<K> {
         K::peer_addr(self.io.source())
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -443,10 +459,10 @@ impl<K: StreamKind> SocketStream<K> {
         K::local_addr(self.io.source())
     }
 
-    /// The error that the system keeps for the socket, if there is one; taking it clears it.
+    /// Takes the error that the system keeps for the socket, if there is one, and clears it.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -456,27 +472,19 @@ impl<K: StreamKind> SocketStream<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        K::as_ref(self.io.source()).take_error()
+        SockRef::from(self.io.source()).take_error()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsFd for SocketStream<K>
-where
-    K::Socket: std::os::fd::AsFd,
-{
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+impl<K: StreamKind> AsFd for SocketStream<K> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-#[cfg(unix)]
-impl<K: StreamKind> std::os::fd::AsRawFd for SocketStream<K>
-where
-    K::Socket: std::os::fd::AsRawFd,
-{
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.io.source().as_raw_fd()
+impl<K: StreamKind> AsRawFd for SocketStream<K> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -1,20 +1,18 @@
 //! TCP: connections, listeners, and the options that only they have.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 use mio::Interest;
-use socket2::{SockRef, Socket, TcpKeepalive};
+use socket2::SockRef;
 
-use crate::kernel::io::readiness::{Direction, Readiness};
-use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
 use crate::net::listener::SocketListener;
-use crate::net::nonblocking;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{Kind, SEND_FLAGS, StreamKind};
+use crate::net::stream_kind::{StreamKind, StreamParts};
+use crate::socket::accept::accept_tcp;
+use crate::socket::nonblocking::short_read_drains;
+use crate::socket::stream_socket::{TCP_INTEREST, keep_alive, whole_seconds};
 
 /// The kind of stream that goes over TCP.
 ///
@@ -68,7 +66,7 @@ pub type TcpListener = SocketListener<Tcp>;
 
 impl StreamKind for Tcp {}
 
-impl Kind for Tcp {
+impl StreamParts for Tcp {
     type Address = SocketAddr;
     type Socket = mio::net::TcpStream;
     type Std = std::net::TcpStream;
@@ -77,12 +75,7 @@ impl Kind for Tcp {
     type Cleanup = ();
     const STREAM: &'static str = "TcpStream";
     const LISTENER: &'static str = "TcpListener";
-
-    // An urgent mark spoils the proof by short reads, so the poller has to tell of it.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn interest() -> Interest {
-        Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY
-    }
+    const INTEREST: Interest = TCP_INTEREST;
 
     fn adopt(socket: Self::Std) -> io::Result<Self::Socket> {
         socket.set_nonblocking(true)?;
@@ -90,31 +83,11 @@ impl Kind for Tcp {
     }
 
     fn short_read_drains(socket: &Self::Socket) -> bool {
-        nonblocking::short_read_drains(socket)
+        short_read_drains(socket)
     }
 
     fn release(socket: Self::Socket) -> Self::Std {
         socket.into()
-    }
-
-    fn as_ref(socket: &Self::Socket) -> SockRef<'_> {
-        socket.into()
-    }
-
-    fn read(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::receive(socket, buffer)
-    }
-
-    fn read_vectored(socket: &Self::Socket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        nonblocking::receive_vectored(socket, buffers)
-    }
-
-    fn peek(socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::peek(socket, buffer)
-    }
-
-    fn write(socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
     }
 
     fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
@@ -126,9 +99,7 @@ impl Kind for Tcp {
     }
 
     fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
-        #[cfg(unix)]
-        nonblocking::expect_client(std::os::fd::AsFd::as_fd(listener))?;
-        listener.accept()
+        accept_tcp(listener)
     }
 
     fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
@@ -145,39 +116,13 @@ impl Kind for Tcp {
     }
 }
 
-/// Waits for a connection attempt that is under way on `socket` to end.
-pub(crate) async fn finish_connecting(
-    handle: &LoopHandle,
-    socket: mio::net::TcpStream,
-) -> io::Result<TcpStream> {
-    // Not writable until the system says so: that is how a connection announces itself.
-    let readiness = Readiness::new(true, false);
-    let io = Io::new(handle, socket, Tcp::interest(), readiness)?;
-    let connected = |socket: &mio::net::TcpStream| connected(&SockRef::from(socket));
-    io.operate(Direction::Write, connected, |()| false).await?;
-    Ok(TcpStream { io })
-}
-
-/// Whether a connection attempt has ended, and how.
-pub(super) fn connected(socket: &Socket) -> io::Result<()> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    match socket.peer_addr() {
-        Ok(_) => Ok(()),
-        // The event was not about the attempt: it goes on.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        Err(error) => Err(error),
-    }
-}
-
 impl TcpStream {
-    /// Whether small writes are sent at once (`TCP_NODELAY`). Off until it is set.
+    /// Returns whether small writes are sent at once (`TCP_NODELAY`). Off until it is set, unlike in asyncio, whose
+    /// transports set it; so do those of [`transport`](crate::transport).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -196,7 +141,8 @@ impl TcpStream {
     /// Sets `TCP_NODELAY`. See [`nodelay`](Self::nodelay).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -211,10 +157,12 @@ impl TcpStream {
         self.io.source().set_nodelay(nodelay)
     }
 
-    /// How long closing waits for data on its way; `None` is the system's way, in the background.
+    /// Returns how long closing waits for data that the peer has not acknowledged. `None`: the system goes on sending
+    /// in the background.
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -229,11 +177,12 @@ impl TcpStream {
         SockRef::from(self.io.source()).linger()
     }
 
-    /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up to
-    /// that time, rounded up to whole seconds; better `shutdown` and read to the end.
+    /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up
+    /// to that time, rounded up to whole seconds. It is better to call `shutdown` and to read to the end.
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -252,10 +201,11 @@ impl TcpStream {
         SockRef::from(self.io.source()).set_linger(linger)
     }
 
-    /// How many routers a packet may pass.
+    /// Returns how many routers a packet may pass (`IP_TTL`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -274,7 +224,7 @@ impl TcpStream {
     /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` if `ttl` is 0 or more than 255.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -289,10 +239,11 @@ impl TcpStream {
         self.io.source().set_ttl(ttl)
     }
 
-    /// Whether the system looks after a silent peer (`SO_KEEPALIVE`).
+    /// Returns whether the system probes a silent peer (`SO_KEEPALIVE`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` on some systems if the peer has reset the connection, `PermissionDenied` if a sandbox denies the
+    /// call.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -307,12 +258,12 @@ impl TcpStream {
         SockRef::from(self.io.source()).keepalive()
     }
 
-    /// Sees to it that a peer that says nothing for `idle` is asked whether it is there; `None` switches that off. The time
-    /// is rounded up to whole seconds.
+    /// Makes the system probe a peer that has sent nothing for `idle`, rounded up to whole seconds. `None` switches
+    /// probes off.
     ///
     /// # Errors
-    /// `InvalidInput` for zero, and for more than the system takes: 32,767 seconds on Linux. Else what the system says.
-    /// Nothing has changed then.
+    /// `InvalidInput` if `idle` is zero, or more than the system takes: 32,767 seconds on Linux. `PermissionDenied` if
+    /// a sandbox denies the call. After an error nothing has changed.
     ///
     /// ```
     /// # use callsoon::net::{TcpListener, TcpStream};
@@ -331,38 +282,4 @@ impl TcpStream {
             None => socket.set_keepalive(false),
         }
     }
-}
-
-/// The longest idle time before a probe that the system takes, in seconds.
-const LONGEST_IDLE: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
-    32_767
-} else {
-    i32::MAX as u32
-};
-
-/// Switches keepalive on after so much idle time, or changes nothing and fails.
-pub(super) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
-    let seconds = whole_seconds(idle);
-    if !(1..=LONGEST_IDLE).contains(&seconds) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the idle time before a keepalive probe is zero, or longer than the system takes",
-        ));
-    }
-    let before = socket.keepalive()?;
-    // Two options, one after the other.
-    let idle = Duration::from_secs(seconds.into());
-    let set = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle));
-    if set.is_err() && !before {
-        socket.set_keepalive(false)?;
-    }
-    set
-}
-
-/// A time in the whole seconds that the system counts in: rounded up, since zero means something else, and at most what
-/// its type can hold.
-fn whole_seconds(time: Duration) -> u32 {
-    let more = u64::from(time.subsec_nanos() > 0);
-    let seconds = time.as_secs().saturating_add(more);
-    seconds.min(i32::MAX as u64) as u32
 }

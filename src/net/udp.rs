@@ -3,14 +3,11 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::SockRef;
-
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::dns::{Target, ToSocketAddrs, no_address};
-use crate::net::nonblocking;
-use crate::net::stream_kind::SEND_FLAGS;
+use crate::net::datagram::{DatagramKind, DatagramParts, DatagramSocket};
+use crate::socket::dns::{Target, ToSocketAddrs, no_address};
+use crate::socket::nonblocking;
 
 /// The kind of message that goes over UDP.
 ///
@@ -43,7 +40,7 @@ pub type UdpSocket = DatagramSocket<Udp>;
 
 impl DatagramKind for Udp {}
 
-impl Messages for Udp {
+impl DatagramParts for Udp {
     type Address = SocketAddr;
     type Datagram = mio::net::UdpSocket;
     type StdDatagram = std::net::UdpSocket;
@@ -65,18 +62,15 @@ impl Messages for Udp {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
+        nonblocking::send(socket, bytes)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        SockRef::from(socket).send_to_with_flags(bytes, &(*to).into(), SEND_FLAGS)
+        nonblocking::send_to(socket, bytes, &(*to).into())
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        return nonblocking::receive(socket, buffer);
-        #[cfg(not(unix))]
-        return socket.recv(buffer);
+        nonblocking::receive(socket, buffer)
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -84,10 +78,7 @@ impl Messages for Udp {
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        #[cfg(unix)]
-        return nonblocking::peek(socket, buffer);
-        #[cfg(not(unix))]
-        return socket.peek(buffer);
+        nonblocking::peek(socket, buffer)
     }
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -108,18 +99,20 @@ impl Messages for Udp {
 }
 
 impl UdpSocket {
-    /// A socket bound to an address; port 0 lets the system choose. Of several addresses, a list's or a name's, the first
-    /// that can be bound is.
+    /// Returns a socket that is bound to an address. With port 0 the system chooses a port. Of several addresses, those
+    /// of a list or of a name, it takes the first that can be bound.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address: in use, permission
-    /// denied … `NotFound` where the list is empty.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `AddrInUse` if another socket has
+    /// it, `AddrNotAvailable` if the machine does not have it, `PermissionDenied` if the port is reserved. `NotFound`
+    /// if the list is empty, an error with `EMFILE` inside if there are no descriptors left, `NotConnected` if the loop
+    /// is closed.
     ///
     /// # Panics
     /// Outside a running loop.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has bound nothing and gives up the look-up.
+    /// If it is dropped before it is done, it has bound nothing, and it abandons the look-up.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -135,16 +128,19 @@ impl UdpSocket {
         place.into_target()?.try_each(&handle, bind).await
     }
 
-    /// Makes an address the one that [`send`](Self::send) sends to and the only one that is heard. It may be called again
-    /// with another. Of several addresses, a list's or a name's, it is the first that the system grants, which it does not
-    /// for one of another family.
+    /// Sets the peer: [`send`](Self::send) sends to this address, and only what comes from it is received. It may be
+    /// called again with another address.
+    ///
+    /// Of several addresses, those of a list or of a name, it takes the first that the system accepts. It does not
+    /// accept one of another family.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says of the last address; `NotFound` where the
-    /// list is empty. Whether somebody is there only a later call can tell.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and for the last address `NetworkUnreachable` if there is no
+    /// way to it, `InvalidInput` or `Unsupported` if it is of another family. `NotFound` if the list is empty. Whether
+    /// a socket is there is known only after a message was sent.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has changed nothing and gives up the look-up.
+    /// If it is dropped before it is done, it has changed nothing, and it abandons the look-up.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -161,16 +157,18 @@ impl UdpSocket {
         place.into_target()?.try_each(&handle, connect).await
     }
 
-    /// Sends a message to an address. Of several, a list's or a name's, it is the first of the socket's own family, or the
-    /// first of all where there is none, and no other is tried. A name is looked up for each message anew; who sends many
-    /// looks it up once, by [`lookup_host`](crate::net::lookup_host) or [`connect`](Self::connect).
+    /// Sends a message to an address, and returns the number of bytes.
+    ///
+    /// Of several addresses, those of a list or of a name, it takes the first of the socket's own family, or the first
+    /// of all if there is none, and tries no other. A name is looked up anew for each message. To send many, look it up
+    /// once, by [`lookup_host`](crate::net::lookup_host), or [`connect`](Self::connect).
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host), and what the system says: too long, unreachable, or that an earlier
-    /// message was refused at its destination; `NotFound` where the list is empty. The socket stays usable.
+    /// Those of [`lookup_host`](crate::net::lookup_host) and of [`send`](Self::send). `NotFound` if the list is empty.
+    /// The socket stays usable.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing and gives up the look-up.
+    /// If it is dropped before it is done, it has sent nothing, and it abandons the look-up.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -182,13 +180,13 @@ impl UdpSocket {
     pub async fn send_to(&self, bytes: &[u8], place: impl ToSocketAddrs) -> io::Result<usize> {
         let address = match place.into_target() {
             Ok(Target::Address(address)) => address,
-            // In a box, so that whoever sends to an address does not carry room for a look-up.
+            // In a box, so that the future that sends to an address has no room for a look-up.
             several => Box::pin(self.fitting(several)).await?,
         };
         self.send_to_address(bytes, &address).await
     }
 
-    /// The first of the addresses that is of the socket's own family, or of any.
+    /// Returns the first of the addresses that is of the socket's own family, or the first of all.
     async fn fitting(&self, target: io::Result<Target>) -> io::Result<SocketAddr> {
         proceed().await;
         let addresses = target?.addresses(&self.io.handle()).await?;
@@ -200,10 +198,10 @@ impl UdpSocket {
             .ok_or_else(no_address)
     }
 
-    /// Sends without waiting, hence without looking names up. See [`send_to`](Self::send_to).
+    /// Sends without waiting, and so takes no name. See [`send_to`](Self::send_to).
     ///
     /// # Errors
-    /// `WouldBlock` where the system takes nothing now; else what the system says.
+    /// `WouldBlock` if the system takes nothing now; otherwise those of [`send`](Self::send).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -216,10 +214,10 @@ impl UdpSocket {
         self.try_send_to_address(bytes, &address)
     }
 
-    /// Whether messages may be sent to everybody in the network.
+    /// Returns whether messages may be sent to all machines of the network (`SO_BROADCAST`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -236,7 +234,7 @@ impl UdpSocket {
     /// Sets `SO_BROADCAST`. See [`broadcast`](Self::broadcast).
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -249,10 +247,10 @@ impl UdpSocket {
         self.io.source().set_broadcast(on)
     }
 
-    /// How many routers a message may pass.
+    /// Returns how many routers a message may pass (`IP_TTL`).
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -269,7 +267,7 @@ impl UdpSocket {
     /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` if `ttl` is 0 or more than 255.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -282,10 +280,10 @@ impl UdpSocket {
         self.io.source().set_ttl(ttl)
     }
 
-    /// Whether what is sent to an IPv4 group comes back to this machine.
+    /// Returns whether this machine receives what it sends to an IPv4 group.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -302,7 +300,7 @@ impl UdpSocket {
     /// Sets `IP_MULTICAST_LOOP`. See [`multicast_loop_v4`](Self::multicast_loop_v4).
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -315,10 +313,10 @@ impl UdpSocket {
         self.io.source().set_multicast_loop_v4(on)
     }
 
-    /// How many routers a message to an IPv4 group may pass.
+    /// Returns how many routers a message to an IPv4 group may pass.
     ///
     /// # Errors
-    /// What the system says.
+    /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -335,7 +333,7 @@ impl UdpSocket {
     /// Sets `IP_MULTICAST_TTL`. See [`multicast_ttl_v4`](Self::multicast_ttl_v4).
     ///
     /// # Errors
-    /// What the system says.
+    /// `InvalidInput` if `ttl` is more than 255.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -348,10 +346,10 @@ impl UdpSocket {
         self.io.source().set_multicast_ttl_v4(ttl)
     }
 
-    /// Whether what is sent to an IPv6 group comes back to this machine.
+    /// Returns whether this machine receives what it sends to an IPv6 group.
     ///
     /// # Errors
-    /// What the system says; IPv4 sockets know no such option.
+    /// An error with `ENOPROTOOPT` or `EOPNOTSUPP` inside if it is an IPv4 socket.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -368,7 +366,7 @@ impl UdpSocket {
     /// Sets `IPV6_MULTICAST_LOOP`. See [`multicast_loop_v6`](Self::multicast_loop_v6).
     ///
     /// # Errors
-    /// What the system says; IPv4 sockets know no such option.
+    /// An error with `ENOPROTOOPT` or `EOPNOTSUPP` inside if it is an IPv4 socket.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -381,10 +379,12 @@ impl UdpSocket {
         self.io.source().set_multicast_loop_v6(on)
     }
 
-    /// Hears what is sent to an IPv4 group, on the interface with this address; `0.0.0.0` lets the system choose.
+    /// Joins an IPv4 group: receives what is sent to it, on the interface with this address. With `0.0.0.0` the system
+    /// chooses the interface.
     ///
     /// # Errors
-    /// What the system says.
+    /// `AddrInUse` if it has joined the group already, `InvalidInput` if the address is no group, an error with
+    /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -401,10 +401,11 @@ impl UdpSocket {
         self.io.source().join_multicast_v4(&group, &interface)
     }
 
-    /// Hears it no longer. See [`join_multicast_v4`](Self::join_multicast_v4).
+    /// Leaves an IPv4 group. See [`join_multicast_v4`](Self::join_multicast_v4).
     ///
     /// # Errors
-    /// What the system says.
+    /// `AddrNotAvailable` if it has not joined the group, `InvalidInput` if the address is no group, an error with
+    /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -421,10 +422,12 @@ impl UdpSocket {
         self.io.source().leave_multicast_v4(&group, &interface)
     }
 
-    /// Hears what is sent to an IPv6 group, on the interface with this number; 0 lets the system choose.
+    /// Joins an IPv6 group: receives what is sent to it, on the interface with this number. With 0 the system chooses
+    /// the interface.
     ///
     /// # Errors
-    /// What the system says.
+    /// `AddrInUse` if it has joined the group already, `InvalidInput` if the address is no group, an error with
+    /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -440,10 +443,11 @@ impl UdpSocket {
         self.io.source().join_multicast_v6(&group, interface)
     }
 
-    /// Hears it no longer. See [`join_multicast_v6`](Self::join_multicast_v6).
+    /// Leaves an IPv6 group. See [`join_multicast_v6`](Self::join_multicast_v6).
     ///
     /// # Errors
-    /// What the system says.
+    /// `AddrNotAvailable` if it has not joined the group, `InvalidInput` if the address is no group, an error with
+    /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
     /// # callsoon::run(async {

@@ -1,4 +1,4 @@
-//! Unix sockets for whole messages: nothing is lost between two of them, and who sends too fast waits.
+//! Unix sockets for whole messages. No message between two of them is lost: a sender that is too fast waits.
 
 use std::io;
 use std::net::Shutdown;
@@ -10,12 +10,14 @@ use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{DatagramKind, DatagramSocket, Messages};
-use crate::net::stream_kind::{SEND_FLAGS, new_socket};
-use crate::net::unix::{SocketFile, Unix, address_of, bind, std_address, system_address, unnamed};
+use crate::net::datagram::{DatagramKind, DatagramParts, DatagramSocket};
+use crate::net::unix::Unix;
+use crate::socket::address::{address_of, std_address, system_address, unnamed};
+use crate::socket::nonblocking::{self, new_socket};
+use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket;
 
-/// A Unix socket for whole messages. The file of a bound one goes with it.
+/// A Unix socket for whole messages. The file of one that is bound is removed when the socket is dropped.
 ///
 /// ```
 /// use callsoon::net::UnixDatagram;
@@ -33,7 +35,7 @@ pub type UnixDatagram = DatagramSocket<Unix>;
 
 impl DatagramKind for Unix {}
 
-impl Messages for Unix {
+impl DatagramParts for Unix {
     type Address = SocketAddr;
     type Datagram = mio::net::UnixDatagram;
     type StdDatagram = std::os::unix::net::UnixDatagram;
@@ -44,14 +46,14 @@ impl Messages for Unix {
     fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
         match (system_address(one), system_address(other)) {
             (Ok(one), Ok(other)) => one == other,
-            // A socket without a name is like no other.
+            // A socket without a name equals no other.
             _ => false,
         }
     }
 
     fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, SocketFile)> {
         socket.set_nonblocking(true)?;
-        // Whoever made the file removes it.
+        // The file belongs to the program that has made it.
         Ok((mio::net::UnixDatagram::from_std(socket), SocketFile::none()))
     }
 
@@ -61,30 +63,29 @@ impl Messages for Unix {
     }
 
     fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        SockRef::from(socket).send_with_flags(bytes, SEND_FLAGS)
+        nonblocking::send(socket, bytes)
     }
 
     fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        let address = system_address(to)?;
-        SockRef::from(socket).send_to_with_flags(bytes, &address, SEND_FLAGS)
+        nonblocking::send_to(socket, bytes, &system_address(to)?)
     }
 
     fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket.as_fd(), buffer, 0)
+        nonblocking::receive(socket, buffer)
     }
 
     fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        // The standard library's own call: only it can have a sender whose path fills `sun_path`.
+        // Only the standard library's own call can name a sender whose path fills `sun_path`.
         socket.recv_from(buffer)
     }
 
     fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
+        nonblocking::peek(socket, buffer)
     }
 
     fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (count, address) = socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?;
-        // Who it is comes with the message itself, where the standard library has no form for it.
+        // Where the standard library has no form for the sender, `recv_from` names it later.
         Ok((count, std_address(&address).unwrap_or_else(unnamed)))
     }
 
@@ -102,11 +103,11 @@ impl Messages for Unix {
 }
 
 impl UnixDatagram {
-    /// A socket bound to a path, or to the abstract name after a NUL byte. A socket file on which nobody answers is
-    /// replaced; the file is removed when the socket is dropped, if it is still the same one.
+    /// Returns a socket that is bound to a path, or to the abstract name after a NUL byte. A socket file on which no
+    /// socket answers is replaced. The file is removed when the socket is dropped, if it is still the same one.
     ///
     /// # Errors
-    /// What the system says: address in use, permission denied …; `InvalidInput` for a path that is too long.
+    /// Those of [`ListenOptions::bind_unix`](crate::net::ListenOptions::bind_unix).
     ///
     /// # Panics
     /// Outside a running loop.
@@ -129,10 +130,11 @@ impl UnixDatagram {
         Self::watch(&handle, socket, file)
     }
 
-    /// A socket without a name, which can send but not be answered.
+    /// Returns a socket without a name. It can send, but it cannot be answered.
     ///
     /// # Errors
-    /// What the system says, out of descriptors above all.
+    /// An error with `EMFILE` or `ENFILE` inside if there are no descriptors left, `NotConnected` if the loop is
+    /// closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -154,10 +156,11 @@ impl UnixDatagram {
         )
     }
 
-    /// Two connected sockets without names.
+    /// Returns two connected sockets without names.
     ///
     /// # Errors
-    /// What the system says, out of descriptors above all.
+    /// An error with `EMFILE` or `ENFILE` inside if there are no descriptors left, `NotConnected` if the loop is
+    /// closed.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -180,10 +183,11 @@ impl UnixDatagram {
         ))
     }
 
-    /// Makes the socket at `path` the one that [`send`](Self::send) sends to and the only one that is heard.
+    /// Sets the peer: [`send`](Self::send) sends to the socket at `path`, and only what comes from it is received.
     ///
     /// # Errors
-    /// What the system says: no such file, refused …
+    /// `NotFound` if there is no such file, `ConnectionRefused` if no socket is bound to it, `PermissionDenied` if this
+    /// user may not write to it, `InvalidInput` if the path is empty or too long.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -201,14 +205,18 @@ impl UnixDatagram {
         SockRef::from(self.io.source()).connect(&address)
     }
 
-    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte. While the receiver's queue is full
-    /// this tries again by timer, after 1 to 64 milliseconds, since no event tells when there is room.
+    /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte, and returns the number of
+    /// bytes.
+    ///
+    /// While the queue of the receiver is full, this tries again after 1, 2, 4 … 64 ms, since no event tells when there
+    /// is room.
     ///
     /// # Errors
-    /// What the system says: no such file, refused, too long …
+    /// Those of [`connect`](Self::connect), an error with `EMSGSIZE` inside if the message is too long, `NotConnected`
+    /// if the loop is closed.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing.
+    /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -232,10 +240,10 @@ impl UnixDatagram {
     /// Sends a message to an address, such as [`recv_from`](Self::recv_from) gives.
     ///
     /// # Errors
-    /// What the system says; `InvalidInput` for the address of a socket without a name.
+    /// Those of [`send_to`](Self::send_to). `InvalidInput` for the address of a socket without a name.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent nothing.
+    /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -249,10 +257,11 @@ impl UnixDatagram {
         self.send_to_address(bytes, address).await
     }
 
-    /// Sends without waiting. See [`send_to`](Self::send_to). [`writable`](Self::writable) does not wait for the receiver.
+    /// Sends without waiting. See [`send_to`](Self::send_to). [`writable`](Self::writable) does not wait for the
+    /// receiver.
     ///
     /// # Errors
-    /// `WouldBlock` where the receiver takes nothing now; else what the system says.
+    /// `WouldBlock` if the receiver takes nothing now; otherwise those of [`send_to`](Self::send_to).
     ///
     /// ```
     /// # callsoon::run(async {
@@ -267,10 +276,10 @@ impl UnixDatagram {
         self.try_send_to_address(bytes, &address)
     }
 
-    /// Ends one direction or both.
+    /// Shuts one direction down, or both.
     ///
     /// # Errors
-    /// What the system says.
+    /// `NotConnected` if the socket has no peer.
     ///
     /// ```
     /// # callsoon::run(async {

@@ -16,12 +16,12 @@ use std::rc::Rc;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
+use crate::socket::pipe_end::PipeEnd;
+use crate::socket::stream_socket::StreamSocket;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::pipe_end::PipeEnd;
 use crate::transport::protocol::{Protocol, Transport};
-use crate::transport::socket::StreamSocket;
 
 /// One end that is registered with the reactor.
 pub(crate) type PipeIo = Io<StreamSocket>;

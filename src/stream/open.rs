@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
+use crate::socket::connect_to::ConnectTo;
+use crate::socket::listen_on::{ListenOn, Site};
 use crate::stream::client::{ClientResult, serve};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
@@ -19,7 +21,6 @@ use crate::transport::connect::CreateConnection;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::target::{ConnectTo, ListenOn, Site};
 
 type Opened = io::Result<(StreamReader, StreamWriter)>;
 

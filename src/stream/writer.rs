@@ -5,9 +5,9 @@ use std::io;
 use std::rc::Rc;
 
 use crate::event_loop::free::yield_now;
+use crate::socket::address::Address;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
-use crate::transport::address::Address;
 use crate::transport::flow::InvalidLimits;
 use crate::transport::protocol::Transport;
 

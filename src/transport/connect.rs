@@ -16,12 +16,12 @@ use socket2::Domain;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::ToSocketAddrs;
-use crate::transport::address::Address;
-use crate::transport::attempt::Approach;
+use crate::socket::address::Address;
+use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
+use crate::socket::connector::Connector as Approach;
+use crate::socket::dns::ToSocketAddrs;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::protocol::{Protocol, Transport};
-use crate::transport::socket::StreamSocket;
-use crate::transport::target::{AcceptedSocket, ConnectTo};
 
 type Place = &'static Location<'static>;
 

@@ -18,13 +18,13 @@ use std::rc::Rc;
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
-use crate::transport::address::Address;
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::flow::WaterMarks;
 use crate::transport::hold::Holds;
 use crate::transport::membership::Membership;
 use crate::transport::protocol::{Connection, Protocol, Transport};
-use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::direction_of;
 
 impl Transport {

@@ -16,14 +16,14 @@ use socket2::{Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::Target;
 use crate::net::listen_options::ListenOptions;
-use crate::net::stream_kind::new_socket;
-use crate::transport::address::Address;
+use crate::socket::address::Address;
+use crate::socket::dns::Target;
+use crate::socket::listen_on::{ListenOn, Site, not_a_stream};
+use crate::socket::nonblocking::new_socket;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
 use crate::transport::serving::{Cleanup, Factory, Listening, Plan, Remains};
-use crate::transport::target::{ListenOn, Site, not_a_stream};
 
 impl LoopHandle {
     /// Makes a server that calls `factory` for every client and connects what it gives to the client's socket.
@@ -397,7 +397,7 @@ fn adopt(socket: Socket) -> io::Result<Listening> {
 
 #[cfg(unix)]
 fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listening> {
-    use crate::net::unix::{SocketFile, bind};
+    use crate::socket::socket_file::{SocketFile, bind};
     let socket = new_socket(socket2::Domain::UNIX, Type::STREAM)?;
     bind(&socket, path, true).map_err(|error| {
         let path = path.display().to_string();
@@ -408,7 +408,7 @@ fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listeni
 }
 
 #[cfg(unix)]
-impl Remains for crate::net::unix::SocketFile {
+impl Remains for crate::socket::socket_file::SocketFile {
     fn check(&self) -> io::Result<()> {
         self.check()
     }

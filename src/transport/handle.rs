@@ -12,11 +12,11 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 #[cfg(unix)]
 use crate::net::unix::UCred;
-use crate::transport::address::Address;
+use crate::socket::address::Address;
+#[cfg(unix)]
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::{Protocol, Transport};
-#[cfg(unix)]
-use crate::transport::socket::StreamSocket;
 
 impl Transport {
     /// Whether the writing side can be ended by itself: true for every transport there is, as long as there is no TLS.

@@ -32,8 +32,6 @@
 //! `write` calls `pause_writing`. The transport is handed to every callback, so that a protocol need not keep it; one
 //! that does makes a cycle, which ends with the connection.
 
-pub(crate) mod address;
-pub(crate) mod attempt;
 pub(crate) mod buffer;
 pub(crate) mod connect;
 pub(crate) mod connection;
@@ -43,10 +41,7 @@ mod file_turn;
 pub(crate) mod flow;
 mod handle;
 pub(crate) mod hold;
-mod listen;
 mod membership;
-#[cfg(unix)]
-pub(crate) mod pipe_end;
 #[cfg(unix)]
 pub(crate) mod pipes;
 pub(crate) mod protocol;
@@ -56,14 +51,10 @@ pub(crate) mod ready;
 mod sendfile;
 pub(crate) mod server;
 mod serving;
-#[cfg(unix)]
-mod shared_mode;
-pub(crate) mod socket;
-pub(crate) mod target;
 mod traffic;
 mod writing;
 
-pub use address::Address;
+pub use crate::socket::{AcceptedSocket, Address, ConnectTo, ListenOn};
 pub use connect::CreateConnection;
 pub use create_server::CreateServer;
 pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
@@ -72,4 +63,3 @@ pub use flow::InvalidLimits;
 pub use pipes::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
-pub use target::{AcceptedSocket, ConnectTo, ListenOn};

@@ -17,10 +17,10 @@ use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
+use crate::socket::pipe_end::PipeEnd;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::connect::{Connected, establish};
-use crate::transport::pipe_end::PipeEnd;
 use crate::transport::protocol::Protocol;
-use crate::transport::socket::StreamSocket;
 
 impl LoopHandle {
     /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.

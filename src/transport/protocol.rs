@@ -11,13 +11,13 @@ use std::rc::Rc;
 use crate::kernel::context::Context;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::transport::address::Address;
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::file_turn::FileTurn;
 use crate::transport::flow::WaterMarks;
 use crate::transport::hold::Holds;
 use crate::transport::membership::Membership;
-use crate::transport::socket::StreamSocket;
 
 /// What a program does with a connection. Every method does nothing unless it is written.
 ///

@@ -17,9 +17,9 @@ use std::io;
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::Transport;
-use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::Received;
 
 impl Transport {

@@ -14,9 +14,9 @@ use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::waiters::WaiterId;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::hold::Hold;
 use crate::transport::protocol::{BufferedProtocol, Connection, Transport};
-use crate::transport::socket::StreamSocket;
 use crate::transport::traffic::Received;
 
 /// The most that one read takes: large enough that a system call is a small part of it, small enough to stay in a

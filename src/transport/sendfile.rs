@@ -14,9 +14,9 @@ use std::task::{Context, Poll, ready};
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::sendfile::{Transfer, invalid};
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::file_turn::FileTurn;
 use crate::transport::protocol::{Protocol, Transport};
-use crate::transport::socket::StreamSocket;
 
 impl LoopHandle {
     /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connection, and gives how many were

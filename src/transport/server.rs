@@ -14,8 +14,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::kernel::proceed::proceed;
+use crate::socket::address::Address;
 use crate::time::sleep;
-use crate::transport::address::Address;
 use crate::transport::serving::{Phase, Plan, Serving};
 
 /// A server. Dropping it closes it, as [`close`](Self::close) does; [`detach`](Self::detach) lets it serve as long as the

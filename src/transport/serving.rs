@@ -13,11 +13,11 @@ use slab::Slab;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::queue::WaitQueue;
-use crate::transport::address::Address;
-use crate::transport::listen::{Accepts, Host, accept};
+use crate::socket::acceptor::{Accepts, Host, accept};
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
 use crate::transport::membership::{Members, Membership};
 use crate::transport::protocol::{Protocol, Transport};
-use crate::transport::socket::StreamSocket;
 
 /// What a server does for each client.
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;

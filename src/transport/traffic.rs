@@ -7,8 +7,8 @@ use std::io;
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
+use crate::socket::stream_socket::{MOST_AT_ONCE, StreamSocket};
 use crate::transport::protocol::Connection;
-use crate::transport::socket::{MOST_AT_ONCE, StreamSocket};
 
 /// What one read has brought.
 pub(crate) enum Received {

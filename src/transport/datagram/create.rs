@@ -14,11 +14,12 @@ use socket2::{Domain, Socket, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
-use crate::net::dns::{Target, ToSocketAddrs};
+use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::listen_options::reuse_port;
-use crate::net::stream_kind::new_socket;
 use crate::net::udp::UdpSocket;
+use crate::socket::backoff::Backoff as SendRetry;
+use crate::socket::dns::{Target, ToSocketAddrs};
+use crate::socket::nonblocking::new_socket;
 use crate::transport::datagram::handle::invalid;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
 use crate::transport::flow::WaterMarks;

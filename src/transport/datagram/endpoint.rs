@@ -14,7 +14,8 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
-use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
+use crate::net::datagram::{DatagramKind, DatagramSocket};
+use crate::socket::backoff::Backoff as SendRetry;
 use crate::sys::source::Pollable;
 use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
 

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
+use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
+use crate::socket::backoff::Backoff as SendRetry;
 use crate::transport::flow::WaterMarks;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.

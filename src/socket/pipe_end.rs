@@ -2,7 +2,7 @@
 //!
 //! No call on it blocks, and others who share it notice nothing if it can be helped: standard input is shared with the shell
 //! that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives a description of our own.
-//! What cannot be opened again has one of the other mechanisms of `net/nonblocking.rs`.
+//! What cannot be opened again has one of the other mechanisms of `socket/nonblocking.rs`.
 //!
 //! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is refused,
 //! since reading it blocks the loop for as long as a disk takes.
@@ -15,17 +15,15 @@ use std::os::unix::fs::FileTypeExt;
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use socket2::SockRef;
 
 use crate::error::LoopClosed;
 use crate::kernel::io::readiness::Direction;
-use crate::net::nonblocking;
-use crate::net::stream_kind::SEND_FLAGS;
+use crate::socket::nonblocking;
+use crate::socket::shared_mode::SharedMode;
 use crate::sys::fd::{is_hung_up, is_without_nowait, read_nowait, set_nonblocking, write_nowait};
 use crate::sys::fork::generation;
 use crate::sys::sigpipe::{is_broken_pipe, without_sigpipe};
 use crate::sys::source::{Act, Pollable};
-use crate::transport::shared_mode::SharedMode;
 
 /// By which mechanism a call on an end does not block.
 enum Mechanism {
@@ -146,7 +144,7 @@ impl PipeEnd {
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.check_owner()?;
         if matches!(self.mechanism, Mechanism::Socket) {
-            return SockRef::from(&self.file).send_vectored_with_flags(pieces, SEND_FLAGS);
+            return nonblocking::send_vectored(&self.file, pieces);
         }
         let write =
             |fd: BorrowedFd<'_>| without_sigpipe(|| write_nowait(fd, pieces), is_broken_pipe);

@@ -6,7 +6,7 @@ use std::io;
 
 use crate::sys::dns::{Failure, describe};
 
-/// The resolver's word on why there is no answer: Python's `gaierror`. It comes inside an [`io::Error`].
+/// Why the system's resolver has no answer: Python's `gaierror`. It comes inside an [`io::Error`].
 ///
 /// ```
 /// use callsoon::net::GaiError;
@@ -21,7 +21,7 @@ pub struct GaiError {
 }
 
 impl GaiError {
-    /// The code, one of `EAI_…`.
+    /// Returns the code, one of `EAI_…`.
     ///
     /// ```
     /// # let answer = callsoon::run(async { callsoon::net::lookup_host(("1.2.3.4.5", 80)).await }).unwrap();

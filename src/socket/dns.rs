@@ -1,10 +1,10 @@
 //! Names to addresses.
 //!
-//! What is numeric is read here, at once and exactly: IPv4 and IPv6 addresses, with a zone or without, and the old forms
-//! such as `0x7f.1`, which are given to the system as numbers only and never asked of a server. Where such a thing is no
-//! address, the hosts file may have it for a name. A name is checked first:
-//! one that is empty, too long, holds a NUL byte or is not ASCII is an error here, and is never cut or guessed at. All
-//! other names go to the system's resolver, on threads that nothing else waits for.
+//! A numeric host is read here, at once and exactly: IPv4 and IPv6 addresses, with a zone or without, and the old forms
+//! such as `0x7f.1`. The old forms are given to the system as numbers only, so that no server is asked. If such a text is
+//! no address, the hosts file may have it as a name. A name is checked first: one that is empty, too long, holds a NUL
+//! byte or is not ASCII is an error here, and is never cut or guessed at. All other names go to the system's resolver, on
+//! the threads of `socket/resolver.rs`.
 
 use std::cell::RefCell;
 use std::ffi::CString;
@@ -18,25 +18,26 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::kernel::report::run_quietly;
-use crate::net::hosts_file;
-use crate::net::resolver::ask;
+use crate::socket::hosts_file;
+use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Hints};
 
-/// What a name may have at most, by RFC 1035, without the dot at its end.
+/// The most characters of a name, by RFC 1035, without the dot at its end.
 const LONGEST_NAME: usize = 253;
 
-/// What each part between two dots may have at most.
+/// The most characters of each part between two dots.
 const LONGEST_LABEL: usize = 63;
 
-/// Who answers for names, where it is not the system.
+/// What answers for names instead of the system.
 type Resolve = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
 
 static RESOLVE: LoopLocal<RefCell<Option<Resolve>>> = LoopLocal::new(|| RefCell::new(None));
 
 /// What can be connected to, bound to or sent to: an address, several, or a host and a port.
 ///
-/// `SocketAddr` and its two kinds, an array, a slice or a `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host", 80)`, and
-/// `"host:80"` with IPv6 addresses in brackets; and references to these. Nobody else can implement it.
+/// `SocketAddr` and its two kinds, an array, a slice or a `Vec` of them, `(IpAddr, u16)` and its two kinds, `("host",
+/// 80)`, `"host:80"` with IPv6 addresses in brackets, and references to these. The trait is sealed: no other type can
+/// implement it.
 ///
 /// ```
 /// use callsoon::net::{ToSocketAddrs, lookup_host};
@@ -55,19 +56,19 @@ pub trait ToSocketAddrs: IntoTarget {}
 
 impl<T: IntoTarget> ToSocketAddrs for T {}
 
-/// What was given, sorted out.
+/// What a program has named.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// One address.
     Address(SocketAddr),
     /// Several.
     Addresses(Vec<SocketAddr>),
-    /// Something that has to be looked at, or up.
+    /// A host that has to be parsed or looked up, and a port.
     Host(String, u16),
 }
 
 impl Target {
-    /// The addresses, looked up if need be.
+    /// Returns the addresses, after a look-up if need be.
     pub(crate) async fn addresses(self, handle: &LoopHandle) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::Address(address) => Ok(vec![address]),
@@ -76,8 +77,8 @@ impl Target {
         }
     }
 
-    /// Tries the addresses one after the other, looked up if need be, until an attempt succeeds; the error of the last
-    /// one where none does.
+    /// Tries the addresses one after the other, after a look-up if need be, until an attempt succeeds. If none does, it
+    /// returns the error of the last one.
     pub(crate) async fn try_each<T>(
         self,
         handle: &LoopHandle,
@@ -91,7 +92,7 @@ impl Target {
     }
 }
 
-/// What the first attempt that succeeds gives; else the error of the last one, if there was one.
+/// Returns the result of the first attempt that succeeds; otherwise the error of the last one, if there was one.
 pub(crate) fn first_of<T>(
     addresses: impl IntoIterator<Item = SocketAddr>,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
@@ -106,13 +107,17 @@ pub(crate) fn first_of<T>(
     Err(refusal)
 }
 
-/// What is said of an empty list.
+/// Returns the error for an empty list.
 pub(crate) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "there is no address in the list")
 }
 
-/// For this crate only.
+/// Converts what a program names. The module is private, which seals [`ToSocketAddrs`].
 pub trait IntoTarget {
+    /// Sorts out what was given.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a text that is no host and port.
     fn into_target(self) -> io::Result<Target>;
 }
 
@@ -154,7 +159,7 @@ impl IntoTarget for Vec<SocketAddr> {
     }
 }
 
-/// What can be given can be lent; of an address that is a copy.
+/// A reference to any of them; an address is copied.
 impl<T: IntoTarget + Clone> IntoTarget for &T {
     #[inline]
     fn into_target(self) -> io::Result<Target> {
@@ -209,17 +214,22 @@ pub(crate) fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// The addresses of a host, in the order in which the system prefers them. What is numeric takes no thread.
+/// Returns the addresses of a host, in the order in which the system prefers them. A numeric host takes no thread.
+///
+/// asyncio has [`getaddrinfo`](crate::LoopHandle::getaddrinfo) alone, which is here too. There a look-up runs on the
+/// default executor; here it has threads of its own.
 ///
 /// # Errors
-/// `InvalidInput` for what is no host name; `NotFound` and others with a [`GaiError`](crate::net::GaiError) inside for
-/// names that do not resolve; what the system says where there is no thread to be had.
+/// `InvalidInput` for a text that is no host name. `NotFound` if the name has no address. An error with a
+/// [`GaiError`](crate::net::GaiError) inside if the resolver fails: of kind `NotFound` for `EAI_NONAME` and
+/// `EAI_NODATA`, `OutOfMemory` for `EAI_MEMORY`, `Other` for the rest, such as `EAI_AGAIN`. `WouldBlock` if the system
+/// refuses a thread and there is none yet.
 ///
 /// # Panics
 /// Outside a running loop.
 ///
 /// # Cancellation
-/// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+/// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
 ///
 /// ```
 /// callsoon::run(async {
@@ -238,7 +248,7 @@ pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>
     }
 }
 
-/// The addresses of a host, on a thread if need be.
+/// Returns the addresses of a host, on a thread if need be.
 pub(crate) async fn resolve(
     handle: &LoopHandle,
     host: String,
@@ -286,7 +296,7 @@ fn from_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         .collect())
 }
 
-/// asyncio's debug mode says how long a look-up took; so does this one, where it took long.
+/// Warns in debug mode of a look-up that took long. asyncio logs how long each took.
 pub(crate) fn warn_if_slow(handle: &LoopHandle, host: &str, begun: Instant) {
     if handle.debug() && begun.elapsed() >= handle.slow_callback_duration() {
         let took = begun.elapsed().as_secs_f64();
@@ -294,8 +304,8 @@ pub(crate) fn warn_if_slow(handle: &LoopHandle, host: &str, begun: Instant) {
     }
 }
 
-/// Whether the last part of a name is a number, which no name in the world's tree ends with: then it is an address in
-/// one of its old forms, or nothing.
+/// Returns whether the last part of a name is a number. No name in the public DNS ends so: it is an address in one of
+/// its old forms, or nothing.
 pub(crate) fn ends_in_a_number(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let last = host.rsplit('.').next().unwrap_or_default();
@@ -306,7 +316,7 @@ pub(crate) fn ends_in_a_number(host: &str) -> bool {
     hexadecimal || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The address that a numeric host is, or those that the hosts file has for it; `None` if it is a name.
+/// Returns the address that a numeric host is, or those that the hosts file has for it; `None` if it is a name.
 fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Some(vec![(ip, port).into()]));
@@ -352,7 +362,7 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     }
 }
 
-/// Whether a resolver can be asked for a name: what it would cut, or read in its own way, is an error.
+/// Checks a name before a resolver is asked. What a resolver would cut, or read in its own way, is an error.
 pub(crate) fn check_name(host: &str) -> io::Result<()> {
     if host.is_empty() {
         return Err(invalid("the host name is empty"));
@@ -377,8 +387,9 @@ pub(crate) fn check_name(host: &str) -> io::Result<()> {
 }
 
 impl LoopHandle {
-    /// Has `resolve` answer for names instead of the system, for this loop's [`lookup_host`] and for connecting by name.
-    /// It runs on the look-up threads and may block. Numeric hosts and impossible names never come to it.
+    /// Makes `resolve` answer for names instead of the system, for this loop's [`lookup_host`] and for connecting by
+    /// name. It runs on the look-up threads and may block. Numeric hosts and impossible names are never given to it.
+    /// asyncio has no counterpart.
     ///
     /// ```
     /// use std::net::Ipv4Addr;
@@ -401,7 +412,7 @@ impl LoopHandle {
         drop(former);
     }
 
-    /// Has the system answer for names again.
+    /// Makes the system answer for names again.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;

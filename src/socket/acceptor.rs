@@ -1,14 +1,18 @@
-//! Listening sockets that call back for every client.
+//! Listening sockets that call back for every client: the `accept` of servers.
 //!
-//! When the process or the system is out of descriptors, the poller has told of the waiting client and will not tell
-//! again. So accepting pauses and is taken up by timer, not by an event, and that goes for every error that is not about
-//! one client alone: a listener that is tried again once a second neither spins nor goes reader_dropped.
+//! ```text
+//! ready -> accept, up to 100 clients -> WouldBlock: wait for an event
+//!    ^                               -> 100 reached: queued again behind other sources
+//!    +-- a timer, after one second <- pause
+//! ```
+//!
+//! While accepting pauses no event is awaited: the poller has reported the waiting client already and does not report it
+//! again. The timer queues the listener as if it were ready. `socket/accept.rs` has the rules.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::time::Duration;
 
 use mio::Interest;
 use mio::event::Source;
@@ -20,70 +24,57 @@ use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::kernel::report::ExceptionContext;
-use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
-#[cfg(unix)]
-use crate::net::nonblocking::expect_client;
+use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError, accept_tcp, accept_unix};
+use crate::socket::accept_error::FAILURES_IN_A_ROW;
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
 use crate::sys::epoll::Numbered;
-#[cfg(unix)]
-use crate::sys::socket;
-use crate::transport::address::Address;
-use crate::transport::socket::StreamSocket;
 
-/// How long accepting pauses after an error: asyncio's second.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// How many clients are accepted, or fail, before others have their turn: asyncio's usual backlog.
+/// How many clients are accepted, or fail, before other sources run: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
 /// A listening socket in non-blocking mode.
 pub(crate) trait Listener: Source + Numbered + 'static {
+    /// Accepts a client without waiting.
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)>;
 }
 
 impl Listener for mio::net::TcpListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        #[cfg(unix)]
-        expect_client(std::os::fd::AsFd::as_fd(self))?;
-        let (socket, address) = self.accept()?;
+        let (socket, address) = accept_tcp(self)?;
         Ok((StreamSocket::Tcp(socket), Some(address.into())))
     }
 }
 
-#[cfg(unix)]
 impl Listener for mio::net::UnixListener {
     fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        use std::os::fd::AsFd as _;
-
-        expect_client(self.as_fd())?;
-        let (socket, address) = socket::accept(self.as_fd())?;
-        let socket = mio::net::UnixStream::from_std(socket.into());
+        let (socket, address) = accept_unix(self)?;
         Ok((StreamSocket::Unix(socket), Some(address.into())))
     }
 }
 
-/// Who takes clients in. Its calls may enter foreign code, whose panics it catches.
+/// The server of a listening socket. Its calls may enter user code, whose panics it catches.
 pub(crate) trait Host {
+    /// Takes a client that was accepted.
     fn take_in(self: Rc<Self>, socket: StreamSocket, peer: Option<Address>);
 
-    /// The loop closes.
+    /// The loop closes, and no more clients come.
     fn abandon(self: Rc<Self>);
 }
 
-/// A listening socket at work, of whatever kind.
+/// A listening socket that accepts, of any kind.
 pub(crate) trait Accepts {
     /// Stops listening and closes the socket.
     fn stop(&self);
 }
 
-/// Has a socket that listens already call back.
+/// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
 pub(crate) fn accept(
     handle: &LoopHandle,
     socket: socket2::Socket,
     host: Rc<dyn Host>,
     location: &'static Location<'static>,
 ) -> io::Result<Rc<dyn Accepts>> {
-    #[cfg(unix)]
     if socket.local_addr()?.is_unix() {
         let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
         let listener = mio::net::UnixListener::from_std(listener);
@@ -94,7 +85,7 @@ pub(crate) fn accept(
     Ok(Acceptor::start(handle, listener, host, location)?)
 }
 
-/// One listening socket at work.
+/// One listening socket that accepts.
 struct Acceptor<L: Listener> {
     handle: LoopHandle,
     /// `None` once it has stopped.
@@ -102,8 +93,8 @@ struct Acceptor<L: Listener> {
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
-    /// An error was reported, and no client accepted since.
-    reported: Cell<bool>,
+    /// What follows after an error of `accept`.
+    failed: AcceptRetry,
     /// The values of context variables for what clients call, as they were where serving began.
     context: Option<Context>,
     location: &'static Location<'static>,
@@ -123,7 +114,7 @@ impl<L: Listener> Acceptor<L> {
             io: RefCell::new(Some(io)),
             host: RefCell::new(Some(host)),
             retry: RefCell::new(None),
-            reported: Cell::new(false),
+            failed: AcceptRetry::default(),
             context: handle.state.copy_context(),
             location,
         });
@@ -138,7 +129,7 @@ impl<L: Listener> Acceptor<L> {
         self.io.borrow().as_ref().map(f)
     }
 
-    /// Accepts those who wait, up to a limit.
+    /// Accepts the clients that wait, up to a limit.
     fn accept(self: &Rc<Self>) {
         let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
@@ -149,32 +140,24 @@ impl<L: Listener> Acceptor<L> {
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    self.reported.set(false);
+                    self.failed.accepted();
                     host.take_in(socket, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if failures + 1 < FAILURES_IN_A_ROW && is_about_a_client(&error) => {
-                    failures += 1;
-                }
-                Err(error) => return self.pause(error),
+                Err(error) => match self.failed.after(&error, &mut failures) {
+                    AfterError::Next => {}
+                    AfterError::Pause | AfterError::Broken => return self.pause(error),
+                },
             }
         }
         self.with_io(Io::queue);
     }
 
-    /// Reports an error, once until a client is accepted, and sees to it that accepting is taken up again.
+    /// Reports an error, once until a client is accepted, and sets the timer that resumes accepting.
     fn pause(self: &Rc<Self>, error: io::Error) {
-        if !self.reported.replace(true) {
-            let what = what_failed(&error);
-            self.handle.state.report(ExceptionContext {
-                message: format!("{what}; trying again every second"),
-                exception: Some(Rc::new(error)),
-                location: Some(self.location),
-                ..ExceptionContext::default()
-            });
-        }
-        // What listens to the report may have stopped us.
+        self.failed.report(&self.handle, error, Some(self.location));
+        // The exception handler may have stopped this listener.
         if self.io.borrow().is_none() {
             return;
         }
@@ -182,7 +165,7 @@ impl<L: Listener> Acceptor<L> {
         let acceptor = Rc::clone(self);
         let resume = move || {
             *acceptor.retry.borrow_mut() = None;
-            // Not called from here: a panic is survived where the turn calls a observer.
+            // Queued and not called from here, so that a panic in it reaches `panicked`.
             acceptor.with_io(Io::queue);
         };
         let timer = self
@@ -190,10 +173,6 @@ impl<L: Listener> Acceptor<L> {
             .queue_timer(deadline, resume, self.location, "accept");
         *self.retry.borrow_mut() = Some(timer);
     }
-}
-
-fn is_about_a_client(error: &io::Error) -> bool {
-    AcceptError::of(error) == AcceptError::Client
 }
 
 impl<L: Listener> Accepts for Acceptor<L> {
@@ -219,7 +198,7 @@ impl<L: Listener> Observer for Acceptor<L> {
             callee: Callee::Listener,
             location: self.location,
         };
-        // What it calls is entered by itself. A panic that gets here is in the crate's own code; it was reported.
+        // User code is entered separately. A panic that gets here is in the crate's own code; it was reported.
         if entry
             .run(InContext::Of(&self.context), || self.accept())
             .is_err()
@@ -229,7 +208,7 @@ impl<L: Listener> Observer for Acceptor<L> {
     }
 
     fn panicked(self: Rc<Self>, error: io::Error) {
-        // The client is gone with what was on the stack; others are accepted after a pause.
+        // The client was dropped in the unwinding. Others are accepted after a pause.
         self.pause(error);
     }
 

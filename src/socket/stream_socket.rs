@@ -1,37 +1,44 @@
-//! The sockets, and pipes, that a stream transport can stand on, behind one type.
+//! A connected socket, or a pipe, below a stream transport; and the options of connections.
 //!
-//! One type instead of a type parameter: a protocol need not know over what it talks, and its code exists once. What is
-//! sent never raises SIGPIPE, whatever the process has made of that signal, and no call blocks, whatever mode the
-//! descriptor is in: `net/nonblocking.rs` says why.
+//! One type instead of a type parameter: a protocol need not know what it talks over, and its code exists once. `net`,
+//! whose types say what they talk over, makes the same calls of `socket/nonblocking.rs` directly. No write raises SIGPIPE,
+//! whatever the process does with that signal, and no call blocks, whatever mode the descriptor is in.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
-#[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
 use mio::Interest;
-use socket2::{SockAddr, SockRef};
+use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
 use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
-use crate::net::nonblocking;
-use crate::net::stream_kind::SEND_FLAGS;
+use crate::socket::nonblocking;
+use crate::socket::pipe_end::PipeEnd;
+use crate::sys::socket::unread;
 use crate::sys::source::{Act, Pollable};
-#[cfg(unix)]
-use crate::transport::pipe_end::PipeEnd;
 
 /// A connected stream socket, or one end of a pipe, in non-blocking mode.
 pub(crate) enum StreamSocket {
     Tcp(mio::net::TcpStream),
-    #[cfg(unix)]
     Unix(mio::net::UnixStream),
-    #[cfg(unix)]
     Pipe(PipeEnd),
 }
 
-/// The most bytes that the system takes in one call: less than that taken means that it takes no more now, more than
-/// that offered means nothing.
+/// Both directions of a socket.
+pub(crate) const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// What the poller watches a TCP socket for. An urgent mark spoils the proof by short reads, so the poller reports it too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const TCP_INTEREST: Interest = BOTH.add(Interest::PRIORITY);
+/// What the poller watches a TCP socket for. Elsewhere it does not report urgent marks.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const TCP_INTEREST: Interest = BOTH;
+
+/// The most bytes that the system takes in one call. If more were offered, a short write does not mean that the socket is
+/// full.
 pub(crate) const MOST_AT_ONCE: usize = 0x7fff_f000;
 
 impl StreamSocket {
@@ -39,35 +46,27 @@ impl StreamSocket {
     fn reference(&self) -> SockRef<'_> {
         match self {
             Self::Tcp(socket) => SockRef::from(socket),
-            #[cfg(unix)]
             Self::Unix(socket) => SockRef::from(socket),
-            // What is asked of sockets alone is then an error of the system's.
-            #[cfg(unix)]
+            // The system refuses calls that only sockets know.
             Self::Pipe(pipe) => SockRef::from(pipe),
         }
     }
 
-    /// What the socket has to be watched for. An urgent mark spoils the proof by short reads, so the poller has to tell
-    /// of it; a Unix socket has no proof to spoil.
+    /// What the poller watches the socket for.
     pub(crate) fn interest(&self) -> Interest {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        #[cfg(unix)]
-        if let Self::Pipe(pipe) = self {
-            return pipe.interest();
+        match self {
+            Self::Tcp(_) => TCP_INTEREST,
+            // A short read of a Unix socket proves nothing anyway, so no urgent mark can spoil the proof.
+            Self::Unix(_) => BOTH,
+            Self::Pipe(pipe) => pipe.interest(),
         }
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if matches!(self, Self::Tcp(_)) {
-            return both | Interest::PRIORITY;
-        }
-        both
     }
 
-    /// Has a connected socket watched.
+    /// Registers a connected socket.
     pub(crate) fn watched(self, handle: &LoopHandle) -> io::Result<Io<Self>> {
         let interest = self.interest();
         let short_read_drains = match &self {
             Self::Tcp(socket) => nonblocking::short_read_drains(socket),
-            #[cfg(unix)]
             Self::Unix(_) | Self::Pipe(_) => false,
         };
         Io::new(
@@ -78,94 +77,72 @@ impl StreamSocket {
         )
     }
 
-    /// Whether a write that is taken in part proves that no more is taken now. It does on a socket. A terminal's write also
-    /// ends early when a signal arrives, and a pipe's when memory is short; no event follows either of them.
+    /// Returns whether a write that is taken in part proves that no more is taken now. It does on a socket. A
+    /// terminal's write also ends early when a signal arrives, and a pipe's when memory is short; no event follows
+    /// either of them.
     pub(crate) fn short_write_fills(&self) -> bool {
         match self {
             Self::Tcp(_) => true,
-            #[cfg(unix)]
             Self::Unix(_) => true,
-            #[cfg(unix)]
             Self::Pipe(_) => false,
         }
     }
 
-    /// Lets small messages go at once, where the socket would wait for more.
+    /// Sets `TCP_NODELAY`, so that a small message does not wait for more.
     pub(crate) fn send_at_once(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.set_nodelay(true),
-            #[cfg(unix)]
             Self::Unix(_) | Self::Pipe(_) => Ok(()),
         }
     }
 
+    /// Reads what has come. 0 is the end.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
             Self::Tcp(socket) => nonblocking::receive(socket, buffer),
-            #[cfg(unix)]
             Self::Unix(socket) => nonblocking::receive(socket, buffer),
-            #[cfg(unix)]
             Self::Pipe(pipe) => pipe.receive(buffer),
         })
     }
 
-    /// How many bytes the system has received that were not read yet.
+    /// Returns how many bytes the system has received that were not read yet.
     pub(crate) fn unread(&self) -> usize {
-        #[cfg(unix)]
-        return crate::sys::socket::unread(self.as_fd()).unwrap_or(0);
-        // Where that cannot be asked: as much as it keeps at most.
-        #[cfg(not(unix))]
-        return self.reference().recv_buffer_size().unwrap_or(0);
+        unread(self.as_fd()).unwrap_or(0)
     }
 
+    /// Writes what the system takes now.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        #[cfg(unix)]
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send(bytes));
         }
-        uninterrupted(|| self.reference().send_with_flags(bytes, SEND_FLAGS))
+        uninterrupted(|| nonblocking::send(&*self.reference(), bytes))
     }
 
+    /// Writes what the system takes now of several pieces.
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        #[cfg(unix)]
         if let Self::Pipe(pipe) = self {
             return uninterrupted(|| pipe.send_vectored(pieces));
         }
-        uninterrupted(|| {
-            self.reference()
-                .send_vectored_with_flags(pieces, SEND_FLAGS)
-        })
+        uninterrupted(|| nonblocking::send_vectored(&*self.reference(), pieces))
     }
 
+    /// Shuts one direction down, or both.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.reference().shutdown(how)
     }
 
+    /// Returns the address of the peer.
     pub(crate) fn peer(&self) -> io::Result<SockAddr> {
         self.reference().peer_addr()
     }
 
+    /// Returns the address of this end.
     pub(crate) fn local(&self) -> io::Result<SockAddr> {
         self.reference().local_addr()
     }
 
-    /// What a connection attempt has come to; `WouldBlock` while it goes on.
-    pub(crate) fn connected(&self) -> io::Result<()> {
-        if let Some(error) = self.reference().take_error()? {
-            return Err(error);
-        }
-        match self.peer() {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The pipe, if it is one.
-    #[cfg(unix)]
+    /// Returns the pipe, if it is one.
     pub(crate) fn pipe(&self) -> Option<&PipeEnd> {
         match self {
             Self::Pipe(pipe) => Some(pipe),
@@ -173,13 +150,13 @@ impl StreamSocket {
         }
     }
 
-    /// The socket for a program that wants to set an option.
-    pub(crate) fn with<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> R {
+    /// Lends the socket to a program that wants to set an option.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&Socket) -> R) -> R {
         f(&self.reference())
     }
 }
 
-/// Tries again while signals get in the way.
+/// Repeats a call that a signal has interrupted.
 fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     loop {
         match call() {
@@ -189,7 +166,6 @@ fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
     }
 }
 
-#[cfg(unix)]
 impl AsFd for StreamSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
@@ -200,7 +176,6 @@ impl AsFd for StreamSocket {
     }
 }
 
-#[cfg(unix)]
 impl AsRawFd for StreamSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
@@ -211,9 +186,7 @@ impl Pollable for StreamSocket {
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => act(socket),
-            #[cfg(unix)]
             Self::Unix(socket) => act(socket),
-            #[cfg(unix)]
             Self::Pipe(pipe) => pipe.by_source(act),
         }
     }
@@ -225,9 +198,42 @@ impl From<std::net::TcpStream> for StreamSocket {
     }
 }
 
-#[cfg(unix)]
 impl From<std::os::unix::net::UnixStream> for StreamSocket {
     fn from(socket: std::os::unix::net::UnixStream) -> Self {
         Self::Unix(mio::net::UnixStream::from_std(socket))
     }
+}
+
+/// The longest idle time before a probe that the system takes, in seconds.
+const LONGEST_IDLE: u32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    32_767
+} else {
+    i32::MAX as u32
+};
+
+/// Switches keepalive on after so much idle time, or changes nothing and fails.
+pub(crate) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
+    let seconds = whole_seconds(idle);
+    if !(1..=LONGEST_IDLE).contains(&seconds) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the idle time before a keepalive probe is zero, or longer than the system takes",
+        ));
+    }
+    let before = socket.keepalive()?;
+    // This sets two options. If the second fails, the first must not stay.
+    let idle = Duration::from_secs(seconds.into());
+    let set = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle));
+    if set.is_err() && !before {
+        socket.set_keepalive(false)?;
+    }
+    set
+}
+
+/// Returns a time in the whole seconds that the system counts in: rounded up, since zero means something else, and at
+/// most what its type can hold.
+pub(crate) fn whole_seconds(time: Duration) -> u32 {
+    let more = u64::from(time.subsec_nanos() > 0);
+    let seconds = time.as_secs().saturating_add(more);
+    seconds.min(i32::MAX as u64) as u32
 }

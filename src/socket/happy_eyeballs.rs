@@ -1,11 +1,18 @@
-//! Happy eyeballs, RFC 8305: attempts that start one after the other without waiting for the ones before to fail.
+//! Happy eyeballs, RFC 8305: attempts that start one after the other, without waiting for the earlier ones to fail.
 //!
 //! Two pieces that know nothing of sockets: the order of addresses, and the race. The next attempt starts when the newest
-//! one fails or has gone on for the delay. The first success wins; all others are then cancelled, and the race returns when
-//! they have ended. Each attempt is a scope of its own for that, like what is inside a limit whose time is over.
+//! one fails, or when the newest has gone on for the delay. The first success wins. All other attempts are then cancelled,
+//! and the race returns when they have ended. For that each attempt is a scope of its own, like the inside of a timeout.
+//!
+//! ```text
+//! waiting -> running -> failed: its error is kept
+//!                    -> won: all others are cancelled
+//!                    -> cancelled -> ended: its result is dropped
+//! ```
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,10 +22,54 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::Kind;
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::task::cell::Held;
+use crate::socket::connect_error::together;
 use crate::time::sleep::{Sleep, sleep};
 
+/// How long an attempt goes on alone: what RFC 8305 recommends.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// When the next of several addresses is tried, and in which order they are tried.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HappyEyeballs {
+    pub(crate) delay: Option<Duration>,
+    pub(crate) interleave: usize,
+}
+
+impl Default for HappyEyeballs {
+    fn default() -> Self {
+        Self {
+            delay: Some(ATTEMPT_DELAY),
+            interleave: 1,
+        }
+    }
+}
+
+impl HappyEyeballs {
+    /// Makes an attempt on each address until one succeeds, and returns what that one returned.
+    pub(crate) async fn race<T, F>(
+        self,
+        mut addresses: Vec<SocketAddr>,
+        attempt: impl Fn(SocketAddr) -> F,
+    ) -> io::Result<T>
+    where
+        F: Future<Output = io::Result<T>>,
+    {
+        if let [address] = addresses[..] {
+            return attempt(address).await;
+        }
+        addresses = interleave(addresses, self.interleave);
+        let attempts = addresses.iter().map(|&address| attempt(address));
+        match staggered_race(attempts, self.delay).await {
+            Ok((_, connected)) => Ok(connected),
+            Err(errors) => Err(together(addresses.into_iter().zip(errors).collect())),
+        }
+    }
+}
+
 /// Reorders addresses so that families take turns, beginning with `first` addresses of the family that comes first.
-/// Within a family the order stays. 0 leaves everything as it is.
+/// Within a family the order stays. With 0 nothing changes.
+///
+/// This is asyncio's `_interleave_addrinfos`.
 ///
 /// ```
 /// use callsoon::net::interleave;
@@ -46,21 +97,24 @@ pub fn interleave(addresses: Vec<SocketAddr>, first: usize) -> Vec<SocketAddr> {
     sorted
 }
 
-/// Runs attempts until one succeeds: asyncio's `staggered_race`. The next one starts when the newest fails, or `delay`
-/// after the newest started; with `None` only when it fails. Gives the winner's place among the attempts, and its value.
+/// Runs attempts until one succeeds. The next one starts when the newest fails, or `delay` after the newest started;
+/// with `None` only when it fails. Returns the winner's index among the attempts, and its value.
 ///
-/// The attempts that have lost are cancelled, and their clean-up is awaited before the winner is given. An attempt that
-/// handles its cancellation and goes on is waited for too. What losers return is dropped.
+/// The attempts that did not win are cancelled, and their clean-up is awaited before this returns. An attempt that
+/// handles its cancellation and goes on is waited for too. Its result is dropped.
+///
+/// asyncio's `staggered_race` returns `(result, index, exceptions)`, where exceptions of attempts before the winner are
+/// kept. Here they are returned only if no attempt succeeds.
 ///
 /// # Errors
-/// The errors of all attempts, in the attempts' order, if none succeeds; none at all if there was no attempt.
+/// The errors of all attempts, in the order of the attempts, if none succeeds. Without any attempt the list is empty.
 ///
 /// # Panics
-/// With a delay, outside a running loop. A panic of an attempt goes through.
+/// With a delay, outside a running loop. A panic of an attempt propagates.
 ///
 /// # Cancellation
-/// Cancels all attempts that run, and waits for their clean-up; a winner's value is then dropped. Dropping it drops all
-/// attempts.
+/// Cancels all attempts that run, and waits for their clean-up; a winner's value is then dropped. If the future itself
+/// is dropped, it drops all attempts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -111,38 +165,38 @@ where
     .await
 }
 
-/// What is kept beside an attempt.
+/// What is kept beside an attempt that runs.
 struct Attempt {
     scope: Scope,
-    /// Another one has won.
-    lost: bool,
-    /// What is inside was asked to end.
-    asked: bool,
+    /// Another attempt has won, so this one is to end.
+    superseded: bool,
+    /// The request to end was delivered to what is inside.
+    requested: bool,
 }
 
 impl Attempt {
     fn around<F: Future>(future: F) -> Held<F, Self> {
         let attempt = Self {
             scope: Scope::new(Kind::Region),
-            lost: false,
-            asked: false,
+            superseded: false,
+            requested: false,
         };
         Held::new(future, attempt)
     }
 
-    /// Asks what is inside to end, once. Outside any task nobody can be asked.
-    fn ask(&mut self, in_task: bool) {
-        if self.lost && in_task && !self.asked {
-            self.asked = true;
+    /// Delivers the request to end, once. Outside of tasks there is no tree of scopes to deliver it to.
+    fn request_end(&mut self, in_task: bool) {
+        if self.superseded && in_task && !self.requested {
+            self.requested = true;
             let text = "another attempt of its race has won";
             let request = Cancellation::new(Some(text.into()), CancelOrigin::Group, None);
             self.scope.deliver(&request);
         }
     }
 
-    /// The end of an attempt that has lost, if what is inside is to be dropped.
-    fn is_over<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
-        if !self.lost || in_task && !self.scope.region_falls() {
+    /// Drops what is inside if the attempt is to end and the request has been answered. Returns whether it has ended.
+    fn ends<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
+        if !self.superseded || in_task && !self.scope.region_falls() {
             return false;
         }
         future.set(None);
@@ -150,15 +204,15 @@ impl Attempt {
     }
 }
 
-/// Gives what the attempt gives; nothing where it was ended before.
+/// Returns the output of the attempt; `None` if it was ended before.
 impl<F: Future> Future for Held<F, Attempt> {
     type Output = Option<F::Output>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, attempt) = self.project();
         let in_task = attempt.scope.enter(context.waker());
-        attempt.ask(in_task);
-        if attempt.is_over(future.as_mut(), in_task) {
+        attempt.request_end(in_task);
+        if attempt.ends(future.as_mut(), in_task) {
             attempt.scope.forget();
             return Poll::Ready(None);
         }
@@ -171,7 +225,7 @@ impl<F: Future> Future for Held<F, Attempt> {
             attempt.scope.complete();
             return Poll::Ready(Some(value));
         }
-        if attempt.is_over(future, in_task) {
+        if attempt.ends(future, in_task) {
             attempt.scope.forget();
             return Poll::Ready(None);
         }
@@ -183,13 +237,13 @@ impl<F: Future> Future for Held<F, Attempt> {
 type Running<F> = Pin<Box<Held<F, Attempt>>>;
 
 struct Race<I, F, T, E> {
-    /// Attempts that have not started, with their places.
+    /// Attempts that have not started, with their indices.
     waiting: I,
-    /// Those that have, in that order.
+    /// Attempts that have started and not ended, in that order.
     running: Vec<(usize, Running<F>)>,
     /// The attempt that started last, while it runs.
     newest: Option<usize>,
-    /// Goes off when the next one is due.
+    /// Fires when the next attempt is due.
     timer: Option<Sleep>,
     delay: Option<Duration>,
     errors: Vec<(usize, E)>,
@@ -202,7 +256,7 @@ where
     I: Iterator<Item = (usize, F)>,
     F: Future<Output = Result<T, E>>,
 {
-    /// Polls who runs, first come first; ready is the winner.
+    /// Polls the attempts that run, in the order of their start. Ready with the winner.
     fn poll_running(&mut self, context: &mut Context<'_>) -> Poll<(usize, T)> {
         let mut at = 0;
         while let Some((_, attempt)) = self.running.get_mut(at) {
@@ -227,16 +281,16 @@ where
         Poll::Pending
     }
 
-    /// There is a winner: the others have lost, and the clock does not matter any more.
+    /// Notes the winner: the other attempts are to end, and no more are started.
     fn end(&mut self, won: (usize, T)) {
         self.won = Some(won);
         self.timer = None;
         for (_, attempt) in &mut self.running {
-            attempt.as_mut().project().1.lost = true;
+            attempt.as_mut().project().1.superseded = true;
         }
     }
 
-    /// Polls the losers; ready is the winner, once they have ended.
+    /// Polls the attempts that did not win. Ready with the winner, once they have ended.
     fn poll_losers(&mut self, context: &mut Context<'_>) -> Poll<(usize, T)> {
         let mut at = 0;
         while let Some((_, attempt)) = self.running.get_mut(at) {
@@ -254,14 +308,14 @@ where
         }
     }
 
-    /// Whether the newest attempt has failed, or has had its time.
+    /// Returns whether the newest attempt has failed, or has gone on for the delay.
     fn is_next_due(&mut self, context: &mut Context<'_>) -> bool {
         let timer = self.timer.as_mut();
-        let over = timer.is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
-        self.newest.is_none() || over
+        let fired = timer.is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
+        self.newest.is_none() || fired
     }
 
-    /// Starts the next attempt, if there is one.
+    /// Starts the next attempt. Returns whether there was one.
     fn start_next(&mut self) -> bool {
         self.timer = None;
         let Some((place, attempt)) = self.waiting.next() else {
@@ -274,6 +328,7 @@ where
         true
     }
 
+    /// Takes the errors, in the order of the attempts.
     fn take_errors(&mut self) -> Vec<E> {
         self.errors.sort_by_key(|(place, _)| *place);
         self.errors.drain(..).map(|(_, error)| error).collect()

@@ -1,10 +1,10 @@
-//! Threads that look names up, a few for each loop, and the wait for what they find.
+//! The threads that look names up, a few for each loop, and the future of an answer.
 //!
-//! A look-up blocks in the system for as long as some server takes, and cannot be interrupted. So it has a pool of its
-//! own, small, that nothing else waits for: a resolver that hangs delays other look-ups and nothing more. Its threads
-//! start on demand and end when they are idle, or when the loop closes; one that is stuck ends by itself, and nothing
-//! waits for it. Dropping a look-up gives it up at once: a job that has not begun is taken back, the result of one that
-//! has is dropped.
+//! A look-up blocks in the system for as long as some server takes, and cannot be interrupted. So each loop has a small
+//! [`ThreadPoolExecutor`] for look-ups alone: a resolver that hangs delays other look-ups and nothing more. asyncio looks
+//! names up on the default executor. The threads start on demand, and end when they are idle or when the loop closes. A
+//! thread that is stuck ends by itself, and nothing waits for it. Dropping a look-up abandons it at once: a job that has
+//! not begun is taken back, and the result of one that has begun is dropped.
 
 use std::future::Future;
 use std::io;
@@ -43,27 +43,27 @@ struct Resolver {
 
 impl Drop for Resolver {
     fn drop(&mut self) {
-        // The loop closes, and nobody can await what has not begun.
+        // The loop closes, so no task can await a job that has not begun.
         self.pool.shutdown_now();
     }
 }
 
-/// The wait for a look-up. Dropping it gives the look-up up.
+/// The future of an answer. Dropping it abandons the look-up.
 #[must_use]
 pub(crate) struct Lookup<R: Send + 'static> {
     answer: ExecutorFuture<io::Result<R>>,
 }
 
-/// Asks `question` on a thread.
+/// Runs `question` on one of the threads.
 ///
 /// # Errors
-/// The system's, where it refuses a thread and there is none yet.
+/// The error of the system if it refuses a thread and there is none yet.
 pub(crate) fn ask<R: Send + 'static>(
     handle: &LoopHandle,
     question: impl FnOnce() -> io::Result<R> + Send + 'static,
 ) -> io::Result<Lookup<R>> {
     let (job, answer) = job(question, handle.state.inhibit());
-    // A socket may outlive its loop and be awaited on another: what it asks then, a pool for one job answers.
+    // A socket may outlive its loop and be awaited on another. Its look-ups then run in a pool for one job each.
     let pool = match handle.is_closed() {
         true => pool(),
         false => RESOLVER.with(handle, |resolver| resolver.pool.clone()),
@@ -72,7 +72,7 @@ pub(crate) fn ask<R: Send + 'static>(
     Ok(Lookup { answer })
 }
 
-/// Why there is no answer.
+/// Converts the reason why there is no answer.
 fn into_io(error: ExecutorError) -> io::Error {
     match error {
         ExecutorError::Io(error) => error,

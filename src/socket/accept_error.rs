@@ -1,10 +1,10 @@
 //! What an error of `accept` is about, decided once for [`SocketListener`](crate::net::SocketListener) and for servers.
 //!
-//! Linux reports an error that a connection has met before it was accepted as an error of `accept` itself. accept(2) lists
-//! these errors and says to try again. A remote peer or a firewall causes them, so they cost that client its connection
-//! and nobody else anything. Some of their numbers also mean that the descriptor is no listening stream socket, which
-//! does not pass. Therefore a listener that fails [`FAILURES_IN_A_ROW`] times and accepts nobody pauses as for any other
-//! error.
+//! Linux reports an error that a connection has met before it was accepted as an error of `accept` itself. accept(2)
+//! lists these errors and says to try again. A remote peer or a firewall causes them, so they cost that client its
+//! connection and harm no other. Some of their numbers also mean that the descriptor is no listening stream socket, which
+//! does not pass. Therefore a listener that fails [`FAILURES_IN_A_ROW`] times and accepts no client pauses as for any
+//! other error.
 
 use std::io;
 
@@ -16,9 +16,9 @@ pub(crate) const FAILURES_IN_A_ROW: u32 = 100;
 pub(crate) enum AcceptError {
     /// One client, whose connection has failed. The next one may be fine.
     Client,
-    /// The process or the system has run out of something. That passes, but no event tells when.
+    /// The process or the system has run out of descriptors or memory. That passes, but no event tells when.
     Exhausted,
-    /// The listener.
+    /// The listener itself.
     Listener,
 }
 
@@ -74,7 +74,7 @@ impl AcceptError {
     }
 }
 
-/// What a report says of an error after which accepting pauses.
+/// Returns what a report says of an error after which accepting pauses.
 pub(crate) fn what_failed(error: &io::Error) -> &'static str {
     match AcceptError::of(error) {
         AcceptError::Exhausted => "Out of system resources in accept",

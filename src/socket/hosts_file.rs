@@ -1,20 +1,21 @@
 //! Names that end in a number and are no address, such as `1.2.3.4.5` or `12345678901`: the hosts file may have them.
 //!
-//! No name in the world's tree ends so, and such a name is most often an address with a mistake in it. So no server is asked
-//! for it. The machine's own file is: it is read here, in place, which takes as long as any small local file does.
+//! No name in the public DNS ends so, and such a name is most often an address with a mistake in it. So no server is
+//! asked for it. Only the hosts file is: it is read on the loop's thread, which takes as long as reading any small local
+//! file.
 
 use std::net::IpAddr;
 
-/// Where the system keeps the names of this machine's own choice.
+/// The file of names that the machine's owner has chosen.
 const HOSTS: &str = "/etc/hosts";
 
-/// The addresses that the hosts file has for a name, in its order; none where there is no such file.
+/// Returns the addresses that the hosts file has for a name, in its order. Without such a file there are none.
 pub(crate) fn addresses(name: &str) -> Vec<IpAddr> {
     let text = std::fs::read(HOSTS).unwrap_or_default();
     parse(&String::from_utf8_lossy(&text), name)
 }
 
-/// Lines of an address and its names, by hosts(5).
+/// Finds a name in lines of an address and its names, by hosts(5).
 fn parse(text: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in text.lines() {

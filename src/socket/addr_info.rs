@@ -1,7 +1,7 @@
-//! The system's `getaddrinfo` and `getnameinfo`, with all that they know.
+//! The system's `getaddrinfo` and `getnameinfo`, with all their options.
 //!
-//! What needs no server is answered at once; everything else is asked on the resolver's threads. Unlike
-//! [`lookup_host`](crate::net::lookup_host) this is the system's word: no resolver of the program's is asked.
+//! What needs no server is answered at once. All else is asked on the resolver's threads. Unlike
+//! [`lookup_host`](crate::net::lookup_host), these ask the system alone, and never the resolver that a program has set.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,12 +12,12 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::net::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
-use crate::net::hosts_file;
-use crate::net::resolver::ask;
+use crate::socket::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
+use crate::socket::hosts_file;
+use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Answer, Hints};
 
-/// What [`LoopHandle::getaddrinfo`] is to look for; the default is anything.
+/// What [`LoopHandle::getaddrinfo`] looks for. The default is anything.
 ///
 /// ```
 /// use callsoon::net::AddrInfoHints;
@@ -74,7 +74,8 @@ impl From<Answer> for AddrInfo {
     }
 }
 
-/// The answers for the addresses that the hosts file has for a name that ends in a number; `None` where it has none.
+/// Returns the answers for the addresses that the hosts file has for a name that ends in a number; `None` if it has
+/// none.
 fn by_hosts_file(host: &str, port: Option<&CStr>, wanted: Hints) -> Option<Vec<Answer>> {
     let mut answers = Vec::new();
     for ip in hosts_file::addresses(host) {
@@ -86,15 +87,19 @@ fn by_hosts_file(host: &str, port: Option<&CStr>, wanted: Hints) -> Option<Vec<A
 }
 
 impl LoopHandle {
-    /// The system's `getaddrinfo`: all kinds of sockets that reach a service of a host. Without a host it is this
-    /// machine, without a service the port is 0. A numeric host and service take no thread. A resolver that was set by
-    /// [`set_resolver`](Self::set_resolver) is not asked: this is the system's word.
+    /// Calls the system's `getaddrinfo`: all kinds of sockets that reach a service of a host. Without a host it is this
+    /// machine. Without a service the port is 0. A numeric host and service take no thread. A resolver that was set by
+    /// [`set_resolver`](Self::set_resolver) is not asked.
+    ///
+    /// asyncio runs every call on the default executor.
     ///
     /// # Errors
-    /// As of [`lookup_host`](crate::net::lookup_host).
+    /// `InvalidInput` for a text that is no host name, no service or no port. An error with a
+    /// [`GaiError`](crate::net::GaiError) inside if the system has no answer, with the kinds of
+    /// [`lookup_host`](crate::net::lookup_host). `WouldBlock` if the system refuses a thread and there is none yet.
     ///
     /// # Cancellation
-    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -159,14 +164,15 @@ impl LoopHandle {
         answers
     }
 
-    /// The system's `getnameinfo`: host and service of an address, with `NI_…` flags. Where both are wanted as numbers
-    /// it takes no thread.
+    /// Calls the system's `getnameinfo`: host and service of an address, with `NI_…` flags. If both are wanted as
+    /// numbers, it takes no thread.
     ///
     /// # Errors
-    /// As of [`lookup_host`](crate::net::lookup_host).
+    /// An error with a [`GaiError`](crate::net::GaiError) inside if the system has no answer, with the kinds of
+    /// [`lookup_host`](crate::net::lookup_host). `WouldBlock` if the system refuses a thread and there is none yet.
     ///
     /// # Cancellation
-    /// Dropping it gives up at once; the thread's answer is thrown away when it comes.
+    /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
     ///
     /// ```
     /// # callsoon::run(async {

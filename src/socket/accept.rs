@@ -1,0 +1,122 @@
+//! One `accept`, and what follows when it fails: the same in `net` and in `transport`.
+//!
+//! ```text
+//! accept -> a client            it is taken
+//!        -> WouldBlock          wait for an event
+//!        -> an error of one client, by `accept_error`
+//!                               the next client, at once; a pause after 100 failures in a row
+//!        -> no descriptors, no memory
+//!                               one report, a pause of one second, then again
+//!        -> any other error     net: `accept` returns it; transport: as above
+//! ```
+//!
+//! The retry goes by timer, since the poller has reported the waiting client already and does not report it again. The
+//! pause is asyncio's `ACCEPT_RETRY_DELAY`. asyncio stops watching the listener for that time, and so do we.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{SockAddr, Socket};
+
+use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::report::ExceptionContext;
+use crate::socket::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
+use crate::socket::nonblocking::expect_client;
+use crate::sys::socket;
+
+/// How long accepting pauses after an error: asyncio's second. A descriptor that becomes free within that time is found
+/// by the next try; a listener that cannot accept at all costs one turn a second.
+pub(crate) const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// Accepts a TCP client.
+pub(crate) fn accept_tcp(
+    listener: &mio::net::TcpListener,
+) -> io::Result<(mio::net::TcpStream, SocketAddr)> {
+    expect_client(listener.as_fd())?;
+    listener.accept()
+}
+
+/// Accepts a client of a Unix socket.
+pub(crate) fn accept_unix(
+    listener: &mio::net::UnixListener,
+) -> io::Result<(mio::net::UnixStream, SockAddr)> {
+    expect_client(listener.as_fd())?;
+    let (socket, address) = socket::accept(listener.as_fd())?;
+    Ok((mio::net::UnixStream::from_std(socket.into()), address))
+}
+
+/// Accepts a client of a socket of the program's.
+pub(crate) fn accept_socket(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    expect_client(listener.as_fd())?;
+    let (client, address) = listener.accept()?;
+    client.set_nonblocking(true)?;
+    Ok((client, address))
+}
+
+/// What a listener does after an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum AfterError {
+    /// It accepts the next client at once.
+    Next,
+    /// It reports the error and pauses for [`ACCEPT_RETRY`].
+    Pause,
+    /// The listener itself is at fault: `net` gives the error to its caller, `transport` pauses.
+    Broken,
+}
+
+/// What one listener remembers of its failures.
+#[derive(Debug, Default)]
+pub(crate) struct AcceptRetry {
+    /// An error was reported, and no client was accepted since.
+    reported: Cell<bool>,
+}
+
+impl AcceptRetry {
+    /// Notes that a client was accepted: the next pause is reported again.
+    #[inline]
+    pub(crate) fn accepted(&self) {
+        self.reported.set(false);
+    }
+
+    /// Decides what follows an error other than `WouldBlock` and `Interrupted`. `failures` counts the clients that have
+    /// failed one after the other.
+    pub(crate) fn after(&self, error: &io::Error, failures: &mut u32) -> AfterError {
+        match AcceptError::of(error) {
+            AcceptError::Client => {
+                *failures = failures.saturating_add(1);
+                if *failures < FAILURES_IN_A_ROW {
+                    AfterError::Next
+                } else {
+                    AfterError::Pause
+                }
+            }
+            AcceptError::Exhausted => AfterError::Pause,
+            AcceptError::Listener => AfterError::Broken,
+        }
+    }
+
+    /// Reports why accepting pauses, once until a client is accepted. The exception handler is user code.
+    pub(crate) fn report(
+        &self,
+        handle: &LoopHandle,
+        error: io::Error,
+        location: Option<&'static Location<'static>>,
+    ) {
+        if self.reported.replace(true) {
+            return;
+        }
+        let what = what_failed(&error);
+        handle.state.report(ExceptionContext {
+            message: format!("{what}; trying again every second"),
+            exception: Some(Rc::new(error)),
+            location,
+            ..ExceptionContext::default()
+        });
+    }
+}

@@ -1,0 +1,193 @@
+//! The name of one end of a connection, whatever its family, and the conversions between its three forms.
+//!
+//! | form | used by |
+//! |---|---|
+//! | [`Address`] | transports and streams, where one type serves all families |
+//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type |
+//! | `socket2::SockAddr` | system calls |
+//!
+//! asyncio has tuples for the Internet families and text for paths.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net as unix;
+use std::path::Path;
+
+use socket2::SockAddr;
+
+use crate::sys::socket::{UnixName, unix_address, unix_name};
+
+/// The name of one end of a connection: an IP address and port, a path, an abstract name, or no name at all, which is
+/// what the client of a Unix socket usually has.
+///
+/// ```
+/// use callsoon::transport::Address;
+/// let address = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 80)));
+/// assert_eq!(address.to_string(), "127.0.0.1:80");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Address(Place);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Internet(SocketAddr),
+    /// Boxed, since it is large and nearly all addresses are of the other kind.
+    Other(Box<SockAddr>),
+}
+
+impl Address {
+    /// Returns the IP address and port, if it has them.
+    ///
+    /// ```
+    /// let here = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+    /// assert_eq!(callsoon::transport::Address::from(here).internet(), Some(here));
+    /// ```
+    pub fn internet(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Place::Internet(address) => Some(*address),
+            Place::Other(_) => None,
+        }
+    }
+
+    /// Returns the path of a Unix socket, if it has one.
+    ///
+    /// ```
+    /// let here = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+    /// assert_eq!(callsoon::transport::Address::from(here).path(), None);
+    /// ```
+    pub fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Internet(_) => None,
+            Place::Other(address) => pathname(address),
+        }
+    }
+
+    pub(crate) fn of(result: io::Result<SockAddr>) -> Option<Self> {
+        result.ok().map(Self::from)
+    }
+}
+
+fn pathname(address: &SockAddr) -> Option<&Path> {
+    match unix_name(address)? {
+        UnixName::Path(path) => Some(Path::new(OsStr::from_bytes(path))),
+        UnixName::Abstract(_) | UnixName::Unnamed => None,
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self(Place::Internet(address))
+    }
+}
+
+impl From<SockAddr> for Address {
+    fn from(address: SockAddr) -> Self {
+        Self(match address.as_socket() {
+            Some(address) => Place::Internet(address),
+            None => Place::Other(Box::new(address)),
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match &self.0 {
+            Place::Internet(address) => return address.fmt(f),
+            Place::Other(address) => address,
+        };
+        if let Some(path) = self.path() {
+            return path.display().fmt(f);
+        }
+        if let Some(UnixName::Abstract(name)) = unix_name(address) {
+            return write!(f, "@{}", name.escape_ascii());
+        }
+        f.write_str("unnamed")
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Converts a Unix address that the system has given into the standard library's form. `None` for a path that fills
+/// `sun_path`: the standard library can only read such a one from the system itself.
+pub(crate) fn std_address(address: &SockAddr) -> Option<unix::SocketAddr> {
+    match unix_name(address) {
+        Some(UnixName::Path(path)) => unix::SocketAddr::from_pathname(OsStr::from_bytes(path)).ok(),
+        Some(UnixName::Abstract(name)) => abstract_address(name).ok(),
+        // The sender of a datagram that is not bound has no address at all.
+        Some(UnixName::Unnamed) | None => Some(unnamed()),
+    }
+}
+
+/// Converts a Unix address into the form that the system takes.
+///
+/// # Errors
+/// `InvalidInput` for the address of a socket without a name.
+pub(crate) fn system_address(address: &unix::SocketAddr) -> io::Result<SockAddr> {
+    if let Some(path) = address.as_pathname() {
+        return unix_address(path.as_os_str().as_bytes());
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        #[cfg(target_os = "android")]
+        use std::os::android::net::SocketAddrExt as _;
+        #[cfg(target_os = "linux")]
+        use std::os::linux::net::SocketAddrExt as _;
+
+        if let Some(name) = address.as_abstract_name() {
+            return unix_address(&[&[0], name].concat());
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "a socket without a name cannot be sent to",
+    ))
+}
+
+/// Returns the address of a socket that was not bound.
+pub(crate) fn unnamed() -> unix::SocketAddr {
+    match unix::SocketAddr::from_pathname("") {
+        Ok(unnamed) => unnamed,
+        Err(_) => unreachable!("an empty path is an unnamed address"),
+    }
+}
+
+/// Returns the address for a path, or for an abstract name after a NUL byte.
+///
+/// # Errors
+/// `InvalidInput` if it is empty or too long; `Unsupported` for an abstract name on a system that has none.
+pub(crate) fn address_of(path: &Path) -> io::Result<unix::SocketAddr> {
+    if path.as_os_str().is_empty() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the path of a Unix socket is empty",
+        ));
+    }
+    match path.as_os_str().as_bytes() {
+        [0, name @ ..] => abstract_address(name),
+        _ => unix::SocketAddr::from_pathname(path),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn abstract_address(name: &[u8]) -> io::Result<unix::SocketAddr> {
+    #[cfg(target_os = "android")]
+    use std::os::android::net::SocketAddrExt as _;
+    #[cfg(target_os = "linux")]
+    use std::os::linux::net::SocketAddrExt as _;
+    unix::SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn abstract_address(_: &[u8]) -> io::Result<unix::SocketAddr> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "abstract names exist on Linux only",
+    ))
+}

@@ -1,0 +1,97 @@
+//! One connection attempt, for both layers, and the retry while the backlog of a Unix server is full.
+//!
+//! ```text
+//! start  -> the attempt is under way, or the connection is there
+//! finish -> waits until the socket is writable, then asks whether there is a connection
+//! ```
+//!
+//! A TCP client that finds a full backlog is kept waiting by the system. A Unix client is refused with `EAGAIN`, and no
+//! event tells it when there is room. So [`connect_unix`] and [`while_backlog_is_full`] try again by timer, after 1 to
+//! 64 ms. asyncio takes that refusal for an attempt that goes on, and reports a connection that is none.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net as unix;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::source::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::socket::backoff::Backoff;
+use crate::socket::nonblocking::new_socket;
+use crate::socket::stream_socket::TCP_INTEREST;
+use crate::sys::epoll::Numbered;
+use crate::sys::source::Pollable;
+use crate::time::sleep::sleep;
+
+/// Starts an attempt over TCP. `prepare` binds the socket and sets its options first.
+pub(crate) fn start(
+    address: SocketAddr,
+    prepare: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<mio::net::TcpStream> {
+    let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
+    prepare(&socket)?;
+    match socket.connect(&address.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(mio::net::TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Returns whether the error of a `connect` only says that the attempt goes on.
+pub(crate) fn is_under_way(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::Interrupted
+}
+
+/// Waits for an attempt over TCP that was started on `socket` to end.
+pub(crate) async fn finish<S>(handle: &LoopHandle, socket: S) -> io::Result<Io<S>>
+where
+    S: Pollable + Numbered + AsFd,
+{
+    // The socket counts as not writable until an event says so: that is how the end of an attempt is announced.
+    let io = Io::new(handle, socket, TCP_INTEREST, Readiness::new(true, false))?;
+    let connected = |socket: &S| connected(&SockRef::from(socket));
+    io.operate(Direction::Write, connected, |()| false).await?;
+    Ok(io)
+}
+
+/// Returns whether an attempt has succeeded; `WouldBlock` while it goes on.
+pub(crate) fn connected(socket: &Socket) -> io::Result<()> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(()),
+        // The event was not about the attempt.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Connects to a Unix socket, and waits while its server's backlog is full.
+pub(crate) fn connect_unix(
+    address: &unix::SocketAddr,
+) -> impl Future<Output = io::Result<mio::net::UnixStream>> + '_ {
+    while_backlog_is_full(|| mio::net::UnixStream::connect_addr(address))
+}
+
+/// Repeats a `connect` to a Unix socket while it fails because the server's backlog is full. An interrupted call is
+/// repeated at once.
+pub(crate) async fn while_backlog_is_full<T>(
+    mut connect: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let mut backoff = Backoff::new();
+    loop {
+        match connect() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(backoff.pause()).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! From a name to a connected socket, for `create_connection` and its kin.
+//!
+//! A host is looked up off the loop. Its addresses are tried by RFC 8305: the families take turns, each address starts a
+//! little after the one before, and every attempt has a socket of its own. The first that connects wins. The sockets of
+//! all others are closed before the caller learns of the winner.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket};
+
+use crate::kernel::io::source::Io;
+use crate::kernel::loop_state::LoopHandle;
+use crate::socket::address::{Address, address_of};
+use crate::socket::connect::{connect_unix, finish, start};
+use crate::socket::connect_to::{ConnectTo, Destination};
+use crate::socket::dns::{Target, first_of};
+use crate::socket::happy_eyeballs::HappyEyeballs;
+use crate::socket::stream_socket::StreamSocket;
+
+/// A registered socket that is connected, and its peer.
+type Reached = (Io<StreamSocket>, Option<Address>);
+
+/// How a connection is made.
+#[derive(Default, Debug)]
+pub(crate) struct Connector {
+    /// What the socket is bound to first.
+    pub(crate) local: Option<io::Result<Target>>,
+    /// Addresses of other families are left out.
+    pub(crate) family: Option<Domain>,
+    pub(crate) eyeballs: HappyEyeballs,
+}
+
+impl Connector {
+    /// Looks a name up if need be, and connects.
+    pub(crate) async fn connect(self, handle: &LoopHandle, to: ConnectTo) -> io::Result<Reached> {
+        let target = match to.0 {
+            Destination::Named(target) => target?,
+            Destination::Socket(socket) => {
+                let socket = socket.into_stream()?;
+                let peer = Address::of(socket.peer());
+                return Ok((socket.watched(handle)?, peer));
+            }
+            Destination::Path(path) => return connect_path(handle, &path).await,
+        };
+        let local = match self.local {
+            Some(local) => Some(local?.addresses(handle).await?),
+            None => None,
+        };
+        let mut addresses = target.addresses(handle).await?;
+        let fits = |address: &SocketAddr| {
+            let of = |family| family == Domain::for_address(*address);
+            self.family.is_none_or(of)
+        };
+        addresses.retain(fits);
+        let local = local.as_deref();
+        let attempt = |address| async move {
+            let bind = |socket: &Socket| {
+                local.map_or(Ok(()), |local| bind_fitting(socket, local, address))
+            };
+            let socket = StreamSocket::Tcp(start(address, bind)?);
+            Ok((finish(handle, socket).await?, Some(address.into())))
+        };
+        self.eyeballs.race(addresses, attempt).await
+    }
+}
+
+/// Binds to the first local address of the same family that the system grants.
+fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> io::Result<()> {
+    let fits = |it: &SocketAddr| it.is_ipv4() == address.is_ipv4();
+    let fitting = local.iter().copied().filter(fits);
+    let bound = first_of(fitting, |local| socket.bind(&local.into()));
+    bound.map_err(|refusal| {
+        refusal.unwrap_or_else(|| {
+            let why = format!("no local address is of the family of {address}");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })
+    })
+}
+
+async fn connect_path(handle: &LoopHandle, path: &Path) -> io::Result<Reached> {
+    let socket = connect_unix(&address_of(path)?).await?;
+    let peer = Address::from(SockAddr::unix(path)?);
+    Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)))
+}
