@@ -7,7 +7,7 @@
 //!
 //! Every read may be dropped before it is done and has then taken nothing out.
 
-mod client;
+mod client_task;
 mod error;
 mod incoming;
 mod open;
@@ -18,7 +18,7 @@ pub(crate) mod reader;
 mod waiting;
 pub(crate) mod writer;
 
-pub use client::ClientResult;
+pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 #[cfg(unix)]

@@ -11,11 +11,11 @@ use std::rc::Rc;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
-use crate::stream::client::{ClientResult, serve};
+use crate::stream::client_task::{ClientResult, serve};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::connect::CreateConnection;
+use crate::transport::client::CreateConnection;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;

@@ -13,7 +13,7 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::pipes::ConnectPipe;
+use crate::transport::pipe::ConnectPipe;
 
 /// A reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping the reader
 /// closes the pipe.

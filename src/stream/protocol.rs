@@ -179,7 +179,7 @@ impl StreamProtocol {
     /// While more is going to be read the memory stays. That read ends here again, by `buffer_unused` if nothing comes.
     #[cold]
     fn spare_large(&self, transport: &Transport) {
-        if !transport.look_again() {
+        if !transport.requeue_if_readable() {
             let memory = self.incoming.borrow_mut().spare();
             transport.give_read_buffer(memory);
         }
@@ -220,7 +220,7 @@ impl StreamProtocol {
         }
         let length = self.incoming.borrow().len();
         if length > self.limit.get().saturating_mul(2) {
-            transport.hold_for_reader();
+            transport.pause_for_reader();
         }
         self.wake_reader();
     }

@@ -396,7 +396,7 @@ impl Drop for StreamReader {
             return self.stream.transport.close();
         }
         // The end of the connection is still noticed, and what keeps coming until then is thrown away.
-        self.stream.transport.go_on_for_reader();
+        self.stream.transport.resume_for_reader();
     }
 }
 

@@ -14,7 +14,7 @@ use crate::kernel::task::waker::key_of;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
-use crate::transport::ready::Fetched;
+use crate::transport::read::Fetched;
 
 /// What both ends of a stream have.
 pub(crate) struct Stream {
@@ -32,7 +32,7 @@ impl Stream {
 
     /// Waits until more has come than there is, or never will.
     pub(crate) fn wait_for_more(&self) -> More<'_> {
-        self.transport.go_on_for_reader();
+        self.transport.resume_for_reader();
         More {
             before: self.kept(),
             held: self.protocol.hold_clock(),
@@ -55,9 +55,9 @@ impl Stream {
     /// Something has been taken out: reading may go on, and memory may go.
     pub(crate) fn have_taken(&self) {
         let protocol = &self.protocol;
-        let held = self.transport.is_held_for_reader();
+        let held = self.transport.is_paused_for_reader();
         if held && protocol.incoming.borrow().len() <= protocol.limit.get() {
-            self.transport.go_on_for_reader();
+            self.transport.resume_for_reader();
         }
         if protocol.incoming.borrow().len() == 0 {
             protocol.spare_memory(&self.transport);
@@ -95,7 +95,7 @@ impl Future for More<'_> {
         }
         self.stream.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have kept a delivery.
-        self.stream.transport.look_again();
+        self.stream.transport.requeue_if_readable();
         // Of a burst the beginning of a message may be left, which is a small part of its memory.
         self.stream.protocol.spare_memory(&self.stream.transport);
         Poll::Pending
@@ -146,7 +146,7 @@ impl Fetch<'_, '_> {
                 }
                 return Poll::Ready(taken);
             }
-            transport.go_on_for_reader();
+            transport.resume_for_reader();
             match transport.fetch(self.buffer) {
                 Fetched::Bytes(count) => {
                     // Whoever stood in the line did so while nothing was there, and was woken out of it since.
@@ -167,7 +167,7 @@ impl Fetch<'_, '_> {
                 None => context.waker().clone(),
                 Some(waker) => waker,
             };
-            transport.stand_in_line(&mut self.waiting, waker);
+            transport.wait_to_fetch(&mut self.waiting, waker);
             break;
         }
         protocol.wait_to_read(context)?;

@@ -8,7 +8,8 @@ use crate::event_loop::free::yield_now;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
 use crate::transport::address::Address;
-use crate::transport::flow::InvalidLimits;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::connection::State;
 use crate::transport::protocol::Transport;
 
 /// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
@@ -108,7 +109,7 @@ impl StreamWriter {
         let connection = &self.stream.transport.connection;
         self.stream
             .protocol
-            .wait_to_write(|protocol| match connection.lost.get() {
+            .wait_to_write(|protocol| match connection.has_reached(State::Draining) {
                 // What was received is delivered first, and then the error is known.
                 true => protocol.is_lost(),
                 false => !protocol.is_full(),

@@ -35,23 +35,19 @@
 pub(crate) mod address;
 pub(crate) mod attempt;
 pub(crate) mod buffer;
-pub(crate) mod connect;
+pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod create_server;
 mod datagram;
-mod file_turn;
-pub(crate) mod flow;
-mod handle;
-pub(crate) mod hold;
+pub(crate) mod layer;
+mod lifecycle;
 mod listen;
-mod membership;
+#[cfg(unix)]
+pub(crate) mod pipe;
 #[cfg(unix)]
 pub(crate) mod pipe_end;
-#[cfg(unix)]
-pub(crate) mod pipes;
 pub(crate) mod protocol;
-mod reading;
-pub(crate) mod ready;
+pub(crate) mod read;
 #[cfg(unix)]
 mod sendfile;
 pub(crate) mod server;
@@ -60,16 +56,20 @@ mod serving;
 mod shared_mode;
 pub(crate) mod socket;
 pub(crate) mod target;
-mod traffic;
-mod writing;
+#[expect(
+    clippy::module_inception,
+    reason = "the file is named after what it holds"
+)]
+mod transport;
+mod write;
 
 pub use address::Address;
-pub use connect::CreateConnection;
+pub use buffer::InvalidLimits;
+pub use client::CreateConnection;
 pub use create_server::CreateServer;
 pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
-pub use flow::InvalidLimits;
 #[cfg(unix)]
-pub use pipes::{ConnectPipe, stdin, stdout};
+pub use pipe::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
 pub use target::{AcceptedSocket, ConnectTo, ListenOn};

@@ -1,23 +1,11 @@
-//! What a program writes, a protocol, and what it is given for it, a transport.
+//! What a program writes, a protocol, and what its callbacks are given, a transport.
 //!
-//! Both are named here since each names the other; what a transport does is in `connection` (what comes from the socket)
-//! and `handle` (what the program asks for).
+//! The two name each other, so they are declared here together. The methods of a transport are in `transport.rs`.
 
-use std::cell::{Cell, RefCell};
 use std::io;
-use std::panic::Location;
 use std::rc::Rc;
 
-use crate::kernel::context::Context;
-use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
-use crate::transport::address::Address;
-use crate::transport::buffer::WriteBuffer;
-use crate::transport::file_turn::FileTurn;
-use crate::transport::flow::WaterMarks;
-use crate::transport::hold::Holds;
-use crate::transport::membership::Membership;
-use crate::transport::socket::StreamSocket;
+use crate::transport::connection::Connection;
 
 /// What a program does with a connection. Every method does nothing unless it is written.
 ///
@@ -207,44 +195,5 @@ impl<P: Protocol + ?Sized> Protocol for Rc<P> {
 /// ```
 #[derive(Clone)]
 pub struct Transport {
-    pub(crate) connection: Rc<Connection>,
-}
-
-/// One connection. Owned by its place in the reactor until it is lost.
-pub(crate) struct Connection {
-    pub(crate) handle: LoopHandle,
-    /// The socket; `None` once the connection is lost.
-    pub(crate) io: RefCell<Option<Io<StreamSocket>>>,
-    /// Whom to call; `None` once the connection is lost.
-    pub(crate) protocol: RefCell<Option<Rc<dyn Protocol>>>,
-    /// What the system has not taken yet. While it is not empty nothing is sent past it.
-    pub(crate) outgoing: RefCell<WriteBuffer>,
-    pub(crate) marks: RefCell<WaterMarks>,
-    /// Why nothing is read now, if anything holds it up.
-    pub(crate) holds: Holds,
-    /// The peer has finished writing: there is nothing to deliver any more.
-    pub(crate) ended: Cell<bool>,
-    /// The program wants no more to be written: the writing side ends when `outgoing` is empty.
-    pub(crate) finishing: Cell<bool>,
-    /// Nothing is delivered any more; when `outgoing` is empty the connection is lost.
-    pub(crate) closing: Cell<bool>,
-    /// `connection_lost` is in the line or has been called: nothing is sent any more.
-    pub(crate) lost: Cell<bool>,
-    /// Lost since a write failed: what the system has received is still delivered.
-    pub(crate) delivers_rest: Cell<bool>,
-    /// What the write failed with, until reading begins.
-    pub(crate) failure: Cell<Option<io::Error>>,
-    /// Writes since then.
-    pub(crate) writes_refused: Cell<u32>,
-    /// A file goes out: what is written waits behind it, and nothing is read.
-    pub(crate) sending_file: Cell<bool>,
-    pub(crate) file_turn: Cell<Option<Box<FileTurn>>>,
-    /// The server's list that this connection is in.
-    pub(crate) membership: Cell<Option<Membership>>,
-    /// The values of context variables for its callbacks, as they were where it was made.
-    pub(crate) context: Option<Context>,
-    /// Where the program asked for it.
-    pub(crate) location: &'static Location<'static>,
-    /// The peer's name, asked once: a peer that is gone has none any more.
-    pub(crate) peer: Option<Address>,
+    pub(crate) connection: Rc<Connection<dyn Protocol>>,
 }

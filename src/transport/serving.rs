@@ -14,8 +14,8 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::queue::WaitQueue;
 use crate::transport::address::Address;
+use crate::transport::connection::{Tracked, Tracker};
 use crate::transport::listen::{Accepts, Host, accept};
-use crate::transport::membership::{Members, Membership};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::socket::StreamSocket;
 
@@ -170,8 +170,8 @@ impl Serving {
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
         let number = self.clients.borrow_mut().insert(transport.clone());
-        let of = Rc::clone(self) as Rc<dyn Members>;
-        transport.join(Membership { of, number });
+        let by = Rc::clone(self) as Rc<dyn Tracker>;
+        transport.track(Tracked { by, number });
         transport.announce();
         transport.begin_reading();
         Ok(())
@@ -195,8 +195,8 @@ impl Host for Serving {
     }
 }
 
-impl Members for Serving {
-    fn left(self: Rc<Self>, number: usize) {
+impl Tracker for Serving {
+    fn closed(self: Rc<Self>, number: usize) {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {

@@ -16,7 +16,9 @@ use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::sys::source::Pollable;
-use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
+use crate::transport::datagram::datagram_protocol::{
+    DatagramProtocol, DatagramTransport, Endpoint,
+};
 
 /// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
 pub(crate) const OVERHEAD: usize = 8;

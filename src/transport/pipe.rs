@@ -17,7 +17,7 @@ use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::transport::connect::{Connected, establish};
+use crate::transport::client::{Connected, establish};
 use crate::transport::pipe_end::PipeEnd;
 use crate::transport::protocol::Protocol;
 use crate::transport::socket::StreamSocket;

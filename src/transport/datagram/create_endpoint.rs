@@ -19,9 +19,11 @@ use crate::net::dns::{Target, ToSocketAddrs};
 use crate::net::listen_options::reuse_port;
 use crate::net::stream_kind::new_socket;
 use crate::net::udp::UdpSocket;
-use crate::transport::datagram::handle::invalid;
-use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
-use crate::transport::flow::WaterMarks;
+use crate::transport::buffer::WaterMarks;
+use crate::transport::datagram::datagram_protocol::{
+    DatagramProtocol, DatagramTransport, Endpoint,
+};
+use crate::transport::datagram::datagram_transport::invalid;
 
 impl LoopHandle {
     /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Await what it gives, after naming a local address, a

@@ -7,9 +7,9 @@ use std::io;
 
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::datagram::datagram_protocol::{DatagramTransport, Endpoint};
 use crate::transport::datagram::endpoint::{OVERHEAD, is_passing};
-use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
-use crate::transport::flow::InvalidLimits;
 
 /// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
 const QUIET_SENDS: u32 = 4;

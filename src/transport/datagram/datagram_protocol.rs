@@ -11,7 +11,7 @@ use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket, SendRetry};
 use crate::net::udp::Udp;
-use crate::transport::flow::WaterMarks;
+use crate::transport::buffer::WaterMarks;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
 ///

@@ -1,6 +1,4 @@
-//! What a program asks of a transport besides writing: to pause, to tell its names, to serve another protocol.
-//!
-//! Ending a connection is `connection`'s part.
+//! What a program asks of a transport. The work is done in `write.rs`, `read.rs` and `lifecycle.rs`.
 
 use std::fmt;
 #[cfg(unix)]
@@ -13,12 +11,97 @@ use crate::kernel::io::source::Io;
 #[cfg(unix)]
 use crate::net::unix::UCred;
 use crate::transport::address::Address;
-use crate::transport::hold::Hold;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};
 #[cfg(unix)]
 use crate::transport::socket::StreamSocket;
 
 impl Transport {
+    /// Sends bytes: at once if the system takes them, else they are copied and sent as soon as it does.
+    ///
+    /// Where there is no memory for the copy, the connection is lost to an error of kind `OutOfMemory`.
+    ///
+    /// To a connection that is lost it does nothing, and says so in the log from the fifth time on. On one that is
+    /// closing and still has something to send, the bytes are sent after that.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"hello");
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        self.write_bytes(data);
+    }
+
+    /// Sends several pieces of bytes as if they were one, without joining them first.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.writelines(&["hel", "", "lo"]);
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
+        self.write_pieces(lines);
+    }
+
+    /// Ends the writing side, after what is buffered has been sent; the peer reads to its end and may go on writing.
+    /// Calling it again, or on a transport that is closing, changes nothing. It closes nothing: the connection ends by the
+    /// peer's end of file or by [`close`](Self::close).
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"all I have to say");
+    /// transport.write_eof();
+    /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_eof(&self) {
+        let connection = &self.connection;
+        if connection.has_reached(State::Closing) || connection.write_ended.get() {
+            return;
+        }
+        match connection.pipe_direction() {
+            Some(_) => self.close(),
+            None => self.end_writing_soon(),
+        }
+    }
+
     /// Whether the writing side can be ended by itself: true for every transport there is, as long as there is no TLS.
     ///
     /// ```
@@ -37,6 +120,46 @@ impl Transport {
         self.connection.pipe_direction() != Some(Direction::Read)
     }
 
+    /// Stops reading; what is buffered is still sent, and then the connection is lost. Calling it again changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"the last words");
+    /// transport.close();
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn close(&self) {
+        self.after_close(self.connection.begin_close());
+    }
+
+    /// Throws away what is buffered; the connection is lost as soon as it is its turn. Calling it again changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.abort();
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn abort(&self) {
+        self.connection.end_draining();
+        self.force_close(None);
+    }
+
     /// Whether the transport is closing or closed, whoever wanted that.
     ///
     /// ```
@@ -52,7 +175,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.connection.closing.get()
+        self.connection.has_reached(State::Closing)
     }
 
     /// Has nothing delivered until [`resume_reading`](Self::resume_reading); the peer is held up once the system's
@@ -72,8 +195,8 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn pause_reading(&self) {
-        if !self.connection.closing.get() {
-            self.connection.holds.set(Hold::Paused);
+        if !self.is_closing() {
+            self.connection.pauses.set(Pause::ByProgram);
         }
     }
 
@@ -95,8 +218,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn resume_reading(&self) {
-        let connection = &self.connection;
-        if !connection.closing.get() && connection.holds.lift(Hold::Paused) {
+        if !self.is_closing() && self.connection.pauses.lift(Pause::ByProgram) {
             self.read_after_queued();
         }
     }
@@ -118,9 +240,103 @@ impl Transport {
     /// ```
     pub fn is_reading(&self) -> bool {
         let connection = &self.connection;
-        let held = connection.holds.has(Hold::Paused) || connection.holds.has(Hold::ReaderBehind);
-        let open = !connection.closing.get() && !held && !connection.sending_file.get();
-        open || connection.delivers_rest.get()
+        let pauses = &connection.pauses;
+        let paused = pauses.has(Pause::ByProgram) || pauses.has(Pause::ForReader);
+        let open = !self.is_closing() && !paused && !connection.sending_file.get();
+        open || connection.is(State::Draining)
+    }
+
+    /// How many bytes are written and not yet taken by the system.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"taken at once");
+    /// assert_eq!(transport.get_write_buffer_size(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_size(&self) -> usize {
+        self.buffered()
+    }
+
+    /// The low-water and the high-water mark, in this order, in bytes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+        self.connection.marks.borrow().limits()
+    }
+
+    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` are buffered, and to resume when
+    /// at most `low` are. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB. With a high
+    /// of 0 every byte that is buffered pauses.
+    ///
+    /// # Errors
+    /// If `low` is higher than `high`; then nothing changes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_limits(Some(1_000_000), None).unwrap();
+    /// assert_eq!(transport.get_write_buffer_limits(), (250_000, 1_000_000));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.connection.marks.borrow_mut().set(high, low)?;
+        self.pause_if_full(self.buffered());
+        Ok(())
+    }
+
+    /// How many bytes may be buffered at all; `None`, as at the start, is no bound.
+    ///
+    /// The marks only ask: what a program writes nevertheless is buffered, as in asyncio, however much it is. With a cap the
+    /// write that goes beyond it ends the connection, which is then lost to an error of kind `QuotaExceeded`, and what was
+    /// buffered is dropped: so a peer that reads nothing costs at most the cap and one write. Writes between the high mark
+    /// and the cap are the program's leeway.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_cap(Some(1 << 20));
+    /// transport.write(&vec![0; 3 << 20]);
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
+        self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
+        self.check_cap(self.buffered());
     }
 
     /// The peer's name, also after the end of the connection.
@@ -293,8 +509,8 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
             .field("peername", &self.connection.peer)
-            .field("closing", &self.connection.closing.get())
-            .field("over", &self.connection.protocol.borrow().is_none())
+            .field("closing", &self.is_closing())
+            .field("over", &self.connection.is(State::Closed))
             .field("buffered", &self.get_write_buffer_size())
             .finish()
     }
