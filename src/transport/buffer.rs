@@ -12,13 +12,13 @@ use std::error::Error;
 use std::fmt;
 use std::io::IoSlice;
 
-/// Small writes are gathered up to this size: about what a socket takes at a time.
+/// Small writes are gathered up to this size: about what a socket takes in one call.
 const CHUNK: usize = 16 * 1024;
 
-/// How many pieces one system call may take: the system's own limit, `IOV_MAX`.
+/// The most pieces that one system call takes: the system's own limit, `IOV_MAX`.
 pub(crate) const MOST_PIECES: usize = 1024;
 
-/// Bytes on their way out.
+/// Bytes that are to be sent.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
     chunks: Option<Box<Chunks>>,
@@ -42,8 +42,7 @@ impl WriteBuffer {
         self.chunks.is_none()
     }
 
-    /// Copies bytes to the end. How many there are is the program's affair: where there is no memory for them, nothing
-    /// has changed.
+    /// Copies bytes to the end. The program decides how many: where there is no memory for them, nothing has changed.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         if bytes.is_empty() {
             return Ok(());
@@ -66,7 +65,7 @@ impl WriteBuffer {
         Ok(())
     }
 
-    /// The first pieces, as many as one system call may take.
+    /// Returns the first pieces, as many as one system call may take.
     pub(crate) fn front(&self) -> Vec<IoSlice<'_>> {
         let Some(chunks) = &self.chunks else {
             return Vec::new();
@@ -78,7 +77,7 @@ impl WriteBuffer {
             .collect()
     }
 
-    /// The first chunk's rest, where that is all there is.
+    /// Returns what is left of the first chunk, if there is only one.
     pub(crate) fn only(&self) -> Option<&[u8]> {
         let chunks = self.chunks.as_ref()?;
         match chunks.queue.len() {
@@ -87,7 +86,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Takes so many bytes from the front: they are sent.
+    /// Removes bytes from the front, since they are sent.
     pub(crate) fn consume(&mut self, count: usize) {
         let Some(chunks) = &mut self.chunks else {
             return;
@@ -106,7 +105,7 @@ impl WriteBuffer {
         }
     }
 
-    /// Puts what is in the other one behind what is here.
+    /// Moves the content of another buffer to the end of this one.
     pub(crate) fn append(&mut self, other: Self) {
         let Some(more) = other.chunks else {
             return;
@@ -132,7 +131,8 @@ impl WriteBuffer {
     }
 }
 
-/// asyncio's: 64 KiB is what a socket buffer takes at a time, so a connection that keeps this much waiting is full.
+/// asyncio's figure. 64 KiB is about what a socket buffer takes at a time, so a connection that has this much
+/// buffered is full.
 const HIGH: usize = 64 * 1024;
 
 /// Two limits for one buffer, and whether its owner was asked to pause.
@@ -140,7 +140,7 @@ pub(crate) struct WaterMarks {
     high: usize,
     low: usize,
     paused: bool,
-    /// More than this may not be buffered at all.
+    /// The most that may be buffered at all.
     pub(crate) cap: usize,
 }
 
@@ -156,12 +156,12 @@ impl Default for WaterMarks {
 }
 
 impl WaterMarks {
-    /// `(low, high)`, in asyncio's order.
+    /// Returns `(low, high)`, in asyncio's order.
     pub(crate) fn limits(&self) -> (usize, usize) {
         (self.low, self.high)
     }
 
-    /// Sets the limits; one that is not given follows from the other.
+    /// Sets the limits. One that is not given follows from the other.
     pub(crate) fn set(
         &mut self,
         high: Option<usize>,
@@ -176,25 +176,25 @@ impl WaterMarks {
         Ok(())
     }
 
-    /// Pauses the owner whatever the size. Says whether it has to be asked to, now.
+    /// Pauses the owner whatever the size. Returns whether it has to be told now.
     pub(crate) fn pause(&mut self) -> bool {
         !std::mem::replace(&mut self.paused, true)
     }
 
-    /// Whether the owner of a buffer of this size has to be asked to pause now.
+    /// Returns whether the owner of a buffer of this size has to be told now to pause.
     #[inline]
     pub(crate) fn must_pause(&mut self, size: usize) -> bool {
         size > self.high && self.pause()
     }
 
-    /// Whether the owner of a buffer of this size may be asked to go on now.
+    /// Returns whether the owner of a buffer of this size may be told now to resume.
     #[inline]
     pub(crate) fn may_resume(&mut self, size: usize) -> bool {
         size <= self.low && std::mem::replace(&mut self.paused, false)
     }
 }
 
-/// The low-water mark would lie above the high-water mark. Nothing was changed.
+/// The low-water mark would be above the high-water mark. Nothing was changed.
 ///
 /// ```
 /// let error = callsoon::run(async {

@@ -1,7 +1,7 @@
 //! Connections that this side makes, or takes over.
 //!
-//! What is connected to is found and reached by `attempt`; here a socket that is connected meets its protocol, which is
-//! made when there is a connection for it and hears of the end if nobody waits for it any more.
+//! `attempt.rs` finds and reaches the peer. Here a connected socket gets its protocol. The protocol is made when
+//! there is a connection for it. If the future is dropped after that, the connection closes and `connection_lost` is called.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -25,22 +25,26 @@ use crate::transport::target::{AcceptedSocket, ConnectTo};
 
 type Place = &'static Location<'static>;
 
-/// What a connection gives: the transport, and the protocol that the factory has made.
+/// The transport, and the protocol that the factory has made.
 pub(crate) type Connected<P> = io::Result<(Transport, Rc<P>)>;
 
 impl LoopHandle {
     /// Connects, and gives the transport and the protocol once `connection_made` has run. Nothing is read before.
     ///
-    /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the loop,
-    /// and its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next one
-    /// beside the last when that has not answered in 250 ms. The factory is called once, when there is a connection.
+    /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the
+    /// loop. Its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next
+    /// one beside the last when that has not answered in 250 ms, where asyncio waits for a failure unless told
+    /// otherwise. The factory is called once, when there is a connection.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error where it is one and the same,
-    /// else one with a [`ConnectError`](crate::net::ConnectError) inside that has them all. Awaiting gives it.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and those of `connect(2)`, such as `ConnectionRefused` and
+    /// `TimedOut`. If several attempts fail with different errors, one with a
+    /// [`ConnectError`](crate::net::ConnectError) inside that has them all. `InvalidInput` for a socket that is no
+    /// stream, `NotFound` if no address is of the [`family`](CreateConnection::family).
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the socket; if the protocol exists by then, it hears of the end.
+    /// Dropped before it is done it closes the socket. If the protocol exists by then, its `connection_lost` is
+    /// called.
     ///
     /// ```
     /// use callsoon::transport::{Protocol, Transport};
@@ -73,10 +77,10 @@ impl LoopHandle {
         CreateConnection::new(self.clone(), factory, to.into(), Location::caller())
     }
 
-    /// Makes a transport of a connected socket that somebody else has accepted or made.
+    /// Makes a transport of a connected socket that was accepted or made elsewhere.
     ///
     /// # Errors
-    /// What the system says of the socket; `InvalidInput` for one that is no stream.
+    /// `InvalidInput` for a socket that is no stream.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -109,10 +113,11 @@ impl LoopHandle {
 
     /// Connects to the Unix socket at a path, or of an abstract name, which begins with a zero byte.
     ///
-    /// A server whose backlog is full is asked again and again, at growing intervals, until it has room.
+    /// If the backlog of the server is full, it is tried again at growing intervals, until it has room.
     ///
     /// # Errors
-    /// What the system says; `InvalidInput` for a path that is empty, too long or has a zero byte inside.
+    /// `NotFound` if there is no such file, `ConnectionRefused` if nobody listens, `PermissionDenied` if it may not
+    /// be opened. `InvalidInput` for a path that is empty, too long or has a zero byte inside.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -143,8 +148,8 @@ impl LoopHandle {
     }
 }
 
-/// A connection about to be made: await it. [`LoopHandle::create_connection`] gives it, and so does
-/// [`open_connection`](crate::open_connection).
+/// A connection that is about to be made. Await it. [`LoopHandle::create_connection`] and
+/// [`open_connection`](crate::open_connection) give it.
 ///
 /// ```
 /// # use callsoon::transport::Protocol;
@@ -164,7 +169,7 @@ impl LoopHandle {
 #[must_use = "nothing is connected until it is awaited"]
 pub struct CreateConnection<F> {
     handle: LoopHandle,
-    /// What is made of the connection.
+    /// Makes the protocol.
     pub(crate) factory: F,
     to: ConnectTo,
     approach: Approach,
@@ -182,7 +187,7 @@ impl<F> CreateConnection<F> {
         }
     }
 
-    /// Connects, and has the protocol made when there is a connection for it. Nothing is read yet.
+    /// Connects, and makes the protocol when there is a connection for it. Nothing is read yet.
     pub(crate) async fn connect<P: Protocol>(
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
@@ -227,8 +232,8 @@ impl<F> CreateConnection<F> {
         self
     }
 
-    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
-    /// 250 ms by default.
+    /// Sets after how long the next address is tried beside one that has not answered. With `None` it is tried only
+    /// after a failure. 250 ms by default, where asyncio has `None`.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -243,8 +248,8 @@ impl<F> CreateConnection<F> {
         self
     }
 
-    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
-    /// default.
+    /// Sets how many addresses of the first family are tried before the families alternate. 0 keeps the resolver's
+    /// order. 1 by default.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -286,20 +291,20 @@ impl<F> fmt::Debug for CreateConnection<F> {
     }
 }
 
-/// Closes the transport of somebody who does not wait for it any more.
+/// Closes the transport, unless the caller is given it.
 struct CloseUnlessTaken(Option<Transport>);
 
 impl Drop for CloseUnlessTaken {
     fn drop(&mut self) {
         if let Some(transport) = self.0.take() {
             transport.close();
-            // An end that waited for the beginning of reading comes now.
+            // If a write has failed, `connection_lost` has waited for reading to begin.
             transport.begin_reading();
         }
     }
 }
 
-/// Brings a protocol together with its socket. The caller lets reading begin.
+/// Connects a protocol with its socket. The caller begins reading.
 pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
@@ -314,12 +319,12 @@ pub(crate) async fn establish<P: Protocol>(
     handle.queue_call(
         move || {
             transport.announce();
-            // Nobody may be waiting any more.
+            // The caller may have been dropped.
             let _ = announce.set_result(());
         },
         location,
     );
-    // It fails only where the loop closes, and then nobody asks.
+    // It fails only if the loop closes, and then nobody polls.
     let _ = made.take().await;
     let transport = unless_taken.0.take();
     match transport {

@@ -199,7 +199,7 @@ pub(crate) struct Connection<P: ?Sized> {
     pub(crate) context: Option<Context>,
     /// Where the program asked for it.
     pub(crate) location: &'static Location<'static>,
-    /// The peer's name, asked once: a peer that is gone has none any more.
+    /// The peer's name, asked once: a peer that has closed has none any more.
     pub(crate) peer: Option<Address>,
 }
 

@@ -61,7 +61,7 @@ pub(crate) trait Layer {
         Ok(())
     }
 
-    /// Tells the peer that nothing more comes. A peer that is gone already is noticed by the next read.
+    /// Tells the peer that nothing more comes. A peer that has closed already is noticed by the next read.
     fn end_writing(&self);
 
     /// Returns how many bytes the system has received that were not read yet.

@@ -4,7 +4,7 @@
 //! its caller has been given it, so that a caller that replaces the protocol or pauses reading is in time for the first
 //! byte.
 //!
-//! A connection whose write fails has often been told why: the peer has sent an answer and closed. The system still keeps
+//! A connection whose write fails could often read why: the peer has sent an answer and closed. The system still keeps
 //! that answer, so it is delivered before `connection_lost`:
 //!
 //! ```text

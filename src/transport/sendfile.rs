@@ -20,21 +20,22 @@ use crate::transport::protocol::Transport;
 use crate::transport::socket::StreamSocket;
 
 impl LoopHandle {
-    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connection, and gives how many were
-    /// sent. The file's position is then after the last of them, also when this fails or is dropped.
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connection, and returns how many
+    /// were sent. The file's position is then after the last of them, also when this fails or is dropped.
     ///
-    /// What was written before goes first, what is written meanwhile goes behind. The protocol is asked to pause writing
-    /// until the file is sent, and nothing is read meanwhile. A close waits for the file, an abort does not. The system
-    /// copies by itself where it can; reading from a disk holds up the loop for as long as it takes, a megabyte at a time.
+    /// What was written before is sent before the file, what is written meanwhile after it, where asyncio refuses
+    /// such a write. The protocol is told to pause writing until the file is sent, and nothing is read meanwhile. A
+    /// close waits for the file, an abort does not. The system copies by itself where it can. Reading from a disk
+    /// blocks the loop for as long as it takes, a megabyte at a time.
     ///
     /// # Errors
-    /// What the system says of connection or file; after the former the connection is lost, after the latter it goes on.
-    /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that is
-    /// closing or has ended its writing side; `ResourceBusy` while another file is sent; `ConnectionAborted` where the
-    /// connection is lost meanwhile.
+    /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that
+    /// is closing or has ended its writing side; `ResourceBusy` while another file is sent; `ConnectionAborted` if
+    /// the connection is lost meanwhile. Those of reading the file, after which the connection goes on; those of the
+    /// socket, such as `BrokenPipe`, to which the connection is lost.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent what the file's position says, and the connection can be used on.
+    /// Dropped before it is done it has sent as much as the file's position says, and the connection goes on.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -144,7 +145,7 @@ impl<'a> SendFile<'a> {
     }
 }
 
-/// Whether an error says that the connection is lost, and not that the file cannot be read.
+/// Returns whether an error says that the connection is lost, and not that the file cannot be read.
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown,
@@ -185,7 +186,7 @@ impl Drop for SendFile<'_> {
 }
 
 impl SendFile<'_> {
-    /// Everything is sent: closes where that was asked for meanwhile, and otherwise lets the protocol write again.
+    /// Everything is sent: closes if that was asked for meanwhile, and otherwise lets the protocol write again.
     fn after_last_byte(&self) {
         let connection = &self.transport.connection;
         self.transport.after_close(connection.finish_close());

@@ -18,16 +18,14 @@ use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::socket::StreamSocket;
 
 impl Transport {
-    /// Sends bytes: at once if the system takes them, else they are copied and sent as soon as it does.
+    /// Sends bytes. What the system does not take at once is copied, and sent as soon as the system takes more.
     ///
-    /// Where there is no memory for the copy, the connection is lost to an error of kind `OutOfMemory`.
-    ///
-    /// To a connection that is lost it does nothing, and says so in the log from the fifth time on. On one that is
-    /// closing and still has something to send, the bytes are sent after that.
+    /// On a connection that is lost this does nothing, and from the fifth such write on it logs a warning. On one
+    /// that is closing and still has something to send, the bytes are sent after that. Where there is no memory for
+    /// the copy, the connection is lost to an error of kind `OutOfMemory`.
     ///
     /// # Panics
-    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
-    ///
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing; asyncio raises `RuntimeError`.
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
     /// # struct Idle;
@@ -73,10 +71,11 @@ impl Transport {
         self.write_pieces(lines);
     }
 
-    /// Ends the writing side, after what is buffered has been sent; the peer reads to its end and may go on writing.
-    /// Calling it again, or on a transport that is closing, changes nothing. It closes nothing: the connection ends by the
-    /// peer's end of file or by [`close`](Self::close).
+    /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
     ///
+    /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
+    /// ends by the peer's end of file or by [`close`](Self::close). On the writing end of a pipe it is the same as
+    /// `close`.
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
     /// # struct Idle;
@@ -102,7 +101,7 @@ impl Transport {
         }
     }
 
-    /// Whether the writing side can be ended by itself: true for every transport there is, as long as there is no TLS.
+    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe only.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -120,7 +119,7 @@ impl Transport {
         self.connection.pipe_direction() != Some(Direction::Read)
     }
 
-    /// Stops reading; what is buffered is still sent, and then the connection is lost. Calling it again changes nothing.
+    /// Stops reading, sends what is buffered, and then loses the connection. Calling it again changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -140,7 +139,8 @@ impl Transport {
         self.after_close(self.connection.begin_close());
     }
 
-    /// Throws away what is buffered; the connection is lost as soon as it is its turn. Calling it again changes nothing.
+    /// Drops what is buffered and loses the connection. `connection_lost` is queued and runs in its turn. Calling it
+    /// again changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -160,7 +160,7 @@ impl Transport {
         self.force_close(None);
     }
 
-    /// Whether the transport is closing or closed, whoever wanted that.
+    /// Returns whether the transport is closing or closed, whether the program, the peer or an error caused that.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -178,7 +178,7 @@ impl Transport {
         self.connection.has_reached(State::Closing)
     }
 
-    /// Has nothing delivered until [`resume_reading`](Self::resume_reading); the peer is held up once the system's
+    /// Delivers nothing until [`resume_reading`](Self::resume_reading). The peer cannot send more once the system's
     /// buffers are full. Calling it again, or on a transport that is closing, changes nothing.
     ///
     /// ```
@@ -200,8 +200,8 @@ impl Transport {
         }
     }
 
-    /// Has what comes delivered again. Nothing is delivered from within this call, and callbacks and tasks that are queued
-    /// already run first.
+    /// Delivers what arrives again. Nothing is delivered from within this call, and callbacks and tasks that are
+    /// queued already run first. Calling it again, or on a transport that is closing, changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -223,8 +223,9 @@ impl Transport {
         }
     }
 
-    /// Whether what comes is delivered: reading is not paused, and the transport not closing. Where it is closing since a
-    /// write failed, what had come by then is delivered, and this is so until all of it is.
+    /// Returns whether what arrives is delivered: reading is not paused, and the transport is not closing. A
+    /// transport that is closing since a write failed still delivers what the system had received by then. Until that
+    /// is done this returns true.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -246,7 +247,7 @@ impl Transport {
         open || connection.is(State::Draining)
     }
 
-    /// How many bytes are written and not yet taken by the system.
+    /// Returns how many bytes are written and not yet taken by the system.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -265,7 +266,7 @@ impl Transport {
         self.buffered()
     }
 
-    /// The low-water and the high-water mark, in this order, in bytes.
+    /// Returns the low-water and the high-water mark in bytes, in this order.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -283,12 +284,14 @@ impl Transport {
         self.connection.marks.borrow().limits()
     }
 
-    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` are buffered, and to resume when
-    /// at most `low` are. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB. With a high
-    /// of 0 every byte that is buffered pauses.
+    /// Sets the water marks, in bytes. The protocol is asked to pause when more than `high` are buffered, and to
+    /// resume when at most `low` are.
+    ///
+    /// If only one is given, high is four times low; if none is, they are 64 KiB and 16 KiB. With a high mark of 0
+    /// every byte that is buffered pauses.
     ///
     /// # Errors
-    /// If `low` is higher than `high`; then nothing changes.
+    /// [`InvalidLimits`] if `low` is higher than `high`. Then nothing changes.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -313,12 +316,12 @@ impl Transport {
         Ok(())
     }
 
-    /// How many bytes may be buffered at all; `None`, as at the start, is no bound.
+    /// Sets how many bytes may be buffered at all. `None`, which is the default, sets no bound. asyncio has no such
+    /// bound.
     ///
-    /// The marks only ask: what a program writes nevertheless is buffered, as in asyncio, however much it is. With a cap the
-    /// write that goes beyond it ends the connection, which is then lost to an error of kind `QuotaExceeded`, and what was
-    /// buffered is dropped: so a peer that reads nothing costs at most the cap and one write. Writes between the high mark
-    /// and the cap are the program's leeway.
+    /// The water marks only ask: what a program writes nevertheless is buffered, however much it is. With a cap, the
+    /// write that exceeds it ends the connection, which is then lost to an error of kind `QuotaExceeded`, and what
+    /// was buffered is dropped. So a peer that reads nothing costs at most the cap and one write.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -339,7 +342,7 @@ impl Transport {
         self.check_cap(self.buffered());
     }
 
-    /// The peer's name, also after the end of the connection.
+    /// Returns the peer's name, also after the connection has closed.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -358,7 +361,7 @@ impl Transport {
         self.connection.peer.clone()
     }
 
-    /// This end's name, until the connection is over.
+    /// Returns this end's name, until the connection has closed.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -378,8 +381,8 @@ impl Transport {
         Address::of(local)
     }
 
-    /// Lends the socket, for options that the transport has no word for; `None` once the connection is over. It must not
-    /// be closed, read, written or switched to blocking mode.
+    /// Calls `f` with the socket, for options that the transport has no method for. `None` for a pipe, and once the
+    /// connection has closed. `f` must not close, read or write the socket, nor switch it to blocking mode.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -402,11 +405,12 @@ impl Transport {
         self.connection.with_io(|io| io.source().with(f))
     }
 
-    /// Who the peer of a Unix socket was when it connected, by the system's word.
+    /// Returns who the peer of a Unix socket was when it connected, as the system knows it. asyncio has no such
+    /// method.
     ///
     /// # Errors
-    /// What the system says; `InvalidInput` for another kind of socket, `NotConnected` for a pipe and once the connection
-    /// is over, `Unsupported` outside Linux.
+    /// `InvalidInput` for another kind of socket, `NotConnected` for a pipe and once the connection has closed,
+    /// `Unsupported` outside Linux.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -438,7 +442,7 @@ impl Transport {
         asked.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
     }
 
-    /// Calls `f` with the descriptor of a pipe; `None` if it is none, and when it is closed.
+    /// Calls `f` with the descriptor of a pipe. `None` for a socket, and once the connection has closed.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -461,7 +465,7 @@ impl Transport {
         self.connection.with_io(with).flatten()
     }
 
-    /// Who is called; `None` once the connection is over.
+    /// Returns the protocol, or `None` once the connection has closed.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -479,8 +483,9 @@ impl Transport {
         self.connection.protocol.borrow().clone()
     }
 
-    /// Has another protocol called from the next callback on. `connection_made` is not called again, and what the former
-    /// one was told of pausing is not repeated. Once the connection is over it changes nothing.
+    /// Replaces the protocol: the next callback is called on the new one. `connection_made` is not called again, and
+    /// a `pause_writing` that the former protocol was told is not repeated. Once the connection has closed this
+    /// changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
