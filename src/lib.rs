@@ -211,35 +211,31 @@
 //!   net/unix_datagram        UnixDatagram
 //!   net/sock                 sock_recv and the other sock_ methods
 //!   net/sendfile             sendfile, sock_sendfile
-//!   transport/buffer         what the system has not taken yet
-//!   transport/file_turn      what waits while a file is sent
-//!   transport/hold           why a connection does not read
-//!   transport/flow           high and low water
-//!   transport/membership     a connection's place with its server
+//!   transport/buffer         what the system has not taken yet, high and low water
+//!   transport/layer          between a transport and its socket; a place for TLS
+//!   transport/connection     the states of a connection, and all transitions
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
-//!   transport/traffic        what a connection exchanges with its socket
-//!   transport/connection     how a connection begins and ends
-//!   transport/reading        when a connection reads
-//!   transport/ready          what a connection does when its socket is ready
-//!   transport/writing        what a program writes
-//!   transport/handle         what a program asks of a transport besides
-//!   transport/connect        create_connection
-//!   transport/pipes          connect_read_pipe, connect_write_pipe
+//!   transport/lifecycle      from connection_made to connection_lost
+//!   transport/read           one receive for one event
+//!   transport/write          what is sent, and flow control
+//!   transport/transport      what a program asks of a transport
+//!   transport/client         create_connection
+//!   transport/pipe           connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport
 //!   transport/serving        a server at work
 //!   transport/server         Server
 //!   transport/create_server  create_server
-//!   transport/datagram/protocol DatagramProtocol, DatagramTransport
+//!   transport/datagram/datagram_protocol DatagramProtocol, DatagramTransport
 //!   transport/datagram/endpoint an endpoint at work
-//!   transport/datagram/handle what a program asks of an endpoint
-//!   transport/datagram/create create_datagram_endpoint
+//!   transport/datagram/datagram_transport what a program asks of an endpoint
+//!   transport/datagram/create_endpoint create_datagram_endpoint
 //!   stream/error             why a read gave something else
 //!   stream/incoming          what was not read yet
 //!   stream/protocol          between a transport and a stream
 //!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
-//!   stream/client            a server's clients as tasks
+//!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   process/stdio            PIPE, DEVNULL, STDOUT

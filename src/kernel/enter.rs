@@ -27,6 +27,7 @@
 //! loop, [`wake`] and [`catch_panic`] where there may be none.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Waker};
@@ -56,24 +57,27 @@ pub(crate) struct Failed;
 
 /// What is called.
 #[derive(Clone, Copy)]
-pub(crate) enum Callee {
+pub(crate) enum Callee<'a> {
     /// A callback.
     Callback,
     /// What takes clients in from a listening socket.
     Listener,
     /// A method of a protocol, by its name.
     Protocol(&'static str),
+    /// Several methods of a protocol, in one entry: the cell names the one that is called at the time.
+    ProtocolStep(&'a Cell<&'static str>),
     /// A method of a subprocess protocol, by its name.
     SubprocessProtocol(&'static str),
 }
 
-impl Callee {
+impl Callee<'_> {
     /// The name in a warning: "a slow … held up the loop".
     fn name(self) -> &'static str {
         match self {
             Self::Callback => "callback",
             Self::Listener => "listener",
             Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
+            Self::ProtocolStep(method) => method.get(),
         }
     }
 
@@ -83,6 +87,9 @@ impl Callee {
             Self::Callback => "Exception in callback".to_owned(),
             Self::Listener => "Exception in a listener".to_owned(),
             Self::Protocol(method) => format!("Exception in a protocol's {method}"),
+            Self::ProtocolStep(method) => {
+                format!("Exception in a protocol's {}", method.get())
+            }
             Self::SubprocessProtocol(method) => {
                 format!("Exception in a subprocess protocol's {method}")
             }
@@ -101,7 +108,7 @@ pub(crate) enum InContext<'a> {
 /// On whose behalf user code is entered.
 pub(crate) struct Entry<'a> {
     pub(crate) state: &'a LoopState,
-    pub(crate) callee: Callee,
+    pub(crate) callee: Callee<'a>,
     pub(crate) location: Place,
 }
 

@@ -1,11 +1,12 @@
 //! One end of a pipe, below a transport: a FIFO, a terminal or another character device, a socket.
 //!
-//! No call on it blocks, and others who share it notice nothing if it can be helped: standard input is shared with the shell
-//! that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives a description of our own.
-//! What cannot be opened again has one of the other mechanisms of `socket/nonblocking.rs`.
+//! No call on it blocks, and other users of the descriptor notice nothing where that is possible: standard input is
+//! shared with the shell that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives
+//! an open file description of our own. What cannot be opened again has one of the other mechanisms of
+//! `net/nonblocking.rs`.
 //!
-//! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is refused,
-//! since reading it blocks the loop for as long as a disk takes.
+//! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is
+//! refused, since reading it blocks the loop for as long as a disk takes.
 
 use std::cell::OnceCell;
 use std::fs::{File, Metadata};
@@ -25,7 +26,7 @@ use crate::sys::fork::generation;
 use crate::sys::sigpipe::{is_broken_pipe, without_sigpipe};
 use crate::sys::source::{Act, Pollable};
 
-/// By which mechanism a call on an end does not block.
+/// What keeps a call on an end from blocking.
 enum Mechanism {
     /// The description is in non-blocking mode and ours alone.
     Own,
@@ -44,7 +45,7 @@ pub(crate) struct PipeEnd {
     /// Which of the two ends.
     pub(crate) direction: Direction,
     mechanism: Mechanism,
-    /// Whose it is: a forked child shares the pipe with its parent.
+    /// The process that it belongs to: a forked child shares the pipe with its parent.
     forks: u32,
     /// A character device, which may be a terminal.
     device: bool,
@@ -56,7 +57,7 @@ pub(crate) struct PipeEnd {
 
 impl PipeEnd {
     /// # Errors
-    /// `InvalidInput` for what is no pipe, socket or character device.
+    /// `InvalidInput` for anything but a pipe, a socket or a character device.
     pub(crate) fn new(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         let file = File::from(pipe);
         let data = file.metadata()?;
@@ -92,7 +93,7 @@ impl PipeEnd {
         Ok(end)
     }
 
-    /// One end of a pipe that this process has made for a child, and whose mode is nobody else's affair.
+    /// Makes one end of a pipe that this process has made for a child: nobody else depends on its mode.
     #[cfg(target_os = "linux")]
     pub(crate) fn own(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         set_nonblocking(pipe.as_fd())?;
@@ -107,12 +108,12 @@ impl PipeEnd {
         })
     }
 
-    /// Whether a read is worth trying although no event has said so.
+    /// Returns whether a read is worth trying although no event has said so.
     pub(crate) fn may_be_read(&self) -> bool {
         self.always_ready || self.ended_before
     }
 
-    /// The other end is reported whatever is asked for.
+    /// Returns what to poll for. A hang-up of the other end is reported in any case.
     pub(crate) fn interest(&self) -> Interest {
         match self.direction {
             Direction::Read => Interest::READABLE,
@@ -131,7 +132,7 @@ impl PipeEnd {
         self.check_mode()?;
         let mut file = &self.file;
         match file.read(buffer) {
-            // How a terminal says that nobody has it open on the other side.
+            // A terminal says so that nobody has its other side open.
             Err(error) if self.device && error.raw_os_error() == Some(libc::EIO) => Ok(0),
             result => result,
         }
@@ -156,7 +157,7 @@ impl PipeEnd {
         without_sigpipe(|| file.write_vectored(pieces), is_broken_pipe)
     }
 
-    /// Makes a call that says for itself that it must not block; `None` where that is not the mechanism, or no more.
+    /// Makes a call that has a flag against blocking. `None` if that is not the mechanism, or no longer.
     fn by_flag(
         &self,
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
@@ -173,14 +174,14 @@ impl PipeEnd {
         };
         let join = |data: Metadata| SharedMode::join(&self.file, &data);
         match self.file.metadata().and_then(join) {
-            // It was not there before, for this end belongs to one thread.
+            // It was not set before, since this end belongs to one thread.
             Ok(joined) => drop(mode.set(joined)),
             Err(_) => return Some(Err(refusal)),
         }
         None
     }
 
-    /// Sees to it that a call without a flag does not block.
+    /// Makes sure that a call without a flag does not block.
     fn check_mode(&self) -> io::Result<()> {
         match &self.mechanism {
             Mechanism::Own | Mechanism::Socket => Ok(()),
@@ -198,13 +199,13 @@ impl PipeEnd {
         }
     }
 
-    /// Whether nobody will ever read what is written.
+    /// Returns whether nobody can read what is written any more.
     pub(crate) fn is_hung_up(&self) -> bool {
         is_hung_up(self.file.as_fd())
     }
 }
 
-/// A description of our own of the same pipe, FIFO or terminal, in non-blocking mode. `None` where there is none.
+/// Opens the same pipe, FIFO or terminal again, in non-blocking mode. `None` if that is not possible.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn opened_again(file: &File, data: &Metadata) -> Option<File> {
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -234,8 +235,8 @@ fn opened_again(_: &File, _: &Metadata) -> Option<File> {
     None
 }
 
-/// Whether it is a terminal whose device number is its own. To open the controlling side of a pseudo-terminal again makes
-/// a new one; to open `/dev/tty` or the console again gives the one that is current then.
+/// Returns whether it is a terminal whose device number is its own. To open the controlling side of a pseudo-terminal
+/// again makes a new one; to open `/dev/tty` or the console again gives the one that is current then.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn is_terminal(file: &File, data: &Metadata) -> bool {
     use std::io::IsTerminal as _;

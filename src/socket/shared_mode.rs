@@ -1,10 +1,10 @@
-//! The mode of open file descriptions that others have too, and that cannot be opened again.
+//! The blocking mode of open file descriptions that others share, and that cannot be opened again.
 //!
-//! The mode is set and checked again before each call, since anybody may switch it back. It is given back when the last end
-//! in this process that shares the description is gone: the reader and the writer of one pseudo-terminal are two ends with
-//! one mode, and may belong to loops of different threads. So the process keeps one list of all such ends. `kcmp(2)` says
-//! whether two of them are one description. Where the system does not say (before Linux 3.5, or in a sandbox), ends of one
-//! file that were opened for the same access are taken for one.
+//! The mode is set, and checked again before each call, since others may switch it back. It is restored when the last
+//! end in this process that shares the description is dropped: the reader and the writer of one pseudo-terminal are
+//! two ends with one mode, and may belong to loops of different threads. So the process keeps one list of all such
+//! ends. `kcmp(2)` tells whether two of them are one description. If the system does not tell (before Linux 3.5, or
+//! in a sandbox), ends of one file that were opened for the same access count as one.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -23,14 +23,14 @@ struct End {
     /// Device, inode, and the device that it is.
     file: [u64; 3],
     access: i32,
-    /// It has to be switched back when the last one is gone.
+    /// It has to be switched back when the last end is dropped.
     was_blocking: bool,
     /// A forked child has its parent's list, whose ends are not its own.
     forks: u32,
 }
 
 impl End {
-    /// Descriptions of different files, or with different access, are different; for others the system is asked.
+    /// Returns whether two ends have one description. The system is asked only if file and access are the same.
     fn shares(&self, other: &Self) -> bool {
         (self.file, self.access, self.forks) == (other.file, other.access, other.forks)
             && is_same_description(self.fd, other.fd).unwrap_or(true)
@@ -61,12 +61,12 @@ impl SharedMode {
         Ok(Self(()))
     }
 
-    /// Sees to it that the next call does not block.
+    /// Makes sure that the next call does not block.
     pub(crate) fn check(&self, file: &File) -> io::Result<()> {
         set_nonblocking(file.as_fd()).map(drop)
     }
 
-    /// Gives the mode back, or leaves that to another end that shares it.
+    /// Restores the mode, or leaves that to another end that shares it.
     pub(crate) fn leave(self, file: &File) {
         let mut ends = ends();
         let own = |end: &End| end.fd == file.as_raw_fd() && end.forks == generation();

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The peer finished writing before there was enough. The bytes that had come are here, and not in the reader any more.
+/// The peer finished writing before there was enough. The bytes that had arrived are here, and not in the reader any
+/// more.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -20,14 +21,14 @@ use std::io;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct IncompleteRead {
-    /// What came before the end.
+    /// What arrived before the end.
     pub partial: Vec<u8>,
-    /// How many bytes were asked for; `None` where it was a separator.
+    /// How many bytes were asked for. `None` if it was a separator.
     pub expected: Option<usize>,
 }
 
-/// The connection failed before there was enough. The bytes that had come are here, and not in the reader any more; the
-/// next read gives the error by itself, and those after it find the end.
+/// The connection failed before there was enough. The bytes that had arrived are here, and not in the reader any
+/// more. The next read returns the error alone, and later ones find the end. asyncio drops such bytes.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -46,9 +47,9 @@ pub struct IncompleteRead {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FailedRead {
-    /// What came before the connection failed.
+    /// What arrived before the connection failed.
     pub partial: Vec<u8>,
-    /// How many bytes were asked for; `None` where it was a separator.
+    /// How many bytes were asked for. `None` if it was a separator.
     pub expected: Option<usize>,
     /// What the connection was lost to.
     pub error: io::Error,
@@ -70,15 +71,15 @@ pub struct FailedRead {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct LimitOverrun {
-    /// How many bytes can be read without reading into a separator: those before it where there is one, and else all
-    /// that cannot be its beginning.
+    /// How many bytes can be read without reading into a separator: those before it if there is one, and otherwise
+    /// all that cannot be its beginning.
     pub consumed: usize,
 }
 
 /// Why a read did not give what was asked for.
 ///
-/// In a function that returns [`io::Error`] the `?` operator turns it into one: of kind `UnexpectedEof` for an incomplete
-/// read, `InvalidData` for a limit, and of the kind of the connection's error where that failed.
+/// In a function that returns [`io::Error`] the `?` operator converts it: to kind `UnexpectedEof` for an incomplete
+/// read, `InvalidData` for a limit, and the kind of the connection's error if that failed.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -97,14 +98,15 @@ pub enum ReadError {
     Incomplete(IncompleteRead),
     /// The separator is not within the limit.
     LimitOverrun(LimitOverrun),
-    /// The connection failed, and a part of what was wanted had come.
+    /// The connection failed, and a part of what was asked for had arrived.
     Failed(FailedRead),
     /// The connection failed.
     Io(io::Error),
 }
 
 impl ReadError {
-    /// The incomplete read with what had come, if it was one; whether the peer finished writing or the connection failed.
+    /// Returns the incomplete read with what had arrived, if it was one, whether the peer finished writing or the
+    /// connection failed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -126,7 +128,7 @@ impl ReadError {
         }
     }
 
-    /// The limit that was overrun, if one was.
+    /// Returns the limit that was overrun, if one was.
     ///
     /// ```
     /// # callsoon::run(async {

@@ -1,20 +1,20 @@
-//! What has come and was not read yet.
+//! What has arrived and was not read yet.
 //!
-//! One stretch of initialised memory, of which a window is filled: receiving appends to it without clearing anything
-//! first, reading moves its start. What is left moves to the front only where there is no room behind, so that no byte
-//! moves more than a few times however little is read at once. Memory that a burst has needed is given back by the
-//! protocol, which knows whether more is on its way: see [`spare`](Incoming::spare).
+//! One block of initialised memory, of which a window is filled. Receiving appends to the window without clearing
+//! anything first, reading moves its start. What is left moves to the front only if there is no room at the end, so
+//! no byte moves more than a few times however little is read at once. The protocol frees the memory that a burst has
+//! needed, since it knows whether more is to come: see [`spare`](Incoming::spare).
 
 use std::collections::TryReserveError;
 use std::ops::Range;
 
 use crate::sys::memchr::memchr;
 
-/// The least that is made room for.
+/// The least room that is made.
 const LEAST: usize = 256;
 
-/// Memory up to this size is kept when it is empty: enough for a message of the usual size, and little beside what a
-/// connection has anyway.
+/// Memory up to this size is kept when it is empty: enough for a message of the usual size, and little compared to
+/// what a connection has anyway.
 const MOST_KEPT: usize = 2 * 1024;
 
 #[derive(Default)]
@@ -32,8 +32,8 @@ impl Incoming {
         &self.memory[self.filled.clone()]
     }
 
-    /// Room behind what is there, at least `count` bytes. How much there is depends on a peer and on how much the program
-    /// wants to have at once: so there may be no memory for it, which costs nothing that is there.
+    /// Returns the room at the end, at least `count` bytes. A peer and the program decide how much is needed. If
+    /// there is no memory for it, nothing is lost.
     pub(crate) fn room(&mut self, count: usize) -> Result<&mut [u8], TryReserveError> {
         if self.memory.len() - self.filled.end < count {
             let length = self.len();
@@ -49,7 +49,7 @@ impl Incoming {
         Ok(&mut self.memory[self.filled.end..])
     }
 
-    /// So many bytes of the room have been filled.
+    /// Counts bytes of the room as filled.
     pub(crate) fn advance(&mut self, count: usize) {
         self.filled.end += count;
     }
@@ -60,7 +60,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// Takes bytes from the front: as many as fit, and says how many.
+    /// Takes bytes from the front, as many as fit, and returns how many.
     pub(crate) fn take_into(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.len());
         buffer[..count].copy_from_slice(&self.bytes()[..count]);
@@ -68,7 +68,7 @@ impl Incoming {
         count
     }
 
-    /// Takes so many bytes from the front; none where there is no memory for them.
+    /// Takes so many bytes from the front, or none if there is no memory for them.
     pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, TryReserveError> {
         let mut taken = Vec::new();
         taken.try_reserve_exact(count)?;
@@ -88,13 +88,13 @@ impl Incoming {
         self.filled = 0..0;
     }
 
-    /// Whether there is more memory than an idle connection keeps.
+    /// Returns whether there is more memory than an idle connection keeps.
     #[inline]
     pub(crate) fn is_large(&self) -> bool {
         self.memory.len() > MOST_KEPT
     }
 
-    /// Whether there is no memory at all, as at the beginning.
+    /// Returns whether there is no memory at all, as at the beginning.
     pub(crate) fn has_no_memory(&self) -> bool {
         self.memory.is_empty()
     }
@@ -106,8 +106,8 @@ impl Incoming {
         self.clear();
     }
 
-    /// Gives up memory that what is left does not need: all of it where nothing is left, else it is cut to what is left
-    /// where that is a small part.
+    /// Returns memory that what is left does not need: all of it if nothing is left. If a small part is left, that is
+    /// copied.
     pub(crate) fn spare(&mut self) -> Vec<u8> {
         if self.len() > self.memory.len() / 4 {
             return Vec::new();
@@ -122,7 +122,7 @@ impl Incoming {
     }
 }
 
-/// Where the first separator ends that ends first, looking from `start` on, and where it begins.
+/// Finds the separator that ends earliest, from `start` on, and returns where it begins and ends.
 pub(crate) fn find_first(bytes: &[u8], start: usize, separators: &[&[u8]]) -> Option<Range<usize>> {
     let found = separators
         .iter()

@@ -1,13 +1,14 @@
 //! Streams: connections for code that reads from top to bottom, with asyncio's names.
 //!
-//! A [`StreamReader`] and a [`StreamWriter`] are two ends of one protocol. What comes is kept for the reader, up to a
-//! limit beyond which the peer has to wait; what is written goes to the transport, and [`StreamWriter::drain`] waits
-//! until the peer keeps up. The end of a pipe is one of the two, also of a child's. `net` has the same sockets without a
-//! buffer between: it is for code that brings its own.
+//! A [`StreamReader`] and a [`StreamWriter`] are two ends of one protocol. What arrives is kept for the reader, up to a
+//! limit beyond which reading is paused, so that the peer has to wait. What is written goes to the transport, and
+//! [`StreamWriter::drain`] waits until the peer keeps up. One end of a pipe is one of the two; so is one end of a child's
+//! pipe. [`net`](crate::net) has the same sockets without a buffer between: it is for code that brings its own.
 //!
-//! Every read may be dropped before it is done and has then taken nothing out.
+//! A read that is dropped before it is done has taken nothing out. The page of [transports](crate::transport) draws the way
+//! of an event to a stream's task.
 
-mod client;
+mod client_task;
 mod error;
 mod incoming;
 mod open;
@@ -18,7 +19,7 @@ pub(crate) mod reader;
 mod waiting;
 pub(crate) mod writer;
 
-pub use client::ClientResult;
+pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! How streams come to be: by connecting, or by a server that accepts.
+//! Opening streams: by connecting, or by a server that accepts.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,11 +13,11 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_state::LoopHandle;
 use crate::socket::connect_to::ConnectTo;
 use crate::socket::listen_on::{ListenOn, Site};
-use crate::stream::client::{ClientResult, serve};
+use crate::stream::client_task::{ClientResult, serve};
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::connect::CreateConnection;
+use crate::transport::client::CreateConnection;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
@@ -26,8 +26,8 @@ type Opened = io::Result<(StreamReader, StreamWriter)>;
 
 /// Connects, and gives both ends of the stream.
 ///
-/// `to` is a host and a port, an address, several addresses, or a connected socket: see [`ConnectTo`]. A line may have
-/// 64 KiB unless [`limit`](OpenConnection::limit) says otherwise.
+/// `to` is a host and a port, an address, several addresses, or a connected socket: see [`ConnectTo`]. A line may
+/// have 64 KiB unless [`limit`](OpenConnection::limit) sets another length.
 ///
 /// # Errors
 /// As [`create_connection`](LoopHandle::create_connection).
@@ -82,7 +82,8 @@ pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection
     open_connection(ConnectTo::path(path.as_ref()))
 }
 
-/// A stream about to be opened: await it. [`open_connection`] gives it. It has all options of [`CreateConnection`].
+/// A stream that is about to be opened. Await it. [`open_connection`] gives it. It has all options of
+/// [`CreateConnection`].
 ///
 /// ```
 /// # callsoon::run(async {
@@ -94,15 +95,15 @@ pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection
 /// ```
 pub type OpenConnection = CreateConnection<BothEnds>;
 
-/// What [`open_connection`] makes of a connection; for this crate only.
+/// What [`open_connection`] makes of a connection. For this crate only.
 #[derive(Debug)]
 pub struct BothEnds {
     limit: NonZeroUsize,
 }
 
 impl OpenConnection {
-    /// How long a line may be, in bytes: 64 KiB unless it is said. The reader keeps about twice as much before the peer
-    /// has to wait.
+    /// Sets how long a line may be, in bytes. 64 KiB by default. When the reader keeps more than twice as much,
+    /// reading is paused, so that the peer has to wait.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -137,8 +138,9 @@ impl IntoFuture for OpenConnection {
 
 /// Makes a server that runs `client_connected` in a task for every client.
 ///
-/// `on` is a host and a port, an address, several of either, or a bound socket: see [`ListenOn`]. The connection closes
-/// when the function ends and drops its writer. An error that it returns, or its panic, goes to the exception handler.
+/// `on` is a host and a port, an address, several of either, or a bound socket: see [`ListenOn`]. The connection
+/// closes when the function ends and drops its writer. An error that it
+/// returns, or its panic, goes to the exception handler.
 ///
 /// # Errors
 /// As [`create_server`](LoopHandle::create_server).
@@ -168,8 +170,8 @@ where
     StartServer::new(client_connected, on.into().0, Location::caller())
 }
 
-/// [`start_server`] on a Unix socket. See [`create_unix_server`](LoopHandle::create_unix_server) for what becomes of its
-/// file.
+/// Makes a server like [`start_server`] on a Unix socket. [`create_unix_server`](LoopHandle::create_unix_server) says
+/// what happens to its file.
 ///
 /// # Errors
 /// As [`create_unix_server`](LoopHandle::create_unix_server).
@@ -204,7 +206,7 @@ where
     StartServer::new(client_connected, site, Location::caller())
 }
 
-/// A server about to be made: await it. [`start_server`] gives it.
+/// A server that is about to be made. Await it. [`start_server`] gives it.
 ///
 /// ```
 /// # use callsoon::stream::start_server;
@@ -242,7 +244,7 @@ impl StartServer {
         }
     }
 
-    /// How long a line of a client may be, in bytes: 64 KiB unless it is said.
+    /// Sets how long a line of a client may be, in bytes. 64 KiB by default.
     ///
     /// ```
     /// # use callsoon::stream::start_server;
@@ -258,7 +260,7 @@ impl StartServer {
         self
     }
 
-    /// Sets what every server has: backlog, reuse of addresses …
+    /// Sets the options that every server has, such as the backlog.
     ///
     /// ```
     /// # use callsoon::stream::start_server;

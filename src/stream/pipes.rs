@@ -13,16 +13,16 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
-use crate::transport::pipes::ConnectPipe;
+use crate::transport::pipe::ConnectPipe;
 
-/// A reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping the reader
-/// closes the pipe.
+/// Opens a reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping
+/// the reader closes the pipe.
 ///
-/// asyncio's users write this with `connect_read_pipe` and a `StreamReaderProtocol`. See
+/// In asyncio this takes `connect_read_pipe` and a `StreamReaderProtocol`. See
 /// [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
 /// # Errors
-/// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
+/// `InvalidInput` for anything else, such as a regular file. Awaiting gives it.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -51,7 +51,7 @@ pub fn open_read_pipe(pipe: impl Into<OwnedFd>) -> OpenReadPipe {
     )
 }
 
-/// A reader about to be opened: await it. [`open_read_pipe`] gives it.
+/// A reader that is about to be opened. Await it. [`open_read_pipe`] gives it.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -61,15 +61,15 @@ pub fn open_read_pipe(pipe: impl Into<OwnedFd>) -> OpenReadPipe {
 /// ```
 pub type OpenReadPipe = ConnectPipe<ReadingEnd>;
 
-/// What [`open_read_pipe`] makes of a pipe; for this crate only.
+/// What [`open_read_pipe`] makes of a pipe. For this crate only.
 #[derive(Debug)]
 pub struct ReadingEnd {
     limit: NonZeroUsize,
 }
 
 impl OpenReadPipe {
-    /// How long a line may be, in bytes; half of what is kept for the reader before the other end has to wait. 64 KiB by
-    /// default.
+    /// Sets how long a line may be, in bytes. 64 KiB by default. When the reader keeps more than twice as much,
+    /// reading is paused, so that the other end has to wait.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -100,13 +100,13 @@ impl IntoFuture for OpenReadPipe {
     }
 }
 
-/// A writer to the writing end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping the writer
-/// closes the pipe, after what was written has been sent.
+/// Opens a writer to the writing end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping
+/// the writer closes the pipe, after what was written has been sent.
 ///
 /// See [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
 /// # Errors
-/// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
+/// `InvalidInput` for anything else, such as a regular file. Awaiting gives it.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -134,7 +134,7 @@ pub fn open_write_pipe(pipe: impl Into<OwnedFd>) -> OpenWritePipe {
     )
 }
 
-/// A writer about to be opened: await it. [`open_write_pipe`] gives it.
+/// A writer that is about to be opened. Await it. [`open_write_pipe`] gives it.
 ///
 /// ```
 /// # callsoon::run(async {
@@ -144,7 +144,7 @@ pub fn open_write_pipe(pipe: impl Into<OwnedFd>) -> OpenWritePipe {
 /// ```
 pub type OpenWritePipe = ConnectPipe<WritingEnd>;
 
-/// What [`open_write_pipe`] makes of a pipe; for this crate only.
+/// What [`open_write_pipe`] makes of a pipe. For this crate only.
 #[derive(Debug)]
 pub struct WritingEnd;
 

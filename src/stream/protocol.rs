@@ -1,10 +1,10 @@
 //! The protocol between a transport and the two ends of a stream.
 //!
-//! It keeps what comes for the reader and tells the transport to stop when that is more than twice the limit; it notes
-//! when the transport wants no more written, and wakes whoever waits. A connection on which little is said receives
-//! through the loop's shared buffer; one on which much comes at once is in bulk and receives straight into the reader's
-//! memory. When that has been read and nothing more is there, the memory goes: an idle connection keeps 2 KiB at most.
-//! While more is there it stays, so a transfer does not allocate for each read.
+//! It keeps what arrives for the reader, and pauses reading when that is more than twice the limit. It notes when the
+//! transport pauses writing, and wakes the tasks that wait. A connection that receives little at a time uses the
+//! loop's shared buffer. One that receives much at once is in bulk, and receives straight into the reader's memory.
+//! When that has been read and nothing more is there, the memory is freed: an idle connection keeps 2 KiB at most.
+//! While more is there the memory stays, so a transfer does not allocate for each read.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -22,13 +22,13 @@ use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 /// asyncio's 64 KiB.
 pub(crate) const LIMIT: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 
-/// As much as this at once is bulk: then copying it costs as much as a small system call.
+/// As much as this at once is bulk: copying it costs as much as a small system call.
 const BULK: usize = 8 * 1024;
 
 /// How much a connection in bulk receives at a time: what stays in a processor's near cache until it is read.
 const BULK_READ: usize = 64 * 1024;
 
-/// What is done with a client's connection, for a server's.
+/// What a server does with a client's connection.
 pub(crate) type OnConnect = Rc<dyn Fn(Rc<StreamProtocol>, &Transport)>;
 
 pub(crate) struct StreamProtocol {
@@ -36,24 +36,24 @@ pub(crate) struct StreamProtocol {
     state: Rc<LoopState>,
     pub(crate) limit: NonZeroUsize,
     pub(crate) incoming: RefCell<Incoming>,
-    /// Much has come at once.
+    /// Much has arrived at once.
     bulk: Cell<bool>,
-    /// Nothing more will come.
+    /// Nothing more arrives.
     pub(crate) eof: Cell<bool>,
-    /// The reader is gone: what comes is of no use.
+    /// The reader was dropped: what arrives is dropped too.
     pub(crate) reader_dropped: Cell<bool>,
-    /// The transport wants no more written for now.
+    /// The transport has paused writing.
     writing_paused: Cell<bool>,
     lost: Cell<bool>,
     /// The other end is a child's.
     pub(crate) child: Cell<bool>,
     /// What the connection was lost to.
     error: RefCell<Option<io::Error>>,
-    /// A read has given that error.
-    told: Cell<bool>,
-    /// The one who waits for something to come; a reader is one.
+    /// A read has returned that error.
+    failure_taken: Cell<bool>,
+    /// The task that waits to read. There is one reader, so there is one such task.
     reader: Cell<Option<Waker>>,
-    /// Those who wait for room, or for the end.
+    /// Tasks that wait for room, or for the end.
     writers: WaitQueue,
     on_connect: Option<OnConnect>,
 }
@@ -72,7 +72,7 @@ impl StreamProtocol {
             bulk: Cell::new(false),
             eof: Cell::new(false),
             reader_dropped: Cell::new(false),
-            told: Cell::new(false),
+            failure_taken: Cell::new(false),
             writing_paused: Cell::new(false),
             lost: Cell::new(false),
             child: Cell::new(false),
@@ -83,7 +83,7 @@ impl StreamProtocol {
         })
     }
 
-    /// A copy of what the connection was lost to.
+    /// Returns a copy of what the connection was lost to.
     pub(crate) fn failure(&self) -> Option<io::Error> {
         if !self.lost.get() {
             return None;
@@ -95,8 +95,8 @@ impl StreamProtocol {
         })
     }
 
-    /// What is said to those who write of an end that was no error.
-    pub(crate) fn nobody_reads(&self) -> io::Error {
+    /// Returns the error of a write after an end without an error.
+    pub(crate) fn end_of_reader(&self) -> io::Error {
         if self.child.get() {
             io::ErrorKind::BrokenPipe.into()
         } else {
@@ -104,7 +104,7 @@ impl StreamProtocol {
         }
     }
 
-    /// Holds a virtual clock while a child is waited for: it must not jump before the child has spoken.
+    /// Holds a virtual clock while a child is waited for: the clock must not jump before the child has answered.
     pub(crate) fn hold_clock(&self) -> Option<Box<Inhibitor>> {
         if self.child.get() {
             self.state.inhibit().map(Box::new)
@@ -113,31 +113,31 @@ impl StreamProtocol {
         }
     }
 
-    /// Whether a read need not wait: something is kept, or nothing more comes.
-    pub(crate) fn has_news(&self) -> bool {
+    /// Returns whether a read need not wait: bytes are kept, or nothing more arrives.
+    pub(crate) fn is_readable(&self) -> bool {
         self.eof.get() || self.incoming.borrow().len() > 0
     }
 
-    /// The failure, for the first read that finds nothing else to give; the next one finds the end.
+    /// Returns the failure, for the first read that finds nothing else to return. The next read finds the end.
     pub(crate) fn take_failure(&self) -> Option<io::Error> {
-        if self.told.get() {
+        if self.failure_taken.get() {
             return None;
         }
         let error = self.failure();
-        self.told.set(error.is_some());
+        self.failure_taken.set(error.is_some());
         error
     }
 
-    /// The failure if no read has given it yet, without giving it.
-    pub(crate) fn untold_failure(&self) -> Option<io::Error> {
-        if self.told.get() {
+    /// Returns the failure if no read has returned it yet, and leaves it to a read.
+    pub(crate) fn peek_failure(&self) -> Option<io::Error> {
+        if self.failure_taken.get() {
             None
         } else {
             self.failure()
         }
     }
 
-    /// What has come, as much as fits. With nothing left: the failure, once, or 0, the end.
+    /// Takes what has arrived, as much as fits. If nothing is left: the failure, once, or 0, the end.
     pub(crate) fn take_into(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.incoming.borrow_mut().take_into(buffer);
         match count {
@@ -150,17 +150,17 @@ impl StreamProtocol {
         self.lost.get()
     }
 
-    /// Whether the connection is lost, or its loop closed.
+    /// Returns whether the connection is lost, or its loop closed.
     pub(crate) fn is_over(&self) -> bool {
         self.lost.get() || self.state.is_closed()
     }
 
-    /// Whether there is nobody to wait for, and nobody has gone.
+    /// Returns whether writing need not wait: it is not paused, and the connection is not lost.
     pub(crate) fn may_write(&self) -> bool {
         !self.writing_paused.get() && !self.lost.get()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
+    pub(crate) fn is_writing_paused(&self) -> bool {
         self.writing_paused.get() && !self.lost.get()
     }
 
@@ -168,7 +168,7 @@ impl StreamProtocol {
         &self.state
     }
 
-    /// Gives memory back that an idle connection does not need, once something has been read or is waited for.
+    /// Frees memory that an idle connection does not need, once bytes were read or are waited for.
     #[inline]
     pub(crate) fn spare_memory(&self, transport: &Transport) {
         if self.incoming.borrow().is_large() {
@@ -176,10 +176,11 @@ impl StreamProtocol {
         }
     }
 
-    /// While more is going to be read the memory stays. That read ends here again, by `buffer_unused` if nothing comes.
+    /// While more is going to be read the memory stays. That read comes here again, by `buffer_unused` if it brings
+    /// nothing.
     #[cold]
     fn spare_large(&self, transport: &Transport) {
-        if !transport.look_again() {
+        if !transport.requeue_if_readable() {
             let memory = self.incoming.borrow_mut().spare();
             transport.give_read_buffer(memory);
         }
@@ -195,7 +196,7 @@ impl StreamProtocol {
         self.writers.wake_all(&self.state);
     }
 
-    /// Has the reader woken when something comes, or nothing will any more. On a closed loop nobody would tell.
+    /// Has the reader's task woken when bytes arrive, or nothing more will. On a closed loop nobody would wake it.
     pub(crate) fn wait_to_read(&self, context: &Context<'_>) -> Result<(), LoopClosed> {
         if self.state.is_closed() {
             return Err(LoopClosed);
@@ -205,14 +206,14 @@ impl StreamProtocol {
         Ok(())
     }
 
-    /// Waits until `is_so`, which changes with `full` and `lost` only, or the connection is over.
+    /// Waits until `is_so`, which changes with `writing_paused` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
         let is_so = || is_so(self) || self.is_over();
         self.writers.wait_until(is_so).await;
     }
 
-    /// After bytes have come.
-    fn have_come(&self, transport: &Transport, count: usize) {
+    /// Acts on bytes that have arrived.
+    fn after_receive(&self, transport: &Transport, count: usize) {
         self.bulk.set(count >= BULK);
         if self.reader_dropped.get() {
             self.incoming.borrow_mut().clear();
@@ -220,7 +221,7 @@ impl StreamProtocol {
         }
         let length = self.incoming.borrow().len();
         if length > self.limit.get().saturating_mul(2) {
-            transport.hold_for_reader();
+            transport.pause_for_reader();
         }
         self.wake_reader();
     }
@@ -236,7 +237,7 @@ impl Protocol for StreamProtocol {
     fn data_received(&self, transport: &Transport, data: &[u8]) {
         let kept = self.incoming.borrow_mut().push(data);
         match kept {
-            Ok(()) => self.have_come(transport, data.len()),
+            Ok(()) => self.after_receive(transport, data.len()),
             Err(error) => transport.fail(error.into()),
         }
     }
@@ -282,16 +283,16 @@ impl BufferedProtocol for StreamProtocol {
             Ok(room) => return receive(&mut room[..count]),
             Err(error) => error,
         };
-        // The failure wakes whoever sends a file, and that may read.
+        // The failure wakes a task that sends a file, and that may read.
         drop(incoming);
         transport.fail(error.into());
-        // A connection that has failed receives nothing, but wants to be lent something.
+        // The connection has failed and receives nothing, but `get_buffer` has to lend something.
         receive(&mut [0]);
     }
 
     fn buffer_updated(&self, transport: &Transport, count: usize) {
         self.incoming.borrow_mut().advance(count);
-        self.have_come(transport, count);
+        self.after_receive(transport, count);
     }
 
     fn buffer_unused(&self, transport: &Transport) {

@@ -1,10 +1,10 @@
 //! The reading end of a stream.
 //!
-//! Every read looks at what has come, and where that is not enough waits for more. It takes bytes out when it has all
-//! that it gives, in one go: a read that is dropped while it waits has taken nothing.
+//! Every read checks what has arrived, and waits for more if that is not enough. It takes bytes out only when it has
+//! everything that it returns, so a read that is dropped while it waits has taken nothing.
 //!
-//! A connection that fails does not take away what came before: the reads give those bytes first, then one of them gives
-//! the error, and those after it find the end. asyncio gives the error at once and never the bytes.
+//! A connection that fails keeps what arrived before. The reads return those bytes first, then one of them returns
+//! the error, and later ones find the end. asyncio returns the error at once and never the bytes.
 
 use std::fmt;
 use std::future::Future;
@@ -17,11 +17,14 @@ use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
 use crate::transport::protocol::Transport;
 
-/// The reading end of a connection, or of a child's output. Dropping it has what comes thrown away; the end of a pipe it
-/// closes.
+/// The reading end of a connection, or of a child's output. Once it is dropped, what arrives is thrown away; the
+/// reading end of a pipe closes.
 ///
-/// Where there is no memory for what a read is to give, it fails with an error of kind `OutOfMemory` and has taken nothing;
-/// where there is none to keep what comes, the connection is lost to such an error.
+/// If there is no memory for what a read returns, the read fails with an error of kind `OutOfMemory` and has taken
+/// nothing. If there is none to keep what arrives, the connection is lost to such an error.
+///
+/// If the connection fails, the reads return what arrived before, then one of them returns the error, and later ones
+/// find the end. asyncio returns the error at once and never the bytes.
 ///
 /// ```
 /// callsoon::run(async {
@@ -46,10 +49,12 @@ impl StreamReader {
         }
     }
 
-    /// Reads what is there: at least one byte unless the peer has finished, and at most `n`.
+    /// Reads what is there: at least one byte unless the peer has finished, and at most `n`. asyncio reads to the end
+    /// if `n` is negative; [`read_to_end`](Self::read_to_end) does that here.
     ///
     /// # Errors
-    /// What the connection was lost to, when all that came before has been read. Only one read gives it.
+    /// The error that the connection was lost to, such as `ConnectionReset` or `BrokenPipe`, when all that arrived
+    /// before has been read. Only one read returns it. `NotConnected` on a closed loop.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -74,12 +79,12 @@ impl StreamReader {
             let count = incoming.len().min(n);
             incoming.take(count)?
         };
-        self.stream.have_taken();
+        self.stream.after_taking();
         Ok(taken)
     }
 
-    /// [`read`](Self::read) into memory of the caller's, without an allocation; says how many bytes. 0 means that the
-    /// peer has finished, or that the buffer is empty.
+    /// Reads like [`read`](Self::read), but into memory of the caller's and without an allocation. Returns how many
+    /// bytes were read. 0 means that the peer has finished, or that the buffer is empty. asyncio has no such method.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -102,11 +107,11 @@ impl StreamReader {
         self.stream.fetch(buffer)
     }
 
-    /// Reads until the peer has finished; the limit does not matter.
+    /// Reads until the peer has finished, whatever the limit.
     ///
     /// # Errors
-    /// What the connection was lost to, since the rest is missing then. What came before stays in the reader, and the next
-    /// read gives it.
+    /// The error that the connection was lost to, since the rest is missing then. What arrived before stays in the
+    /// reader, and the next read returns it.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -126,7 +131,7 @@ impl StreamReader {
         self.take_all()
     }
 
-    /// Reads to the end, and keeps it.
+    /// Reads to the end, and keeps what arrived.
     pub(crate) async fn read_all(&mut self) -> io::Result<()> {
         self.stream.proceed().await;
         loop {
@@ -144,15 +149,16 @@ impl StreamReader {
             let count = incoming.len();
             incoming.take(count)?
         };
-        self.stream.have_taken();
+        self.stream.after_taking();
         Ok(taken)
     }
 
-    /// Reads exactly `n` bytes; they may be more than the limit.
+    /// Reads exactly `n` bytes, which may be more than the limit.
     ///
     /// # Errors
-    /// [`ReadError::Incomplete`] if the peer finishes before, with what had come; [`ReadError::Failed`] if the connection
-    /// fails before, with what had come and the error; [`ReadError::Io`] if it has failed and nothing had come.
+    /// [`ReadError::Incomplete`] if the peer finishes before, with what had arrived; [`ReadError::Failed`] if the
+    /// connection fails before, with what had arrived and the error; [`ReadError::Io`] if it has failed and nothing
+    /// had arrived.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -174,7 +180,7 @@ impl StreamReader {
             if length >= n {
                 let taken = self.stream.protocol.incoming.borrow_mut().take(n);
                 let taken = taken.map_err(io::Error::from)?;
-                self.stream.have_taken();
+                self.stream.after_taking();
                 return Ok(taken);
             }
             if self.stream.protocol.eof.get() {
@@ -184,11 +190,12 @@ impl StreamReader {
         }
     }
 
-    /// Reads a line, with its `\n`. The last line may have none; after it, the line is empty.
+    /// Reads a line, with its `\n`. The last line may have none. After it, the line is empty.
     ///
     /// # Errors
-    /// [`ReadError::LimitOverrun`] if there is no `\n` within the limit, and then nothing is taken out of the reader;
-    /// what the connection was lost to, after the beginning of a line that came before.
+    /// [`ReadError::LimitOverrun`] if there is no `\n` within the limit. Then nothing is taken out of the reader,
+    /// where asyncio drops the line. [`ReadError::Failed`] or [`ReadError::Io`] if the connection has failed, after
+    /// what had arrived.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -213,13 +220,14 @@ impl StreamReader {
         }
     }
 
-    /// [`readline`](Self::readline) for loops: `None` after the last line.
+    /// Reads like [`readline`](Self::readline), for loops: `None` after the last line. asyncio has `async for`
+    /// instead.
     ///
     /// # Errors
-    /// The same.
+    /// As [`readline`](Self::readline).
     ///
     /// # Cancellation
-    /// The same.
+    /// Dropped before it is done it has read nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -243,10 +251,10 @@ impl StreamReader {
     /// Reads up to a separator, with it.
     ///
     /// # Errors
-    /// [`ReadError::Incomplete`] if the peer finishes before, with what had come; [`ReadError::LimitOverrun`] if there is
-    /// no separator within the limit, not counting the separator, and then nothing is taken out of the reader;
-    /// [`ReadError::Failed`] if the connection fails before, with what had come and the error; [`ReadError::Io`] if it has
-    /// failed and nothing had come.
+    /// [`ReadError::Incomplete`] if the peer finishes before, with what had arrived. [`ReadError::LimitOverrun`] if
+    /// there is no separator within the limit, not counting the separator; then nothing is taken out of the reader.
+    /// [`ReadError::Failed`] if the connection fails before, with what had arrived and the error; [`ReadError::Io`]
+    /// if it has failed and nothing had arrived.
     ///
     /// # Panics
     /// If the separator is empty.
@@ -267,16 +275,16 @@ impl StreamReader {
         self.readuntil_any(&[separator.as_ref()]).await
     }
 
-    /// [`readuntil`](Self::readuntil) for several separators: up to the one that ends first.
+    /// Reads like [`readuntil`](Self::readuntil) for several separators: up to the one that ends earliest.
     ///
     /// # Errors
-    /// The same.
+    /// As [`readuntil`](Self::readuntil).
     ///
     /// # Panics
     /// If there is no separator, or an empty one.
     ///
     /// # Cancellation
-    /// The same.
+    /// Dropped before it is done it has read nothing.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -298,7 +306,7 @@ impl StreamReader {
         };
         self.stream.proceed().await;
         let limit = self.stream.protocol.limit.get();
-        // What lies before cannot be the beginning of a separator: no byte is looked at twice.
+        // What lies before cannot be the beginning of a separator, so no byte is searched twice.
         let mut looked_at = 0;
         loop {
             {
@@ -309,7 +317,7 @@ impl StreamReader {
                     }
                     let taken = incoming.take(found.end).map_err(io::Error::from)?;
                     drop(incoming);
-                    self.stream.have_taken();
+                    self.stream.after_taking();
                     return Ok(taken);
                 }
                 looked_at = (incoming.len() + 1).saturating_sub(longest);
@@ -324,7 +332,8 @@ impl StreamReader {
         }
     }
 
-    /// Whether the peer has finished and everything has been read, also the error of a connection that has failed.
+    /// Returns whether the peer has finished and everything has been read, also the error of a connection that has
+    /// failed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -341,10 +350,10 @@ impl StreamReader {
         let protocol = &self.stream.protocol;
         protocol.eof.get()
             && protocol.incoming.borrow().len() == 0
-            && protocol.untold_failure().is_none()
+            && protocol.peek_failure().is_none()
     }
 
-    /// Why a read that asks for more than has come gets no more: its error carries what has come.
+    /// Returns why a read cannot get as much as it asks for. The error carries what has arrived.
     #[cold]
     fn cut_short(&mut self, expected: Option<usize>) -> ReadError {
         let partial = match self.take_all() {
@@ -357,7 +366,7 @@ impl StreamReader {
                 return error.into();
             }
         }
-        match protocol.untold_failure() {
+        match protocol.peek_failure() {
             Some(error) => ReadError::Failed(FailedRead {
                 partial,
                 expected,
@@ -367,7 +376,7 @@ impl StreamReader {
         }
     }
 
-    /// Waits until there is something to read, or there never will be.
+    /// Waits until there are bytes to read, or there never will be.
     async fn wait_for_bytes(&mut self) -> io::Result<()> {
         loop {
             let protocol = &self.stream.protocol;
@@ -392,11 +401,11 @@ impl Drop for StreamReader {
         self.stream.protocol.incoming.borrow_mut().clear();
         self.stream.protocol.spare_memory(&self.stream.transport);
         if !self.stream.transport.can_write_eof() {
-            // A pipe, of which there is no writer that would close it.
+            // Nobody writes to a pipe, so nobody else would close it.
             return self.stream.transport.close();
         }
-        // The end of the connection is still noticed, and what keeps coming until then is thrown away.
-        self.stream.transport.go_on_for_reader();
+        // The end of the connection is still noticed. What arrives until then is thrown away.
+        self.stream.transport.resume_for_reader();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads that wait: for more than is kept, or to receive straight into their caller's memory.
 //!
-//! Neither has taken anything out when it is dropped. On a closed loop they fail, for nobody would ever wake them.
+//! A read that is dropped has taken nothing. On a closed loop a read fails, since nobody would ever wake it.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +14,7 @@ use crate::kernel::task::waker::key_of;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
-use crate::transport::ready::Fetched;
+use crate::transport::read::Fetched;
 
 /// What both ends of a stream have.
 pub(crate) struct Stream {
@@ -30,9 +30,9 @@ impl Stream {
         }
     }
 
-    /// Waits until more has come than there is, or never will.
+    /// Waits until more has arrived than is kept now, or nothing more can arrive.
     pub(crate) fn wait_for_more(&self) -> More<'_> {
-        self.transport.go_on_for_reader();
+        self.transport.resume_for_reader();
         More {
             before: self.kept(),
             held: self.protocol.hold_clock(),
@@ -40,31 +40,31 @@ impl Stream {
         }
     }
 
-    /// Before an operation that may end at once, such as a read at the end of the stream.
+    /// Takes from the budget before an operation that may return at once, such as a read at the end of the stream.
     pub(crate) fn proceed(&self) -> Proceed<'_> {
         self.protocol.state().proceed()
     }
 
-    /// What a waiting read looks at: how much is kept, and whether more can come.
+    /// Returns what a waiting read depends on: how much is kept, and whether more can arrive.
     fn kept(&self) -> (usize, bool, bool) {
         let protocol = &self.protocol;
         let length = protocol.incoming.borrow().len();
         (length, protocol.eof.get(), protocol.is_lost())
     }
 
-    /// Something has been taken out: reading may go on, and memory may go.
-    pub(crate) fn have_taken(&self) {
+    /// Acts on bytes that were taken out: reading may go on, and memory may be freed.
+    pub(crate) fn after_taking(&self) {
         let protocol = &self.protocol;
-        let held = self.transport.is_held_for_reader();
+        let held = self.transport.is_paused_for_reader();
         if held && protocol.incoming.borrow().len() <= protocol.limit.get() {
-            self.transport.go_on_for_reader();
+            self.transport.resume_for_reader();
         }
         if protocol.incoming.borrow().len() == 0 {
             protocol.spare_memory(&self.transport);
         }
     }
 
-    /// Receives straight into `buffer` what comes next, or takes what is kept.
+    /// Receives straight into `buffer`, or takes what is kept.
     pub(crate) fn fetch<'a, 'b>(&'a self, buffer: &'b mut [u8]) -> Fetch<'a, 'b> {
         Fetch {
             held: self.protocol.hold_clock(),
@@ -94,20 +94,20 @@ impl Future for More<'_> {
             };
         }
         self.stream.protocol.wait_to_read(context)?;
-        // A fetch that was forgotten, not dropped, may have kept a delivery.
-        self.stream.transport.look_again();
-        // Of a burst the beginning of a message may be left, which is a small part of its memory.
+        // A fetch that was forgotten, not dropped, may have consumed an event.
+        self.stream.transport.requeue_if_readable();
+        // The beginning of a message may be left of a burst, which is a small part of its memory.
         self.stream.protocol.spare_memory(&self.stream.transport);
         Poll::Pending
     }
 }
 
-/// A read that finds nothing kept: it receives straight into its caller's memory, as soon as something is there. So what
+/// A read that finds nothing kept: it receives straight into its caller's memory, as soon as bytes are there. So what
 /// a waiting task reads is copied once, by the system.
 pub(crate) struct Fetch<'a, 'b> {
     stream: &'a Stream,
     buffer: &'b mut [u8],
-    /// Our place in the socket's line, once there was nothing to receive.
+    /// Our place in the socket's wait queue, once there was nothing to receive.
     waiting: Option<WaiterId>,
     #[expect(dead_code, reason = "it is held, and dropped with the read")]
     held: Option<Box<Inhibitor>>,
@@ -118,7 +118,7 @@ impl Future for Fetch<'_, '_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        // A peer that sends without end must not keep the loop from others, nor must one that has ended.
+        // A peer that sends without end must not keep the loop from others, nor must one that has finished.
         let protocol = &this.stream.protocol;
         ready!(protocol.state().poll_begin(context));
         let polled = this.receive_or_wait(context);
@@ -136,38 +136,38 @@ impl Fetch<'_, '_> {
         if self.buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut foreign = None;
+        let mut cloned = None;
         loop {
-            if protocol.has_news() {
+            if protocol.is_readable() {
                 let taken = protocol.take_into(self.buffer);
-                self.stream.have_taken();
+                self.stream.after_taking();
                 if let Some(place) = self.waiting.take() {
                     transport.leave_fetching(place, false);
                 }
                 return Poll::Ready(taken);
             }
-            transport.go_on_for_reader();
+            transport.resume_for_reader();
             match transport.fetch(self.buffer) {
                 Fetched::Bytes(count) => {
-                    // Whoever stood in the line did so while nothing was there, and was woken out of it since.
+                    // A place in the wait queue was taken while nothing was there, and the wake has removed it since.
                     self.waiting = None;
                     return Poll::Ready(Ok(count));
                 }
                 Fetched::Ended if protocol.eof.get() => continue,
-                // The call that lets reading go on, or ends it, tells the protocol.
+                // The call that resumes reading, or ends it, wakes the reader through the protocol.
                 Fetched::Ended => break,
                 Fetched::Nothing => {}
             }
-            // A waker of ours is a word. Cloning a foreign one is foreign code: look again.
-            let waker = match foreign.take() {
+            // Our own waker is a word. Cloning another runtime's is user code, so check again after it.
+            let waker = match cloned.take() {
                 None if key_of(context.waker()).is_none() => {
-                    foreign = Some(context.waker().clone());
+                    cloned = Some(context.waker().clone());
                     continue;
                 }
                 None => context.waker().clone(),
                 Some(waker) => waker,
             };
-            transport.stand_in_line(&mut self.waiting, waker);
+            transport.wait_to_fetch(&mut self.waiting, waker);
             break;
         }
         protocol.wait_to_read(context)?;

@@ -8,7 +8,8 @@ use crate::event_loop::free::yield_now;
 use crate::socket::address::Address;
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
-use crate::transport::flow::InvalidLimits;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::connection::State;
 use crate::transport::protocol::Transport;
 
 /// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
@@ -36,7 +37,7 @@ impl StreamWriter {
         }
     }
 
-    /// Sends bytes, or keeps them until the system takes them; [`drain`](Self::drain) should follow. See
+    /// Sends bytes, or buffers them until the system takes them. [`drain`](Self::drain) should follow. See
     /// [`Transport::write`].
     ///
     /// # Panics
@@ -78,7 +79,8 @@ impl StreamWriter {
     /// Waits while too much is buffered, until the peer has taken enough of it. Several tasks may wait at a time.
     ///
     /// # Errors
-    /// What the connection was lost to; where it ended without an error `ConnectionReset`, of a child `BrokenPipe`.
+    /// The error that the connection was lost to. If it ended without one: `ConnectionReset`, and `BrokenPipe` for a
+    /// child's input.
     ///
     /// # Cancellation
     /// Dropped before it is done it changes nothing.
@@ -93,7 +95,7 @@ impl StreamWriter {
     /// # }).unwrap().unwrap();
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
-        // A peer that takes everything at once must not keep the loop from others, nor must one that has gone.
+        // A peer that takes everything at once must not keep the loop from others, nor must one that has closed.
         self.stream.proceed().await;
         if self.stream.protocol.may_write() && !self.stream.transport.is_closing() {
             return Ok(());
@@ -102,33 +104,33 @@ impl StreamWriter {
             return Err(error);
         }
         if self.stream.transport.is_closing() {
-            // The news of the end may be in the line already.
+            // `connection_lost` may be queued already.
             yield_now().await;
         }
         let connection = &self.stream.transport.connection;
         self.stream
             .protocol
-            .wait_to_write(|protocol| match connection.lost.get() {
+            .wait_to_write(|protocol| match connection.has_reached(State::Draining) {
                 // What was received is delivered first, and then the error is known.
                 true => protocol.is_lost(),
-                false => !protocol.is_full(),
+                false => !protocol.is_writing_paused(),
             })
             .await;
         match self.stream.protocol.failure() {
             Some(error) => Err(error),
-            None if self.stream.protocol.is_over() => Err(self.stream.protocol.nobody_reads()),
+            None if self.stream.protocol.is_over() => Err(self.stream.protocol.end_of_reader()),
             None => Ok(()),
         }
     }
 
-    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and gives how many were sent. See
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, and returns how many were sent. See
     /// [`LoopHandle::sendfile`](crate::LoopHandle::sendfile).
     ///
     /// # Errors
-    /// As there.
+    /// As [`LoopHandle::sendfile`](crate::LoopHandle::sendfile).
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent what the file's position says, and the connection can be used on.
+    /// Dropped before it is done it has sent as much as the file's position says, and the connection goes on.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -154,7 +156,7 @@ impl StreamWriter {
             .await
     }
 
-    /// Ends the writing side; the peer reads to its end and may go on writing. See [`Transport::write_eof`].
+    /// Ends the writing side. The peer reads to its end and may go on writing. See [`Transport::write_eof`].
     ///
     /// ```
     /// # callsoon::run(async {
@@ -170,7 +172,7 @@ impl StreamWriter {
         self.stream.transport.write_eof();
     }
 
-    /// Whether the writing side can be ended by itself.
+    /// Returns whether the writing side can be ended by itself.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -199,7 +201,7 @@ impl StreamWriter {
         self.stream.transport.close();
     }
 
-    /// Whether the connection is closing or closed.
+    /// Returns whether the connection is closing or closed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -213,10 +215,10 @@ impl StreamWriter {
         self.stream.transport.is_closing()
     }
 
-    /// Waits until the connection is over.
+    /// Waits until the connection has closed.
     ///
     /// # Errors
-    /// What it was lost to.
+    /// The error that it was lost to.
     ///
     /// # Cancellation
     /// Dropped before it is done it changes nothing.
@@ -242,7 +244,7 @@ impl StreamWriter {
         }
     }
 
-    /// The peer's name, also after the end of the connection.
+    /// Returns the peer's name, also after the connection has closed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -257,7 +259,7 @@ impl StreamWriter {
         self.stream.transport.peername()
     }
 
-    /// This end's name, until the connection is over.
+    /// Returns this end's name, until the connection has closed.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -272,7 +274,7 @@ impl StreamWriter {
         self.stream.transport.sockname()
     }
 
-    /// How many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
+    /// Returns how many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
     ///
     /// ```
     /// # callsoon::run(async {
@@ -291,7 +293,7 @@ impl StreamWriter {
     /// [`Transport::set_write_buffer_limits`].
     ///
     /// # Errors
-    /// Where the low limit would lie above the high one.
+    /// [`InvalidLimits`] if the low limit would be above the high one.
     ///
     /// ```
     /// # callsoon::run(async {
@@ -309,7 +311,7 @@ impl StreamWriter {
         self.stream.transport.set_write_buffer_limits(high, low)
     }
 
-    /// What is underneath: limits, the socket, `abort`.
+    /// Returns the transport, for limits, the socket and `abort`.
     ///
     /// ```
     /// # callsoon::run(async {

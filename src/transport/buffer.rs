@@ -1,19 +1,24 @@
-//! What was written and not yet taken by the system.
+//! What was written and not yet taken by the system, and when its owner is asked to pause.
 //!
-//! A FIFO of chunks, of which the first may be sent in part. Small writes are gathered into chunks of [`CHUNK`] bytes, so
-//! that ten thousand of them are a few system calls; a large one is a chunk of its own, so that it is copied once. Taking
-//! from the front moves a number, never bytes. An empty buffer is one word: idle connections have nothing else.
+//! [`WriteBuffer`] is a FIFO of chunks, of which the first may be sent in part. It gathers small writes into chunks of
+//! [`CHUNK`] bytes, so that ten thousand of them are a few system calls. A large write is a chunk of its own, so that it is
+//! copied once. Taking from the front moves a number, never bytes. An empty buffer is one word: idle connections have
+//! nothing else.
+//!
+//! [`WaterMarks`] says when a protocol is asked to pause writing, and when to resume.
 
 use std::collections::{TryReserveError, VecDeque};
+use std::error::Error;
+use std::fmt;
 use std::io::IoSlice;
 
-/// Small writes are gathered up to this size: about what a socket takes at a time.
+/// Small writes are gathered up to this size: about what a socket takes in one call.
 const CHUNK: usize = 16 * 1024;
 
-/// How many pieces one system call may take: the system's own limit, `IOV_MAX`.
+/// The most pieces that one system call takes: the system's own limit, `IOV_MAX`.
 pub(crate) const MOST_PIECES: usize = 1024;
 
-/// Bytes on their way out.
+/// Bytes that are to be sent.
 #[derive(Default)]
 pub(crate) struct WriteBuffer {
     chunks: Option<Box<Chunks>>,
@@ -21,7 +26,7 @@ pub(crate) struct WriteBuffer {
 
 #[derive(Default)]
 struct Chunks {
-    line: VecDeque<Vec<u8>>,
+    queue: VecDeque<Vec<u8>>,
     /// How much of the first chunk is sent.
     sent: usize,
     /// How many bytes are left.
@@ -37,14 +42,13 @@ impl WriteBuffer {
         self.chunks.is_none()
     }
 
-    /// Copies bytes to the end. How many there are is the program's affair: where there is no memory for them, nothing
-    /// has changed.
+    /// Copies bytes to the end. The program decides how many: where there is no memory for them, nothing has changed.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
         if bytes.is_empty() {
             return Ok(());
         }
         if let Some(chunks) = &mut self.chunks {
-            if let Some(last) = chunks.line.back_mut() {
+            if let Some(last) = chunks.queue.back_mut() {
                 if last.len() + bytes.len() <= CHUNK {
                     last.extend_from_slice(bytes);
                     chunks.size += bytes.len();
@@ -56,51 +60,52 @@ impl WriteBuffer {
         chunk.try_reserve_exact(bytes.len())?;
         chunk.extend_from_slice(bytes);
         let chunks = self.chunks.get_or_insert_default();
-        chunks.line.push_back(chunk);
+        chunks.queue.push_back(chunk);
         chunks.size += bytes.len();
         Ok(())
     }
 
-    /// The first pieces, as many as one system call may take.
+    /// Returns the first pieces, as many as one system call may take.
     pub(crate) fn front(&self) -> Vec<IoSlice<'_>> {
         let Some(chunks) = &self.chunks else {
             return Vec::new();
         };
         let mut skip = chunks.sent;
-        let line = chunks.line.iter().take(MOST_PIECES);
-        line.map(|chunk| IoSlice::new(&chunk[std::mem::take(&mut skip)..]))
+        let first = chunks.queue.iter().take(MOST_PIECES);
+        first
+            .map(|chunk| IoSlice::new(&chunk[std::mem::take(&mut skip)..]))
             .collect()
     }
 
-    /// The first chunk's rest, where that is all there is.
+    /// Returns what is left of the first chunk, if there is only one.
     pub(crate) fn only(&self) -> Option<&[u8]> {
         let chunks = self.chunks.as_ref()?;
-        match chunks.line.len() {
-            1 => chunks.line.front().map(|chunk| &chunk[chunks.sent..]),
+        match chunks.queue.len() {
+            1 => chunks.queue.front().map(|chunk| &chunk[chunks.sent..]),
             _ => None,
         }
     }
 
-    /// Takes so many bytes from the front: they are sent.
+    /// Removes bytes from the front, since they are sent.
     pub(crate) fn consume(&mut self, count: usize) {
         let Some(chunks) = &mut self.chunks else {
             return;
         };
         chunks.size -= count;
         chunks.sent += count;
-        while let Some(first) = chunks.line.front() {
+        while let Some(first) = chunks.queue.front() {
             if chunks.sent < first.len() {
                 break;
             }
             chunks.sent -= first.len();
-            chunks.line.pop_front();
+            chunks.queue.pop_front();
         }
         if chunks.size == 0 {
             self.chunks = None;
         }
     }
 
-    /// Puts what is in the other one behind what is here.
+    /// Moves the content of another buffer to the end of this one.
     pub(crate) fn append(&mut self, other: Self) {
         let Some(more) = other.chunks else {
             return;
@@ -110,21 +115,116 @@ impl WriteBuffer {
             return;
         };
         let Chunks {
-            mut line,
+            mut queue,
             sent,
             size,
         } = *more;
-        if let Some(first) = line.front_mut() {
+        if let Some(first) = queue.front_mut() {
             first.drain(..sent);
         }
         chunks.size += size;
-        chunks.line.append(&mut line);
+        chunks.queue.append(&mut queue);
     }
 
     pub(crate) fn clear(&mut self) {
         self.chunks = None;
     }
 }
+
+/// asyncio's figure. 64 KiB is about what a socket buffer takes at a time, so a connection that has this much
+/// buffered is full.
+const HIGH: usize = 64 * 1024;
+
+/// Two limits for one buffer, and whether its owner was asked to pause.
+pub(crate) struct WaterMarks {
+    high: usize,
+    low: usize,
+    paused: bool,
+    /// The most that may be buffered at all.
+    pub(crate) cap: usize,
+}
+
+impl Default for WaterMarks {
+    fn default() -> Self {
+        Self {
+            high: HIGH,
+            low: HIGH / 4,
+            paused: false,
+            cap: usize::MAX,
+        }
+    }
+}
+
+impl WaterMarks {
+    /// Returns `(low, high)`, in asyncio's order.
+    pub(crate) fn limits(&self) -> (usize, usize) {
+        (self.low, self.high)
+    }
+
+    /// Sets the limits. One that is not given follows from the other.
+    pub(crate) fn set(
+        &mut self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        let high = high.unwrap_or_else(|| low.map_or(HIGH, |low| low.saturating_mul(4)));
+        let low = low.unwrap_or(high / 4);
+        if low > high {
+            return Err(InvalidLimits { high, low });
+        }
+        (self.high, self.low) = (high, low);
+        Ok(())
+    }
+
+    /// Pauses the owner whatever the size. Returns whether it has to be told now.
+    pub(crate) fn pause(&mut self) -> bool {
+        !std::mem::replace(&mut self.paused, true)
+    }
+
+    /// Returns whether the owner of a buffer of this size has to be told now to pause.
+    #[inline]
+    pub(crate) fn must_pause(&mut self, size: usize) -> bool {
+        size > self.high && self.pause()
+    }
+
+    /// Returns whether the owner of a buffer of this size may be told now to resume.
+    #[inline]
+    pub(crate) fn may_resume(&mut self, size: usize) -> bool {
+        size <= self.low && std::mem::replace(&mut self.paused, false)
+    }
+}
+
+/// The low-water mark would be above the high-water mark. Nothing was changed.
+///
+/// ```
+/// let error = callsoon::run(async {
+///     use callsoon::transport::Protocol;
+///     struct Idle;
+///     impl Protocol for Idle {}
+///     let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
+///     let event_loop = callsoon::get_running_loop();
+///     let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await.unwrap();
+///     transport.set_write_buffer_limits(Some(10), Some(20)).unwrap_err()
+/// }).unwrap();
+/// assert_eq!(error.to_string(), "the high-water mark, 10, lies below the low-water mark, 20");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InvalidLimits {
+    high: usize,
+    low: usize,
+}
+
+impl fmt::Display for InvalidLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { high, low } = self;
+        write!(
+            f,
+            "the high-water mark, {high}, lies below the low-water mark, {low}"
+        )
+    }
+}
+
+impl Error for InvalidLimits {}
 
 #[cfg(test)]
 mod tests {
@@ -188,5 +288,35 @@ mod tests {
         buffer.push(b"y").unwrap();
         assert!(buffer.only().is_none());
         assert_eq!(size_of::<WriteBuffer>(), 8);
+    }
+
+    #[test]
+    fn a_limit_that_is_not_given_follows_from_the_other() {
+        let mut marks = WaterMarks::default();
+        assert_eq!(marks.limits(), (16 * 1024, 64 * 1024));
+        for (high, low, expected) in [
+            (Some(100), None, (25, 100)),
+            (None, Some(100), (100, 400)),
+            (None, None, (16 * 1024, 64 * 1024)),
+            (Some(0), None, (0, 0)),
+            (None, Some(usize::MAX), (usize::MAX, usize::MAX)),
+        ] {
+            marks.set(high, low).unwrap();
+            assert_eq!(marks.limits(), expected);
+        }
+        assert!(marks.set(Some(1), Some(2)).is_err());
+        assert_eq!(marks.limits(), (usize::MAX, usize::MAX));
+    }
+
+    #[test]
+    fn pausing_takes_more_than_high_and_resuming_at_most_low() {
+        let mut marks = WaterMarks::default();
+        marks.set(Some(10), Some(3)).unwrap();
+        assert!(!marks.must_pause(10));
+        assert!(marks.must_pause(11));
+        assert!(!marks.must_pause(12), "once");
+        assert!(!marks.may_resume(4));
+        assert!(marks.may_resume(3));
+        assert!(!marks.may_resume(0), "once");
     }
 }

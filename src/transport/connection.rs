@@ -1,216 +1,394 @@
-//! How a connection begins and ends, and how its protocol is called in between.
+//! One connection: its state, every transition, and who may write which field.
 //!
 //! ```text
-//!           begin            close            outgoing is empty
-//!   (new) ────────► open ───────────► closing ─────────────────► lost ──► over
-//!                    │                   │                        ▲
-//!                    └───────────────────┴──── abort, an error ───┘
+//!            1 start             2 begin_close               4 finish_close
+//!   Made ─────────────► Open ──────────────────► Closing ───────────────────► Lost ───────────► Closed
+//!    │ │                 │ │                      ▲   │                        ▲     7 release
+//!    │ └─────────────────┼─┼──── 2 begin_close ───┘   │                        │
+//!    │                   │ │                          └──── 3 force_close ─────┤
+//!    ├───────────────────┼─┴─────────────── 3 force_close ─────────────────────┤
+//!    │                   │                                                     │
+//!    └───────────────────┴── 5 fail_writing ──► Draining ──── 6 end_draining ──┘
 //! ```
 //!
-//! `lost` means that `connection_lost` is in the loop's line; when it has run the socket is closed. Each callback of the
-//! protocol runs under [`Transport::enter`], with nothing borrowed, since it may call anything here.
+//! 1. The caller that asked for the connection has been given it: reading begins. `begin_reading` in `read.rs`.
+//! 2. The program closes, or the peer has finished and the protocol does not keep its side open. `close` in `transport.rs`.
+//! 3. The program aborts, or an error ends the connection. `force_close` in `lifecycle.rs`.
+//! 4. The last buffered byte is sent. `write_ready` in `write.rs`, and the end of a `sendfile`.
+//! 5. A write fails: nothing more is sent, and what the system has received is still delivered. `fail_writing` in `write.rs`.
+//! 6. All of that is delivered, or the program closes or aborts. `deliver_rest` in `read.rs`.
+//! 7. `connection_lost` has returned, or the loop closes, from any state. `lose` in `lifecycle.rs`, `abandon` in `read.rs`.
+//!
+//! `connection_lost` is queued exactly when `Lost` is entered; arrow 6 has its own queued call. Nothing is ever read in
+//! `Closing` or later, except for the rest in `Draining`. Nothing is ever sent in `Draining` or later.
+//!
+//! # Who touches what
+//! | field | who may write it |
+//! |---|---|
+//! | `state` | the transitions in this file |
+//! | `layer`, `protocol` | `new` in `lifecycle.rs`, `release` here; `protocol` also `Transport::set_protocol` |
+//! | `outgoing` | `write.rs`; the end of a `sendfile`; the transitions that drop it |
+//! | `marks` | `write.rs`, `sendfile.rs`; their limits `transport.rs` |
+//! | `pauses` | `read.rs`, and `Transport::pause_reading` and `resume_reading` |
+//! | `read_ended` | `read.rs` |
+//! | `write_ended` | `Transport::write_eof` |
+//! | `failure` | `fail_writing` sets it, `start` takes it |
+//! | `writes_refused` | `write.rs` |
+//! | `sending_file`, `file` | `sendfile.rs`; `file` also `write.rs`, which appends to it |
+//! | `tracked` | `track` in `lifecycle.rs` sets it, `release` takes it |
+//! | the others | never change |
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
+use std::task::Waker;
 
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::context::Context;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
+use crate::kernel::loop_state::LoopHandle;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::buffer::WriteBuffer;
-use crate::transport::flow::WaterMarks;
-use crate::transport::hold::Holds;
-use crate::transport::membership::Membership;
-use crate::transport::protocol::{Connection, Protocol, Transport};
-use crate::transport::traffic::direction_of;
+use crate::transport::buffer::{WaterMarks, WriteBuffer};
+use crate::transport::layer::{AnyLayer, Layer};
 
-impl Transport {
-    /// A connection of a socket that is connected. The loop keeps it from here on; [`announce`](Self::announce) is due.
-    pub(crate) fn new(
-        io: Io<StreamSocket>,
-        protocol: Rc<dyn Protocol>,
-        peer: Option<Address>,
-        location: &'static Location<'static>,
-    ) -> io::Result<Self> {
-        // Small writes are sent at once; a socket that cannot be told so is none that would wait.
-        let _ = io.source().send_at_once();
-        let pipe = direction_of(&io);
-        let handle = io.handle();
-        let context = handle.state.copy_context();
-        let connection = Rc::new(Connection {
-            handle,
-            io: RefCell::new(Some(io)),
-            protocol: RefCell::new(Some(protocol)),
-            outgoing: RefCell::new(WriteBuffer::default()),
-            marks: RefCell::new(WaterMarks::default()),
-            holds: Holds::not_begun(),
-            // The end of a pipe is closed in one direction from the start.
-            ended: Cell::new(pipe == Some(Direction::Write)),
-            finishing: Cell::new(pipe == Some(Direction::Read)),
-            closing: Cell::new(false),
-            lost: Cell::new(false),
-            delivers_rest: Cell::new(false),
-            failure: Cell::new(None),
-            writes_refused: Cell::new(0),
-            sending_file: Cell::new(false),
-            file_turn: Cell::new(None),
-            membership: Cell::new(None),
-            context,
-            location,
-            peer,
-        });
-        let observer = Rc::clone(&connection);
-        connection
-            .with_io(|io| io.observe(observer))
-            .unwrap_or(Ok(()))?;
-        Ok(Self { connection })
+/// The states of a connection, in the order in which it passes through them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+pub(crate) enum State {
+    /// The caller that asked for the connection has not been given it: nothing is read yet.
+    Made,
+    Open,
+    /// Nothing is read any more. When everything is sent the connection is lost.
+    Closing,
+    /// A write has failed: what the system has received is still delivered.
+    Draining,
+    /// `connection_lost` is queued, or runs.
+    Lost,
+    /// The socket is closed.
+    Closed,
+}
+
+/// What the caller of [`Connection::start`] has to do.
+#[must_use]
+pub(crate) enum Start {
+    /// Queue the connection if its socket is readable.
+    Read,
+    /// Deliver what the system has received: a write failed with this before reading began.
+    DeliverRest(io::Error),
+}
+
+/// What the caller of [`Connection::begin_close`] or [`Connection::finish_close`] has to do.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Close {
+    /// Lose the connection: nothing is left to be sent.
+    Lose,
+    /// Nothing. The connection ends without the caller.
+    Wait,
+}
+
+/// What the caller of [`Connection::force_close`] has to do.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ForceClose {
+    /// Lose the connection.
+    Lose,
+    /// Nothing. It is being lost already.
+    TooLate,
+}
+
+/// What the caller of [`Connection::fail_writing`] has to do.
+#[must_use]
+pub(crate) enum FailWriting {
+    /// Lose the connection to the error, since nothing may be delivered.
+    Lose(io::Error),
+    /// Deliver what the system has received, then lose the connection to the error.
+    DeliverRest(io::Error),
+    /// Nothing. [`Connection::start`] hands the error out.
+    WaitForStart,
+}
+
+/// One reason why an open connection reads nothing. Reading goes on when none is left, so to lift one never undoes another.
+#[derive(Clone, Copy)]
+pub(crate) enum Pause {
+    /// The program has called `pause_reading`.
+    ByProgram = 1,
+    /// A stream keeps more than its reader's limit.
+    ForReader = 2,
+    /// Reading was resumed while the connection was in the ready queue: callbacks that were queued since then run first.
+    Resuming = 4,
+}
+
+/// The reasons that hold now, a bit each.
+#[derive(Default)]
+pub(crate) struct Pauses(Cell<u8>);
+
+impl Pauses {
+    #[inline]
+    pub(crate) fn none(&self) -> bool {
+        self.0.get() == 0
     }
 
-    pub(crate) fn join(&self, membership: Membership) {
-        self.connection.membership.set(Some(membership));
+    #[inline]
+    pub(crate) fn has(&self, pause: Pause) -> bool {
+        self.0.get() & pause as u8 != 0
     }
 
-    /// Calls `connection_made`, once. Reading begins with [`begin_reading`](Self::begin_reading).
-    pub(crate) fn announce(&self) {
-        self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
+    pub(crate) fn set(&self, pause: Pause) {
+        self.0.set(self.0.get() | pause as u8);
     }
 
-    /// Calls the protocol, with nothing borrowed and in the connection's context. A panic is reported.
-    pub(crate) fn enter<R>(
-        &self,
-        call: &'static str,
-        f: impl FnOnce(&dyn Protocol) -> R,
-    ) -> Result<R, Failed> {
-        let connection = &self.connection;
-        let protocol = connection.protocol.borrow().clone().ok_or(Failed)?;
-        let entry = Entry {
-            state: &connection.handle.state,
-            callee: Callee::Protocol(call),
-            location: connection.location,
-        };
-        let context = InContext::Of(&connection.context);
-        entry.run_on(context, protocol, f)
-    }
-
-    /// [`enter`](Self::enter) for a call whose failure the connection does not survive.
-    pub(crate) fn enter_or_abort<R>(
-        &self,
-        call: &'static str,
-        f: impl FnOnce(&dyn Protocol) -> R,
-    ) -> Option<R> {
-        match self.enter(call, f) {
-            Ok(value) => Some(value),
-            Err(Failed) => {
-                self.fail(io::Error::other(format!("the protocol's {call} panicked")));
-                None
-            }
-        }
-    }
-
-    /// Stops reading; what is buffered is still sent, and then the connection is lost. Calling it again changes nothing.
-    ///
-    /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
-    /// transport.write(b"the last words");
-    /// transport.close();
-    /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn close(&self) {
-        let connection = &self.connection;
-        connection.delivers_rest.set(false);
-        if !connection.closing.replace(true) && connection.has_sent_all() {
-            self.lose_soon(None);
-        }
-    }
-
-    /// Throws away what is buffered; the connection is lost as soon as it is its turn. Calling it again changes nothing.
-    ///
-    /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
-    /// transport.abort();
-    /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
-    /// ```
-    pub fn abort(&self) {
-        self.connection.delivers_rest.set(false);
-        self.force_close(None);
-    }
-
-    /// Ends the connection because of an error, which the protocol is told.
-    pub(crate) fn fail(&self, error: io::Error) {
-        self.force_close(Some(error));
-    }
-
-    pub(crate) fn force_close(&self, error: Option<io::Error>) {
-        let connection = &self.connection;
-        if !connection.lost.get() {
-            connection.outgoing.borrow_mut().clear();
-            connection.closing.set(true);
-            self.lose_soon(error);
-        }
-    }
-
-    /// Queues `connection_lost`.
-    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
-        let connection = &self.connection;
-        connection.lost.set(true);
-        connection.let_file_go_on();
-        if connection.handle.is_closed() {
-            // The loop lets go of its connections by itself, or is another process's.
-            return;
-        }
-        let transport = self.clone();
-        connection
-            .handle
-            .queue_call(move || transport.over(error), connection.location);
-    }
-
-    /// Tells the protocol, then closes the socket and lets go of everything.
-    pub(crate) fn over(&self, error: Option<io::Error>) {
-        let _ = self.enter("connection_lost", |protocol| {
-            protocol.connection_lost(self, error);
-        });
-        self.connection.release();
+    /// Lifts one reason and returns whether it held.
+    #[inline]
+    pub(crate) fn lift(&self, pause: Pause) -> bool {
+        let held = self.has(pause);
+        self.0.set(self.0.get() & !(pause as u8));
+        held
     }
 }
 
-impl Connection {
-    /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
-    pub(crate) fn release(&self) {
-        self.lost.set(true);
-        self.closing.set(true);
-        self.let_file_go_on();
-        // Only a program that is inside `Transport::socket` just now can hold the borrow; the socket then closes with
-        // the last transport.
-        let io = self.io.try_borrow_mut().map(|mut io| io.take());
-        drop(io);
-        self.outgoing.borrow_mut().clear();
-        let protocol = self.protocol.borrow_mut().take();
-        self.handle
-            .state
-            .catch_panic("Exception in the destructor of a protocol", || {
-                drop(protocol);
-            });
-        if let Some(membership) = self.membership.take() {
-            membership.end();
+/// Keeps a list of connections: a server.
+pub(crate) trait Tracker {
+    /// The connection with this number has closed.
+    fn closed(self: Rc<Self>, number: usize);
+}
+
+/// A connection's place in the list of its server.
+pub(crate) struct Tracked {
+    pub(crate) by: Rc<dyn Tracker>,
+    pub(crate) number: usize,
+}
+
+/// What has to wait while a file is sent.
+#[derive(Default)]
+pub(crate) struct FileInProgress {
+    /// The task that sends it. It is woken when the socket takes more, or the connection is lost.
+    pub(crate) sender: Option<Waker>,
+    /// What was written since the file began. It is sent after the file.
+    pub(crate) after: WriteBuffer,
+}
+
+/// One connection, owned by its place in the reactor until it is closed. `P` is `dyn Protocol`: the state machine does not
+/// know what a protocol is.
+pub(crate) struct Connection<P: ?Sized> {
+    pub(crate) handle: LoopHandle,
+    /// The way to the socket; `None` in `Closed`.
+    pub(crate) layer: RefCell<Option<AnyLayer>>,
+    /// The protocol to call; `None` in `Closed`.
+    pub(crate) protocol: RefCell<Option<Rc<P>>>,
+    state: Cell<State>,
+    /// What the system has not taken yet. While it is not empty, every write is appended to it.
+    pub(crate) outgoing: RefCell<WriteBuffer>,
+    pub(crate) marks: RefCell<WaterMarks>,
+    /// Why nothing is read now, although the connection is open.
+    pub(crate) pauses: Pauses,
+    /// The peer has finished writing: nothing more can come.
+    pub(crate) read_ended: Cell<bool>,
+    /// The program has ended the writing side: the peer is told when `outgoing` is empty.
+    pub(crate) write_ended: Cell<bool>,
+    /// What a write failed with in `Made`, until `start`.
+    failure: Cell<Option<io::Error>>,
+    /// How many writes came in `Draining` or later.
+    pub(crate) writes_refused: Cell<u32>,
+    /// A file is being sent: what is written waits, and nothing is read.
+    pub(crate) sending_file: Cell<bool>,
+    pub(crate) file: Cell<Option<Box<FileInProgress>>>,
+    tracked: Cell<Option<Tracked>>,
+    /// The values of context variables for its callbacks, as they were where it was made.
+    pub(crate) context: Option<Context>,
+    /// Where the program asked for it.
+    pub(crate) location: &'static Location<'static>,
+    /// The peer's name, asked once: a peer that has closed has none any more.
+    pub(crate) peer: Option<Address>,
+}
+
+impl<P: ?Sized> Connection<P> {
+    pub(crate) fn new(
+        layer: AnyLayer,
+        protocol: Rc<P>,
+        peer: Option<Address>,
+        location: &'static Location<'static>,
+    ) -> Self {
+        let handle = layer.io().handle();
+        let pipe = direction_of(layer.io());
+        let context = handle.state.copy_context();
+        Self {
+            handle,
+            layer: RefCell::new(Some(layer)),
+            protocol: RefCell::new(Some(protocol)),
+            state: Cell::new(State::Made),
+            outgoing: RefCell::new(WriteBuffer::default()),
+            marks: RefCell::new(WaterMarks::default()),
+            pauses: Pauses::default(),
+            // One end of a pipe is closed in one direction from the start.
+            read_ended: Cell::new(pipe == Some(Direction::Write)),
+            write_ended: Cell::new(pipe == Some(Direction::Read)),
+            failure: Cell::new(None),
+            writes_refused: Cell::new(0),
+            sending_file: Cell::new(false),
+            file: Cell::new(None),
+            tracked: Cell::new(None),
+            context,
+            location,
+            peer,
         }
     }
+
+    /// Returns whether the state is this one or a later one.
+    #[inline]
+    pub(crate) fn has_reached(&self, state: State) -> bool {
+        self.state.get() >= state
+    }
+
+    #[inline]
+    pub(crate) fn is(&self, state: State) -> bool {
+        self.state.get() == state
+    }
+
+    /// Arrow 1.
+    pub(crate) fn start(&self) -> Start {
+        if self.is(State::Made) {
+            self.state.set(State::Open);
+        }
+        match self.failure.take() {
+            Some(error) => Start::DeliverRest(error),
+            None => Start::Read,
+        }
+    }
+
+    /// Arrow 2; in `Draining` arrow 6, whose queued call then ends the connection.
+    pub(crate) fn begin_close(&self) -> Close {
+        match self.state.get() {
+            State::Made | State::Open => {
+                self.state.set(State::Closing);
+                self.finish_close()
+            }
+            State::Draining => {
+                self.end_draining();
+                Close::Wait
+            }
+            State::Closing | State::Lost | State::Closed => Close::Wait,
+        }
+    }
+
+    /// Arrow 4, if nothing is left to be sent.
+    pub(crate) fn finish_close(&self) -> Close {
+        if !self.is(State::Closing) || self.has_unsent() || self.sending_file.get() {
+            return Close::Wait;
+        }
+        self.state.set(State::Lost);
+        Close::Lose
+    }
+
+    /// Arrow 3: drops what is buffered.
+    pub(crate) fn force_close(&self) -> ForceClose {
+        if self.has_reached(State::Draining) {
+            return ForceClose::TooLate;
+        }
+        self.outgoing.borrow_mut().clear();
+        self.state.set(State::Lost);
+        ForceClose::Lose
+    }
+
+    /// Arrow 5: drops what is buffered. Where nothing may be delivered, the caller takes arrow 3 instead.
+    pub(crate) fn fail_writing(&self, error: io::Error) -> FailWriting {
+        let reads = !self.has_reached(State::Closing)
+            && !self.read_ended.get()
+            && !self.pauses.has(Pause::ByProgram);
+        if !reads || self.handle.is_closed() {
+            return FailWriting::Lose(error);
+        }
+        self.outgoing.borrow_mut().clear();
+        if self.state.replace(State::Draining) == State::Open {
+            return FailWriting::DeliverRest(error);
+        }
+        self.failure.set(Some(error));
+        FailWriting::WaitForStart
+    }
+
+    /// Arrow 6, if it is the state.
+    pub(crate) fn end_draining(&self) {
+        if self.is(State::Draining) {
+            self.state.set(State::Lost);
+        }
+    }
+
+    /// Arrow 7: deregisters and closes the socket, then drops the protocol with nothing borrowed.
+    pub(crate) fn release(&self) {
+        self.state.set(State::Closed);
+        self.wake_file_sender();
+        // Only a program that is inside `Transport::socket` just now can hold the borrow. The socket then closes with the
+        // last transport.
+        let layer = self.layer.try_borrow_mut().map(|mut layer| layer.take());
+        drop(layer);
+        self.outgoing.borrow_mut().clear();
+        let protocol = self.protocol.borrow_mut().take();
+        let what = "Exception in the destructor of a protocol";
+        self.handle.state.catch_panic(what, || drop(protocol));
+        if let Some(tracked) = self.tracked.take() {
+            tracked.by.closed(tracked.number);
+        }
+    }
+
+    pub(crate) fn track(&self, tracked: Tracked) {
+        self.tracked.set(Some(tracked));
+    }
+
+    /// Returns whether reading is in order now: the connection is open and nothing pauses it.
+    #[inline]
+    pub(crate) fn may_read(&self) -> bool {
+        self.is(State::Open)
+            && self.pauses.none()
+            && !self.read_ended.get()
+            && !self.sending_file.get()
+    }
+
+    /// Returns whether bytes are buffered that the system has not taken.
+    #[inline]
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.outgoing.borrow().is_empty() || self.with_layer(AnyLayer::has_unsent) == Some(true)
+    }
+
+    /// Wakes the task that sends a file, if one does.
+    #[inline]
+    pub(crate) fn wake_file_sender(&self) {
+        if !self.sending_file.get() {
+            return;
+        }
+        let Some(mut file) = self.file.take() else {
+            return;
+        };
+        let sender = file.sender.take();
+        self.file.set(Some(file));
+        if let Some(sender) = sender {
+            self.handle.state.wake(sender);
+        }
+    }
+
+    /// Borrows the layer, while there is one. `f` must not run user code.
+    #[inline]
+    pub(crate) fn with_layer<R>(&self, f: impl FnOnce(&AnyLayer) -> R) -> Option<R> {
+        self.layer.borrow().as_ref().map(f)
+    }
+
+    /// Borrows the socket and its place in the loop, while there is one. `f` must not run user code.
+    #[inline]
+    pub(crate) fn with_io<R>(&self, f: impl FnOnce(&Io<StreamSocket>) -> R) -> Option<R> {
+        self.with_layer(|layer| f(layer.io()))
+    }
+
+    /// Returns which end of a pipe this is, if it is one.
+    pub(crate) fn pipe_direction(&self) -> Option<Direction> {
+        self.with_io(direction_of).flatten()
+    }
+}
+
+fn direction_of(io: &Io<StreamSocket>) -> Option<Direction> {
+    #[cfg(unix)]
+    if let Some(pipe) = io.source().pipe() {
+        return Some(pipe.direction);
+    }
+    let _ = io;
+    None
 }

@@ -1,7 +1,7 @@
-//! How a server comes to be: options, then one bound socket for each address.
+//! Making a server: options, then one bound socket for each address.
 //!
-//! Either all sockets are bound or none is: a failure closes those that were. Only an address that this machine does not
-//! have may be left out, as long as another one can be bound.
+//! Either all sockets are bound or none is: a failure closes those that were. Only an address that this machine does
+//! not have may be left out, as long as another one can be bound.
 
 use std::error::Error;
 use std::fmt;
@@ -23,21 +23,23 @@ use crate::socket::listen_on::{ListenOn, Site, not_a_stream};
 use crate::socket::nonblocking::new_socket;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::serving::{Cleanup, Factory, Listening, Plan, Remains};
+use crate::transport::serving::{Cleanup, CleanupGuard, Factory, Listening, Plan};
 
 impl LoopHandle {
-    /// Makes a server that calls `factory` for every client and connects what it gives to the client's socket.
+    /// Makes a server that calls `factory` for every client and connects the protocol that it returns to the client's
+    /// socket.
     ///
-    /// `on` is an address, a host and a port, several hosts and a port, or a bound socket: see [`ListenOn`]. A host is
-    /// looked up off the loop. Awaiting it gives the server; the methods of [`CreateServer`] set options before. An IPv6
-    /// socket takes IPv6 clients only.
+    /// `on` is an address, a host and a port, several hosts and a port, or a bound socket: see [`ListenOn`]. A host
+    /// is looked up off the loop. Awaiting the call gives the server; the methods of [`CreateServer`] set options
+    /// before. An IPv6 socket accepts IPv6 clients only.
     ///
-    /// An address that this machine does not have is left out, as in asyncio, where another one can be bound:
-    /// [`Server::sockets`] says which they are.
+    /// An address that this machine does not have is left out, as in asyncio, if another one can be bound:
+    /// [`Server::sockets`] says which are.
     ///
     /// # Errors
-    /// What the system says of an address, which the error names; those of
-    /// [`lookup_host`](crate::net::lookup_host). `InvalidInput` for an empty list, and for a socket that is no stream.
+    /// `AddrInUse` if another socket has an address, `AddrNotAvailable` if this machine has none of them,
+    /// `PermissionDenied` for a port that is reserved: the error names the address. `InvalidInput` for an empty list,
+    /// and for a socket that is no stream. Those of [`lookup_host`](crate::net::lookup_host).
     ///
     /// # Cancellation
     /// Dropped before it is done it closes what was bound.
@@ -78,12 +80,14 @@ impl LoopHandle {
 
     /// Makes a server on a Unix socket at a path, or of an abstract name, which begins with a zero byte.
     ///
-    /// The file of a socket at which nobody answers is removed first; that of a live server, and what is no socket, is
-    /// not. The server's own file is removed when it closes, unless another has taken its place.
+    /// If the path is a socket at which nobody answers, its file is removed first, where asyncio removes any socket.
+    /// The file of a live server, and what is no socket, is not removed. The server's own file is removed when it
+    /// closes, unless another has taken its place.
     ///
     /// # Errors
-    /// What the system says, `AddrInUse` above all; `InvalidInput` for a path that is empty, too long or has a zero byte
-    /// inside.
+    /// `AddrInUse` if a server answers there or the path is no socket, `NotFound` if a folder of the path does not
+    /// exist, `PermissionDenied` if it may not be written. `InvalidInput` for a path that is empty, too long or has a
+    /// zero byte inside.
     ///
     /// # Cancellation
     /// As [`create_server`](Self::create_server).
@@ -140,7 +144,8 @@ impl LoopHandle {
     }
 }
 
-/// A server about to be made: await it. [`LoopHandle::create_server`] and its kin give it.
+/// A server that is about to be made. Await it. [`LoopHandle::create_server`] and [`LoopHandle::create_unix_server`]
+/// give it.
 ///
 /// ```
 /// # use callsoon::transport::Protocol;
@@ -171,7 +176,7 @@ pub struct CreateServer {
 }
 
 impl CreateServer {
-    /// How many clients may wait to be accepted: 1024 unless it is said.
+    /// Sets how many clients may wait to be accepted. 1024 by default, where asyncio has 100.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -188,7 +193,7 @@ impl CreateServer {
         self
     }
 
-    /// `SO_REUSEADDR`: binds although old connections of the same port linger. On by default on Unix.
+    /// Sets `SO_REUSEADDR`: binds although old connections of the same port linger. On by default on Unix.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -205,7 +210,7 @@ impl CreateServer {
         self
     }
 
-    /// `SO_REUSEPORT`: several servers share the port and the system spreads clients over them. Off by default.
+    /// Sets `SO_REUSEPORT`: several servers share the port and the system spreads clients over them. Off by default.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -222,7 +227,8 @@ impl CreateServer {
         self
     }
 
-    /// `SO_KEEPALIVE` for every client's socket: a peer that vanished is noticed after the system's time. Off by default.
+    /// Sets `SO_KEEPALIVE` for every client's socket: a peer that vanished is noticed after the system's time. Off by
+    /// default.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -239,7 +245,7 @@ impl CreateServer {
         self
     }
 
-    /// Whether the server listens when it is made. On by default; else [`Server::start_serving`] begins.
+    /// Sets whether the server listens when it is made. On by default; otherwise [`Server::start_serving`] begins.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -256,7 +262,7 @@ impl CreateServer {
         self
     }
 
-    /// Whether the file of a Unix socket is removed when the server closes. On by default.
+    /// Sets whether the file of a Unix socket is removed when the server closes. On by default.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -334,7 +340,7 @@ impl Listening {
     }
 }
 
-/// All addresses of some hosts, in their order. The empty host stands for all interfaces.
+/// Returns all addresses of some hosts, in their order. The empty host stands for all interfaces.
 async fn addresses(
     handle: &LoopHandle,
     hosts: Vec<String>,
@@ -352,7 +358,7 @@ async fn addresses(
     Ok(found)
 }
 
-/// Whether this machine has no such address, or nothing of its family.
+/// Returns whether this machine does not have the address, or does not support its family.
 fn is_absent(error: &io::Error) -> bool {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
@@ -361,7 +367,7 @@ fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// One bound socket for each address; an address that is given twice counts once.
+/// Binds one socket for each address. An address that is given twice counts once.
 fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<Vec<Listening>> {
     let mut bound: Vec<Listening> = Vec::new();
     let mut seen = Vec::new();
@@ -386,7 +392,7 @@ fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<V
     Ok(bound)
 }
 
-/// A socket that somebody else has bound.
+/// Checks a socket that the program has bound.
 fn adopt(socket: Socket) -> io::Result<Listening> {
     if socket.r#type()? != Type::STREAM {
         return Err(not_a_stream());
@@ -408,7 +414,7 @@ fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listeni
 }
 
 #[cfg(unix)]
-impl Remains for crate::socket::socket_file::SocketFile {
+impl CleanupGuard for crate::socket::socket_file::SocketFile {
     fn check(&self) -> io::Result<()> {
         self.check()
     }
@@ -418,7 +424,7 @@ fn named(address: SocketAddr, error: io::Error) -> io::Error {
     BindError::wrap(address.to_string(), error)
 }
 
-/// What the system says of binding, and to what.
+/// Adds the address to an error of binding.
 #[derive(Debug)]
 struct BindError {
     place: String,

@@ -1,9 +1,9 @@
 //! `sendfile` over a transport.
 //!
-//! A file has its turn on the connection: it begins when everything that was written before has been sent, and what is
-//! written meanwhile waits behind it, where asyncio refuses such a write. The protocol is paused for that time, so that
-//! whoever heeds flow control writes nothing; nor is anything read. However the turn ends, also by being dropped, the
-//! connection then goes on as if the file had been written, up to where it came.
+//! A file begins when everything that was written before has been sent. What is written meanwhile is sent after it, where
+//! asyncio refuses such a write. The protocol is paused for that time, so that a program that heeds flow control writes
+//! nothing, and nothing is read either. However sending ends, also by being dropped, the connection then goes on as if the
+//! file had been written, up to the byte that was sent last.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -15,25 +15,27 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::sendfile::{Transfer, invalid};
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::file_turn::FileTurn;
-use crate::transport::protocol::{Protocol, Transport};
+use crate::transport::connection::{FileInProgress, State};
+use crate::transport::layer::{AnyLayer, Layer};
+use crate::transport::protocol::Transport;
 
 impl LoopHandle {
-    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connection, and gives how many were
-    /// sent. The file's position is then after the last of them, also when this fails or is dropped.
+    /// Sends `count` bytes of a file from `offset` on, or all up to its end, over a connection, and returns how many
+    /// were sent. The file's position is then after the last of them, also when this fails or is dropped.
     ///
-    /// What was written before goes first, what is written meanwhile goes behind. The protocol is asked to pause writing
-    /// until the file is sent, and nothing is read meanwhile. A close waits for the file, an abort does not. The system
-    /// copies by itself where it can; reading from a disk holds up the loop for as long as it takes, a megabyte at a time.
+    /// What was written before is sent before the file, what is written meanwhile after it, where asyncio refuses
+    /// such a write. The protocol is told to pause writing until the file is sent, and nothing is read meanwhile. A
+    /// close waits for the file, an abort does not. The system copies by itself where it can. Reading from a disk
+    /// blocks the loop for as long as it takes, a megabyte at a time.
     ///
     /// # Errors
-    /// What the system says of connection or file; after the former the connection is lost, after the latter it goes on.
-    /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that is
-    /// closing or has ended its writing side; `ResourceBusy` while another file is sent; `ConnectionAborted` where the
-    /// connection is lost meanwhile.
+    /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that
+    /// is closing or has ended its writing side; `ResourceBusy` while another file is sent; `ConnectionAborted` if
+    /// the connection is lost meanwhile. Those of reading the file, after which the connection goes on; those of the
+    /// socket, such as `BrokenPipe`, to which the connection is lost.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has sent what the file's position says, and the connection can be used on.
+    /// Dropped before it is done it has sent as much as the file's position says, and the connection goes on.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -63,24 +65,24 @@ impl LoopHandle {
     ) -> io::Result<u64> {
         self.state.proceed().await;
         let mut transfer = Transfer::new(file, offset, count)?;
-        let turn = Turn::begin(transport)?;
-        poll_fn(|context| turn.poll(&mut transfer, context)).await?;
+        let sending = SendFile::begin(transport)?;
+        poll_fn(|context| sending.poll(&mut transfer, context)).await?;
         Ok(transfer.sent)
     }
 }
 
-/// A file's turn on a connection. Its end is the destructor.
-struct Turn<'a> {
+/// A file that is being sent. Its destructor lets the connection go on.
+struct SendFile<'a> {
     transport: &'a Transport,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> SendFile<'a> {
     fn begin(transport: &'a Transport) -> io::Result<Self> {
         let connection = &transport.connection;
         if connection.pipe_direction().is_some() {
             return Err(invalid("a file is sent over a socket, not over a pipe"));
         }
-        if connection.closing.get() || connection.finishing.get() {
+        if connection.has_reached(State::Closing) || connection.write_ended.get() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         if connection.sending_file.replace(true) {
@@ -89,25 +91,25 @@ impl<'a> Turn<'a> {
                 "another file is being sent over this connection",
             ));
         }
-        connection
-            .file_turn
-            .set(Some(Box::new(FileTurn::default())));
+        connection.file.set(Some(Box::default()));
         connection.with_io(|io| io.set_writes(true));
-        let turn = Self { transport };
-        transport.pause_for_file();
-        Ok(turn)
+        let sending = Self { transport };
+        if connection.marks.borrow_mut().pause() {
+            transport.pause_writing();
+        }
+        Ok(sending)
     }
 
     fn poll(&self, transfer: &mut Transfer<'_>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Before anything is looked at: cloning a foreign waker is foreign code.
+        // Before anything is checked: cloning the waker of another runtime is user code.
         self.wake_later(context);
         let connection = &self.transport.connection;
         let budget = &connection.handle.state.budget;
         loop {
-            if connection.lost.get() {
+            if connection.has_reached(State::Draining) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
-            if !connection.outgoing.borrow().is_empty() {
+            if connection.has_unsent() {
                 return Poll::Pending;
             }
             ready!(connection.handle.state.poll_begin(context));
@@ -133,21 +135,17 @@ impl<'a> Turn<'a> {
 
     fn wake_later(&self, context: &Context<'_>) {
         let waker = context.waker().clone();
-        let former = self
-            .transport
-            .connection
-            .file_turn
-            .take()
-            .and_then(|mut turn| {
-                let former = turn.sender.replace(waker);
-                self.transport.connection.file_turn.set(Some(turn));
-                former
-            });
+        let place = &self.transport.connection.file;
+        let former = place.take().and_then(|mut file| {
+            let former = file.sender.replace(waker);
+            place.set(Some(file));
+            former
+        });
         drop(former);
     }
 }
 
-/// Whether an error says that the connection is lost, and not that the file cannot be read.
+/// Returns whether an error says that the connection is lost, and not that the file cannot be read.
 fn is_of_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown,
@@ -166,60 +164,45 @@ fn is_of_connection(error: &io::Error) -> bool {
     )
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SendFile<'_> {
     fn drop(&mut self) {
         let connection = &self.transport.connection;
         connection.sending_file.set(false);
-        let turn = connection.file_turn.take().map(|turn| *turn);
-        let FileTurn { sender, behind } = turn.unwrap_or_default();
+        let file = connection.file.take().map(|file| *file);
+        let FileInProgress { sender, after } = file.unwrap_or_default();
         drop(sender);
-        if connection.lost.get() {
+        if connection.has_reached(State::Draining) {
             return;
         }
-        connection.outgoing.borrow_mut().append(behind);
+        connection.outgoing.borrow_mut().append(after);
         connection.with_io(|io| io.set_writes(false));
-        if !connection.outgoing.borrow().is_empty() {
-            connection.look_again_for_writing();
-        } else if connection.closing.get() {
-            self.transport.lose_soon(None);
+        if connection.has_unsent() {
+            connection.queue_for_writing();
         } else {
-            if connection.finishing.get() {
-                connection.end_writing();
-            }
-            self.transport.resume_after_file();
+            self.after_last_byte();
         }
         self.transport.read_after_queued();
     }
 }
 
-impl Transport {
-    fn pause_for_file(&self) {
-        if self.connection.marks.borrow_mut().pause() {
-            // Its panic is reported, and costs it this call only.
-            let _ = self.enter("pause_writing", |protocol| protocol.pause_writing(self));
-        }
-    }
-
-    /// By way of the loop's line, since the turn may end in a destructor.
-    fn resume_after_file(&self) {
-        let connection = &self.connection;
-        if connection.handle.is_closed() {
+impl SendFile<'_> {
+    /// Everything is sent: closes if that was asked for meanwhile, and otherwise lets the protocol write again.
+    fn after_last_byte(&self) {
+        let connection = &self.transport.connection;
+        self.transport.after_close(connection.finish_close());
+        if connection.has_reached(State::Closing) {
             return;
         }
-        let transport = self.clone();
-        let resume = move || {
+        if connection.write_ended.get() {
+            connection.with_layer(AnyLayer::end_writing);
+        }
+        // By way of the ready queue, since a file may end in a destructor.
+        self.transport.call_soon(|transport| {
             let connection = &transport.connection;
-            if connection.lost.get() || connection.sending_file.get() {
-                return;
+            if !connection.has_reached(State::Draining) && !connection.sending_file.get() {
+                let size = connection.outgoing.borrow().len();
+                transport.resume_writing_if_low(size);
             }
-            let size = connection.outgoing.borrow().len();
-            if connection.marks.borrow_mut().may_resume(size) {
-                let resume = |protocol: &dyn Protocol| {
-                    protocol.resume_writing(&transport);
-                };
-                let _ = transport.enter("resume_writing", resume);
-            }
-        };
-        connection.handle.queue_call(resume, connection.location);
+        });
     }
 }

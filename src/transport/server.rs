@@ -1,7 +1,7 @@
-//! Servers, as a program has them in hand: to start, to wait for, to close.
+//! The server that a program starts, waits for and closes.
 //!
-//! Waiting for a server means waiting for two things: that it has closed, and that the last of its connections is over,
-//! in either order.
+//! Waiting for a server means waiting for two things: that it has closed, and that the last of its connections has
+//! closed. They may come in either order.
 
 use std::error::Error;
 use std::fmt;
@@ -18,8 +18,8 @@ use crate::socket::address::Address;
 use crate::time::sleep;
 use crate::transport::serving::{Phase, Plan, Serving};
 
-/// A server. Dropping it closes it, as [`close`](Self::close) does; [`detach`](Self::detach) lets it serve as long as the
-/// loop lives.
+/// A server. Dropping it closes it, as [`close`](Self::close) does, where asyncio's goes on; [`detach`](Self::detach)
+/// lets it serve as long as the loop lives.
 ///
 /// ```
 /// use callsoon::transport::{Protocol, Transport};
@@ -54,12 +54,12 @@ impl Server {
         }
     }
 
-    /// Begins to listen, if it does not yet.
+    /// Begins to listen, if the server does not yet.
     ///
     /// # Errors
-    /// [`ServeError::Closed`] on a closed server; what the system says, after which the server is closed. A Unix socket that
-    /// does not listen yet refuses clients, so that its path may be taken: `AddrInUse` then, and `NotFound` where its file is
-    /// gone.
+    /// [`ServeError::Closed`] on a closed server. [`ServeError::Io`] if listening fails, after which the server is
+    /// closed: `AddrInUse` if another socket listens there by now. A Unix socket that does not listen yet refuses
+    /// clients, so another server may have taken its path: `AddrInUse` then, and `NotFound` if its file is gone.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -83,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Listens for the first time; a failure closes the server.
+    /// Listens for the first time. A failure closes the server.
     pub(crate) fn listen(&self) -> io::Result<()> {
         let listening = Rc::clone(&self.serving).listen();
         if listening.is_err() {
@@ -92,14 +92,14 @@ impl Server {
         listening
     }
 
-    /// Serves until somebody calls [`close`](Self::close).
+    /// Serves until [`close`](Self::close) is called.
     ///
     /// # Errors
-    /// [`ServeError::AlreadyServing`] while another call is under way, and what
-    /// [`start_serving`](Self::start_serving) says.
+    /// [`ServeError::AlreadyServing`] while another call runs; otherwise those of
+    /// [`start_serving`](Self::start_serving).
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the server; its connections live on.
+    /// Dropped before it is done it closes the server. Its connections live on.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -147,9 +147,9 @@ impl Server {
         self.serving.stop();
     }
 
-    /// Waits until the server has closed and the last of its connections is over. After that it returns at once.
+    /// Waits until the server and the last of its connections have closed. After that it returns at once.
     ///
-    /// A client that does not go makes it wait for ever; [`shutdown`](Self::shutdown) has a deadline.
+    /// A client that does not leave makes it wait for ever; [`shutdown`](Self::shutdown) has a deadline.
     ///
     /// # Cancellation
     /// Dropped before it is done it changes nothing.
@@ -172,11 +172,11 @@ impl Server {
         self.serving.wait(|serving| serving.is_over()).await;
     }
 
-    /// Closes the server and gives its connections so long to end by themselves; those that are left are aborted. Says
-    /// how many these were, when the last one is over.
+    /// Closes the server and lets its connections end by themselves for so long. Those that are left then are
+    /// aborted. Returns how many these were, when the last one has closed. asyncio has no such method.
     ///
     /// # Cancellation
-    /// Dropped before it is done it has closed the server and aborted nobody, or everybody.
+    /// Dropped before it is done it has closed the server, and aborted either all connections or none.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -210,7 +210,7 @@ impl Server {
         left
     }
 
-    /// Closes the transport of every connection: what is buffered is still sent.
+    /// Closes the transport of every connection. What is buffered is still sent.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -254,7 +254,8 @@ impl Server {
         }
     }
 
-    /// Where the server listens, or will: one address for each of its sockets, none once it is closed.
+    /// Returns the addresses of the sockets that the server listens on, or will: one for each, and none once it is
+    /// closed.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -276,7 +277,7 @@ impl Server {
             .collect()
     }
 
-    /// The first IP address that the server listens on, with the port that the system chose for port 0.
+    /// Returns the first IP address that the server listens on, with the port that the system chose for port 0.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -294,7 +295,7 @@ impl Server {
         self.sockets().iter().find_map(Address::internet)
     }
 
-    /// Whether it listens.
+    /// Returns whether the server listens.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -312,7 +313,7 @@ impl Server {
         self.serving.phase.get() == Phase::Serving
     }
 
-    /// Lets the server serve until the loop closes: nothing can close it any more.
+    /// Lets the server serve until the loop closes. Nothing can close it any more.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -329,7 +330,7 @@ impl Server {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn detach(mut self) {
-        // The acceptors, which the reactor holds, hold the rest.
+        // The reactor holds the acceptors, and these hold the rest.
         self.closes_on_drop = false;
     }
 }
@@ -342,7 +343,7 @@ impl Drop for Server {
     }
 }
 
-/// While it lives, somebody is in `serve_forever`; then the server is closed.
+/// Marks that a `serve_forever` runs. Its drop closes the server.
 struct Forever<'a> {
     server: &'a Server,
 }
@@ -382,11 +383,11 @@ impl fmt::Debug for Server {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// It was closed.
+    /// The server was closed.
     Closed,
-    /// Another `serve_forever` is under way.
+    /// Another `serve_forever` runs.
     AlreadyServing,
-    /// What the system says of listening.
+    /// Listening failed.
     Io(io::Error),
 }
 

@@ -1,7 +1,7 @@
-//! A server at work: its listening sockets, the protocols that it makes, and the connections that live on them.
+//! A running server: its listening sockets, the protocols that it makes, and the connections that it has accepted.
 //!
-//! It owns its listening sockets and knows its connections, which live on after it has closed. Who waits for it is woken
-//! when it closes, and when the last of its connections is over after that.
+//! It owns its listening sockets and tracks its connections, which live on after it has closed. Tasks that wait for
+//! it are woken when it closes, and when its last connection has closed after that.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,27 +16,27 @@ use crate::kernel::wait::queue::WaitQueue;
 use crate::socket::acceptor::{Accepts, Host, accept};
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::membership::{Members, Membership};
+use crate::transport::connection::{Tracked, Tracker};
 use crate::transport::protocol::{Protocol, Transport};
 
-/// What a server does for each client.
+/// Makes a protocol for each client.
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
 
-/// What a listening socket leaves behind when it closes; its drop clears that away.
-pub(crate) trait Remains {
-    /// Whether it is still there, so that clients find the socket.
+/// What a listening socket leaves behind when it closes. Dropping it clears that away.
+pub(crate) trait CleanupGuard {
+    /// Checks that it still exists, so that clients find the socket.
     fn check(&self) -> io::Result<()>;
 }
 
-/// Remains of any kind.
-pub(crate) type Cleanup = Box<dyn Remains>;
+/// A cleanup guard of any kind.
+pub(crate) type Cleanup = Box<dyn CleanupGuard>;
 
 /// One listening socket.
 pub(crate) struct Listening {
     pub(crate) address: Option<Address>,
     /// Bound, until serving starts.
     pub(crate) socket: Option<socket2::Socket>,
-    /// At work, from then on.
+    /// Accepts clients, from then on.
     pub(crate) acceptor: Option<Rc<dyn Accepts>>,
     pub(crate) cleanup: Option<Cleanup>,
 }
@@ -49,7 +49,7 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What a server is made of.
+/// What [`Serving::new`] is given.
 pub(crate) struct Plan {
     pub(crate) handle: LoopHandle,
     pub(crate) factory: Factory,
@@ -62,18 +62,19 @@ pub(crate) struct Plan {
 /// What a [`Server`](crate::transport::Server) and its acceptors share.
 pub(crate) struct Serving {
     handle: LoopHandle,
-    /// `None` once closed: the connections have what it made.
+    /// `None` once the server is closed.
     factory: RefCell<Option<Factory>>,
     pub(crate) listening: RefCell<Vec<Listening>>,
     backlog: i32,
     keep_alive: bool,
     location: &'static Location<'static>,
     pub(crate) phase: Cell<Phase>,
-    /// The connections that are not over.
+    /// The connections that have not closed.
     pub(crate) clients: RefCell<Slab<Transport>>,
-    /// Who waits for the server to close, or for that and for the last client's end. All are woken at either event.
+    /// Tasks that wait for the server to close, or for its last client to close after that. All are woken at either
+    /// event.
     waiting: WaitQueue,
-    /// Somebody is in `serve_forever`.
+    /// A `serve_forever` runs.
     pub(crate) forever: Cell<bool>,
 }
 
@@ -106,7 +107,7 @@ impl Serving {
         clients.iter().map(|(_, client)| client.clone()).collect()
     }
 
-    /// Has every bound socket listen.
+    /// Makes every bound socket listen.
     pub(crate) fn listen(self: Rc<Self>) -> io::Result<()> {
         let mut listening = self.listening.borrow_mut();
         for place in listening.iter_mut() {
@@ -170,8 +171,8 @@ impl Serving {
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
         let number = self.clients.borrow_mut().insert(transport.clone());
-        let of = Rc::clone(self) as Rc<dyn Members>;
-        transport.join(Membership { of, number });
+        let by = Rc::clone(self) as Rc<dyn Tracker>;
+        transport.track(Tracked { by, number });
         transport.announce();
         transport.begin_reading();
         Ok(())
@@ -195,8 +196,8 @@ impl Host for Serving {
     }
 }
 
-impl Members for Serving {
-    fn left(self: Rc<Self>, number: usize) {
+impl Tracker for Serving {
+    fn closed(self: Rc<Self>, number: usize) {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {

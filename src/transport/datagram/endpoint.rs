@@ -1,7 +1,8 @@
-//! An endpoint at work: what it does when its socket is ready, and how it ends.
+//! A running endpoint: what it does when its socket is ready, and how it ends.
 //!
-//! Every callback runs with nothing borrowed, where the endpoint stands in the loop's line. One event is worth a number of
-//! datagrams at most: an endpoint that is flooded goes to the end of the line and lets others have their turn.
+//! Every callback runs from the ready queue or from within a call of the program, with nothing borrowed. One event
+//! receives a limited number of datagrams: an endpoint that is flooded goes to the end of the ready queue, and others
+//! have their turn.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -15,29 +16,31 @@ use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
-use crate::socket::backoff::Backoff as SendRetry;
+use crate::socket::backoff::Backoff;
 use crate::sys::source::Pollable;
-use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
+use crate::transport::datagram::datagram_protocol::{
+    DatagramProtocol, DatagramTransport, Endpoint,
+};
 
-/// What a waiting datagram counts for besides its bytes, so that many empty ones count too. asyncio's figure.
+/// What a waiting datagram counts besides its bytes, so that many empty ones count too. asyncio's figure.
 pub(crate) const OVERHEAD: usize = 8;
 
-/// The longest datagram that is received whole: four times what UDP can carry, and more than a Unix socket sends unless its
-/// buffer was made larger.
+/// The longest datagram that is received whole: four times what UDP can carry, and more than a Unix socket sends
+/// unless its buffer was enlarged.
 const LONGEST: usize = 256 * 1024;
 
-/// How many datagrams are received for one event while more are there: enough that the event is a small part of their
-/// cost, and few enough that they are served in well under a millisecond.
+/// The most datagrams that are received for one event: enough that the event is a small part of their cost, and few
+/// enough that they take well under a millisecond.
 const MOST_AT_ONCE: usize = 64;
 
-/// A queue of this many places is kept when it is empty: a kilobyte.
+/// A queue of this capacity is kept when it is empty: a kilobyte.
 const MOST_PLACES_KEPT: usize = 16;
 
-/// What all endpoints of a loop receive into. Taken out while a protocol looks at it.
+/// What all endpoints of a loop receive into. It is taken out while a protocol reads it.
 static RECEIVE_BUFFER: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::new()));
 
 impl<K: DatagramKind> DatagramTransport<K> {
-    /// Calls the protocol; a panic becomes a report.
+    /// Calls the protocol. A panic is reported.
     pub(crate) fn enter(&self, call: &'static str, f: impl FnOnce(&dyn DatagramProtocol<K>)) {
         let endpoint = &self.endpoint;
         let Some(protocol) = endpoint.protocol.borrow().clone() else {
@@ -53,7 +56,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let _ = entry.run_on(context, protocol, f);
     }
 
-    /// Calls `connection_made`; receiving begins after it.
+    /// Calls `connection_made`. Receiving begins after it.
     pub(crate) fn begin(&self) {
         self.enter("connection_made", |protocol| protocol.connection_made(self));
         let observer = Rc::clone(&self.endpoint);
@@ -63,7 +66,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         self.endpoint.look_again();
     }
 
-    /// What one event is worth to the receiver.
+    /// Receives after an event: up to a limit, until nothing is there.
     fn receive_ready(&self) {
         let endpoint = &self.endpoint;
         let Some(socket) = endpoint.socket.borrow().clone() else {
@@ -85,7 +88,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         endpoint.look_again();
     }
 
-    /// Receives one datagram, or an error in its place; `false` when nothing is there.
+    /// Receives one datagram, or an error instead. Returns false when nothing is there.
     fn receive(&self, socket: &DatagramSocket<K>, buffer: &mut [u8]) -> bool {
         match socket.try_recv_from(buffer) {
             Ok((count, _)) if count > LONGEST => {
@@ -101,8 +104,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         true
     }
 
-    /// Tells the protocol of an error. One that comes of what it does about another is told in the loop's line: who sends
-    /// again whenever sending has failed would never come to an end here.
+    /// Calls `error_received`. An error that this very call causes is queued: a protocol that sends again whenever
+    /// sending has failed would never return.
     pub(crate) fn tell(&self, error: io::Error) {
         let endpoint = &self.endpoint;
         if endpoint.telling.replace(true) {
@@ -117,8 +120,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         endpoint.telling.set(false);
     }
 
-    /// Sends what waits now, until the system takes no more; true if it took not all. What is added meanwhile has its turn
-    /// later.
+    /// Sends what waits now, until the system takes no more. Returns true if it took not all. What is added meanwhile
+    /// is sent later.
     fn flush(&self) -> bool {
         let endpoint = &self.endpoint;
         let waiting = endpoint.waiting.borrow().len();
@@ -134,7 +137,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
                     break;
                 }
                 result => {
-                    endpoint.retry.set(SendRetry::new());
+                    endpoint.retry.set(Backoff::new());
                     let size = endpoint.size.get();
                     endpoint
                         .size
@@ -146,7 +149,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             }
         }
         endpoint.forget_burst();
-        // What was told of an error may have aborted the endpoint.
+        // An `error_received` may have aborted the endpoint.
         let size = endpoint.size.get();
         if !endpoint.lost.get() && endpoint.marks.borrow_mut().may_resume(size) {
             self.enter("resume_writing", |protocol| protocol.resume_writing(self));
@@ -154,8 +157,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         blocked
     }
 
-    /// Sees to it that what waits is sent when there is room: after a pause where it is the receiver's queue that is full, of
-    /// which no event tells, and upon an event otherwise.
+    /// Has what waits sent when there is room. If the receiver's queue is full, no event tells of room, so it is
+    /// tried again after a pause.
     pub(crate) fn wait_for_room(&self) {
         let endpoint = &self.endpoint;
         if endpoint.retry_timer.borrow().is_some() {
@@ -175,7 +178,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let transport = self.clone();
         let again = move || {
             *transport.endpoint.retry_timer.borrow_mut() = None;
-            // Not called from here: a panic is survived where the turn calls a observer.
+            // Not called from here: a panic is survived only where the turn calls an observer.
             transport.endpoint.with_io(Io::queue);
         };
         let handle = &endpoint.handle;
@@ -183,7 +186,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         *endpoint.retry_timer.borrow_mut() = Some(timer);
     }
 
-    /// What one event is worth to the sender.
+    /// Sends after an event.
     fn send_ready(&self) {
         let endpoint = &self.endpoint;
         let pauses = endpoint.retry_timer.borrow().is_some();
@@ -206,7 +209,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         }
     }
 
-    /// Ends the endpoint because of an error, which the protocol is told.
+    /// Ends the endpoint because of an error, which `connection_lost` is given.
     fn fail(&self, error: io::Error) {
         let endpoint = &self.endpoint;
         let left = endpoint.waiting.take();
@@ -220,7 +223,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let endpoint = &self.endpoint;
         if endpoint.lost.replace(true) || endpoint.handle.is_closed() {
-            // A loop that closes lets go of its endpoints by itself.
+            // A loop that closes releases its endpoints by itself.
             return;
         }
         let transport = self.clone();
@@ -234,7 +237,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     }
 }
 
-/// Whether trying again later is the answer.
+/// Returns whether the call is to be tried again later.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -252,12 +255,12 @@ impl<K: DatagramKind> Endpoint<K> {
         }
     }
 
-    /// Borrows the socket's place in the loop, while there is one. `f` must not run foreign code.
+    /// Borrows the socket's place in the loop, while there is one. `f` must not run user code.
     fn with_io<R>(&self, f: impl FnOnce(&Io<K::Datagram>) -> R) -> Option<R> {
         self.socket.borrow().as_ref().map(|socket| f(&socket.io))
     }
 
-    /// Puts the endpoint at the end of the line if there may be more to receive.
+    /// Puts the endpoint at the end of the ready queue if there may be more to receive.
     fn look_again(&self) {
         if !self.closing.get() {
             self.with_io(|io| queue_if_ready(io, Direction::Read));
@@ -272,7 +275,7 @@ impl<K: DatagramKind> Endpoint<K> {
         });
     }
 
-    /// Gives the memory of a queue back that a burst has made long.
+    /// Frees the memory of a queue that a burst has made long.
     fn forget_burst(&self) {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.is_empty() && waiting.capacity() > MOST_PLACES_KEPT {
@@ -280,7 +283,7 @@ impl<K: DatagramKind> Endpoint<K> {
         }
     }
 
-    /// Deregisters and closes the socket, then drops what is foreign with nothing borrowed.
+    /// Deregisters and closes the socket, then drops the protocol with nothing borrowed.
     fn release(&self) {
         self.lost.set(true);
         self.closing.set(true);

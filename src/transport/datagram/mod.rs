@@ -1,9 +1,9 @@
 //! Datagram endpoints: a socket of whole messages by callbacks, UDP's or a Unix socket's.
 
-mod create;
+mod create_endpoint;
+mod datagram_protocol;
+mod datagram_transport;
 mod endpoint;
-mod handle;
-mod protocol;
 
-pub use create::CreateDatagramEndpoint;
-pub use protocol::{DatagramProtocol, DatagramTransport};
+pub use create_endpoint::CreateDatagramEndpoint;
+pub use datagram_protocol::{DatagramProtocol, DatagramTransport};

@@ -1,9 +1,9 @@
 //! Transports on pipes: one direction each, with the same protocols as sockets.
 //!
-//! A pipe differs from a socket in three points. What goes the wrong way is a mistake and panics. The reading end is over
-//! at the end of what comes, whatever `eof_received` gives, since there is no other side to keep open; the writing end is
-//! over with `write_eof`. And the writing end hears at once when nobody reads any more, without having to write: the
-//! connection is lost then, to `BrokenPipe` if something was still to be sent.
+//! A pipe differs from a socket in three points. A call for the other direction is a mistake and panics. The reading
+//! end closes at the end of file, whatever `eof_received` returns, since there is no other side to keep open; the
+//! writing end closes with `write_eof`. The writing end notices at once when nobody reads any more, without having to
+//! write: the connection is lost then, to `BrokenPipe` if something was still to be sent.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -19,21 +19,22 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::pipe_end::PipeEnd;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::connect::{Connected, establish};
+use crate::transport::client::{Connected, establish};
 use crate::transport::protocol::Protocol;
 
 impl LoopHandle {
     /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.
     ///
-    /// After its end comes `eof_received`, then `connection_lost`. Writing to such a transport panics.
+    /// After the end of file come `eof_received` and `connection_lost`. Writing to such a transport panics.
     ///
-    /// Others who share the descriptor need not know: on Linux a pipe, a FIFO and a terminal are opened again for the
-    /// transport, and the mode of the shared one stays as it is; so does a socket's. The controlling side of a pseudo-terminal,
-    /// a device, and what cannot be opened again are switched to non-blocking mode, and back when the last transport in this
-    /// process that shares them is over. asyncio switches everything, and never back.
+    /// Other users of the descriptor notice nothing where that is possible. On Linux a pipe, a FIFO and a terminal
+    /// are opened again for the transport, and the mode of the shared one stays as it is; so does a socket's. The
+    /// controlling side of a pseudo-terminal, a device, and what cannot be opened again are switched to non-blocking
+    /// mode, and back when the last transport in this process that shares them has closed. asyncio switches all of
+    /// them, and never back.
     ///
     /// # Errors
-    /// `InvalidInput` for anything else, a regular file first of all. Awaiting gives it.
+    /// `InvalidInput` for anything else, such as a regular file: read and write files in a thread. Awaiting gives it.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -66,9 +67,9 @@ impl LoopHandle {
 
     /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket.
     ///
-    /// Its mode is left alone or given back, as by [`connect_read_pipe`](Self::connect_read_pipe). When nobody reads any more the connection
-    /// is lost, to `BrokenPipe` if something was still to be sent. [`write_eof`](crate::transport::Transport::write_eof)
-    /// is the same as `close`. Nothing is ever read.
+    /// Its mode is left alone or given back, as by [`connect_read_pipe`](Self::connect_read_pipe). When nobody reads
+    /// any more the connection is lost, to `BrokenPipe` if something was still to be sent.
+    /// [`write_eof`](crate::transport::Transport::write_eof) is the same as `close`. Nothing is ever read.
     ///
     /// # Errors
     /// As [`connect_read_pipe`](Self::connect_read_pipe).
@@ -100,7 +101,7 @@ impl LoopHandle {
     }
 }
 
-/// A pipe about to be connected: await it. [`LoopHandle::connect_read_pipe`] and
+/// A pipe that is about to be connected. Await it. [`LoopHandle::connect_read_pipe`] and
 /// [`connect_write_pipe`](LoopHandle::connect_write_pipe) give it.
 ///
 /// ```
@@ -116,7 +117,7 @@ impl LoopHandle {
 #[must_use = "nothing is connected until it is awaited"]
 pub struct ConnectPipe<F> {
     handle: LoopHandle,
-    /// What is made of the connection.
+    /// Makes the protocol.
     pub(crate) factory: F,
     pipe: OwnedFd,
     direction: Direction,
@@ -140,7 +141,7 @@ impl<F> ConnectPipe<F> {
         }
     }
 
-    /// Connects, and has the protocol made when the pipe is known to be one.
+    /// Connects, and makes the protocol when the pipe is known to be one.
     pub(crate) async fn connect<P: Protocol>(
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
@@ -182,13 +183,13 @@ impl<F> fmt::Debug for ConnectPipe<F> {
     }
 }
 
-/// Standard input, under a descriptor of its own, for [`connect_read_pipe`](LoopHandle::connect_read_pipe).
+/// Returns standard input, under a descriptor of its own, for [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
-/// What [`std::io::stdin`] has read ahead does not come again. Others who share standard input, such as a child or the shell,
-/// see no change: see [`connect_read_pipe`](LoopHandle::connect_read_pipe).
+/// Bytes that [`std::io::stdin`] has read ahead do not come again. Others that share standard input, such as a child
+/// or the shell, see no change: see [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
 /// # Errors
-/// What the system says where there is none.
+/// If standard input is closed, or the process has no descriptor left.
 ///
 /// ```
 /// let input = callsoon::transport::stdin()?;
@@ -198,13 +199,14 @@ pub fn stdin() -> io::Result<OwnedFd> {
     io::stdin().as_fd().try_clone_to_owned()
 }
 
-/// Standard output, under a descriptor of its own, for [`connect_write_pipe`](LoopHandle::connect_write_pipe).
+/// Returns standard output, under a descriptor of its own, for
+/// [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
-/// Others who share standard output, `println!` among them, see no change: see
+/// Others that share standard output, `println!` among them, see no change: see
 /// [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
 /// # Errors
-/// What the system says where there is none.
+/// If standard output is closed, or the process has no descriptor left.
 ///
 /// ```
 /// let output = callsoon::transport::stdout()?;

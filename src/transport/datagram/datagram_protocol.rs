@@ -1,4 +1,4 @@
-//! What a program does with datagrams, a protocol, and what it is given for it, a transport.
+//! What a program does with datagrams, a protocol, and what its callbacks are given, a transport.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use crate::kernel::context::Context;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
-use crate::socket::backoff::Backoff as SendRetry;
-use crate::transport::flow::WaterMarks;
+use crate::socket::backoff::Backoff;
+use crate::transport::buffer::WaterMarks;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
 ///
@@ -36,25 +36,27 @@ use crate::transport::flow::WaterMarks;
     reason = "a default does nothing with what it is given"
 )]
 pub trait DatagramProtocol<K: DatagramKind = Udp>: 'static {
-    /// The endpoint is open.
+    /// Begins: the endpoint is open.
     fn connection_made(&self, transport: &DatagramTransport<K>) {}
 
-    /// A datagram came, whole. One of more than 256 KiB, which only a Unix socket can send, is dropped, and `error_received`
-    /// told of it as `InvalidData`.
+    /// Takes a datagram, whole. One of more than 256 KiB, which only a Unix socket can send, is dropped, and
+    /// `error_received` is called with `InvalidData`.
     fn datagram_received(&self, transport: &DatagramTransport<K>, data: &[u8], from: K::Address) {}
 
-    /// The system says that an earlier datagram could not be sent or received, or one was too long. The endpoint stays open.
+    /// Takes an error: an earlier datagram could not be sent or received, or was too long. The endpoint stays open.
     ///
-    /// Called from within the `sendto` that failed, but never from within itself: of what fails here it is told later.
+    /// Called from within the `sendto` that failed, but never from within itself: an error that its own `sendto`
+    /// causes is queued.
     fn error_received(&self, transport: &DatagramTransport<K>, error: io::Error) {}
 
-    /// More is buffered than the high-water mark: stop sending.
+    /// Asks the program to stop sending: more is buffered than the high-water mark.
     fn pause_writing(&self, transport: &DatagramTransport<K>) {}
 
-    /// No more than the low-water mark is buffered: go on.
+    /// Asks the program to go on sending: no more is buffered than the low-water mark.
     fn resume_writing(&self, transport: &DatagramTransport<K>) {}
 
-    /// The endpoint is closed. `error` is `None` where the program has closed it, and a failure of the crate's own otherwise.
+    /// Ends: the endpoint is closed. `error` is `None` after `close` and `abort`, and otherwise a failure inside the
+    /// crate.
     fn connection_lost(&self, transport: &DatagramTransport<K>, error: Option<io::Error>) {}
 }
 
@@ -84,36 +86,36 @@ impl<K: DatagramKind, P: DatagramProtocol<K> + ?Sized> DatagramProtocol<K> for R
     }
 }
 
-/// A datagram, and whom it is for where that is not the peer.
+/// A datagram, and its address if that is not the peer's.
 pub(crate) type Waiting<A> = (Vec<u8>, Option<A>);
 
-/// An endpoint, which the reactor calls when its socket is ready.
+/// An endpoint. The reactor calls it when its socket is ready.
 pub(crate) struct Endpoint<K: DatagramKind> {
     pub(crate) handle: LoopHandle,
-    /// `None` once lost.
+    /// `None` once closed.
     pub(crate) socket: RefCell<Option<Rc<DatagramSocket<K>>>>,
     pub(crate) protocol: RefCell<Option<Rc<dyn DatagramProtocol<K>>>>,
     /// The address that the socket is connected to.
     pub(crate) peer: Option<K::Address>,
-    /// The address that the program asked for, which the system may call otherwise: 0.0.0.0 is this machine.
+    /// The address that the program named. The system may call it otherwise: 0.0.0.0 is this machine.
     pub(crate) asked: Option<K::Address>,
-    /// Datagrams that wait for the system to take them.
+    /// Datagrams that the system has not taken yet.
     pub(crate) waiting: RefCell<VecDeque<Waiting<K::Address>>>,
-    /// Their bytes and what they count for besides.
+    /// The size of `waiting`: its bytes, and [`OVERHEAD`](super::endpoint::OVERHEAD) for each datagram.
     pub(crate) size: Cell<usize>,
     pub(crate) marks: RefCell<WaterMarks>,
     /// Nothing is received any more, and what waits is sent.
     pub(crate) closing: Cell<bool>,
-    /// `connection_lost` has come, or will next.
+    /// `connection_lost` is queued or has been called.
     pub(crate) lost: Cell<bool>,
     pub(crate) refused: Cell<u32>,
-    /// The pauses while a receiver's queue is full.
-    pub(crate) retry: Cell<SendRetry>,
+    /// How long to pause while a receiver's queue is full.
+    pub(crate) retry: Cell<Backoff>,
     /// Ends such a pause, while there is one.
     pub(crate) retry_timer: RefCell<Option<TimerHandle>>,
-    /// The protocol is being told of an error.
+    /// `error_received` runs.
     pub(crate) telling: Cell<bool>,
-    /// In which the protocol is called.
+    /// The context in which the protocol is called.
     pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,
 }

@@ -1,27 +1,27 @@
 //! What a program asks of an endpoint: to send, to close, to tell its names.
 //!
-//! A datagram is sent at once where the system takes it, and copied behind those that wait otherwise.
+//! A datagram is sent at once if the system takes it, and otherwise copied to the end of those that wait.
 
 use std::fmt;
 use std::io;
 
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::datagram::datagram_protocol::{DatagramTransport, Endpoint};
 use crate::transport::datagram::endpoint::{OVERHEAD, is_passing};
-use crate::transport::datagram::protocol::{DatagramTransport, Endpoint};
-use crate::transport::flow::InvalidLimits;
 
-/// Datagrams to a lost endpoint of which nothing is said. asyncio's figure.
+/// How many datagrams to a lost endpoint are dropped without a warning. asyncio's figure.
 const QUIET_SENDS: u32 = 4;
 
 impl<K: DatagramKind> DatagramTransport<K> {
-    /// Sends a datagram, an empty one too: to `address`, or to the peer of a connected endpoint. It never waits; what the
-    /// system does not take at once is copied and sent later, and what it refuses goes to `error_received`. After the
-    /// endpoint is lost it is dropped.
+    /// Sends a datagram, an empty one too: to `address`, or to the peer of a connected endpoint. It never waits. What
+    /// the system does not take at once is copied and sent later, and what it refuses goes to `error_received`. Once
+    /// the endpoint is lost the datagram is dropped.
     ///
     /// # Errors
-    /// `InvalidInput` without an address where the endpoint is not connected, and with another than its peer's where it is:
-    /// the one that was asked for, such as `0.0.0.0`, or the one that the system calls it by.
+    /// `InvalidInput` without an address if the endpoint is not connected, and with another address than its peer's
+    /// if it is. The peer's is the one that was named, such as `0.0.0.0`, or the one that the system calls it by.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -72,7 +72,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         Ok(())
     }
 
-    /// Receives nothing more, sends what waits, and ends with `connection_lost(None)`. Again, it does nothing.
+    /// Stops receiving, sends what waits, and then calls `connection_lost(None)`. Calling it again changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -112,7 +112,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         self.lose_soon(None);
     }
 
-    /// Whether the endpoint is closed or is being closed.
+    /// Returns whether the endpoint is closing or closed.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -129,7 +129,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         self.endpoint.closing.get() || self.endpoint.lost.get()
     }
 
-    /// How much waits to be sent: the bytes, and eight more for each datagram.
+    /// Returns how much waits to be sent: the bytes, and eight more for each datagram.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -146,8 +146,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
         self.endpoint.size.get()
     }
 
-    /// The low-water and the high-water mark, in this order, in bytes as [`get_write_buffer_size`](Self::get_write_buffer_size)
-    /// counts them.
+    /// Returns the low-water and the high-water mark, in this order, in bytes as
+    /// [`get_write_buffer_size`](Self::get_write_buffer_size) counts them.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -164,11 +164,11 @@ impl<K: DatagramKind> DatagramTransport<K> {
         self.endpoint.marks.borrow().limits()
     }
 
-    /// Sets the marks, in bytes: the protocol is asked to pause when more than `high` wait, and to resume when at most `low`
-    /// do. Where only one is given, high is four times low; where none is, 64 KiB and 16 KiB.
+    /// Sets the water marks, in bytes. The protocol is asked to pause when more than `high` wait, and to resume when
+    /// at most `low` do. If only one is given, high is four times low; if none is, they are 64 KiB and 16 KiB.
     ///
     /// # Errors
-    /// If `low` is higher than `high`; then nothing changes.
+    /// [`InvalidLimits`] if `low` is higher than `high`. Then nothing changes.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -200,10 +200,10 @@ impl<K: DatagramKind> DatagramTransport<K> {
         }
     }
 
-    /// The address that the endpoint is bound to.
+    /// Returns the address that the endpoint is bound to.
     ///
     /// # Errors
-    /// What the system says; `NotConnected` once the endpoint is lost.
+    /// `NotConnected` once the endpoint has closed.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -223,7 +223,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         socket.ok_or(io::ErrorKind::NotConnected)?.local_addr()
     }
 
-    /// The address that the endpoint is connected to, if it is.
+    /// Returns the address that the endpoint is connected to, if it is.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -244,8 +244,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
 }
 
 impl<K: DatagramKind> Endpoint<K> {
-    /// Whether an address is one that the endpoint sends to: any where it is not connected, else its peer's, as the system
-    /// or as the program calls it.
+    /// Returns whether the endpoint sends to an address: to any if it is not connected, otherwise to its peer's, as
+    /// the system or as the program calls it.
     fn may_send_to(&self, address: &K::Address) -> bool {
         let Some(peer) = &self.peer else {
             return true;
@@ -254,7 +254,7 @@ impl<K: DatagramKind> Endpoint<K> {
         K::is_same(peer, address) || asked.is_some_and(|asked| K::is_same(asked, address))
     }
 
-    /// Counts a datagram that comes too late, and says so from the fifth on.
+    /// Counts a datagram that comes too late. From the fifth on it logs a warning.
     fn refuse(&self) {
         let refused = self.refused.get();
         self.refused.set(refused.saturating_add(1));

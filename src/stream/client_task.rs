@@ -1,4 +1,4 @@
-//! What a server does with a client: a task that runs the program's function, and whose failure is reported.
+//! A server's client as a task, which runs the program's function. Its failure is reported.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -14,8 +14,8 @@ use crate::stream::protocol::OnConnect;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 
-/// What the function of a [`start_server`](crate::stream::start_server) may give: nothing, or a result whose error goes
-/// to the exception handler.
+/// What the function of a [`start_server`](crate::stream::start_server) may return: nothing, or a result whose error
+/// goes to the exception handler.
 ///
 /// ```
 /// use callsoon::stream::ClientResult;
@@ -23,7 +23,7 @@ use crate::stream::writer::StreamWriter;
 /// assert_eq!(Err::<(), _>("too short").failure().unwrap().to_string(), "too short");
 /// ```
 pub trait ClientResult {
-    /// The error, if it is one.
+    /// Returns the error, if it is one.
     fn failure(self) -> Option<Box<dyn Error>>;
 }
 
@@ -39,7 +39,7 @@ impl<E: Into<Box<dyn Error>>> ClientResult for Result<(), E> {
     }
 }
 
-/// What connects clients to a function.
+/// Makes what starts a task for each client.
 pub(crate) fn serve<F, R>(
     handle: &LoopHandle,
     client_connected: F,
@@ -56,7 +56,7 @@ where
         let writer = StreamWriter::new(&protocol, transport);
         let client_connected = Rc::clone(&client_connected);
         let reports = handle.clone();
-        // A function that ends, however it ends, drops the writer, and that closes the connection.
+        // However the function ends, it drops the writer, and that closes the connection.
         let task = handle.clone().into_task(
             async move {
                 let context = {

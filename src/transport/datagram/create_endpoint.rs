@@ -1,4 +1,4 @@
-//! How an endpoint comes to be: of addresses, or of a socket that exists already.
+//! Making an endpoint: of addresses, or of a socket that exists already.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,20 +17,24 @@ use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::listen_options::reuse_port;
 use crate::net::udp::UdpSocket;
-use crate::socket::backoff::Backoff as SendRetry;
+use crate::socket::backoff::Backoff;
 use crate::socket::dns::{Target, ToSocketAddrs};
 use crate::socket::nonblocking::new_socket;
-use crate::transport::datagram::handle::invalid;
-use crate::transport::datagram::protocol::{DatagramProtocol, DatagramTransport, Endpoint};
-use crate::transport::flow::WaterMarks;
+use crate::transport::buffer::WaterMarks;
+use crate::transport::datagram::datagram_protocol::{
+    DatagramProtocol, DatagramTransport, Endpoint,
+};
+use crate::transport::datagram::datagram_transport::invalid;
 
 impl LoopHandle {
-    /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Await what it gives, after naming a local address, a
-    /// remote one, or both, or a family alone; `factory` is called when the socket is there, and `connection_made` before this returns.
+    /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Name a local address, a remote one, both, or a
+    /// family alone, then await it. `factory` is called when there is a socket, and `connection_made` before the
+    /// await returns.
     ///
     /// # Errors
-    /// What the system says of the addresses; those of [`lookup_host`](crate::net::lookup_host); `InvalidInput` where neither
-    /// is named, and where the two are of different families. Awaiting gives it.
+    /// Those of [`lookup_host`](crate::net::lookup_host), of `bind(2)`, such as `AddrInUse`, and of `connect(2)`.
+    /// `InvalidInput` if neither address nor family is named, and if the two addresses are of different families;
+    /// `NotFound` if no address is of the family.
     ///
     /// # Cancellation
     /// Dropped before it is done it closes the socket.
@@ -63,7 +67,8 @@ impl LoopHandle {
         }
     }
 
-    /// Makes an endpoint of a socket that exists already, UDP's or a Unix socket's, connected or not.
+    /// Makes an endpoint of a UDP or Unix socket that exists already, connected or not. asyncio has its parameter
+    /// `sock` for it.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -119,7 +124,7 @@ impl LoopHandle {
                 closing: Cell::new(false),
                 lost: Cell::new(false),
                 refused: Cell::new(0),
-                retry: Cell::new(SendRetry::new()),
+                retry: Cell::new(Backoff::new()),
                 retry_timer: RefCell::new(None),
                 telling: Cell::new(false),
                 context: self.state.copy_context(),
@@ -131,7 +136,7 @@ impl LoopHandle {
     }
 }
 
-/// How a UDP endpoint is made. See [`LoopHandle::create_datagram_endpoint`].
+/// A UDP endpoint that is about to be made. Await it. [`LoopHandle::create_datagram_endpoint`] gives it.
 ///
 /// ```
 /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -157,7 +162,7 @@ pub struct CreateDatagramEndpoint<F> {
 }
 
 impl<F> CreateDatagramEndpoint<F> {
-    /// Binds to this address; a name is looked up.
+    /// Binds to this address. A name is looked up.
     ///
     /// ```
     /// # use callsoon::transport::DatagramProtocol;
@@ -171,7 +176,8 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// Connects to this address: others are neither heard nor sent to. A name is looked up.
+    /// Connects to this address: datagrams from other addresses do not arrive, and none can be sent there. A name is
+    /// looked up.
     ///
     /// ```
     /// # use callsoon::transport::DatagramProtocol;
@@ -185,8 +191,8 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// Takes addresses of this family only: `Domain::IPV4` or `Domain::IPV6`. Without any address, the endpoint is one of this
-    /// family that the system binds when it first sends.
+    /// Takes addresses of this family only: `Domain::IPV4` or `Domain::IPV6`. Without any address, the endpoint is
+    /// one of this family, and the system binds it when it first sends.
     ///
     /// ```
     /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
@@ -205,7 +211,7 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// `SO_REUSEPORT`: several sockets share the port. Off by default.
+    /// Sets `SO_REUSEPORT`: several sockets share the port. Off by default.
     ///
     /// ```
     /// # use callsoon::transport::DatagramProtocol;
@@ -219,7 +225,7 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// `SO_BROADCAST`: datagrams may go to everybody in the network. Off by default.
+    /// Sets `SO_BROADCAST`: datagrams may be sent to all hosts of a network. Off by default.
     ///
     /// ```
     /// # use callsoon::transport::DatagramProtocol;
@@ -233,7 +239,8 @@ impl<F> CreateDatagramEndpoint<F> {
         self
     }
 
-    /// A socket for the first pair of addresses of one family that can be bound and connected, and the remote one of them.
+    /// Makes a socket for the first pair of addresses of one family that can be bound and connected, and returns the
+    /// remote one.
     async fn socket(&mut self) -> io::Result<(UdpSocket, Option<SocketAddr>)> {
         let nowhere = self.local.is_none() && self.remote.is_none();
         if nowhere && self.family.is_none() {
@@ -285,7 +292,7 @@ impl<F> CreateDatagramEndpoint<F> {
     }
 }
 
-/// The addresses that were asked for, if any were, as far as they are of the family.
+/// Looks an address up, if there is one, and keeps the results of the family.
 async fn addresses(
     handle: &LoopHandle,
     target: Option<io::Result<Target>>,
@@ -299,7 +306,7 @@ async fn addresses(
     Ok(Some(found))
 }
 
-/// What can be tried: every address where there is one kind, and pairs of one family where there are both.
+/// Returns what can be tried: every address if only one is given, and pairs of one family if both are.
 fn pairs(
     local: &[SocketAddr],
     remote: &[SocketAddr],

@@ -1,7 +1,7 @@
 //! Connections that this side makes, or takes over.
 //!
-//! What is connected to is found and reached by `attempt`; here a socket that is connected meets its protocol, which is
-//! made when there is a connection for it and hears of the end if nobody waits for it any more.
+//! `attempt.rs` finds and reaches the peer. Here a connected socket gets its protocol. The protocol is made when
+//! there is a connection for it. If the future is dropped after that, the connection closes and `connection_lost` is called.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -18,29 +18,33 @@ use crate::kernel::loop_state::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::address::Address;
 use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
-use crate::socket::connector::Connector as Approach;
+use crate::socket::connector::Connector;
 use crate::socket::dns::ToSocketAddrs;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::protocol::{Protocol, Transport};
 
 type Place = &'static Location<'static>;
 
-/// What a connection gives: the transport, and the protocol that the factory has made.
+/// The transport, and the protocol that the factory has made.
 pub(crate) type Connected<P> = io::Result<(Transport, Rc<P>)>;
 
 impl LoopHandle {
     /// Connects, and gives the transport and the protocol once `connection_made` has run. Nothing is read before.
     ///
-    /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the loop,
-    /// and its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next one
-    /// beside the last when that has not answered in 250 ms. The factory is called once, when there is a connection.
+    /// `to` is a host and a port, an address, several addresses, or a connected socket. A host is looked up off the
+    /// loop. Its addresses are tried as in [`net::ConnectOptions`](crate::net::ConnectOptions): by RFC 8305, the next
+    /// one beside the last when that has not answered in 250 ms, where asyncio waits for a failure unless told
+    /// otherwise. The factory is called once, when there is a connection.
     ///
     /// # Errors
-    /// Those of [`lookup_host`](crate::net::lookup_host). If all attempts fail: their error where it is one and the same,
-    /// else one with a [`ConnectError`](crate::net::ConnectError) inside that has them all. Awaiting gives it.
+    /// Those of [`lookup_host`](crate::net::lookup_host), and those of `connect(2)`, such as `ConnectionRefused` and
+    /// `TimedOut`. If several attempts fail with different errors, one with a
+    /// [`ConnectError`](crate::net::ConnectError) inside that has them all. `InvalidInput` for a socket that is no
+    /// stream, `NotFound` if no address is of the [`family`](CreateConnection::family).
     ///
     /// # Cancellation
-    /// Dropped before it is done it closes the socket; if the protocol exists by then, it hears of the end.
+    /// Dropped before it is done it closes the socket. If the protocol exists by then, its `connection_lost` is
+    /// called.
     ///
     /// ```
     /// use callsoon::transport::{Protocol, Transport};
@@ -73,10 +77,10 @@ impl LoopHandle {
         CreateConnection::new(self.clone(), factory, to.into(), Location::caller())
     }
 
-    /// Makes a transport of a connected socket that somebody else has accepted or made.
+    /// Makes a transport of a connected socket that was accepted or made elsewhere.
     ///
     /// # Errors
-    /// What the system says of the socket; `InvalidInput` for one that is no stream.
+    /// `InvalidInput` for a socket that is no stream.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -109,10 +113,11 @@ impl LoopHandle {
 
     /// Connects to the Unix socket at a path, or of an abstract name, which begins with a zero byte.
     ///
-    /// A server whose backlog is full is asked again and again, at growing intervals, until it has room.
+    /// If the backlog of the server is full, it is tried again at growing intervals, until it has room.
     ///
     /// # Errors
-    /// What the system says; `InvalidInput` for a path that is empty, too long or has a zero byte inside.
+    /// `NotFound` if there is no such file, `ConnectionRefused` if nobody listens, `PermissionDenied` if it may not
+    /// be opened. `InvalidInput` for a path that is empty, too long or has a zero byte inside.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -143,8 +148,8 @@ impl LoopHandle {
     }
 }
 
-/// A connection about to be made: await it. [`LoopHandle::create_connection`] gives it, and so does
-/// [`open_connection`](crate::open_connection).
+/// A connection that is about to be made. Await it. [`LoopHandle::create_connection`] and
+/// [`open_connection`](crate::open_connection) give it.
 ///
 /// ```
 /// # use callsoon::transport::Protocol;
@@ -164,10 +169,10 @@ impl LoopHandle {
 #[must_use = "nothing is connected until it is awaited"]
 pub struct CreateConnection<F> {
     handle: LoopHandle,
-    /// What is made of the connection.
+    /// Makes the protocol.
     pub(crate) factory: F,
     to: ConnectTo,
-    approach: Approach,
+    connector: Connector,
     location: Place,
 }
 
@@ -177,18 +182,18 @@ impl<F> CreateConnection<F> {
             handle,
             factory,
             to,
-            approach: Approach::default(),
+            connector: Connector::default(),
             location,
         }
     }
 
-    /// Connects, and has the protocol made when there is a connection for it. Nothing is read yet.
+    /// Connects, and makes the protocol when there is a connection for it. Nothing is read yet.
     pub(crate) async fn connect<P: Protocol>(
         self,
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
     ) -> Connected<P> {
         proceed().await;
-        let (io, peer) = self.approach.connect(&self.handle, self.to).await?;
+        let (io, peer) = self.connector.connect(&self.handle, self.to).await?;
         establish(io, peer, make(&self.handle, self.factory), self.location).await
     }
 
@@ -206,7 +211,7 @@ impl<F> CreateConnection<F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
-        self.approach.local = Some(address.into_target());
+        self.connector.local = Some(address.into_target());
         self
     }
 
@@ -223,12 +228,12 @@ impl<F> CreateConnection<F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn family(mut self, family: Domain) -> Self {
-        self.approach.family = Some(family);
+        self.connector.family = Some(family);
         self
     }
 
-    /// After how long the next address is tried beside one that has not answered; with `None` only when it has failed.
-    /// 250 ms by default.
+    /// Sets after how long the next address is tried beside one that has not answered. With `None` it is tried only
+    /// after a failure. 250 ms by default, where asyncio has `None`.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -239,12 +244,12 @@ impl<F> CreateConnection<F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
-        self.approach.eyeballs.delay = delay;
+        self.connector.eyeballs.delay = delay;
         self
     }
 
-    /// How many addresses of the first family are tried before the families take turns; 0 keeps the resolver's order. 1 by
-    /// default.
+    /// Sets how many addresses of the first family are tried before the families alternate. 0 keeps the resolver's
+    /// order. 1 by default.
     ///
     /// ```
     /// # use callsoon::transport::Protocol;
@@ -255,7 +260,7 @@ impl<F> CreateConnection<F> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn interleave(mut self, first_family: usize) -> Self {
-        self.approach.eyeballs.interleave = first_family;
+        self.connector.eyeballs.interleave = first_family;
         self
     }
 }
@@ -281,25 +286,25 @@ impl<F> fmt::Debug for CreateConnection<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CreateConnection")
             .field("to", &self.to)
-            .field("approach", &self.approach)
+            .field("connector", &self.connector)
             .finish_non_exhaustive()
     }
 }
 
-/// Closes the transport of somebody who does not wait for it any more.
+/// Closes the transport, unless the caller is given it.
 struct CloseUnlessTaken(Option<Transport>);
 
 impl Drop for CloseUnlessTaken {
     fn drop(&mut self) {
         if let Some(transport) = self.0.take() {
             transport.close();
-            // An end that waited for the beginning of reading comes now.
+            // If a write has failed, `connection_lost` has waited for reading to begin.
             transport.begin_reading();
         }
     }
 }
 
-/// Brings a protocol together with its socket. The caller lets reading begin.
+/// Connects a protocol with its socket. The caller begins reading.
 pub(crate) async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
@@ -314,12 +319,12 @@ pub(crate) async fn establish<P: Protocol>(
     handle.queue_call(
         move || {
             transport.announce();
-            // Nobody may be waiting any more.
+            // The caller may have been dropped.
             let _ = announce.set_result(());
         },
         location,
     );
-    // It fails only where the loop closes, and then nobody asks.
+    // It fails only if the loop closes, and then nobody polls.
     let _ = made.take().await;
     let transport = unless_taken.0.take();
     match transport {

@@ -1,0 +1,133 @@
+//! From `connection_made` to `connection_lost`: what is done at each end of a connection, and how its protocol is called.
+//!
+//! `connection.rs` decides which state follows; this file acts on what it says. Every callback of the protocol but those of
+//! a read is entered through [`Transport::enter`], with nothing borrowed, since it may call anything here.
+
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::socket::address::Address;
+use crate::transport::connection::{Close, Connection, ForceClose, Tracked};
+use crate::transport::layer::AnyLayer;
+use crate::transport::protocol::{Protocol, Transport};
+
+impl Transport {
+    /// Makes a connection of a socket that is connected. The loop keeps it from here on. `connection_made` comes with
+    /// [`announce`](Self::announce), reading with [`begin_reading`](Self::begin_reading).
+    pub(crate) fn new(
+        layer: impl Into<AnyLayer>,
+        protocol: Rc<dyn Protocol>,
+        peer: Option<Address>,
+        location: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let connection = Rc::new(Connection::new(layer.into(), protocol, peer, location));
+        let observer = Rc::clone(&connection);
+        let observed = connection.with_io(|io| {
+            // Small writes are sent at once. A socket that has no such option never waits either.
+            let _ = io.source().send_at_once();
+            io.observe(observer)
+        });
+        observed.unwrap_or(Ok(()))?;
+        Ok(Self { connection })
+    }
+
+    /// Has a server keep this connection in its list until it is closed.
+    pub(crate) fn track(&self, tracked: Tracked) {
+        self.connection.track(tracked);
+    }
+
+    /// Calls `connection_made`, once.
+    pub(crate) fn announce(&self) {
+        self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
+    }
+
+    /// Calls the protocol, with nothing borrowed and in the connection's context. A panic is reported.
+    pub(crate) fn enter<R>(
+        &self,
+        method: &'static str,
+        f: impl FnOnce(&dyn Protocol) -> R,
+    ) -> Result<R, Failed> {
+        let connection = &self.connection;
+        let protocol = connection.protocol.borrow().clone().ok_or(Failed)?;
+        let entry = Entry {
+            state: &connection.handle.state,
+            callee: Callee::Protocol(method),
+            location: connection.location,
+        };
+        let context = InContext::Of(&connection.context);
+        entry.run_on(context, protocol, f)
+    }
+
+    /// Calls the protocol as [`enter`](Self::enter) does. The connection does not survive a panic.
+    pub(crate) fn enter_or_abort<R>(
+        &self,
+        method: &'static str,
+        f: impl FnOnce(&dyn Protocol) -> R,
+    ) -> Option<R> {
+        match self.enter(method, f) {
+            Ok(value) => Some(value),
+            Err(Failed) => {
+                self.fail_of_panic(method);
+                None
+            }
+        }
+    }
+
+    /// Ends the connection since its protocol has panicked, which was reported.
+    #[cold]
+    pub(crate) fn fail_of_panic(&self, method: &'static str) {
+        self.fail(io::Error::other(format!(
+            "the protocol's {method} panicked"
+        )));
+    }
+
+    /// Ends the connection because of an error, which `connection_lost` is given.
+    pub(crate) fn fail(&self, error: io::Error) {
+        self.force_close(Some(error));
+    }
+
+    /// Ends the connection and drops what is buffered.
+    pub(crate) fn force_close(&self, error: Option<io::Error>) {
+        match self.connection.force_close() {
+            ForceClose::Lose => self.lose_soon(error),
+            ForceClose::TooLate => {}
+        }
+    }
+
+    /// Acts on the end of a close.
+    pub(crate) fn after_close(&self, close: Close) {
+        match close {
+            Close::Lose => self.lose_soon(None),
+            Close::Wait => {}
+        }
+    }
+
+    /// Queues `connection_lost`, since the state has become `Lost`.
+    fn lose_soon(&self, error: Option<io::Error>) {
+        self.connection.wake_file_sender();
+        self.call_soon(|transport| transport.lose(error));
+    }
+
+    /// Calls `connection_lost`, then closes the socket and drops everything.
+    pub(crate) fn lose(&self, error: Option<io::Error>) {
+        // A panic was reported, and changes nothing.
+        let _ = self.enter("connection_lost", |protocol| {
+            protocol.connection_lost(self, error);
+        });
+        self.connection.release();
+    }
+
+    /// Queues a call for this connection. A loop that is closed has dropped its connections, and a forked child's are its
+    /// parent's: then nothing is queued.
+    pub(crate) fn call_soon(&self, call: impl FnOnce(&Self) + 'static) {
+        let connection = &self.connection;
+        if !connection.handle.is_closed() {
+            let transport = self.clone();
+            connection
+                .handle
+                .queue_call(move || call(&transport), connection.location);
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! What a program asks of a transport. The work is done in `write.rs`, `read.rs` and `lifecycle.rs`.
+
+use std::fmt;
+#[cfg(unix)]
+use std::io;
+use std::rc::Rc;
+
+use crate::kernel::io::readiness::Direction;
+#[cfg(unix)]
+use crate::kernel::io::source::Io;
+#[cfg(unix)]
+use crate::net::unix::UCred;
+use crate::socket::address::Address;
+#[cfg(unix)]
+use crate::socket::stream_socket::StreamSocket;
+use crate::transport::buffer::InvalidLimits;
+use crate::transport::connection::{Pause, State};
+use crate::transport::protocol::{Protocol, Transport};
+
+impl Transport {
+    /// Sends bytes. What the system does not take at once is copied, and sent as soon as the system takes more.
+    ///
+    /// On a connection that is lost this does nothing, and from the fifth such write on it logs a warning. On one
+    /// that is closing and still has something to send, the bytes are sent after that. Where there is no memory for
+    /// the copy, the connection is lost to an error of kind `OutOfMemory`.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing; asyncio raises `RuntimeError`.
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"hello");
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn write(&self, data: &[u8]) {
+        self.write_bytes(data);
+    }
+
+    /// Sends several pieces of bytes as if they were one, without joining them first.
+    ///
+    /// # Panics
+    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.writelines(&["hel", "", "lo"]);
+    /// let mut hello = [0; 5];
+    /// std::io::Read::read_exact(&mut &there, &mut hello)?;
+    /// assert_eq!(&hello, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
+        self.write_pieces(lines);
+    }
+
+    /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
+    ///
+    /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
+    /// ends by the peer's end of file or by [`close`](Self::close). On the writing end of a pipe it is the same as
+    /// `close`.
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"all I have to say");
+    /// transport.write_eof();
+    /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn write_eof(&self) {
+        let connection = &self.connection;
+        if connection.has_reached(State::Closing) || connection.write_ended.get() {
+            return;
+        }
+        match connection.pipe_direction() {
+            Some(_) => self.close(),
+            None => self.end_writing_soon(),
+        }
+    }
+
+    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe only.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.can_write_eof());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn can_write_eof(&self) -> bool {
+        self.connection.pipe_direction() != Some(Direction::Read)
+    }
+
+    /// Stops reading, sends what is buffered, and then loses the connection. Calling it again changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"the last words");
+    /// transport.close();
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn close(&self) {
+        self.after_close(self.connection.begin_close());
+    }
+
+    /// Drops what is buffered and loses the connection. `connection_lost` is queued and runs in its turn. Calling it
+    /// again changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.abort();
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn abort(&self) {
+        self.connection.end_draining();
+        self.force_close(None);
+    }
+
+    /// Returns whether the transport is closing or closed, whether the program, the peer or an error caused that.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(!transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_closing(&self) -> bool {
+        self.connection.has_reached(State::Closing)
+    }
+
+    /// Delivers nothing until [`resume_reading`](Self::resume_reading). The peer cannot send more once the system's
+    /// buffers are full. Calling it again, or on a transport that is closing, changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.pause_reading();
+    /// assert!(!transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn pause_reading(&self) {
+        if !self.is_closing() {
+            self.connection.pauses.set(Pause::ByProgram);
+        }
+    }
+
+    /// Delivers what arrives again. Nothing is delivered from within this call, and callbacks and tasks that are
+    /// queued already run first. Calling it again, or on a transport that is closing, changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.pause_reading();
+    /// transport.resume_reading();
+    /// assert!(transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn resume_reading(&self) {
+        if !self.is_closing() && self.connection.pauses.lift(Pause::ByProgram) {
+            self.read_after_queued();
+        }
+    }
+
+    /// Returns whether what arrives is delivered: reading is not paused, and the transport is not closing. A
+    /// transport that is closing since a write failed still delivers what the system had received by then. Until that
+    /// is done this returns true.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.is_reading());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn is_reading(&self) -> bool {
+        let connection = &self.connection;
+        let pauses = &connection.pauses;
+        let paused = pauses.has(Pause::ByProgram) || pauses.has(Pause::ForReader);
+        let open = !self.is_closing() && !paused && !connection.sending_file.get();
+        open || connection.is(State::Draining)
+    }
+
+    /// Returns how many bytes are written and not yet taken by the system.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.write(b"taken at once");
+    /// assert_eq!(transport.get_write_buffer_size(), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_size(&self) -> usize {
+        self.buffered()
+    }
+
+    /// Returns the low-water and the high-water mark in bytes, in this order.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+        self.connection.marks.borrow().limits()
+    }
+
+    /// Sets the water marks, in bytes. The protocol is asked to pause when more than `high` are buffered, and to
+    /// resume when at most `low` are.
+    ///
+    /// If only one is given, high is four times low; if none is, they are 64 KiB and 16 KiB. With a high mark of 0
+    /// every byte that is buffered pauses.
+    ///
+    /// # Errors
+    /// [`InvalidLimits`] if `low` is higher than `high`. Then nothing changes.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_limits(Some(1_000_000), None).unwrap();
+    /// assert_eq!(transport.get_write_buffer_limits(), (250_000, 1_000_000));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_limits(
+        &self,
+        high: Option<usize>,
+        low: Option<usize>,
+    ) -> Result<(), InvalidLimits> {
+        self.connection.marks.borrow_mut().set(high, low)?;
+        self.pause_if_full(self.buffered());
+        Ok(())
+    }
+
+    /// Sets how many bytes may be buffered at all. `None`, which is the default, sets no bound. asyncio has no such
+    /// bound.
+    ///
+    /// The water marks only ask: what a program writes nevertheless is buffered, however much it is. With a cap, the
+    /// write that exceeds it ends the connection, which is then lost to an error of kind `QuotaExceeded`, and what
+    /// was buffered is dropped. So a peer that reads nothing costs at most the cap and one write.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// transport.set_write_buffer_cap(Some(1 << 20));
+    /// transport.write(&vec![0; 3 << 20]);
+    /// assert!(transport.is_closing());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
+        self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
+        self.check_cap(self.buffered());
+    }
+
+    /// Returns the peer's name, also after the connection has closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.peername().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "get_extra_info")]
+    pub fn peername(&self) -> Option<Address> {
+        self.connection.peer.clone()
+    }
+
+    /// Returns this end's name, until the connection has closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert_eq!(transport.sockname().unwrap().to_string(), "unnamed");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "get_extra_info")]
+    pub fn sockname(&self) -> Option<Address> {
+        let local = self.connection.with_io(|io| io.source().local())?;
+        Address::of(local)
+    }
+
+    /// Calls `f` with the socket, for options that the transport has no method for. `None` for a pipe, and once the
+    /// connection has closed. `f` must not close, read or write the socket, nor switch it to blocking mode.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let address = listener.local_addr()?;
+    /// let event_loop = callsoon::get_running_loop();
+    /// let (transport, _) = event_loop.create_connection(|| Idle, address).await?;
+    /// assert!(transport.socket(|socket| socket.tcp_nodelay()).unwrap()?, "on from the beginning");
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "get_extra_info")]
+    pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
+        if self.connection.pipe_direction().is_some() {
+            return None;
+        }
+        self.connection.with_io(|io| io.source().with(f))
+    }
+
+    /// Returns who the peer of a Unix socket was when it connected, as the system knows it. asyncio has no such
+    /// method.
+    ///
+    /// # Errors
+    /// `InvalidInput` for another kind of socket, `NotConnected` for a pipe and once the connection has closed,
+    /// `Unsupported` outside Linux.
+    ///
+    /// ```
+    /// # callsoon::run(async {
+    /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// let (_reader, writer) = callsoon::open_connection(here).await?;
+    /// assert_eq!(writer.transport().peer_cred()?.pid, Some(std::process::id() as i32));
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let (_reader, writer) = callsoon::open_connection(listener.local_addr()?).await?;
+    /// # let error = writer.transport().peer_cred().unwrap_err();
+    /// # assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// # writer.transport().abort();
+    /// # writer.wait_closed().await?;
+    /// # let error = writer.transport().peer_cred().unwrap_err();
+    /// # assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "SO_PEERCRED")]
+    #[cfg(unix)]
+    pub fn peer_cred(&self) -> io::Result<UCred> {
+        use std::os::fd::AsFd;
+        let asked = self.socket(|socket| {
+            if socket.local_addr()?.is_unix() {
+                return UCred::of(socket.as_fd());
+            }
+            let text = "only a Unix socket knows who its peer is";
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        });
+        asked.unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    /// Calls `f` with the descriptor of a pipe. `None` for a socket, and once the connection has closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::Protocol;
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let event_loop = callsoon::get_running_loop();
+    /// use std::io::IsTerminal;
+    /// let (output, _) = event_loop.connect_write_pipe(|| Idle, callsoon::transport::stdout()?).await?;
+    /// let is_terminal = output.pipe(|pipe| pipe.is_terminal());
+    /// # output.close();
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    #[doc(alias = "get_extra_info")]
+    #[cfg(unix)]
+    pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
+        use std::os::fd::AsFd;
+        let with = |io: &Io<StreamSocket>| io.source().pipe().map(|pipe| f(pipe.as_fd()));
+        self.connection.with_io(with).flatten()
+    }
+
+    /// Returns the protocol, or `None` once the connection has closed.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// assert!(transport.get_protocol().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn get_protocol(&self) -> Option<Rc<dyn Protocol>> {
+        self.connection.protocol.borrow().clone()
+    }
+
+    /// Replaces the protocol: the next callback is called on the new one. `connection_made` is not called again, and
+    /// a `pause_writing` that the former protocol was told is not repeated. Once the connection has closed this
+    /// changes nothing.
+    ///
+    /// ```
+    /// # use callsoon::transport::{Protocol, Transport};
+    /// # struct Idle;
+    /// # impl Protocol for Idle {}
+    /// # callsoon::run(async {
+    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
+    /// # let event_loop = callsoon::get_running_loop();
+    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// struct Other;
+    /// impl Protocol for Other {}
+    /// transport.set_protocol(std::rc::Rc::new(Other));
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap().unwrap();
+    /// ```
+    pub fn set_protocol(&self, protocol: Rc<dyn Protocol>) {
+        let former = match &mut *self.connection.protocol.borrow_mut() {
+            Some(place) => std::mem::replace(place, protocol),
+            None => protocol,
+        };
+        drop(former);
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("peername", &self.connection.peer)
+            .field("closing", &self.is_closing())
+            .field("over", &self.connection.is(State::Closed))
+            .field("buffered", &self.get_write_buffer_size())
+            .finish()
+    }
+}
