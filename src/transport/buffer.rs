@@ -11,6 +11,7 @@ use std::collections::{TryReserveError, VecDeque};
 use std::error::Error;
 use std::fmt;
 use std::io::IoSlice;
+use std::task::Waker;
 
 /// Small writes are gathered up to this size: about what a socket takes in one call.
 const CHUNK: usize = 16 * 1024;
@@ -129,6 +130,15 @@ impl WriteBuffer {
     pub(crate) fn clear(&mut self) {
         self.chunks = None;
     }
+}
+
+/// What has to wait while a file is sent.
+#[derive(Default)]
+pub(crate) struct FileInProgress {
+    /// The task that sends it. It is woken when the socket takes more, or the connection is lost.
+    pub(crate) sender: Option<Waker>,
+    /// What was written since the file began. It is sent after the file.
+    pub(crate) after: WriteBuffer,
 }
 
 /// asyncio's figure. 64 KiB is about what a socket buffer takes at a time, so a connection that has this much

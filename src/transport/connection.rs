@@ -31,18 +31,18 @@
 //! | `marks` | `write.rs`, `sendfile.rs`; their limits `transport.rs` |
 //! | `pauses` | `read.rs`, and `Transport::pause_reading` and `resume_reading` |
 //! | `read_ended` | `read.rs` |
-//! | `write_ended` | `Transport::write_eof` |
+//! | `write_ended` | `write.rs`, for `Transport::write_eof` |
 //! | `failure` | `fail_writing` sets it, `start` takes it |
 //! | `writes_refused` | `write.rs` |
-//! | `sending_file`, `file` | `sendfile.rs`; `file` also `write.rs`, which appends to it |
-//! | `tracked` | `track` in `lifecycle.rs` sets it, `release` takes it |
+//! | `sending_file` | `sendfile.rs` |
+//! | `file` | `sendfile.rs`; `write.rs` appends to it; `wake_file_sender` here takes its waker |
+//! | `tracked` | `track` sets it, for a server; `release` takes it |
 //! | the others | never change |
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Waker;
 
 use crate::kernel::context::Context;
 use crate::kernel::io::readiness::Direction;
@@ -50,7 +50,7 @@ use crate::kernel::io::source::Io;
 use crate::kernel::loop_state::LoopHandle;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::buffer::{WaterMarks, WriteBuffer};
+use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::{AnyLayer, Layer};
 
 /// The states of a connection, in the order in which it passes through them.
@@ -158,15 +158,6 @@ pub(crate) trait Tracker {
 pub(crate) struct Tracked {
     pub(crate) by: Rc<dyn Tracker>,
     pub(crate) number: usize,
-}
-
-/// What has to wait while a file is sent.
-#[derive(Default)]
-pub(crate) struct FileInProgress {
-    /// The task that sends it. It is woken when the socket takes more, or the connection is lost.
-    pub(crate) sender: Option<Waker>,
-    /// What was written since the file began. It is sent after the file.
-    pub(crate) after: WriteBuffer,
 }
 
 /// One connection, owned by its place in the reactor until it is closed. `P` is `dyn Protocol`: the state machine does not
@@ -350,6 +341,17 @@ impl<P: ?Sized> Connection<P> {
         !self.outgoing.borrow().is_empty() || self.with_layer(AnyLayer::has_unsent) == Some(true)
     }
 
+    /// Returns how many bytes are buffered, those that wait for a file included.
+    pub(crate) fn buffered(&self) -> usize {
+        let before = self.outgoing.borrow().len();
+        let Some(file) = self.file.take() else {
+            return before;
+        };
+        let after = file.after.len();
+        self.file.set(Some(file));
+        before + after
+    }
+
     /// Wakes the task that sends a file, if one does.
     #[inline]
     pub(crate) fn wake_file_sender(&self) {
@@ -391,4 +393,101 @@ fn direction_of(io: &Io<StreamSocket>) -> Option<Direction> {
     }
     let _ = io;
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::owner::EventLoop;
+
+    /// A connection of no protocol at all, on one end of a pair of sockets.
+    fn with_connection(test: impl FnOnce(&Connection<()>)) {
+        let event_loop = EventLoop::new().unwrap();
+        let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let io = StreamSocket::from(here).watched(&event_loop.handle());
+        let place = Location::caller();
+        let connection = Connection::new(io.unwrap().into(), Rc::new(()), None, place);
+        test(&connection);
+        connection.release();
+        assert!(connection.is(State::Closed));
+        event_loop.close().unwrap();
+    }
+
+    fn start(connection: &Connection<()>) {
+        assert!(matches!(connection.start(), Start::Read));
+    }
+
+    fn fail(connection: &Connection<()>) -> FailWriting {
+        connection.fail_writing(io::ErrorKind::BrokenPipe.into())
+    }
+
+    #[test]
+    fn a_close_waits_for_what_is_buffered() {
+        with_connection(|connection| {
+            start(connection);
+            connection.outgoing.borrow_mut().push(b"rest").unwrap();
+            assert_eq!(connection.begin_close(), Close::Wait);
+            assert!(connection.is(State::Closing) && !connection.may_read());
+            assert_eq!(connection.finish_close(), Close::Wait);
+            connection.outgoing.borrow_mut().consume(4);
+            assert_eq!(connection.finish_close(), Close::Lose);
+            assert_eq!(connection.finish_close(), Close::Wait, "once");
+            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert!(connection.is(State::Lost));
+        });
+    }
+
+    #[test]
+    fn a_forced_close_drops_what_is_buffered_and_comes_once() {
+        with_connection(|connection| {
+            connection.outgoing.borrow_mut().push(b"rest").unwrap();
+            assert_eq!(connection.force_close(), ForceClose::Lose);
+            assert!(connection.is(State::Lost) && !connection.has_unsent());
+            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert_eq!(connection.begin_close(), Close::Wait);
+            start(connection);
+            assert!(connection.is(State::Lost), "a start opens nothing");
+        });
+    }
+
+    #[test]
+    fn a_failed_write_delivers_the_rest_unless_the_program_has_paused_or_closed() {
+        with_connection(|connection| {
+            start(connection);
+            assert!(connection.may_read());
+            assert!(matches!(fail(connection), FailWriting::DeliverRest(_)));
+            assert!(connection.is(State::Draining) && !connection.may_read());
+            assert!(matches!(fail(connection), FailWriting::Lose(_)));
+            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert_eq!(connection.begin_close(), Close::Wait);
+            assert!(connection.is(State::Lost), "its queued call ends it");
+        });
+        with_connection(|connection| {
+            start(connection);
+            connection.pauses.set(Pause::ByProgram);
+            assert!(matches!(fail(connection), FailWriting::Lose(_)));
+            assert!(connection.is(State::Open), "the caller forces the close");
+        });
+    }
+
+    #[test]
+    fn a_write_that_fails_before_reading_begins_is_told_at_the_start() {
+        with_connection(|connection| {
+            assert!(matches!(fail(connection), FailWriting::WaitForStart));
+            assert!(connection.is(State::Draining));
+            assert!(matches!(connection.start(), Start::DeliverRest(_)));
+            start(connection);
+        });
+    }
+
+    #[test]
+    fn reasons_to_pause_are_lifted_one_by_one() {
+        let pauses = Pauses::default();
+        pauses.set(Pause::ByProgram);
+        pauses.set(Pause::ForReader);
+        assert!(pauses.lift(Pause::ForReader) && !pauses.none());
+        assert!(!pauses.lift(Pause::ForReader), "once");
+        assert!(pauses.lift(Pause::ByProgram) && pauses.none());
+    }
 }

@@ -7,7 +7,8 @@
 //!
 //! A layer calls no user code and never waits, so its methods run while the connection is borrowed. A layer that keeps
 //! bytes of its own has to say so: [`may_receive`](Layer::may_receive) is true while it keeps bytes for the protocol, and
-//! [`has_unsent`](Layer::has_unsent) while it keeps bytes for the socket.
+//! [`has_unsent`](Layer::has_unsent) while it keeps bytes for the socket. `sendfile.rs` alone goes past the layer, since the
+//! system copies from the file to the socket: a layer that changes bytes has to be refused there.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;

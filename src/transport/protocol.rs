@@ -2,10 +2,11 @@
 //!
 //! The two name each other, so they are declared here together. The methods of a transport are in `transport.rs`.
 
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 
-use crate::transport::connection::Connection;
+use crate::transport::connection::{Connection, State};
 
 /// What a program does with a connection. Every method does nothing by default.
 ///
@@ -200,4 +201,15 @@ impl<P: Protocol + ?Sized> Protocol for Rc<P> {
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) connection: Rc<Connection<dyn Protocol>>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("peername", &self.connection.peer)
+            .field("closing", &self.connection.has_reached(State::Closing))
+            .field("over", &self.connection.is(State::Closed))
+            .field("buffered", &self.connection.buffered())
+            .finish()
+    }
 }

@@ -15,7 +15,8 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_state::LoopHandle;
 use crate::net::sendfile::{Transfer, invalid};
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::connection::{FileInProgress, State};
+use crate::transport::buffer::FileInProgress;
+use crate::transport::connection::State;
 use crate::transport::layer::{AnyLayer, Layer};
 use crate::transport::protocol::Transport;
 

@@ -1,14 +1,10 @@
 //! What a program asks of a transport. The work is done in `write.rs`, `read.rs` and `lifecycle.rs`.
 
-use std::fmt;
-#[cfg(unix)]
 use std::io;
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
 use crate::kernel::io::readiness::Direction;
-#[cfg(unix)]
-use crate::kernel::io::source::Io;
-#[cfg(unix)]
 use crate::net::unix::UCred;
 use crate::socket::address::Address;
 #[cfg(unix)]
@@ -74,8 +70,7 @@ impl Transport {
     /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
     ///
     /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
-    /// ends by the peer's end of file or by [`close`](Self::close). On the writing end of a pipe it is the same as
-    /// `close`.
+    /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes.
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
     /// # struct Idle;
@@ -139,8 +134,7 @@ impl Transport {
         self.after_close(self.connection.begin_close());
     }
 
-    /// Drops what is buffered and loses the connection. `connection_lost` is queued and runs in its turn. Calling it
-    /// again changes nothing.
+    /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -223,9 +217,8 @@ impl Transport {
         }
     }
 
-    /// Returns whether what arrives is delivered: reading is not paused, and the transport is not closing. A
-    /// transport that is closing since a write failed still delivers what the system had received by then. Until that
-    /// is done this returns true.
+    /// Returns whether what arrives is delivered: reading is not paused, and the transport is not closing. If a write
+    /// has failed, the transport is closing, and this is true until what was received by then is delivered.
     ///
     /// ```
     /// # use callsoon::transport::{Protocol, Transport};
@@ -263,7 +256,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
-        self.buffered()
+        self.connection.buffered()
     }
 
     /// Returns the low-water and the high-water mark in bytes, in this order.
@@ -312,7 +305,7 @@ impl Transport {
         low: Option<usize>,
     ) -> Result<(), InvalidLimits> {
         self.connection.marks.borrow_mut().set(high, low)?;
-        self.pause_if_full(self.buffered());
+        self.pause_if_full(self.connection.buffered());
         Ok(())
     }
 
@@ -339,7 +332,7 @@ impl Transport {
     /// ```
     pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
         self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
-        self.check_cap(self.buffered());
+        self.check_cap(self.connection.buffered());
     }
 
     /// Returns the peer's name, also after the connection has closed.
@@ -405,8 +398,7 @@ impl Transport {
         self.connection.with_io(|io| io.source().with(f))
     }
 
-    /// Returns who the peer of a Unix socket was when it connected, as the system knows it. asyncio has no such
-    /// method.
+    /// Returns who the peer of a Unix socket was when it connected, as the system knows it. asyncio has none.
     ///
     /// # Errors
     /// `InvalidInput` for another kind of socket, `NotConnected` for a pipe and once the connection has closed,
@@ -429,9 +421,7 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     #[doc(alias = "SO_PEERCRED")]
-    #[cfg(unix)]
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        use std::os::fd::AsFd;
         let asked = self.socket(|socket| {
             if socket.local_addr()?.is_unix() {
                 return UCred::of(socket.as_fd());
@@ -458,11 +448,11 @@ impl Transport {
     /// # }).unwrap().unwrap();
     /// ```
     #[doc(alias = "get_extra_info")]
-    #[cfg(unix)]
     pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
-        use std::os::fd::AsFd;
-        let with = |io: &Io<StreamSocket>| io.source().pipe().map(|pipe| f(pipe.as_fd()));
-        self.connection.with_io(with).flatten()
+        let lent = self
+            .connection
+            .with_io(|io| io.source().pipe().map(|pipe| f(pipe.as_fd())));
+        lent.flatten()
     }
 
     /// Returns the protocol, or `None` once the connection has closed.
@@ -507,16 +497,5 @@ impl Transport {
             None => protocol,
         };
         drop(former);
-    }
-}
-
-impl fmt::Debug for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport")
-            .field("peername", &self.connection.peer)
-            .field("closing", &self.is_closing())
-            .field("over", &self.connection.is(State::Closed))
-            .field("buffered", &self.get_write_buffer_size())
-            .finish()
     }
 }

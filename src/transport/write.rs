@@ -130,19 +130,7 @@ impl Transport {
         if let Err(error) = kept {
             return self.fail_writing(error.into());
         }
-        self.check_cap(self.buffered());
-    }
-
-    /// Returns how many bytes are buffered, those that wait for a file included.
-    pub(crate) fn buffered(&self) -> usize {
-        let connection = &self.connection;
-        let before = connection.outgoing.borrow().len();
-        let Some(file) = connection.file.take() else {
-            return before;
-        };
-        let after = file.after.len();
-        connection.file.set(Some(file));
-        before + after
+        self.check_cap(self.connection.buffered());
     }
 
     /// Returns whether bytes may be written at all.

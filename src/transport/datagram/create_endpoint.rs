@@ -126,7 +126,7 @@ impl LoopHandle {
                 refused: Cell::new(0),
                 retry: Cell::new(Backoff::new()),
                 retry_timer: RefCell::new(None),
-                telling: Cell::new(false),
+                in_error_received: Cell::new(false),
                 context: self.state.copy_context(),
                 location,
             }),

@@ -114,7 +114,7 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     /// Ends such a pause, while there is one.
     pub(crate) retry_timer: RefCell<Option<TimerHandle>>,
     /// `error_received` runs.
-    pub(crate) telling: Cell<bool>,
+    pub(crate) in_error_received: Cell<bool>,
     /// The context in which the protocol is called.
     pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,

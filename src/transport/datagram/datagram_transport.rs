@@ -55,7 +55,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             match endpoint.send(data, address.as_ref()) {
                 Err(error) if is_passing(&error) => {}
                 Err(error) => {
-                    self.tell(error);
+                    self.report_error(error);
                     return Ok(());
                 }
                 Ok(_) => return Ok(()),

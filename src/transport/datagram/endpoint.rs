@@ -63,7 +63,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         if self.endpoint.with_io(|io| io.observe(observer)) == Some(Err(LoopClosed)) {
             return self.endpoint.release();
         }
-        self.endpoint.look_again();
+        self.endpoint.requeue_if_readable();
     }
 
     /// Receives after an event: up to a limit, until nothing is there.
@@ -85,7 +85,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             place.set(buffer);
         });
         drop(socket);
-        endpoint.look_again();
+        endpoint.requeue_if_readable();
     }
 
     /// Receives one datagram, or an error instead. Returns false when nothing is there.
@@ -93,31 +93,31 @@ impl<K: DatagramKind> DatagramTransport<K> {
         match socket.try_recv_from(buffer) {
             Ok((count, _)) if count > LONGEST => {
                 let what = "a datagram of more than 256 KiB was cut, and is dropped";
-                self.tell(io::Error::new(io::ErrorKind::InvalidData, what));
+                self.report_error(io::Error::new(io::ErrorKind::InvalidData, what));
             }
             Ok((count, from)) => self.enter("datagram_received", |protocol| {
                 protocol.datagram_received(self, &buffer[..count], from);
             }),
             Err(error) if is_passing(&error) => return false,
-            Err(error) => self.tell(error),
+            Err(error) => self.report_error(error),
         }
         true
     }
 
     /// Calls `error_received`. An error that this very call causes is queued: a protocol that sends again whenever
     /// sending has failed would never return.
-    pub(crate) fn tell(&self, error: io::Error) {
+    pub(crate) fn report_error(&self, error: io::Error) {
         let endpoint = &self.endpoint;
-        if endpoint.telling.replace(true) {
+        if endpoint.in_error_received.replace(true) {
             let transport = self.clone();
-            let later = move || transport.tell(error);
+            let later = move || transport.report_error(error);
             endpoint.handle.queue_call(later, endpoint.location);
             return;
         }
         self.enter("error_received", |protocol| {
             protocol.error_received(self, error);
         });
-        endpoint.telling.set(false);
+        endpoint.in_error_received.set(false);
     }
 
     /// Sends what waits now, until the system takes no more. Returns true if it took not all. What is added meanwhile
@@ -143,7 +143,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
                         .size
                         .set(size.saturating_sub(data.len() + OVERHEAD));
                     if let Err(error) = result {
-                        self.tell(error);
+                        self.report_error(error);
                     }
                 }
             }
@@ -170,7 +170,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             .is_some_and(|(_, address)| address.is_some());
         drop(waiting);
         if K::ROOM_IS_TOLD || !addressed {
-            return endpoint.look_again_for_writing();
+            return endpoint.queue_for_writing();
         }
         let mut retry = endpoint.retry.get();
         let deadline = endpoint.handle.state.clock.after(retry.pause());
@@ -201,7 +201,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             return self.wait_for_room();
         }
         if !endpoint.waiting.borrow().is_empty() {
-            return endpoint.look_again_for_writing();
+            return endpoint.queue_for_writing();
         }
         endpoint.with_io(|io| io.set_writes(false));
         if endpoint.closing.get() {
@@ -261,14 +261,14 @@ impl<K: DatagramKind> Endpoint<K> {
     }
 
     /// Puts the endpoint at the end of the ready queue if there may be more to receive.
-    fn look_again(&self) {
+    fn requeue_if_readable(&self) {
         if !self.closing.get() {
             self.with_io(|io| queue_if_ready(io, Direction::Read));
         }
     }
 
     /// Has the endpoint called when the system takes more.
-    pub(crate) fn look_again_for_writing(&self) {
+    pub(crate) fn queue_for_writing(&self) {
         self.with_io(|io| {
             io.set_writes(true);
             queue_if_ready(io, Direction::Write);
