@@ -50,11 +50,8 @@ static HOLD: Function<u16, ()> = Function::new("hold", |port| {
 static REVERSE: Function<Vec<u8>, Vec<u8>> =
     Function::new("reverse", |bytes| bytes.into_iter().rev().collect());
 static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
-    std::io::stdin()
-        .lock()
-        .bytes()
-        .map(Result::unwrap)
-        .collect()
+    let bytes = std::io::stdin().lock().bytes();
+    bytes.map(Result::unwrap).collect()
 });
 static SUICIDE: Function<(), ()> = Function::new("suicide", |()| {
     // SAFETY: the call takes numbers, of which one is this process's own.
