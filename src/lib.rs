@@ -54,10 +54,10 @@
 //!   sys/notifier             what ends a wait from another thread
 //!   sys/fd                   the mode of a descriptor
 //!   sys/fork                 whose process this is
+//!   sys/sync                 the inbox's locks, or a model checker's
 //!   sys/pidfd                a child by descriptor
 //!   sys/child_exit           a child without one, and its pipe
 //!   sys/signal               what a signal handler may do
-//!   kernel/sync              locks, or a model checker's
 //!   kernel/inline_fn         closures without a box
 //!   kernel/inbox             the door for other threads
 //!   kernel/registry          from a loop's id to its inbox
@@ -65,6 +65,7 @@
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the wheel
+//!   kernel/wake_time         how long a loop may sleep
 //!   kernel/wait/waiters      who waits for one thing
 //!   kernel/io/readiness      what is believed of one source
 //!   kernel/io/fd_table       users' own descriptors
@@ -77,6 +78,7 @@
 //!   kernel/cancel/request    asking, and counting the answers
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
 //!   kernel/cancel/lifecycle  how a scope comes and goes
+//!   kernel/task/cold_fields  what most tasks never have
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/header       requests to a task, and its name
 //!   kernel/task/root         the future of run_until_complete as a task
@@ -85,6 +87,8 @@
 //!   kernel/queues            the line and who stands in it
 //!   kernel/budget            how much a task may do in one poll
 //!   kernel/loop_state        the parts of a loop, held together
+//!   kernel/loop_handle       LoopHandle, ExceptionHandler
+//!   kernel/current_context   the current context of a loop
 //!   kernel/handlers          whom a loop tells of failures and tasks
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
@@ -99,6 +103,7 @@
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
 //!   kernel/future            Future
+//!   kernel/await_future      awaiting a Future
 //!   kernel/io/source         watched sources and operations on them
 //!   kernel/io/fd_ops         callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
@@ -319,7 +324,7 @@ pub use kernel::clock::Clock;
 pub use kernel::context::Context;
 pub use kernel::future::Future;
 pub use kernel::local::LoopLocal;
-pub use kernel::loop_state::{ExceptionHandler, LoopHandle};
+pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};

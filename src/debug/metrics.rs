@@ -1,6 +1,6 @@
 //! Counts of what a loop holds and has done.
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 
 /// A loop's counters at one moment.
 ///

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 
 impl LoopHandle {
     /// Has `callback` called in every turn in which the descriptor can be read, has come to its end, or has failed.

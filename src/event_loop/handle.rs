@@ -10,7 +10,8 @@ use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::callback::{Handle, TimerHandle};
 use crate::kernel::context::Context;
 use crate::kernel::future::Future as LoopFuture;
-use crate::kernel::loop_state::{ExceptionHandler, Handler, LoopHandle, LoopState, Phase};
+use crate::kernel::loop_handle::{ExceptionHandler, LoopHandle};
+use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::report::{ExceptionContext, default_handler};
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Key;
@@ -365,7 +366,7 @@ impl LoopHandle {
     /// ```
     #[doc(alias = "get_exception_handler")]
     pub fn exception_handler(&self) -> Option<ExceptionHandler> {
-        self.state.handler().map(|handler| handler.call)
+        self.stored_exception_handler()
     }
 
     /// Puts back the handler that [`exception_handler`](Self::exception_handler) gave: the very same one, with no layer
@@ -378,9 +379,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restore_exception_handler(&self, handler: Option<ExceptionHandler>) {
-        let home = Rc::downgrade(&self.state);
-        let handler = handler.map(|call| Handler { home, call });
-        drop(self.state.replace_handler(handler));
+        self.store_exception_handler(handler);
     }
 
     /// Goes back to the default handler: a `tracing` error, or a line on stderr where nobody subscribed.

@@ -491,7 +491,7 @@ impl<T> Future for ThreadFuture<T> {
 impl<T> ThreadFuture<T> {
     fn poll_result(&mut self, context: &Context<'_>) -> Poll<Result<T, ThreadFutureError>> {
         // Cloned with nothing locked, since it may be foreign.
-        let mut waker = context.waker().clone();
+        let waker = context.waker().clone();
         let Some(mut inner) = self.shared.lock() else {
             return Poll::Ready(Err(ThreadFutureError::LoopClosed));
         };
@@ -500,14 +500,9 @@ impl<T> ThreadFuture<T> {
             self.waiting = None;
             return Poll::Ready(result);
         }
-        match self.waiting.and_then(|id| inner.waiters.get_mut(id)) {
-            Some(place) => {
-                std::mem::swap(place, &mut waker);
-                drop(inner);
-                drop(waker);
-            }
-            None => self.waiting = Some(inner.waiters.join(waker)),
-        }
+        let replaced = inner.waiters.wait(&mut self.waiting, waker);
+        drop(inner);
+        drop(replaced);
         Poll::Pending
     }
 }

@@ -372,20 +372,14 @@ impl Pool {
         if self.is_inherited() {
             return true;
         }
-        let mut waker = waker.clone();
+        let waker = waker.clone();
         let mut state = self.lock();
         if state.is_over() {
             return true;
         }
-        match place.and_then(|place| state.waiters.get_mut(place)) {
-            Some(stands) => std::mem::swap(stands, &mut waker),
-            None => {
-                *place = Some(state.waiters.join(waker));
-                return false;
-            }
-        }
+        let replaced = state.waiters.wait(place, waker);
         drop(state);
-        drop(waker);
+        drop(replaced);
         false
     }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Wake, Waker};
 use slab::Slab;
 
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::waker::current;
 
 static BACKGROUND: LoopLocal<BackgroundFutures> = LoopLocal::new(BackgroundFutures::default);
@@ -94,7 +94,7 @@ impl Wake for Call {
     fn wake(self: Arc<Self>) {
         let Some(state) = current() else { return };
         if state.epoch == self.epoch {
-            BACKGROUND.with(&LoopHandle { state }, |futures| futures.poll(&self));
+            BACKGROUND.with(&LoopHandle::of(&state), |futures| futures.poll(&self));
         }
     }
 }

@@ -12,7 +12,8 @@ use std::time::Instant;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{run_callback, run_callback_in};
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::timers::TimerKey;
 
 type Place = &'static Location<'static>;

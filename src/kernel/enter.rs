@@ -37,8 +37,9 @@ use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::state::Step;
 use crate::kernel::task::waker::{current, key_of, wake_key, waker};
 
 /// What a report says of a panic in the destructor of a context's values.

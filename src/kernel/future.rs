@@ -7,44 +7,40 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::future::IntoFuture;
 use std::panic::Location;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
-use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::CallbackId;
-use crate::kernel::task::waker::{key_of, with_current};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
-enum Stage<T> {
+pub(super) enum Stage<T> {
     Pending,
     Done(Result<T, FutureError>),
     Taken,
 }
 
 /// Queues a done callback, for the future that it is given.
-type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
+pub(super) type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
 
 /// Who is told when the result is there.
-enum Listener<T> {
+pub(super) enum Listener<T> {
     Awaiter(Waker),
     Callback(CallbackId, QueueCallback<T>),
 }
 
-struct Shared<T> {
-    state: Rc<LoopState>,
+pub(super) struct Shared<T> {
+    pub(super) state: Rc<LoopState>,
     /// Where the future was created.
     location: &'static Location<'static>,
     stage: RefCell<Stage<T>>,
     /// In order of arrival; empty once the result is there.
-    listeners: RefCell<Waiters<Listener<T>>>,
+    pub(super) listeners: RefCell<Waiters<Listener<T>>>,
     /// Somebody has seen the result, or nobody needs to: an error that nobody sees is reported.
     retrieved: Cell<bool>,
 }
@@ -76,11 +72,11 @@ struct Shared<T> {
 /// ```
 #[must_use = "a future nobody awaits or sets does nothing"]
 pub struct Future<T> {
-    shared: Rc<Shared<T>>,
+    pub(super) shared: Rc<Shared<T>>,
     /// This handle's place in line, while it is awaited.
-    waiting: Option<WaiterId>,
+    pub(super) waiting: Option<WaiterId>,
     /// The await of this handle as a node of its awaiter's tree.
-    node: NodeKey,
+    pub(super) node: NodeKey,
 }
 
 /// Unpinned, since a handle holds nothing in place.
@@ -236,7 +232,7 @@ impl<T> Future<T> {
     }
 
     /// Stores the result, then queues all listeners in their order.
-    fn finish(&self, result: Result<T, FutureError>) {
+    pub(super) fn finish(&self, result: Result<T, FutureError>) {
         *self.shared.stage.borrow_mut() = Stage::Done(result);
         let mut listeners = Vec::new();
         self.shared.listeners.borrow_mut().take_all(&mut listeners);
@@ -315,108 +311,6 @@ impl<T> Future<T> {
             Stage::Taken => Ok(Err(FutureError::Taken)),
         }
     }
-
-    /// Waits for the result and moves it out.
-    ///
-    /// # Cancellation
-    /// Dropped before it is done it takes nothing.
-    ///
-    /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// struct Unique;
-    /// let future = event_loop.create_future();
-    /// let setter = future.clone();
-    /// event_loop.call_soon(move || drop(setter.set_result(Unique)));
-    /// let Unique = event_loop.run_until_complete(future.take()).unwrap().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn take(self) -> Result<T, FutureError> {
-        let mut this = self;
-        std::future::poll_fn(move |context| match this.wait(context)? {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(this.try_take().unwrap_or(Err(FutureError::Taken))),
-        })
-        .await
-    }
-
-    /// `Ready` once there is a result; until then this handle stands in line with the context's waker. A cancellation of
-    /// whoever awaits cancels the future.
-    fn wait(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        let done = self.done();
-        if done && self.node == NodeKey::NONE {
-            return Ok(Poll::Ready(()));
-        }
-        let state = &self.shared.state;
-        let (node, duty) = state.visit_await(
-            self.node,
-            context.waker(),
-            Identity::NONE,
-            done,
-            self.cancelled(),
-        );
-        self.node = node;
-        match duty {
-            Duty::Nothing if done => {
-                state.complete_await(node);
-                self.node = NodeKey::NONE;
-                return Ok(Poll::Ready(()));
-            }
-            Duty::Nothing => {}
-            // Nobody but a task waits for a task.
-            Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
-            Duty::Cancel { .. } => {
-                let request = state.tree(|tree| tree.request_to(node));
-                self.finish(Err(FutureError::Cancelled(request)));
-                self.shared.state.pass_await(node);
-                return Ok(Poll::Pending);
-            }
-        }
-        let polled = self.stand_in_line(context);
-        if !matches!(polled, Ok(Poll::Pending)) {
-            self.shared.state.complete_await(self.node);
-            self.node = NodeKey::NONE;
-        }
-        polled
-    }
-
-    /// [`wait`](Self::wait) from behind a shield: a cancellation of whoever awaits does not follow.
-    pub(crate) fn wait_shielded(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        if self.node != NodeKey::NONE {
-            self.shared.state.drop_await(self.node);
-            self.node = NodeKey::NONE;
-        }
-        self.stand_in_line(context)
-    }
-
-    fn stand_in_line(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        if self.done() {
-            return Ok(Poll::Ready(()));
-        }
-        let home = match key_of(context.waker()) {
-            Some(key) => key.loop_id() == self.shared.state.id,
-            None => with_current(|state| state.id == self.shared.state.id).unwrap_or(true),
-        };
-        if !home {
-            return Err(FutureError::OtherLoop);
-        }
-        // Cloning a foreign waker is foreign code, which may set the result.
-        let awaiter = Listener::Awaiter(context.waker().clone());
-        if self.done() {
-            return Ok(Poll::Ready(()));
-        }
-        let replaced = {
-            let mut listeners = self.shared.listeners.borrow_mut();
-            match self.waiting.and_then(|id| listeners.get_mut(id)) {
-                Some(place) => Some(std::mem::replace(place, awaiter)),
-                None => {
-                    self.waiting = Some(listeners.join(awaiter));
-                    None
-                }
-            }
-        };
-        drop(replaced);
-        Ok(Poll::Pending)
-    }
 }
 
 impl<T: 'static> Future<T> {
@@ -438,16 +332,10 @@ impl<T: 'static> Future<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
         let location = Location::caller();
         let id = CallbackId::next(&self.shared.state);
-        let context = self
-            .shared
-            .state
-            .peek_context()
-            .map(|context| context.copy());
+        let context = self.shared.state.copy_context();
         let queue = move |future: &Self| {
             let future = future.clone();
-            let handle = LoopHandle {
-                state: Rc::clone(&future.shared.state),
-            };
+            let handle = LoopHandle::of(&future.shared.state);
             handle.queue_call_in(context, move || callback(&future), location);
         };
         if self.done() {
@@ -521,37 +409,6 @@ impl<T> Drop for Restore<'_, T> {
             let replaced = std::mem::replace(&mut *self.shared.stage.borrow_mut(), stage);
             drop(replaced);
         }
-    }
-}
-
-impl<T: Clone> std::future::Future for Future<T> {
-    type Output = Result<T, FutureError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.wait(context) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(self.result().unwrap_or(Err(FutureError::Taken))),
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl<T: Clone> IntoFuture for &Future<T> {
-    type Output = Result<T, FutureError>;
-    type IntoFuture = Future<T>;
-
-    fn into_future(self) -> Future<T> {
-        self.clone()
-    }
-}
-
-impl<T> Drop for Future<T> {
-    fn drop(&mut self) {
-        if let Some(id) = self.waiting {
-            let left = self.shared.listeners.borrow_mut().leave(id);
-            drop(left);
-        }
-        self.shared.state.drop_await(self.node);
     }
 }
 

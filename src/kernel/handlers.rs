@@ -8,15 +8,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::Panicked;
-use crate::kernel::loop_state::{Handler, LoopHandle, LoopState, Phase, TaskHook};
-use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
+use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
+use crate::kernel::report::{
+    ExceptionContext, ReportHandler, default_handler, drop_quietly, run_quietly,
+};
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::Key;
 
 impl LoopState {
     /// Puts the exception handler in place and gives back what has to be dropped, with no borrow held: the former one,
     /// or the new one where the loop is closed and nobody would ever drop it.
-    pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
+    pub(crate) fn replace_handler(
+        &self,
+        handler: Option<Rc<dyn ReportHandler>>,
+    ) -> Option<Rc<dyn ReportHandler>> {
         if self.phase.get() == Phase::Closed {
             return handler;
         }
@@ -24,7 +29,7 @@ impl LoopState {
     }
 
     /// The exception handler, shared.
-    pub(crate) fn handler(&self) -> Option<Handler> {
+    pub(crate) fn handler(&self) -> Option<Rc<dyn ReportHandler>> {
         self.handler.borrow().clone()
     }
 
@@ -60,12 +65,8 @@ impl LoopState {
         let Some(handler) = self.handler() else {
             return tell_default(context);
         };
-        let told = || {
-            if let Some(state) = handler.home.upgrade() {
-                (handler.call)(&LoopHandle { state }, context);
-            }
-        };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(told)) {
+        let call = AssertUnwindSafe(|| handler.report(context));
+        if let Err(payload) = catch_unwind(call) {
             let text = "Exception in the exception handler, which was told of the following";
             let second = ExceptionContext {
                 message: text.to_owned(),

@@ -37,7 +37,7 @@ use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
 use super::inline_fn::SendFn;
-use super::sync::{AtomicBool, Mutex, Ordering, forks};
+use crate::sys::sync::{AtomicBool, Mutex, Ordering, forks};
 
 /// Entries that a buffer may hold room for while it is empty. Enough that a loop under steady load allocates nothing
 /// (the two buffers of closures then keep 64 KiB), little enough that one burst of a million does not cost 50 MB for

@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
-use crate::kernel::report::ExceptionContext;
+use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
@@ -127,14 +127,6 @@ pub(crate) struct Forest {
     pub(crate) newest_root: Cell<(Key, u32)>,
 }
 
-/// Called with what went wrong.
-#[derive(Clone)]
-pub(crate) struct Handler {
-    /// The loop, which owns this.
-    pub(crate) home: Weak<LoopState>,
-    pub(crate) call: ExceptionHandler,
-}
-
 /// Called with a task that was just made, before its first step.
 pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
 
@@ -171,7 +163,7 @@ pub(crate) struct LoopState {
     /// The other threads' door.
     pub(crate) inbox: &'static Inbox,
     /// The current context; `None` is an empty one. Between entries it is `None`.
-    context: Cell<Option<Context>>,
+    pub(super) context: Cell<Option<Context>>,
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
     queues: RefCell<Queues>,
@@ -191,7 +183,8 @@ pub(crate) struct LoopState {
     generation_offset: u16,
     pub(crate) settings: Settings,
     pub(crate) slow_callback_duration: Cell<Duration>,
-    pub(super) handler: RefCell<Option<Handler>>,
+    /// The exception handler that a program has set.
+    pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
     /// Told of every new task.
     pub(super) task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
@@ -312,37 +305,6 @@ impl LoopState {
             Some(reactor) => Ok(f(reactor)),
             None => Err(LoopClosed),
         }
-    }
-
-    /// The current context, if it has ever been written to.
-    pub(crate) fn peek_context(&self) -> Option<Context> {
-        if !self.instrumented.get() {
-            return None;
-        }
-        let context = self.context.take();
-        self.context.set(context.clone());
-        context
-    }
-
-    /// A copy of the current context, for work that is made now and runs later.
-    pub(crate) fn copy_context(&self) -> Option<Context> {
-        self.peek_context().map(|context| context.copy())
-    }
-
-    /// The current context, made if there is none yet. From here on the loop looks after contexts.
-    pub(crate) fn context_for_writing(&self) -> Context {
-        self.instrumented.set(true);
-        let context = self.context.take().unwrap_or_default();
-        self.context.set(Some(context.clone()));
-        context
-    }
-
-    /// Makes a context the current one and gives back the former, to be dropped with nothing borrowed.
-    pub(crate) fn swap_context(&self, context: Option<Context>) -> Option<Context> {
-        if context.is_some() {
-            self.instrumented.set(true);
-        }
-        self.context.replace(context)
     }
 
     /// Holds a virtual clock still until it is dropped; `None` on the real clock, which nobody can hold.
@@ -520,40 +482,3 @@ impl LoopState {
         Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
     }
 }
-
-/// A loop, for code on its thread: clone it freely.
-///
-/// Everything but running and closing is done through it; those belong to the owner, [`EventLoop`](crate::EventLoop).
-/// It keeps the loop's memory alive, never the loop itself: after the owner has closed it, every call fails as its docs
-/// say.
-///
-/// ```
-/// let event_loop = callsoon::EventLoop::new()?;
-/// let handle = event_loop.handle();
-/// handle.call_soon(move || callsoon::get_running_loop().stop());
-/// event_loop.run_forever().unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// It stays on its thread, which the compiler checks:
-///
-/// ```compile_fail,E0277
-/// let event_loop = callsoon::EventLoop::new().unwrap();
-/// let handle = event_loop.handle();
-/// std::thread::spawn(move || handle.stop());
-/// ```
-#[derive(Clone)]
-pub struct LoopHandle {
-    pub(crate) state: Rc<LoopState>,
-}
-
-/// Called with what went wrong, and with the loop that it is told by: what
-/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) gives.
-///
-/// ```
-/// let log: callsoon::ExceptionHandler = std::rc::Rc::new(|_, context| eprintln!("log: {context}"));
-/// let event_loop = callsoon::EventLoop::new()?;
-/// event_loop.restore_exception_handler(Some(log));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type ExceptionHandler = Rc<dyn Fn(&LoopHandle, &ExceptionContext)>;

@@ -54,6 +54,7 @@
 //! | forks that a process descends from | 32 | whether a loop is its parent's | begins again: after so many forks of forks |
 //! | threads, workers, items, permits | that of an address | numbers of what is in memory | memory ends first |
 
+pub(crate) mod await_future;
 #[cfg(unix)]
 pub(crate) mod background;
 pub(crate) mod budget;
@@ -62,6 +63,7 @@ pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod context;
+pub(crate) mod current_context;
 pub(crate) mod enter;
 pub(crate) mod future;
 pub(crate) mod handlers;
@@ -70,14 +72,15 @@ pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
+pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
 pub(crate) mod proceed;
 pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod registry;
 pub(crate) mod report;
-pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod wait;
+pub(crate) mod wake_time;

@@ -78,6 +78,15 @@ impl fmt::Display for ExceptionContext {
     }
 }
 
+/// An exception handler, as a loop stores it. The one implementation is in `kernel/loop_handle`.
+pub(crate) trait ReportHandler {
+    /// Calls the program's handler, which may panic.
+    fn report(&self, context: &ExceptionContext);
+
+    /// Returns the whole, from which the program's handler can be taken again.
+    fn as_any(&self) -> &dyn Any;
+}
+
 /// What a loop without a handler does: one `tracing` error, or a line on stderr where nobody has subscribed.
 pub(crate) fn default_handler(context: &ExceptionContext) {
     if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {

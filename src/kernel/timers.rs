@@ -38,22 +38,22 @@ use std::collections::TryReserveError;
 
 /// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
 /// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
-const TICK_BITS: u32 = 16;
+pub(super) const TICK_BITS: u32 = 16;
 
 /// 64 slots a level, so that one machine word says which of them hold timers.
 const DIGIT_BITS: u32 = 6;
 
 /// 16 + 8 × 6 = 64 bits: every deadline has a place, nothing wraps and no overflow list exists.
-const LEVELS: usize = 8;
+pub(super) const LEVELS: usize = 8;
 
 /// All slots of all levels in one array, level by level. A power of two, so that a mask replaces the bounds check.
-const SLOTS: usize = LEVELS << DIGIT_BITS;
+pub(super) const SLOTS: usize = LEVELS << DIGIT_BITS;
 
 /// A digit's mask, and the last slot of a level.
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
 /// The end of a list, and "no entry". The slab never gets there: [`Timers::reserve`] panics first.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// `Entry::slot` of a timer that never fires: it can be cancelled, but no list holds it.
 const NEVER: u16 = u16::MAX;
@@ -63,10 +63,6 @@ const DUE: u16 = u16::MAX - 1;
 
 /// `Entry::slot` of an entry that holds no timer.
 const FREE: u16 = u16::MAX - 2;
-
-/// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest timer.
-/// Sixteen list nodes cost about as much as the extra turn that the answer causes.
-const CROWD: usize = 16;
 
 /// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
 /// million does not hold its memory for ever.
@@ -93,11 +89,11 @@ impl TimerKey {
 }
 
 /// One timer, from its insertion until it is cancelled or taken; then a free place.
-struct Entry<P> {
+pub(super) struct Entry<P> {
     /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was `NEVER`.
-    deadline: u64,
+    pub(super) deadline: u64,
     /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means nothing.
-    next: u32,
+    pub(super) next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
     /// Equal to the generation in the timer's key; no two timers share it.
@@ -113,11 +109,11 @@ struct Entry<P> {
 
 /// A list of entries in order of arrival.
 #[derive(Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     /// The entry that came first, or `NONE` when the slot is empty.
-    head: u32,
+    pub(super) head: u32,
     /// The entry that came last, or `NONE` when the slot is empty.
-    tail: u32,
+    pub(super) tail: u32,
 }
 
 /// A slot without timers. Both ends say so, that neither insertion nor cancellation needs the bitmaps to know.
@@ -127,36 +123,36 @@ const EMPTY: Slot = Slot {
 };
 
 /// The lowest slot that holds a timer, hence the one with the earliest.
-struct FirstSlot {
+pub(super) struct FirstSlot {
     /// Its place in `Timers::slots`.
-    slot: usize,
+    pub(super) slot: usize,
     /// The first tick that belongs to it.
-    start: u64,
+    pub(super) start: u64,
     /// The last tick that belongs to it: `start` itself on level 0.
-    end: u64,
+    pub(super) end: u64,
 }
 
 /// All timers of a loop. Times are nanoseconds of one monotonic clock.
 pub(crate) struct Timers<P> {
     /// Every timer that was neither cancelled nor taken: armed, never firing, or due.
-    entries: Vec<Entry<P>>,
+    pub(super) entries: Vec<Entry<P>>,
     /// The entry that was freed last, or `NONE`.
     free: u32,
     /// How many entries are not free.
     live: usize,
     /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
-    slots: Box<[Slot; SLOTS]>,
+    pub(super) slots: Box<[Slot; SLOTS]>,
     /// For each level, a bit for each slot: set if and only if its list is not empty.
-    occupied: [u64; LEVELS],
+    pub(super) occupied: [u64; LEVELS],
     /// A bit for each level: set if and only if one of its slots is not empty.
     levels: u8,
     /// The current tick: that of the latest `now` that was expired. Never goes back.
     current: u64,
     /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX` means
     /// that nothing is armed. So an insertion needs one comparison in each of these cases.
-    earliest: u64,
+    pub(super) earliest: u64,
     /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
-    earliest_index: u32,
+    pub(super) earliest_index: u32,
     /// The next timer's generation. Counted here, not in the entries, so that it also tells the order of creation.
     next_generation: u64,
     /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
@@ -328,38 +324,6 @@ impl<P> Timers<P> {
         }
     }
 
-    /// A time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is crowded. At a
-    /// bound nothing may be due, but expiring then spreads the slot, so that sleeping from answer to answer gets ahead.
-    #[inline]
-    pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        if self.earliest == 0 && self.earliest_index == NONE {
-            self.find_earliest();
-        }
-        (self.earliest != u64::MAX).then_some(self.earliest)
-    }
-
-    /// [`next_deadline`](Self::next_deadline) put off so that one wake-up serves more timers: the last deadline at most
-    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. EventPolls no further than the
-    /// first slot and the next one on level 0, and in a crowded slot above that at its first entries only.
-    pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
-        let earliest = self.next_deadline()?;
-        // After a bound, the next look knows better.
-        if slack == 0 || self.earliest_index == NONE {
-            return Some(earliest);
-        }
-        let limit = earliest.saturating_add(slack);
-        let first = self.first_slot()?;
-        if first.start < first.end {
-            return Some(self.last_until(first.slot, limit, earliest, CROWD));
-        }
-        let mut wake = self.last_until(first.slot, limit, earliest, usize::MAX);
-        let later = self.occupied[0] & (self.occupied[0] - 1);
-        if later != 0 {
-            wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
-        }
-        Some(wake)
-    }
-
     /// How many timers there are, in any state: also those that never fire and those that are due.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -431,52 +395,14 @@ impl<P> Timers<P> {
 
     /// Lets the next question for the earliest deadline search for it, if there is anything to find.
     #[inline]
-    fn forget_earliest(&mut self) {
+    pub(super) fn forget_earliest(&mut self) {
         self.earliest = if self.levels == 0 { u64::MAX } else { 0 };
         self.earliest_index = NONE;
     }
 
-    /// Searches the first slot: it holds the earliest timer, but only on level 0 is it bound to be searched whole.
-    fn find_earliest(&mut self) {
-        let Some(first) = self.first_slot() else {
-            return self.forget_earliest();
-        };
-        let mut found = (u64::MAX, NONE);
-        for (seen, (index, entry)) in self.list(first.slot).enumerate() {
-            if seen == CROWD && first.start < first.end {
-                // Kept like a real deadline, else a million equal timeouts would be walked into at every turn. It is after
-                // the current tick, so it is not the zero that means unknown.
-                found = (first.start << TICK_BITS, NONE);
-                break;
-            }
-            if entry.deadline < found.0 {
-                found = (entry.deadline, index);
-            }
-        }
-        (self.earliest, self.earliest_index) = found;
-    }
-
-    /// The latest deadline up to `limit` among `wake` and the first `most` entries of a slot.
-    fn last_until(&self, slot: usize, limit: u64, wake: u64, most: usize) -> u64 {
-        self.list(slot)
-            .take(most)
-            .map(|(_, entry)| entry.deadline)
-            .filter(|&deadline| deadline <= limit)
-            .fold(wake, u64::max)
-    }
-
-    /// The entries of a slot, in order of arrival.
-    fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry<P>)> {
-        let mut index = self.slots[slot % SLOTS].head;
-        std::iter::from_fn(move || {
-            let entry = (index != NONE).then(|| &self.entries[index as usize])?;
-            Some((std::mem::replace(&mut index, entry.next), entry))
-        })
-    }
-
     /// The lowest slot of the lowest level that is not empty.
     #[inline]
-    fn first_slot(&self) -> Option<FirstSlot> {
+    pub(super) fn first_slot(&self) -> Option<FirstSlot> {
         if self.levels == 0 {
             return None;
         }

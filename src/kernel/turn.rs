@@ -29,10 +29,11 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
+use crate::kernel::task::state::Step;
 
 /// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
 /// spends about one part in eighty on looking and makes a timer at most that much later.

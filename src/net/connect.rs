@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Type};
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::dns::{Target, ToSocketAddrs, no_address, resolve};
 use crate::net::happy_eyeballs::{interleave, staggered_race};

@@ -15,7 +15,7 @@ use mio::Interest;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::net::stream::SocketStream;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{SendRetry, unless_blocked};
 use crate::net::nonblocking::expect_client;

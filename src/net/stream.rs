@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::stream_kind::{MOST_BUFFERS, StreamKind};
 
 /// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a

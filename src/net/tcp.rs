@@ -10,7 +10,7 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::listener::SocketListener;
 use crate::net::nonblocking;
 use crate::net::stream::SocketStream;

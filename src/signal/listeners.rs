@@ -16,7 +16,7 @@ use crate::kernel::enter::catch_panic;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::signal::error::SignalError;
 use crate::sync::wait_list::Awaiter;
 use crate::sys::signal::{Bell, Registration, Unfit, check};

@@ -26,4 +26,5 @@ pub(crate) mod sigpipe;
 #[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod source;
+pub(crate) mod sync;
 pub(crate) mod timerfd;

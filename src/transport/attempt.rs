@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::connect::{HappyEyeballs, is_under_way};
 use crate::net::dns::{Target, first_of};
 use crate::net::stream_kind::new_socket;

@@ -19,7 +19,7 @@ use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::net::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::kernel::context::Context;
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::transport::address::Address;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::file_turn::FileTurn;

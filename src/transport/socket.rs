@@ -14,7 +14,7 @@ use socket2::{SockAddr, SockRef};
 
 use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::nonblocking;
 use crate::net::stream_kind::SEND_FLAGS;
 use crate::sys::source::{Act, Pollable};

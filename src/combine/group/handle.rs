@@ -9,7 +9,7 @@ use std::task::Poll;
 use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::handle::TaskBuilder;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
 
@@ -185,9 +185,7 @@ impl TaskGroup {
     }
 
     fn handle(&self) -> LoopHandle {
-        LoopHandle {
-            state: Rc::clone(&self.group_state.state),
-        }
+        LoopHandle::of(&self.group_state.state)
     }
 
     /// Stops the group without an error: children and body are asked to end, and no more children are taken in. The group

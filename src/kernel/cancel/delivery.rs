@@ -11,9 +11,10 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Awaited, Header, Scheduler};
+use crate::kernel::task::cell::{Header, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
+use crate::kernel::task::state::Awaited;
 
 impl LoopState {
     /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.

@@ -15,7 +15,8 @@ use crate::error::LoopClosed;
 use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 

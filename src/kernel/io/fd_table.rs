@@ -234,13 +234,8 @@ impl Descriptors {
             self.arm(set, fd, wanted)?;
         }
         let waiters = &mut self.entry(fd).side(direction).waiters;
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => {
-                if let Some(waker) = waker {
-                    std::mem::swap(place, waker);
-                }
-            }
-            None => *id = waker.take().map(|waker| waiters.join(waker)),
+        if let Some(newest) = waker.take() {
+            *waker = waiters.wait(id, newest);
         }
         Ok(())
     }

@@ -136,13 +136,8 @@ impl Readiness {
         waker: &mut Option<Waker>,
     ) {
         let waiters = &mut self.half(direction).waiters;
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => {
-                if let Some(waker) = waker {
-                    std::mem::swap(place, waker);
-                }
-            }
-            None => *id = waker.take().map(|waker| waiters.join(waker)),
+        if let Some(newest) = waker.take() {
+            *waker = waiters.wait(id, newest);
         }
     }
 

@@ -17,7 +17,8 @@ use crate::error::LoopClosed;
 use crate::kernel::io::reactor::SourceKey;
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
@@ -86,9 +87,7 @@ impl<S: Pollable> Io<S> {
     }
 
     pub(crate) fn handle(&self) -> LoopHandle {
-        LoopHandle {
-            state: Rc::clone(&self.state),
-        }
+        LoopHandle::of(&self.state)
     }
 
     /// From now on `observer` is called whenever the source becomes ready. It may have become so before: who watches from

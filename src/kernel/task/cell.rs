@@ -21,52 +21,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancellation, Panicked, TaskError};
-use crate::kernel::cancel::node::NodeKey;
-use crate::kernel::context::Context as LoopContext;
-use crate::kernel::report::drop_quietly;
+use crate::kernel::task::cold_fields::ColdFields;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::state::{Begin, State};
-
-/// What most tasks never have, allocated at first use.
-pub(crate) struct ColdFields {
-    /// Where the task was created, which this takes the place of.
-    location: &'static Location<'static>,
-    /// The name given by the task builder.
-    pub(crate) name: Option<Rc<str>>,
-    /// An awaiter whose waker is not one of ours, or not of a task.
-    pub(crate) waiter: Option<Waker>,
-    /// Done callbacks in registration order, with their ids.
-    pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
-    /// Who asked for the cancellation that is under way, and why: the newest request's.
-    pub(crate) cancelled: Option<Cancellation>,
-    /// The context in which the task runs; `None` is an empty one.
-    pub(crate) context: Option<LoopContext>,
-    /// How many requests there have been that nobody took back.
-    pub(crate) requests: u32,
-    /// The await of this task as a node of its awaiter's tree.
-    pub(crate) node: Option<NodeKey>,
-    /// The panic of a destructor that ran while the task ended: reported, never the task's result.
-    pub(crate) drop_panic: Option<Box<dyn Any + Send>>,
-    /// A report has said that the task had not ended when its program did: its loop's close does not say it again.
-    pub(crate) named_unended: bool,
-}
-
-impl ColdFields {
-    fn new(location: &'static Location<'static>) -> Self {
-        Self {
-            location,
-            name: None,
-            waiter: None,
-            callbacks: Vec::new(),
-            cancelled: None,
-            context: None,
-            requests: 0,
-            node: None,
-            drop_panic: None,
-            named_unended: false,
-        }
-    }
-}
+use crate::kernel::task::state::{Awaited, Begin, State, Step};
 
 /// Where a task was created, or its extra, which knows that too: one word for both. It is a pointer to the location, or
 /// one to the extra, owned, with its lowest bit set; either type is aligned, so that the bit is free.
@@ -181,25 +138,6 @@ impl Header {
         }
     }
 
-    /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
-    pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
-        let second = self.with_cold(|cold| match cold.drop_panic {
-            None => {
-                cold.drop_panic = Some(payload);
-                None
-            }
-            Some(_) => Some(payload),
-        });
-        drop_quietly(second);
-    }
-
-    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
-    pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
-            self.note_mishap(payload);
-        }
-    }
-
     /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
     pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
         let cold = self.side.take();
@@ -217,21 +155,6 @@ impl Header {
         self.side.put(cold);
         Some(result)
     }
-}
-
-/// What a step came to. It fits two registers.
-#[must_use]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
-    /// The future waits.
-    Pending,
-    /// The task has ended in this step, and owes a wake to this task or to none: no foreign waker, no callbacks, no
-    /// drop_panic, and a handle that will see to the output.
-    Done(Key),
-    /// The task has ended in this step; what it owes stands in its header.
-    DoneOwing,
-    /// Nothing was touched: the task runs further down this stack, or has ended before.
-    Refused,
 }
 
 /// A task as the loop sees it.
@@ -260,20 +183,6 @@ pub(crate) trait Join<T, H>: Run {
     fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
     /// The same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
-}
-
-/// What the poll of a task's handle has to do.
-pub(crate) enum Awaited {
-    /// Give the output.
-    Take,
-    /// Wait.
-    Wait,
-    /// Look once more: foreign code ran.
-    Again,
-    /// Refuse a task of another loop.
-    OtherLoop,
-    /// Refuse a task that awaits its own handle.
-    ItSelf,
 }
 
 /// What this module has to know of the loop.

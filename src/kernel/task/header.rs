@@ -1,11 +1,34 @@
 //! What a task's header says of requests to end it, of who awaits it, and of its name: all that may lie in its extra.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::Header;
 use crate::kernel::task::key::Key;
 
 impl Header {
+    /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
+    pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
+        let second = self.with_cold(|cold| match cold.drop_panic {
+            None => {
+                cold.drop_panic = Some(payload);
+                None
+            }
+            Some(_) => Some(payload),
+        });
+        drop_quietly(second);
+    }
+
+    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
+    pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
+            self.note_mishap(payload);
+        }
+    }
+
     /// Notes a request, the newest; `false` where the task has ended.
     #[must_use]
     pub(crate) fn request_cancel(&self, request: Cancellation) -> bool {

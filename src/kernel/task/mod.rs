@@ -25,6 +25,7 @@
 //! slot freed → last reference dropped, which may run the output's destructor.
 
 pub(crate) mod cell;
+mod cold_fields;
 pub(crate) mod handle;
 mod header;
 pub(crate) mod key;

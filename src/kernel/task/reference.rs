@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::Run;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
@@ -282,9 +283,7 @@ impl TaskRef {
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
         let header = self.task.header();
         let task = self.clone();
-        let handle = LoopHandle {
-            state: Rc::clone(&self.state),
-        };
+        let handle = LoopHandle::of(&self.state);
         let id = CallbackId::next(&self.state);
         if header.state.is_done() {
             handle.queue_call(move || callback(&task), Location::caller());

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{Cancellation, Panicked};
-use crate::kernel::task::cell::{Header, Run, Scheduler, Step};
-use crate::kernel::task::state::Begin;
+use crate::kernel::task::cell::{Header, Run, Scheduler};
+use crate::kernel::task::state::{Begin, Step};
 
 /// The header alone. The loop cannot poll or kill through it.
 pub(crate) struct RootHeader(pub(crate) Header);

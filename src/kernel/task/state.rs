@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 
+use crate::kernel::task::key::Key;
+
 /// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
 /// `pause` and `finish`. While it is set nobody else may touch the stage: that is what the cell's aliasing stands on.
 const RUNNING: u16 = 1;
@@ -41,6 +43,35 @@ pub(crate) enum Begin {
     Deliver,
     /// The task runs already, further down this stack, or has ended.
     Refused,
+}
+
+/// What a step came to. It fits two registers.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// The future waits.
+    Pending,
+    /// The task has ended in this step, and owes a wake to this task or to none: no foreign waker, no callbacks, no
+    /// drop_panic, and a handle that will see to the output.
+    Done(Key),
+    /// The task has ended in this step; what it owes stands in its header.
+    DoneOwing,
+    /// Nothing was touched: the task runs further down this stack, or has ended before.
+    Refused,
+}
+
+/// What the poll of a task's handle has to do.
+pub(crate) enum Awaited {
+    /// Give the output.
+    Take,
+    /// Wait.
+    Wait,
+    /// Look once more: foreign code ran.
+    Again,
+    /// Refuse a task of another loop.
+    OtherLoop,
+    /// Refuse a task that awaits its own handle.
+    ItSelf,
 }
 
 /// The flags of one task.

@@ -66,13 +66,7 @@ impl Place<'_> {
     fn wait(&mut self, context: &Context<'_>) {
         let waker = context.waker().clone();
         let mut waiters = self.queue.0.borrow_mut();
-        let replaced = match self.id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                self.id = Some(waiters.join(waker));
-                None
-            }
-        };
+        let replaced = waiters.wait(&mut self.id, waker);
         drop(waiters);
         drop(replaced);
     }

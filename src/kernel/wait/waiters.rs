@@ -62,6 +62,19 @@ impl<T> Waiters<T> {
         id
     }
 
+    /// Waits with the newest `waiter` of a future: in its former place, where it waits already as `id`, and otherwise at the
+    /// end, with `id` set. Returns the replaced one, for its caller to drop with nothing borrowed.
+    #[inline]
+    pub(crate) fn wait(&mut self, id: &mut Option<WaiterId>, waiter: T) -> Option<T> {
+        match id.and_then(|id| self.get_mut(id)) {
+            Some(place) => Some(std::mem::replace(place, waiter)),
+            None => {
+                *id = Some(self.join(waiter));
+                None
+            }
+        }
+    }
+
     /// The waiter of this number, while it is in line.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: WaiterId) -> Option<&mut T> {
