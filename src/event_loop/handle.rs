@@ -447,7 +447,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn call_exception_handler(&self, context: &ExceptionContext) {
-        self.state.tell(context);
+        self.state.call_handler(context);
     }
 
     /// What happens to a report where no handler is set; a handler may call it too.

@@ -146,7 +146,7 @@ impl EventLoop {
         let header = self.install_root(context, location);
         let mut root = RootFuture {
             header,
-            home: Rc::clone(&run.state),
+            scheduler: Rc::clone(&run.state),
             future,
             outcome: None,
         };

@@ -67,7 +67,7 @@ impl<T> Future<T> {
                 return Ok(Poll::Pending);
             }
         }
-        let polled = self.stand_in_line(context);
+        let polled = self.wait_for_result(context);
         if !matches!(polled, Ok(Poll::Pending)) {
             self.shared.state.complete_await(self.node);
             self.node = NodeKey::NONE;
@@ -81,18 +81,18 @@ impl<T> Future<T> {
             self.shared.state.drop_await(self.node);
             self.node = NodeKey::NONE;
         }
-        self.stand_in_line(context)
+        self.wait_for_result(context)
     }
 
-    fn stand_in_line(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
+    fn wait_for_result(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
         if self.done() {
             return Ok(Poll::Ready(()));
         }
-        let home = match key_of(context.waker()) {
+        let same_loop = match key_of(context.waker()) {
             Some(key) => key.loop_id() == self.shared.state.id,
             None => with_current(|state| state.id == self.shared.state.id).unwrap_or(true),
         };
-        if !home {
+        if !same_loop {
             return Err(FutureError::OtherLoop);
         }
         // Cloning a foreign waker is foreign code, which may set the result.

@@ -27,7 +27,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         // would do their work a second time, and a lock may be held for ever by a thread that is not here.
         state.phase.set(Phase::Closed);
         if let Some(mut reactor) = state.take_reactor() {
-            reactor.forget_watchers();
+            reactor.forget_observers();
         }
         return;
     }

@@ -44,7 +44,7 @@ impl LoopState {
 
     /// Tells the task hook, if there is one.
     #[inline(never)]
-    pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
+    pub(crate) fn call_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
         let hook = self.task_hook.borrow().clone();
         if let Some(hook) = hook {
             self.catch_panic("Exception in the task hook", || hook(Rc::clone(task), key));
@@ -55,15 +55,15 @@ impl LoopState {
     /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
     #[cold]
     pub(crate) fn report(&self, context: ExceptionContext) {
-        self.tell(&context);
+        self.call_handler(&context);
         // A panic's payload is foreign too.
         drop_quietly(context);
     }
 
     /// [`report`](Self::report) for a context that its owner keeps.
-    pub(crate) fn tell(&self, context: &ExceptionContext) {
+    pub(crate) fn call_handler(&self, context: &ExceptionContext) {
         let Some(handler) = self.handler() else {
-            return tell_default(context);
+            return call_default_handler(context);
         };
         let call = AssertUnwindSafe(|| handler.report(context));
         if let Err(payload) = catch_unwind(call) {
@@ -73,9 +73,9 @@ impl LoopState {
                 panic: Some(Panicked::new(payload)),
                 ..ExceptionContext::default()
             };
-            tell_default(&second);
+            call_default_handler(&second);
             drop_quietly(second);
-            tell_default(context);
+            call_default_handler(context);
         }
         // Maybe the last reference, if the handler has replaced itself.
         drop_quietly(handler);
@@ -132,6 +132,6 @@ pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> Except
 }
 
 /// The handler of last resort.
-fn tell_default(context: &ExceptionContext) {
+fn call_default_handler(context: &ExceptionContext) {
     run_quietly(|| default_handler(context));
 }

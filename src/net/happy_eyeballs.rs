@@ -142,7 +142,7 @@ impl Attempt {
 
     /// The end of an attempt that has lost, if what is inside is to be dropped.
     fn is_over<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
-        if !self.lost || in_task && !self.scope.region_falls() {
+        if !self.lost || in_task && !self.scope.tear_down_region() {
             return false;
         }
         future.set(None);

@@ -286,10 +286,10 @@ impl<A> Region<A> {
     }
 
     /// The end, if what is inside is to be let go.
-    fn falls<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
+    fn tear_down<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
         // Outside any task nobody can be asked.
         let falls = if in_task {
-            self.scope.region_falls()
+            self.scope.tear_down_region()
         } else {
             self.expired
         };
@@ -339,7 +339,7 @@ impl<A: Answer> Region<A> {
             self.note_deadline();
         }
         self.note_place();
-        if self.expired && self.falls(future.as_mut(), in_task) {
+        if self.expired && self.tear_down(future.as_mut(), in_task) {
             return self.late();
         }
         let polled = self.scope.within(|| match future.as_mut().as_pin_mut() {
@@ -372,7 +372,7 @@ impl<A: Answer> Region<A> {
                 self.keep_waker(context.waker());
             }
         }
-        if self.expired && self.falls(future, in_task) {
+        if self.expired && self.tear_down(future, in_task) {
             return self.late();
         }
         Poll::Pending

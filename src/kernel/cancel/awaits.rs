@@ -209,11 +209,11 @@ pub(super) fn step_await(
         let (here, current) =
             with_current(|current| (current.id == state.id, current.current_task.get()))
                 .unwrap_or((true, Key::NONE));
-        let at_home = match awaiting {
+        let same_loop = match awaiting {
             Key::NONE => here,
             ours => ours.loop_id() == state.id,
         };
-        if !at_home {
+        if !same_loop {
             return Awaited::OtherLoop;
         }
         if here && current == own {
@@ -231,7 +231,7 @@ pub(super) fn step_await(
         header.set_node(NodeKey::NONE);
         return match header.state.is_done() {
             true => Awaited::Take,
-            false => stand_by(header, awaiting, waker),
+            false => wait_for_end(header, awaiting, waker),
         };
     }
     let (ended, cancelled) = (header.state.is_done(), header.state.is_cancelled());
@@ -263,11 +263,11 @@ pub(super) fn step_await(
             }
         }
     }
-    stand_by(header, awaiting, waker)
+    wait_for_end(header, awaiting, waker)
 }
 
 /// Notes whom to wake at the end.
-fn stand_by(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
+fn wait_for_end(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
     if awaiting != Key::NONE {
         header.set_waiter(awaiting);
         return Awaited::Wait;

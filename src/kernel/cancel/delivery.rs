@@ -203,14 +203,14 @@ impl LoopState {
             };
             header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request, polled));
-            return self.fall_if_told(task, header, root);
+            return self.end_if_decided(task, header, root);
         }
         let TaskNodes::Tree(root) = self.nodes(task) else {
             header.state.note_out_of_flight();
             return None;
         };
         self.tree(|tree| tree.count_poll(root));
-        self.fall_if_told(task, header, root)
+        self.end_if_decided(task, header, root)
     }
 
     /// The end of a pending poll with a request under way. What comes back is what the task ends with.
@@ -223,13 +223,13 @@ impl LoopState {
         self.decide();
         let queued = self.is_queued(task);
         self.tree(|tree| tree.settle(root, queued));
-        self.fall_if_told(task, header, root)
+        self.end_if_decided(task, header, root)
     }
 
     /// Fells the tree of a task that is to end, and tells by which request it ends.
-    fn fall_if_told(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
-        let (fallen, in_flight) = self.tree(|tree| tree.root_falls(root));
-        match fallen {
+    fn end_if_decided(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
+        let (ends, in_flight) = self.tree(|tree| tree.root_ends(root));
+        match ends {
             Some(request) => {
                 self.tear_down(task);
                 Some(request)

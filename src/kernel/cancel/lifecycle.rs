@@ -160,7 +160,7 @@ impl Tree {
             (false, _) => Vote::Abstain,
         };
         if owes {
-            self.hand_up_handled(index, parent);
+            self.propagate_handled(index, parent);
         }
         self.remove(index);
         if owes {
@@ -169,7 +169,7 @@ impl Tree {
     }
 
     /// Clean-up that goes on around a node that completes answers to the node's parent from now on.
-    fn hand_up_handled(&mut self, index: u32, parent: u32) {
+    fn propagate_handled(&mut self, index: u32, parent: u32) {
         let mut child = self.at(index).first_child;
         while child != NIL {
             let next = self.at(child).next;
@@ -227,8 +227,8 @@ impl Tree {
 
     /// A catch that was asked lets go of everything below it. `None` where others have to be asked first; else what to
     /// tell its caller.
-    pub(super) fn catch_falls(&mut self, index: u32) -> Option<Cancellation> {
-        if !self.falls(index) {
+    pub(super) fn tear_down_catch(&mut self, index: u32) -> Option<Cancellation> {
+        if !self.tear_down_inside(index) {
             return None;
         }
         let request = self.request_of(index).unwrap_or_default();
@@ -237,13 +237,13 @@ impl Tree {
     }
 
     /// A voter or a region lets go of everything below it, unless others have to be asked first.
-    pub(super) fn falls(&mut self, index: u32) -> bool {
+    pub(super) fn tear_down_inside(&mut self, index: u32) -> bool {
         self.leave_due(index);
-        let falls = self.may_tear_down(index);
-        if falls {
+        let torn_down = self.may_tear_down(index);
+        if torn_down {
             self.erase_below(index);
         }
-        falls
+        torn_down
     }
 
     /// How many requests of their own are in progress around a node, itself included, its root not.

@@ -245,7 +245,7 @@ impl Tree {
             Kind::Root | Kind::Region if node.own.is_some() => {
                 if go {
                     node.tear_down = true;
-                    self.make_due_to_fall(index);
+                    self.make_due_to_tear_down(index);
                     return None;
                 }
                 node.own = None;
@@ -271,7 +271,7 @@ impl Tree {
     }
 
     /// A root or a region is to fall at its next poll.
-    fn make_due_to_fall(&mut self, index: u32) {
+    fn make_due_to_tear_down(&mut self, index: u32) {
         if self.at(index).kind == Kind::Root {
             let task = self.at(index).task;
             self.schedule_task(task);
@@ -403,7 +403,7 @@ impl Tree {
     }
 
     /// Whether a task is to end now, and by which request; and whether a request goes on being under way.
-    pub(super) fn root_falls(&mut self, root: u32) -> (Option<Cancellation>, bool) {
+    pub(super) fn root_ends(&mut self, root: u32) -> (Option<Cancellation>, bool) {
         if self.at(root).tear_down && self.may_tear_down(root) {
             return (
                 Some(self.at_mut(root).own.take().unwrap_or_default()),
@@ -415,7 +415,7 @@ impl Tree {
 
     /// Whether a region was told to let go, and has not done so yet.
     #[inline]
-    pub(super) fn is_to_fall(&self, index: u32) -> bool {
+    pub(super) fn is_to_tear_down(&self, index: u32) -> bool {
         self.at(index).tear_down && self.at(index).state != State::Passed
     }
 

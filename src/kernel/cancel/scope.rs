@@ -212,7 +212,7 @@ impl Scope {
     /// A catch that was asked lets go: the request and the node that waits for the decision about it. `None` where others
     /// have to be asked first.
     pub(super) fn catch(&mut self) -> Option<(Cancellation, NodeKey, Rc<LoopState>)> {
-        let request = self.node(Tree::catch_falls).flatten()?;
+        let request = self.node(Tree::tear_down_catch).flatten()?;
         let state = self.state.clone()?;
         let key = std::mem::replace(&mut self.key, NodeKey::NONE);
         Some((request, key, state))
@@ -232,7 +232,7 @@ impl Scope {
     /// A group that was asked lets go of its body, unless others have to be asked first; then it is no longer asked.
     pub(crate) fn take(&self) -> Option<Cancellation> {
         self.node(|tree, index| {
-            if !tree.falls(index) {
+            if !tree.tear_down_inside(index) {
                 return None;
             }
             tree.at_mut(index).state = State::Taken;
@@ -297,8 +297,8 @@ impl Scope {
 
     /// Whether a region is to let go now. Then everything below it has been forgotten.
     #[inline]
-    pub(crate) fn region_falls(&self) -> bool {
-        self.node(|tree, index| tree.is_to_fall(index) && tree.falls(index))
+    pub(crate) fn tear_down_region(&self) -> bool {
+        self.node(|tree, index| tree.is_to_tear_down(index) && tree.tear_down_inside(index))
             .unwrap_or(false)
     }
 }

@@ -77,7 +77,7 @@ impl Side {
 }
 
 /// One descriptor. Its place in the set and this come and go together.
-struct Watched {
+struct FdEntry {
     /// In the word of its place.
     generation: u32,
     /// What the place reports; 0 before the first registration, and where the system has refused a change.
@@ -86,7 +86,7 @@ struct Watched {
     write: Side,
 }
 
-impl Watched {
+impl FdEntry {
     fn new() -> Self {
         let side = || Side {
             callback: None,
@@ -144,7 +144,7 @@ fn bit(direction: Direction) -> u32 {
 /// All of them.
 pub(crate) struct Descriptors {
     /// By number: descriptors are small numbers, and each event looks here twice.
-    watched: Vec<Option<Box<Watched>>>,
+    watched: Vec<Option<Box<FdEntry>>>,
     /// How many there are.
     count: usize,
     /// The newest generation. Stays below `u32::MAX`, which the reactor's own tokens have.
@@ -193,7 +193,7 @@ impl Descriptors {
         mut callback: Callback,
     ) -> Result<Option<Callback>, (io::Error, Callback)> {
         let present = self.get(fd);
-        let wanted = present.map_or(0, Watched::wanted) | bit(direction);
+        let wanted = present.map_or(0, FdEntry::wanted) | bit(direction);
         if let Err(error) = self.arm(set, fd, wanted) {
             return Err((error, callback));
         }
@@ -230,7 +230,7 @@ impl Descriptors {
         // The number may have been reused since the others came, so a new operation always tells the system; one that is
         // woken and comes again finds its place as it was.
         if id.is_none() || armed & bit(direction) == 0 {
-            let wanted = present.map_or(0, Watched::wanted) | bit(direction);
+            let wanted = present.map_or(0, FdEntry::wanted) | bit(direction);
             self.arm(set, fd, wanted)?;
         }
         let waiters = &mut self.entry(fd).side(direction).waiters;
@@ -363,22 +363,22 @@ impl Descriptors {
         callbacks
     }
 
-    fn entry(&mut self, fd: Descriptor) -> &mut Watched {
+    fn entry(&mut self, fd: Descriptor) -> &mut FdEntry {
         let at = fd as usize;
         if self.watched.len() <= at {
             self.watched.resize_with(at + 1, || None);
         }
         self.watched[at].get_or_insert_with(|| {
             self.count += 1;
-            Box::new(Watched::new())
+            Box::new(FdEntry::new())
         })
     }
 
-    fn get(&self, fd: Descriptor) -> Option<&Watched> {
+    fn get(&self, fd: Descriptor) -> Option<&FdEntry> {
         self.watched.get(fd as usize)?.as_deref()
     }
 
-    fn get_mut(&mut self, fd: Descriptor) -> Option<&mut Watched> {
+    fn get_mut(&mut self, fd: Descriptor) -> Option<&mut FdEntry> {
         self.watched.get_mut(fd as usize)?.as_deref_mut()
     }
 

@@ -389,16 +389,16 @@ impl Reactor {
         self.with_descriptors(|them, set| them.leave(set, fd, direction, id))
     }
 
-    /// Forgets all sources; their waiters and watchers are to be told with no borrow held.
-    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, watchers: &mut Vec<Rc<dyn Observer>>) {
+    /// Forgets all sources; their waiters and observers are to be told with no borrow held.
+    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, observers: &mut Vec<Rc<dyn Observer>>) {
         for mut entry in self.sources.drain() {
             entry.readiness.take_waiters(woken);
-            watchers.extend(entry.observer);
+            observers.extend(entry.observer);
         }
     }
 
-    /// In a forked child, where watchers are copies of what the parent goes on with: their destructors must not run.
-    pub(crate) fn forget_watchers(&mut self) {
+    /// In a forked child, where observers are copies of what the parent goes on with: their destructors must not run.
+    pub(crate) fn forget_observers(&mut self) {
         for entry in self.sources.drain() {
             std::mem::forget(entry.observer);
         }

@@ -38,13 +38,13 @@ impl Side {
     }
 
     #[inline]
-    fn has_extra(&self) -> bool {
+    fn has_cold(&self) -> bool {
         self.0.get().addr() & 1 == 1
     }
 
     fn location(&self) -> &'static Location<'static> {
         let place = self.0.get().map_addr(|place| place & !1);
-        if self.has_extra() {
+        if self.has_cold() {
             // SAFETY: with the bit set the pointer came from `put`, which gave it the extra, and `take` clears the bit
             // before it gives the extra away: it is alive here, and nobody has a reference to it.
             return unsafe { (*place.cast::<ColdFields>()).location };
@@ -55,7 +55,7 @@ impl Side {
 
     /// Takes the extra out; the location stays.
     fn take(&self) -> Option<Box<ColdFields>> {
-        if !self.has_extra() {
+        if !self.has_cold() {
             return None;
         }
         let place = self.0.get().map_addr(|place| place & !1).cast_mut();
@@ -78,7 +78,7 @@ impl Side {
 impl Drop for Side {
     #[inline]
     fn drop(&mut self) {
-        if self.has_extra() {
+        if self.has_cold() {
             drop(self.take());
         }
     }
@@ -171,7 +171,7 @@ pub(crate) trait Run {
 /// A task as its handle sees it.
 pub(crate) trait Join<T, H>: Run {
     /// The loop that owns the task.
-    fn home(&self) -> &H;
+    fn scheduler(&self) -> &H;
     /// The output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
     /// The output; before the end it notes who awaits it. A task of another loop is refused, and so is the task itself,
@@ -216,14 +216,14 @@ enum Stage<F: Future> {
 /// The one allocation. `H` is the loop, of which this module knows nothing.
 pub(crate) struct TaskCell<F: Future, H> {
     pub(crate) header: Header,
-    pub(crate) home: H,
+    pub(crate) scheduler: H,
     /// Touched under RUNNING by the loop, and by the handle once DONE is set.
     stage: UnsafeCell<Stage<F>>,
 }
 
 impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
-    pub(crate) fn new(future: F, location: &'static Location<'static>, home: H) -> Rc<Self> {
+    pub(crate) fn new(future: F, location: &'static Location<'static>, scheduler: H) -> Rc<Self> {
         // Built in its place and not on the stack: copying bytes that were just written makes the processor wait.
         let mut cell: Rc<MaybeUninit<Self>> = Rc::new(MaybeUninit::uninit());
         if let Some(place) = Rc::get_mut(&mut cell) {
@@ -232,7 +232,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
             // `get_mut` made sure that nobody else sees it. Each field is written once, without reading what was there.
             unsafe {
                 (&raw mut (*place).header).write(Header::new(location));
-                (&raw mut (*place).home).write(home);
+                (&raw mut (*place).scheduler).write(scheduler);
                 (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Running(future)));
             }
         }
@@ -254,7 +254,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     /// gave although it had been asked to end meanwhile.
     #[cold]
     fn end_cancelled(&self, cancellation: Cancellation) -> Step {
-        self.home.tear_down(&self.header);
+        self.scheduler.tear_down(&self.header);
         self.replace(Err(TaskError::Cancelled(cancellation)));
         self.header.state.finish_cancelled();
         Step::DoneOwing
@@ -263,7 +263,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     /// The poll was pending, and a request is under way.
     #[cold]
     fn pause_in_flight(&self) -> Step {
-        if let Some(cancellation) = self.home.settle_request(&self.header) {
+        if let Some(cancellation) = self.scheduler.settle_request(&self.header) {
             return self.end_cancelled(cancellation);
         }
         self.header.state.pause_in_flight();
@@ -280,7 +280,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     ) -> Poll<Result<F::Output, TaskError>> {
         loop {
             let step = self
-                .home
+                .scheduler
                 .step_await(&self.header, awaiting, waker, catch_panic);
             return match step {
                 Awaited::Take => Poll::Ready(self.take_output()),
@@ -312,7 +312,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
         if has_output {
-            self.header.note_mishap(payload);
+            self.header.note_drop_panic(payload);
             return self.end_owing();
         }
         self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
@@ -324,7 +324,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
     fn end(&self) -> Step {
         if self.header.state.finish_plainly() {
-            return Step::Done(self.header.take_waiter(self.home.loop_id()));
+            return Step::Done(self.header.take_waiter(self.scheduler.loop_id()));
         }
         self.end_owing()
     }
@@ -348,7 +348,7 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
         match self.header.state.begin() {
             Begin::Poll => {}
             Begin::Deliver => {
-                if let Some(cancellation) = self.home.begin_with_request(&self.header) {
+                if let Some(cancellation) = self.scheduler.begin_with_request(&self.header) {
                     return self.end_cancelled(cancellation);
                 }
             }
@@ -402,8 +402,8 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
 }
 
 impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCell<F, H> {
-    fn home(&self) -> &H {
-        &self.home
+    fn scheduler(&self) -> &H {
+        &self.scheduler
     }
 
     fn take(&self) -> Option<Result<F::Output, TaskError>> {
@@ -420,7 +420,7 @@ impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCel
         if awaiting != Key::NONE
             && awaiting.slot() != slot
             && header.state.is_plainly_pending()
-            && self.home.note_await(awaiting, slot)
+            && self.scheduler.note_await(awaiting, slot)
         {
             header.set_waiter(awaiting);
             return Poll::Pending;

@@ -66,7 +66,7 @@ impl LoopHandle {
         }
         let cell = TaskCell::new(future, place, state);
         let task: Rc<dyn Run> = cell.clone();
-        let state = &cell.home;
+        let state = &cell.scheduler;
         let key = state.take_in(task, &cell.header);
         if state.instrumented.get() {
             look_after(state, &cell.header, key);
@@ -82,7 +82,7 @@ fn look_after(state: &LoopState, header: &Header, key: Key) {
         header.with_cold(|cold| cold.context = Some(context.copy()));
     }
     if let Some(task) = state.task(key) {
-        state.tell_task_hook(&task, key);
+        state.call_task_hook(&task, key);
     }
 }
 
@@ -101,7 +101,7 @@ impl LoopHandle {
         let cell = TaskCell::new(future, place, self.state);
         let _ = cell.header.request_cancel(cancellation);
         let _ = cell.kill();
-        cell.home.report_drop_panic(&*cell);
+        cell.scheduler.report_drop_panic(&*cell);
         Task { cell }
     }
 }
@@ -121,8 +121,8 @@ where
     let cell = TaskCell::new(future, location, state);
     // The future goes first: its destructor may panic, and must not do so while the refusal unwinds.
     let _ = cell.kill();
-    cell.home.report_drop_panic(&*cell);
-    refuse(&cell.home, "create_task");
+    cell.scheduler.report_drop_panic(&*cell);
+    refuse(&cell.scheduler, "create_task");
     Task { cell }
 }
 
@@ -140,7 +140,7 @@ impl<T: 'static> Task<T> {
         reason = "it makes a new value, which AsRef cannot"
     )]
     pub fn as_ref(&self) -> TaskRef {
-        let state = Rc::clone(self.cell.home());
+        let state = Rc::clone(self.cell.scheduler());
         let key = state.key_of(self.cell.header());
         TaskRef {
             task: Rc::clone(&self.cell).into_run(),
@@ -306,7 +306,7 @@ impl<T: 'static> Task<T> {
     /// Gives the task a context, where the builder had one: that very context, not a copy.
     pub(crate) fn enter_context(&self, context: Option<LoopContext>) {
         if context.is_some() {
-            self.cell.home().instrumented.set(true);
+            self.cell.scheduler().instrumented.set(true);
             let former = self
                 .cell
                 .header()
@@ -363,7 +363,7 @@ impl<T: 'static> Task<T> {
 impl<T> Task<T> {
     /// Which task it is, for those who keep lists of tasks.
     pub(crate) fn identity(&self) -> Identity {
-        self.cell.home().identity_of(self.cell.header())
+        self.cell.scheduler().identity_of(self.cell.header())
     }
 
     /// Nobody will want to know if the task fails from now on.
@@ -390,14 +390,14 @@ impl<T> Drop for Task<T> {
             return;
         }
         let header = self.cell.header();
-        self.cell.home().drop_await(header.node());
+        self.cell.scheduler().drop_await(header.node());
         header.set_node(NodeKey::NONE);
         if header.state.is_taken() {
             return;
         }
         if let Some(panicked) = self.cell.take_panic() {
-            let home = self.cell.home();
-            home.report_in_context_of(header, NEVER_RETRIEVED, panicked);
+            let state = self.cell.scheduler();
+            state.report_in_context_of(header, NEVER_RETRIEVED, panicked);
         }
     }
 }

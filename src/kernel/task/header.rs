@@ -11,7 +11,7 @@ use crate::kernel::task::key::Key;
 
 impl Header {
     /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
-    pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
+    pub(crate) fn note_drop_panic(&self, payload: Box<dyn Any + Send>) {
         let second = self.with_cold(|cold| match cold.drop_panic {
             None => {
                 cold.drop_panic = Some(payload);
@@ -25,7 +25,7 @@ impl Header {
     /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
     pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
-            self.note_mishap(payload);
+            self.note_drop_panic(payload);
         }
     }
 

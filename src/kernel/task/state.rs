@@ -27,7 +27,7 @@ const TAKEN: u16 = 1 << 6;
 const PANICKED: u16 = 1 << 7;
 
 /// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_cold`, never cleared.
-const EXTRA: u16 = 1 << 8;
+const COLD: u16 = 1 << 8;
 /// The await of this task is a node, whose key the extra has. Set and cleared by `note_scoped`.
 const SCOPED: u16 = 1 << 9;
 /// Whoever waits does so from behind a shield, which a cancellation does not follow. Set and cleared by `note_shielded`.
@@ -143,7 +143,7 @@ impl State {
     #[must_use]
     pub(crate) fn finish_plainly(&self) -> bool {
         let bits = self.0.get();
-        if bits & (REQUESTED | ABANDONED | EXTRA) != 0 {
+        if bits & (REQUESTED | ABANDONED | COLD) != 0 {
             return false;
         }
         self.0.set(bits & !RUNNING | DONE);
@@ -152,7 +152,7 @@ impl State {
 
     /// The header has an extra.
     pub(crate) fn note_cold(&self) {
-        self.set(EXTRA);
+        self.set(COLD);
     }
 
     /// Running → done.

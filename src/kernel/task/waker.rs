@@ -51,20 +51,20 @@ pub(crate) fn key_of(waker: &Waker) -> Option<Key> {
 /// Queues the task of a key, on whichever loop and thread it lives.
 #[inline]
 pub(crate) fn wake_key(key: Key) {
-    let at_home = with_current(|state| {
-        let home = state.id == key.loop_id();
-        if home {
+    let same_loop = with_current(|state| {
+        let is_its_loop = state.id == key.loop_id();
+        if is_its_loop {
             state.schedule(key);
         }
-        home
+        is_its_loop
     });
-    if at_home != Some(true) {
-        wake_abroad(key);
+    if same_loop != Some(true) {
+        wake_other_loop(key);
     }
 }
 
 #[cold]
-fn wake_abroad(key: Key) {
+fn wake_other_loop(key: Key) {
     if let Some(inbox) = registry::find(key.loop_id()) {
         inbox.wake(key.bits());
     }
