@@ -95,7 +95,7 @@ impl<T> Future<T> {
         if !same_loop {
             return Err(FutureError::OtherLoop);
         }
-        // Cloning a foreign waker is foreign code, which may set the result.
+        // Cloning another runtime's waker runs user code, which may set the result.
         let awaiter = Listener::Awaiter(context.waker().clone());
         if self.done() {
             return Ok(Poll::Ready(()));

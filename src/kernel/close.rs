@@ -1,8 +1,8 @@
 //! The end of a loop: everything it still holds is dropped, once, on its own thread.
 //!
-//! Destructors are foreign code and may do anything: panic, wake, spawn, post, drop handles. While the loop is closing
-//! all new work is refused, so what is left only shrinks and the passes end; each thing is dropped by itself with
-//! nothing borrowed, and a panic becomes a report. The descriptors go last.
+//! Destructors are user code and may do anything: panic, wake, spawn, post, drop handles. While the loop is closing all
+//! new work is refused, so what is left only shrinks and the passes end; each thing is dropped by itself with nothing
+//! borrowed, and a panic becomes a report. The descriptors go last.
 
 use std::rc::Rc;
 

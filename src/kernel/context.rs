@@ -108,7 +108,7 @@ impl Context {
 
     /// Copies of those values that may go to another thread.
     pub(crate) fn carry(&self) -> Vec<Carried> {
-        // Copying is foreign code, and may set a variable.
+        // Copying runs user code, and may set a variable.
         let values = Rc::clone(&self.values.borrow());
         let carried = values.iter().filter_map(|binding| {
             let carry = binding.carry?;

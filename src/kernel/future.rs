@@ -380,7 +380,7 @@ impl<T: Clone> Future<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&self) -> Result<Result<T, FutureError>, InvalidState> {
-        // Cloning is foreign code; the value is kept still by moving it out for the time that it takes.
+        // Cloning runs user code; the value is kept still by moving it out for the time that it takes.
         let stage = std::mem::replace(&mut *self.shared.stage.borrow_mut(), Stage::Taken);
         let restore = Restore {
             shared: &self.shared,
@@ -397,7 +397,7 @@ impl<T: Clone> Future<T> {
     }
 }
 
-/// Puts a stage back that was moved out for a foreign `clone`, also when that panics.
+/// Puts a stage back that was moved out for a user's `clone`, also when that panics.
 struct Restore<'a, T> {
     shared: &'a Shared<T>,
     stage: Option<Stage<T>>,

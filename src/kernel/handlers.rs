@@ -81,7 +81,7 @@ impl LoopState {
         drop_quietly(handler);
     }
 
-    /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
+    /// Runs user code that must not stop the loop: a panic becomes a report that starts with `message`.
     pub(crate) fn catch_panic(&self, message: &str, foreign: impl FnOnce()) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
             self.report_panic(message, payload);

@@ -45,8 +45,8 @@ impl LoopHandle {
     }
 }
 
-/// Called with what went wrong, and with the loop that it is told by: what
-/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) gives.
+/// An exception handler, which is called with the loop and a report of what went wrong.
+/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) returns one.
 ///
 /// ```
 /// let log: callsoon::ExceptionHandler = std::rc::Rc::new(|_, context| eprintln!("log: {context}"));

@@ -1,7 +1,7 @@
 //! The parts of one loop, held together.
 //!
-//! Cells for what is one word, a `RefCell` for each structure that is more. Nobody holds a borrow across foreign code,
-//! so none of the borrows can fail: the methods here borrow, move what is wanted out, and end the borrow before they
+//! Cells for what is one word, a `RefCell` for each structure that is more. Nobody holds a borrow across user code, so
+//! none of the borrows can fail: the methods here borrow, move what is wanted out, and end the borrow before they
 //! return. What must be dropped is returned to the caller.
 
 use std::any::Any;
@@ -283,20 +283,20 @@ impl LoopState {
             .unwrap_or(Ok(()))
     }
 
-    /// Borrows the ready queue and the tasks. `f` must not run foreign code. What is done in the borrow belongs to its
+    /// Borrows the ready queue and the tasks. `f` must not run user code. What is done in the borrow belongs to its
     /// caller's code, as [`take_in`](Self::take_in) does.
     #[inline(always)]
     pub(crate) fn queues<R>(&self, f: impl FnOnce(&mut Queues) -> R) -> R {
         f(&mut self.queues.borrow_mut())
     }
 
-    /// Borrows the timers. `f` must not run foreign code.
+    /// Borrows the timers. `f` must not run user code.
     #[inline]
     pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
         f(&mut self.timers.borrow_mut())
     }
 
-    /// Borrows the reactor. `f` must not run foreign code.
+    /// Borrows the reactor. `f` must not run user code.
     #[inline]
     pub(crate) fn reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Result<R, LoopClosed> {
         let mut reactor = self.reactor.borrow_mut();

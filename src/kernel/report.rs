@@ -97,7 +97,7 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
     }
 }
 
-/// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked. The
+/// Runs user code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked. The
 /// panic's payload may panic when it is dropped, and so on: what that throws is forgotten.
 pub(crate) fn run_quietly(foreign: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {

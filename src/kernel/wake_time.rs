@@ -11,8 +11,9 @@ use super::timers::{Entry, NONE, SLOTS, TICK_BITS, Timers};
 const CROWD: usize = 16;
 
 impl<P> Timers<P> {
-    /// A time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is crowded. At a
-    /// bound nothing may be due, but expiring then spreads the slot, so that sleeping from answer to answer gets ahead.
+    /// Returns a time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is
+    /// crowded. At a bound perhaps nothing is due, but expiring then spreads the slot over lower levels, so that the
+    /// next answer is nearer to the deadline.
     #[inline]
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
         if self.earliest == 0 && self.earliest_index == NONE {
@@ -21,12 +22,13 @@ impl<P> Timers<P> {
         (self.earliest != u64::MAX).then_some(self.earliest)
     }
 
-    /// [`next_deadline`](Self::next_deadline) put off so that one wake-up serves more timers: the last deadline at most
-    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. EventPolls no further than the
-    /// first slot and the next one on level 0, and in a crowded slot above that at its first entries only.
+    /// Like [`next_deadline`](Self::next_deadline), but later, so that one wake-up serves more timers: the last
+    /// deadline that is at most `slack` after it. It is a deadline and not the end of that window, so a single timer
+    /// still wakes exactly. It searches only the first slot and the next one on level 0, and of a crowded slot above
+    /// level 0 only the first entries.
     pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
         let earliest = self.next_deadline()?;
-        // After a bound, the next look knows better.
+        // It is a bound; the next call knows more.
         if slack == 0 || self.earliest_index == NONE {
             return Some(earliest);
         }
@@ -43,7 +45,7 @@ impl<P> Timers<P> {
         Some(wake)
     }
 
-    /// Searches the first slot: it holds the earliest timer, but only on level 0 is it bound to be searched whole.
+    /// Searches the first slot, which holds the earliest timer. Above level 0 it gives up after a few entries.
     fn find_earliest(&mut self) {
         let Some(first) = self.first_slot() else {
             return self.forget_earliest();
@@ -51,8 +53,8 @@ impl<P> Timers<P> {
         let mut found = (u64::MAX, NONE);
         for (seen, (index, entry)) in self.list(first.slot).enumerate() {
             if seen == CROWD && first.start < first.end {
-                // Kept like a real deadline, else a million equal timeouts would be walked into at every turn. It is after
-                // the current tick, so it is not the zero that means unknown.
+                // Kept like a real deadline. Otherwise a million equal timeouts would be searched in every turn. It is
+                // after the current tick, so it is not the zero that means unknown.
                 found = (first.start << TICK_BITS, NONE);
                 break;
             }
@@ -63,7 +65,7 @@ impl<P> Timers<P> {
         (self.earliest, self.earliest_index) = found;
     }
 
-    /// The latest deadline up to `limit` among `wake` and the first `most` entries of a slot.
+    /// Returns the latest deadline up to `limit` among `wake` and the first `most` entries of a slot.
     fn last_until(&self, slot: usize, limit: u64, wake: u64, most: usize) -> u64 {
         self.list(slot)
             .take(most)
@@ -72,7 +74,7 @@ impl<P> Timers<P> {
             .fold(wake, u64::max)
     }
 
-    /// The entries of a slot, in order of arrival.
+    /// Returns the entries of a slot, in order of arrival.
     fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry<P>)> {
         let mut index = self.slots[slot % SLOTS].head;
         std::iter::from_fn(move || {

@@ -106,7 +106,7 @@ enum Stage {
     Armed {
         key: TimerKey,
         deadline: u64,
-        /// The task that the timer wakes; [`Key::NONE`] for a foreign waker.
+        /// The task that the timer wakes; [`Key::NONE`] for another runtime's waker.
         waker: Key,
         state: Rc<LoopState>,
     },
@@ -133,8 +133,8 @@ impl Sleep {
     }
 
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
-        // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
-        // callback. One of ours is a word.
+        // Another runtime's waker is user code when it is cloned, and again when it wakes: so it waits in the queue
+        // like any callback. One of ours is a word.
         let ours = key_of(waker);
         let armed = match ours {
             Some(task) => state.arm_timer(deadline, true, move || wake_key(task)).ok(),
@@ -169,8 +169,8 @@ impl Sleep {
         };
         let (key, deadline, known) = (*key, *deadline, *known);
         let ours = key_of(waker);
-        // The second test: a foreign waker's turn in the queue has not come, but the time has. Without it, a combinator
-        // that brings another waker with every poll could put the end off for ever.
+        // The second test: another runtime's waker's turn in the queue has not come, but the time has. Without it, a
+        // combinator that brings another waker with every poll could put the end off for ever.
         if state.is_closed() {
             // The timer went with the loop; its time may never come.
             return Poll::Pending;

@@ -1,8 +1,8 @@
 //! A pending await of a task or a future, which is what a cancellation follows.
 //!
 //! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task knows its
-//! awaiter and the awaiter's place in the slab says whom it awaits ([`TaskNodes::Awaits`]). Only a second await at the same
-//! time, one inside a scope, one by a foreign waker, and a request make a node of it.
+//! awaiter and the awaiter's place in the slab says whom it awaits ([`TaskNodes::Awaits`]). Only a second await at the
+//! same time, one inside a scope, one by another runtime's waker, and a request make a node of it.
 //!
 //! | the node is | and the awaited task | then |
 //! |---|---|---|
@@ -145,7 +145,7 @@ impl LoopState {
         (key, duty)
     }
 
-    /// Keeps a waker that is not the task's own. Cloning it is foreign code, after which the node may be gone.
+    /// Keeps a waker that is not the task's own. Cloning it runs user code, after which the node may be gone.
     pub(super) fn keep_waker(&self, key: NodeKey, waker: &Waker) {
         let waker = waker.clone();
         let former = self.tree(|tree| match tree.find(key) {
@@ -272,7 +272,7 @@ fn wait_for_end(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
         header.set_waiter(awaiting);
         return Awaited::Wait;
     }
-    // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at afterwards.
+    // Cloning runs user code: it runs before the old waker is replaced, and the task is looked at afterwards.
     let waker = waker.clone();
     let replaced = header.with_cold(|cold| cold.waiter.replace(waker));
     drop(replaced);

@@ -17,7 +17,7 @@ use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Awaited;
 
 impl LoopState {
-    /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.
+    /// Borrows the nodes; `f` must not run user code. What `f` sets off is done when the borrow has ended.
     #[inline]
     pub(crate) fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
         let (result, effects) = {

@@ -6,7 +6,7 @@
 //! change; a report of an older one is about a file that only a copy keeps open, and the set has to be rebuilt to be rid
 //! of it.
 //!
-//! Callbacks and wakers come in and go out by value: nothing foreign runs or is dropped here.
+//! Callbacks and wakers come in and go out by value: no user code runs or is dropped here.
 
 use std::io;
 use std::panic::Location;

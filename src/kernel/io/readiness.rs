@@ -153,8 +153,8 @@ impl Readiness {
     }
 }
 
-/// What a watched source calls. Both calls may enter foreign code and catch its panics themselves: a observer knows what
-/// a failure means for its connection, the turn does not.
+/// What a watched source calls. Both calls may enter user code and catch its panics themselves: a observer knows what a
+/// failure means for its connection, the turn does not.
 pub(crate) trait Observer {
     /// The source's cached readiness may have changed, or [`Io::queue`](crate::kernel::io::source::Io::queue) asked for this
     /// call. It may be about either direction or about neither.

@@ -79,7 +79,7 @@ impl<S: Pollable> Io<S> {
             .state
             .reactor(|reactor| reactor.deregister(&mut source, self.key, &mut woken));
         drop(observer);
-        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
+        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run no user code.
         for waker in woken {
             self.state.wake(waker);
         }
@@ -121,7 +121,7 @@ impl<S: Pollable> Io<S> {
             .reactor(|reactor| reactor.set_writes(self.key, writes));
     }
 
-    /// Borrows the cached readiness. `f` must not run foreign code.
+    /// Borrows the cached readiness. `f` must not run user code.
     pub(crate) fn readiness<R>(
         &self,
         f: impl FnOnce(&mut Readiness) -> R,
@@ -235,7 +235,8 @@ where
                 }
             }
             if waker.is_none() {
-                // Cloning a foreign waker is foreign code, which may let the loop hear of the very event: look again.
+                // Cloning another runtime's waker runs user code, which may let the loop hear of the very event: look
+                // again.
                 waker = Some(context.waker().clone());
                 continue;
             }

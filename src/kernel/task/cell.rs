@@ -138,7 +138,7 @@ impl Header {
         }
     }
 
-    /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
+    /// Reads or changes the extra, creating it first. `f` must not run user code: what it takes out it returns.
     pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
         let cold = self.side.take();
         let mut cold = cold.unwrap_or_else(|| Box::new(ColdFields::new(self.location())));
@@ -296,8 +296,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
     fn take_output(&self) -> Result<F::Output, TaskError> {
         self.header.state.note_taken();
-        // SAFETY: called with DONE set only, so the loop has let go of the stage for good; nothing else holds a reference
-        // to it across foreign code, and moving the output out runs no code of anybody's.
+        // SAFETY: called with DONE set only, so the loop has let go of the stage for good; nothing else holds a
+        // reference to it across user code, and moving the output out runs no code of anybody's.
         let stage = unsafe { &mut *self.stage.get() };
         match std::mem::replace(stage, Stage::Taken) {
             Stage::Output(output) => output,
@@ -392,7 +392,7 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
             return None;
         }
         // SAFETY: DONE is set, so the loop has let go of the stage for good, and `take` moves out of it within its own
-        // call, which runs no foreign code: no other reference to the stage lives.
+        // call, which runs no user code: no other reference to the stage lives.
         let stage = unsafe { &mut *self.stage.get() };
         match stage {
             Stage::Output(Err(error)) => error.take_panic(),

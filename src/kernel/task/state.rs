@@ -66,7 +66,7 @@ pub(crate) enum Awaited {
     Take,
     /// Wait.
     Wait,
-    /// Look once more: foreign code ran.
+    /// Look once more: user code ran.
     Again,
     /// Refuse a task of another loop.
     OtherLoop,
