@@ -49,8 +49,7 @@ const KEPT: usize = 1024;
 pub(crate) trait Notify: Send + Sync {
     /// Makes the current wait return, or else the next one. Being notified already counts as success.
     ///
-    /// #
-    /// Errors
+    /// # Errors
     /// What the system call reports; the loop may then still sleep.
     fn notify(&self) -> io::Result<()>;
 }

@@ -16,47 +16,31 @@
 //! state of the loop that the current thread runs. User code is entered through [`enter`] alone.
 //!
 //! # Rooms
-//! |
-//! file or folder | what is there |
+//! | file or folder | what is there |
 //! |---|---|
 //! | [`turn`] | THE loop body: the six phases of a turn |
-//! |
-//! [`enter`] | THE door into user code: context, timing, panics, reports |
-//! | [`ready`], [`queues`] | the ready
-//! queue; the ready queue and the tasks under one borrow |
-//! | [`timers`], [`wake_time`] | the timer wheel; until
-//! when the loop may sleep |
-//! | [`inbox`], [`registry`] | posts and wakes of other threads; from a loop's id to its
-//! inbox |
+//! | [`enter`] | THE door into user code: context, timing, panics, reports |
+//! | [`ready`], [`queues`] | the ready queue; the ready queue and the tasks under one borrow |
+//! | [`timers`], [`wake_time`] | the timer wheel; until when the loop may sleep |
+//! | [`inbox`], [`registry`] | posts and wakes of other threads; from a loop's id to its inbox |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
 //! | [`wait`] | lists of waiters |
-//! |
-//! [`task`] | tasks: one allocation each, their states, keys, wakers and handles |
-//! | [`cancel`] | cancel scopes:
-//! how a request is asked, answered and decided |
+//! | [`task`] | tasks: one allocation each, their states, keys, wakers and handles |
+//! | [`cancel`] | cancel scopes: how a request is asked, answered and decided |
 //! | [`future`], [`await_future`] | `Future`; awaiting it |
-//! |
-//! [`callback`], [`background`] | handles of callbacks; futures that are no tasks |
-//! | [`loop_state`],
-//! [`loop_handle`], [`local`] | the parts of one loop; its handle; per-loop slots of other modules |
-//! | [`context`],
-//! [`current_context`] | values of context variables; which context is current |
-//! | [`clock`], [`inhibit`] | real
-//! and virtual time; what keeps virtual time from moving |
-//! | [`budget`], [`proceed`] | how much a task may do in
-//! one poll |
-//! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook
-//! |
+//! | [`callback`], [`background`] | handles of callbacks; futures that are no tasks |
+//! | [`loop_state`], [`loop_handle`], [`local`] | the parts of one loop; its handle; per-loop slots of other modules |
+//! | [`context`], [`current_context`] | values of context variables; which context is current |
+//! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
+//! | [`budget`], [`proceed`] | how much a task may do in one poll |
+//! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
 //!
 //! # Two rules
-//! 1.
-//! **User code** (callbacks, other runtimes' wakers, destructors, the exception handler) **runs with no borrow and no
-//! lock
-//!    held.** The kernel first takes out what the call needs, ends the borrow, and then calls.
-//! 2. **A wake
-//! of one of our tasks never runs user code.** It sets a flag and queues one word.
+//! 1. **User code** (callbacks, other runtimes' wakers, destructors, the exception handler) **runs with no borrow and no
+//!    lock held.** The kernel first takes out what the call needs, ends the borrow, and then calls.
+//! 2. **A wake of one of our tasks never runs user code.** It sets a flag and queues one word.
 //!
 //! # Counts, and what happens at their ends
 //! A name that is kept in order to act (cancel, remove, disarm, distinguish, order) is a count of 64 bits, or is
