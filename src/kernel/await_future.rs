@@ -14,8 +14,12 @@ use crate::kernel::task::waker::{key_of, with_current};
 impl<T> Future<T> {
     /// Waits for the result and moves it out.
     ///
+    /// # Errors
+    /// The future's error, [`FutureError::OtherLoop`], and [`FutureError::Taken`] if another caller took the value
+    /// first.
+    ///
     /// # Cancellation
-    /// Dropped before it is done it takes nothing.
+    /// Dropping it before it is done takes nothing. A cancellation of the awaiter cancels the future.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -35,8 +39,8 @@ impl<T> Future<T> {
         .await
     }
 
-    /// `Ready` once there is a result; until then this handle stands in line with the context's waker. A cancellation of
-    /// whoever awaits cancels the future.
+    /// Returns `Ready` once there is a result. Until then this handle waits among the listeners with the context's
+    /// waker. A cancellation of the awaiter cancels the future.
     fn wait(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
         let done = self.done();
         if done && self.node == NodeKey::NONE {
@@ -58,7 +62,7 @@ impl<T> Future<T> {
                 return Ok(Poll::Ready(()));
             }
             Duty::Nothing => {}
-            // Nobody but a task waits for a task.
+            // Only the await of a task gives up; an await that has passed stays pending until it is dropped.
             Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
             Duty::Cancel { .. } => {
                 let request = state.tree(|tree| tree.request_to(node));
@@ -75,7 +79,8 @@ impl<T> Future<T> {
         polled
     }
 
-    /// [`wait`](Self::wait) from behind a shield: a cancellation of whoever awaits does not follow.
+    /// Does the same as [`wait`](Self::wait) from behind a shield: a cancellation of the awaiter does not cancel the
+    /// future.
     pub(crate) fn wait_shielded(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
         if self.node != NodeKey::NONE {
             self.shared.state.drop_await(self.node);

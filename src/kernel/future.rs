@@ -1,7 +1,8 @@
-//! `Future`: a result that somebody will set, and that any number may await.
+//! `Future`: a result that is set once and that any number of tasks may await.
 //!
-//! Awaiters and done callbacks stand in one line, in the order in which they came; setting the result queues them all
-//! in that order and runs none of them. The result stays in the future, so awaiting clones it; `take` moves it out.
+//! Awaiters and done callbacks are in one list, in the order in which they came. Setting the result queues all of them
+//! in that order and runs none of them. The result stays in the future, so awaiting clones it; `take` moves it out. How
+//! a future is awaited is in `await_future`.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -25,10 +26,10 @@ pub(super) enum Stage<T> {
     Taken,
 }
 
-/// Queues a done callback, for the future that it is given.
+/// Queues a done callback, which is then called with the future.
 pub(super) type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
 
-/// Who is told when the result is there.
+/// A waker or callback that is queued when the result is set.
 pub(super) enum Listener<T> {
     Awaiter(Waker),
     Callback(CallbackId, QueueCallback<T>),
@@ -39,18 +40,18 @@ pub(super) struct Shared<T> {
     /// Where the future was created.
     location: &'static Location<'static>,
     stage: RefCell<Stage<T>>,
-    /// In order of arrival; empty once the result is there.
+    /// In order of arrival; empty once the result is set.
     pub(super) listeners: RefCell<Waiters<Listener<T>>>,
-    /// Somebody has seen the result, or nobody needs to: an error that nobody sees is reported.
+    /// The result was read, or need not be. An error that was not read is reported by the drop.
     retrieved: Cell<bool>,
 }
 
-/// A result that is not there yet: asyncio's `Future`.
+/// A result that is not available yet: asyncio's `Future`.
 ///
-/// Clones share the result. Awaiting gives a clone of the value; a value that cannot be cloned is moved out by
+/// Clones share the result. Awaiting returns a clone of the value; a value that cannot be cloned is moved out by
 /// [`take`](Self::take), or shared by an `Rc`. The future belongs to the loop that made it; awaiting it in another loop
-/// gives [`FutureError::OtherLoop`]. Dropping the last handle of a future that ended in an error nobody looked at
-/// reports it to the exception handler.
+/// returns [`FutureError::OtherLoop`]. Dropping the last handle of a future with an error that was never read reports
+/// the error to the exception handler.
 ///
 /// Inside an `impl Future` block write `callsoon::Future<T>`, and never import it: the name would hide the trait's.
 ///
@@ -73,13 +74,13 @@ pub(super) struct Shared<T> {
 #[must_use = "a future nobody awaits or sets does nothing"]
 pub struct Future<T> {
     pub(super) shared: Rc<Shared<T>>,
-    /// This handle's place in line, while it is awaited.
+    /// This handle's place among the listeners, while it is awaited.
     pub(super) waiting: Option<WaiterId>,
     /// The await of this handle as a node of its awaiter's tree.
     pub(super) node: NodeKey,
 }
 
-/// Unpinned, since a handle holds nothing in place.
+/// A handle pins nothing, so it is `Unpin`.
 impl<T> Unpin for Future<T> {}
 
 impl<T> Clone for Future<T> {
@@ -108,7 +109,7 @@ impl<T> Future<T> {
         }
     }
 
-    /// Whether there is a result, an error or a cancellation.
+    /// Returns whether there is a result, an error or a cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -122,7 +123,7 @@ impl<T> Future<T> {
         !matches!(*self.shared.stage.borrow(), Stage::Pending)
     }
 
-    /// Whether the future was cancelled.
+    /// Returns whether the future was cancelled.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -138,10 +139,10 @@ impl<T> Future<T> {
         )
     }
 
-    /// Gives the future its value.
+    /// Sets the future's value.
     ///
     /// # Errors
-    /// [`InvalidState`] with the value where the future is done already.
+    /// [`InvalidState`] with the value if the future is done already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -158,10 +159,10 @@ impl<T> Future<T> {
         Ok(())
     }
 
-    /// Ends the future in an error, which all who await it share.
+    /// Sets an error, which all awaiters of the future share.
     ///
     /// # Errors
-    /// [`InvalidState`] with the error where the future is done already.
+    /// [`InvalidState`] with the error if the future is done already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -183,7 +184,7 @@ impl<T> Future<T> {
         Ok(())
     }
 
-    /// Cancels the future; `false` where it is done already. An error that it ended in is then reported to nobody, as in
+    /// Cancels the future; `false` if it is done already. If it has an error, that is then not reported any more, as in
     /// asyncio.
     ///
     /// ```
@@ -198,7 +199,7 @@ impl<T> Future<T> {
         self.end_cancelled(None, Location::caller())
     }
 
-    /// [`cancel`](Self::cancel) with a message for those who await.
+    /// Cancels the future like [`cancel`](Self::cancel), with a message for its awaiters.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -219,7 +220,7 @@ impl<T> Future<T> {
         location: &'static Location<'static>,
     ) -> bool {
         if self.done() {
-            // Who cancels a future that has failed already does not want to hear of it.
+            // A caller that cancels a failed future does not need a report of its error.
             self.shared.retrieved.set(true);
             return false;
         }
@@ -247,7 +248,7 @@ impl<T> Future<T> {
     fn queue(&self, queue: QueueCallback<T>) {
         let state = &self.shared.state;
         if state.is_closed() {
-            // The loop will never run it. Its captures go here, where nothing of the future is borrowed.
+            // The loop will never run it. Its captures are dropped here, with nothing of the future borrowed.
             state.catch_panic("Exception in the destructor of a done callback", || {
                 drop(queue)
             });
@@ -256,7 +257,7 @@ impl<T> Future<T> {
         }
     }
 
-    /// The error that ended the future; `Ok(None)` where it has a value.
+    /// Returns the error that ended the future; `Ok(None)` if it has a value.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -280,7 +281,7 @@ impl<T> Future<T> {
         Ok(exception)
     }
 
-    /// Moves the value out, if there is a result. Whoever looks later finds [`FutureError::Taken`]; an error stays.
+    /// Moves the value out, if there is a result. Later reads return [`FutureError::Taken`]. An error stays.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -314,11 +315,11 @@ impl<T> Future<T> {
 }
 
 impl<T: 'static> Future<T> {
-    /// Calls `callback` through the queue once the future is done; at once, through the queue too, where it is.
-    /// Callbacks and awaiters are served in the order in which they came.
+    /// Queues `callback` once the future is done, or at once if it is done already. Callbacks and awaiters are queued
+    /// in the order in which they came.
     ///
     /// # Panics
-    /// If the loop is closed and the future done.
+    /// If the loop is closed and the future is done.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -349,7 +350,7 @@ impl<T: 'static> Future<T> {
         id
     }
 
-    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    /// Removes a done callback; `false` if it was removed before or is queued already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -366,7 +367,7 @@ impl<T: 'static> Future<T> {
 }
 
 impl<T: Clone> Future<T> {
-    /// A clone of the result.
+    /// Returns a clone of the result.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -380,7 +381,7 @@ impl<T: Clone> Future<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&self) -> Result<Result<T, FutureError>, InvalidState> {
-        // Cloning runs user code; the value is kept still by moving it out for the time that it takes.
+        // Cloning runs user code. The value is moved out of the cell for that time, so that nothing is borrowed.
         let stage = std::mem::replace(&mut *self.shared.stage.borrow_mut(), Stage::Taken);
         let restore = Restore {
             shared: &self.shared,
@@ -397,7 +398,7 @@ impl<T: Clone> Future<T> {
     }
 }
 
-/// Puts a stage back that was moved out for a user's `clone`, also when that panics.
+/// Puts a stage back that was moved out for a user's `clone`, also if that panics.
 struct Restore<'a, T> {
     shared: &'a Shared<T>,
     stage: Option<Stage<T>>,

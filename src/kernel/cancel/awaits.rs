@@ -201,7 +201,7 @@ pub(super) fn step_await(
     header: &Header,
     awaiting: Key,
     waker: &Waker,
-    catch_panic: bool,
+    shielded: bool,
 ) -> Awaited {
     let own = state.key_of(header);
     if !header.state.is_done() {
@@ -224,8 +224,8 @@ pub(super) fn step_await(
     if known == NodeKey::NONE && header.state.is_done() {
         return Awaited::Take;
     }
-    header.state.note_shielded(catch_panic);
-    if catch_panic {
+    header.state.note_shielded(shielded);
+    if shielded {
         // What awaited it before without a shield does so no longer.
         state.drop_await(known);
         header.set_node(NodeKey::NONE);

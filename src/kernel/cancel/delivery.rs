@@ -350,14 +350,8 @@ impl Scheduler for Rc<LoopState> {
         LoopState::tear_down(self, self.key_of(header));
     }
 
-    fn step_await(
-        &self,
-        header: &Header,
-        awaiting: Key,
-        waker: &Waker,
-        catch_panic: bool,
-    ) -> Awaited {
-        step_await(self, header, awaiting, waker, catch_panic)
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited {
+        step_await(self, header, awaiting, waker, shielded)
     }
 }
 

@@ -1,12 +1,12 @@
 //! One allocation for a whole task: header, then the future, then its output in the future's place.
 //!
-//! The slab sees the cell as `Rc<dyn Run>`, the handle as `Rc<dyn Join<T>>`: one allocation, the compiler's own vtables,
-//! no manual free. Safety stands on the RUNNING state alone: whoever touches the stage sets it first and is refused
-//! where it is set already, so at any time at most one `&mut` to the stage exists, however the code that runs under it
-//! (poll, destructors) re-enters the loop.
+//! The slots see the cell as `Rc<dyn Run>`, and the handle sees it as `Rc<dyn Join<T>>`: one allocation, the compiler's
+//! own vtables, no manual free. Safety rests on the RUNNING state alone: code that touches the stage sets it first, and
+//! is refused if it is set already. So at most one `&mut` to the stage exists at any time, however the code that runs
+//! under it (poll, destructors) re-enters the loop.
 //!
-//! Who touches what: the loop calls `step` and `kill`; the handle calls `take`; everybody on the loop's thread reads the
-//! header. Nothing here wakes anybody: what a finished task owes to others is handed to the turn.
+//! Who touches what: the loop calls `step` and `kill`, the handle calls `take`, and any code on the loop's thread reads
+//! the header. Nothing here wakes a task: the turn does what a finished task owes to others.
 
 #![allow(unsafe_code)]
 
@@ -25,8 +25,9 @@ use crate::kernel::task::cold_fields::ColdFields;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::state::{Awaited, Begin, State, Step};
 
-/// Where a task was created, or its extra, which knows that too: one word for both. It is a pointer to the location, or
-/// one to the extra, owned, with its lowest bit set; either type is aligned, so that the bit is free.
+/// One word for the place where a task was created, or for its cold fields, which have that place too. It is a pointer
+/// to the location, or an owned pointer to the cold fields with its lowest bit set. Both types are aligned, so that the
+/// bit is free.
 struct Side(Cell<*const u8>);
 
 const _: () = assert!(align_of::<ColdFields>() > 1 && align_of::<Location<'_>>() > 1);
@@ -45,28 +46,28 @@ impl Side {
     fn location(&self) -> &'static Location<'static> {
         let place = self.0.get().map_addr(|place| place & !1);
         if self.has_cold() {
-            // SAFETY: with the bit set the pointer came from `put`, which gave it the extra, and `take` clears the bit
-            // before it gives the extra away: it is alive here, and nobody has a reference to it.
+            // SAFETY: with the bit set the pointer came from `put`, which owned the cold fields, and `take` clears the
+            // bit before it gives them away: they are alive here, and no other reference to them exists.
             return unsafe { (*place.cast::<ColdFields>()).location };
         }
         // SAFETY: without the bit the pointer was made of a `&'static Location`, by `new` or `take`.
         unsafe { &*place.cast() }
     }
 
-    /// Takes the extra out; the location stays.
+    /// Takes the cold fields out; the location stays.
     fn take(&self) -> Option<Box<ColdFields>> {
         if !self.has_cold() {
             return None;
         }
         let place = self.0.get().map_addr(|place| place & !1).cast_mut();
-        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`, and it is forgotten right below,
-        // before anybody else could make a box of it.
+        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`. The cell is overwritten
+        // right below, so no second box is ever made of it.
         let cold = unsafe { Box::from_raw(place.cast::<ColdFields>()) };
         self.0.set(ptr::from_ref(cold.location).cast());
         Some(cold)
     }
 
-    /// Puts an extra in. One that is there is dropped, with nothing borrowed.
+    /// Puts cold fields in. Former ones are dropped, with nothing borrowed.
     fn put(&self, cold: Box<ColdFields>) {
         let former = self.take();
         let place = Box::into_raw(cold).cast_const().cast::<u8>();
@@ -84,23 +85,23 @@ impl Drop for Side {
     }
 }
 
-/// The slot of no task: the slab never gets there.
+/// The slot of no task: there are never so many slots.
 pub(crate) const NO_TASK: u32 = u32::MAX - 1;
 
-/// What slab, handle and turn may look at while the future runs: 32 bytes, and a reason for each.
+/// What slots, handle and turn may read while the future runs: 32 bytes, and a reason for each.
 pub(crate) struct Header {
     pub(crate) state: State,
-    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its
-    /// waker is foreign.
+    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its waker
+    /// is another runtime's.
     pub(super) waiter_generation: Cell<u16>,
     pub(super) waiter_slot: Cell<u32>,
-    /// The task's own place in the slab.
+    /// The task's own slot.
     pub(crate) slot: Cell<u32>,
-    /// The number of this task among all that its loop created; the default name shows it, and the generation is made
-    /// of it. Set, like `slot`, when the slab takes the task in.
+    /// The number of this task among all that its loop has created. The default name shows it, and the generation is
+    /// made of it. Set, like `slot`, when the slots take the task in.
     pub(crate) serial: Cell<u64>,
-    /// Where the task was created; and the extra, absent until somebody needs it, taken out and put back, so that no borrow
-    /// is ever held.
+    /// Where the task was created, or its cold fields. Those are taken out and put back, so that no borrow is ever
+    /// held.
     side: Side,
 }
 
@@ -117,19 +118,19 @@ impl Header {
         }
     }
 
-    /// Where the task was created.
+    /// Returns where the task was created.
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.side.location()
     }
 
-    /// Notes who is to be woken at the end: the newest awaiter, which is of the same loop.
+    /// Sets the task to be woken at the end: the newest awaiter, which is of the same loop.
     #[inline]
     pub(crate) fn set_waiter(&self, waiter: Key) {
         self.waiter_generation.set(waiter.generation());
         self.waiter_slot.set(waiter.slot());
     }
 
-    /// Takes out who is to be woken.
+    /// Takes out the task to be woken.
     #[inline]
     pub(crate) fn take_waiter(&self, loop_id: u16) -> Key {
         match self.waiter_slot.replace(NO_TASK) {
@@ -138,7 +139,8 @@ impl Header {
         }
     }
 
-    /// Reads or changes the extra, creating it first. `f` must not run user code: what it takes out it returns.
+    /// Reads or changes the cold fields, which are made if there are none. `f` must not run user code: it returns what
+    /// it takes out.
     pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
         let cold = self.side.take();
         let mut cold = cold.unwrap_or_else(|| Box::new(ColdFields::new(self.location())));
@@ -148,7 +150,7 @@ impl Header {
         result
     }
 
-    /// Reads the extra if there is one.
+    /// Reads or changes the cold fields, if there are any.
     pub(crate) fn peek_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> Option<R> {
         let mut cold = self.side.take()?;
         let result = f(&mut cold);
@@ -160,11 +162,11 @@ impl Header {
 /// A task as the loop sees it.
 pub(crate) trait Run {
     fn header(&self) -> &Header;
-    /// One poll, or the delivery of a request. Catches every panic.
+    /// Polls the future once, or delivers a request. Catches every panic.
     fn step(&self, context: &mut Context<'_>) -> Step;
     /// Ends the task without polling it: the future is dropped, the output says cancelled. Catches every panic.
     fn kill(&self) -> Step;
-    /// Takes the output out if it is a panic that nobody has read.
+    /// Takes the output out if it is a panic that was not read.
     fn take_panic(&self) -> Option<Panicked>;
 }
 
@@ -172,39 +174,34 @@ pub(crate) trait Run {
 pub(crate) trait Join<T, H>: Run {
     /// The loop that owns the task.
     fn scheduler(&self) -> &H;
-    /// The output: once, and only after the end.
+    /// Returns the output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// The output; before the end it notes who awaits it. A task of another loop is refused, and so is the task itself,
-    /// which would wait for ever.
+    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
+    /// task itself, which would wait for ever.
     ///
-    /// `awaiting` is whom the waker wakes, if it is a task of ours.
+    /// `awaiting` is the task that the waker wakes, if it is one of ours.
     fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// The same from behind a shield: no cancellation follows this await.
+    /// Does the same as [`join`](Self::join) from behind a shield: a cancellation of the awaiter does not reach this
+    /// task.
     fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// The same task as the loop sees it.
+    /// Returns the same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
 }
 
-/// What this module has to know of the loop.
+/// What a task's cell asks of its loop.
 pub(crate) trait Scheduler {
     fn loop_id(&self) -> u16;
-    /// Notes that the task which is running awaits the one in the slot `awaited`, with its own waker and outside any scope.
-    /// `false` where that cannot be noted so briefly, or is not so.
+    /// Notes that the running task awaits the one in the slot `awaited`, with its own waker and outside any scope.
+    /// Returns `false` if the await needs a node, or is not of that kind.
     fn note_await(&self, awaiting: Key, awaited: u32) -> bool;
-    /// The start of a poll while a request is under way; `Some` is what the task ends with, unpolled.
+    /// Begins a poll while a request is in progress. `Some` is the cancellation with which the task ends, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation>;
-    /// The end of a pending poll while a request is under way; `Some` is what the task ends with.
+    /// Ends a pending poll while a request is in progress. `Some` is the cancellation with which the task ends.
     fn settle_request(&self, header: &Header) -> Option<Cancellation>;
-    /// Forgets the task's scopes: they are about to be dropped.
+    /// Removes the task's tree: its scopes are about to be dropped.
     fn tear_down(&self, header: &Header);
-    /// The poll of a handle, where it is not as plain as most are.
-    fn step_await(
-        &self,
-        header: &Header,
-        awaiting: Key,
-        waker: &Waker,
-        catch_panic: bool,
-    ) -> Awaited;
+    /// Polls a handle, if the common case does not apply.
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited;
 }
 
 enum Stage<F: Future> {
@@ -213,7 +210,7 @@ enum Stage<F: Future> {
     Taken,
 }
 
-/// The one allocation. `H` is the loop, of which this module knows nothing.
+/// The one allocation of a task. `H` is its loop.
 pub(crate) struct TaskCell<F: Future, H> {
     pub(crate) header: Header,
     pub(crate) scheduler: H,
@@ -229,7 +226,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         if let Some(place) = Rc::get_mut(&mut cell) {
             let place = place.as_mut_ptr();
             // SAFETY: `place` points to memory allocated for a `Self`, valid and aligned for each of its fields, and
-            // `get_mut` made sure that nobody else sees it. Each field is written once, without reading what was there.
+            // `get_mut` made sure that there is no other reference. Each field is written once, without reading what
+            // was there.
             unsafe {
                 (&raw mut (*place).header).write(Header::new(location));
                 (&raw mut (*place).scheduler).write(scheduler);
@@ -250,8 +248,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         *stage = Stage::Output(output);
     }
 
-    /// The end as cancelled, RUNNING set by the caller. What the stage holds is dropped: the future, or a value that it
-    /// gave although it had been asked to end meanwhile.
+    /// Ends the task as cancelled, RUNNING set by the caller. Drops the future, or a value that it gave although it was
+    /// asked to end.
     #[cold]
     fn end_cancelled(&self, cancellation: Cancellation) -> Step {
         self.scheduler.tear_down(&self.header);
@@ -260,7 +258,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         Step::DoneOwing
     }
 
-    /// The poll was pending, and a request is under way.
+    /// Ends a pending poll with a request in progress.
     #[cold]
     fn pause_in_flight(&self) -> Step {
         if let Some(cancellation) = self.scheduler.settle_request(&self.header) {
@@ -270,18 +268,18 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         Step::Pending
     }
 
-    /// A poll of the handle that is not as plain as most are.
+    /// Polls the handle, if the common case does not apply.
     #[inline(never)]
     fn join_slowly(
         &self,
         awaiting: Key,
         waker: &Waker,
-        catch_panic: bool,
+        shielded: bool,
     ) -> Poll<Result<F::Output, TaskError>> {
         loop {
             let step = self
                 .scheduler
-                .step_await(&self.header, awaiting, waker, catch_panic);
+                .step_await(&self.header, awaiting, waker, shielded);
             return match step {
                 Awaited::Take => Poll::Ready(self.take_output()),
                 Awaited::Wait => Poll::Pending,
@@ -296,8 +294,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
     fn take_output(&self) -> Result<F::Output, TaskError> {
         self.header.state.note_taken();
-        // SAFETY: called with DONE set only, so the loop has let go of the stage for good; nothing else holds a
-        // reference to it across user code, and moving the output out runs no code of anybody's.
+        // SAFETY: called with DONE set only, so the loop never touches the stage again. No other reference to it lives
+        // across user code, and moving the output out runs no code.
         let stage = unsafe { &mut *self.stage.get() };
         match std::mem::replace(stage, Stage::Taken) {
             Stage::Output(output) => output,
@@ -305,8 +303,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         }
     }
 
-    /// The poll unwound, RUNNING still set. Either the future panicked, which becomes the output, or its destructor
-    /// did after it had given its output, which stays.
+    /// Ends the task after its poll unwound, RUNNING still set. Either the future panicked, and the panic becomes the
+    /// output; or its destructor panicked after it had given its output, which stays.
     #[cold]
     fn end_panicked(&self, payload: Box<dyn Any + Send>) -> Step {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
@@ -320,7 +318,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         Step::DoneOwing
     }
 
-    /// The end by a value.
+    /// Ends the task by a value.
     #[inline]
     fn end(&self) -> Step {
         if self.header.state.finish_plainly() {
@@ -391,8 +389,8 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
         if !self.header.state.is_done() {
             return None;
         }
-        // SAFETY: DONE is set, so the loop has let go of the stage for good, and `take` moves out of it within its own
-        // call, which runs no user code: no other reference to the stage lives.
+        // SAFETY: DONE is set, so the loop never touches the stage again. `take` moves out of it within its own call,
+        // which runs no user code: no other reference to the stage lives.
         let stage = unsafe { &mut *self.stage.get() };
         match stage {
             Stage::Output(Err(error)) => error.take_panic(),
@@ -437,10 +435,10 @@ impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCel
     }
 }
 
-/// A future that lies pinned beside what is known of it: the other place, next to a task's stage, where a future is kept
-/// until it is dropped there. Scopes are made of it.
+/// A pinned future beside a value that describes it. Like a task's stage, it keeps the future in place until it is
+/// dropped there. Scopes are made of it.
 pub(crate) struct Held<F, S> {
-    /// Not pinned. Dropped first: a scope takes its node out with all below it before what is inside is dropped.
+    /// Not pinned. Dropped first: a scope removes its node with all below it before the inner future is dropped.
     beside: S,
     /// Pinned with the whole; `None` once dropped.
     future: Option<F>,
@@ -454,7 +452,7 @@ impl<F, S: Unpin> Held<F, S> {
         }
     }
 
-    /// The two parts, the first as pinned as the whole.
+    /// Returns the two parts, the first as pinned as the whole.
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (Pin<&mut Option<F>>, &mut S) {
         // SAFETY: nothing is moved out of the reference: `future` is pinned again at once, in the same place.
@@ -474,7 +472,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_four_words_and_keeps_its_place_whatever_its_extra_does() {
+    fn a_header_is_four_words_and_keeps_its_place_whatever_its_cold_fields_do() {
         assert_eq!(size_of::<Header>(), 32);
         let place = Location::caller();
         let header = Header::new(place);
@@ -483,7 +481,7 @@ mod tests {
         for name in ["one", "two"] {
             header.with_cold(|cold| {
                 cold.name = Some(name.into());
-                // A nested call sees the place, and a new extra, which is dropped.
+                // A nested call sees the place, and new cold fields, which are dropped.
                 assert_eq!(header.location(), place);
                 header.with_cold(|other| assert!(other.name.is_none()));
             });

@@ -1,6 +1,7 @@
-//! What most tasks never have, in an allocation of its own that is made at first use.
+//! The cold fields of a task, which most tasks never need: an allocation of their own that is made at first use.
 //!
-//! A header has one word for it, which otherwise holds the place where the task was created: see `Side` in `task/cell`.
+//! A header has one word for them. Without cold fields that word is the place where the task was created: see `Side` in
+//! `task/cell`.
 
 use std::any::Any;
 use std::panic::Location;
@@ -13,25 +14,27 @@ use crate::kernel::context::Context;
 
 /// The cold fields of one task.
 pub(crate) struct ColdFields {
-    /// Where the task was created, which this takes the place of.
+    /// Where the task was created: the header's word does not say so any more.
     pub(super) location: &'static Location<'static>,
     /// The name given by the task builder.
     pub(crate) name: Option<Rc<str>>,
-    /// An awaiter whose waker is not one of ours, or not of a task.
+    /// The waker of an awaiter, if it is another runtime's or not a task's.
     pub(crate) waiter: Option<Waker>,
     /// Done callbacks in registration order, with their ids.
     pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
-    /// Who asked for the cancellation that is under way, and why: the newest request's.
+    /// The newest request: its origin and its message.
     pub(crate) cancelled: Option<Cancellation>,
     /// The context in which the task runs; `None` is an empty one.
     pub(crate) context: Option<Context>,
-    /// How many requests there have been that nobody took back.
+    /// How many requests were made and not taken back.
     pub(crate) requests: u32,
     /// The await of this task as a node of its awaiter's tree.
     pub(crate) node: Option<NodeKey>,
-    /// The panic of a destructor that ran while the task ended: reported, never the task's result.
+    /// The drop panic: of a destructor that ran while the task ended. It is reported and never becomes the task's
+    /// result.
     pub(crate) drop_panic: Option<Box<dyn Any + Send>>,
-    /// A report has said that the task had not ended when its program did: its loop's close does not say it again.
+    /// A report has said that the task was unfinished at the program's end, so its loop's close does not report it
+    /// again.
     pub(crate) named_unended: bool,
 }
 

@@ -21,11 +21,11 @@ use crate::kernel::task::waker::key_of;
 
 /// A task that the loop runs; await it for its result.
 ///
-/// The loop owns the task. Dropping the handle lets it run on, also when the handle was polled before: so a `select!`
-/// that loses interest harms nothing. What ends a task early is [`cancel`](Self::cancel) alone.
+/// The loop owns the task. Dropping the handle lets the task run on, also if the handle was polled before: so a
+/// `select!` that takes another branch does not end it. Only [`cancel`](Self::cancel) ends a task early.
 ///
-/// Awaiting gives the future's value, or a [`TaskError`] that says how the task ended without one. A panic that nobody
-/// ever reads is reported to the exception handler when the handle goes.
+/// Awaiting returns the future's value, or a [`TaskError`] that says how the task ended without one. A panic that is
+/// never read is reported to the exception handler when the handle is dropped.
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -42,11 +42,11 @@ use crate::kernel::task::waker::key_of;
 /// std::thread::spawn(move || task.cancel());
 /// ```
 pub struct Task<T> {
-    /// Two words and nothing else: a handle travels in registers.
+    /// Two words and nothing else: a handle is passed in registers.
     cell: Rc<dyn Join<T, Rc<LoopState>>>,
 }
 
-/// Unpinned, since a handle holds nothing in place.
+/// A handle pins nothing, so it is `Unpin`.
 impl<T> Unpin for Task<T> {}
 
 impl LoopHandle {
@@ -69,15 +69,15 @@ impl LoopHandle {
         let state = &cell.scheduler;
         let key = state.take_in(task, &cell.header);
         if state.instrumented.get() {
-            look_after(state, &cell.header, key);
+            prepare_instrumented(state, &cell.header, key);
         }
         Task { cell }
     }
 }
 
-/// What a loop with contexts or a hook does with a new task.
+/// Gives a new task its context and calls the task hook, on an instrumented loop.
 #[inline(never)]
-fn look_after(state: &LoopState, header: &Header, key: Key) {
+fn prepare_instrumented(state: &LoopState, header: &Header, key: Key) {
     if let Some(context) = state.peek_context() {
         header.with_cold(|cold| cold.context = Some(context.copy()));
     }
@@ -87,7 +87,7 @@ fn look_after(state: &LoopState, header: &Header, key: Key) {
 }
 
 impl LoopHandle {
-    /// A task that was cancelled before it began; the future is dropped.
+    /// Makes a task that was cancelled before it began; the future is dropped.
     #[cold]
     pub(crate) fn into_cancelled_task<F>(
         self,
@@ -106,7 +106,7 @@ impl LoopHandle {
     }
 }
 
-/// A task that was never started, where panicking is not allowed; else the panic that says why.
+/// Returns a task that was never started where a panic is not allowed, and panics otherwise.
 #[cold]
 #[inline(never)]
 #[track_caller]
@@ -119,7 +119,7 @@ where
     F: Future + 'static,
 {
     let cell = TaskCell::new(future, location, state);
-    // The future goes first: its destructor may panic, and must not do so while the refusal unwinds.
+    // The future is dropped first: its destructor may panic, and must not do so while the refusal unwinds.
     let _ = cell.kill();
     cell.scheduler.report_drop_panic(&*cell);
     refuse(&cell.scheduler, "create_task");
@@ -165,7 +165,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().request(None)
     }
 
-    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -179,7 +179,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().request(Some(message.into()))
     }
 
-    /// How many requests to end it are on their way or at work. See [`TaskRef::cancelling`].
+    /// Returns how many requests to end it are in progress. See [`TaskRef::cancelling`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -193,7 +193,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().cancelling()
     }
 
-    /// Takes one request to end back and tells how many are left. See [`TaskRef::uncancel`].
+    /// Takes one request to end back and returns how many are left. See [`TaskRef::uncancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -207,7 +207,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().uncancel()
     }
 
-    /// Lets the task run on with nobody to read its result. The same as dropping the handle, said aloud.
+    /// Lets the task run on without a handle to read its result. The same as dropping the handle, but explicit.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -217,7 +217,7 @@ impl<T: 'static> Task<T> {
     /// ```
     pub fn detach(self) {}
 
-    /// Whether the task has ended, by a value, a panic or a cancellation.
+    /// Returns whether the task has ended, by a value, a panic or a cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -352,7 +352,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().remove_done_callback(id)
     }
 
-    /// Awaits the task from behind a shield: a cancellation of whoever waits does not follow.
+    /// Awaits the task from behind a shield: a cancellation of the awaiter does not reach the task.
     pub(crate) fn poll_shielded(&self, context: &Context<'_>) -> Poll<Result<T, TaskError>> {
         let waker = context.waker();
         let awaiting = key_of(waker).unwrap_or(Key::NONE);
@@ -402,7 +402,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// What a report says of a panic that nobody read.
+/// The message of the report of a panic that was never read.
 pub(crate) const NEVER_RETRIEVED: &str = "Task exception was never retrieved";
 
 impl<T> fmt::Debug for Task<T> {

@@ -191,7 +191,7 @@ impl TaskRef {
         self.request(None)
     }
 
-    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
