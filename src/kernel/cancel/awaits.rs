@@ -1,17 +1,17 @@
-//! A pending await of a task or a future, which is what a cancellation follows.
+//! Pending awaits of tasks and futures: a cancellation of the awaiter goes to the awaited task first.
 //!
-//! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task knows its
-//! awaiter and the awaiter's place in the slab says whom it awaits ([`TaskNodes::Awaits`]). Only a second await at the
-//! same time, one inside a scope, one by another runtime's waker, and a request make a node of it.
+//! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task's header names
+//! its awaiter, and the awaiter's slot names the awaited task ([`TaskNodes::Awaits`]). A node is made only for a second
+//! await at the same time, for one inside a scope, for one by another runtime's waker, and for a request.
 //!
 //! | the node is | and the awaited task | then |
 //! |---|---|---|
-//! | `Asked` by a deadline | has ended otherwise than as cancelled | the result is given: it came before the deadline acted |
+//! | `Asked` by a deadline | has ended otherwise than as cancelled | ready: the result came before the deadline acted |
 //! | `Asked` else | has ended | `Passed`: the result stays where it is |
 //! | `Asked` | has not | `Taken`: it is asked to end, unless that was done already |
 //! | `Taken` | ended as cancelled | `Passed` |
-//! | `Taken` | ended otherwise | the result is given, and the answer is that all goes on |
-//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, and the answer is that all goes on |
+//! | `Taken` | ended otherwise | ready, Keep |
+//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, Keep |
 //! | `Passed` | – | pending until dropped |
 //! | else | – | an await as any other |
 //!
@@ -28,24 +28,25 @@ use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::state::Awaited;
 use crate::kernel::task::waker::{key_of, with_current};
 
-/// What a poll of an await has to do about a request.
+/// What a poll of an await has to do because of a request.
 pub(crate) enum Duty {
     /// None.
     Nothing,
-    /// To cancel what is awaited, also where that was done before.
+    /// Cancel the awaited task, also if that was done before.
     Cancel { again: bool },
-    /// To stay pending until it is dropped.
+    /// Stay pending until dropped.
     Hold,
-    /// To give up: what is awaited waits for this very task, and will never end.
+    /// Give up: the awaited task waits for this one, and will never end.
     GiveUp,
 }
 
 impl Tree {
-    /// The node of an await that had none until now. It is older than anything that is being polled for the first time.
-    /// `turn` is when it was polled, where its task is being polled; else it was in the task's newest poll.
+    /// Opens a node for an await that had none until now. It counts as older than any node that is being polled for the
+    /// first time. `turn` is when it was polled, if its task is being polled; otherwise that was in the task's newest
+    /// poll.
     pub(super) fn open_await(&mut self, root: u32, turn: Option<u64>) -> NodeKey {
         let index = self.open(root, Kind::Await);
-        // Every mark is a count of linkings, and none is lower.
+        // Every mark is a count of links, and none is lower than 0.
         self.at_mut(index).linked = 0;
         if let Some(turn) = turn {
             self.stamp(index, turn);
@@ -53,12 +54,13 @@ impl Tree {
         self.key(index)
     }
 
-    /// An await knows the task that it waits for, so that it can be asked at once.
+    /// Notes the awaited task of an await, so that it can be cancelled at once.
     fn note_awaited(&mut self, index: u32, awaited: Identity) {
         self.at_mut(index).awaited = awaited;
     }
 
-    /// Awaits below `top` that were just asked, and polled just before: what they wait for is asked without another poll.
+    /// Cancels the awaited tasks of awaits below `top` that were polled just before and are asked now, without another
+    /// poll.
     pub(super) fn cancel_awaited(&mut self, top: u32) {
         let mut here = self.next_below(top, top);
         while let Some(index) = here {
@@ -74,20 +76,21 @@ impl Tree {
         }
     }
 
-    /// The request that has reached the node of this key.
+    /// Returns the request that has reached the node of this key.
     pub(crate) fn request_to(&self, key: NodeKey) -> Cancellation {
         let request = self.find(key).and_then(|index| self.request_of(index));
         request.unwrap_or_default()
     }
 
-    /// Whether the request that has reached a node is a deadline's. Whoever has set a result before the task ran was told that
-    /// it was taken: it is not lost to a limit that has asked, and not acted yet.
+    /// Returns whether the request that has reached a node is a timeout's. Code that has set a result before the task
+    /// ran was told that the result is accepted: it is not lost to a timeout that has asked and not acted yet.
     fn is_asked_by_a_deadline(&self, index: u32) -> bool {
         let request = self.request_of(index);
         request.is_some_and(|request| request.origin() == CancelOrigin::Timeout)
     }
 
-    /// What is to be done in this poll. `ended` says that the awaited has ended, `cancelled` that it ended so.
+    /// Returns what is to be done in this poll. `ended` says that the awaited task has ended, and `cancelled` that it
+    /// has ended cancelled.
     fn duty(&mut self, index: u32, ended: bool, cancelled: bool) -> Duty {
         let node = self.at(index);
         match node.state {
@@ -112,8 +115,8 @@ impl Tree {
 }
 
 impl LoopState {
-    /// A poll of an await, as a node of the task that is running; `awaited` is the task, [`Identity::NONE`] for a future.
-    /// `None` for the key where there is none.
+    /// Polls the node of an await in the running task. `awaited` is the task, [`Identity::NONE`] for a future. Returns
+    /// [`NodeKey::NONE`] outside a task of this loop.
     pub(crate) fn visit_await(
         &self,
         key: NodeKey,
@@ -155,7 +158,7 @@ impl LoopState {
         drop(former);
     }
 
-    /// The await is over by itself.
+    /// Completes an await whose task or future has ended.
     pub(crate) fn complete_await(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -164,7 +167,7 @@ impl LoopState {
         });
     }
 
-    /// What was awaited is cancelled, at once: so is the await.
+    /// Lets an await pass: what it awaited was cancelled at once.
     pub(crate) fn pass_await(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -173,7 +176,7 @@ impl LoopState {
         });
     }
 
-    /// The await was dropped unfinished.
+    /// Drops an await that is unfinished.
     pub(crate) fn drop_await(&self, key: NodeKey) {
         if key != NodeKey::NONE {
             self.tree(|tree| {
@@ -184,7 +187,7 @@ impl LoopState {
         }
     }
 
-    /// What was awaited has ended, which an await that had asked it to end is to hear by its next poll.
+    /// Notes that the awaited task has ended: an await that has cancelled it is polled.
     pub(crate) fn await_ended(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -194,7 +197,7 @@ impl LoopState {
     }
 }
 
-/// The poll of a `Task` that is not as plain as most are. See the module's table.
+/// Polls a `Task` where the common case does not apply. See the module's table.
 #[inline(never)]
 pub(super) fn step_await(
     state: &LoopState,
@@ -205,7 +208,7 @@ pub(super) fn step_await(
 ) -> Awaited {
     let own = state.key_of(header);
     if !header.state.is_done() {
-        // Who awaits is the task that runs; a waker says only on which loop it is.
+        // The awaiter is the running task; the waker only says on which loop it is.
         let (here, current) =
             with_current(|current| (current.id == state.id, current.current_task.get()))
                 .unwrap_or((true, Key::NONE));
@@ -226,7 +229,7 @@ pub(super) fn step_await(
     }
     header.state.note_shielded(shielded);
     if shielded {
-        // What awaited it before without a shield does so no longer.
+        // An await without a shield does not wait for it any more.
         state.drop_await(known);
         header.set_node(NodeKey::NONE);
         return match header.state.is_done() {
@@ -266,13 +269,13 @@ pub(super) fn step_await(
     wait_for_end(header, awaiting, waker)
 }
 
-/// Notes whom to wake at the end.
+/// Notes what to wake at the end of the task.
 fn wait_for_end(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
     if awaiting != Key::NONE {
         header.set_waiter(awaiting);
         return Awaited::Wait;
     }
-    // Cloning runs user code: it runs before the old waker is replaced, and the task is looked at afterwards.
+    // Cloning runs user code, so it happens before the old waker is replaced, and the task is checked again afterwards.
     let waker = waker.clone();
     let replaced = header.with_cold(|cold| cold.waiter.replace(waker));
     drop(replaced);
