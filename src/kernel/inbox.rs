@@ -45,7 +45,8 @@ use crate::sys::sync::{AtomicBool, Mutex, Ordering, forks};
 /// ever.
 const KEPT: usize = 1024;
 
-/// Ends a loop's sleep. In the crate that is an eventfd or a pipe (`sys/notifier`), in the loom test a model of one.
+/// Ends a loop's sleep. In the crate that is an eventfd or mio's waker (`sys/notifier`), in the loom test a model of an
+/// eventfd.
 pub(crate) trait Notify: Send + Sync {
     /// Makes the current wait return, or else the next one. Being notified already counts as success.
     ///

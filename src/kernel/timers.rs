@@ -1,5 +1,6 @@
-//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel. The slab is our own, with its free list
-//! through the entries: a timer is written and taken in its place, never moved as a whole, which would cost as much again.
+//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel. The slab is our own, with its free
+//! list linked through the entries: a timer is written and taken in its place, and never moved as a whole, which would
+//! double its cost.
 //!
 //! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number of
 //! timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to fire
@@ -206,7 +207,7 @@ impl<P> Timers<P> {
         TimerKey { index, generation }
     }
 
-    /// Where the payload of a timer belongs.
+    /// Returns the place of a timer's payload.
     #[inline]
     pub(crate) fn fill(&mut self, key: TimerKey) -> &mut Option<P> {
         &mut self.entries[key.index as usize].payload
@@ -246,7 +247,7 @@ impl<P> Timers<P> {
         index as u32
     }
 
-    /// Frees the place of an entry that no list holds, and shows where its payload is still.
+    /// Frees the place of an entry that is in no list. Returns its payload's place, which still holds it.
     #[inline]
     fn release(&mut self, index: u32) -> &mut Option<P> {
         let entry = &mut self.entries[index as usize];
@@ -256,14 +257,14 @@ impl<P> Timers<P> {
         &mut entry.payload
     }
 
-    /// Whether a timer is one that only wakes a task.
+    /// Returns whether a timer only wakes a task.
     #[inline]
     pub(crate) fn wakes(&self, key: TimerKey) -> bool {
         self.entry(key).is_some_and(|entry| entry.wakes)
     }
 
-    /// Removes a timer in any state and shows its payload, which the caller takes out at once, to drop it with no borrow
-    /// held. `None` if the key is stale.
+    /// Removes a timer in any state. Returns its payload's place; the caller takes the payload out at once, and drops
+    /// it with nothing borrowed. `None` if the key is stale.
     #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entry(key)?;
@@ -278,8 +279,8 @@ impl<P> Timers<P> {
         Some(self.release(key.index))
     }
 
-    /// Removes a timer that [`expire`](Self::expire) reported and shows its payload, which the caller takes out and runs;
-    /// `None` if it was cancelled in the meantime.
+    /// Removes a timer that [`expire`](Self::expire) reported. Returns its payload's place; the caller takes the
+    /// payload out and runs it. `None` if the timer was cancelled meanwhile.
     ///
     /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a token
     /// is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions later
@@ -294,7 +295,7 @@ impl<P> Timers<P> {
         Some(self.release(key.index))
     }
 
-    /// Whether the key is not stale: its timer is armed, or due and not taken yet.
+    /// Returns whether the key is not stale: its timer is armed, or due and not taken yet.
     #[inline]
     pub(crate) fn is_live(&self, key: TimerKey) -> bool {
         self.entry(key).is_some()
@@ -306,7 +307,8 @@ impl<P> Timers<P> {
         // An older `now` than before fires what is due by it, but moves nothing back.
         let last = (now >> TICK_BITS).max(self.current);
         while let Some(first) = self.first_slot() {
-            // The second test spares a slot that is entered but not yet due from being relinked at every look.
+            // The second test keeps a slot that is entered but not yet due from being relinked at every poll for
+            // events.
             if first.start > last || (first.end == self.current && self.earliest > now) {
                 break;
             }
@@ -324,7 +326,7 @@ impl<P> Timers<P> {
         }
     }
 
-    /// How many timers there are, in any state: also those that never fire and those that are due.
+    /// Returns how many timers there are, in any state: also those that never fire and those that are due.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.live
@@ -393,14 +395,14 @@ impl<P> Timers<P> {
         }
     }
 
-    /// Lets the next question for the earliest deadline search for it, if there is anything to find.
+    /// Forgets the earliest deadline, so that the next question searches for it.
     #[inline]
     pub(super) fn forget_earliest(&mut self) {
         self.earliest = if self.levels == 0 { u64::MAX } else { 0 };
         self.earliest_index = NONE;
     }
 
-    /// The lowest slot of the lowest level that is not empty.
+    /// Returns the lowest slot of the lowest level that is not empty.
     #[inline]
     pub(super) fn first_slot(&self) -> Option<FirstSlot> {
         if self.levels == 0 {
@@ -448,8 +450,8 @@ impl<P> Timers<P> {
     }
 }
 
-/// The slot of a timer: the level of the highest digit in which its tick and the current one differ, and its digit there.
-/// A deadline before the current tick counts as in it.
+/// Returns the slot of a timer: the level of the highest digit in which its tick and the current one differ, and its
+/// digit there. A deadline before the current tick counts as in it.
 #[inline]
 fn slot_of(deadline: u64, current: u64) -> usize {
     let tick = (deadline >> TICK_BITS).max(current);

@@ -19,7 +19,7 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::signal::error::SignalError;
 use crate::sync::wait_list::Awaiter;
-use crate::sys::signal::{Bell, Registration, Unfit, check};
+use crate::sys::signal::{Registration, SignalNotifier, Unfit, check};
 
 static SIGNALS: LoopLocal<Signals> = LoopLocal::new(Signals::default);
 
@@ -183,8 +183,13 @@ impl Signals {
             return Ok(());
         }
         let readiness = Readiness::new(false, false);
-        let bell = Io::new(handle, Bell::new()?, Interest::READABLE, readiness)?;
-        if !Bell::STAYS_READABLE {
+        let bell = Io::new(
+            handle,
+            SignalNotifier::new()?,
+            Interest::READABLE,
+            readiness,
+        )?;
+        if !SignalNotifier::STAYS_READABLE {
             let mut loops = LISTENING.lock().unwrap_or_else(PoisonError::into_inner);
             loops.retain(|listening| !listening.is_closed());
             loops.push(handle.remote());
@@ -192,8 +197,8 @@ impl Signals {
         self.hearing.set(true);
         keep(handle, async move {
             let handle = bell.handle();
-            let hear = |bell: &Bell| {
-                if !Bell::STAYS_READABLE {
+            let hear = |bell: &SignalNotifier| {
+                if !SignalNotifier::STAYS_READABLE {
                     bell.drain();
                     tell_all();
                 }

@@ -1,10 +1,10 @@
-//! Level-triggered places in mio's own epoll set, for descriptors that mio knows nothing of.
+//! Level-triggered registrations in mio's own epoll set, for descriptors that mio does not know.
 //!
-//! mio's registrations are edges; who reads in a callback that the crate never sees needs to hear of what is left behind.
-//! The set reports both kinds alike, by the word that each was registered with. A place can outlive its number: the set
-//! holds the open file, so a copy of the descriptor keeps it alive when the number is closed, and no call can name it any
-//! more. [`rebuild`] then makes a new set and puts it in the old one's place. The kernel's own list of a set's places is
-//! in `/proc`, which is not mounted everywhere, so the places to be kept come from the caller.
+//! mio registers edge-triggered. A user's callback reads on its own, so it has to be called again for data that it
+//! left. The set reports both kinds alike, with the data of each registration (its *place*). A place can outlive its
+//! number: the set holds the open file, so a copy of the descriptor keeps the place when the number is closed, and then
+//! no call can name it. [`rebuild`] makes a new set and replaces the old one. The system's own list of places is in
+//! `/proc`, which is not mounted everywhere, so the caller passes the places to be kept.
 
 #![allow(unsafe_code)]
 
@@ -15,9 +15,9 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 /// A descriptor's number; `RawFd` where there is that type.
 pub(crate) type Descriptor = i32;
 
-/// What says under which number the poller knows it, where there are numbers.
+/// A source with a descriptor, on systems that have descriptors.
 pub trait Numbered {
-    /// The number, if there is one.
+    /// Returns the descriptor, if there is one.
     fn number(&self) -> Option<Descriptor>;
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
     let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
     for place in places {
-        // Closed behind everybody's back, or closed and open again as something that has its own place already.
+        // The number was closed without notice, or is now another file that has its own place already.
         let _ = control(fresh.as_raw_fd(), Change::Add, place);
     }
     // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays

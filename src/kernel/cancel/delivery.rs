@@ -1,5 +1,5 @@
-//! Where requests meet tasks: what a task's step does before and after its poll while a request is under way, and what a
-//! tree wants to have done once nothing is borrowed.
+//! Requests and tasks: what a task's step does before and after its poll while a request is in progress, and the work
+//! that a tree leaves for the time after its borrow.
 
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
