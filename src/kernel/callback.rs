@@ -167,7 +167,7 @@ impl Handle {
         drop(callback);
     }
 
-    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -202,8 +202,8 @@ impl fmt::Debug for Handle {
 /// ```
 pub struct TimerHandle {
     state: Rc<LoopState>,
-    /// The timer; with the index of [`TimerKey::STALE`] once it was cancelled. The generation stays: it tells which of two
-    /// timers with one deadline was created first.
+    /// The timer; with the index of [`TimerKey::STALE`] once it was cancelled. The generation stays: it orders two
+    /// timers with one deadline by their creation.
     key: Cell<TimerKey>,
     deadline: u64,
     location: Place,
@@ -230,7 +230,7 @@ impl TimerHandle {
         drop(self.state.cancel_timer(key));
     }
 
-    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -241,8 +241,8 @@ impl TimerHandle {
         self.key.get().index == TimerKey::STALE.index
     }
 
-    /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never
-    /// fires.
+    /// Returns when the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer
+    /// never fires.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -256,7 +256,7 @@ impl TimerHandle {
 }
 
 impl TimerHandle {
-    /// What handles are compared by: the order in which their timers fire, and then their loops.
+    /// Returns the key by which handles are compared: the order in which their timers fire, and then their loops.
     fn rank(&self) -> (u64, u64, u64) {
         (self.deadline, self.key.get().generation, self.state.epoch)
     }

@@ -49,7 +49,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without values.
+    /// Returns a context without values.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -62,7 +62,7 @@ impl Context {
         Self::default()
     }
 
-    /// A context of its own with the same values: what is set in one from now on the other does not see.
+    /// Returns a context of its own with the same values: what is set in one from now on the other does not see.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -79,7 +79,7 @@ impl Context {
         }
     }
 
-    /// How many variables have a value here.
+    /// Returns how many variables have a value here.
     ///
     /// ```
     /// assert_eq!(callsoon::Context::new().len(), 0);
@@ -88,7 +88,7 @@ impl Context {
         self.values.borrow().len()
     }
 
-    /// Whether no variable has a value here.
+    /// Returns whether no variable has a value here.
     ///
     /// ```
     /// assert!(callsoon::Context::new().is_empty());

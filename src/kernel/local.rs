@@ -31,7 +31,7 @@ pub struct LoopLocal<T> {
 }
 
 impl<T: 'static> LoopLocal<T> {
-    /// A slot whose values `make` makes.
+    /// Returns a slot whose values `make` makes.
     ///
     /// ```
     /// static NAMES: callsoon::LoopLocal<Vec<String>> = callsoon::LoopLocal::new(Vec::new);

@@ -1,8 +1,8 @@
 //! `LoopHandle`, and the exception handler, which is called with one.
 //!
-//! The handle is a counted reference to a loop's state. Its methods are in `event_loop/`, above the kernel; the kernel needs
-//! the type because user code is given it. A loop stores its exception handler as a [`ReportHandler`], since the state cannot
-//! name a type that is made of it.
+//! The handle is a counted reference to a loop's state. Its methods are in `event_loop/`, above the kernel; the kernel
+//! needs the type because user code is given it. A loop stores its exception handler as a [`ReportHandler`], since the
+//! state cannot name a type that is made of it.
 
 use std::any::Any;
 use std::rc::{Rc, Weak};

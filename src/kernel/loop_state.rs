@@ -28,7 +28,7 @@ use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::task::cell::{Header, Run};
-use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
@@ -81,6 +81,17 @@ pub(crate) struct EventPolls {
 }
 
 impl EventPolls {
+    fn new(now: u64) -> Self {
+        Self {
+            last: Cell::new(now),
+            clock_read: Cell::new(now),
+            left: Cell::new(1),
+            interval: Cell::new(1),
+            count: Cell::new(0),
+            forced: Cell::new(false),
+        }
+    }
+
     /// Makes the next turn poll for events.
     #[inline]
     pub(crate) fn force(&self) {
@@ -107,6 +118,20 @@ pub(crate) struct RootSlot {
     pub(crate) context: Cell<Option<Context>>,
 }
 
+impl RootSlot {
+    fn new(generation: u16) -> Self {
+        Self {
+            generation: Cell::new(generation),
+            scheduled: Cell::new(false),
+            task: RefCell::new(None),
+            nodes: Cell::new(TaskNodes::Bare),
+            recency: Cell::new(Recency::NEVER),
+            keeps_context: Cell::new(false),
+            context: Cell::new(None),
+        }
+    }
+}
+
 /// The scopes of all tasks.
 pub(crate) struct Scopes {
     /// The scope whose inner future is being polled; none at the level of the task, and between polls.
@@ -117,6 +142,20 @@ pub(crate) struct Scopes {
     pub(crate) linked: Cell<u64>,
     /// Boxed, since most loops never use it.
     pub(crate) forest: Box<Forest>,
+}
+
+impl Scopes {
+    fn new(counts: u64) -> Self {
+        Self {
+            forest: Box::new(Forest {
+                tree: RefCell::new(Tree::new(counts)),
+                newest_root: Cell::new((Key::NONE, NIL)),
+            }),
+            current: Cell::new(NodeKey::NONE),
+            undecided: Cell::new(Key::NONE),
+            linked: Cell::new(counts),
+        }
+    }
 }
 
 /// The nodes, and a cache that is read without a borrow.
@@ -181,7 +220,7 @@ pub(crate) struct LoopState {
     /// The fork generation of the process that made the loop. A forked child has another one.
     forks: u32,
     /// Added to a task's serial number to make its generation.
-    generation_offset: u16,
+    pub(super) generation_offset: u16,
     pub(crate) settings: Settings,
     pub(crate) slow_callback_duration: Cell<Duration>,
     /// The exception handler that a program has set.
@@ -227,38 +266,15 @@ impl LoopState {
             }),
             timers: RefCell::new(Timers::new(now, u64::from(generation) + counts)),
             reactor: RefCell::new(Some(reactor)),
-            root: RootSlot {
-                generation: Cell::new(generation),
-                scheduled: Cell::new(false),
-                task: RefCell::new(None),
-                nodes: Cell::new(TaskNodes::Bare),
-                recency: Cell::new(Recency::NEVER),
-                keeps_context: Cell::new(false),
-                context: Cell::new(None),
-            },
-            scopes: Scopes {
-                forest: Box::new(Forest {
-                    tree: RefCell::new(Tree::new(counts)),
-                    newest_root: Cell::new((Key::NONE, NIL)),
-                }),
-                current: Cell::new(NodeKey::NONE),
-                undecided: Cell::new(Key::NONE),
-                linked: Cell::new(counts),
-            },
+            root: RootSlot::new(generation),
+            scopes: Scopes::new(counts),
             current_task: Cell::new(Key::NONE),
             turn_number: Cell::new(counts),
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
             budget: Budget::new(),
             stopping: Cell::new(false),
-            event_polls: EventPolls {
-                last: Cell::new(now),
-                clock_read: Cell::new(now),
-                left: Cell::new(1),
-                interval: Cell::new(1),
-                count: Cell::new(0),
-                forced: Cell::new(false),
-            },
+            event_polls: EventPolls::new(now),
             guest: Cell::new(false),
             guest_notified: Cell::new(false),
             handler: RefCell::new(None),
@@ -449,42 +465,5 @@ impl LoopState {
     #[inline]
     pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
         self.timers(|timers| InlineFn::take(timers.cancel(key)?))
-    }
-
-    /// Returns the task of a key of this loop, if it is unfinished. The key of an ended task may have become another
-    /// task's: use [`find_task`](Self::find_task) for a task that was remembered for long.
-    pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn Run>> {
-        if key.slot() == ROOT_SLOT {
-            if key.generation() != self.root.generation.get() {
-                return None;
-            }
-            return self.root.task.borrow().clone();
-        }
-        self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
-    }
-
-    /// Returns a task of this loop by its identity, if it is unfinished.
-    pub(crate) fn find_task(&self, identity: Identity) -> Option<Rc<dyn Run>> {
-        let task = self.task(identity.key)?;
-        (task.header().serial.get() == identity.serial).then_some(task)
-    }
-
-    /// Returns the identity of a task of this loop, also after its end.
-    pub(crate) fn identity_of(&self, header: &Header) -> Identity {
-        Identity {
-            key: self.key_of(header),
-            serial: header.serial.get(),
-        }
-    }
-
-    /// Returns the key of a task of this loop, also after its end.
-    pub(crate) fn key_of(&self, header: &Header) -> Key {
-        let generation = (header.serial.get() as u16).wrapping_add(self.generation_offset);
-        Key::new(self.id, generation, header.slot.get())
-    }
-
-    /// Returns the key of the root of the current run.
-    pub(crate) fn root_key(&self) -> Key {
-        Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
     }
 }

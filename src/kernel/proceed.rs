@@ -1,5 +1,5 @@
-//! Taking from the budget of a poll, for operations of a known loop and for those that do not know in which loop they are
-//! polled.
+//! Taking from the budget of a poll, for operations of a known loop and for those that do not know in which loop they
+//! are polled.
 //!
 //! Where no loop runs there are no other tasks to wait, so there is no budget.
 

@@ -45,7 +45,7 @@ pub struct ExceptionContext {
 }
 
 impl ExceptionContext {
-    /// A report that says `message` and nothing else yet.
+    /// Returns a report that says `message` and nothing else yet.
     ///
     /// ```
     /// let context = callsoon::ExceptionContext::new("the cache is cold");

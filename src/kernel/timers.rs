@@ -2,10 +2,10 @@
 //! list linked through the entries: a timer is written and taken in its place, and never moved as a whole, which would
 //! double its cost.
 //!
-//! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number of
-//! timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to fire
-//! in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself. This module
-//! gives both: slots are lists that are sorted only at the moment they expire.
+//! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number
+//! of timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to
+//! fire in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself.
+//! This module gives both: slots are lists that are sorted only at the moment they expire.
 //!
 //! Time is divided into ticks. A timer's tick and the current tick are compared digit by digit, in base 64; the highest
 //! digit that differs is the timer's *level*, the timer's own digit there its *slot*. Hence:
@@ -22,11 +22,12 @@
 //! enters: what is due fires, the rest is placed anew, on a lower level.
 //!
 //! **Why the order is exact without a sequence number.** Equal deadlines are equal ticks, so by the invariant they are
-//! always in the same slot. Slots are FIFO lists: insertion appends, and a slot that is opened is walked from its head and
-//! appended elsewhere one by one, so equal deadlines never overtake each other. A stable sort by deadline of a slot is
-//! therefore the order of creation among equals. A deadline that is already past is placed as if it were in the current
-//! tick, which keeps all of this true: an expiry leaves nothing behind that is due, so timers from before the current tick
-//! were all inserted since, hence share the current tick's slot, where the sort sees their exact deadlines.
+//! always in the same slot. Slots are FIFO lists: insertion appends, and a slot that is opened is walked from its head
+//! and appended elsewhere one by one, so equal deadlines never overtake each other. A stable sort by deadline of a slot
+//! is therefore the order of creation among equals. A deadline that is already past is placed as if it were in the
+//! current tick, which keeps all of this true: an expiry leaves nothing behind that is due, so timers from before the
+//! current tick were all inserted since, hence share the current tick's slot, where the sort sees their exact
+//! deadlines.
 //!
 //! ```text
 //!            insert                     expire                take_due
@@ -37,8 +38,8 @@
 
 use std::collections::TryReserveError;
 
-/// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
-/// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
+/// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing
+/// them one by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
 pub(super) const TICK_BITS: u32 = 16;
 
 /// 64 slots a level, so that one machine word says which of them hold timers.
@@ -65,8 +66,8 @@ const DUE: u16 = u16::MAX - 1;
 /// `Entry::slot` of an entry that holds no timer.
 const FREE: u16 = u16::MAX - 2;
 
-/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
-/// million does not hold its memory for ever.
+/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch
+/// of a million does not hold its memory for ever.
 const BATCH_KEPT: usize = 1024;
 
 /// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
@@ -91,9 +92,11 @@ impl TimerKey {
 
 /// One timer, from its insertion until it is cancelled or taken; then a free place.
 pub(super) struct Entry<P> {
-    /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was `NEVER`.
+    /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was
+    /// `NEVER`.
     pub(super) deadline: u64,
-    /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means nothing.
+    /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means
+    /// nothing.
     pub(super) next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
@@ -103,8 +106,8 @@ pub(super) struct Entry<P> {
     wakes: bool,
     /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
     slot: u16,
-    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes back to
-    /// the caller.
+    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes
+    /// back to the caller.
     payload: Option<P>,
 }
 
@@ -149,20 +152,20 @@ pub(crate) struct Timers<P> {
     levels: u8,
     /// The current tick: that of the latest `now` that was expired. Never goes back.
     current: u64,
-    /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX` means
-    /// that nothing is armed. So an insertion needs one comparison in each of these cases.
+    /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX`
+    /// means that nothing is armed. So an insertion needs one comparison in each of these cases.
     pub(super) earliest: u64,
     /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
     pub(super) earliest_index: u32,
-    /// The next timer's generation. Counted here, not in the entries, so that it also tells the order of creation.
+    /// The next timer's generation. Counted here, not in the entries, so that it also gives the order of creation.
     next_generation: u64,
     /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
     batch: Vec<(u64, TimerKey)>,
 }
 
 impl<P> Timers<P> {
-    /// An empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs between loops,
-    /// lest one loop's keys fit another's timers.
+    /// Returns an empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs
+    /// between loops, lest one loop's keys fit another's timers.
     pub(crate) fn new(now: u64, first_generation: u64) -> Self {
         Timers {
             entries: Vec::new(),
@@ -184,9 +187,9 @@ impl<P> Timers<P> {
         self.entries.try_reserve_exact(timers)
     }
 
-    /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never: the
-    /// timer stays until it is cancelled. A deadline that is past already fires at the next [`expire`](Self::expire), in its
-    /// place by its exact value. `wakes` is for the caller to read again.
+    /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never:
+    /// the timer stays until it is cancelled. A deadline that is past already fires at the next
+    /// [`expire`](Self::expire), in its place by its exact value. `wakes` is for the caller to read again.
     ///
     /// Two steps, so that a payload is written once, where it stays: nothing here depends on how it is made.
     #[inline]
@@ -271,7 +274,8 @@ impl<P> Timers<P> {
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
         if (slot as usize) < SLOTS {
             self.unlink(slot as usize, prev, next);
-            // When nothing is armed any more, a mere bound goes too: the loop would wake up, or a virtual clock jump, for it.
+            // When nothing is armed any more, a mere bound is cleared too: the loop would wake up, or a virtual clock
+            // jump, for it.
             if key.index == self.earliest_index || self.levels == 0 {
                 self.forget_earliest();
             }
@@ -282,9 +286,9 @@ impl<P> Timers<P> {
     /// Removes a timer that [`expire`](Self::expire) reported. Returns its payload's place; the caller takes the
     /// payload out and runs it. `None` if the timer was cancelled meanwhile.
     ///
-    /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a token
-    /// is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions later
-    /// another timer at its index that is due as well.
+    /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a
+    /// token is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions
+    /// later another timer at its index that is due as well.
     #[inline]
     pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entries.get(key.index as usize)?;
@@ -301,8 +305,8 @@ impl<P> Timers<P> {
         self.entry(key).is_some()
     }
 
-    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay here,
-    /// due, until they are taken: a callback of the same batch can still cancel a later one.
+    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay
+    /// here, due, until they are taken: a callback of the same batch can still cancel a later one.
     pub(crate) fn expire(&mut self, now: u64, due: &mut Vec<TimerKey>) {
         // An older `now` than before fires what is due by it, but moves nothing back.
         let last = (now >> TICK_BITS).max(self.current);
@@ -312,8 +316,9 @@ impl<P> Timers<P> {
             if first.start > last || (first.end == self.current && self.earliest > now) {
                 break;
             }
-            // The slot is left behind whole, or it is the one that holds `last`, and then all others start later. Either
-            // way its timers precede those of all other slots, so they need no way down through the levels to be sorted.
+            // The slot is left behind whole, or it is the one that holds `last`, and then all others start later.
+            // Either way its timers precede those of all other slots, so they need no way down through the levels to be
+            // sorted.
             self.current = first.end.min(last);
             self.open(first.slot, now, due);
             if first.end >= last {
@@ -332,7 +337,7 @@ impl<P> Timers<P> {
         self.live
     }
 
-    /// Takes out everything, due or not, in the order of creation, and gives back the memory. All keys are stale afterwards.
+    /// Takes all timers out, due or not, in the order of creation, and frees the memory. All keys are stale afterwards.
     pub(crate) fn drain(&mut self) -> Vec<P> {
         *self.slots = [EMPTY; SLOTS];
         self.occupied = [0; LEVELS];
@@ -354,7 +359,8 @@ impl<P> Timers<P> {
             .filter(|entry| entry.generation == key.generation && entry.slot != FREE)
     }
 
-    /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so far.
+    /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so
+    /// far.
     #[inline]
     fn link_last(&mut self, slot: usize, index: u32, prev: u32) {
         self.slots[slot % SLOTS].tail = index;
@@ -421,8 +427,8 @@ impl<P> Timers<P> {
         })
     }
 
-    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just entered
-    /// the slot, wants it.
+    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just
+    /// entered the slot, wants it.
     fn open(&mut self, slot: usize, now: u64, due: &mut Vec<TimerKey>) {
         let mut index = std::mem::replace(&mut self.slots[slot % SLOTS], EMPTY).head;
         self.mark_empty(slot);

@@ -1,13 +1,13 @@
 //! How long a loop may sleep: until which time no timer is due.
 //!
-//! The wheel keeps its timers unsorted inside a slot, so the earliest deadline has to be searched for. It is searched for
-//! only when the loop is about to sleep, only in the first slot, and the answer is kept until it changes. A slot above
-//! level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
+//! The wheel keeps its timers unsorted inside a slot, so the earliest deadline has to be searched for. It is searched
+//! for only when the loop is about to sleep, only in the first slot, and the answer is kept until it changes. A slot
+//! above level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
 
 use super::timers::{Entry, NONE, SLOTS, TICK_BITS, Timers};
 
-/// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest timer.
-/// Sixteen list nodes cost about as much as the extra turn that the answer causes.
+/// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest
+/// timer. Sixteen list nodes cost about as much as the extra turn that the answer causes.
 const CROWD: usize = 16;
 
 impl<P> Timers<P> {

@@ -82,7 +82,7 @@ pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Re
     Ok(())
 }
 
-/// The events of a place that mio makes for an interest: edges.
+/// Returns the events of a place that mio makes for an interest: edges.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn edges(interest: mio::Interest) -> u32 {
     let mut events = libc::EPOLLET;
@@ -98,8 +98,8 @@ pub(crate) fn edges(interest: mio::Interest) -> u32 {
     events as u32
 }
 
-/// Replaces the set by one that has these places and no others, under the same number. A place whose number is closed goes
-/// too. Edges that have been reported are reported once more.
+/// Replaces the set by one that has these places and no others, under the same number. A place whose number is closed
+/// goes too. Edges that have been reported are reported once more.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the call takes no pointers.
@@ -160,17 +160,17 @@ fn unsupported() -> io::Error {
     )
 }
 
-/// Whether the file has no place in the set: it was closed, or is another one under the same number.
+/// Returns whether the file has no place in the set: it was closed, or is another one under the same number.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Whether the file has a place in the set already.
+/// Returns whether the file has a place in the set already.
 pub(crate) fn is_present(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AlreadyExists
 }
 
-/// What the system says, in words where its own would puzzle.
+/// Returns what the system says, in words where its own would puzzle.
 pub(crate) fn explain(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return io::Error::new(
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// All places of a set, by the kernel's own list.
+    /// Returns all places of a set, by the kernel's own list.
     fn places(epoll: Descriptor) -> Vec<Place> {
         let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
         let mut places: Vec<_> = list.lines().filter_map(parse).collect();
@@ -197,7 +197,7 @@ mod tests {
         places
     }
 
-    /// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+    /// Returns a line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
     fn parse(line: &str) -> Option<Place> {
         let mut words = line.split_whitespace();
         let mut after = |name: &str| words.find(|word| *word == name).and(words.next());

@@ -66,8 +66,8 @@ fn poll(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
         events,
         revents: 0,
     };
-    // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so it
-    // is open. Without a timeout the call does not wait.
+    // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so
+    // it is open. Without a timeout the call does not wait.
     let found = unsafe { libc::poll(&mut asked, 1, 0) };
     match found {
         // An interrupted or failed call reports nothing.
@@ -103,15 +103,16 @@ pub(crate) fn is_same_description(_: RawFd, _: RawFd) -> Option<bool> {
     None
 }
 
-/// `preadv2(2)` with `RWF_NOWAIT`, where the file is: `WouldBlock` where the call would have to wait, whatever the mode.
+/// `preadv2(2)` with `RWF_NOWAIT`, where the file is: `WouldBlock` where the call would have to wait, whatever the
+/// mode.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
-    // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its whole
-    // length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
+    // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its
+    // whole length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
     let count = unsafe { nowait(libc::SYS_preadv2, fd, &raw const piece, 1) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }

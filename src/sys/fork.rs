@@ -34,8 +34,8 @@ pub(crate) fn generation() -> u32 {
     FORKS.0.load(Ordering::Relaxed)
 }
 
-/// Begins to count, and calls `hook` in every child from now on; only the first call counts. The hook runs in the thread
-/// that forked, which is the child's only one, and must touch nothing but that thread's own memory.
+/// Begins to count, and calls `hook` in every child from now on; only the first call counts. The hook runs in the
+/// thread that forked, which is the child's only one, and must touch nothing but that thread's own memory.
 pub(crate) fn watch(hook: fn()) {
     HOOK.get_or_init(|| {
         #[cfg(unix)]

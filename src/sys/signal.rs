@@ -43,11 +43,11 @@ struct Kind {
     arrived: AtomicU64,
     /// How many registrations live. Changed under the lock of [`TABLE`].
     users: AtomicU32,
-    /// The disposition from before; null while the signal is not caught. Changed under the lock of [`TABLE`], and read by
-    /// no handler.
+    /// The disposition from before; null while the signal is not caught. Changed under the lock of [`TABLE`], and read
+    /// by no handler.
     former: AtomicPtr<libc::sigaction>,
-    /// Once `arrived` has got here, and while there is one registration only, the signal's default action takes place as
-    /// it arrives, without waiting for any loop. `u64::MAX` is never.
+    /// Once `arrived` has got here, and while there is one registration only, the signal's default action takes place
+    /// as it arrives, without waiting for any loop. `u64::MAX` is never.
     hard: AtomicU64,
 }
 
@@ -87,9 +87,9 @@ extern "C" fn arrived(signum: libc::c_int) {
     let written = WRITTEN.load(Ordering::SeqCst);
     let errno = errno_place();
     // SAFETY: `errno` is a thread-local of this very thread, alive as long as the thread runs; reading and writing it
-    // is allowed in a handler, and nobody else refers to it during this call. `write` is allowed too; it reads eight
-    // bytes of a static. The notifier is never closed in the process that made it, so the number is either −1, which
-    // fails, or the notifier's. The result of `write` is ignored: a full notifier is readable already.
+    // is allowed in a handler, and no other reference to it is used during this call. `write` is allowed too; it reads
+    // eight bytes of a static. The notifier is never closed in the process that made it, so the number is either −1,
+    // which fails, or the notifier's. The result of `write` is ignored: a full notifier is readable already.
     unsafe {
         let kept = *errno;
         libc::write(written, (&raw const ONE).cast(), size_of::<u64>());
@@ -130,7 +130,7 @@ pub(crate) enum Unfit {
     Uncatchable,
 }
 
-/// Whether a handler for that signal makes sense.
+/// Returns whether a handler for that signal makes sense.
 pub(crate) fn check(signum: i32) -> Result<(), Unfit> {
     const UNCATCHABLE: [i32; 6] = [
         libc::SIGKILL,
@@ -203,7 +203,7 @@ impl Registration {
         self.signum
     }
 
-    /// How often the signal has arrived while it was caught.
+    /// Returns how often the signal has arrived while it was caught.
     pub(crate) fn arrived(&self) -> u64 {
         kind(self.signum).arrived.load(Ordering::SeqCst)
     }
@@ -234,8 +234,8 @@ impl Drop for Registration {
             // Out of reach first, freed then: the child of a fork between the two must not find it.
             let former = kind.former.swap(ptr::null_mut(), Ordering::SeqCst);
             if !former.is_null() {
-                // SAFETY: every pointer in `former` came from `Box::into_raw`, and whoever swaps it out owns it. The
-                // lock of the table is held, so nobody in this process is reading it; handlers never do.
+                // SAFETY: every pointer in `former` came from `Box::into_raw`, and the code that swaps it out owns it.
+                // The lock of the table is held, so no other thread reads it; handlers never do.
                 drop(unsafe { Box::from_raw(former) });
             }
         }
@@ -253,7 +253,7 @@ pub(crate) fn raise(signum: i32) -> io::Result<()> {
     }
 }
 
-/// Whether this is the thread on which the program began, to which the terminal's signals belong.
+/// Returns whether this is the thread on which the program began, to which the terminal's signals belong.
 pub(crate) fn is_main_thread() -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -274,7 +274,7 @@ pub(crate) fn reset(signum: i32) {
     assert_ne!(former, libc::SIG_ERR);
 }
 
-/// The words of a signal that `check` has let through.
+/// Returns the words of a signal that `check` has let through.
 fn kind(signum: i32) -> &'static Kind {
     // Registrations are made for checked numbers only; 0 is no signal.
     usize::try_from(signum)
@@ -297,13 +297,13 @@ fn handler() -> libc::sighandler_t {
     arrived as extern "C" fn(libc::c_int) as libc::sighandler_t
 }
 
-/// Installs a disposition, or none, and gives the one from before.
+/// Installs a disposition, or none, and returns the former one.
 fn exchange(signum: i32, action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     // SAFETY: as in `ours`.
     let mut former: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     let action = action.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live and
-    // writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
+    // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live
+    // and writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
     // disposition is one that stood before.
     if unsafe { libc::sigaction(signum, action, &mut former) } == 0 {
         Ok(former)

@@ -16,9 +16,10 @@ pub(crate) fn without_sigpipe<R>(
     call: impl FnOnce() -> io::Result<R>,
     may_have_raised: impl FnOnce(&io::Result<R>) -> bool,
 ) -> io::Result<R> {
-    // SAFETY: the sets are zeroed, which is a valid value, and filled by the calls that are made for it; all are live and of
-    // the right type for every call. A null `info` and a zeroed time are allowed. The mask is this thread's own: it is as
-    // it was when this returns, and every `call` of this crate is one system call and a conversion, which do not unwind.
+    // SAFETY: the sets are zeroed, which is a valid value, and filled by the calls that are made for it; all are live
+    // and of the right type for every call. A null `info` and a zeroed time are allowed. The mask is this thread's own:
+    // it is as it was when this returns, and every `call` of this crate is one system call and a conversion, which do
+    // not unwind.
     unsafe {
         let mut pipe: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();

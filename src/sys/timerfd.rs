@@ -17,7 +17,8 @@ pub(crate) struct Alarm {
 
 #[cfg(target_os = "linux")]
 impl Alarm {
-    /// A disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never read.
+    /// Returns a disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never
+    /// read.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Option<Self>> {
         use std::os::fd::{AsRawFd, FromRawFd};
 

@@ -145,7 +145,7 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// A limit at a time of the loop's clock, or none yet.
+    /// Returns a limit at a time of the loop's clock, or none yet.
     ///
     /// ```
     /// let limit = callsoon::Timeout::at(None);
@@ -155,7 +155,7 @@ impl Timeout {
         Self::new(when.map_or(Limit::Never, Limit::At))
     }
 
-    /// A limit some time after the first poll of what it is put around.
+    /// Returns a limit some time after the first poll of what it is put around.
     ///
     /// ```
     /// use std::{future::pending, time::Duration};

@@ -148,7 +148,7 @@ impl LoopState {
         (key, duty)
     }
 
-    /// Keeps a waker that is not the task's own. Cloning it runs user code, after which the node may be gone.
+    /// Keeps a waker that is not the task's own. Cloning it runs user code, after which the node may be removed.
     pub(super) fn keep_waker(&self, key: NodeKey, waker: &Waker) {
         let waker = waker.clone();
         let former = self.tree(|tree| match tree.find(key) {
@@ -206,21 +206,9 @@ pub(super) fn step_await(
     waker: &Waker,
     shielded: bool,
 ) -> Awaited {
-    let own = state.key_of(header);
     if !header.state.is_done() {
-        // The awaiter is the running task; the waker only says on which loop it is.
-        let (here, current) =
-            with_current(|current| (current.id == state.id, current.current_task.get()))
-                .unwrap_or((true, Key::NONE));
-        let same_loop = match awaiting {
-            Key::NONE => here,
-            ours => ours.loop_id() == state.id,
-        };
-        if !same_loop {
-            return Awaited::OtherLoop;
-        }
-        if here && current == own {
-            return Awaited::ItSelf;
+        if let Some(refused) = refuse_awaiter(state, header, awaiting) {
+            return refused;
         }
     }
     let known = header.node();
@@ -261,12 +249,28 @@ pub(super) fn step_await(
             if again || !state.is_being_cancelled(header) {
                 let request = state.tree(|tree| tree.request_to(key));
                 if header.request_cancel(request) {
-                    state.schedule(own);
+                    state.schedule(state.key_of(header));
                 }
             }
         }
     }
     wait_for_end(header, awaiting, waker)
+}
+
+/// Refuses an awaiter on another loop, and a task that awaits itself.
+fn refuse_awaiter(state: &LoopState, header: &Header, awaiting: Key) -> Option<Awaited> {
+    // The awaiter is the running task; the waker only says on which loop it is.
+    let (here, current) =
+        with_current(|current| (current.id == state.id, current.current_task.get()))
+            .unwrap_or((true, Key::NONE));
+    let same_loop = match awaiting {
+        Key::NONE => here,
+        ours => ours.loop_id() == state.id,
+    };
+    if !same_loop {
+        return Some(Awaited::OtherLoop);
+    }
+    (here && current == state.key_of(header)).then_some(Awaited::ItSelf)
 }
 
 /// Notes what to wake at the end of the task.

@@ -12,7 +12,7 @@
 //! the inner future keeps                  the request is over, and stays so
 //! ```
 //!
-//! A detached node hangs below a root that belongs to no task. It goes when its future is dropped.
+//! A detached node is below a root that belongs to no task. It is removed when its future is dropped.
 
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Kind, NIL, State};

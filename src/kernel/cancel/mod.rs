@@ -31,7 +31,7 @@
 //!
 //! # One request, step by step
 //! A task `T` awaits `gather([a, b])`, and both children sleep. `T`'s tree is `Root → Gather`; the children have no
-//! scopes, hence no tree. Somebody calls `T.cancel()`.
+//! scopes, hence no tree. Then `T.cancel()` is called.
 //!
 //! | step | where | what happens |
 //! |---|---|---|
@@ -89,15 +89,16 @@
 //! it: a request makes it `Parked` and does not wait for it. While a poll finds out which other nodes are still wanted,
 //! waits that could end stay pending until every asked node was polled or the poll is over.
 //!
-//! Before a node is torn down, voters that were opened below it since the asking are asked too. This is repeated at most
-//! sixteen times: code that handles each request and then waits anew cannot put off for ever what others have passed.
+//! Before a node is torn down, voters that were opened below it since the asking are asked too. This is repeated at
+//! most sixteen times: code that handles each request and then waits anew cannot put off for ever what others have
+//! passed.
 //!
 //! # Who may touch what
-//! [`tree`] links nodes and knows no rules. [`request`], [`detached`] and [`lifecycle`] are the rules, in terms of nodes
-//! alone: they run under the borrow of the tree, run no user code, and leave the work for afterwards in `Effects`.
-//! [`delivery`] borrows the tree and then does that work. A future holds its node as a [`scope`]. The await of a task is
-//! different: its key is in the awaited task's header, or it has no node at all ([`awaits`]). A node is named by index and
-//! generation, so a stale key names nothing.
+//! [`tree`] links nodes and knows no rules. [`request`], [`detached`] and [`lifecycle`] are the rules, in terms of
+//! nodes alone: they run under the borrow of the tree, run no user code, and leave the work for afterwards in
+//! `Effects`. [`delivery`] borrows the tree and then does that work. A future holds its node as a [`scope`]. The await
+//! of a task is different: its key is in the awaited task's header, or it has no node at all ([`awaits`]). A node is
+//! named by index and generation, so a stale key names nothing.
 //!
 //! # Deviations from asyncio
 //! - A request is asked and answered, not thrown. So several scopes of one task can clean up side by side, and a scope

@@ -104,8 +104,8 @@ pub(super) struct Node {
     pub(super) generation: u64,
     /// The number of its link to its parent, as the tree counts links.
     pub(super) linked: u64,
-    /// The turn in which it was polled last, or [`NEVER`](crate::kernel::clock::NEVER); for a root, in which any node of
-    /// its tree was. A task is polled at most once in a turn.
+    /// The turn in which it was polled last, or [`NEVER`](crate::kernel::clock::NEVER); for a root, in which any node
+    /// of its tree was. A task is polled at most once in a turn.
     pub(super) visited: u64,
     /// The node in whose poll it is polled; in a free place the next free one.
     pub(super) parent: u32,

@@ -7,10 +7,10 @@
 //! settle       at the end of a poll: a node that was asked and not polled abstains
 //! ```
 //!
-//! A node that was polled with the task's own waker, but not in the task's newest poll, was set aside, for instance by a
-//! `select!` that took another branch. A request does not wait for it, and does not have the task polled for it: in such
-//! a poll the task might take something that it can no longer use, like the item of a queue or a lock. A node that is
-//! polled through a waker of its own perhaps only was not woken, so the task has to be polled to find out.
+//! A node that was polled with the task's own waker, but not in the task's newest poll, was set aside, for instance by
+//! a `select!` that took another branch. A request does not wait for it, and does not have the task polled for it: in
+//! such a poll the task might take something that it can no longer use, like the item of a queue or a lock. A node that
+//! is polled through a waker of its own perhaps only was not woken, so the task has to be polled to find out.
 //!
 //! Each of them is a loop and none recurses: a tree may be as deep as its task's futures are nested.
 

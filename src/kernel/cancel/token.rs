@@ -159,8 +159,8 @@ impl fmt::Display for Cancelled {
 impl std::error::Error for Cancelled {}
 
 impl Cancellation {
-    /// Cancels whoever awaits it, as if the cancellation had reached it here: for an error found in a result, which
-    /// tells of somebody else's. It never returns; what awaits it is dropped.
+    /// Cancels its awaiter, as if a request had reached it here: for an error in a result that reports another task's
+    /// cancellation. It never returns; its awaiter is dropped.
     ///
     /// ```
     /// use callsoon::{TaskError, create_task, run};

@@ -172,7 +172,7 @@ pub(crate) trait Run {
 
 /// A task as its handle sees it.
 pub(crate) trait Join<T, H>: Run {
-    /// The loop that owns the task.
+    /// Returns the loop that owns the task.
     fn scheduler(&self) -> &H;
     /// Returns the output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
@@ -238,8 +238,9 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         unsafe { cell.assume_init() }
     }
 
-    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first assignment
-    /// completes even when the destructor panics, so the stage is never half dropped; the panic is kept for the report.
+    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first
+    /// assignment completes even when the destructor panics, so the stage is never half dropped; the panic is kept for
+    /// the report.
     fn replace(&self, output: Result<F::Output, TaskError>) {
         // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's destructor
         // calls on this task: this is the only reference to the stage while it lives.

@@ -149,8 +149,8 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the task's
-    /// next step, unlike in asyncio: see [`TaskRef::cancel`].
+    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the
+    /// task's next step, unlike in asyncio: see [`TaskRef::cancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -231,7 +231,7 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_done()
     }
 
-    /// Whether the task has ended as cancelled.
+    /// Returns whether the task has ended as cancelled.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -245,8 +245,8 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_cancelled()
     }
 
-    /// Whether the task has ended by a panic of its future. Asking is not looking: the panic itself comes from awaiting or
-    /// from [`result`](Self::result), and is reported if nobody does either.
+    /// Returns whether the task has ended by a panic of its future. Asking does not count as reading: the panic itself
+    /// comes from awaiting or from [`result`](Self::result), and is reported if neither is done.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -279,7 +279,7 @@ impl<T: 'static> Task<T> {
         self.cell.take().ok_or(InvalidState(()))
     }
 
-    /// The task's id.
+    /// Returns the task's id.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -292,7 +292,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().id()
     }
 
-    /// The name that the builder gave, or `Task-<n>`.
+    /// Returns the name that the builder gave, or `Task-<n>`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -361,12 +361,12 @@ impl<T: 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Which task it is, for those who keep lists of tasks.
+    /// Returns the task's identity, for lists of tasks.
     pub(crate) fn identity(&self) -> Identity {
         self.cell.scheduler().identity_of(self.cell.header())
     }
 
-    /// Nobody will want to know if the task fails from now on.
+    /// Notes that a failure of the task need not be reported.
     pub(crate) fn forgive(&self) {
         self.cell.header().state.note_taken();
     }

@@ -1,4 +1,5 @@
-//! Reading and changing a header's cold fields: requests to end the task, its awaiter's node, its drop panic and its name.
+//! Reading and changing a header's cold fields: requests to end the task, its awaiter's node, its drop panic and its
+//! name.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

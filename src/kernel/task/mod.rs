@@ -15,7 +15,7 @@
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `Header::state` | `state.rs`'s transitions alone | everybody on the thread |
+//! | `Header::state` | `state.rs`'s transitions alone | any code on the thread |
 //! | `Header::waiter_*` | the handle's poll; the turn takes them at the end | – |
 //! | `Header::side`, the cold fields | handle, turn; taken out and put back | the same |
 //! | `TaskCell::stage` | `step`, `kill` under RUNNING; `take` after DONE | the same |
@@ -29,6 +29,7 @@ mod cold_fields;
 pub(crate) mod handle;
 mod header;
 pub(crate) mod key;
+mod lookup;
 pub(crate) mod reference;
 pub(crate) mod root;
 pub(crate) mod slots;

@@ -1,7 +1,7 @@
 //! The future of `run_until_complete` as a task.
 //!
-//! It need not be `'static`, so the loop cannot own it: it stays pinned in its caller's frame and the turn gets it as an
-//! argument. What the loop does own is its header: name, flags and callbacks, so that the main task appears in
+//! It need not be `'static`, so the loop cannot own it: it stays pinned in its caller's frame and the turn gets it as
+//! an argument. What the loop does own is its header: name, flags and callbacks, so that the main task appears in
 //! `all_tasks`, can be cancelled, and has a key for its wakers.
 
 use std::any::Any;

@@ -131,8 +131,8 @@ pub(crate) fn current() -> Option<Rc<LoopState>> {
     if current.is_null() {
         return None;
     }
-    // SAFETY: the pointer came from `Rc::as_ptr` and its guard still owns a count (see `with_current`), so the count may
-    // be raised by one and that one be owned by the `Rc` made here.
+    // SAFETY: the pointer came from `Rc::as_ptr` and its guard still owns a count (see `with_current`), so the count
+    // may be raised by one and that one be owned by the `Rc` made here.
     Some(unsafe {
         Rc::increment_strong_count(current);
         Rc::from_raw(current)
