@@ -14,7 +14,7 @@ use std::pin::Pin;
 use crate::combine::observer::TaskObserver;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::reference::TaskRef;
 
 static REGISTRY: LoopLocal<Registry> = LoopLocal::new(Registry::default);

@@ -56,67 +56,73 @@
 //!   cancellation             why something was cancelled
 //!   error                    errors that cross modules
 //!   sys/clock                the monotonic clock in nanoseconds
-//!   sys/sigpipe              writing to those who have gone
+//!   sys/sigpipe              calls that may raise SIGPIPE
 //!   sys/memchr               a byte among many
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
-//!   sys/timerfd              an alarm to the microsecond
+//!   sys/timerfd              a timer descriptor, to the microsecond
 //!   sys/dns                  the system's resolver
-//!   sys/source               what the poller can watch
-//!   sys/epoll                level-triggered places in the poller's set
-//!   sys/notifier             what ends a wait from another thread
-//!   sys/fd                   the mode of a descriptor
-//!   sys/fork                 whose process this is
+//!   sys/source               types that the poller can register
+//!   sys/epoll                level-triggered registrations in the poller's set
+//!   sys/notifier             ends a wait from another thread
+//!   sys/fd                   questions about any descriptor
+//!   sys/fork                 forks, and in which process a loop was made
+//!   sys/sync                 the inbox's locks, or a model checker's
 //!   sys/pidfd                a child by descriptor
-//!   sys/child_exit           a child without one, and its pipe
-//!   sys/signal               what a signal handler may do
-//!   kernel/sync              locks, or a model checker's
+//!   sys/child_exit           waiting for a child without a descriptor
+//!   sys/signal               signal dispositions and the signal handler
 //!   kernel/inline_fn         closures without a box
-//!   kernel/inbox             the door for other threads
+//!   kernel/inbox             other threads' posts and wakes
 //!   kernel/registry          from a loop's id to its inbox
-//!   kernel/inhibit           what keeps a virtual clock from jumping
+//!   kernel/inhibit           guards that keep a virtual clock from jumping
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
-//!   kernel/timers            the wheel
-//!   kernel/wait/waiters      who waits for one thing
-//!   kernel/io/readiness      what is believed of one source
+//!   kernel/timers            the timer wheel
+//!   kernel/wake_time         until when a loop may sleep
+//!   kernel/wait/waiters      a list of waiters
+//!   kernel/io/readiness      the cached readiness of one source
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
-//!   kernel/report            what the exception handler is told
-//!   kernel/task/key          a task's name in one word
+//!   kernel/report            reports of failures, the default handler
+//!   kernel/task/key          keys and identities of tasks
 //!   kernel/task/state        the states of a task
 //!   kernel/cancel/node       a scope, or a pending await
 //!   kernel/cancel/tree       all scopes of a loop
-//!   kernel/cancel/request    asking, and counting the answers
+//!   kernel/cancel/request    the rules: ask, count votes, decide
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
-//!   kernel/cancel/lifecycle  how a scope comes and goes
+//!   kernel/cancel/lifecycle  nodes are opened, polled, completed, dropped
+//!   kernel/task/cold_fields  what most tasks never need
 //!   kernel/task/cell         a task's one allocation
-//!   kernel/task/header       requests to a task, and its name
+//!   kernel/task/header       requests, drop panic and name of a task
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
-//!   kernel/ready             the FIFO queue
-//!   kernel/queues            the line and who stands in it
-//!   kernel/budget            how much a task may do in one poll
-//!   kernel/loop_state        the parts of a loop, held together
-//!   kernel/handlers          whom a loop tells of failures and tasks
+//!   kernel/ready             the ready queue
+//!   kernel/queues            the ready queue and the tasks under one borrow
+//!   kernel/budget            how many operations may end in one poll
+//!   kernel/loop_state        the parts of one loop
+//!   kernel/task/lookup       from keys and identities to tasks
+//!   kernel/loop_handle       LoopHandle, ExceptionHandler
+//!   kernel/current_context   the current context of a loop
+//!   kernel/handlers          the exception handler and the task hook
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
-//!   kernel/wait/queue        those who wait until something is so
-//!   kernel/cancel/awaits     an await as a scope
-//!   kernel/cancel/delivery   where requests meet tasks
-//!   kernel/cancel/cycles     tasks that wait for one another
-//!   kernel/cancel/scope      a scope in the hands of its future
+//!   kernel/wait/queue        waiting for a condition
+//!   kernel/cancel/awaits     pending awaits as nodes
+//!   kernel/cancel/delivery   requests before and after a task's poll
+//!   kernel/cancel/cycles     tasks that wait for one another in a circle
+//!   kernel/cancel/scope      a scope, as its future holds it
 //!   kernel/cancel/token      Cancelled
 //!   kernel/callback          Handle, TimerHandle
 //!   kernel/task/reference    TaskRef
 //!   kernel/task/handle       Task
 //!   kernel/future            Future
-//!   kernel/io/source         watched sources and operations on them
+//!   kernel/await_future      awaiting a Future
+//!   kernel/io/source         registered sources and operations on them
 //!   kernel/io/fd_ops         callbacks of and operations on users' descriptors
 //!   kernel/local             per-loop slots
-//!   kernel/background        futures that are nobody's task
-//!   kernel/io/call_observer  the call of a ready source's watcher
+//!   kernel/background        background futures
+//!   kernel/io/call_observer  calling the observer of a ready source
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   inspect/metrics          Metrics: what a loop holds and has done
@@ -136,7 +142,7 @@
 //!   event_loop/wrap_future   wrap_future
 //!   time/sleep               sleep, sleep_until, sleep_with
 //!   time/interval            interval
-//!   time/region              a limit of time around a future
+//!   time/region              a timeout around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
 //!   sync/wait_list           the wait queue of a primitive
@@ -368,7 +374,7 @@ pub use kernel::clock::Clock;
 pub use kernel::context::Context;
 pub use kernel::future::Future;
 pub use kernel::local::LoopLocal;
-pub use kernel::loop_state::{ExceptionHandler, LoopHandle};
+pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};

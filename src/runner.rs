@@ -24,7 +24,7 @@ use crate::event_loop::builder::Builder;
 use crate::event_loop::free::try_get_running_loop;
 use crate::event_loop::owner::EventLoop;
 use crate::kernel::context::Context;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::reference::TaskRef;
 #[cfg(unix)]

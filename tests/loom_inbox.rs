@@ -1,16 +1,18 @@
 //! Its own file because it builds the kernel's inbox from loom's locks instead of std's, and runs it through every
 //! interleaving of a few threads. The file under test is the one that ships; only `sync` is another.
 
-/// What `src/kernel/sync.rs` names, in loom's edition.
-mod sync {
-    /// No model forks.
-    pub(super) fn forks() -> u32 {
-        0
+/// What `src/sys/sync.rs` names, in loom's edition.
+mod sys {
+    pub(crate) mod sync {
+        /// No model forks.
+        pub(crate) fn forks() -> u32 {
+            0
+        }
+        pub(crate) use loom::sync::{
+            Mutex,
+            atomic::{AtomicBool, Ordering},
+        };
     }
-    pub(super) use loom::sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    };
 }
 #[path = "../src/kernel/inbox.rs"]
 mod inbox;
@@ -492,7 +494,7 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             .post(EPOCH, fate.closure())
             .unwrap_or_else(|_| panic!("open"));
         let inbox = Arc::clone(&this.inbox);
-        let marked = Arc::new(sync::AtomicBool::new(false));
+        let marked = Arc::new(sys::sync::AtomicBool::new(false));
         let mark = Arc::clone(&marked);
         let other = thread::spawn(move || {
             let mark = || mark.store(true, Relaxed);

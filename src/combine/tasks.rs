@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::combine::child_count::ChildCount;
 use crate::error::TaskError;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::handle::Task;
 
 /// The index of a child that failed, and its error.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::kernel::loop_state::{ExceptionHandler, Handler, LoopHandle};
+use crate::kernel::loop_handle::{ExceptionHandler, LoopHandle};
 use crate::kernel::report::{ExceptionContext, default_handler};
 
 impl LoopHandle {
@@ -46,7 +46,7 @@ impl LoopHandle {
     /// ```
     #[doc(alias = "get_exception_handler")]
     pub fn exception_handler(&self) -> Option<ExceptionHandler> {
-        self.state.handler().map(|handler| handler.call)
+        self.stored_exception_handler()
     }
 
     /// Sets the handler that [`exception_handler`](Self::exception_handler) returned, without a wrapper around it.
@@ -60,9 +60,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restore_exception_handler(&self, handler: Option<ExceptionHandler>) {
-        let home = Rc::downgrade(&self.state);
-        let handler = handler.map(|call| Handler { home, call });
-        drop(self.state.replace_handler(handler));
+        self.store_exception_handler(handler);
     }
 
     /// Sets the default handler, which emits a `tracing` error, or writes to stderr if there is no subscriber.
@@ -86,7 +84,7 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn call_exception_handler(&self, context: &ExceptionContext) {
-        self.state.tell(context);
+        self.state.call_handler(context);
     }
 
     /// Handles a report as the default handler does. A handler may call it for reports that it does not handle.

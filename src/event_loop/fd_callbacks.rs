@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 
 impl LoopHandle {
     /// Calls `callback` in every turn in which the descriptor is readable, at its end, or has failed.

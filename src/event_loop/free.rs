@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::event_loop::tasks::TaskBuilder;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::TaskRef;
 use crate::kernel::task::waker::{current, with_current};

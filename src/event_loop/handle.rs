@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::callback::{Handle, TimerHandle};
 use crate::kernel::future::Future as LoopFuture;
-use crate::kernel::loop_state::{LoopHandle, Phase};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::Phase;
 
 impl LoopHandle {
     /// Queues a callback. It runs once, in the next turn, after everything that was queued before it.

@@ -14,11 +14,13 @@ use crate::error::RunError;
 use crate::kernel::close::close;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{enter_context, leave_context};
-use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::{LoopState, Phase};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::slots::{Recency, TaskNodes};
+use crate::kernel::task::state::Step;
 use crate::kernel::task::waker::{Entered, enter, with_current};
 use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
 
@@ -153,7 +155,7 @@ impl EventLoop {
         let header = self.install_root(context, location);
         let mut root = RootFuture {
             header,
-            home: Rc::clone(&run.state),
+            scheduler: Rc::clone(&run.state),
             future,
             outcome: None,
         };

@@ -6,7 +6,8 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use crate::kernel::context::Context;
-use crate::kernel::loop_state::{LoopHandle, LoopState, Phase};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;

@@ -233,7 +233,7 @@ impl<T> Future for ThreadFuture<T> {
 impl<T> ThreadFuture<T> {
     fn poll_result(&mut self, context: &Context<'_>) -> Poll<Result<T, ThreadFutureError>> {
         // Cloned without the lock: another runtime's waker is user code.
-        let mut waker = context.waker().clone();
+        let waker = context.waker().clone();
         let Some(mut inner) = self.shared.lock() else {
             return Poll::Ready(Err(ThreadFutureError::LoopClosed));
         };
@@ -242,14 +242,9 @@ impl<T> ThreadFuture<T> {
             self.waiter = None;
             return Poll::Ready(result);
         }
-        match self.waiter.and_then(|id| inner.waiters.get_mut(id)) {
-            Some(queued) => {
-                std::mem::swap(queued, &mut waker);
-                drop(inner);
-                drop(waker);
-            }
-            None => self.waiter = Some(inner.waiters.join(waker)),
-        }
+        let replaced = inner.waiters.wait(&mut self.waiter, waker);
+        drop(inner);
+        drop(replaced);
         Poll::Pending
     }
 }

@@ -16,7 +16,7 @@ use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
 use crate::executor::workers::Pool;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::time::sleep;
 

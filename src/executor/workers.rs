@@ -381,20 +381,14 @@ impl Pool {
         if self.is_inherited() {
             return true;
         }
-        let mut waker = waker.clone();
+        let waker = waker.clone();
         let mut state = self.lock();
         if state.has_ended() {
             return true;
         }
-        match waiter.and_then(|waiter| state.waiters.get_mut(waiter)) {
-            Some(queued) => std::mem::swap(queued, &mut waker),
-            None => {
-                *waiter = Some(state.waiters.join(waker));
-                return false;
-            }
-        }
+        let replaced = state.waiters.wait(waiter, waker);
         drop(state);
-        drop(waker);
+        drop(replaced);
         false
     }
 

@@ -1,6 +1,6 @@
 //! `Metrics`: counts of what a loop holds and has done.
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 
 /// The counters of a loop at one moment. Returned by [`LoopHandle::metrics`].
 ///

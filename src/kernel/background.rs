@@ -1,8 +1,8 @@
-//! Futures that are nobody's task: what a loop does for itself, such as hearing signals or reaping children.
+//! Background futures: work of the loop itself that is no task, such as hearing signals or reaping children.
 //!
-//! A task would stand in `all_tasks`, and would be cancelled at a program's end. These futures are polled when their
-//! source wakes them, inside the turn's look for events, and are dropped when the loop closes. They queue and wake, and
-//! do nothing that takes time.
+//! A task would be listed in `all_tasks` and cancelled at a program's end. A background future is polled when its
+//! source wakes it, while the turn polls for events, and is dropped when the loop closes. It may queue and wake, and
+//! must not do anything that takes time.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::task::{Context, Wake, Waker};
 use slab::Slab;
 
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::waker::current;
 
 static BACKGROUND: LoopLocal<BackgroundFutures> = LoopLocal::new(BackgroundFutures::default);
@@ -22,19 +22,19 @@ static BACKGROUND: LoopLocal<BackgroundFutures> = LoopLocal::new(BackgroundFutur
 #[derive(Default)]
 struct BackgroundFutures {
     all: RefCell<Slab<Rc<BackgroundFuture>>>,
-    /// Tells a slot's tenants apart.
+    /// Distinguishes the futures that use one slot in turn.
     serial: Cell<u64>,
 }
 
 struct BackgroundFuture {
     serial: u64,
-    /// Out of its place while it is polled; for ever once it has ended.
+    /// `None` while it is polled, and once it has ended.
     future: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
-    /// Woken since its last poll began.
+    /// It was woken since its last poll began.
     woken: Cell<bool>,
 }
 
-/// Polls `future` until it ends or the loop closes. The first poll is here and now.
+/// Polls `future` until it ends or the loop closes. Polls it for the first time at once.
 pub(crate) fn keep(handle: &LoopHandle, future: impl Future<Output = ()> + 'static) {
     BACKGROUND.with(handle, |futures| {
         let serial = futures.serial.get();
@@ -63,7 +63,7 @@ impl BackgroundFutures {
         }
         entry.woken.set(true);
         let Some(mut future) = entry.future.take() else {
-            // It is being polled further down the stack, and will be again.
+            // It is being polled further down the stack, which polls it again.
             return;
         };
         let waker = Waker::from(Arc::clone(call));
@@ -82,8 +82,7 @@ impl BackgroundFutures {
     }
 }
 
-/// Wakes no task but a chore of the loop that is current on this thread: the reactor wakes it there, and nobody else has
-/// it.
+/// The waker of a background future. Only the reactor has it, and wakes it on the loop's own thread.
 struct Call {
     epoch: u64,
     place: usize,
@@ -94,7 +93,7 @@ impl Wake for Call {
     fn wake(self: Arc<Self>) {
         let Some(state) = current() else { return };
         if state.epoch == self.epoch {
-            BACKGROUND.with(&LoopHandle { state }, |futures| futures.poll(&self));
+            BACKGROUND.with(&LoopHandle::of(&state), |futures| futures.poll(&self));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Callbacks: what `call_soon`, `call_later` and `call_at` queue, and the handles that take it back.
+//! Callbacks that `call_soon`, `call_later` and `call_at` queue, and the handles that cancel them.
 //!
-//! A callback is wrapped once, when it is queued, in a closure that enters it: on the plain path, or, in a loop that is
-//! instrumented, in the context of its caller (`kernel/enter`).
+//! A callback is wrapped once, when it is queued, in a closure that enters it: on the plain path, or, if the loop is
+//! instrumented, in a copy of the caller's context (`kernel/enter`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,23 +12,24 @@ use std::time::Instant;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{run_callback, run_callback_in};
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::timers::TimerKey;
 
 type Place = &'static Location<'static>;
 
-/// What a report says of a panic in the destructor of work that was refused. Such work is dropped before the refusal is
-/// said by a panic: the two must not meet.
+/// The message of the report of a panic in the destructor of refused work. Such work is dropped before the refusal
+/// panics, so that the two panics do not meet.
 const REFUSED: &str = "Exception in the destructor of a refused callback";
 
-/// Whether a call that cannot fail must swallow its failure: a panic now would be one while another unwinds, or would
-/// come out of a destructor that runs because the loop is being closed.
+/// Returns whether a call without an error must ignore its failure. A panic now would be a second one while another
+/// unwinds, or would come out of a destructor that runs because the loop is closing.
 pub(crate) fn must_not_panic(state: &LoopState) -> bool {
     use crate::kernel::loop_state::Phase;
     state.phase.get() == Phase::Closing || std::thread::panicking()
 }
 
-/// What every call without an error in its signature does on a closed loop.
+/// Panics on a closed loop, for calls without an error in their signature.
 #[cold]
 #[track_caller]
 pub(crate) fn refuse(state: &LoopState, call: &str) {
@@ -37,7 +38,7 @@ pub(crate) fn refuse(state: &LoopState, call: &str) {
     }
 }
 
-/// A timer that a closed loop does not take: its callback is dropped.
+/// Drops the callback of a timer that a closed loop refuses.
 #[cold]
 #[track_caller]
 fn refuse_timer(state: &LoopState, refused: Box<dyn FnOnce()>, call: &str) -> TimerKey {
@@ -99,7 +100,7 @@ impl LoopHandle {
         let state = &self.state;
         let armed = if state.instrumented.get() {
             let context = state.copy_context();
-            // Boxed, so that there is one way to arm them for all types of callbacks.
+            // Boxed, so that arming is compiled once for all types of callbacks.
             let call = Box::new(move || run_callback_in(context, callback, location));
             state.arm_timer(deadline, false, call as Box<dyn FnOnce()>)
         } else {
@@ -132,12 +133,12 @@ impl LoopHandle {
 /// ```
 pub struct Handle {
     state: Rc<LoopState>,
-    /// Where the callback stands in the queue; [`CANCELLED`] once it was cancelled.
+    /// The callback's sequence number in the ready queue; [`CANCELLED`] once it was cancelled.
     sequence: Cell<u64>,
     location: Place,
 }
 
-/// The sequence number of no entry: the queue would have to take in an entry a nanosecond for 584 years.
+/// The sequence number of no entry: it would take one entry a nanosecond for 584 years to reach it.
 const CANCELLED: u64 = u64::MAX;
 
 impl Handle {
@@ -166,7 +167,7 @@ impl Handle {
         drop(callback);
     }
 
-    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -201,16 +202,16 @@ impl fmt::Debug for Handle {
 /// ```
 pub struct TimerHandle {
     state: Rc<LoopState>,
-    /// The timer; with the index of [`TimerKey::STALE`] once it was cancelled. The generation stays: it tells which of two
-    /// timers with one deadline was created first.
+    /// The timer; with the index of [`TimerKey::STALE`] once it was cancelled. The generation stays: it orders two
+    /// timers with one deadline by their creation.
     key: Cell<TimerKey>,
     deadline: u64,
     location: Place,
 }
 
 impl TimerHandle {
-    /// Drops the callback now, unless it has run or runs; afterwards it never runs, also when it is due already and
-    /// waits for its turn. Calling it again changes nothing.
+    /// Drops the callback now, unless it has run or is running. Afterwards it never runs, even if it is due already and
+    /// queued. Calling it again changes nothing.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -229,7 +230,7 @@ impl TimerHandle {
         drop(self.state.cancel_timer(key));
     }
 
-    /// Whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -240,8 +241,8 @@ impl TimerHandle {
         self.key.get().index == TimerKey::STALE.index
     }
 
-    /// When the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer never
-    /// fires.
+    /// Returns when the callback is due. For a deadline beyond the clock's end, 584 years away, that end; such a timer
+    /// never fires.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -255,7 +256,7 @@ impl TimerHandle {
 }
 
 impl TimerHandle {
-    /// What handles are compared by: the order in which their timers fire, and then their loops.
+    /// Returns the key by which handles are compared: the order in which their timers fire, and then their loops.
     fn rank(&self) -> (u64, u64, u64) {
         (self.deadline, self.key.get().generation, self.state.epoch)
     }

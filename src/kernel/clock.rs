@@ -1,16 +1,16 @@
-//! What time it is for the loop.
+//! The time of a loop.
 //!
-//! The kernel counts in nanoseconds of the monotonic clock (`u64`, 584 years), users in [`Instant`]. This module maps
-//! one to the other. The raw clock is read *after* the `Instant` that it is paired with, so that the gap between the two
-//! readings makes a mapped deadline late by nanoseconds, never early. Under [`Clock::Virtual`] the same numbers are
-//! moved by hand: an idle loop jumps to its next deadline.
+//! The kernel counts nanoseconds of the monotonic clock (`u64`, 584 years), and users have [`Instant`]. This module
+//! maps one to the other. The raw clock is read *after* the `Instant` that it is paired with, so that the gap between
+//! the two readings makes a mapped deadline late by nanoseconds, never early. Under [`Clock::Virtual`] the loop itself
+//! moves the time: an idle loop jumps to its next deadline.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::sys::clock::raw_now;
 
-/// Which clock a loop lives by; given to [`Builder::clock`](crate::Builder::clock).
+/// The clock of a loop; given to [`Builder::clock`](crate::Builder::clock).
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ pub enum Clock {
     Virtual,
 }
 
-/// Where a virtual clock starts, in raw nanoseconds: fixed, so that each run gives the same trace, and 13 days in, so
-/// that deadlines of the past have a place.
+/// Where a virtual clock starts, in raw nanoseconds: fixed, so that each run gives the same trace, and 13 days after
+/// zero, so that deadlines of the past can be expressed.
 const VIRTUAL_START: u64 = 1 << 50;
 
 /// The deadline that never comes.
@@ -38,9 +38,9 @@ pub(crate) const NEVER: u64 = u64::MAX;
 
 /// One loop's clock.
 pub(crate) struct LoopClock {
-    /// The pair of readings that maps the two scales.
+    /// The `Instant` at which the loop was made.
     base: Instant,
-    /// The raw reading that belongs to `base`.
+    /// The raw time of `base`: the pair maps the two scales.
     base_raw: u64,
     /// The virtual time; `None` when the clock is the system's.
     moved_by_hand: Option<Cell<u64>>,
@@ -67,7 +67,7 @@ impl LoopClock {
         self.moved_by_hand.is_some()
     }
 
-    /// The time now, in raw nanoseconds.
+    /// Returns the time now, in raw nanoseconds.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
         match &self.moved_by_hand {
@@ -83,13 +83,13 @@ impl LoopClock {
         }
     }
 
-    /// The deadline that lies `delay` after now; [`NEVER`] when that is past the end of the scale.
+    /// Returns the deadline `delay` after now; [`NEVER`] if that is past the end of the scale.
     #[inline]
     pub(crate) fn after(&self, delay: Duration) -> u64 {
         later(self.now(), delay)
     }
 
-    /// The raw nanoseconds of `instant`: saturated at both ends of the scale.
+    /// Returns the raw nanoseconds of `instant`, saturated at both ends of the scale.
     #[inline]
     pub(crate) fn raw(&self, instant: Instant) -> u64 {
         match instant.checked_duration_since(self.base) {
@@ -108,8 +108,8 @@ impl LoopClock {
             .saturating_sub(nanos(earlier).unwrap_or(u64::MAX))
     }
 
-    /// The instant of a raw reading. One that `Instant` cannot hold becomes the base, which no deadline ever asks for:
-    /// 584 years fit on every system that the crate supports.
+    /// Returns the instant of a raw time. One that `Instant` cannot hold becomes the base, which does not happen: 584
+    /// years fit on every system that the crate supports.
     pub(crate) fn instant(&self, raw: u64) -> Instant {
         let mapped = match raw.checked_sub(self.base_raw) {
             Some(later) => self.base.checked_add(Duration::from_nanos(later)),
@@ -121,7 +121,7 @@ impl LoopClock {
     }
 }
 
-/// The deadline that lies `delay` after a time; [`NEVER`] when that is past the end of the scale.
+/// Returns the deadline `delay` after a time; [`NEVER`] if that is past the end of the scale.
 #[inline]
 pub(crate) fn later(time: u64, delay: Duration) -> u64 {
     match nanos(delay) {
@@ -130,7 +130,7 @@ pub(crate) fn later(time: u64, delay: Duration) -> u64 {
     }
 }
 
-/// A duration in nanoseconds, if it fits: 584 years do.
+/// Returns a duration in nanoseconds, if it fits: 584 years do.
 #[inline]
 fn nanos(duration: Duration) -> Option<u64> {
     duration

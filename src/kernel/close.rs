@@ -1,8 +1,8 @@
-//! The end of a loop: everything it still holds is dropped, once, on its own thread.
+//! Closing a loop: all that it still holds is dropped, once, on its own thread.
 //!
-//! Destructors are foreign code and may do anything: panic, wake, spawn, post, drop handles. While the loop is closing
-//! all new work is refused, so what is left only shrinks and the passes end; each thing is dropped by itself with
-//! nothing borrowed, and a panic becomes a report. The descriptors go last.
+//! Destructors are user code and may do anything: panic, wake, spawn, post, drop handles. While the loop is closing it
+//! refuses new work, so what it holds only shrinks. Each value is dropped by itself with nothing borrowed, and a panic
+//! becomes a report. The descriptors are closed last.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::Header;
 use crate::kernel::task::waker::enter;
 
-/// What a report says of a panic that a destructor raised here.
+/// The message of the report of a destructor that panicked here.
 const IN_CLOSE: &str = "Exception in a destructor while the loop was closing";
 
 /// Closes the loop; a second call does nothing.
@@ -23,11 +23,11 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         return;
     }
     if state.is_inherited() {
-        // A forked child, where everything but the descriptors is a copy of what the parent goes on with: destructors
-        // would do their work a second time, and a lock may be held for ever by a thread that is not here.
+        // This is a forked child. Everything but the descriptors is a copy of what the parent still uses: destructors
+        // would do their work a second time, and a thread that does not exist here may hold a lock for ever.
         state.phase.set(Phase::Closed);
         if let Some(mut reactor) = state.take_reactor() {
-            reactor.forget_watchers();
+            reactor.forget_observers();
         }
         return;
     }
@@ -51,7 +51,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     for callback in callbacks.unwrap_or_default() {
         state.catch_panic(IN_CLOSE, || drop(callback));
     }
-    // Whoever waits on one of them in another loop finds that this one is gone.
+    // A waiter on another loop finds that this one has closed.
     for waker in woken {
         state.catch_panic(IN_CLOSE, || waker.wake());
     }
@@ -79,11 +79,11 @@ fn end_tasks(state: &Rc<LoopState>) {
     for (key, task) in state.queues(|queues| queues.tasks.all(state.id)) {
         let outer = enter_context(state, task.header());
         report_pending(state, task.header());
-        // A task that runs refuses, but then the loop runs, and a running loop is not closed.
+        // A running task would refuse, but a running loop is not closed.
         let _ = task.kill();
         state.report_drop_panic(&*task);
-        // Somebody outside this loop may await it. Its callbacks would be queued on this loop, which never runs them:
-        // they hold the task, so dropping them ends a cycle.
+        // Another loop or runtime may await it. Its callbacks would be queued on this loop, which never runs them. They
+        // hold the task, so dropping them ends a cycle of references.
         let owed = task
             .header()
             .peek_cold(|cold| (cold.waiter.take(), std::mem::take(&mut cold.callbacks)));
@@ -101,8 +101,8 @@ fn end_tasks(state: &Rc<LoopState>) {
     }
 }
 
-/// Names a task that the loop ends before it has come to its own end, unless its program has named it already. While a
-/// panic unwinds through the loop's owner, the tasks that it leaves behind are no news.
+/// Reports a task that the loop ends before it has ended by itself, unless the program's end has reported it already.
+/// While a panic unwinds through the loop's owner, unfinished tasks are expected and not reported.
 fn report_pending(state: &LoopState, header: &Header) {
     let named = header.peek_cold(|cold| cold.named_unended);
     if named == Some(true) || header.state.is_done() || std::thread::panicking() {

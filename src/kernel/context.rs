@@ -1,19 +1,19 @@
-//! What a task or callback carries along without naming it: the values of context variables.
+//! Contexts: the values of context variables that a task or callback sees.
 //!
-//! A [`Context`] is a handle to a list of values. Copying it copies the list's handle, and the first `set` on either side
-//! copies the list: so a snapshot costs one allocation and a task that sets nothing shares its parent's values for ever.
-//! Which context is current is one cell of the loop; `None` stands for one that is empty so far. A loop in which no
-//! variable was ever set has `None` everywhere, and the turn does not even look.
+//! A [`Context`] is a handle to a list of values. A copy shares the list until the first `set` on either side, which
+//! copies the list. So a copy costs one allocation, and a task that sets nothing shares its parent's values. The
+//! current context is one cell of the loop (`kernel/current_context`); `None` is an empty context. In a loop in which
+//! no variable was ever set every context is `None`, and the turn does not handle contexts at all.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
-/// One variable's value: its number and a value of its type.
 /// Makes a copy of a value for another thread.
 pub(crate) type Carry = fn(&dyn Any) -> Option<Box<dyn Any + Send>>;
 
+/// One variable's number and value.
 #[derive(Clone)]
 struct Binding {
     variable: usize,
@@ -49,7 +49,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without values.
+    /// Returns a context without values.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -62,7 +62,7 @@ impl Context {
         Self::default()
     }
 
-    /// A context of its own with the same values: what is set in one from now on the other does not see.
+    /// Returns a context of its own with the same values: what is set in one from now on the other does not see.
     ///
     /// ```
     /// static USER: callsoon::ContextVar<&str> = callsoon::ContextVar::new("user");
@@ -79,7 +79,7 @@ impl Context {
         }
     }
 
-    /// How many variables have a value here.
+    /// Returns how many variables have a value here.
     ///
     /// ```
     /// assert_eq!(callsoon::Context::new().len(), 0);
@@ -88,7 +88,7 @@ impl Context {
         self.values.borrow().len()
     }
 
-    /// Whether no variable has a value here.
+    /// Returns whether no variable has a value here.
     ///
     /// ```
     /// assert!(callsoon::Context::new().is_empty());
@@ -97,7 +97,7 @@ impl Context {
         self.len() == 0
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub(crate) fn value(&self, variable: usize) -> Option<Rc<dyn Any>> {
         let values = self.values.borrow();
         let place = values
@@ -106,9 +106,9 @@ impl Context {
         Some(Rc::clone(&values[place].value))
     }
 
-    /// Copies of those values that may go to another thread.
+    /// Returns copies of the values that may be sent to another thread.
     pub(crate) fn carry(&self) -> Vec<Carried> {
-        // Copying is foreign code, and may set a variable.
+        // Copying runs user code, and may set a variable.
         let values = Rc::clone(&self.values.borrow());
         let carried = values.iter().filter_map(|binding| {
             let carry = binding.carry?;
@@ -121,9 +121,9 @@ impl Context {
         carried.collect()
     }
 
-    /// A context of what has arrived from another thread.
+    /// Makes a context of values that were sent from another thread.
     pub(crate) fn arrived(carried: Vec<Carried>) -> Self {
-        // They come in the order of their variables, in which they are kept.
+        // They arrive sorted by variable, as a context keeps them.
         let values = carried.into_iter().map(|carried| Binding {
             variable: carried.variable,
             value: Rc::from(carried.value as Box<dyn Any>),
@@ -134,14 +134,14 @@ impl Context {
         }
     }
 
-    /// Gives a variable another value, or none, and gives back the former one, to be dropped with nothing borrowed.
+    /// Sets or removes the value of a variable. Returns the former value, for the caller to drop with nothing borrowed.
     pub(crate) fn replace(
         &self,
         variable: usize,
         value: Option<Rc<dyn Any>>,
         carry: Option<Carry>,
     ) -> Option<Rc<dyn Any>> {
-        // The list that is replaced outlives the borrow: it may be the last to hold values with foreign destructors.
+        // The replaced list is dropped after the borrow: it may hold the last references to values with destructors.
         let mut changed = Rc::clone(&self.values.borrow());
         let list = Rc::make_mut(&mut changed);
         let former = match (

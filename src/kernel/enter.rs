@@ -1,7 +1,8 @@
-//! THE door into user code: on the loop's thread, this is the only file from which it is entered.
+//! THE door into user code: on the loop's thread, the calls of user code are made in this file alone.
 //!
-//! Callbacks, task steps, callbacks of descriptors, protocols, listeners and signal handlers all come through here. An
-//! [`Entry`] says on whose behalf: the loop, what is called, and where it was created. [`Entry::run`] is one walk:
+//! Callbacks, task steps, callbacks of descriptors, protocols, listeners and signal handlers are all called through it.
+//! An [`Entry`] names the loop, the callee, and the place where the callee was created. [`Entry::run`] takes these
+//! steps:
 //!
 //! ```text
 //!   1 make the callee's context the current one     ┐
@@ -12,19 +13,22 @@
 //!   6 restore the caller's context                  ┘
 //! ```
 //!
-//! A loop is *instrumented* from the moment at which debug mode is on, a context variable is set or a task hook is
-//! installed; until then only steps 3 and 4 take place, and they cost nothing while nobody panics. Whatever is to be
-//! measured or traced about user code is added to [`instrumented`], once.
+//! A loop becomes *instrumented* when debug mode is switched on, a context variable is set or a task hook is installed.
+//! Until then only steps 3 and 4 take place, and they cost nothing as long as no panic occurs. A measurement or a trace
+//! of user code is added to [`instrumented`] and nowhere else.
 //!
-//! Three kinds of calls differ in what they know:
-//! - a queued callback carries its own wrapper ([`run_callback`] or [`run_callback_in`]), chosen when it is queued;
-//! - a task step ([`plain_step`], [`timed_step`]) catches panics in `task/cell`, where the output is stored in the same
-//!   breath, and finds its context in the task, for all that the step's end runs as well;
-//! - everything else is an [`Entry`].
+//! There are three kinds of calls:
+//! - A queued callback carries its own wrapper, [`run_callback`] or [`run_callback_in`], which is chosen when it is
+//!   queued.
+//! - A task step is entered by [`plain_step`] or [`timed_step`]. `task/cell` catches its panic, since it stores the
+//!   panic as the task's output. The context belongs to the task and stays current for all that the end of the step
+//!   runs.
+//! - Every other call is an [`Entry`].
 //!
-//! Nothing here holds a borrow or a lock while user code runs. Destructors and wakers are user code as well. They have
-//! neither a context nor a name and are not entered but survived: [`LoopState::wake`] and [`LoopState::catch_panic`] on a
-//! loop, [`wake`] and [`catch_panic`] where there may be none.
+//! No borrow and no lock is held while user code runs. Destructors and other runtimes' wakers are user code too,
+//! without a context or a name. Their panics are caught by [`LoopState::wake`] and [`LoopState::catch_panic`] on a
+//! loop, and by [`wake`] and [`catch_panic`] where there may be no loop. The exception handler and the task hook are
+//! called in `kernel/handlers`, which reports a panic of theirs to the default handler or to the exception handler.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -38,8 +42,9 @@ use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::state::Step;
 use crate::kernel::task::waker::{current, key_of, wake_key, waker};
 
 /// What a report says of a panic in the destructor of a context's values.
@@ -51,7 +56,7 @@ const WAKER: &str = "Exception in a waker";
 /// Where the code that is called was created.
 type Place = &'static Location<'static>;
 
-/// Proof that a call panicked. The exception handler has heard of it.
+/// Says that a call panicked. The panic was reported to the exception handler.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -60,7 +65,7 @@ pub(crate) struct Failed;
 pub(crate) enum Callee<'a> {
     /// A callback.
     Callback,
-    /// What takes clients in from a listening socket.
+    /// A callback that accepts connections from a listening socket.
     Listener,
     /// A method of a protocol, by its name.
     Protocol(&'static str),
@@ -71,7 +76,7 @@ pub(crate) enum Callee<'a> {
 }
 
 impl Callee<'_> {
-    /// The name in a warning: "a slow … held up the loop".
+    /// Returns the name for the warning "a slow … held up the loop".
     fn name(self) -> &'static str {
         match self {
             Self::Callback => "callback",
@@ -81,7 +86,7 @@ impl Callee<'_> {
         }
     }
 
-    /// The message of the report on its panic.
+    /// Returns the message of the report of a panic.
     fn failure(self) -> String {
         match self {
             Self::Callback => "Exception in callback".to_owned(),
@@ -99,9 +104,10 @@ impl Callee<'_> {
 
 /// The context in which code is called.
 pub(crate) enum InContext<'a> {
-    /// This one. What is set where there is none yet is forgotten after the call.
+    /// This context. If it is `None` and the callee sets a variable, the new context is dropped after the call.
     Of(&'a Option<Context>),
-    /// This one; the callee owns it, and what is set where there is none yet stays for its next call.
+    /// This context, which the callee owns. If it is `None` and the callee sets a variable, the new context is kept for
+    /// its next call.
     Kept(&'a mut Option<Context>),
 }
 
@@ -113,7 +119,7 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    /// Calls `user_code` and survives its panic, which is reported.
+    /// Calls `user_code`, and catches and reports its panic.
     #[inline]
     pub(crate) fn run<R>(
         &self,
@@ -131,14 +137,14 @@ impl Entry<'_> {
         }
         let result = guarded();
         if self.state.instrumented.get() {
-            // The first variable of this loop was set in there.
+            // The call has set the first variable of this loop.
             self.keep(context, self.state.swap_context(None));
         }
         result
     }
 
-    /// [`run`](Self::run) for a method of something shared, which may be released meanwhile: its destructor, then, is
-    /// survived as well.
+    /// Like [`run`](Self::run), for a method of a shared receiver. The call may release all other references; then the
+    /// receiver is dropped here, and a panic of its destructor is caught.
     pub(crate) fn run_on<P: ?Sized, R>(
         &self,
         context: InContext<'_>,
@@ -166,7 +172,7 @@ impl Entry<'_> {
         result
     }
 
-    /// After the call: its context stays with the callee, or goes.
+    /// Gives the context back to the callee after the call, or drops it.
     fn keep(&self, context: InContext<'_>, own: Option<Context>) {
         match context {
             InContext::Kept(owned) => *owned = own,
@@ -185,7 +191,7 @@ impl Entry<'_> {
     }
 }
 
-/// Runs what cannot unwind in a context, and gives that context back. In debug mode a call that takes long is warned of.
+/// Runs a call that cannot unwind in a context, and returns the context. In debug mode a slow call is warned of.
 fn instrumented<R>(
     state: &LoopState,
     context: Option<Context>,
@@ -205,7 +211,7 @@ fn instrumented<R>(
     (result, state.swap_context(outer))
 }
 
-/// Says that one call of user code held up all others.
+/// Warns that one call of user code held up all others.
 #[cold]
 pub(crate) fn warn_slow(what: &str, location: Place, took: Duration) {
     let took = took.as_secs_f64();
@@ -257,14 +263,14 @@ pub(crate) fn run_callback_in<F: FnOnce()>(
     state.catch_panic(CONTEXT_DROPPED, || drop(context));
 }
 
-/// A posted callback, guarded as those of the loop's own thread are.
+/// Wraps a posted callback as the callbacks of the loop's own thread are wrapped.
 #[inline]
 pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: Place) -> SendFn {
     SendFn::new(move || run_callback(callback, location))
 }
 
-/// Runs one entry of the ready queue, which carries its own guard. What it sets as the first of its loop, on the plain
-/// path, concerns nobody else.
+/// Runs one entry of the ready queue, which carries its own guard. If it has set the first variable of its loop on the
+/// plain path, its context is dropped afterwards: no other code may see it.
 #[inline(always)]
 pub(crate) fn run_queued(state: &LoopState, entry: impl FnOnce()) {
     entry();
@@ -279,7 +285,7 @@ fn forget_context(state: &LoopState) {
     state.catch_panic(CONTEXT_DROPPED, || drop(own));
 }
 
-/// Enters a task for one step, on the plain path: with no context and not timed.
+/// Enters a task for one step on the plain path: without a context, and not timed.
 #[inline]
 pub(crate) fn plain_step(
     state: &LoopState,
@@ -293,8 +299,7 @@ pub(crate) fn plain_step(
     step
 }
 
-/// Enters a task for one step between [`enter_context`] and [`leave_context`]. In debug mode a step that takes long is
-/// warned of.
+/// Enters a task for one step between [`enter_context`] and [`leave_context`]. In debug mode a slow step is warned of.
 #[inline(always)]
 pub(crate) fn timed_step(
     state: &LoopState,
@@ -313,7 +318,7 @@ pub(crate) fn timed_step(
     step
 }
 
-/// Says which task held up all others by one step.
+/// Warns that one step of a task held up all others.
 #[cold]
 fn warn_slow_step(header: &Header, took: Duration) {
     let (took, location) = (took.as_secs_f64(), header.location());
@@ -323,15 +328,15 @@ fn warn_slow_step(header: &Header, took: Duration) {
     );
 }
 
-/// Makes a task's context the current one. The caller's comes back, for [`leave_context`].
+/// Makes a task's context the current one. Returns the caller's context, for [`leave_context`].
 #[inline]
 pub(crate) fn enter_context(state: &LoopState, header: &Header) -> Option<Context> {
     let own = header.peek_cold(|cold| cold.context.take()).flatten();
     state.swap_context(own)
 }
 
-/// After code that ran in a task's context: what it has set stays with the task, and the caller's context is restored. An
-/// ended task gives its context up.
+/// Restores the caller's context after code that ran in a task's context, and gives that one back to the task. The
+/// context of an ended task is dropped.
 #[inline]
 pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Context>) {
     if let Some(own) = state.swap_context(outer) {
@@ -339,14 +344,14 @@ pub(crate) fn leave_context(state: &LoopState, header: &Header, outer: Option<Co
     }
 }
 
-/// Gives a context back to its task, or up.
+/// Gives a context back to its task, or drops it if the task has ended.
 #[inline(never)]
 fn keep_context(state: &LoopState, header: &Header, own: Context) {
     if !header.state.is_done() {
         header.with_cold(|cold| cold.context = Some(own));
         return;
     }
-    // A runner hands the context of one main future to the next.
+    // A runner passes the context of one main future to the next.
     let unneeded = if header.slot.get() == ROOT_SLOT && state.root.keeps_context.get() {
         state.root.context.replace(Some(own))
     } else {
@@ -356,7 +361,8 @@ fn keep_context(state: &LoopState, header: &Header, own: Context) {
 }
 
 impl LoopState {
-    /// Wakes a task of ours by its key, which runs no user code, or another runtime's waker, whose panic is reported.
+    /// Wakes one of our tasks by its key, which runs no user code, or another runtime's waker, whose panic is caught
+    /// and reported.
     #[inline]
     pub(crate) fn wake(&self, waker: Waker) {
         match key_of(&waker) {
@@ -366,8 +372,8 @@ impl LoopState {
     }
 }
 
-/// [`LoopState::wake`] where there may be no loop. The loop that this thread runs hears of a panic; where it runs none,
-/// the default handler.
+/// Does the same as [`LoopState::wake`] where there may be no loop. A panic is reported to the loop that this thread
+/// runs, or to the default handler if it runs none.
 #[inline]
 pub(crate) fn wake(waker: Waker) {
     match key_of(&waker) {
@@ -376,15 +382,15 @@ pub(crate) fn wake(waker: Waker) {
     }
 }
 
-/// Runs user code where there may be no loop: on any thread, in destructors. A panic becomes a report that starts with
-/// `message`.
+/// Runs user code where there may be no loop, as on any thread and in destructors. A panic becomes a report that starts
+/// with `message`.
 pub(crate) fn catch_panic(message: &str, user_code: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
         report_panic(message, Panicked::new(payload));
     }
 }
 
-/// Reports a caught panic, where there may be no loop.
+/// Reports a caught panic where there may be no loop.
 #[cold]
 pub(crate) fn report_panic(message: &str, panicked: Panicked) {
     let context = ExceptionContext {

@@ -1,60 +1,57 @@
-//! `Future`: a result that somebody will set, and that any number may await.
+//! `Future`: a result that is set once and that any number of tasks may await.
 //!
-//! Awaiters and done callbacks stand in one line, in the order in which they came; setting the result queues them all
-//! in that order and runs none of them. The result stays in the future, so awaiting clones it; `take` moves it out.
+//! Awaiters and done callbacks are in one list, in the order in which they came. Setting the result queues all of them
+//! in that order and runs none of them. The result stays in the future, so awaiting clones it; `take` moves it out. How
+//! a future is awaited is in `await_future`.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
-use std::future::IntoFuture;
 use std::panic::Location;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use crate::error::{CancelOrigin, Cancellation, FutureError, InvalidState};
-use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::key::Identity;
 use crate::kernel::task::reference::CallbackId;
-use crate::kernel::task::waker::{key_of, with_current};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
-enum Stage<T> {
+pub(super) enum Stage<T> {
     Pending,
     Done(Result<T, FutureError>),
     Taken,
 }
 
-/// Queues a done callback, for the future that it is given.
-type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
+/// Queues a done callback, which is then called with the future.
+pub(super) type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
 
-/// Who is told when the result is there.
-enum Listener<T> {
+/// A waker or callback that is queued when the result is set.
+pub(super) enum Listener<T> {
     Awaiter(Waker),
     Callback(CallbackId, QueueCallback<T>),
 }
 
-struct Shared<T> {
-    state: Rc<LoopState>,
+pub(super) struct Shared<T> {
+    pub(super) state: Rc<LoopState>,
     /// Where the future was created.
     location: &'static Location<'static>,
     stage: RefCell<Stage<T>>,
-    /// In order of arrival; empty once the result is there.
-    listeners: RefCell<Waiters<Listener<T>>>,
-    /// Somebody has seen the result, or nobody needs to: an error that nobody sees is reported.
+    /// In order of arrival; empty once the result is set.
+    pub(super) listeners: RefCell<Waiters<Listener<T>>>,
+    /// The result was read, or need not be. An error that was not read is reported by the drop.
     retrieved: Cell<bool>,
 }
 
-/// A result that is not there yet: asyncio's `Future`.
+/// A result that is not available yet: asyncio's `Future`.
 ///
-/// Clones share the result. Awaiting gives a clone of the value; a value that cannot be cloned is moved out by
+/// Clones share the result. Awaiting returns a clone of the value; a value that cannot be cloned is moved out by
 /// [`take`](Self::take), or shared by an `Rc`. The future belongs to the loop that made it; awaiting it in another loop
-/// gives [`FutureError::OtherLoop`]. Dropping the last handle of a future that ended in an error nobody looked at
-/// reports it to the exception handler.
+/// returns [`FutureError::OtherLoop`]. Dropping the last handle of a future with an error that was never read reports
+/// the error to the exception handler.
 ///
 /// Inside an `impl Future` block write `callsoon::Future<T>`, and never import it: the name would hide the trait's.
 ///
@@ -76,14 +73,14 @@ struct Shared<T> {
 /// ```
 #[must_use = "a future nobody awaits or sets does nothing"]
 pub struct Future<T> {
-    shared: Rc<Shared<T>>,
-    /// This handle's place in line, while it is awaited.
-    waiting: Option<WaiterId>,
+    pub(super) shared: Rc<Shared<T>>,
+    /// This handle's place among the listeners, while it is awaited.
+    pub(super) waiting: Option<WaiterId>,
     /// The await of this handle as a node of its awaiter's tree.
-    node: NodeKey,
+    pub(super) node: NodeKey,
 }
 
-/// Unpinned, since a handle holds nothing in place.
+/// A handle pins nothing, so it is `Unpin`.
 impl<T> Unpin for Future<T> {}
 
 impl<T> Clone for Future<T> {
@@ -112,7 +109,7 @@ impl<T> Future<T> {
         }
     }
 
-    /// Whether there is a result, an error or a cancellation.
+    /// Returns whether there is a result, an error or a cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -126,7 +123,7 @@ impl<T> Future<T> {
         !matches!(*self.shared.stage.borrow(), Stage::Pending)
     }
 
-    /// Whether the future was cancelled.
+    /// Returns whether the future was cancelled.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -142,10 +139,10 @@ impl<T> Future<T> {
         )
     }
 
-    /// Gives the future its value.
+    /// Sets the future's value.
     ///
     /// # Errors
-    /// [`InvalidState`] with the value where the future is done already.
+    /// [`InvalidState`] with the value if the future is done already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -162,10 +159,10 @@ impl<T> Future<T> {
         Ok(())
     }
 
-    /// Ends the future in an error, which all who await it share.
+    /// Sets an error, which all awaiters of the future share.
     ///
     /// # Errors
-    /// [`InvalidState`] with the error where the future is done already.
+    /// [`InvalidState`] with the error if the future is done already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -187,7 +184,7 @@ impl<T> Future<T> {
         Ok(())
     }
 
-    /// Cancels the future; `false` where it is done already. An error that it ended in is then reported to nobody, as in
+    /// Cancels the future; `false` if it is done already. If it has an error, that is then not reported any more, as in
     /// asyncio.
     ///
     /// ```
@@ -202,7 +199,7 @@ impl<T> Future<T> {
         self.end_cancelled(None, Location::caller())
     }
 
-    /// [`cancel`](Self::cancel) with a message for those who await.
+    /// Cancels the future like [`cancel`](Self::cancel), with a message for its awaiters.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -223,7 +220,7 @@ impl<T> Future<T> {
         location: &'static Location<'static>,
     ) -> bool {
         if self.done() {
-            // Who cancels a future that has failed already does not want to hear of it.
+            // A caller that cancels a failed future does not need a report of its error.
             self.shared.retrieved.set(true);
             return false;
         }
@@ -236,7 +233,7 @@ impl<T> Future<T> {
     }
 
     /// Stores the result, then queues all listeners in their order.
-    fn finish(&self, result: Result<T, FutureError>) {
+    pub(super) fn finish(&self, result: Result<T, FutureError>) {
         *self.shared.stage.borrow_mut() = Stage::Done(result);
         let mut listeners = Vec::new();
         self.shared.listeners.borrow_mut().take_all(&mut listeners);
@@ -251,7 +248,7 @@ impl<T> Future<T> {
     fn queue(&self, queue: QueueCallback<T>) {
         let state = &self.shared.state;
         if state.is_closed() {
-            // The loop will never run it. Its captures go here, where nothing of the future is borrowed.
+            // The loop will never run it. Its captures are dropped here, with nothing of the future borrowed.
             state.catch_panic("Exception in the destructor of a done callback", || {
                 drop(queue)
             });
@@ -260,7 +257,7 @@ impl<T> Future<T> {
         }
     }
 
-    /// The error that ended the future; `Ok(None)` where it has a value.
+    /// Returns the error that ended the future; `Ok(None)` if it has a value.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -284,7 +281,7 @@ impl<T> Future<T> {
         Ok(exception)
     }
 
-    /// Moves the value out, if there is a result. Whoever looks later finds [`FutureError::Taken`]; an error stays.
+    /// Moves the value out, if there is a result. Later reads return [`FutureError::Taken`]. An error stays.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -315,116 +312,14 @@ impl<T> Future<T> {
             Stage::Taken => Ok(Err(FutureError::Taken)),
         }
     }
-
-    /// Waits for the result and moves it out.
-    ///
-    /// # Cancellation
-    /// Dropped before it is done it takes nothing.
-    ///
-    /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// struct Unique;
-    /// let future = event_loop.create_future();
-    /// let setter = future.clone();
-    /// event_loop.call_soon(move || drop(setter.set_result(Unique)));
-    /// let Unique = event_loop.run_until_complete(future.take()).unwrap().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn take(self) -> Result<T, FutureError> {
-        let mut this = self;
-        std::future::poll_fn(move |context| match this.wait(context)? {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => Poll::Ready(this.try_take().unwrap_or(Err(FutureError::Taken))),
-        })
-        .await
-    }
-
-    /// `Ready` once there is a result; until then this handle stands in line with the context's waker. A cancellation of
-    /// whoever awaits cancels the future.
-    fn wait(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        let done = self.done();
-        if done && self.node == NodeKey::NONE {
-            return Ok(Poll::Ready(()));
-        }
-        let state = &self.shared.state;
-        let (node, duty) = state.visit_await(
-            self.node,
-            context.waker(),
-            Identity::NONE,
-            done,
-            self.cancelled(),
-        );
-        self.node = node;
-        match duty {
-            Duty::Nothing if done => {
-                state.complete_await(node);
-                self.node = NodeKey::NONE;
-                return Ok(Poll::Ready(()));
-            }
-            Duty::Nothing => {}
-            // Nobody but a task waits for a task.
-            Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
-            Duty::Cancel { .. } => {
-                let request = state.tree(|tree| tree.request_to(node));
-                self.finish(Err(FutureError::Cancelled(request)));
-                self.shared.state.pass_await(node);
-                return Ok(Poll::Pending);
-            }
-        }
-        let polled = self.stand_in_line(context);
-        if !matches!(polled, Ok(Poll::Pending)) {
-            self.shared.state.complete_await(self.node);
-            self.node = NodeKey::NONE;
-        }
-        polled
-    }
-
-    /// [`wait`](Self::wait) from behind a shield: a cancellation of whoever awaits does not follow.
-    pub(crate) fn wait_shielded(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        if self.node != NodeKey::NONE {
-            self.shared.state.drop_await(self.node);
-            self.node = NodeKey::NONE;
-        }
-        self.stand_in_line(context)
-    }
-
-    fn stand_in_line(&mut self, context: &Context<'_>) -> Result<Poll<()>, FutureError> {
-        if self.done() {
-            return Ok(Poll::Ready(()));
-        }
-        let home = match key_of(context.waker()) {
-            Some(key) => key.loop_id() == self.shared.state.id,
-            None => with_current(|state| state.id == self.shared.state.id).unwrap_or(true),
-        };
-        if !home {
-            return Err(FutureError::OtherLoop);
-        }
-        // Cloning a foreign waker is foreign code, which may set the result.
-        let awaiter = Listener::Awaiter(context.waker().clone());
-        if self.done() {
-            return Ok(Poll::Ready(()));
-        }
-        let replaced = {
-            let mut listeners = self.shared.listeners.borrow_mut();
-            match self.waiting.and_then(|id| listeners.get_mut(id)) {
-                Some(place) => Some(std::mem::replace(place, awaiter)),
-                None => {
-                    self.waiting = Some(listeners.join(awaiter));
-                    None
-                }
-            }
-        };
-        drop(replaced);
-        Ok(Poll::Pending)
-    }
 }
 
 impl<T: 'static> Future<T> {
-    /// Calls `callback` through the queue once the future is done; at once, through the queue too, where it is.
-    /// Callbacks and awaiters are served in the order in which they came.
+    /// Queues `callback` once the future is done, or at once if it is done already. Callbacks and awaiters are queued
+    /// in the order in which they came.
     ///
     /// # Panics
-    /// If the loop is closed and the future done.
+    /// If the loop is closed and the future is done.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -438,16 +333,10 @@ impl<T: 'static> Future<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
         let location = Location::caller();
         let id = CallbackId::next(&self.shared.state);
-        let context = self
-            .shared
-            .state
-            .peek_context()
-            .map(|context| context.copy());
+        let context = self.shared.state.copy_context();
         let queue = move |future: &Self| {
             let future = future.clone();
-            let handle = LoopHandle {
-                state: Rc::clone(&future.shared.state),
-            };
+            let handle = LoopHandle::of(&future.shared.state);
             handle.queue_call_in(context, move || callback(&future), location);
         };
         if self.done() {
@@ -461,7 +350,7 @@ impl<T: 'static> Future<T> {
         id
     }
 
-    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    /// Removes a done callback; `false` if it was removed before or is queued already.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -478,7 +367,7 @@ impl<T: 'static> Future<T> {
 }
 
 impl<T: Clone> Future<T> {
-    /// A clone of the result.
+    /// Returns a clone of the result.
     ///
     /// # Errors
     /// [`InvalidState`] while there is no result.
@@ -492,7 +381,7 @@ impl<T: Clone> Future<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&self) -> Result<Result<T, FutureError>, InvalidState> {
-        // Cloning is foreign code; the value is kept still by moving it out for the time that it takes.
+        // Cloning runs user code. The value is moved out of the cell for that time, so that nothing is borrowed.
         let stage = std::mem::replace(&mut *self.shared.stage.borrow_mut(), Stage::Taken);
         let restore = Restore {
             shared: &self.shared,
@@ -509,7 +398,7 @@ impl<T: Clone> Future<T> {
     }
 }
 
-/// Puts a stage back that was moved out for a foreign `clone`, also when that panics.
+/// Puts a stage back that was moved out for a user's `clone`, also if that panics.
 struct Restore<'a, T> {
     shared: &'a Shared<T>,
     stage: Option<Stage<T>>,
@@ -521,37 +410,6 @@ impl<T> Drop for Restore<'_, T> {
             let replaced = std::mem::replace(&mut *self.shared.stage.borrow_mut(), stage);
             drop(replaced);
         }
-    }
-}
-
-impl<T: Clone> std::future::Future for Future<T> {
-    type Output = Result<T, FutureError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.wait(context) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) => Poll::Ready(self.result().unwrap_or(Err(FutureError::Taken))),
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl<T: Clone> IntoFuture for &Future<T> {
-    type Output = Result<T, FutureError>;
-    type IntoFuture = Future<T>;
-
-    fn into_future(self) -> Future<T> {
-        self.clone()
-    }
-}
-
-impl<T> Drop for Future<T> {
-    fn drop(&mut self) {
-        if let Some(id) = self.waiting {
-            let left = self.shared.listeners.borrow_mut().leave(id);
-            drop(left);
-        }
-        self.shared.state.drop_await(self.node);
     }
 }
 

@@ -1,34 +1,39 @@
-//! Whom a loop tells: its exception handler of what went wrong, its task hook of every new task.
+//! The hooks of a loop: the exception handler, called with each failure, and the task hook, called with each new task.
 //!
-//! Both are the user's, so both are called with nothing borrowed, may replace themselves meanwhile, and cannot stop the
-//! loop: a handler that panics gives way to the one of last resort, which never does.
+//! Both are user code. They are called with nothing borrowed, they may replace themselves meanwhile, and a panic of
+//! theirs does not stop the loop: if the handler panics, the default handler gets both reports.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::Panicked;
-use crate::kernel::loop_state::{Handler, LoopHandle, LoopState, Phase, TaskHook};
-use crate::kernel::report::{ExceptionContext, default_handler, drop_quietly, run_quietly};
+use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
+use crate::kernel::report::{
+    ExceptionContext, ReportHandler, default_handler, drop_quietly, run_quietly,
+};
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::Key;
 
 impl LoopState {
-    /// Puts the exception handler in place and gives back what has to be dropped, with no borrow held: the former one,
-    /// or the new one where the loop is closed and nobody would ever drop it.
-    pub(crate) fn replace_handler(&self, handler: Option<Handler>) -> Option<Handler> {
+    /// Sets the exception handler. Returns the handler that the caller has to drop with nothing borrowed: the former
+    /// one, or the new one if the loop is closed and would never drop it.
+    pub(crate) fn replace_handler(
+        &self,
+        handler: Option<Rc<dyn ReportHandler>>,
+    ) -> Option<Rc<dyn ReportHandler>> {
         if self.phase.get() == Phase::Closed {
             return handler;
         }
         std::mem::replace(&mut *self.handler.borrow_mut(), handler)
     }
 
-    /// The exception handler, shared.
-    pub(crate) fn handler(&self) -> Option<Handler> {
+    /// Returns the exception handler.
+    pub(crate) fn handler(&self) -> Option<Rc<dyn ReportHandler>> {
         self.handler.borrow().clone()
     }
 
-    /// Puts the task hook in place; gives back what has to be dropped, as [`replace_handler`](Self::replace_handler) does.
+    /// Sets the task hook. Returns the hook to be dropped, as [`replace_handler`](Self::replace_handler) does.
     pub(crate) fn replace_task_hook(&self, hook: Option<TaskHook>) -> Option<TaskHook> {
         if self.phase.get() == Phase::Closed {
             return hook;
@@ -37,9 +42,9 @@ impl LoopState {
         std::mem::replace(&mut *self.task_hook.borrow_mut(), hook)
     }
 
-    /// Tells the task hook, if there is one.
+    /// Calls the task hook, if there is one.
     #[inline(never)]
-    pub(crate) fn tell_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
+    pub(crate) fn call_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
         let hook = self.task_hook.borrow().clone();
         if let Some(hook) = hook {
             self.catch_panic("Exception in the task hook", || hook(Rc::clone(task), key));
@@ -47,47 +52,43 @@ impl LoopState {
         }
     }
 
-    /// Tells the exception handler; the one of last resort where there is none, or where it panics itself.
+    /// Calls the exception handler with a report; the default handler if there is none or it panics. Drops the report.
     #[cold]
     pub(crate) fn report(&self, context: ExceptionContext) {
-        self.tell(&context);
-        // A panic's payload is foreign too.
+        self.call_handler(&context);
+        // The report may hold a panic's payload, whose destructor is user code.
         drop_quietly(context);
     }
 
-    /// [`report`](Self::report) for a context that its owner keeps.
-    pub(crate) fn tell(&self, context: &ExceptionContext) {
+    /// Does the same as [`report`](Self::report) with a report that the caller keeps.
+    pub(crate) fn call_handler(&self, context: &ExceptionContext) {
         let Some(handler) = self.handler() else {
-            return tell_default(context);
+            return call_default_handler(context);
         };
-        let told = || {
-            if let Some(state) = handler.home.upgrade() {
-                (handler.call)(&LoopHandle { state }, context);
-            }
-        };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(told)) {
+        let call = AssertUnwindSafe(|| handler.report(context));
+        if let Err(payload) = catch_unwind(call) {
             let text = "Exception in the exception handler, which was told of the following";
             let second = ExceptionContext {
                 message: text.to_owned(),
                 panic: Some(Panicked::new(payload)),
                 ..ExceptionContext::default()
             };
-            tell_default(&second);
+            call_default_handler(&second);
             drop_quietly(second);
-            tell_default(context);
+            call_default_handler(context);
         }
-        // Maybe the last reference, if the handler has replaced itself.
+        // This is the last reference if the handler has replaced itself.
         drop_quietly(handler);
     }
 
-    /// Runs foreign code that must not stop the loop: a panic becomes a report that starts with `message`.
-    pub(crate) fn catch_panic(&self, message: &str, foreign: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+    /// Runs user code that must not stop the loop: a panic becomes a report that starts with `message`.
+    pub(crate) fn catch_panic(&self, message: &str, user_code: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
             self.report_panic(message, payload);
         }
     }
 
-    /// Apart from [`catch_panic`](Self::catch_panic), of which there is one for each foreign type.
+    /// Split from [`catch_panic`](Self::catch_panic), which is compiled once for each type.
     #[cold]
     fn report_panic(&self, message: &str, payload: Box<dyn Any + Send>) {
         self.report(ExceptionContext {
@@ -97,7 +98,7 @@ impl LoopState {
         });
     }
 
-    /// Reports a destructor that panicked while its task ended, if one did.
+    /// Reports the drop panic of a task that has ended, if there was one.
     pub(crate) fn report_drop_panic(&self, task: &dyn Run) {
         let header = task.header();
         let Some(payload) = header.peek_cold(|cold| cold.drop_panic.take()).flatten() else {
@@ -107,7 +108,7 @@ impl LoopState {
         self.report(of_task(header, message, Panicked::new(payload)));
     }
 
-    /// Reports a task's panic in that task's context, where a handler finds what the task has set.
+    /// Reports a task's panic in that task's context, so that the handler sees its variables.
     #[cold]
     pub(crate) fn report_in_context_of(&self, header: &Header, message: &str, panic: Panicked) {
         let own = header.peek_cold(|cold| cold.context.take()).flatten();
@@ -119,7 +120,7 @@ impl LoopState {
     }
 }
 
-/// A report about a task's panic.
+/// Makes a report about a task's panic.
 pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> ExceptionContext {
     ExceptionContext {
         message: message.to_owned(),
@@ -130,7 +131,7 @@ pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> Except
     }
 }
 
-/// The handler of last resort.
-fn tell_default(context: &ExceptionContext) {
+/// Calls the default handler.
+fn call_default_handler(context: &ExceptionContext) {
     run_quietly(|| default_handler(context));
 }

@@ -1,30 +1,31 @@
-//! The door of a loop for other threads: posted closures and remote wakes come in here, and nothing else does. The
-//! loop's own structures have neither locks nor atomics; this file is what lets them.
+//! A loop's inbox: closures that other threads post, and wakes that come from outside the running loop. Nothing else in
+//! the loop is reached from other threads, so the loop's own structures need neither locks nor atomics.
 //!
 //! ```text
 //!   any thread                         the loop
-//!   post, wake ──► mail ──► drain ──► batch ──► take_next ──► runs
-//!                   │ close             │ close
-//!                   └───── cancel ──────┘
+//!   post, wake ──► pending ──► drain ──► batch ──► take_next ──► runs
+//!                     │ close              │ close
+//!                     └────── cancel ──────┘
 //! ```
-//! An entry moves in one direction, mail to batch, all at once and under both locks, and leaves by the front; so the
-//! closures of the batch and then those of the mail always carry consecutive sequence numbers, and a canceller finds
-//! its closure by subtraction. Whoever takes a closure out of its place decides what becomes of it: run, cancelled,
-//! or handed back by `close`. That is a decision under a lock, so there is never a second one.
+//! Entries move in one direction, from pending to batch, all at once and under both locks, and leave at the front. So
+//! the closures of the batch followed by the pending ones always have consecutive sequence numbers, and a canceller
+//! finds its closure by subtraction. The code that takes a closure out of its slot decides its fate: run, cancelled, or
+//! returned by `close`. It decides under a lock, so no closure is decided about twice.
 //!
-//! The loop's sleep is the flag `asleep`, changed under the lock of the mail only:
+//! The flag `asleep` says that the loop sleeps. It is changed only under the lock of the pending entries:
 //! ```text
-//!        1 fall_asleep: no mail          2 post, wake: the flag is taken
-//!   up ────────────────────────► asleep ──────────────────────────────► rung
+//!       1 fall_asleep: none pending      2 post, wake: the flag is taken
+//!   up ────────────────────────► asleep ──────────────────────────────► notified
 //!    ▲                            │  ▲                                  │ │
 //!    └───── 3 awake ──────────────┴──┼──────────────────────────────────┘ │
-//!                                    └── 4 the ring failed ───────────────┘
+//!                                    └── 4 notifying failed ──────────────┘
 //! ```
-//! An entry is pushed and the flag taken under one lock, the mail found empty and the flag set under the same: either
-//! the loop sees the entry or the sender sees the flag. A flag is taken once, so a sleep is ended by one ring however
-//! many send.
+//! A sender pushes an entry and takes the flag under one lock. The loop finds nothing pending and sets the flag under
+//! the same lock. So either the loop sees the entry or the sender sees the flag. The flag is taken once, so one
+//! notification ends a sleep, however many threads send.
 //!
-//! Locks: batch before pending. Nothing foreign runs with one held: closures are dropped and alarms are rung after it.
+//! Lock order: batch before pending. No user code runs with a lock held: closures are dropped and notifiers are
+//! notified afterwards.
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
@@ -37,42 +38,50 @@ use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
 use super::inline_fn::SendFn;
-use super::sync::{AtomicBool, Mutex, Ordering, forks};
+use crate::sys::sync::{AtomicBool, Mutex, Ordering, forks};
 
 /// Entries that a buffer may hold room for while it is empty. Enough that a loop under steady load allocates nothing
 /// (the two buffers of closures then keep 64 KiB), little enough that one burst of a million does not cost 50 MB for
 /// ever.
 const KEPT: usize = 1024;
 
-/// Ends a loop's sleep. In the crate that is mio's waker, in a model an eventfd made of loom's parts.
+/// Ends a loop's sleep. In the crate that is an eventfd or mio's waker (`sys/notifier`), in the loom test a model of an
+/// eventfd.
 pub(crate) trait Notify: Send + Sync {
-    /// Makes the wait that is under way, or else the next one, return. Having been rung before is success.
+    /// Makes the current wait return, or else the next one. Being notified already counts as success.
+    ///
+    /// # Errors
+    /// What the system call reports; the loop may then still sleep.
     fn notify(&self) -> io::Result<()>;
 }
 
-/// What the drain tells the loop, in order of arrival.
+/// What a drain reports to the loop, in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delivery {
     /// Poll the task with this key, if there is one.
     Wake(u64),
-    /// Put a marker in the FIFO; when it comes to the head, [`Inbox::take_next`] has the closure.
+    /// Queue a marker in the ready queue. When it reaches the front, [`Inbox::take_next`] returns the closure.
     Call,
 }
 
-/// One loop's inbox. It outlives every loop that moves in: a late sender finds it closed, or with another epoch. The
-/// registry keeps inboxes side by side; aligned to a cache line, one loop's senders do not slow its neighbour's down.
+/// One loop's inbox. It outlives every loop that opens it: a late sender finds it closed, or with another epoch. The
+/// registry keeps inboxes side by side. Each is aligned to a cache line, so that one loop's senders do not slow down
+/// another's.
 #[repr(align(64))]
 pub(crate) struct Inbox {
-    /// What has arrived and was not drained, and the loop's sleep.
+    /// The entries that were not drained yet, and whether the loop sleeps.
     pending: Mutex<Pending>,
-    /// What was drained and has not run; the loop and cancellers alone come here, so senders do not wait behind a run.
+    /// The entries that were drained and have not run. Only the loop and cancellers lock it, so senders never wait for
+    /// a run.
     batch: Mutex<Batch>,
-    /// Whether there is pending; written under the lock of the pending, when that changes between empty and not. A hint:
-    /// the loop reads it every turn without the lock, and before it sleeps it asks again with it.
+    /// Whether entries are pending. Written under the lock of `pending` when the first entry comes and when all are
+    /// drained. It is a hint: the loop reads it in every turn without the lock, and checks again with the lock before
+    /// it sleeps.
     hint: AtomicBool,
-    /// The fork generation of the process whose loop lives here. In a forked child all of this is a copy, but the bell is
-    /// not, and a lock may be held for ever by a thread that is not there: whoever knocks is refused before either.
-    /// Changes with the tenant only, so nothing hangs on its order; std's also in a model, which has no forks.
+    /// The fork generation of the process whose loop owns the inbox. In a forked child the inbox is a copy but the
+    /// notifier is shared with the parent, and a thread that does not exist in the child may hold a lock for ever. So
+    /// in a child every call is refused before it locks or notifies. It changes with the owner only, so its ordering
+    /// does not matter. It is std's atomic in the model as well, since a model does not fork.
     forks: AtomicU32,
 }
 
@@ -83,26 +92,26 @@ struct Pending {
     calls: VecDeque<Option<SendFn>>,
     /// The number of the next closure. Never reset, so a number means one closure in all the time of this inbox.
     sequence: u64,
-    /// The loop waits, or is about to, and nobody has rung yet. Set by `fall_asleep` when there is no pending, and by a
-    /// sender whose ring failed; that is the one way in which it is set while there is pending.
+    /// The loop waits or is about to wait, and was not notified yet. Set by `fall_asleep` when nothing is pending, and
+    /// by a sender that failed to notify. Only in the second case it is set while entries are pending.
     asleep: bool,
-    /// No loop lives here: there is no pending, no notifier, nobody asleep, and nothing comes in.
+    /// No loop owns the inbox: nothing is pending, there is no notifier, no loop sleeps, and every entry is refused.
     closed: bool,
-    /// Which loop lives here, or lived here last.
+    /// The epoch of the loop that owns the inbox, or owned it last.
     epoch: u64,
-    /// That loop's thread.
-    home: Option<ThreadId>,
-    /// What ends that loop's sleep; `Some` unless closed. A sender clones it under the lock and rings its clone after
-    /// it, so the descriptor behind it is open as long as anyone may still write to it, whatever `close` does
+    /// The thread of that loop.
+    thread: Option<ThreadId>,
+    /// The notifier of that loop; `Some` unless closed. A sender clones it under the lock and notifies the clone
+    /// afterwards. So its descriptor stays open as long as a thread may still write to it, whatever `close` does
     /// meanwhile.
     notifier: Option<Arc<dyn Notify>>,
 }
 
 #[derive(Default)]
 struct Batch {
-    /// Empty but for the time of a drain: the buffer that the mail gets in exchange for its own.
+    /// Empty except during a drain: the buffer that `pending` gets in exchange for its own.
     order: Vec<Delivery>,
-    /// The closure for each marker in the loop's FIFO, in order; `None` where one was cancelled.
+    /// The closure of each marker in the ready queue, in order; `None` where one was cancelled.
     calls: VecDeque<Option<SendFn>>,
 }
 
@@ -113,10 +122,10 @@ pub(super) fn held<Guard>(lock: LockResult<Guard>) -> Guard {
     lock.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For other threads, and for the canceller on any.
+/// Calls for other threads, and for cancellers on any thread.
 impl Inbox {
-    /// Puts `f` at the end of the line and returns its number, or gives it back when the loop of that epoch is gone.
-    /// Unlike a key, a closure must never reach a successor.
+    /// Appends the closure `f` and returns its number, or returns `f` if the loop of that epoch has closed. Unlike a
+    /// key, a closure must never reach the next owner.
     pub(crate) fn post(&self, epoch: u64, f: SendFn) -> Result<u64, SendFn> {
         if self.is_inherited() {
             return Err(f);
@@ -137,10 +146,10 @@ impl Inbox {
         Ok(sequence)
     }
 
-    /// Puts `key` at the end of the line unless it stands there already, which keeps a waker that is hotter than the
-    /// loop from growing the line without bound. Only the very last entry counts: a key before a closure does not
-    /// stand for one after it. No epoch is asked for, since a key that reaches a successor is at worst a spurious
-    /// poll; a closed inbox ignores it.
+    /// Appends the wake of `key`, unless the last entry is the same wake. So a waker that is called faster than the
+    /// loop drains does not grow the queue without bound. Only the last entry is compared: a wake before a closure
+    /// cannot replace one after it. There is no check of the epoch, since a wake that reaches the next owner costs at
+    /// most a spurious poll. A closed inbox ignores wakes.
     pub(crate) fn wake(&self, key: u64) {
         if self.is_inherited() {
             return;
@@ -153,7 +162,7 @@ impl Inbox {
         if pending.order.last() != Some(&wake) {
             self.push(&mut pending, wake);
         }
-        // Also for a key that was skipped: after a failed ring the flag is set although there is pending.
+        // Also for a wake that was skipped: after a failed notification the flag is set although entries are pending.
         let notifier = pending.take_notifier();
         let epoch = pending.epoch;
         drop(pending);
@@ -162,15 +171,15 @@ impl Inbox {
         }
     }
 
-    /// Takes the closure with this number out, for the caller to drop: it never runs. `None` where it has run, is
-    /// running, was cancelled before, or went with its loop. Calls `mark` before the locks are free again, so that whoever
-    /// finds the closure gone finds the mark; it must be nothing foreign.
+    /// Takes the closure with this number out, for its caller to drop: it never runs. Returns `None` if it has run, is
+    /// running, was cancelled before, or was dropped with its loop. Calls `mark` before it releases the locks, so that
+    /// a thread that finds the closure taken finds the mark too. `mark` must not run user code.
     #[must_use]
     pub(crate) fn cancel(&self, epoch: u64, sequence: u64, mark: impl FnOnce()) -> Option<SendFn> {
         if self.is_inherited() {
             return None;
         }
-        // With the batch locked nothing moves, so what is in neither place is in no place.
+        // With the batch locked no entry moves, so a closure that is in neither queue is in none.
         let mut batch = held(self.batch.lock());
         let mut pending = held(self.pending.lock());
         if pending.epoch != epoch {
@@ -187,7 +196,7 @@ impl Inbox {
         slot.and_then(Option::take).inspect(|_| mark())
     }
 
-    /// Whether the loop of that epoch still lives here.
+    /// Returns whether the loop of that epoch still owns the inbox.
     pub(crate) fn is_open(&self, epoch: u64) -> bool {
         if self.is_inherited() {
             return false;
@@ -196,33 +205,34 @@ impl Inbox {
         !pending.closed && pending.epoch == epoch
     }
 
-    /// Whether this process is a forked child of the one whose loop lives here.
+    /// Returns whether this process is a forked child of the one whose loop owns the inbox.
     pub(crate) fn is_inherited(&self) -> bool {
         self.forks.load(Relaxed) != forks()
     }
 
-    /// Whether the loop of that epoch lives here, and on the calling thread.
+    /// Returns whether the loop of that epoch owns the inbox and belongs to the calling thread.
     pub(crate) fn is_home(&self, epoch: u64) -> bool {
         if self.is_inherited() {
             return false;
         }
         let here = thread::current().id();
         let pending = held(self.pending.lock());
-        !pending.closed && pending.epoch == epoch && pending.home == Some(here)
+        !pending.closed && pending.epoch == epoch && pending.thread == Some(here)
     }
 
-    /// Appends to the line and raises the hint if the line was empty.
+    /// Appends an entry, and sets the hint if it is the first.
     fn push(&self, pending: &mut Pending, entry: Delivery) {
         if pending.order.is_empty() {
-            // The lock orders everything that matters; a reader that sees the hint early or late only looks in vain,
-            // or next turn. Release pairs with `has_posts`, so that whoever sees the hint sees the line too.
+            // The lock orders everything that matters. A reader that sees the hint too early finds nothing, and one
+            // that sees it too late drains in the next turn. Release pairs with `has_posts`, so that a reader of the
+            // hint sees the entries too.
             self.hint.store(true, Ordering::Release);
         }
         pending.order.push(entry);
     }
 
-    /// Ends the sleep whose flag the caller took. If that fails the loop sleeps on with mail waiting, which nobody
-    /// would notice: so the flag goes back, for the next sender to try again, and the failure is said aloud.
+    /// Ends the sleep whose flag the caller took. If that fails, the loop sleeps although entries are pending. So the
+    /// flag is set again, for the next sender to retry, and the failure is logged.
     #[cold]
     fn notify(&self, epoch: u64, notifier: &dyn Notify) {
         let Err(error) = notifier.notify() else {
@@ -230,14 +240,14 @@ impl Inbox {
         };
         {
             let mut pending = held(self.pending.lock());
-            // If the loop has got up by itself meanwhile, this costs one needless ring.
+            // If the loop woke up by itself meanwhile, this costs one needless notification.
             if pending.epoch == epoch && !pending.closed {
                 pending.asleep = true;
             }
         }
         tracing::error!(target: "callsoon", %error, "a sleeping event loop cannot be woken from another thread");
         if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
-            // Nobody listens to tracing. A closed stderr is no reason to panic in the sender, hence not `eprintln!`.
+            // There is no tracing subscriber. `eprintln!` would panic in the sender if stderr is closed.
             let _ = writeln!(
                 io::stderr(),
                 "callsoon: a sleeping event loop cannot be woken from another thread: {error}"
@@ -246,9 +256,9 @@ impl Inbox {
     }
 }
 
-/// For the loop.
+/// Calls for the loop.
 impl Inbox {
-    /// An inbox that no loop has moved into.
+    /// Returns an inbox that no loop owns.
     pub(crate) fn vacant() -> Self {
         let pending = Pending {
             order: Vec::new(),
@@ -257,7 +267,7 @@ impl Inbox {
             asleep: false,
             closed: true,
             epoch: 0,
-            home: None,
+            thread: None,
             notifier: None,
         };
         Self {
@@ -268,26 +278,26 @@ impl Inbox {
         }
     }
 
-    /// A loop of the calling thread moves in. The one before it has closed.
+    /// Opens the inbox for a loop of the calling thread. The previous owner has closed it.
     pub(crate) fn open(&self, epoch: u64, notifier: Arc<dyn Notify>) {
-        let home = thread::current().id();
+        let own = thread::current().id();
         self.forks.store(forks(), Relaxed);
         let mut pending = held(self.pending.lock());
         debug_assert!(
             pending.closed,
-            "a loop moves into an inbox that another one has not left"
+            "a loop opens an inbox that another loop still owns"
         );
         pending.closed = false;
         pending.epoch = epoch;
-        pending.home = Some(home);
+        pending.thread = Some(own);
         let before = pending.notifier.replace(notifier);
         drop(pending);
         drop(before);
     }
 
-    /// The loop moves out: what comes later is refused, and every closure that has not run is returned in order. The
-    /// caller drops them one by one, since each destructor may panic or knock at this very door. The buffers go too,
-    /// so that an inbox waiting for its next loop holds no memory.
+    /// Closes the inbox: later entries are refused, and every closure that has not run is returned in order. The caller
+    /// drops them one by one, since each destructor may panic or post to this inbox. The buffers are freed too, so that
+    /// an inbox without an owner holds no memory.
     pub(crate) fn close(&self) -> Vec<SendFn> {
         let mut batch = held(self.batch.lock());
         let mut pending = held(self.pending.lock());
@@ -304,14 +314,14 @@ impl Inbox {
         drained.calls.into_iter().chain(posted).flatten().collect()
     }
 
-    /// Whether a drain may find something: one load, no lock.
+    /// Returns whether a drain may find something: one load, no lock.
     pub(crate) fn has_posts(&self) -> bool {
         self.hint.load(Ordering::Acquire)
     }
 
-    /// Moves all mail to the batch and reports it in order of arrival. `f` runs with the batch locked: it queues what
-    /// it is told and calls nothing foreign. Each `Call` that it is told of is owed one
-    /// [`take_next`](Self::take_next).
+    /// Moves all pending entries to the batch and reports each to `f`, in order of arrival. `f` runs with the batch
+    /// locked: it queues entries and runs no user code. For each `Call` the loop later calls
+    /// [`take_next`](Self::take_next) once.
     pub(crate) fn drain(&self, mut f: impl FnMut(Delivery)) {
         let mut batch = held(self.batch.lock());
         let Batch { order, calls } = &mut *batch;
@@ -331,8 +341,8 @@ impl Inbox {
         }
     }
 
-    /// The closure for the marker at the head of the FIFO, or `None` where it was cancelled. Asked for once per
-    /// marker.
+    /// Returns the closure of the marker at the front of the ready queue, or `None` if it was cancelled. Called once
+    /// for each marker.
     pub(crate) fn take_next(&self) -> Option<SendFn> {
         let mut batch = held(self.batch.lock());
         let next = batch.calls.pop_front().flatten();
@@ -342,7 +352,8 @@ impl Inbox {
         next
     }
 
-    /// The loop is about to wait: from here on the first sender rings. False, and nothing changes, if there is pending.
+    /// Notes that the loop is about to wait: from now on the first sender notifies it. Returns `false`, and changes
+    /// nothing, if entries are pending.
     #[must_use]
     pub(crate) fn fall_asleep(&self) -> bool {
         let mut pending = held(self.pending.lock());
@@ -353,14 +364,14 @@ impl Inbox {
         true
     }
 
-    /// The loop's wait is over, whatever ended it: senders need not ring.
+    /// Notes that the wait has ended, for whatever reason: senders need not notify any more.
     pub(crate) fn awake(&self) {
         held(self.pending.lock()).asleep = false;
     }
 }
 
 impl Pending {
-    /// Takes the flag, and says by whom the one who took it has to ring.
+    /// Takes the flag. Returns the notifier that the caller then has to notify.
     fn take_notifier(&mut self) -> Option<Arc<dyn Notify>> {
         if mem::take(&mut self.asleep) {
             self.notifier.clone()

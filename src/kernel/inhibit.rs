@@ -1,9 +1,9 @@
-//! What keeps a virtual clock from jumping: work that goes on outside the loop and will come back to it.
+//! Guards that keep a virtual clock from jumping while work for the loop goes on outside it.
 //!
 //! An idle loop on the virtual clock jumps to its next deadline, since nothing else can happen before. While a thread
-//! works for the loop something can, so each such piece of work holds an [`Inhibitor`], which any thread may drop. The
-//! last one to go rings, so that a loop which waits for the real world looks again. A loop on the real clock has none of
-//! this and pays nothing for it.
+//! works for the loop something can, so each such piece of work holds an [`Inhibitor`], which any thread may drop.
+//! Dropping the last one posts to the inbox, so that a waiting loop checks its clock again. A loop on the real clock
+//! has no inhibitors and pays nothing for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::kernel::inbox::Inbox;
 use crate::kernel::inline_fn::SendFn;
 
-/// While it lives, its loop's virtual clock stands still. Dropped *after* what it guarded has been handed to the loop:
-/// who sees the count at 0 then sees that too.
+/// While it lives, its loop's virtual clock stands still. It is dropped *after* the result of the work was posted to
+/// the loop: a loop that sees the count at 0 then sees the result too.
 pub(crate) struct Inhibitor {
     count: Arc<AtomicUsize>,
     inbox: &'static Inbox,
@@ -33,7 +33,7 @@ impl Inhibitor {
 impl Drop for Inhibitor {
     fn drop(&mut self) {
         if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            // Nothing but the ring is wanted. A closed loop need not look.
+            // Only the notification is wanted. A closed loop needs none.
             let _ = self.inbox.post(self.epoch, SendFn::new(|| ()));
         }
     }

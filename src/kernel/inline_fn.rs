@@ -96,21 +96,22 @@ impl InlineFn {
         if let Some(stored) = place {
             // SAFETY: `fits` holds, so the pointer is aligned for `F` and the write stays inside the words, which are
             // this call's alone. From here on they hold a valid `F`, as the table says; nothing since the table was
-            // written can unwind, so nobody has seen the two disagree.
+            // written can unwind, so the two are never seen to disagree.
             unsafe { (&raw mut stored.words).cast::<F>().write(f) };
         }
     }
 
     /// Moves the closure out of its place.
     ///
-    /// Word by word, which the compiler would not do of its own: a copy in wider pieces than those in which a closure was
-    /// written waits until the writes have left the processor's store buffer, and most timers are cancelled by whoever
-    /// has just armed them or by somebody soon after.
+    /// Word by word, which the compiler would not do of its own: a copy in wider pieces than those in which a closure
+    /// was written waits until the writes have left the processor's store buffer, and most timers are cancelled soon
+    /// after they were armed.
     #[inline]
     pub(crate) fn take(place: &mut Option<Self>) -> Option<Self> {
         let stored = place.as_ref()?;
         // SAFETY: each pointer comes from a reference to one word of `stored`, so it is valid and aligned for reading a
-        // `MaybeUninit`, which may hold anything, also the bytes of a pointer. `volatile` only forbids merging the reads.
+        // `MaybeUninit`, which may hold anything, also the bytes of a pointer. `volatile` only forbids merging the
+        // reads.
         let words = stored
             .words
             .each_ref()
@@ -128,7 +129,7 @@ impl InlineFn {
 
     /// Runs the closure. A panic in it reaches the caller; what the closure captured is dropped once, by the closure.
     pub(crate) fn call(self) {
-        // From here on nobody but the closure itself may drop the captured values, also when it unwinds.
+        // From here on only the closure itself may drop the captured values, also when it unwinds.
         let mut this = ManuallyDrop::new(self);
         let call = this.table.call;
         // SAFETY: `this` owned a closure that was neither called nor dropped (both consume the value), and the words
@@ -142,19 +143,19 @@ impl InlineFn {
 impl Drop for InlineFn {
     fn drop(&mut self) {
         // SAFETY: `call` never lets this destructor run, so the closure is still in the words, valid and aligned as
-        // above. A value's destructor runs once, also when the captured value's destructor unwinds through it, and
-        // the fields that the compiler drops afterwards have no destructors; so nobody reads the words again.
+        // above. A value's destructor runs once, also when the captured value's destructor unwinds through it, and the
+        // fields that the compiler drops afterwards have no destructors; so the words are not read again.
         unsafe { (self.table.drop)(&raw mut self.words) }
     }
 }
 
-/// Whether `F` may live in the words. A const, so that the other branch costs nothing.
+/// Returns whether `F` may live in the words. A const, so that the other branch costs nothing.
 const fn fits<F>() -> bool {
     size_of::<F>() <= size_of::<Words>() && align_of::<F>() <= align_of::<Words>()
 }
 
 /// # Safety
-/// `at` points to a valid `F`, aligned for it, that nobody reads or drops afterwards.
+/// `at` points to a valid `F`, aligned for it, that is not read or dropped afterwards.
 unsafe fn call_at<F: FnOnce()>(at: *mut Words) {
     // SAFETY: validity and alignment are the caller's promise. The read makes a second copy of the value, and the
     // caller's promise to forget the first makes this one the owner: it is dropped once, by the call, whether that
@@ -164,7 +165,7 @@ unsafe fn call_at<F: FnOnce()>(at: *mut Words) {
 }
 
 /// # Safety
-/// `at` points to a valid `F`, aligned for it, that nobody reads or drops afterwards.
+/// `at` points to a valid `F`, aligned for it, that is not read or dropped afterwards.
 unsafe fn drop_at<F>(at: *mut Words) {
     // SAFETY: validity, alignment and being the last access are the caller's promises.
     unsafe { at.cast::<F>().drop_in_place() }

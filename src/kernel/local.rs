@@ -1,13 +1,14 @@
-//! Per-loop slots, so that the loop's own struct names nothing outside the kernel.
+//! Per-loop slots for other modules, so that the loop's own struct names nothing outside the kernel.
 
 use std::any::Any;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 
-/// How many statics have a number.
+/// The place of the next static that is used for the first time.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 /// A static with one value per loop: made at first use, dropped when the loop closes.
@@ -25,12 +26,12 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 /// ```
 pub struct LoopLocal<T> {
     make: fn() -> T,
-    /// This static's place in each loop's list, decided at first use.
+    /// This static's place in each loop's list, chosen at first use.
     place: OnceLock<usize>,
 }
 
 impl<T: 'static> LoopLocal<T> {
-    /// A slot whose values `make` makes.
+    /// Returns a slot whose values `make` makes.
     ///
     /// ```
     /// static NAMES: callsoon::LoopLocal<Vec<String>> = callsoon::LoopLocal::new(Vec::new);
@@ -61,12 +62,12 @@ impl<T: 'static> LoopLocal<T> {
         let present = state.locals.borrow().get(place).cloned().flatten();
         let value = match present.map(Rc::downcast::<T>) {
             Some(Ok(value)) => value,
-            // A place belongs to one static, so a value of another type is never there.
+            // A place belongs to one static, so it never has a value of another type.
             Some(Err(_)) | None => self.keep(state, place, Rc::new((self.make)())),
         };
         f(&value)
     }
-    /// Keeps a value that was just made, unless its making has made one before it: that one stands.
+    /// Stores a value that was just made, unless `make` itself has stored one meanwhile: then that one is used.
     fn keep(&self, state: &LoopState, place: usize, made: Rc<T>) -> Rc<T> {
         if state.is_closed() {
             return made;

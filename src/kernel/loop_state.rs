@@ -1,14 +1,14 @@
 //! The parts of one loop, held together.
 //!
-//! Cells for what is one word, a `RefCell` for each structure that is more. Nobody holds a borrow across foreign code,
-//! so none of the borrows can fail: the methods here borrow, move what is wanted out, and end the borrow before they
-//! return. What must be dropped is returned to the caller.
+//! A value of one word is in a `Cell`, a larger structure in a `RefCell` of its own. No borrow is held while user code
+//! runs, so no borrow can fail: the methods here borrow, move the wanted value out, and end the borrow before they
+//! return. A value that has to be dropped is returned to the caller.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,62 +26,73 @@ use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
-use crate::kernel::report::ExceptionContext;
+use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::task::cell::{Header, Run};
-use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
+use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
 use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
 
-/// What the builder decided.
+/// The settings of the builder.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) debug: bool,
-    /// The most entries between two readings of the clock; 1 = look for events in every turn.
+    /// The most entries between two readings of the clock; 1 polls for events in every turn.
     pub(crate) event_interval: u32,
-    /// How far apart deadlines may be and still share a wake-up.
+    /// How far apart deadlines that share a wake-up may be.
     pub(crate) timer_slack: Duration,
     /// How long to poll busily before sleeping.
     pub(crate) spin: Duration,
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
     pub(crate) slow_callback_duration: Duration,
-    /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, but for tests.
+    /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
 }
 
-/// What the loop is doing.
+/// Where a loop is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     /// Between runs.
     Idle,
     /// Inside `run_forever`, `run_until_complete` or `turn`.
     Running,
-    /// Everything is being dropped; new work is refused without a panic.
+    /// All that the loop holds is being dropped; new work is refused without a panic.
     Closing,
-    /// For ever.
+    /// Closed for ever.
     Closed,
 }
 
-/// What the turn remembers about its looks for events.
+/// When the turn polled for events, and when it will again.
 pub(crate) struct EventPolls {
-    /// When the last look took place.
+    /// When events were polled for last.
     pub(crate) last: Cell<u64>,
-    /// When the clock was last read between event_polls.
+    /// When the clock was last read between two polls for events.
     pub(crate) clock_read: Cell<u64>,
-    /// Entries that may still run before the clock is read again; 0 where a look is forced.
+    /// How many entries may still run before the clock is read again; 0 if a poll for events is forced.
     pub(crate) left: Cell<u32>,
     /// How many entries may run between two readings of the clock.
     pub(crate) interval: Cell<u32>,
-    /// How many looks there have been.
+    /// How often events were polled for.
     pub(crate) count: Cell<u64>,
-    /// The next turn must look, whatever the clock says.
+    /// The next turn polls for events, whatever the clock says.
     pub(crate) forced: Cell<bool>,
 }
 
 impl EventPolls {
-    /// Makes the next turn look.
+    fn new(now: u64) -> Self {
+        Self {
+            last: Cell::new(now),
+            clock_read: Cell::new(now),
+            left: Cell::new(1),
+            interval: Cell::new(1),
+            count: Cell::new(0),
+            forced: Cell::new(false),
+        }
+    }
+
+    /// Makes the next turn poll for events.
     #[inline]
     pub(crate) fn force(&self) {
         self.forced.set(true);
@@ -89,7 +100,7 @@ impl EventPolls {
     }
 }
 
-/// The future of `run_until_complete` in the eyes of wakers.
+/// The future of `run_until_complete`, as its wakers see it.
 pub(crate) struct RootSlot {
     /// The generation of the current run's root; wakers of earlier runs carry another.
     pub(crate) generation: Cell<u16>,
@@ -97,68 +108,89 @@ pub(crate) struct RootSlot {
     pub(crate) scheduled: Cell<bool>,
     /// The root as a task, while there is one.
     pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
-    /// What hangs on it.
+    /// Its nodes: see `kernel/cancel`.
     pub(crate) nodes: Cell<TaskNodes>,
-    /// In which of its polls that was polled too.
+    /// In which of its newest polls a node of it was polled.
     pub(crate) recency: Cell<Recency>,
-    /// Somebody wants the context in which it ends.
+    /// A runner wants the context in which it ends.
     pub(crate) keeps_context: Cell<bool>,
     /// That context.
     pub(crate) context: Cell<Option<Context>>,
 }
 
+impl RootSlot {
+    fn new(generation: u16) -> Self {
+        Self {
+            generation: Cell::new(generation),
+            scheduled: Cell::new(false),
+            task: RefCell::new(None),
+            nodes: Cell::new(TaskNodes::Bare),
+            recency: Cell::new(Recency::NEVER),
+            keeps_context: Cell::new(false),
+            context: Cell::new(None),
+        }
+    }
+}
+
 /// The scopes of all tasks.
 pub(crate) struct Scopes {
-    /// The scope whose inside is being polled; none at the level of the task, and between polls.
+    /// The scope whose inner future is being polled; none at the level of the task, and between polls.
     pub(crate) current: Cell<NodeKey>,
-    /// The task whose poll finds out who of those that a request has asked is still wanted: see
-    /// [`puts_off`](LoopState::puts_off).
+    /// The task whose poll finds out which of the asked nodes are still wanted: see [`puts_off`](LoopState::puts_off).
     pub(crate) undecided: Cell<Key>,
-    /// How often a node was linked in the tree.
+    /// Counts how often a node was linked.
     pub(crate) linked: Cell<u64>,
-    /// Boxed, since most loops never look into it.
+    /// Boxed, since most loops never use it.
     pub(crate) forest: Box<Forest>,
 }
 
-/// The nodes, and what is known of them without a borrow.
+impl Scopes {
+    fn new(counts: u64) -> Self {
+        Self {
+            forest: Box::new(Forest {
+                tree: RefCell::new(Tree::new(counts)),
+                newest_root: Cell::new((Key::NONE, NIL)),
+            }),
+            current: Cell::new(NodeKey::NONE),
+            undecided: Cell::new(Key::NONE),
+            linked: Cell::new(counts),
+        }
+    }
+}
+
+/// The nodes, and a cache that is read without a borrow.
 pub(crate) struct Forest {
     pub(crate) tree: RefCell<Tree>,
-    /// The root that was looked up last, and its task: scopes are opened one after the other. Forgotten when a tree goes.
+    /// The root that was looked up last, and its task: scopes are opened one after the other. Cleared when a tree is
+    /// torn down.
     pub(crate) newest_root: Cell<(Key, u32)>,
 }
 
-/// Called with what went wrong.
-#[derive(Clone)]
-pub(crate) struct Handler {
-    /// The loop, which owns this.
-    pub(crate) home: Weak<LoopState>,
-    pub(crate) call: ExceptionHandler,
-}
-
-/// Called with a task that was just made, before its first step.
+/// A task hook: called with a new task, before its first step.
 pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
 
 /// One loop.
 ///
-/// Laid out by hand: what nearly every entry touches fills the first two cache lines, so that what is added further down
-/// does not move it. Left to the compiler, a new field cost every task and timer two nanoseconds.
+/// Laid out by hand: the fields that nearly every entry touches fill the first two cache lines, so that new fields
+/// further down do not move them. When the compiler chose the layout, a new field cost every task and timer two
+/// nanoseconds.
 #[repr(C, align(64))]
 pub(crate) struct LoopState {
     pub(crate) phase: Cell<Phase>,
-    /// Debug mode is on, or a context variable was set: entries take the way with more to look after. One test decides
-    /// what most loops never need.
+    /// Debug mode is on, a context variable was set, or a task hook was installed: entries run on the instrumented
+    /// path. Most loops never need it and pay one test.
     pub(crate) instrumented: Cell<bool>,
     /// Debug mode; starts as the builder said.
     pub(crate) debug: Cell<bool>,
     /// The run ends after the current turn.
     pub(crate) stopping: Cell<bool>,
-    /// Another loop drives this one by `turn`: between turns the inbox rings for every entry.
+    /// Another loop drives this one by `turn`: between turns every new entry notifies it.
     pub(crate) guest: Cell<bool>,
-    /// The bell was rung since the last guest turn.
+    /// The notifier was notified since the last guest turn.
     pub(crate) guest_notified: Cell<bool>,
-    /// In every key of this loop's wakers.
+    /// The loop's id, which is in every key of its wakers.
     pub(crate) id: u16,
-    /// How many operations the current poll may still end.
+    /// How many operations may still end in the current poll.
     pub(crate) budget: Budget,
     /// Counts runs; the entry that ends a run carries its number.
     pub(crate) run_number: Cell<u32>,
@@ -168,37 +200,38 @@ pub(crate) struct LoopState {
     pub(crate) turn_number: Cell<u64>,
     pub(crate) scopes: Scopes,
     pub(crate) event_polls: EventPolls,
-    /// The other threads' door.
+    /// Where other threads post and wake.
     pub(crate) inbox: &'static Inbox,
     /// The current context; `None` is an empty one. Between entries it is `None`.
-    context: Cell<Option<Context>>,
+    pub(super) context: Cell<Option<Context>>,
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
     queues: RefCell<Queues>,
     timers: RefCell<Timers<InlineFn>>,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
-    /// `None` once closed.
+    /// The poller and its sources; `None` once closed.
     reactor: RefCell<Option<Reactor>>,
     /// Buffers that turns reuse.
     pub(crate) woken: Cell<Vec<Woken>>,
     pub(crate) due: Cell<Vec<TimerKey>>,
-    /// Tells this loop from others that had or will have the same id.
+    /// Distinguishes this loop from others that had or will have the same id.
     pub(crate) epoch: u64,
-    /// How many forks this process had come from when the loop was made: a child finds another number.
+    /// The fork generation of the process that made the loop. A forked child has another one.
     forks: u32,
-    /// What is added to a task's serial number to make its generation.
-    generation_offset: u16,
+    /// Added to a task's serial number to make its generation.
+    pub(super) generation_offset: u16,
     pub(crate) settings: Settings,
     pub(crate) slow_callback_duration: Cell<Duration>,
-    pub(super) handler: RefCell<Option<Handler>>,
-    /// Told of every new task.
+    /// The exception handler that a program has set.
+    pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
+    /// Called with every new task.
     pub(super) task_hook: RefCell<Option<TaskHook>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
-    /// The source whose watcher has panicked, while the panic is on its way to where it is caught.
+    /// The source whose observer has panicked, until the panic is caught.
     pub(crate) broken: Cell<Option<SourceKey>>,
-    /// How many pieces of work outside the loop hold its virtual clock; made for the first.
+    /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
 }
 
@@ -233,38 +266,15 @@ impl LoopState {
             }),
             timers: RefCell::new(Timers::new(now, u64::from(generation) + counts)),
             reactor: RefCell::new(Some(reactor)),
-            root: RootSlot {
-                generation: Cell::new(generation),
-                scheduled: Cell::new(false),
-                task: RefCell::new(None),
-                nodes: Cell::new(TaskNodes::Bare),
-                recency: Cell::new(Recency::NEVER),
-                keeps_context: Cell::new(false),
-                context: Cell::new(None),
-            },
-            scopes: Scopes {
-                forest: Box::new(Forest {
-                    tree: RefCell::new(Tree::new(counts)),
-                    newest_root: Cell::new((Key::NONE, NIL)),
-                }),
-                current: Cell::new(NodeKey::NONE),
-                undecided: Cell::new(Key::NONE),
-                linked: Cell::new(counts),
-            },
+            root: RootSlot::new(generation),
+            scopes: Scopes::new(counts),
             current_task: Cell::new(Key::NONE),
             turn_number: Cell::new(counts),
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
             budget: Budget::new(),
             stopping: Cell::new(false),
-            event_polls: EventPolls {
-                last: Cell::new(now),
-                clock_read: Cell::new(now),
-                left: Cell::new(1),
-                interval: Cell::new(1),
-                count: Cell::new(0),
-                forced: Cell::new(false),
-            },
+            event_polls: EventPolls::new(now),
             guest: Cell::new(false),
             guest_notified: Cell::new(false),
             handler: RefCell::new(None),
@@ -279,7 +289,10 @@ impl LoopState {
         }))
     }
 
-    /// Makes room for so many tasks, timers and sources, as far as there is memory.
+    /// Makes room for so many tasks, timers and sources.
+    ///
+    /// # Errors
+    /// There is not enough memory.
     pub(crate) fn make_room(&self, capacity: usize) -> Result<(), TryReserveError> {
         self.queues(|queues| {
             queues.ready.make_room(capacity)?;
@@ -290,62 +303,31 @@ impl LoopState {
             .unwrap_or(Ok(()))
     }
 
-    /// Borrows the ready queue and the tasks. `f` must not run foreign code. What is done in the borrow belongs to its
-    /// caller's code, as [`take_in`](Self::take_in) does.
+    /// Borrows the ready queue and the tasks. `f` must not run user code. It is inlined, so that its caller compiles to
+    /// one piece of code, as in [`take_in`](Self::take_in).
     #[inline(always)]
     pub(crate) fn queues<R>(&self, f: impl FnOnce(&mut Queues) -> R) -> R {
         f(&mut self.queues.borrow_mut())
     }
 
-    /// Borrows the timers. `f` must not run foreign code.
+    /// Borrows the timers. `f` must not run user code.
     #[inline]
     pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
         f(&mut self.timers.borrow_mut())
     }
 
-    /// Borrows the reactor. `f` must not run foreign code.
+    /// Borrows the reactor. `f` must not run user code.
     #[inline]
     pub(crate) fn reactor<R>(&self, f: impl FnOnce(&mut Reactor) -> R) -> Result<R, LoopClosed> {
         let mut reactor = self.reactor.borrow_mut();
-        // Where the loop is closed, `f` and what it holds are dropped unused: after the borrow, as an argument is.
+        // If the loop is closed, `f` and its captures are dropped unused, after the borrow, as arguments are.
         match reactor.as_mut() {
             Some(reactor) => Ok(f(reactor)),
             None => Err(LoopClosed),
         }
     }
 
-    /// The current context, if it has ever been written to.
-    pub(crate) fn peek_context(&self) -> Option<Context> {
-        if !self.instrumented.get() {
-            return None;
-        }
-        let context = self.context.take();
-        self.context.set(context.clone());
-        context
-    }
-
-    /// A copy of the current context, for work that is made now and runs later.
-    pub(crate) fn copy_context(&self) -> Option<Context> {
-        self.peek_context().map(|context| context.copy())
-    }
-
-    /// The current context, made if there is none yet. From here on the loop looks after contexts.
-    pub(crate) fn context_for_writing(&self) -> Context {
-        self.instrumented.set(true);
-        let context = self.context.take().unwrap_or_default();
-        self.context.set(Some(context.clone()));
-        context
-    }
-
-    /// Makes a context the current one and gives back the former, to be dropped with nothing borrowed.
-    pub(crate) fn swap_context(&self, context: Option<Context>) -> Option<Context> {
-        if context.is_some() {
-            self.instrumented.set(true);
-        }
-        self.context.replace(context)
-    }
-
-    /// Holds a virtual clock still until it is dropped; `None` on the real clock, which nobody can hold.
+    /// Returns a guard that keeps a virtual clock from moving until it is dropped; `None` on the real clock.
     pub(crate) fn inhibit(&self) -> Option<Inhibitor> {
         self.clock.is_virtual().then(|| {
             let count = self.inhibitors.get_or_init(Arc::default);
@@ -353,29 +335,31 @@ impl LoopState {
         })
     }
 
-    /// Whether somebody holds the virtual clock. Asked before the inbox is: who lets go has posted before.
+    /// Returns whether work outside the loop keeps the virtual clock from moving. Check this before the inbox: an
+    /// inhibitor posts its result before it is dropped.
     pub(crate) fn is_inhibited(&self) -> bool {
         let count = self.inhibitors.get();
         count.is_some_and(|count| count.load(Ordering::SeqCst) > 0)
     }
 
-    /// Gives up the reactor, at close.
+    /// Takes the reactor out, at close.
     pub(crate) fn take_reactor(&self) -> Option<Reactor> {
         self.reactor.borrow_mut().take()
     }
 
-    /// Whether the loop will never run anything again. In a forked child that is so from the beginning.
+    /// Returns whether the loop will never run anything again. A forked child's copy of its parent's loop counts as
+    /// closed.
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.phase.get(), Phase::Closing | Phase::Closed) || self.is_inherited()
     }
 
-    /// Whether this is a forked child, and the loop its parent's. Then nothing may touch the poller.
+    /// Returns whether this is a forked child and the loop its parent's. Then the poller must not be touched.
     pub(crate) fn is_inherited(&self) -> bool {
         self.forks != fork::generation()
     }
 
-    /// Whether new work may come in. Between runs it also moves what other threads and wakers have left at the door to
-    /// the queue first, so that entries stand in the order of their arrival, and tells the loop that drives us.
+    /// Checks that new work may be queued. Between runs it first moves the entries of the inbox to the ready queue, so
+    /// that entries keep the order of their arrival, and it notifies a loop that drives this one.
     #[inline]
     pub(crate) fn admit(&self) -> Result<(), LoopClosed> {
         if self.phase.get() == Phase::Running {
@@ -408,7 +392,7 @@ impl LoopState {
         Ok(())
     }
 
-    /// Moves what other threads sent into the queue.
+    /// Moves the entries of the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
         self.inbox.drain(|delivery| match delivery {
             Delivery::Wake(key) => self.schedule(Key::from_bits(key)),
@@ -416,7 +400,7 @@ impl LoopState {
         });
     }
 
-    /// Queues a callback and gives its sequence number, or gives it back when the loop is closed.
+    /// Queues a callback and returns its sequence number, or returns the callback if the loop is closed.
     #[inline]
     pub(crate) fn push_call(&self, call: Box<dyn FnOnce()>) -> Result<u64, Box<dyn FnOnce()>> {
         if self.admit().is_err() {
@@ -425,8 +409,8 @@ impl LoopState {
         Ok(self.queues(|queues| queues.ready.push_call(call)))
     }
 
-    /// Makes a new task known to wakers and queues its first step. Left to the compiler it is now and then a call, which
-    /// costs a spawn a tenth.
+    /// Stores a new task, so that its wakers find it, and queues its first step. It is always inlined: as a call it
+    /// made a spawn a tenth slower.
     #[inline(always)]
     pub(crate) fn take_in(&self, task: Rc<dyn Run>, header: &Header) -> Key {
         let mut queues = self.queues.borrow_mut();
@@ -435,7 +419,7 @@ impl LoopState {
         key
     }
 
-    /// Queues the task of a key of this loop, unless it is queued already or gone.
+    /// Queues the task of a key of this loop, unless it is queued already or has ended.
     #[inline]
     pub(crate) fn schedule(&self, key: Key) {
         if key.slot() == ROOT_SLOT {
@@ -453,10 +437,10 @@ impl LoopState {
         }
     }
 
-    /// Arms a timer, or gives back what it would have done where the loop is closed. `wakes` says that it only wakes a
-    /// task, which is done as soon as the timer is due; anything else takes its place in the queue then.
+    /// Arms a timer, or returns `call` if the loop is closed. `wakes` says that the timer only wakes a task, which
+    /// happens as soon as it is due. Any other timer is then queued.
     ///
-    /// One borrow for all of it: a borrow is a store that the next one waits for.
+    /// All of it is one borrow: each borrow is a store that the next one waits for.
     #[inline]
     pub(crate) fn arm_timer<F: FnOnce() + 'static>(
         &self,
@@ -468,7 +452,7 @@ impl LoopState {
             return Err(call);
         }
         if deadline <= self.event_polls.last.get() {
-            // It is due: it fires in the next turn, which would otherwise be free not to look.
+            // It is due already and fires in the next turn, which might otherwise not poll for events.
             self.event_polls.force();
         }
         let mut timers = self.timers.borrow_mut();
@@ -477,83 +461,9 @@ impl LoopState {
         Ok(key)
     }
 
-    /// Disarms a timer; what it would have done comes back, to be dropped with nothing borrowed.
+    /// Disarms a timer. Returns its closure, for the caller to drop with nothing borrowed.
     #[inline]
     pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
         self.timers(|timers| InlineFn::take(timers.cancel(key)?))
     }
-
-    /// The task of a key of this loop, while it is unfinished. The key of a task that has ended may have become another's:
-    /// who has kept one for long asks by [identity](Self::find_task).
-    pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn Run>> {
-        if key.slot() == ROOT_SLOT {
-            if key.generation() != self.root.generation.get() {
-                return None;
-            }
-            return self.root.task.borrow().clone();
-        }
-        self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
-    }
-
-    /// A task of this loop, while it is unfinished.
-    pub(crate) fn find_task(&self, identity: Identity) -> Option<Rc<dyn Run>> {
-        let task = self.task(identity.key)?;
-        (task.header().serial.get() == identity.serial).then_some(task)
-    }
-
-    /// Which task of this loop it is, also after its end.
-    pub(crate) fn identity_of(&self, header: &Header) -> Identity {
-        Identity {
-            key: self.key_of(header),
-            serial: header.serial.get(),
-        }
-    }
-
-    /// The key of a task of this loop, also after its end.
-    pub(crate) fn key_of(&self, header: &Header) -> Key {
-        let generation = (header.serial.get() as u16).wrapping_add(self.generation_offset);
-        Key::new(self.id, generation, header.slot.get())
-    }
-
-    /// The key of the root's current run.
-    pub(crate) fn root_key(&self) -> Key {
-        Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
-    }
 }
-
-/// A loop, for code on its thread: clone it freely.
-///
-/// Everything but running and closing is done through it; those belong to the owner, [`EventLoop`](crate::EventLoop).
-/// It keeps the loop's memory alive, never the loop itself: after the owner has closed it, every call fails as its docs
-/// say.
-///
-/// ```
-/// let event_loop = callsoon::EventLoop::new()?;
-/// let handle = event_loop.handle();
-/// handle.call_soon(move || callsoon::get_running_loop().stop());
-/// event_loop.run_forever().unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// It stays on its thread, which the compiler checks:
-///
-/// ```compile_fail,E0277
-/// let event_loop = callsoon::EventLoop::new().unwrap();
-/// let handle = event_loop.handle();
-/// std::thread::spawn(move || handle.stop());
-/// ```
-#[derive(Clone)]
-pub struct LoopHandle {
-    pub(crate) state: Rc<LoopState>,
-}
-
-/// Called with what went wrong, and with the loop that it is told by: what
-/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) gives.
-///
-/// ```
-/// let log: callsoon::ExceptionHandler = std::rc::Rc::new(|_, context| eprintln!("log: {context}"));
-/// let event_loop = callsoon::EventLoop::new()?;
-/// event_loop.restore_exception_handler(Some(log));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub type ExceptionHandler = Rc<dyn Fn(&LoopHandle, &ExceptionContext)>;

@@ -1,7 +1,7 @@
-//! Taking from the budget of a poll: by operations of a known loop, and by those that do not know in which loop they are
-//! polled.
+//! Taking from the budget of a poll, for operations of a known loop and for those that do not know in which loop they
+//! are polled.
 //!
-//! Where no loop runs there is nobody to be kept waiting, and no budget.
+//! Where no loop runs there are no other tasks to wait, so there is no budget.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -24,14 +24,14 @@ pub(crate) fn poll_within_budget<R>(
     polled
 }
 
-/// Before something that may end at once, such as a system call that fails: takes one from the budget of the current loop,
-/// and lets others run first where nothing is left of it.
+/// Takes one from the budget of the current loop, or lets others run first if nothing is left. Await it before an
+/// operation that may end at once, such as a system call that fails.
 pub(crate) fn proceed() -> impl Future<Output = ()> {
     poll_fn(|context| poll_within_budget(context, |_| Poll::Ready(())))
 }
 
 impl LoopState {
-    /// For an operation of this loop that may end at once: takes one before it begins.
+    /// Takes one from the budget before an operation of this loop that may end at once.
     #[inline]
     pub(crate) fn proceed(&self) -> Proceed<'_> {
         Proceed(self)

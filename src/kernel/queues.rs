@@ -1,6 +1,6 @@
-//! The line and those who stand in it, together: what is queued of a task is a key, so putting one in asks the task whether
-//! it stands there already, and taking one out asks who that was. Nothing foreign is called in here; what comes out is
-//! run by the turn, with no borrow left.
+//! The ready queue and the slots of tasks, under one borrow. The ready queue holds a task's key, not the task: queueing
+//! a key checks the slot's scheduled flag, and popping one looks the task up. No user code is called here; the turn
+//! runs what comes out, after the borrow has ended.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ pub(crate) struct Queues {
     pub(crate) tasks: Slots,
 }
 
-/// The head of the line, with its task looked up.
+/// The front entry of the ready queue, with its task looked up.
 pub(crate) enum Next {
     /// A callback of `call_soon`.
     Call(Box<dyn FnOnce()>),
@@ -28,7 +28,7 @@ pub(crate) enum Next {
 }
 
 impl Queues {
-    /// Takes the head of the line.
+    /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<Next> {
         Some(match self.ready.pop()? {
@@ -43,7 +43,7 @@ impl Queues {
         })
     }
 
-    /// Queues the task of a key, unless it is queued already or gone.
+    /// Queues the task of a key, unless it is queued already or has ended.
     #[inline(always)]
     pub(crate) fn schedule(&mut self, key: Key) {
         if self.tasks.schedule(key) {

@@ -1,9 +1,9 @@
-//! The line in which everything waits for its turn.
+//! The ready queue: one FIFO of everything that is ready to run.
 //!
-//! One FIFO for callbacks, tasks, fired timers and posts, so that order among them is exact. A callback's box lies in
-//! the line itself; everything else is a token of one word that names its owner. Each entry has a sequence number, the
-//! count of entries pushed before it, and a callback's handle is that number: position = number − head. Cancelling
-//! leaves a hole, so that no other entry moves.
+//! Callbacks, tasks, fired timers and posts share it, so that they run exactly in the order in which they became ready.
+//! A callback's box is stored in the queue itself. Every other entry is a token of one word that names its owner. Each
+//! entry has a sequence number, which is the count of entries pushed before it. A callback's handle is that number:
+//! position = number − head. Cancelling leaves a hole, so that no other entry moves.
 
 use std::collections::{TryReserveError, VecDeque};
 
@@ -19,8 +19,8 @@ const TIMER_GENERATION_BITS: u32 = QUEUED_GENERATION_BITS;
 /// The bit that no task's key has: loop ids end below it.
 const NOT_A_TASK: u64 = 1 << 63;
 
-/// What an entry stands for when it is not a callback. A task's is its key as it is, so that the hottest of all needs no
-/// unpacking; the others are `1 | kind 7 | generation 24 | index 32`.
+/// An entry that is not a callback. A task's token is its key unchanged, so that the most frequent entry needs no
+/// unpacking. The others are `1 | kind 7 | generation 24 | index 32`.
 #[derive(Clone, Copy)]
 pub(crate) struct Token(u64);
 
@@ -33,7 +33,7 @@ const SOURCE: u8 = 5;
 const FD_READER: u8 = 6;
 const FD_WRITER: u8 = 7;
 
-/// What a token stands for when it is not a task.
+/// A token that is not a task's, unpacked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Special {
     /// The future of `run_until_complete`, if the generation is still its own.
@@ -46,7 +46,7 @@ pub(crate) enum Special {
     Stop(u32),
     /// A callback that was cancelled.
     Hole,
-    /// A watched source that became ready, with the low bits of its generation.
+    /// An observed source that became ready, with the low bits of its generation.
     Source(SourceKey),
     /// A callback whose descriptor is ready.
     Fd(CallbackKey),
@@ -58,13 +58,13 @@ impl Token {
         Self(NOT_A_TASK | u64::from(kind) << 56 | u64::from(generation) << 32 | u64::from(index))
     }
 
-    /// The task's key, if it is a task's.
+    /// Returns the task's key, if it is a task's token.
     #[inline]
     pub(crate) fn task(self) -> Option<Key> {
         (self.0 & NOT_A_TASK == 0).then_some(Key::from_bits(self.0))
     }
 
-    /// What a token that is not a task's stands for.
+    /// Unpacks a token that is not a task's.
     pub(crate) fn special(self) -> Special {
         let index = self.0 as u32;
         match (self.0 >> 56) as u8 & 0x7f {
@@ -93,7 +93,7 @@ impl Token {
     }
 }
 
-/// What stands in line. Sixteen bytes: the box's niche tells the variants apart.
+/// An entry of the queue. Sixteen bytes: the box's niche distinguishes the variants.
 pub(crate) enum Entry {
     /// A callback of `call_soon`.
     Call(Box<dyn FnOnce()>),
@@ -104,7 +104,7 @@ pub(crate) enum Entry {
 /// The FIFO.
 pub(crate) struct ReadyQueue {
     entries: VecDeque<Entry>,
-    /// The sequence number of the entry at the head.
+    /// The sequence number of the front entry.
     head: u64,
 }
 
@@ -129,7 +129,7 @@ impl ReadyQueue {
         self.entries.is_empty()
     }
 
-    /// Queues a callback; its sequence number is its handle.
+    /// Queues a callback and returns its sequence number.
     #[inline]
     pub(crate) fn push_call(&mut self, call: Box<dyn FnOnce()>) -> u64 {
         let sequence = self.head + self.entries.len() as u64;
@@ -143,8 +143,8 @@ impl ReadyQueue {
         self.entries.push_back(Entry::Token(Token(key.bits())));
     }
 
-    /// Takes a task's key back that was the last to be queued. Nobody holds the number of a task's entry, so that the
-    /// next entry may have it.
+    /// Removes a task's key if it is the last entry. No handle has the number of a task's entry, so the next entry may
+    /// get it.
     pub(crate) fn retract(&mut self, key: Key) {
         if matches!(self.entries.back(), Some(Entry::Token(token)) if token.task() == Some(key)) {
             self.entries.pop_back();
@@ -189,7 +189,7 @@ impl ReadyQueue {
         self.entries.push_back(Entry::Token(token));
     }
 
-    /// Takes the head of the line.
+    /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
@@ -197,8 +197,8 @@ impl ReadyQueue {
         Some(entry)
     }
 
-    /// Takes a callback out of the line, leaving a hole; `None` once it has run. The caller drops it with no borrow
-    /// held.
+    /// Replaces a callback by a hole and returns it, or `None` if it has run. The caller drops it with nothing
+    /// borrowed.
     pub(crate) fn cancel(&mut self, sequence: u64) -> Option<Box<dyn FnOnce()>> {
         let position = usize::try_from(sequence.checked_sub(self.head)?).ok()?;
         let entry = self.entries.get_mut(position)?;

@@ -1,7 +1,7 @@
-//! From a loop's id to its inbox, for every loop in the process. A waker is a number that says "loop 7, task 12": it
-//! holds nothing alive, may outlive its loop, and may be used on any thread. So the way from the id to the inbox has
-//! to be valid for ever and cost next to nothing. Inboxes are therefore never freed: they are found by two loads in a
-//! table that only grows, and an inbox is used again together with its id, by a loop with another epoch.
+//! Finds the inbox of a loop by the loop's id, for every loop in the process. A waker is a number that says "loop 7,
+//! task 12": it holds no reference, may outlive its loop, and may be used on any thread. So finding the inbox must work
+//! for ever and cost next to nothing. Inboxes are therefore never freed: two loads in a table that only grows find
+//! them, and an inbox is used again together with its id, by a loop with another epoch.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use crate::sys::fork;
 /// handed out, and a key made of zeros therefore leads nowhere.
 static BUCKETS: [OnceLock<Box<[Inbox]>>; 16] = [const { OnceLock::new() }; 16];
 
-/// Who has which id. Taken when a loop is made and when it is closed, never on the way of a wake.
+/// Which ids are in use. Locked when a loop is made and when it is closed, never by a wake.
 static LEDGER: Mutex<Ledger> = Mutex::new(Ledger {
     unused: Some(1),
     free: VecDeque::new(),
@@ -25,8 +25,8 @@ static LEDGER: Mutex<Ledger> = Mutex::new(Ledger {
 /// The last id: a key's topmost bit is free for the ready queue, which marks its other entries by it.
 const LAST: u16 = u16::MAX >> 1;
 
-/// Freed ids that wait before the first of them is used again. A stale waker then meets a stranger only after 63
-/// further loops, and ten thousand loops made one after another still live in 64 inboxes.
+/// How many freed ids wait before the first of them is used again. So a stale waker reaches another loop only after 63
+/// further loops, and ten thousand loops made one after another still use 64 inboxes.
 const RESTING: usize = 64;
 
 struct Ledger {
@@ -34,7 +34,7 @@ struct Ledger {
     unused: Option<u16>,
     /// Ids whose loops have closed, the longest ago first.
     free: VecDeque<u16>,
-    /// The epoch of the latest claim. In 64 bits it does not come round.
+    /// The epoch of the latest claim. A count of 64 bits does not wrap.
     epoch: u64,
 }
 
@@ -44,12 +44,12 @@ pub(crate) struct Claim {
     pub(crate) id: u16,
     /// This claim's own, greater than that of every claim before it, at least 1.
     pub(crate) epoch: u64,
-    /// The inbox that `find(id)` gives. It is closed; the claimant opens it with the epoch, and closes it before the
+    /// The inbox that `find(id)` returns. It is closed; the new loop opens it with the epoch, and closes it before the
     /// release.
     pub(crate) inbox: &'static Inbox,
 }
 
-/// An id for a new loop, or `None` while 32,767 loops live.
+/// Returns an id for a new loop, or `None` while 32,767 loops exist.
 pub(crate) fn claim() -> Option<Claim> {
     #[cfg(unix)]
     {
@@ -78,7 +78,7 @@ thread_local! {
 #[cfg(unix)]
 extern "C" fn before_fork() {
     let ledger = fork::lock(&LEDGER);
-    // A thread that is ending has no such place any more, and goes without.
+    // A thread that is ending has no thread-local any more, and forks without it.
     let _ = HELD.try_with(|place| place.set(ledger));
 }
 
@@ -87,7 +87,7 @@ extern "C" fn after_fork() {
     let _ = HELD.try_with(|place| drop(place.take()));
 }
 
-/// Gives an id back. Its inbox is closed by then: whoever claims the id next opens it.
+/// Releases an id. Its inbox is closed already; the next loop that claims the id opens it.
 pub(crate) fn release(id: u16) {
     let mut ledger = held(LEDGER.lock());
     debug_assert!(
@@ -98,21 +98,21 @@ pub(crate) fn release(id: u16) {
     ledger.free.push_back(id);
 }
 
-/// The inbox of an id that was claimed once; whether a loop lives there now, and which, the inbox knows.
+/// Returns the inbox of an id that was claimed at least once. The inbox knows whether a loop owns it now, and which.
 pub(crate) fn find(id: u16) -> Option<&'static Inbox> {
     let (bucket, place) = position(id)?;
     BUCKETS[bucket].get()?.get(place)
 }
 
-/// The bucket of an id and the place in it; `None` for id 0.
+/// Returns the bucket of an id and the place in it; `None` for id 0.
 fn position(id: u16) -> Option<(usize, usize)> {
     let bucket = id.checked_ilog2()?;
     Some((bucket as usize, usize::from(id) - (1 << bucket)))
 }
 
 impl Ledger {
-    /// The id that was freed the longest ago if enough of them wait, else a new one; without a new one, any that
-    /// waits.
+    /// Returns the id that was freed the longest ago if enough of them wait, else a new one; if there is no new one,
+    /// any freed one.
     fn next_id(&mut self) -> Option<u16> {
         match self.unused {
             Some(id) if self.free.len() < RESTING => {

@@ -1,6 +1,6 @@
-//! What the exception handler is told, and the handler of last resort.
+//! Reports of failures, and the default exception handler.
 //!
-//! A report is plain data: the failing thing may be gone by the time the handler event_polls.
+//! A report is plain data: the failing task or callback may be dropped before the handler reads the report.
 
 use std::any::Any;
 use std::error::Error;
@@ -45,7 +45,7 @@ pub struct ExceptionContext {
 }
 
 impl ExceptionContext {
-    /// A report that says `message` and nothing else yet.
+    /// Returns a report that says `message` and nothing else yet.
     ///
     /// ```
     /// let context = callsoon::ExceptionContext::new("the cache is cold");
@@ -78,7 +78,16 @@ impl fmt::Display for ExceptionContext {
     }
 }
 
-/// What a loop without a handler does: one `tracing` error, or a line on stderr where nobody has subscribed.
+/// An exception handler, as a loop stores it. The one implementation is in `kernel/loop_handle`.
+pub(crate) trait ReportHandler {
+    /// Calls the program's handler, which may panic.
+    fn report(&self, context: &ExceptionContext);
+
+    /// Returns the whole, from which the program's handler can be taken again.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The default handler: logs one `tracing` error, or writes a line to stderr if there is no subscriber.
 pub(crate) fn default_handler(context: &ExceptionContext) {
     if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
         // A closed stderr must not turn one failure into two.
@@ -88,10 +97,10 @@ pub(crate) fn default_handler(context: &ExceptionContext) {
     }
 }
 
-/// Runs foreign code whose panic concerns nobody: a tracing subscriber's, which is told of things and not asked. The
-/// panic's payload may panic when it is dropped, and so on: what that throws is forgotten.
-pub(crate) fn run_quietly(foreign: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(foreign)) {
+/// Runs user code whose panic is ignored, such as a tracing subscriber's. The payload of the panic may panic when it is
+/// dropped; the payload of that second panic is leaked.
+pub(crate) fn run_quietly(user_code: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(user_code)) {
         drop_payload(payload);
     }
 }
@@ -103,7 +112,7 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Drops something whose destructor may panic, where nobody is left to be told.
-pub(crate) fn drop_quietly<T>(foreign: T) {
-    run_quietly(|| drop(foreign));
+/// Drops a value whose destructor may panic, where a panic cannot be reported.
+pub(crate) fn drop_quietly<T>(value: T) {
+    run_quietly(|| drop(value));
 }

@@ -1,10 +1,11 @@
-//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel. The slab is our own, with its free list
-//! through the entries: a timer is written and taken in its place, never moved as a whole, which would cost as much again.
+//! The loop's timers: a slab of entries, linked by index into a hierarchical wheel. The slab is our own, with its free
+//! list linked through the entries: a timer is written and taken in its place, and never moved as a whole, which would
+//! double its cost.
 //!
-//! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number of
-//! timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to fire
-//! in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself. This module
-//! gives both: slots are lists that are sorted only at the moment they expire.
+//! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number
+//! of timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to
+//! fire in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself.
+//! This module gives both: slots are lists that are sorted only at the moment they expire.
 //!
 //! Time is divided into ticks. A timer's tick and the current tick are compared digit by digit, in base 64; the highest
 //! digit that differs is the timer's *level*, the timer's own digit there its *slot*. Hence:
@@ -21,11 +22,12 @@
 //! enters: what is due fires, the rest is placed anew, on a lower level.
 //!
 //! **Why the order is exact without a sequence number.** Equal deadlines are equal ticks, so by the invariant they are
-//! always in the same slot. Slots are FIFO lists: insertion appends, and a slot that is opened is walked from its head and
-//! appended elsewhere one by one, so equal deadlines never overtake each other. A stable sort by deadline of a slot is
-//! therefore the order of creation among equals. A deadline that is already past is placed as if it were in the current
-//! tick, which keeps all of this true: an expiry leaves nothing behind that is due, so timers from before the current tick
-//! were all inserted since, hence share the current tick's slot, where the sort sees their exact deadlines.
+//! always in the same slot. Slots are FIFO lists: insertion appends, and a slot that is opened is walked from its head
+//! and appended elsewhere one by one, so equal deadlines never overtake each other. A stable sort by deadline of a slot
+//! is therefore the order of creation among equals. A deadline that is already past is placed as if it were in the
+//! current tick, which keeps all of this true: an expiry leaves nothing behind that is due, so timers from before the
+//! current tick were all inserted since, hence share the current tick's slot, where the sort sees their exact
+//! deadlines.
 //!
 //! ```text
 //!            insert                     expire                take_due
@@ -36,24 +38,24 @@
 
 use std::collections::TryReserveError;
 
-/// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing them one
-/// by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
-const TICK_BITS: u32 = 16;
+/// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing
+/// them one by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
+pub(super) const TICK_BITS: u32 = 16;
 
 /// 64 slots a level, so that one machine word says which of them hold timers.
 const DIGIT_BITS: u32 = 6;
 
 /// 16 + 8 × 6 = 64 bits: every deadline has a place, nothing wraps and no overflow list exists.
-const LEVELS: usize = 8;
+pub(super) const LEVELS: usize = 8;
 
 /// All slots of all levels in one array, level by level. A power of two, so that a mask replaces the bounds check.
-const SLOTS: usize = LEVELS << DIGIT_BITS;
+pub(super) const SLOTS: usize = LEVELS << DIGIT_BITS;
 
 /// A digit's mask, and the last slot of a level.
 const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
 /// The end of a list, and "no entry". The slab never gets there: [`Timers::reserve`] panics first.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// `Entry::slot` of a timer that never fires: it can be cancelled, but no list holds it.
 const NEVER: u16 = u16::MAX;
@@ -64,12 +66,8 @@ const DUE: u16 = u16::MAX - 1;
 /// `Entry::slot` of an entry that holds no timer.
 const FREE: u16 = u16::MAX - 2;
 
-/// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest timer.
-/// Sixteen list nodes cost about as much as the extra turn that the answer causes.
-const CROWD: usize = 16;
-
-/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
-/// million does not hold its memory for ever.
+/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch
+/// of a million does not hold its memory for ever.
 const BATCH_KEPT: usize = 1024;
 
 /// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
@@ -93,11 +91,13 @@ impl TimerKey {
 }
 
 /// One timer, from its insertion until it is cancelled or taken; then a free place.
-struct Entry<P> {
-    /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was `NEVER`.
-    deadline: u64,
-    /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means nothing.
-    next: u32,
+pub(super) struct Entry<P> {
+    /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was
+    /// `NEVER`.
+    pub(super) deadline: u64,
+    /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means
+    /// nothing.
+    pub(super) next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
     /// Equal to the generation in the timer's key; no two timers share it.
@@ -106,18 +106,18 @@ struct Entry<P> {
     wakes: bool,
     /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
     slot: u16,
-    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes back to
-    /// the caller.
+    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes
+    /// back to the caller.
     payload: Option<P>,
 }
 
 /// A list of entries in order of arrival.
 #[derive(Clone, Copy)]
-struct Slot {
+pub(super) struct Slot {
     /// The entry that came first, or `NONE` when the slot is empty.
-    head: u32,
+    pub(super) head: u32,
     /// The entry that came last, or `NONE` when the slot is empty.
-    tail: u32,
+    pub(super) tail: u32,
 }
 
 /// A slot without timers. Both ends say so, that neither insertion nor cancellation needs the bitmaps to know.
@@ -127,45 +127,45 @@ const EMPTY: Slot = Slot {
 };
 
 /// The lowest slot that holds a timer, hence the one with the earliest.
-struct FirstSlot {
+pub(super) struct FirstSlot {
     /// Its place in `Timers::slots`.
-    slot: usize,
+    pub(super) slot: usize,
     /// The first tick that belongs to it.
-    start: u64,
+    pub(super) start: u64,
     /// The last tick that belongs to it: `start` itself on level 0.
-    end: u64,
+    pub(super) end: u64,
 }
 
 /// All timers of a loop. Times are nanoseconds of one monotonic clock.
 pub(crate) struct Timers<P> {
     /// Every timer that was neither cancelled nor taken: armed, never firing, or due.
-    entries: Vec<Entry<P>>,
+    pub(super) entries: Vec<Entry<P>>,
     /// The entry that was freed last, or `NONE`.
     free: u32,
     /// How many entries are not free.
     live: usize,
     /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
-    slots: Box<[Slot; SLOTS]>,
+    pub(super) slots: Box<[Slot; SLOTS]>,
     /// For each level, a bit for each slot: set if and only if its list is not empty.
-    occupied: [u64; LEVELS],
+    pub(super) occupied: [u64; LEVELS],
     /// A bit for each level: set if and only if one of its slots is not empty.
     levels: u8,
     /// The current tick: that of the latest `now` that was expired. Never goes back.
     current: u64,
-    /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX` means
-    /// that nothing is armed. So an insertion needs one comparison in each of these cases.
-    earliest: u64,
+    /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX`
+    /// means that nothing is armed. So an insertion needs one comparison in each of these cases.
+    pub(super) earliest: u64,
     /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
-    earliest_index: u32,
-    /// The next timer's generation. Counted here, not in the entries, so that it also tells the order of creation.
+    pub(super) earliest_index: u32,
+    /// The next timer's generation. Counted here, not in the entries, so that it also gives the order of creation.
     next_generation: u64,
     /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
     batch: Vec<(u64, TimerKey)>,
 }
 
 impl<P> Timers<P> {
-    /// An empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs between loops,
-    /// lest one loop's keys fit another's timers.
+    /// Returns an empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs
+    /// between loops, lest one loop's keys fit another's timers.
     pub(crate) fn new(now: u64, first_generation: u64) -> Self {
         Timers {
             entries: Vec::new(),
@@ -187,9 +187,9 @@ impl<P> Timers<P> {
         self.entries.try_reserve_exact(timers)
     }
 
-    /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never: the
-    /// timer stays until it is cancelled. A deadline that is past already fires at the next [`expire`](Self::expire), in its
-    /// place by its exact value. `wakes` is for the caller to read again.
+    /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never:
+    /// the timer stays until it is cancelled. A deadline that is past already fires at the next
+    /// [`expire`](Self::expire), in its place by its exact value. `wakes` is for the caller to read again.
     ///
     /// Two steps, so that a payload is written once, where it stays: nothing here depends on how it is made.
     #[inline]
@@ -210,7 +210,7 @@ impl<P> Timers<P> {
         TimerKey { index, generation }
     }
 
-    /// Where the payload of a timer belongs.
+    /// Returns the place of a timer's payload.
     #[inline]
     pub(crate) fn fill(&mut self, key: TimerKey) -> &mut Option<P> {
         &mut self.entries[key.index as usize].payload
@@ -250,7 +250,7 @@ impl<P> Timers<P> {
         index as u32
     }
 
-    /// Frees the place of an entry that no list holds, and shows where its payload is still.
+    /// Frees the place of an entry that is in no list. Returns its payload's place, which still holds it.
     #[inline]
     fn release(&mut self, index: u32) -> &mut Option<P> {
         let entry = &mut self.entries[index as usize];
@@ -260,21 +260,22 @@ impl<P> Timers<P> {
         &mut entry.payload
     }
 
-    /// Whether a timer is one that only wakes a task.
+    /// Returns whether a timer only wakes a task.
     #[inline]
     pub(crate) fn wakes(&self, key: TimerKey) -> bool {
         self.entry(key).is_some_and(|entry| entry.wakes)
     }
 
-    /// Removes a timer in any state and shows its payload, which the caller takes out at once, to drop it with no borrow
-    /// held. `None` if the key is stale.
+    /// Removes a timer in any state. Returns its payload's place; the caller takes the payload out at once, and drops
+    /// it with nothing borrowed. `None` if the key is stale.
     #[inline]
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entry(key)?;
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
         if (slot as usize) < SLOTS {
             self.unlink(slot as usize, prev, next);
-            // When nothing is armed any more, a mere bound goes too: the loop would wake up, or a virtual clock jump, for it.
+            // When nothing is armed any more, a mere bound is cleared too: the loop would wake up, or a virtual clock
+            // jump, for it.
             if key.index == self.earliest_index || self.levels == 0 {
                 self.forget_earliest();
             }
@@ -282,12 +283,12 @@ impl<P> Timers<P> {
         Some(self.release(key.index))
     }
 
-    /// Removes a timer that [`expire`](Self::expire) reported and shows its payload, which the caller takes out and runs;
-    /// `None` if it was cancelled in the meantime.
+    /// Removes a timer that [`expire`](Self::expire) reported. Returns its payload's place; the caller takes the
+    /// payload out and runs it. `None` if the timer was cancelled meanwhile.
     ///
-    /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a token
-    /// is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions later
-    /// another timer at its index that is due as well.
+    /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a
+    /// token is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions
+    /// later another timer at its index that is due as well.
     #[inline]
     pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
         let entry = self.entries.get(key.index as usize)?;
@@ -298,24 +299,26 @@ impl<P> Timers<P> {
         Some(self.release(key.index))
     }
 
-    /// Whether the key is not stale: its timer is armed, or due and not taken yet.
+    /// Returns whether the key is not stale: its timer is armed, or due and not taken yet.
     #[inline]
     pub(crate) fn is_live(&self, key: TimerKey) -> bool {
         self.entry(key).is_some()
     }
 
-    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay here,
-    /// due, until they are taken: a callback of the same batch can still cancel a later one.
+    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay
+    /// here, due, until they are taken: a callback of the same batch can still cancel a later one.
     pub(crate) fn expire(&mut self, now: u64, due: &mut Vec<TimerKey>) {
         // An older `now` than before fires what is due by it, but moves nothing back.
         let last = (now >> TICK_BITS).max(self.current);
         while let Some(first) = self.first_slot() {
-            // The second test spares a slot that is entered but not yet due from being relinked at every look.
+            // The second test keeps a slot that is entered but not yet due from being relinked at every poll for
+            // events.
             if first.start > last || (first.end == self.current && self.earliest > now) {
                 break;
             }
-            // The slot is left behind whole, or it is the one that holds `last`, and then all others start later. Either
-            // way its timers precede those of all other slots, so they need no way down through the levels to be sorted.
+            // The slot is left behind whole, or it is the one that holds `last`, and then all others start later.
+            // Either way its timers precede those of all other slots, so they need no way down through the levels to be
+            // sorted.
             self.current = first.end.min(last);
             self.open(first.slot, now, due);
             if first.end >= last {
@@ -328,45 +331,13 @@ impl<P> Timers<P> {
         }
     }
 
-    /// A time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is crowded. At a
-    /// bound nothing may be due, but expiring then spreads the slot, so that sleeping from answer to answer gets ahead.
-    #[inline]
-    pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        if self.earliest == 0 && self.earliest_index == NONE {
-            self.find_earliest();
-        }
-        (self.earliest != u64::MAX).then_some(self.earliest)
-    }
-
-    /// [`next_deadline`](Self::next_deadline) put off so that one wake-up serves more timers: the last deadline at most
-    /// `slack` after it, not the end of that window, hence a lone timer still wakes exactly. EventPolls no further than the
-    /// first slot and the next one on level 0, and in a crowded slot above that at its first entries only.
-    pub(crate) fn wake_time(&mut self, slack: u64) -> Option<u64> {
-        let earliest = self.next_deadline()?;
-        // After a bound, the next look knows better.
-        if slack == 0 || self.earliest_index == NONE {
-            return Some(earliest);
-        }
-        let limit = earliest.saturating_add(slack);
-        let first = self.first_slot()?;
-        if first.start < first.end {
-            return Some(self.last_until(first.slot, limit, earliest, CROWD));
-        }
-        let mut wake = self.last_until(first.slot, limit, earliest, usize::MAX);
-        let later = self.occupied[0] & (self.occupied[0] - 1);
-        if later != 0 {
-            wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
-        }
-        Some(wake)
-    }
-
-    /// How many timers there are, in any state: also those that never fire and those that are due.
+    /// Returns how many timers there are, in any state: also those that never fire and those that are due.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.live
     }
 
-    /// Takes out everything, due or not, in the order of creation, and gives back the memory. All keys are stale afterwards.
+    /// Takes all timers out, due or not, in the order of creation, and frees the memory. All keys are stale afterwards.
     pub(crate) fn drain(&mut self) -> Vec<P> {
         *self.slots = [EMPTY; SLOTS];
         self.occupied = [0; LEVELS];
@@ -388,7 +359,8 @@ impl<P> Timers<P> {
             .filter(|entry| entry.generation == key.generation && entry.slot != FREE)
     }
 
-    /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so far.
+    /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so
+    /// far.
     #[inline]
     fn link_last(&mut self, slot: usize, index: u32, prev: u32) {
         self.slots[slot % SLOTS].tail = index;
@@ -429,54 +401,16 @@ impl<P> Timers<P> {
         }
     }
 
-    /// Lets the next question for the earliest deadline search for it, if there is anything to find.
+    /// Forgets the earliest deadline, so that the next question searches for it.
     #[inline]
-    fn forget_earliest(&mut self) {
+    pub(super) fn forget_earliest(&mut self) {
         self.earliest = if self.levels == 0 { u64::MAX } else { 0 };
         self.earliest_index = NONE;
     }
 
-    /// Searches the first slot: it holds the earliest timer, but only on level 0 is it bound to be searched whole.
-    fn find_earliest(&mut self) {
-        let Some(first) = self.first_slot() else {
-            return self.forget_earliest();
-        };
-        let mut found = (u64::MAX, NONE);
-        for (seen, (index, entry)) in self.list(first.slot).enumerate() {
-            if seen == CROWD && first.start < first.end {
-                // Kept like a real deadline, else a million equal timeouts would be walked into at every turn. It is after
-                // the current tick, so it is not the zero that means unknown.
-                found = (first.start << TICK_BITS, NONE);
-                break;
-            }
-            if entry.deadline < found.0 {
-                found = (entry.deadline, index);
-            }
-        }
-        (self.earliest, self.earliest_index) = found;
-    }
-
-    /// The latest deadline up to `limit` among `wake` and the first `most` entries of a slot.
-    fn last_until(&self, slot: usize, limit: u64, wake: u64, most: usize) -> u64 {
-        self.list(slot)
-            .take(most)
-            .map(|(_, entry)| entry.deadline)
-            .filter(|&deadline| deadline <= limit)
-            .fold(wake, u64::max)
-    }
-
-    /// The entries of a slot, in order of arrival.
-    fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry<P>)> {
-        let mut index = self.slots[slot % SLOTS].head;
-        std::iter::from_fn(move || {
-            let entry = (index != NONE).then(|| &self.entries[index as usize])?;
-            Some((std::mem::replace(&mut index, entry.next), entry))
-        })
-    }
-
-    /// The lowest slot of the lowest level that is not empty.
+    /// Returns the lowest slot of the lowest level that is not empty.
     #[inline]
-    fn first_slot(&self) -> Option<FirstSlot> {
+    pub(super) fn first_slot(&self) -> Option<FirstSlot> {
         if self.levels == 0 {
             return None;
         }
@@ -493,8 +427,8 @@ impl<P> Timers<P> {
         })
     }
 
-    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just entered
-    /// the slot, wants it.
+    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just
+    /// entered the slot, wants it.
     fn open(&mut self, slot: usize, now: u64, due: &mut Vec<TimerKey>) {
         let mut index = std::mem::replace(&mut self.slots[slot % SLOTS], EMPTY).head;
         self.mark_empty(slot);
@@ -522,8 +456,8 @@ impl<P> Timers<P> {
     }
 }
 
-/// The slot of a timer: the level of the highest digit in which its tick and the current one differ, and its digit there.
-/// A deadline before the current tick counts as in it.
+/// Returns the slot of a timer: the level of the highest digit in which its tick and the current one differ, and its
+/// digit there. A deadline before the current tick counts as in it.
 #[inline]
 fn slot_of(deadline: u64, current: u64) -> usize {
     let tick = (deadline >> TICK_BITS).max(current);

@@ -1,13 +1,16 @@
-//! One turn of the loop. **This is the only place from which work is started**; user code is entered by `kernel/enter`.
+//! One turn of the loop. **This is the only place from which queued work is started**; `kernel/enter` calls the user
+//! code.
 //!
-//! A turn has six phases, in asyncio's order. The first five make ready what may run; the sixth runs exactly the entries
-//! that were ready when it began. What those schedule runs in the next turn: only what is runnable *now*.
+//! A turn has six phases, in asyncio's order. The first five queue what is ready. The sixth runs exactly the entries
+//! that were ready when it began; entries that those queue run in the next turn. So a turn runs only what is runnable
+//! *now*.
 //!
-//! While work is ready, phases 2 to 5 may be left out, since a look at the system costs as much as thirty callbacks. How
-//! long is decided by time and not by count: the clock is read every few entries, and once [`EVENT_POLL_INTERVAL`] has passed the
-//! turn event_polls. Between how many entries the clock is read adapts, from 1 while callbacks are slow to 64 while they are
-//! fast, so that neither a chain of `call_soon` pays for looking nor a timer waits behind slow callbacks. A timer that
-//! was inserted already due forces a look; `event_interval(1)` looks in every turn, as asyncio does.
+//! While work is ready, phases 2 to 5 may be left out, since polling for events costs as much as thirty callbacks. Time
+//! decides for how long, not a count: the clock is read every few entries, and the turn polls for events once
+//! [`EVENT_POLL_INTERVAL`] has passed. The number of entries between two readings adapts, from 1 while callbacks are
+//! slow to 64 while they are fast. So a chain of `call_soon` does not pay for polling, and no timer waits behind many
+//! slow callbacks. A timer that is already due when it is armed forces a poll. `event_interval(1)` polls in every turn,
+//! as asyncio does.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,25 +32,26 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
-use crate::kernel::task::cell::{Header, Run, Step};
+use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
+use crate::kernel::task::state::Step;
 
-/// How long the loop may run ready work without a look, in nanoseconds. A look costs 0.3 µs between real work, so this
-/// spends about one part in eighty on looking and makes a timer at most that much later.
+/// How long the loop may run ready work without polling for events, in nanoseconds. A poll costs 0.3 µs between real
+/// work, so this spends about one part in eighty on polling, and delays a timer by at most this time.
 const EVENT_POLL_INTERVAL: u64 = 25_000;
 
-/// How long the turn may wait for events when nothing is ready.
+/// How long a turn may wait for events when nothing is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
-    /// Until something happens.
+    /// Until an event comes or a timer is due.
     Forever,
     /// Until this time at the latest, on the loop's clock.
     Until(u64),
 }
 
-/// THE loop: turns, until one of them was the last.
+/// THE loop: runs turns until one of them is told to stop.
 pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
     loop {
         let turns = || {
@@ -64,33 +68,33 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
     }
 }
 
-/// One turn of a loop that another one drives.
+/// Runs one turn of a loop that another one drives.
 pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
     survive(state, || turn(state, root, wait)).unwrap_or(Ok(()))
 }
 
-/// One turn. An error means that the system refused to wait; nothing is lost and the next turn tries again.
+/// Runs one turn. An error means that the system refused to wait. Nothing is lost, and the next turn tries again.
 #[inline(always)]
 fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
     state
         .turn_number
         .set(state.turn_number.get().wrapping_add(1));
-    // 1: what other threads sent.
+    // 1: posts and wakes of other threads.
     if state.inbox.has_posts() {
         state.drain_inbox();
     }
     let mut polled = Ok(());
     let mut count = state.queues(|queues| queues.ready.len());
     if count == 0 || should_poll_events(state) {
-        // 2 to 5: what the system says, and what is due.
+        // 2 to 5: events and due timers.
         polled = poll_events(state, wait);
         count = state.queues(|queues| queues.ready.len());
     }
-    // 6: what is ready now. The snapshot is a count, so an unwinding loses nothing.
+    // 6: the entries that are ready now. The snapshot is a count, so unwinding loses no entry.
     let left = u64::from(state.event_polls.left.get()).saturating_sub(count as u64);
     state.event_polls.left.set(left as u32);
     for _ in 0..count {
-        // `None` cannot be: a turn takes from the front only, and nobody else takes at all.
+        // It is never `None`: only the turn pops, and it pops no more than it counted.
         let Some(entry) = state.queues(Queues::next) else {
             break;
         };
@@ -99,14 +103,14 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
     polled
 }
 
-/// Whether phases 2 to 5 take place in this turn although work is ready.
+/// Returns whether phases 2 to 5 take place in this turn although work is ready.
 #[inline]
 fn should_poll_events(state: &LoopState) -> bool {
     state.event_polls.left.get() == 0 && (state.event_polls.forced.get() || clock_says_poll(state))
 }
 
-/// Reads the clock, and decides after how many entries it is read again: twice as many while they took less than a
-/// window together, one when they took more.
+/// Reads the clock, and decides after how many entries to read it again: twice as many as before if they took less than
+/// an interval together, one if they took more. Returns whether to poll for events.
 #[inline(never)]
 fn clock_says_poll(state: &LoopState) -> bool {
     let event_polls = &state.event_polls;
@@ -115,7 +119,7 @@ fn clock_says_poll(state: &LoopState) -> bool {
         return true;
     }
     if state.clock.is_virtual() {
-        // Time stands still: count alone decides, the same in every run.
+        // Virtual time stands still: the count alone decides, so that every run is the same.
         event_polls.interval.set(most);
         return true;
     }
@@ -131,7 +135,7 @@ fn clock_says_poll(state: &LoopState) -> bool {
     now.saturating_sub(event_polls.last.get()) >= EVENT_POLL_INTERVAL
 }
 
-/// Phases 2 to 5: asks the system what has happened and queues what is due.
+/// Phases 2 to 5: polls for events, and queues what is ready and due.
 #[inline(never)]
 fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     state
@@ -167,12 +171,12 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     result
 }
 
-/// Phase 3 without waiting.
+/// Runs phase 3 without waiting.
 fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
     state.reactor(|reactor| reactor.poll_now(woken))?
 }
 
-/// Phase 3 when nothing is ready.
+/// Runs phases 2 and 3 when nothing is ready.
 #[inline(never)]
 fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io::Result<()> {
     let limit = match wait {
@@ -196,18 +200,18 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
             return Ok(());
         }
     }
-    // A virtual clock that got here has no deadline to jump to, or may not jump: it waits for what the real world does.
+    // A virtual clock that gets here has no deadline to jump to, or must not jump: the loop waits for a real event.
     let deadline = if state.clock.is_virtual() {
         NEVER
     } else {
         deadline
     };
-    // Where there is no deadline nobody need know the time: reading it costs as much as two callbacks.
+    // Without a deadline the time is not needed: reading it costs as much as two callbacks.
     let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
-    // Read after the last look: an alarm that went off before it has been heard and does not ring again.
+    // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
     let now = if deadline == NEVER {
         0
     } else {
@@ -218,7 +222,7 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     result?
 }
 
-/// Polls busily for a while, at most until `deadline`; true when there is something to do.
+/// Polls busily for a while, at most until `deadline`. Returns true if there is something to do.
 fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
     let time = state.settings.spin;
     if time == Duration::ZERO || state.clock.is_virtual() {
@@ -238,8 +242,9 @@ fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<
     Ok(false)
 }
 
-/// Phase 5: due timers, in (deadline, creation) order. One that only wakes a task does so now; a callback's stays in the
-/// wheel until its entry runs, so that an earlier callback of the same batch can still cancel it.
+/// Phase 5: queues due timers, in the order of deadline and creation. A timer that only wakes a task does so now. A
+/// callback's timer stays in the wheel until its entry runs, so that an earlier callback of the same batch can still
+/// cancel it.
 fn queue_due_timers(state: &LoopState) {
     let now = state.clock.now();
     state.event_polls.last.set(now);
@@ -256,7 +261,7 @@ fn queue_due_timers(state: &LoopState) {
     state.due.set(due);
 }
 
-/// Phase 6, for one entry.
+/// Runs phase 6 for one entry.
 #[inline(always)]
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
@@ -270,7 +275,7 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     }
 }
 
-/// The entries that are neither callbacks nor tasks.
+/// Runs an entry that is neither a callback nor a task.
 #[inline(never)]
 fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
     match entry {
@@ -303,13 +308,13 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     }
     let step = plain_step(state, key, |context| task.step(context));
     if state.instrumented.get() {
-        // This step was the first to need a context.
+        // This step has set the loop's first variable, or switched on debug mode.
         return end_in_context(state, task, key, step, None);
     }
     end_step(state, task, key, step);
 }
 
-/// `run_task` where there are contexts: the step, and all that its end runs and reports, see the task's own.
+/// Runs a task on the instrumented path. The step, and all that its end runs and reports, sees the task's own context.
 #[inline(never)]
 fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     let outer = enter_context(state, task.header());
@@ -317,7 +322,7 @@ fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
     end_in_context(state, task, key, step, outer);
 }
 
-/// The end of a step in its task's context; then `outer` is the current one again.
+/// Ends a step in its task's context, and then makes `outer` the current one.
 #[inline(never)]
 fn end_in_context(
     state: &LoopState,
@@ -331,7 +336,7 @@ fn end_in_context(
         return leave_context(state, header, outer);
     }
     if header.state.is_panicked() && !header.state.is_abandoned() {
-        // If nobody retrieves the panic, the drop of the handle reports it, in this context.
+        // If the panic is never retrieved, the drop of the handle reports it in this context.
         if let Some(own) = state.peek_context() {
             header.with_cold(|cold| cold.context = Some(own));
         }
@@ -341,7 +346,7 @@ fn end_in_context(
     state.catch_panic("Exception in the destructor of a context", || drop(own));
 }
 
-/// What a step leads to.
+/// Acts on the result of a step.
 #[inline(always)]
 fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
     match step {
@@ -365,9 +370,9 @@ fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
     }
 }
 
-/// The first step of a task that was just queued, here and now: inside the poll or callback that made it, which is then
-/// the current one again. What it does takes from that one's budget, as if a function had been called: a task that starts
-/// eager tasks without end lets others run, too.
+/// Runs the first step of a task that was just queued at once, inside the poll or callback that made it. Afterwards
+/// that one is the current one again. The step takes from its budget, as a function call would: so a task that starts
+/// eager tasks without end still lets others run.
 pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let task = state.queues(|queues| {
         queues.ready.retract(key);
@@ -376,7 +381,7 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let Some(task) = task else { return };
     let outer = state.current_task.get();
     if outer == Key::NONE {
-        // A callback has no budget that could be shared.
+        // A callback has no budget to share.
         state.budget.refill();
     }
     let scope = state.scopes.current.replace(NodeKey::NONE);
@@ -406,13 +411,13 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         state.report_drop_panic(&*task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
-        // The run ends when the line has moved up to here: the batch it ends in is finished.
+        // The run ends when the ready queue has got to this entry: the batch in which the root ended is finished.
         state.queues(|queues| queues.ready.push_stop(state.run_number.get()));
     }
     leave_context(state, task.header(), outer);
 }
 
-/// What a task that has ended owes to others; the order is in `task/mod.rs`.
+/// Does what an ended task owes to others, in the order that `task/mod.rs` states.
 #[inline(never)]
 fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
     let header = task.header();
@@ -426,14 +431,14 @@ fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
     }
 }
 
-/// The last reference of a task whose handle is gone: its result, which nobody can read, goes with it.
+/// Drops the last reference of a task whose handle was dropped, with a result that can never be read.
 #[inline(never)]
 fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
     if let Some(panicked) = task.take_panic() {
         if task.header().state.is_taken() {
             drop_quietly(panicked);
         } else {
-            // In the task's context, where there are contexts: it is the current one.
+            // The task's context is the current one, if there is one.
             state.report(of_task(task.header(), NEVER_RETRIEVED, panicked));
         }
     }

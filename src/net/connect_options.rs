@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::Socket;
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::tcp::TcpStream;
 use crate::socket::connect::{finish, start};

@@ -16,7 +16,7 @@ use mio::Interest;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::backoff::Backoff;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;

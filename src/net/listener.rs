@@ -12,7 +12,7 @@ use mio::Interest;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::StreamKind;
 use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError};

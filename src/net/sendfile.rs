@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt as _;
 use socket2::{Socket, Type};
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::stream::SocketStream;
 use crate::net::stream_kind::StreamKind;

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use socket2::{SockAddr, Socket};
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::unless_blocked;
 use crate::socket::accept::accept_socket;

@@ -14,7 +14,7 @@ use socket2::SockRef;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::stream_kind::StreamKind;
 use crate::socket::nonblocking::{
     self, MOST_BUFFERS, receive, receive_vectored, send, send_vectored,

@@ -24,7 +24,7 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::background::keep;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::process::exit::Exit;
 use crate::process::pipes::{self, Pipes};

@@ -17,7 +17,7 @@ use std::process::{Command as StdCommand, Stdio as StdStdio};
 use std::task::{Context, Poll};
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
 use crate::process::error::StartError;

@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 use std::rc::Rc;
 
 use crate::kernel::context::Context;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::process::child::Watched;
 use crate::transport::protocol::Transport;
 

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use crate::kernel::background::keep;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::process::command::Command;
 use crate::process::pipes::{self, Pipes};

@@ -9,17 +9,18 @@ use crate::kernel::cancel::scope::Scope;
 use crate::kernel::cancel::token::Cancelled;
 use crate::kernel::task::cell::Held;
 
-/// Runs `future`; when it is cancelled, drops it and gives the cancellation to its caller, who may then clean up, await
-/// things meanwhile, and decide: [`Cancelled::resume`] passes the cancellation on, dropping it counts as handled.
+/// Runs `future`. When that is cancelled, drops it and returns the cancellation to the caller. The caller may then
+/// clean up, await meanwhile, and decide: [`Cancelled::resume`] passes the cancellation on, and dropping it counts as
+/// handled.
 ///
-/// Whoever asked waits for that decision: a `timeout` around it, the group that it is part of, the task that awaits this
-/// one. A second request during the clean-up interrupts it.
+/// The code that has cancelled waits for that decision: a `timeout` around it, the group that it is part of, or the
+/// task that awaits this one. A second request during the clean-up interrupts it.
 ///
-/// Each branch of a `join!` decides for itself: a token that a branch merely returns waits there for the other branches,
-/// and whoever asked waits for it. So match on the result inside the branch.
+/// Each branch of a `join!` decides for itself. A token that a branch merely returns stays undecided until the other
+/// branches end, and the code that has cancelled waits for it. So match on the result inside the branch.
 ///
-/// A cancellation and a result at the same time: the cancellation wins, as in asyncio, unless the future had ended
-/// already. Outside any task nothing can be cancelled.
+/// If a cancellation and a result come at the same time, the cancellation wins, as in asyncio, unless the future had
+/// ended already. Outside any task nothing can be cancelled.
 ///
 /// # Cancellation
 /// That is what it is for. Dropping it drops `future`.
@@ -55,7 +56,7 @@ pub fn catch_cancelled<F: IntoFuture>(
 struct Catch(Scope);
 
 impl Catch {
-    /// The cancellation, if there is one to be given now: everything below is forgotten then.
+    /// Returns the cancellation, if the catch was asked and may act: then everything below it is torn down.
     fn caught<F>(&mut self, mut future: Pin<&mut Option<F>>) -> Option<Cancelled> {
         if !self.0.is_asked() {
             return None;
@@ -86,7 +87,7 @@ impl<F: Future> Future for Held<F, Catch> {
                 catch.0.complete();
                 Poll::Ready(Ok(value))
             }
-            // A cancellation may have been passed on, or raised, in there.
+            // A cancellation may have been passed or raised inside.
             Poll::Pending => match catch.caught(future) {
                 Some(cancelled) => Poll::Ready(Err(cancelled)),
                 None => Poll::Pending,

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Callback, Listener, Role, may_listen};
 use crate::sys::signal::Registration;

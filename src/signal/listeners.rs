@@ -16,10 +16,10 @@ use crate::kernel::enter::catch_panic;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::signal::error::SignalError;
 use crate::sync::wait_list::Awaiter;
-use crate::sys::signal::{Bell, Registration, Unfit, check};
+use crate::sys::signal::{Registration, SignalNotifier, Unfit, check};
 
 static SIGNALS: LoopLocal<Signals> = LoopLocal::new(Signals::default);
 
@@ -192,8 +192,13 @@ impl Signals {
             return Ok(());
         }
         let readiness = Readiness::new(false, false);
-        let notifier = Io::new(handle, Bell::new()?, Interest::READABLE, readiness)?;
-        if !Bell::STAYS_READABLE {
+        let notifier = Io::new(
+            handle,
+            SignalNotifier::new()?,
+            Interest::READABLE,
+            readiness,
+        )?;
+        if !SignalNotifier::STAYS_READABLE {
             let mut loops = NOTIFIED_LOOPS
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
@@ -203,8 +208,8 @@ impl Signals {
         self.notifier_registered.set(true);
         keep(handle, async move {
             let handle = notifier.handle();
-            let dispatch = |notifier: &Bell| {
-                if !Bell::STAYS_READABLE {
+            let dispatch = |notifier: &SignalNotifier| {
+                if !SignalNotifier::STAYS_READABLE {
                     notifier.drain();
                     dispatch_in_all_loops();
                 }

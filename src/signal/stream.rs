@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::kernel::task::waker::puts_off;
 use crate::signal::error::SignalError;

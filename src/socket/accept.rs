@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use socket2::{SockAddr, Socket};
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::socket::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
 use crate::socket::nonblocking::expect_client;

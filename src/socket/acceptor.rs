@@ -23,7 +23,7 @@ use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError, accept_tcp, accept_unix};
 use crate::socket::accept_error::FAILURES_IN_A_ROW;
 use crate::socket::address::Address;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
 use crate::socket::hosts_file;

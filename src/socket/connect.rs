@@ -19,7 +19,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::stream_socket::TCP_INTEREST;

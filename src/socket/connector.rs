@@ -11,7 +11,7 @@ use std::path::Path;
 use socket2::{Domain, SockAddr, Socket};
 
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::{Address, address_of};
 use crate::socket::connect::{connect_unix, finish, start};
 use crate::socket::connect_to::{ConnectTo, Destination};

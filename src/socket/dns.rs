@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::kernel::report::run_quietly;
 use crate::socket::hosts_file;

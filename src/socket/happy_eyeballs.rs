@@ -196,7 +196,7 @@ impl Attempt {
 
     /// Drops what is inside if the attempt is to end and the request has been answered. Returns whether it has ended.
     fn ends<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
-        if !self.superseded || in_task && !self.scope.region_falls() {
+        if !self.superseded || in_task && !self.scope.tear_down_region() {
             return false;
         }
         future.set(None);

@@ -17,7 +17,7 @@ use crate::executor::job::{Executor, ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
 use crate::kernel::enter::report_panic;
 use crate::kernel::local::LoopLocal;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 
 /// The most threads of a loop. Several, so that one dead name server does not hold up all others; few, since the system's
 /// resolver asks one server at a time anyway.

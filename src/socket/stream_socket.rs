@@ -14,7 +14,7 @@ use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
 
 use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::nonblocking;
 use crate::socket::pipe_end::PipeEnd;
 use crate::sys::socket::unread;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::connect_to::ConnectTo;
 use crate::socket::listen_on::{ListenOn, Site};
 use crate::stream::client_task::{ClientResult, serve};

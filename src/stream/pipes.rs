@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::stream::protocol::{LIMIT, StreamProtocol};
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;

@@ -14,7 +14,8 @@ use std::task::{Context, Waker};
 
 use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::queue::WaitQueue;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};

@@ -5,13 +5,13 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-/// Blocks until a child has exited, or is nobody's to wait for any more. It is not reaped: while it is a zombie its
-/// number cannot become another process's.
+/// Blocks until a child has exited, or is no child of this process any more. The child is not reaped: while it is a
+/// zombie its number cannot become another process's.
 pub(crate) fn wait_without_reaping(pid: u32) {
     while wait_id(pid, 0).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {}
 }
 
-/// Asks for a child's end and leaves it as it is: an error where this process has no such child.
+/// Waits for a child's end without reaping it; an error if this process has no such child.
 fn wait_id(pid: u32, how: i32) -> io::Result<()> {
     let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOWAIT | how;
@@ -26,7 +26,7 @@ fn wait_id(pid: u32, how: i32) -> io::Result<()> {
     }
 }
 
-/// Sends a child a signal; `ESRCH` where somebody else has reaped it, since its number is then anybody's.
+/// Sends a child a signal; `ESRCH` if other code has reaped it, since its number may then be another process's.
 pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
     if wait_id(pid, libc::WNOHANG).is_err() {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));

@@ -55,21 +55,22 @@ pub(crate) fn getaddrinfo(
     wanted.ai_socktype = hints.socktype;
     wanted.ai_protocol = hints.protocol;
     let mut list = ptr::null_mut();
-    // SAFETY: the two texts are null or end in NUL and outlive the call, `wanted` is initialised and only read, and `list` is
-    // a live place for the pointer that the call stores where it succeeds.
+    // SAFETY: the two texts are null or end in NUL and outlive the call, `wanted` is initialised and only read, and
+    // `list` is a live place for the pointer that the call stores where it succeeds.
     let code = unsafe { libc::getaddrinfo(pointer(host), pointer(service), &wanted, &mut list) };
     if code != 0 {
         return Err(Failure::new(code));
     }
     let mut answers = Vec::new();
     let mut next = list;
-    // SAFETY: the call has succeeded, so `list` is null or the head of a list that stays valid until it is freed below, each
-    // link of which is null at the end.
+    // SAFETY: the call has succeeded, so `list` is null or the head of a list that stays valid until it is freed below,
+    // each link of which is null at the end.
     while let Some(entry) = unsafe { next.as_ref() } {
         answers.extend(answer(entry));
         next = entry.ai_next;
     }
-    // SAFETY: `list` comes from a successful call, is freed once, and nothing that was read from it is borrowed any more.
+    // SAFETY: `list` comes from a successful call, is freed once, and nothing that was read from it is borrowed any
+    // more.
     unsafe { libc::freeaddrinfo(list) };
     Ok(answers)
 }
@@ -81,8 +82,8 @@ fn answer(entry: &libc::addrinfo) -> Option<Answer> {
         return None;
     }
     let mut storage = SockAddrStorage::zeroed();
-    // SAFETY: the resolver states that `ai_addrlen` bytes of an address lie at `ai_addr`; they fit into the storage, as was
-    // checked, which is another object and zeroed, so that the rest of it is initialised too.
+    // SAFETY: the resolver states that `ai_addrlen` bytes of an address lie at `ai_addr`; they fit into the storage, as
+    // was checked, which is another object and zeroed, so that the rest of it is initialised too.
     unsafe {
         ptr::copy_nonoverlapping(
             entry.ai_addr.cast::<u8>(),
@@ -135,14 +136,14 @@ pub(crate) fn getnameinfo(address: &SockAddr, flags: i32) -> Result<(String, Str
     Ok((text(&host), text(&service)))
 }
 
-/// What a code means, in the system's words.
+/// Returns what a code means, in the system's words.
 pub(crate) fn describe(code: i32) -> String {
     // SAFETY: the call takes any number and gives a text that ends in NUL and is never freed.
     let text = unsafe { CStr::from_ptr(libc::gai_strerror(code)) };
     text.to_string_lossy().into_owned()
 }
 
-/// The number of an interface; `None` if there is none of that name.
+/// Returns the number of an interface; `None` if there is none of that name.
 pub(crate) fn interface(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the text ends in NUL and outlives the call, which only reads it.

@@ -1,10 +1,10 @@
-//! Level-triggered places in mio's own epoll set, for descriptors that mio knows nothing of.
+//! Level-triggered registrations in mio's own epoll set, for descriptors that mio does not know.
 //!
-//! mio's registrations are edges; who reads in a callback that the crate never sees needs to hear of what is left behind.
-//! The set reports both kinds alike, by the word that each was registered with. A place can outlive its number: the set
-//! holds the open file, so a copy of the descriptor keeps it alive when the number is closed, and no call can name it any
-//! more. [`rebuild`] then makes a new set and puts it in the old one's place. The kernel's own list of a set's places is
-//! in `/proc`, which is not mounted everywhere, so the places to be kept come from the caller.
+//! mio registers edge-triggered. A user's callback reads on its own, so it has to be called again for data that it
+//! left. The set reports both kinds alike, with the data of each registration (its *place*). A place can outlive its
+//! number: the set holds the open file, so a copy of the descriptor keeps the place when the number is closed, and then
+//! no call can name it. [`rebuild`] makes a new set and replaces the old one. The system's own list of places is in
+//! `/proc`, which is not mounted everywhere, so the caller passes the places to be kept.
 
 #![allow(unsafe_code)]
 
@@ -15,9 +15,9 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 /// A descriptor's number; `RawFd` where there is that type.
 pub(crate) type Descriptor = i32;
 
-/// What says under which number the poller knows it, where there are numbers.
+/// A source with a descriptor, on systems that have descriptors.
 pub trait Numbered {
-    /// The number, if there is one.
+    /// Returns the descriptor, if there is one.
     fn number(&self) -> Option<Descriptor>;
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Re
     Ok(())
 }
 
-/// The events of a place that mio makes for an interest: edges.
+/// Returns the events of a place that mio makes for an interest: edges.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn edges(interest: mio::Interest) -> u32 {
     let mut events = libc::EPOLLET;
@@ -98,8 +98,8 @@ pub(crate) fn edges(interest: mio::Interest) -> u32 {
     events as u32
 }
 
-/// Replaces the set by one that has these places and no others, under the same number. A place whose number is closed goes
-/// too. Edges that have been reported are reported once more.
+/// Replaces the set by one that has these places and no others, under the same number. A place whose number is closed
+/// goes too. Edges that have been reported are reported once more.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the call takes no pointers.
@@ -110,7 +110,7 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
     let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
     for place in places {
-        // Closed behind everybody's back, or closed and open again as something that has its own place already.
+        // The number was closed without notice, or is now another file that has its own place already.
         let _ = control(fresh.as_raw_fd(), Change::Add, place);
     }
     // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
@@ -160,17 +160,17 @@ fn unsupported() -> io::Error {
     )
 }
 
-/// Whether the file has no place in the set: it was closed, or is another one under the same number.
+/// Returns whether the file has no place in the set: it was closed, or is another one under the same number.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Whether the file has a place in the set already.
+/// Returns whether the file has a place in the set already.
 pub(crate) fn is_present(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AlreadyExists
 }
 
-/// What the system says, in words where its own would puzzle.
+/// Returns what the system says, in words where its own would puzzle.
 pub(crate) fn explain(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return io::Error::new(
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// All places of a set, by the kernel's own list.
+    /// Returns all places of a set, by the kernel's own list.
     fn places(epoll: Descriptor) -> Vec<Place> {
         let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}")).unwrap();
         let mut places: Vec<_> = list.lines().filter_map(parse).collect();
@@ -197,7 +197,7 @@ mod tests {
         places
     }
 
-    /// A line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
+    /// Returns a line such as `tfd:        5 events:       19 data:                7  pos:0 ino:e sdev:9`.
     fn parse(line: &str) -> Option<Place> {
         let mut words = line.split_whitespace();
         let mut after = |name: &str| words.find(|word| *word == name).and(words.next());

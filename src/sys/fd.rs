@@ -1,28 +1,28 @@
-//! What can be asked of any descriptor: its mode, whether it is ready, whether two of them are the same open file. And
-//! reads and writes that say for themselves that they must not block.
+//! Questions about any descriptor: its mode, whether it is ready, whether two of them are the same open file. And reads
+//! and writes that never block, whatever the mode.
 
 #![allow(unsafe_code)]
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// Switches to non-blocking mode, and says whether it was in the other one. The mode belongs to the open file: whoever
-/// shares it shares the mode.
+/// Switches to non-blocking mode, and returns whether the mode has changed. The mode belongs to the open file: all
+/// descriptors of the file share it.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     change_mode(fd, |flags| flags | libc::O_NONBLOCK)
 }
 
-/// Switches to blocking mode, and says whether it was in the other one.
+/// Switches to blocking mode, and returns whether the mode has changed.
 pub(crate) fn set_blocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     change_mode(fd, |flags| flags & !libc::O_NONBLOCK)
 }
 
-/// Whether calls on the descriptor wait.
+/// Returns whether calls on the descriptor block.
 pub(crate) fn is_blocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(status(fd)? & libc::O_NONBLOCK == 0)
 }
 
-/// How the file was opened, and its mode: the bits of `F_GETFL`.
+/// Returns how the file was opened, and its mode: the bits of `F_GETFL`.
 pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
     // SAFETY: the call takes numbers; the descriptor is borrowed, so it is open for the time of the call.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
@@ -49,35 +49,35 @@ fn change_mode(
     Ok(true)
 }
 
-/// Whether nobody is left at the other end, or the descriptor has failed.
+/// Returns whether the other end is closed, or the descriptor has failed.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     poll(fd, 0) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
-/// Whether there is something to read or to accept, or an error to be told. Where the system cannot say, there is.
+/// Returns whether there is something to read or to accept, or an error to report; true if the system cannot say.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     poll(fd, libc::POLLIN) != 0
 }
 
-/// What is so of a descriptor now, of the events that are asked for and of those that are always told.
+/// Returns which of the requested events a descriptor has now, and which of those that are always reported.
 fn poll(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
         events,
         revents: 0,
     };
-    // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so it
-    // is open. Without a timeout the call does not wait.
+    // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so
+    // it is open. Without a timeout the call does not wait.
     let found = unsafe { libc::poll(&mut asked, 1, 0) };
     match found {
-        // An interrupted or failed call knows nothing.
+        // An interrupted or failed call reports nothing.
         ..0 => events,
         _ => asked.revents,
     }
 }
 
-/// Whether two descriptors of this process are one open file description, so that they have one mode. `None` where the
-/// system does not tell.
+/// Returns whether two descriptors of this process are one open file description, and so share one mode. `None` if the
+/// system does not say.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_same_description(one: RawFd, other: RawFd) -> Option<bool> {
     /// From the kernel's `linux/kcmp.h`.
@@ -97,21 +97,22 @@ pub(crate) fn is_same_description(one: RawFd, other: RawFd) -> Option<bool> {
     (order >= 0).then_some(order == 0)
 }
 
-/// Elsewhere nothing tells.
+/// Other systems do not say.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn is_same_description(_: RawFd, _: RawFd) -> Option<bool> {
     None
 }
 
-/// `preadv2(2)` with `RWF_NOWAIT`, where the file is: `WouldBlock` where the call would have to wait, whatever the mode.
+/// `preadv2(2)` with `RWF_NOWAIT`, where the file is: `WouldBlock` where the call would have to wait, whatever the
+/// mode.
 #[cfg(target_os = "linux")]
 pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     let piece = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
     };
-    // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its whole
-    // length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
+    // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its
+    // whole length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
     let count = unsafe { nowait(libc::SYS_preadv2, fd, &raw const piece, 1) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
@@ -163,8 +164,8 @@ pub(crate) fn write_nowait(_: BorrowedFd<'_>, _: &[IoSlice<'_>]) -> io::Result<u
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether an error of [`read_nowait`] or [`write_nowait`] means that this file, this kernel or this sandbox has no such
-/// call. Where it means something else, the plain call says so too.
+/// Returns whether an error of [`read_nowait`] or [`write_nowait`] means that this file, this kernel or this sandbox
+/// does not support the call. An error that means something else is returned by the plain call too.
 pub(crate) fn is_without_nowait(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || matches!(

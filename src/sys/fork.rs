@@ -1,11 +1,12 @@
-//! Whether this process is the one that a loop was made in.
+//! Whether this process is the one in which a loop was made.
 //!
-//! A forked child shares the poller's set, the wake-up descriptor and the alarm with its parent: taking a socket out of
-//! the set there takes it out of the parent's. So a loop remembers how many forks its process had come from when it was
-//! made, and a child finds another number. `pthread_atfork` counts, in the child and at once; asking costs one load.
+//! A forked child shares the poller's set, the notifier and the timer descriptor with its parent: a socket that the
+//! child deregisters is deregistered for the parent too. So a loop stores the fork generation of its process, and a
+//! child has another one. `pthread_atfork` counts in the child, before `fork` returns; reading the count costs one
+//! load.
 //!
-//! A lock of the whole process is copied as well, and where another thread holds it at that moment, nobody in the child
-//! ever opens it. So the few that a child's own loops need are taken before a fork and given back on both sides.
+//! A lock of the whole process is copied too. If another thread holds it during the fork, it stays locked in the child
+//! for ever. So the few locks that a child's own loops need are taken before a fork and released in both processes.
 
 #![allow(unsafe_code)]
 
@@ -14,34 +15,34 @@ use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a fork waits for a lock that is held for a few instructions only, by a thread that a busy machine may not run
-/// for a while. It gives up for the sake of one that forks in a signal handler, and may hold the lock itself.
+/// How long a fork waits for a lock. It is held for a few instructions only, but by a thread that a busy machine may
+/// not run for a while. The wait is limited because a thread that forks in a signal handler may hold the lock itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many forks lie between this process and the first one that watched. On a cache line of its own: every post looks at
-/// it, and beside something that another thread writes, each look would cost as much as the post.
+/// How many forks lie between this process and the first one that called [`watch`]. It has a cache line of its own:
+/// every post reads it, and beside data that another thread writes, each read would cost as much as the post.
 static FORKS: Alone = Alone(AtomicU32::new(0));
 
 #[repr(align(64))]
 struct Alone(AtomicU32);
 
-/// What the child's one thread does first.
+/// Called first in the child, by its only thread.
 static HOOK: OnceLock<fn()> = OnceLock::new();
 
-/// How many forks this process has come from, since the first call of [`watch`].
+/// Returns the fork generation: how many forks this process has come from, since the first call of [`watch`].
 pub(crate) fn generation() -> u32 {
     FORKS.0.load(Ordering::Relaxed)
 }
 
-/// Begins to count, and calls `hook` in every child from now on; only the first call counts. The hook runs in the thread
-/// that forked, which is the child's only one, and must touch nothing but that thread's own memory.
+/// Begins to count, and calls `hook` in every child from now on; only the first call counts. The hook runs in the
+/// thread that forked, which is the child's only one, and must touch nothing but that thread's own memory.
 pub(crate) fn watch(hook: fn()) {
     HOOK.get_or_init(|| {
         #[cfg(unix)]
-        // SAFETY: the two null handlers are allowed and mean "none". `child` is a plain function that lives as long as the
-        // process, and what it does is allowed between fork and exec: it adds to an atomic, reads a lock that is written
-        // before this call returns and never again, and calls a hook that keeps to its thread. A failure (no memory) is
-        // as if nobody watched, which is how things stand without this call.
+        // SAFETY: the two null handlers are allowed and mean "none". `child` is a plain function that lives as long as
+        // the process, and what it does is allowed between fork and exec: it adds to an atomic, reads a lock that is
+        // written before this call returns and never again, and calls a hook that keeps to its thread. A failure (no
+        // memory) has the same effect as not calling this.
         unsafe {
             libc::pthread_atfork(None, None, Some(child));
         }
@@ -49,8 +50,8 @@ pub(crate) fn watch(hook: fn()) {
     });
 }
 
-/// Has `before` called in the thread that forks, and `after` in that and in the child's, which is its copy: the one takes
-/// what no other thread may be in the midst of, by [`lock`], and the other lets go of it.
+/// Has `before` called in the thread that forks, and `after` in that thread and in its copy in the child. `before`
+/// takes locks by [`lock`], and `after` releases them.
 #[cfg(unix)]
 pub(crate) fn hold(before: extern "C" fn(), after: extern "C" fn()) {
     // SAFETY: the functions live as long as the process. What they do between fork and exec is to give back a lock that
@@ -60,7 +61,7 @@ pub(crate) fn hold(before: extern "C" fn(), after: extern "C" fn()) {
     }
 }
 
-/// A lock for the time of a fork. Poison is ignored, as by all who take such locks.
+/// Takes a lock for the time of a fork. Poison is ignored, as everywhere for these locks.
 #[cfg(unix)]
 pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> Option<MutexGuard<'static, T>> {
     let begun = Instant::now();

@@ -3,11 +3,11 @@
 
 #![allow(unsafe_code)]
 
-/// Where `byte` is met first.
+/// Returns where `byte` is met first.
 pub(crate) fn memchr(byte: u8, bytes: &[u8]) -> Option<usize> {
     let start = bytes.as_ptr();
-    // SAFETY: the call reads at most `bytes.len()` bytes from `start`, which the slice says are there and initialised, and
-    // an empty slice's pointer is not null either. It keeps nothing.
+    // SAFETY: the call reads at most `bytes.len()` bytes from `start`, which the slice says are there and initialised,
+    // and an empty slice's pointer is not null either. It keeps nothing.
     let found = unsafe { libc::memchr(start.cast(), i32::from(byte), bytes.len()) };
     (!found.is_null()).then(|| found as usize - start as usize)
 }

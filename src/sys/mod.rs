@@ -1,9 +1,9 @@
 //! The system calls that the crate writes itself.
 //!
-//! mio waits for events and wraps sockets; what it lacks stands here, one file for each kernel object: the raw
-//! monotonic clock, the timer descriptor, level-triggered places in the poller's set, the resolver, the fork, signal
-//! dispositions, the child, the socket. Every function returns what the system said and decides nothing. One is no system
-//! call: the C library's search for a byte.
+//! mio waits for events and wraps sockets. What mio lacks is here, one file for each kernel object: the raw monotonic
+//! clock, the timer descriptor, level-triggered registrations in the poller's set, the resolver, the fork, signal
+//! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Two files
+//! are no system calls: the C library's search for a byte, and the locks of the inbox, which the loom test replaces.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
@@ -26,4 +26,5 @@ pub(crate) mod sigpipe;
 #[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod source;
+pub(crate) mod sync;
 pub(crate) mod timerfd;

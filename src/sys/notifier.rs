@@ -1,8 +1,8 @@
 //! The descriptor by which other threads end a wait.
 //!
-//! mio has such a thing, too, but tells nobody its number. The number is wanted where the poller's set is made anew. So this
-//! is an event counter of our own on Linux, used as mio uses its: registered edge-triggered, added to, and read only when
-//! it is about to overflow. Elsewhere it is mio's.
+//! mio has a waker too, but does not reveal its descriptor, which is needed when the poller's set is rebuilt. So on
+//! Linux this is an event counter of our own, used as mio uses its own: registered edge-triggered, added to, and read
+//! only when it is about to overflow. Elsewhere it is mio's waker.
 
 #![allow(unsafe_code)]
 
@@ -22,7 +22,7 @@ pub(crate) struct Notifier(File);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Notifier {
-    /// A counter that is registered under `token`.
+    /// Makes a counter and registers it under `token`.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         // SAFETY: the call takes no pointers.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
@@ -39,7 +39,7 @@ impl Notifier {
         Ok(Self(counter))
     }
 
-    /// Ends the wait that is under way, or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn notify(&self) -> io::Result<()> {
         match (&self.0).write(&1_u64.to_ne_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -53,7 +53,7 @@ impl Notifier {
         (&self.0).write(&1_u64.to_ne_bytes()).map(drop)
     }
 
-    /// The number under which the poller knows it.
+    /// Returns the descriptor under which it is registered.
     pub(crate) fn number(&self) -> Option<Descriptor> {
         Some(self.0.as_raw_fd())
     }
@@ -65,17 +65,17 @@ pub(crate) struct Notifier(mio::Waker);
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 impl Notifier {
-    /// A waker that is registered under `token`.
+    /// Makes a waker and registers it under `token`.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
         mio::Waker::new(registry, token).map(Self)
     }
 
-    /// Ends the wait that is under way, or the next one.
+    /// Ends the current wait, or the next one.
     pub(crate) fn notify(&self) -> io::Result<()> {
         self.0.wake()
     }
 
-    /// Nobody asks where there is no set to be made anew.
+    /// `None`: there is no set that could be rebuilt.
     pub(crate) fn number(&self) -> Option<Descriptor> {
         None
     }

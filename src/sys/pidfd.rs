@@ -1,7 +1,7 @@
 //! A child by descriptor: readable once the child has exited, and never another process's, as a number may become.
 //!
 //! Waiting for it needs neither SIGCHLD, which a program may have other plans for, nor a thread for each child; and a
-//! signal that is sent by it reaches this child or nobody.
+//! signal that is sent by it reaches this child or no process.
 
 #![allow(unsafe_code)]
 
@@ -33,8 +33,8 @@ impl PidFd {
     /// Sends the child a signal. One that has exited but was not reaped takes it without effect.
     pub(crate) fn send_signal(&self, signum: i32) -> io::Result<()> {
         let info: *const libc::siginfo_t = ptr::null();
-        // SAFETY: `fd` is a live pidfd that `self` owns; the null pointer is allowed and means that the signal comes from
-        // this process, as `kill`'s do.
+        // SAFETY: `fd` is a live pidfd that `self` owns; the null pointer is allowed and means that the signal comes
+        // from this process, as `kill`'s do.
         let sent = unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,

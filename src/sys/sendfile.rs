@@ -1,8 +1,8 @@
 //! `sendfile(2)`: from a file to a socket without a copy through this process.
 //!
-//! The call takes no flags, so nothing keeps it from raising SIGPIPE for a closed connection but the thread's signal mask:
-//! three more calls for each megabyte. One call sends piece after piece: where a later piece finds the connection closed, the
-//! signal comes although the call succeeds, with the count of the pieces before.
+//! The call takes no flags, so nothing keeps it from raising SIGPIPE for a closed connection but the thread's signal
+//! mask: three more calls for each megabyte. One call sends piece after piece: where a later piece finds the connection
+//! closed, the signal comes although the call succeeds, with the count of the pieces before.
 
 #![allow(unsafe_code)]
 
@@ -15,8 +15,8 @@ use std::os::fd::BorrowedFd;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::sigpipe::without_sigpipe;
 
-/// Sends at most `count` bytes from `offset` on, and gives how many; 0 is the end of the file. The file's own position
-/// stays where it is.
+/// Sends at most `count` bytes from `offset` on, and returns how many; 0 is the end of the file. The file's own
+/// position stays where it is.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn sendfile(
     socket: BorrowedFd<'_>,
@@ -26,8 +26,9 @@ pub(crate) fn sendfile(
 ) -> io::Result<usize> {
     let mut offset = libc::off64_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let send = || {
-        // SAFETY: both descriptors are borrowed, so they are open for the time of the call; `offset` is a live, writable
-        // number, the only memory that the call touches, and has the 64 bits that this form of the call asks for.
+        // SAFETY: both descriptors are borrowed, so they are open for the time of the call; `offset` is a live,
+        // writable number, the only memory that the call touches, and has the 64 bits that this form of the call asks
+        // for.
         let sent =
             unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, count) };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
@@ -42,7 +43,7 @@ pub(crate) fn sendfile(_: BorrowedFd<'_>, _: &File, _: u64, _: usize) -> io::Res
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether an error means that this file, or this kind of socket, cannot be sent so.
+/// Returns whether an error means that this file, or this kind of socket, cannot be sent so.
 pub(crate) fn is_impossible(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || matches!(

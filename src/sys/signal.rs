@@ -1,21 +1,22 @@
-//! Signal dispositions, and what a signal handler may do: count, and ring one bell.
+//! Signal dispositions, and the signal handler, which counts and notifies one descriptor.
 //!
-//! A handler runs between any two instructions of any thread, so ours does no more than three things, all of them
-//! allowed there: it adds to the signal's counter, writes one word to the bell, and keeps `errno` as it was. Who wants
-//! to hear of a signal watches the bell and compares the counter with what it saw last. So nothing is lost when the
-//! bell can hold no more, and a handler knows none of the loops that listen.
+//! A handler runs between any two instructions of any thread, so ours does only three things, all of them allowed
+//! there: it adds to the signal's counter, writes one word to the notifier, and restores `errno`. A loop that listens
+//! for a signal polls the notifier and compares the counter with the value that it saw last. So no signal is lost when
+//! the notifier is full, and the handler knows none of the listening loops.
 //!
-//! The bell is an eventfd that is never read: it stays readable, each write is an edge for every poller, and one write
-//! reaches any number of loops. Elsewhere than on Linux it is a pipe, which has to be drained; a poller whose edge comes
-//! after that finds nothing to report, so that whoever drains has to tell the others.
+//! The notifier is an eventfd that is never read: it stays readable, each write is an edge for every poller, and one
+//! write reaches any number of loops. On systems other than Linux it is a pipe, which has to be drained. A poller that
+//! sees the edge after that finds nothing, so the loop that drains has to wake the others.
 //!
 //! A signal is caught while at least one [`Registration`] for it lives; the last one to go puts back the disposition
-//! that the first one found, unless somebody else has installed a handler meanwhile, which then stands. Handlers
-//! restart what they interrupt. In a forked child every disposition is back before `fork` returns, and the bell, which
-//! the child shares with its parent, is never touched: there a signal does what it did before the parent caught it.
+//! that the first one found, unless other code has installed a handler meanwhile, which then stays. Handlers restart
+//! the system calls that they interrupt. In a forked child every disposition is restored before `fork` returns, and the
+//! notifier, which the child shares with its parent, is never touched: there a signal does what it did before the
+//! parent caught it.
 //!
-//! The bell is made for the first registration and stays: a handler that has read its number may be about to write, and
-//! must not meet a stranger's descriptor there.
+//! The notifier is made for the first registration and never closed: a handler that has read its number may be about to
+//! write, and must not write to another file.
 
 #![allow(unsafe_code)]
 
@@ -42,11 +43,11 @@ struct Kind {
     arrived: AtomicU64,
     /// How many registrations live. Changed under the lock of [`TABLE`].
     users: AtomicU32,
-    /// The disposition from before; null while the signal is not caught. Changed under the lock of [`TABLE`], and read by
-    /// no handler.
+    /// The disposition from before; null while the signal is not caught. Changed under the lock of [`TABLE`], and read
+    /// by no handler.
     former: AtomicPtr<libc::sigaction>,
-    /// Once `arrived` has got here, and while there is one registration only, the signal's default action takes place as
-    /// it arrives, without waiting for any loop. `u64::MAX` is never.
+    /// Once `arrived` has got here, and while there is one registration only, the signal's default action takes place
+    /// as it arrives, without waiting for any loop. `u64::MAX` is never.
     hard: AtomicU64,
 }
 
@@ -59,22 +60,22 @@ static KIND: [Kind; KINDS] = [const {
     }
 }; KINDS];
 
-/// Where handlers write; −1 before there is a bell, and in a forked child until it makes its own.
-static BELL: AtomicI32 = AtomicI32::new(-1);
+/// The descriptor to which handlers write; −1 before there is a notifier, and in a forked child until it makes its own.
+static WRITTEN: AtomicI32 = AtomicI32::new(-1);
 
 /// Held while dispositions change. No handler takes it.
 static TABLE: Mutex<Option<Made>> = Mutex::new(None);
 
 /// What a handler writes: a count for an eventfd, some bytes for a pipe.
-static STROKE: u64 = 1;
+static ONE: u64 = 1;
 
-/// The bell's other end.
+/// The notifier's other end.
 #[derive(Clone, Copy)]
 struct Made {
     /// The fork generation of the process that made it.
     forks: u32,
-    /// Becomes readable by a stroke. Never closed, like [`BELL`].
-    watched: RawFd,
+    /// Becomes readable when a handler writes. Never closed, like [`WRITTEN`].
+    polled: RawFd,
 }
 
 /// The signal handler of this crate, for every signal.
@@ -83,15 +84,15 @@ extern "C" fn arrived(signum: libc::c_int) {
         return;
     };
     let count = kind.arrived.fetch_add(1, Ordering::SeqCst) + 1;
-    let bell = BELL.load(Ordering::SeqCst);
+    let written = WRITTEN.load(Ordering::SeqCst);
     let errno = errno_place();
     // SAFETY: `errno` is a thread-local of this very thread, alive as long as the thread runs; reading and writing it
-    // is allowed in a handler, and nobody else refers to it during this call. `write` is allowed too; it reads eight bytes
-    // of a static. The bell is never closed in the process that made it, so its number is either −1, which fails, or
-    // the bell's. What `write` answers is of no interest: a bell that is full has somebody who has yet to hear it.
+    // is allowed in a handler, and no other reference to it is used during this call. `write` is allowed too; it reads
+    // eight bytes of a static. The notifier is never closed in the process that made it, so the number is either −1,
+    // which fails, or the notifier's. The result of `write` is ignored: a full notifier is readable already.
     unsafe {
         let kept = *errno;
-        libc::write(bell, (&raw const STROKE).cast(), size_of::<u64>());
+        libc::write(written, (&raw const ONE).cast(), size_of::<u64>());
         if count >= kind.hard.load(Ordering::SeqCst) && kind.users.load(Ordering::SeqCst) == 1 {
             // Both calls are allowed in a handler. The signal is blocked until it returns, and takes effect then.
             libc::signal(signum, libc::SIG_DFL);
@@ -124,12 +125,12 @@ fn errno_place() -> *mut libc::c_int {
 pub(crate) enum Unfit {
     /// There is no signal of that number.
     Unknown,
-    /// The system lets nobody catch it, or it says that the program itself has failed at this very instruction, to which
-    /// it would return.
+    /// It cannot be caught, or it reports that the program has failed at this very instruction, to which a handler
+    /// would return.
     Uncatchable,
 }
 
-/// Whether a handler for that signal makes sense.
+/// Returns whether a handler for that signal makes sense.
 pub(crate) fn check(signum: i32) -> Result<(), Unfit> {
     const UNCATCHABLE: [i32; 6] = [
         libc::SIGKILL,
@@ -165,19 +166,20 @@ impl Registration {
         })
     }
 
-    /// Catches a signal if nobody has caught or ignored it; `None` where somebody has.
+    /// Catches a signal if it has its default disposition; `None` if other code has caught or ignored it.
     pub(crate) fn if_default(signum: i32) -> io::Result<Option<Self>> {
         Self::take(signum, |former| former.sa_sigaction == libc::SIG_DFL)
     }
 
-    /// Catches a signal whose former disposition will do. It is learned by replacing it, in one step: one that somebody
-    /// installs in this very moment, who knows nothing of our lock, is found here and put back, never overwritten.
+    /// Catches a signal if `will_do` accepts its former disposition. That is read by replacing it, in one step: a
+    /// disposition that other code installs at the same moment, without our lock, is found here and put back, never
+    /// lost.
     fn take(
         signum: i32,
         will_do: impl FnOnce(&libc::sigaction) -> bool,
     ) -> io::Result<Option<Self>> {
         let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
-        make_bell(&mut table)?;
+        make_notifier(&mut table)?;
         let kind = kind(signum);
         if kind.users.load(Ordering::SeqCst) == 0 {
             let former = exchange(signum, Some(&ours()))?;
@@ -201,12 +203,12 @@ impl Registration {
         self.signum
     }
 
-    /// How often the signal has arrived while it was caught.
+    /// Returns how often the signal has arrived while it was caught.
     pub(crate) fn arrived(&self) -> u64 {
         kind(self.signum).arrived.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody else has registered for the signal.
+    /// Returns whether this is the only registration for the signal.
     pub(crate) fn is_only_one(&self) -> bool {
         kind(self.signum).users.load(Ordering::SeqCst) == 1
     }
@@ -232,8 +234,8 @@ impl Drop for Registration {
             // Out of reach first, freed then: the child of a fork between the two must not find it.
             let former = kind.former.swap(ptr::null_mut(), Ordering::SeqCst);
             if !former.is_null() {
-                // SAFETY: every pointer in `former` came from `Box::into_raw`, and whoever swaps it out owns it. The
-                // lock of the table is held, so nobody in this process is reading it; handlers never do.
+                // SAFETY: every pointer in `former` came from `Box::into_raw`, and the code that swaps it out owns it.
+                // The lock of the table is held, so no other thread reads it; handlers never do.
                 drop(unsafe { Box::from_raw(former) });
             }
         }
@@ -251,7 +253,7 @@ pub(crate) fn raise(signum: i32) -> io::Result<()> {
     }
 }
 
-/// Whether this is the thread on which the program began, to which the terminal's signals belong.
+/// Returns whether this is the thread on which the program began, to which the terminal's signals belong.
 pub(crate) fn is_main_thread() -> bool {
     #[cfg(target_os = "linux")]
     {
@@ -272,9 +274,9 @@ pub(crate) fn reset(signum: i32) {
     assert_ne!(former, libc::SIG_ERR);
 }
 
-/// The words of a signal that `check` has let through.
+/// Returns the words of a signal that `check` has let through.
 fn kind(signum: i32) -> &'static Kind {
-    // Registrations are made for checked numbers only; 0 is nobody's.
+    // Registrations are made for checked numbers only; 0 is no signal.
     usize::try_from(signum)
         .ok()
         .and_then(|n| KIND.get(n))
@@ -295,13 +297,13 @@ fn handler() -> libc::sighandler_t {
     arrived as extern "C" fn(libc::c_int) as libc::sighandler_t
 }
 
-/// Installs a disposition, or none, and gives the one from before.
+/// Installs a disposition, or none, and returns the former one.
 fn exchange(signum: i32, action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     // SAFETY: as in `ours`.
     let mut former: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     let action = action.map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live and
-    // writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
+    // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live
+    // and writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
     // disposition is one that stood before.
     if unsafe { libc::sigaction(signum, action, &mut former) } == 0 {
         Ok(former)
@@ -310,26 +312,26 @@ fn exchange(signum: i32, action: Option<&libc::sigaction>) -> io::Result<libc::s
     }
 }
 
-/// Puts back the disposition from before, unless somebody has taken our place.
+/// Restores the disposition from before, unless other code has replaced ours.
 fn put_back(signum: i32, former: *mut libc::sigaction) {
     if former.is_null() {
         return;
     }
     let present = exchange(signum, None);
     if present.is_ok_and(|present| present.sa_sigaction == handler()) {
-        // SAFETY: the pointer was in `former`, so it came from `Box::into_raw` of an initialised disposition. It is freed
-        // under the lock that the caller holds, or, in a forked child, by nobody: the only thread is here.
+        // SAFETY: the pointer was in `former`, so it came from `Box::into_raw` of an initialised disposition. It is
+        // freed under the lock that the caller holds, and never in a forked child, which has only this thread.
         let _ = exchange(signum, Some(unsafe { &*former }));
     }
 }
 
-/// Makes the bell where this process has none.
-fn make_bell(made: &mut Option<Made>) -> io::Result<Made> {
+/// Makes the notifier if this process has none.
+fn make_notifier(made: &mut Option<Made>) -> io::Result<Made> {
     static FORGET_IN_CHILDREN: Once = Once::new();
     if let Some(made) = made.filter(|made| made.forks == fork::generation()) {
         return Ok(made);
     }
-    let (watched, struck) = new_bell()?;
+    let (polled, written) = new_notifier()?;
     FORGET_IN_CHILDREN.call_once(|| {
         fork::hold(before_fork, after_fork);
         // SAFETY: null handlers are allowed and mean "none"; `child` lives as long as the process and does what is
@@ -338,16 +340,16 @@ fn make_bell(made: &mut Option<Made>) -> io::Result<Made> {
     });
     let new = Made {
         forks: fork::generation(),
-        watched,
+        polled,
     };
     *made = Some(new);
-    BELL.store(struck, Ordering::SeqCst);
+    WRITTEN.store(written, Ordering::SeqCst);
     Ok(new)
 }
 
-/// The end to watch and the end to write to.
+/// Makes the end to poll and the end to write to.
 #[cfg(target_os = "linux")]
-fn new_bell() -> io::Result<(RawFd, RawFd)> {
+fn new_notifier() -> io::Result<(RawFd, RawFd)> {
     // SAFETY: the call takes numbers.
     let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
     if fd < 0 {
@@ -356,9 +358,9 @@ fn new_bell() -> io::Result<(RawFd, RawFd)> {
     Ok((fd, fd))
 }
 
-/// The end to watch and the end to write to.
+/// Makes the end to poll and the end to write to.
 #[cfg(not(target_os = "linux"))]
-fn new_bell() -> io::Result<(RawFd, RawFd)> {
+fn new_notifier() -> io::Result<(RawFd, RawFd)> {
     use std::os::fd::IntoRawFd;
 
     let (sender, receiver) = mio::unix::pipe::new()?;
@@ -372,7 +374,7 @@ thread_local! {
 
 extern "C" fn before_fork() {
     let table = fork::lock(&TABLE);
-    // A thread that is ending has no such place any more, and goes without.
+    // A thread that is ending has no thread-local any more, and forks without it.
     let _ = HELD.try_with(|place| place.set(table));
 }
 
@@ -380,9 +382,10 @@ extern "C" fn after_fork() {
     let _ = HELD.try_with(|place| drop(place.take()));
 }
 
-/// In a forked child: its signals do what they did before the parent caught them, and its bell is the parent's.
+/// Called in a forked child: its signals do what they did before the parent caught them, and the notifier stays the
+/// parent's.
 extern "C" fn child() {
-    BELL.store(-1, Ordering::SeqCst);
+    WRITTEN.store(-1, Ordering::SeqCst);
     for (signum, kind) in (0..).zip(&KIND) {
         kind.users.store(0, Ordering::SeqCst);
         kind.hard.store(u64::MAX, Ordering::SeqCst);
@@ -391,24 +394,24 @@ extern "C" fn child() {
     }
 }
 
-/// The bell as a source of readiness: each loop registers it for itself.
-pub(crate) struct Bell {
-    watched: RawFd,
+/// The notifier as a source of readiness: each loop registers it for itself.
+pub(crate) struct SignalNotifier {
+    polled: RawFd,
 }
 
-impl Bell {
-    /// Every poller hears every stroke, and there is nothing to drain.
+impl SignalNotifier {
+    /// Every poller sees every write, and there is nothing to drain.
     pub(crate) const STAYS_READABLE: bool = cfg!(target_os = "linux");
 
-    /// The process's bell, made where there is none.
+    /// Returns the process's notifier, made if there is none.
     pub(crate) fn new() -> io::Result<Self> {
         let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = make_bell(&mut table)?.watched;
-        Ok(Self { watched })
+        let polled = make_notifier(&mut table)?.polled;
+        Ok(Self { polled })
     }
 
-    /// Empties the bell where it must be, so that the next stroke is an edge. Counters are read after it: what they say
-    /// is newer.
+    /// Empties the notifier if it is a pipe, so that the next write is an edge. Read the counters afterwards: their
+    /// values are newer.
     pub(crate) fn drain(&self) {
         if Self::STAYS_READABLE {
             return;
@@ -416,8 +419,7 @@ impl Bell {
         let mut buffer = [0_u8; 512];
         loop {
             // SAFETY: the buffer is writable and as long as said; the descriptor is never closed, and does not block.
-            let read =
-                unsafe { libc::read(self.watched, buffer.as_mut_ptr().cast(), buffer.len()) };
+            let read = unsafe { libc::read(self.polled, buffer.as_mut_ptr().cast(), buffer.len()) };
             if read <= 0 {
                 return;
             }
@@ -425,20 +427,20 @@ impl Bell {
     }
 }
 
-impl AsRawFd for Bell {
+impl AsRawFd for SignalNotifier {
     fn as_raw_fd(&self) -> RawFd {
-        self.watched
+        self.polled
     }
 }
 
-impl Pollable for Bell {
+impl Pollable for SignalNotifier {
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
-        act(&mut SourceFd(&self.watched))
+        act(&mut SourceFd(&self.polled))
     }
 }
 
-impl fmt::Debug for Bell {
+impl fmt::Debug for SignalNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bell").finish_non_exhaustive()
+        f.debug_struct("SignalNotifier").finish_non_exhaustive()
     }
 }

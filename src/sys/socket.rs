@@ -1,9 +1,9 @@
 //! Socket calls that neither mio nor socket2 offers in safe form: receiving into a byte slice with flags or with the
 //! sender's address, asking who the peer is and how much has come, and the addresses of Unix sockets.
 //!
-//! A peer chooses its own address, so reading one is total over every length. Linux lets a socket be bound to a path that
-//! fills `sun_path` to the last byte. The kernel then reports a length beyond `sockaddr_un`, since it counts the NUL byte
-//! that has no room there. mio's `accept` and socket2's `as_unix` panic on such a length, so neither is used.
+//! A peer chooses its own address, so reading one is total over every length. Linux lets a socket be bound to a path
+//! that fills `sun_path` to the last byte. The kernel then reports a length beyond `sockaddr_un`, since it counts the
+//! NUL byte that has no room there. mio's `accept` and socket2's `as_unix` panic on such a length, so neither is used.
 
 #![allow(unsafe_code)]
 
@@ -51,8 +51,8 @@ pub(crate) fn unix_name(address: &SockAddr) -> Option<UnixName<'_>> {
     })
 }
 
-/// The address of a Unix socket with this name: a path, or an abstract name after a NUL byte. A path may fill the whole of
-/// `sun_path`, as that of a peer may.
+/// Returns the address of a Unix socket with this name: a path, or an abstract name after a NUL byte. A path may fill
+/// the whole of `sun_path`, as that of a peer may.
 pub(crate) fn unix_address(name: &[u8]) -> io::Result<SockAddr> {
     if name.is_empty() || name.len() > LONGEST_NAME {
         return Err(io::Error::new(
@@ -79,8 +79,8 @@ pub(crate) fn unix_address(name: &[u8]) -> io::Result<SockAddr> {
     made.map(|((), address)| address)
 }
 
-/// An address in the form in which the system takes it back. It reports the length of a path that fills `sun_path` with a
-/// NUL byte that is not there, and refuses that length itself.
+/// Returns an address in the form in which the system takes it back. It reports the length of a path that fills
+/// `sun_path` with a NUL byte that is not there, and refuses that length itself.
 pub(crate) fn sendable(address: &SockAddr) -> io::Result<Cow<'_, SockAddr>> {
     match unix_name(address) {
         Some(UnixName::Path(path)) if path.len() == LONGEST_NAME => {
@@ -98,7 +98,8 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
     let take = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: `address` and `length` come from `try_init`, which lends a zeroed storage and its size: the kernel
-        // writes at most that many bytes of an address. The listener is borrowed, so it is open for the time of the call.
+        // writes at most that many bytes of an address. The listener is borrowed, so it is open for the time of the
+        // call.
         let fd = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), length, flags) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
@@ -119,11 +120,11 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
     Ok((socket.into(), address))
 }
 
-/// `recv(2)`: fills `buffer` from its beginning and gives the number of bytes. It does not block, whatever mode the socket
-/// is in.
+/// `recv(2)`: fills `buffer` from its beginning and returns the number of bytes. It does not block, whatever mode the
+/// socket is in.
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
-    // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes, which
-    // any `u8` may be. The descriptor is borrowed, so it is open for the time of the call.
+    // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes,
+    // which any `u8` may be. The descriptor is borrowed, so it is open for the time of the call.
     let count = unsafe {
         libc::recv(
             socket.as_raw_fd(),
@@ -144,9 +145,9 @@ pub(crate) fn recv_vectored(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = buffers.as_mut_ptr().cast();
     message.msg_iovlen = buffers.len() as _;
-    // SAFETY: an `IoSliceMut` has the layout of an `iovec`, as the standard library promises; all of them are live and name
-    // writable memory, into which the kernel writes bytes, and the header says how many they are. The descriptor is
-    // borrowed, so it is open for the time of the call.
+    // SAFETY: an `IoSliceMut` has the layout of an `iovec`, as the standard library promises; all of them are live and
+    // name writable memory, into which the kernel writes bytes, and the header says how many they are. The descriptor
+    // is borrowed, so it is open for the time of the call.
     let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
@@ -158,8 +159,8 @@ pub(crate) fn recv_from(
     flags: i32,
 ) -> io::Result<(usize, SockAddr)> {
     let receive = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
-        // SAFETY: `buffer` as in `recv`. `address` and `length` come from `try_init`, which lends a zeroed storage and its
-        // size: the kernel writes at most that many bytes of an address and says in `length` how long it is.
+        // SAFETY: `buffer` as in `recv`. `address` and `length` come from `try_init`, which lends a zeroed storage and
+        // its size: the kernel writes at most that many bytes of an address and says in `length` how long it is.
         let count = unsafe {
             libc::recvfrom(
                 socket.as_raw_fd(),
@@ -172,12 +173,13 @@ pub(crate) fn recv_from(
         };
         usize::try_from(count).map_err(|_| io::Error::last_os_error())
     };
-    // SAFETY: `try_init` wants a closure that leaves a valid address of the stated length behind when it returns `Ok`, which
-    // is what a successful `recvfrom` does; one that knows no sender leaves the zeroed storage, an unspecified address.
+    // SAFETY: `try_init` wants a closure that leaves a valid address of the stated length behind when it returns `Ok`,
+    // which is what a successful `recvfrom` does; one that knows no sender leaves the zeroed storage, an unspecified
+    // address.
     unsafe { SockAddr::try_init(receive) }
 }
 
-/// How many bytes have come that were not read yet.
+/// Returns how many bytes have come that were not read yet.
 pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: `FIONREAD` writes one `int`, and `count` is a live one. The descriptor is borrowed, so it is open.
@@ -197,8 +199,8 @@ pub(crate) fn peer_cred(socket: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)> {
         gid: 0,
     };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: `cred` and `length` are live and writable, `length` is the size of `cred`, and the kernel writes no more than
-    // that; every bit pattern is a valid `ucred`, which is three numbers.
+    // SAFETY: `cred` and `length` are live and writable, `length` is the size of `cred`, and the kernel writes no more
+    // than that; every bit pattern is a valid `ucred`, which is three numbers.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -227,7 +229,7 @@ pub(crate) fn peer_cred(_: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)> {
 mod tests {
     use super::*;
 
-    /// An address of a Unix socket as a system may report it: `length` counts bytes of the name, there or not.
+    /// Returns an address of a Unix socket as a system may report it: `length` counts bytes of the name, there or not.
     fn reported(name: &[u8], length: usize) -> SockAddr {
         let mut storage = SockAddrStorage::zeroed();
         let address = (&raw mut storage).cast::<libc::sockaddr_un>();

@@ -1,19 +1,19 @@
-//! What the poller can watch: mio's own sources, and what stands for one of them.
+//! Types that the poller can register: mio's own sources, and types that stand for one of them.
 //!
-//! mio asks a source for three ways of registering. A type that is one of several sockets, or has only a descriptor, would
-//! say the same thing in each; here it says once which source it goes by. Changing a place in the set is not among what
-//! is asked: a loop registers for both directions and leaves it at that.
+//! mio asks a source for three functions. A type that is one of several sockets, or has only a descriptor, would repeat
+//! itself in each. Here it says once which source stands for it. Changing a registration is never needed: a loop
+//! registers for both directions once.
 
 use std::io;
 
 use mio::event::Source;
 
-/// What is done with a source.
+/// A function that is called with a source.
 pub(crate) type Act<'a> = &'a mut dyn FnMut(&mut dyn Source) -> io::Result<()>;
 
-/// What a loop can watch.
+/// A type that a loop can register.
 pub trait Pollable {
-    /// Does something with the source that the poller knows this by, and gives what came of it.
+    /// Calls `act` with the source that stands for this type, and returns its result.
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()>;
 }
 

@@ -1,9 +1,9 @@
-//! The alarm that ends a wait at a deadline, to the microsecond.
+//! The timer descriptor that ends a wait at a deadline, to the microsecond.
 //!
-//! epoll counts its timeout in whole milliseconds; a timer descriptor among the sources has no such limit, and once it
-//! is armed no later wait needs a timeout argument at all. Armed with absolute times only, so that a slow turn between
-//! computing and arming never makes a timer late. Where there is no timerfd, [`Alarm::arm`] says so and the reactor
-//! waits in milliseconds, rounded up.
+//! epoll counts its timeout in whole milliseconds. A timer descriptor among the sources has no such limit, and once it
+//! is armed no later wait needs a timeout. It is armed with absolute times only, so that a slow turn between computing
+//! and arming never makes a timer late. Where there is no timerfd, [`Alarm::arm`] says so and the reactor waits in
+//! milliseconds, rounded up.
 
 #![allow(unsafe_code)]
 
@@ -17,7 +17,8 @@ pub(crate) struct Alarm {
 
 #[cfg(target_os = "linux")]
 impl Alarm {
-    /// A disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never read.
+    /// Returns a disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never
+    /// read.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Option<Self>> {
         use std::os::fd::{AsRawFd, FromRawFd};
 
@@ -41,7 +42,7 @@ impl Alarm {
         Ok(Some(Self { fd }))
     }
 
-    /// The number under which the poller knows it.
+    /// Returns the descriptor under which it is registered.
     pub(crate) fn number(&self) -> Option<i32> {
         Some(std::os::fd::AsRawFd::as_raw_fd(&self.fd))
     }

@@ -1,8 +1,8 @@
 //! Ticks at equal distances.
 //!
-//! An interval keeps the time of its next tick, not the time since the last one, so that lateness does not add up: what
-//! is late is the tick, never the schedule. Whether the schedule follows a program that cannot keep it is for
-//! [`MissedTickBehavior`] to say; names and meanings are those that tokio has made common.
+//! An interval stores the time of its next tick, not the time since the last one, so that lateness does not add up: a
+//! tick may be late, but the schedule does not move. [`MissedTickBehavior`] says whether the schedule adapts to a
+//! program that cannot keep up; names and meanings are tokio's.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -18,12 +18,12 @@ use crate::kernel::task::waker::current;
 use crate::time::sleep::{Sleep, sleep_until};
 
 /// Lateness below this is not a missed tick but the noise of a busy machine; shifting the schedule for it would make
-/// [`MissedTickBehavior::Delay`] drift. 5 ms is what tokio's users know.
+/// [`MissedTickBehavior::Delay`] drift. tokio uses 5 ms too.
 const NOISE: u64 = 5_000_000;
 
 /// Ticks every `period`; the first tick is due at once. Called outside a running loop, it begins with the first tick.
 ///
-/// A period too long for the clock gives that first tick and no other.
+/// With a period that is too long for the clock there is only the first tick.
 ///
 /// # Panics
 /// If the period is zero.
@@ -44,7 +44,8 @@ pub fn interval(period: Duration) -> Interval {
     new(None, period)
 }
 
-/// Ticks every `period`; the first tick is due at `start`, on the clock of [`LoopHandle::time`](crate::LoopHandle::time).
+/// Ticks every `period`; the first tick is due at `start`, on the clock of
+/// [`LoopHandle::time`](crate::LoopHandle::time).
 ///
 /// # Panics
 /// If the period is zero.
@@ -82,7 +83,7 @@ fn new(start: Option<Instant>, period: Duration) -> Interval {
     }
 }
 
-/// When the first tick is due, on the loop's clock.
+/// Returns when the first tick is due, on the loop's clock.
 fn begin(state: &LoopState, start: Option<Instant>) -> u64 {
     match start {
         Some(start) => state.clock.raw(start),
@@ -90,7 +91,7 @@ fn begin(state: &LoopState, start: Option<Instant>) -> u64 {
     }
 }
 
-/// What becomes of the schedule when ticks were missed.
+/// What happens to the schedule when ticks were missed.
 ///
 /// ```
 /// use callsoon::MissedTickBehavior;
@@ -99,17 +100,17 @@ fn begin(state: &LoopState, start: Option<Instant>) -> u64 {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MissedTickBehavior {
-    /// Nothing: each missed tick is made up for, one a turn, until the schedule is kept again.
+    /// It stays: the missed ticks follow, one a turn, until the schedule is kept again.
     #[default]
     Burst,
-    /// It begins anew: the next tick is due one period after a tick that came late, more than 5 ms or a whole period.
+    /// It starts again: the next tick is due one period after a tick that was late by more than 5 ms.
     Delay,
-    /// Missed ticks are left out: the next tick is the first one of the schedule that lies ahead.
+    /// Missed ticks are skipped: the next tick is the first one of the schedule in the future.
     Skip,
 }
 
 impl MissedTickBehavior {
-    /// When the next tick is due, if the one that was due at `due` was taken at `now`.
+    /// Returns when the next tick is due, if the one that was due at `due` was taken at `now`.
     fn next(self, due: u64, now: u64, period: u64) -> u64 {
         let late = now.saturating_sub(due);
         match self {
@@ -148,9 +149,9 @@ enum Schedule {
 }
 
 impl Interval {
-    /// Waits for the next tick; gives the time at which it was due, which may lie in the past.
+    /// Waits for the next tick. Returns the time at which it was due, which may be in the past.
     ///
-    /// A tick that is due already gives up one turn, so that a burst does not keep the loop to itself.
+    /// A tick that is due already lets others run for one turn, so that a burst does not block the loop.
     ///
     /// # Panics
     /// Outside a running loop.
@@ -181,7 +182,7 @@ impl Interval {
         Poll::Ready(when)
     }
 
-    /// When the next tick is due, and on whose clock; decides that first, if it was left open.
+    /// Returns when the next tick is due, and the loop on whose clock; chooses the current loop if there was none.
     fn settle(&mut self) -> (u64, Rc<LoopState>) {
         match &self.schedule {
             Schedule::Next(due, state) => (*due, Rc::clone(state)),
@@ -224,7 +225,7 @@ impl Interval {
         self.sleep = None;
     }
 
-    /// The distance between two ticks.
+    /// Returns the distance between two ticks.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -234,7 +235,7 @@ impl Interval {
         self.period
     }
 
-    /// What happens when ticks are missed.
+    /// Returns what happens when ticks are missed.
     ///
     /// ```
     /// # use callsoon::MissedTickBehavior;

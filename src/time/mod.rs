@@ -1,7 +1,7 @@
-//! Waiting for a time, once or again and again.
+//! Waiting for a time, once or periodically, and timeouts.
 //!
-//! Everything here keeps the loop's clock, real or virtual, and is one timer in its wheel: never early, and a time that
-//! the clock cannot hold never comes.
+//! Everything here uses the loop's clock, real or virtual, and is one timer in its wheel. A timer is never early, and
+//! one for a time that the clock cannot hold never fires.
 
 mod interval;
 mod region;

@@ -1,24 +1,24 @@
-//! A limit of time around a future.
+//! A region: a timeout around a future.
 //!
-//! At the deadline what is inside is cancelled, as `cancel` would: its innermost scopes are asked first, their clean-up is
-//! waited for, and only then is it dropped and the caller told. So a limit around a task cancels that task and waits
-//! until it has ended; around something that refuses to end it waits for ever.
+//! At the deadline the inner future is cancelled as `cancel` would: its innermost scopes are asked first, and their
+//! clean-up is awaited. Only then the inner future is dropped and the timeout reported. So a timeout around a task
+//! cancels that task and waits until it has ended, and a timeout around a future that refuses to end waits for ever.
 //!
 //! ```text
-//! poll:  1  enter the node         2  told to fall? → 6      3  poll what is inside; its result stands, also when late
-//!        4  time over? ask what is inside    5  else arm the timer    6  told to fall: drop what is inside, say so
+//! poll:  1  enter the node    2  to be torn down? → 6    3  poll the inner future; a result counts, even a late one
+//!        4  time over? ask the inner nodes    5  else arm the timer    6  to be torn down: drop the inner future, report
 //! ```
 //!
-//! The first poll is tentative: what is inside is polled before there is a node, and where it is ready at once there never
-//! is one. Else the node is opened around what was opened in that poll, as if it had been there before.
+//! The first poll is tentative: the inner future is polled before there is a node. If it is ready at once there never
+//! is one. Otherwise the node is opened around the nodes that were opened in that poll, as if it had been there before.
 //!
-//! Nothing is polled twice in one poll, however deeply limits are nested. Where several are due at once, the earliest
-//! deadline goes first, and among equal ones the outermost: it alone says that time is over.
+//! No future is polled twice in one poll, however deeply timeouts are nested. If several are due at once, the earliest
+//! deadline goes first, and among equal ones the outermost: it alone reports a timeout.
 //!
-//! One deviation from asyncio: a delay counts from the end of the first poll, which a future that is ready at once does
-//! not reach; so it costs no look at the clock, which costs more than all the rest. Where a delay inside has begun in that
-//! poll, the outer one counts from there too: so of two equal delays, one around the other, the outer says that time is
-//! over, on every clock.
+//! One deviation from asyncio: a delay counts from the end of the first poll. A future that is ready at once never gets
+//! there, so it does not pay for reading the clock, which costs more than all the rest. If a delay inside has begun in
+//! that poll, the outer one counts from the same time: so of two equal delays, one around the other, the outer reports
+//! the timeout, on every clock.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -38,7 +38,7 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::Held;
 use crate::time::sleep::Sleep;
 
-/// Where a [`Timeout`](crate::Timeout) stands.
+/// The state of a [`Timeout`](crate::Timeout).
 ///
 /// ```
 /// use callsoon::{Timeout, TimeoutState};
@@ -51,11 +51,11 @@ pub enum TimeoutState {
     Created,
     /// It holds.
     Active,
-    /// Its time is over, and what is inside has not ended yet.
+    /// Its time is over, and its future has not ended yet.
     Expiring,
     /// Its time was over.
     Expired,
-    /// What is inside has ended in time, or was dropped.
+    /// Its future has ended in time, or was dropped.
     Finished,
 }
 
@@ -73,18 +73,18 @@ impl fmt::Display for TimeoutState {
 
 impl std::error::Error for TimeoutState {}
 
-/// A limit that somebody holds while it is around a future.
+/// What a `Timeout` shares with the region around its future.
 pub(crate) struct Shared {
     pub(crate) limit: Cell<Limit>,
     pub(crate) state: Cell<TimeoutState>,
     /// `run` was called: a limit is used once.
     pub(crate) used: Cell<bool>,
     pub(crate) expired: Cell<bool>,
-    /// The limit was moved, which the future has not seen yet.
+    /// The limit was moved since the last poll.
     pub(crate) moved: Cell<bool>,
-    /// Whoever polls the future.
+    /// The waker of the newest poll.
     pub(crate) waker: RefCell<Option<Waker>>,
-    /// The region, which those inside it look at: who is due first must know of a move at once.
+    /// The region's node: a moved deadline is noted there at once, since regions inside compare theirs with it.
     pub(crate) region: RefCell<Option<(Rc<LoopState>, NodeKey)>>,
 }
 
@@ -111,7 +111,7 @@ pub(crate) enum Limit {
     At(Instant),
 }
 
-/// What a region says at its end.
+/// The output of a region.
 pub(crate) trait Answer: Unpin {
     type Output<T>;
     fn in_time<T>(value: T) -> Self::Output<T>;
@@ -148,16 +148,16 @@ impl Answer for OrNone {
     }
 }
 
-/// What is kept beside a future under a limit.
+/// What is kept beside a future in a region.
 pub(crate) struct Region<A> {
     scope: Scope,
     limit: Limit,
     /// The timer, once it was needed.
     sleep: Option<Sleep>,
-    /// What is inside has been polled and was pending: the limit is a time from then on.
+    /// The inner future was polled and was pending: from then on the limit is a deadline.
     begun: bool,
     expired: bool,
-    /// Where somebody may look at the limit and move it.
+    /// Shared with a `Timeout`, which can read and move the limit.
     shared: Option<Rc<Shared>>,
     answer: PhantomData<A>,
 }
@@ -189,7 +189,7 @@ impl<A> Region<A> {
         }
     }
 
-    /// Whether the time is over; else the timer is armed.
+    /// Returns whether the time is over. If it is not, the timer is armed.
     fn is_over(&mut self, context: &mut Context<'_>) -> bool {
         if !self.begun
             || self
@@ -209,7 +209,7 @@ impl<A> Region<A> {
         }
     }
 
-    /// Makes a time of the limit. `Some` where there is nothing to wait for: no limit, or one that is over.
+    /// Computes the deadline. Returns `Some` if there is nothing to wait for: whether the time is over already.
     fn set_out(&mut self, state: &Rc<LoopState>) -> Option<bool> {
         if let Some(shared) = &self.shared {
             self.limit = shared.limit.get();
@@ -230,7 +230,8 @@ impl<A> Region<A> {
         }
         let is_delay = matches!(self.limit, Limit::After(_));
         let is_past = deadline == 0 || !is_delay && deadline <= state.clock.now();
-        // A loop of limits that are over at once lets others run: one that finds no budget left waits for its timer.
+        // A program that uses up timeouts that are over at once lets others run: without budget, a timeout waits for
+        // its timer.
         if is_past && state.budget.take() {
             return Some(true);
         }
@@ -243,7 +244,7 @@ impl<A> Region<A> {
         deadline
     }
 
-    /// Where the limit can be moved, whoever moves it has to know the node.
+    /// Notes the node where a `Timeout` finds it, if the limit can be moved.
     #[inline]
     fn note_place(&self) {
         if let Some(shared) = &self.shared {
@@ -256,7 +257,7 @@ impl<A> Region<A> {
         }
     }
 
-    /// A node that is new, in a task that goes on with what another has begun, has to know the deadline.
+    /// Sets the deadline at a new node, in a task that goes on with a region that another task has begun.
     #[cold]
     fn note_deadline(&self) {
         if let Some(deadline) = self.sleep.as_ref().and_then(Sleep::deadline) {
@@ -264,7 +265,7 @@ impl<A> Region<A> {
         }
     }
 
-    /// Asks what is inside to end.
+    /// Asks the inner nodes to end.
     fn expire(&mut self, at_once: bool) {
         self.expired = true;
         self.sleep = None;
@@ -276,7 +277,7 @@ impl<A> Region<A> {
         }
     }
 
-    /// Keeps whom to wake when the limit is moved.
+    /// Keeps the waker that is woken when the limit is moved.
     fn keep_waker(&self, waker: &Waker) {
         if let Some(shared) = self.shared.as_ref().filter(|_| !self.expired) {
             let waker = waker.clone();
@@ -285,15 +286,15 @@ impl<A> Region<A> {
         }
     }
 
-    /// The end, if what is inside is to be let go.
-    fn falls<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
-        // Outside any task nobody can be asked.
-        let falls = if in_task {
-            self.scope.region_falls()
+    /// Drops the inner future, if the region is to be torn down. Returns whether the timeout is to be reported.
+    fn tear_down<F>(&mut self, mut future: Pin<&mut Option<F>>, in_task: bool) -> bool {
+        // Outside any task there are no nodes to ask.
+        let torn_down = if in_task {
+            self.scope.tear_down_region()
         } else {
             self.expired
         };
-        if !falls {
+        if !torn_down {
             return false;
         }
         future.set(None);
@@ -312,7 +313,7 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
             let Some(inside) = inside else {
                 return Poll::Pending;
             };
-            // Most futures under a limit are ready at once, and need neither a node nor a look at the clock.
+            // Most futures in a timeout are ready at once, and need neither a node nor the time.
             let (polled, mark) = Scope::tentatively(|| inside.poll(context));
             if let Poll::Ready(value) = polled {
                 return Poll::Ready(A::in_time(value));
@@ -325,7 +326,7 @@ impl<F: Future, A: Answer> Future for Held<F, Region<A>> {
 }
 
 impl<A: Answer> Region<A> {
-    /// A poll of a region that has its node, or is to have it from the beginning.
+    /// Polls a region that has a node, or gets one before its inner future is polled.
     fn poll<F: Future>(
         &mut self,
         mut future: Pin<&mut Option<F>>,
@@ -339,12 +340,12 @@ impl<A: Answer> Region<A> {
             self.note_deadline();
         }
         self.note_place();
-        if self.expired && self.falls(future.as_mut(), in_task) {
+        if self.expired && self.tear_down(future.as_mut(), in_task) {
             return self.late();
         }
         let polled = self.scope.within(|| match future.as_mut().as_pin_mut() {
             Some(future) => future.poll(context),
-            // Cancelled from outside: pending until dropped.
+            // It was cancelled from outside: pending until dropped.
             None => Poll::Pending,
         });
         if let Poll::Ready(value) = polled {
@@ -357,7 +358,7 @@ impl<A: Answer> Region<A> {
         self.watch(future, context, in_task)
     }
 
-    /// The end of a poll in which what is inside was pending.
+    /// Ends a poll in which the inner future was pending.
     fn watch<F: Future>(
         &mut self,
         future: Pin<&mut Option<F>>,
@@ -372,7 +373,7 @@ impl<A: Answer> Region<A> {
                 self.keep_waker(context.waker());
             }
         }
-        if self.expired && self.falls(future, in_task) {
+        if self.expired && self.tear_down(future, in_task) {
             return self.late();
         }
         Poll::Pending

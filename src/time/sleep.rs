@@ -14,8 +14,9 @@ use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{current, key_of, wake_key};
 use crate::kernel::timers::TimerKey;
 
-/// Waits for `delay`, counted from this call; called outside a running loop, from the first poll. Never early; a delay
-/// too long for the clock never ends. A zero delay gives up one turn, as [`yield_now`] does.
+/// Waits for `delay`, counted from this call, or from the first poll if it is called outside a running loop. It never
+/// ends early; a delay that is too long for the clock never ends. A zero delay lets others run for one turn, as
+/// [`yield_now`] does.
 ///
 /// # Panics
 /// When awaited outside a running loop.
@@ -40,7 +41,7 @@ pub fn sleep(delay: Duration) -> Sleep {
     Sleep { stage }
 }
 
-/// Waits until `when`, on the loop's clock. A time in the past gives up one turn.
+/// Waits until `when`, on the loop's clock. A time in the past lets others run for one turn.
 ///
 /// # Panics
 /// When awaited outside a running loop.
@@ -62,7 +63,7 @@ pub fn sleep_until(when: Instant) -> Sleep {
     }
 }
 
-/// [`sleep`] with a value to give afterwards: asyncio's `sleep(delay, result)`.
+/// Waits like [`sleep`] and then returns a value: asyncio's `sleep(delay, result)`.
 ///
 /// # Panics
 /// When awaited outside a running loop.
@@ -84,7 +85,8 @@ pub fn sleep_with<T>(delay: Duration, value: T) -> impl Future<Output = T> {
     }
 }
 
-/// The future of [`sleep`] and [`sleep_until`]. It belongs to the loop in which it is first polled, or was made.
+/// The future of [`sleep`] and [`sleep_until`]. It belongs to the loop in which it was made, or else to the one in
+/// which it is first polled.
 ///
 /// ```
 /// let nap: callsoon::Sleep = callsoon::sleep(std::time::Duration::from_millis(1));
@@ -102,11 +104,11 @@ enum Stage {
     Until(Instant),
     /// Made inside a loop, with its deadline, not polled yet.
     New(u64, Rc<LoopState>),
-    /// The timer is armed, or has fired: it is gone then.
+    /// The timer is armed, or has fired and is freed.
     Armed {
         key: TimerKey,
         deadline: u64,
-        /// The task that the timer wakes; [`Key::NONE`] for a foreign waker.
+        /// The task that the timer wakes; [`Key::NONE`] for another runtime's waker.
         waker: Key,
         state: Rc<LoopState>,
     },
@@ -116,7 +118,7 @@ enum Stage {
 }
 
 impl Sleep {
-    /// Until a time on the clock of a loop.
+    /// Makes a sleep until a time on the clock of a loop.
     #[inline]
     pub(crate) fn on_clock(deadline: u64, state: Rc<LoopState>) -> Self {
         Self {
@@ -124,7 +126,7 @@ impl Sleep {
         }
     }
 
-    /// The time it waits for on the loop's clock, once that is known.
+    /// Returns the time on the loop's clock for which it waits, once that is known.
     pub(crate) fn deadline(&self) -> Option<u64> {
         match &self.stage {
             Stage::New(deadline, _) | Stage::Armed { deadline, .. } => Some(*deadline),
@@ -133,8 +135,8 @@ impl Sleep {
     }
 
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
-        // A foreign waker is foreign code when it is cloned, and again when it wakes: so it waits in the queue like any
-        // callback. One of ours is a word.
+        // Cloning and waking another runtime's waker runs user code, so its timer is queued like a callback. One of our
+        // wakers is one word.
         let ours = key_of(waker);
         let armed = match ours {
             Some(task) => state.arm_timer(deadline, true, move || wake_key(task)).ok(),
@@ -152,11 +154,11 @@ impl Sleep {
                 state,
             };
         }
-        // Else the loop is closed: nobody will ever wake whoever polls this.
+        // Otherwise the loop is closed, and this future will never be woken.
         Poll::Pending
     }
 
-    /// The timer, once it was armed. It is gone when it has fired; else it has to wake the newest waker.
+    /// Polls an armed timer. If it has fired it is freed; otherwise it has to wake the newest waker.
     fn check(&mut self, waker: &Waker) -> Poll<()> {
         let Stage::Armed {
             key,
@@ -169,10 +171,10 @@ impl Sleep {
         };
         let (key, deadline, known) = (*key, *deadline, *known);
         let ours = key_of(waker);
-        // The second test: a foreign waker's turn in the queue has not come, but the time has. Without it, a combinator
-        // that brings another waker with every poll could put the end off for ever.
+        // The second test is for a timer with another runtime's waker, which is due but still queued. Without it, a
+        // combinator that passes another waker at every poll could delay the end for ever.
         if state.is_closed() {
-            // The timer went with the loop; its time may never come.
+            // The timer was dropped with the loop and never fires.
             return Poll::Pending;
         }
         if !state.timers(|timers| timers.is_live(key)) || state.event_polls.last.get() >= deadline {

@@ -1,5 +1,5 @@
-//! Limits of time as programs write them: functions for those that stand, and [`Timeout`] for one that can be looked at and
-//! moved while it holds. What a limit does is in `region`; here is what it is called, and what it says at its end.
+//! Timeouts: functions for fixed ones, and [`Timeout`] for one that can be read and moved while it holds. What a
+//! timeout does is in `region`; here are its public names and outputs.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -10,21 +10,20 @@ use crate::error::TimedOut;
 use crate::kernel::clock::NEVER;
 use crate::time::region::{Limit, OrNone, OrTimedOut, Shared, TimeoutState, region};
 
-/// Runs `future` for at most `delay`; then cancels what it awaits, also a `task` or `&mut task`, waits until that has
-/// ended, and gives [`TimedOut`]. A task behind [`shield`](crate::shield) runs on.
+/// Runs `future` for at most `delay`. Then cancels what it awaits, also a `task` or `&mut task`, waits until that has
+/// ended, and returns [`TimedOut`]. A task behind [`shield`](crate::shield) runs on.
 ///
-/// A result that is there in time is given, also when it comes at the last moment, or when what is inside was asked to
-/// end and gave a result nevertheless. A zero delay polls the future once. The time counts from the end of the first
-/// poll.
+/// A result in time is returned, also at the last moment, and also if the future was asked to end and returned a result
+/// nevertheless. A zero delay polls the future once. Unlike in asyncio, the time counts from the end of the first poll.
 ///
 /// # Errors
-/// [`TimedOut`] where the time was over.
+/// [`TimedOut`] if the time was over.
 ///
 /// # Panics
-/// When it has to wait outside a running loop.
+/// If it has to wait outside a running loop.
 ///
 /// # Cancellation
-/// Passes through to what is inside. Dropping it drops `future`.
+/// A cancellation reaches `future` first. Dropping it drops `future`.
 ///
 /// ```
 /// use callsoon::{sleep, timeout};
@@ -44,10 +43,10 @@ pub fn timeout<F: IntoFuture>(
 /// [`timeout`] with a time instead of a delay, on the loop's clock. A time in the past polls the future once.
 ///
 /// # Errors
-/// [`TimedOut`] where the time was over.
+/// [`TimedOut`] if the time was over.
 ///
 /// # Panics
-/// When it has to wait outside a running loop.
+/// If it has to wait outside a running loop.
 ///
 /// # Cancellation
 /// As that of [`timeout`].
@@ -68,17 +67,17 @@ pub fn timeout_at<F: IntoFuture>(
     region::<_, OrTimedOut>(Limit::At(when), None, future)
 }
 
-/// Waits for `future`, for at most `delay` or, with `None`, for as long as it takes: [`timeout`] under asyncio's name
-/// and with its arguments. A task, given as `task` or `&mut task`, is cancelled when the time is over.
+/// Waits for `future`, for at most `delay` or, with `None`, without a limit: [`timeout`] under asyncio's name and with
+/// its arguments. A task, passed as `task` or `&mut task`, is cancelled when the time is over.
 ///
-/// Where another callback of the deadline's turn has set the result before the caller runs, the result is given; asyncio
-/// gives a timeout there, and the result is lost.
+/// If another callback of the deadline's turn has set the result before the caller runs, the result is returned.
+/// asyncio reports a timeout there, and the result is lost.
 ///
 /// # Errors
-/// [`TimedOut`] where the time was over.
+/// [`TimedOut`] if the time was over.
 ///
 /// # Panics
-/// When it has to wait outside a running loop.
+/// If it has to wait outside a running loop.
 ///
 /// # Cancellation
 /// As that of [`timeout`].
@@ -101,10 +100,10 @@ pub fn wait_for<F: IntoFuture>(
     region::<_, OrTimedOut>(limit, None, future)
 }
 
-/// [`timeout`] for which being late is no error: `None` then. A `task` or `&mut task` is cancelled.
+/// Runs `future` like [`timeout`], and returns `None` if the time was over. A `task` or `&mut task` is cancelled.
 ///
 /// # Panics
-/// When it has to wait outside a running loop.
+/// If it has to wait outside a running loop.
 ///
 /// # Cancellation
 /// As that of [`timeout`].
@@ -124,7 +123,7 @@ pub fn move_on_after<F: IntoFuture>(
     region::<_, OrNone>(Limit::After(delay), None, future)
 }
 
-/// A limit of time that can be looked at and moved while it holds: asyncio's `Timeout`. Clones are the same limit.
+/// A timeout that can be read and moved while it holds: asyncio's `Timeout`. Clones are the same timeout.
 ///
 /// ```
 /// use callsoon::{Timeout, get_running_loop, sleep};
@@ -146,7 +145,7 @@ pub struct Timeout {
 }
 
 impl Timeout {
-    /// A limit at a time of the loop's clock, or none yet.
+    /// Returns a limit at a time of the loop's clock, or none yet.
     ///
     /// ```
     /// let limit = callsoon::Timeout::at(None);
@@ -156,7 +155,7 @@ impl Timeout {
         Self::new(when.map_or(Limit::Never, Limit::At))
     }
 
-    /// A limit some time after the first poll of what it is put around.
+    /// Returns a limit some time after the first poll of what it is put around.
     ///
     /// ```
     /// use std::{future::pending, time::Duration};
@@ -176,7 +175,7 @@ impl Timeout {
     /// Runs `future` under this limit, as [`timeout`] does.
     ///
     /// # Errors
-    /// [`TimedOut`] where the time was over.
+    /// [`TimedOut`] if the time was over.
     ///
     /// # Panics
     /// Where the limit was used before; when awaited outside a running loop.
@@ -201,7 +200,7 @@ impl Timeout {
         region::<_, OrTimedOut>(self.shared.limit.get(), shared, future)
     }
 
-    /// When the time is over; `None` where there is no limit, or where it counts from a first poll that is still to come.
+    /// Returns the deadline; `None` if there is none, or if the time counts from a first poll that is still to come.
     ///
     /// ```
     /// assert_eq!(callsoon::Timeout::at(None).when(), None);
@@ -213,11 +212,10 @@ impl Timeout {
         }
     }
 
-    /// Moves the limit, or takes it away. A time in the past is over at once: what is inside is asked to end when it is
-    /// polled next.
+    /// Moves or removes the deadline. If it is in the past, the future is asked to end when it is polled next.
     ///
     /// # Errors
-    /// The state of the limit, where it does not hold: not entered yet, expiring, expired or finished.
+    /// The [`TimeoutState`], if the timeout is not active: created, expiring, expired or finished.
     ///
     /// ```
     /// use callsoon::{Timeout, TimeoutState};
@@ -243,7 +241,7 @@ impl Timeout {
         Ok(())
     }
 
-    /// Whether the time is or was over before what is inside had ended.
+    /// Returns whether the time is or was over before the future has ended.
     ///
     /// ```
     /// assert!(!callsoon::Timeout::at(None).expired());

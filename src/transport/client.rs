@@ -14,7 +14,7 @@ use std::time::Duration;
 use socket2::Domain;
 
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::address::Address;
 use crate::socket::connect_to::{AcceptedSocket, ConnectTo};

@@ -47,7 +47,7 @@ use std::rc::Rc;
 use crate::kernel::context::Context;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};

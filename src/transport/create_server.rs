@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use socket2::{Socket, Type};
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::listen_options::ListenOptions;
 use crate::socket::address::Address;

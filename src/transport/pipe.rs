@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::socket::pipe_end::PipeEnd;
 use crate::socket::stream_socket::StreamSocket;

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::sendfile::{Transfer, invalid};
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::FileInProgress;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use slab::Slab;
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::queue::WaitQueue;
 use crate::socket::acceptor::{Accepts, Host, accept};

@@ -8,7 +8,6 @@ use crate::kernel::io::readiness::Direction;
 use crate::net::unix::UCred;
 use crate::socket::address::Address;
 #[cfg(unix)]
-use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};

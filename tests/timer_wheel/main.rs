@@ -3,6 +3,8 @@
 mod model;
 #[path = "../../src/kernel/timers.rs"]
 mod timers;
+#[path = "../../src/kernel/wake_time.rs"]
+mod wake_time;
 
 use std::collections::BTreeSet;
 

@@ -10,7 +10,7 @@ use crate::combine::group::child::Child;
 use crate::combine::group::error::Outcome;
 use crate::combine::group::state::{GroupState, stop_request};
 use crate::event_loop::tasks::TaskBuilder;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
@@ -195,9 +195,7 @@ impl TaskGroup {
     }
 
     fn handle(&self) -> LoopHandle {
-        LoopHandle {
-            state: Rc::clone(&self.group_state.state),
-        }
+        LoopHandle::of(&self.group_state.state)
     }
 
     /// Stops the group without an error. It cancels the children and the body, and takes no more children. If the body

@@ -1,17 +1,17 @@
-//! A pending await of a task or a future, which is what a cancellation follows.
+//! Pending awaits of tasks and futures: a cancellation of the awaiter goes to the awaited task first.
 //!
-//! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task knows its
-//! awaiter and the awaiter's place in the slab says whom it awaits ([`TaskNodes::Awaits`]). Only a second await at the same
-//! time, one inside a scope, one by a foreign waker, and a request make a node of it.
+//! A task that awaits one other task at a time, outside any scope, has no node for it: the awaited task's header names
+//! its awaiter, and the awaiter's slot names the awaited task ([`TaskNodes::Awaits`]). A node is made only for a second
+//! await at the same time, for one inside a scope, for one by another runtime's waker, and for a request.
 //!
 //! | the node is | and the awaited task | then |
 //! |---|---|---|
-//! | `Asked` by a deadline | has ended otherwise than as cancelled | the result is given: it came before the deadline acted |
+//! | `Asked` by a deadline | has ended otherwise than as cancelled | ready: the result came before the deadline acted |
 //! | `Asked` else | has ended | `Passed`: the result stays where it is |
 //! | `Asked` | has not | `Taken`: it is asked to end, unless that was done already |
 //! | `Taken` | ended as cancelled | `Passed` |
-//! | `Taken` | ended otherwise | the result is given, and the answer is that all goes on |
-//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, and the answer is that all goes on |
+//! | `Taken` | ended otherwise | ready, Keep |
+//! | `Asked` or `Taken`, [in a circle](super::cycles) | has not | given up: `AwaitsItself`, Keep |
 //! | `Passed` | – | pending until dropped |
 //! | else | – | an await as any other |
 //!
@@ -23,28 +23,30 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::cell::{Awaited, Header};
+use crate::kernel::task::cell::Header;
 use crate::kernel::task::key::{Identity, Key};
+use crate::kernel::task::state::Awaited;
 use crate::kernel::task::waker::{key_of, with_current};
 
-/// What a poll of an await has to do about a request.
+/// What a poll of an await has to do because of a request.
 pub(crate) enum Duty {
     /// None.
     Nothing,
-    /// To cancel what is awaited, also where that was done before.
+    /// Cancel the awaited task, also if that was done before.
     Cancel { again: bool },
-    /// To stay pending until it is dropped.
+    /// Stay pending until dropped.
     Hold,
-    /// To give up: what is awaited waits for this very task, and will never end.
+    /// Give up: the awaited task waits for this one, and will never end.
     GiveUp,
 }
 
 impl Tree {
-    /// The node of an await that had none until now. It is older than anything that is being polled for the first time.
-    /// `turn` is when it was polled, where its task is being polled; else it was in the task's newest poll.
+    /// Opens a node for an await that had none until now. It counts as older than any node that is being polled for the
+    /// first time. `turn` is when it was polled, if its task is being polled; otherwise that was in the task's newest
+    /// poll.
     pub(super) fn open_await(&mut self, root: u32, turn: Option<u64>) -> NodeKey {
         let index = self.open(root, Kind::Await);
-        // Every mark is a count of linkings, and none is lower.
+        // Every mark is a count of links, and none is lower than 0.
         self.at_mut(index).linked = 0;
         if let Some(turn) = turn {
             self.stamp(index, turn);
@@ -52,12 +54,13 @@ impl Tree {
         self.key(index)
     }
 
-    /// An await knows the task that it waits for, so that it can be asked at once.
+    /// Notes the awaited task of an await, so that it can be cancelled at once.
     fn note_awaited(&mut self, index: u32, awaited: Identity) {
         self.at_mut(index).awaited = awaited;
     }
 
-    /// Awaits below `top` that were just asked, and polled just before: what they wait for is asked without another poll.
+    /// Cancels the awaited tasks of awaits below `top` that were polled just before and are asked now, without another
+    /// poll.
     pub(super) fn cancel_awaited(&mut self, top: u32) {
         let mut here = self.next_below(top, top);
         while let Some(index) = here {
@@ -73,20 +76,21 @@ impl Tree {
         }
     }
 
-    /// The request that has reached the node of this key.
+    /// Returns the request that has reached the node of this key.
     pub(crate) fn request_to(&self, key: NodeKey) -> Cancellation {
         let request = self.find(key).and_then(|index| self.request_of(index));
         request.unwrap_or_default()
     }
 
-    /// Whether the request that has reached a node is a deadline's. Whoever has set a result before the task ran was told that
-    /// it was taken: it is not lost to a limit that has asked, and not acted yet.
+    /// Returns whether the request that has reached a node is a timeout's. Code that has set a result before the task
+    /// ran was told that the result is accepted: it is not lost to a timeout that has asked and not acted yet.
     fn is_asked_by_a_deadline(&self, index: u32) -> bool {
         let request = self.request_of(index);
         request.is_some_and(|request| request.origin() == CancelOrigin::Timeout)
     }
 
-    /// What is to be done in this poll. `ended` says that the awaited has ended, `cancelled` that it ended so.
+    /// Returns what is to be done in this poll. `ended` says that the awaited task has ended, and `cancelled` that it
+    /// has ended cancelled.
     fn duty(&mut self, index: u32, ended: bool, cancelled: bool) -> Duty {
         let node = self.at(index);
         match node.state {
@@ -111,8 +115,8 @@ impl Tree {
 }
 
 impl LoopState {
-    /// A poll of an await, as a node of the task that is running; `awaited` is the task, [`Identity::NONE`] for a future.
-    /// `None` for the key where there is none.
+    /// Polls the node of an await in the running task. `awaited` is the task, [`Identity::NONE`] for a future. Returns
+    /// [`NodeKey::NONE`] outside a task of this loop.
     pub(crate) fn visit_await(
         &self,
         key: NodeKey,
@@ -144,7 +148,7 @@ impl LoopState {
         (key, duty)
     }
 
-    /// Keeps a waker that is not the task's own. Cloning it is foreign code, after which the node may be gone.
+    /// Keeps a waker that is not the task's own. Cloning it runs user code, after which the node may be removed.
     pub(super) fn keep_waker(&self, key: NodeKey, waker: &Waker) {
         let waker = waker.clone();
         let former = self.tree(|tree| match tree.find(key) {
@@ -154,7 +158,7 @@ impl LoopState {
         drop(former);
     }
 
-    /// The await is over by itself.
+    /// Completes an await whose task or future has ended.
     pub(crate) fn complete_await(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -163,7 +167,7 @@ impl LoopState {
         });
     }
 
-    /// What was awaited is cancelled, at once: so is the await.
+    /// Lets an await pass: what it awaited was cancelled at once.
     pub(crate) fn pass_await(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -172,7 +176,7 @@ impl LoopState {
         });
     }
 
-    /// The await was dropped unfinished.
+    /// Drops an await that is unfinished.
     pub(crate) fn drop_await(&self, key: NodeKey) {
         if key != NodeKey::NONE {
             self.tree(|tree| {
@@ -183,7 +187,7 @@ impl LoopState {
         }
     }
 
-    /// What was awaited has ended, which an await that had asked it to end is to hear by its next poll.
+    /// Notes that the awaited task has ended: an await that has cancelled it is polled.
     pub(crate) fn await_ended(&self, key: NodeKey) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -193,44 +197,32 @@ impl LoopState {
     }
 }
 
-/// The poll of a `Task` that is not as plain as most are. See the module's table.
+/// Polls a `Task` where the common case does not apply. See the module's table.
 #[inline(never)]
 pub(super) fn step_await(
     state: &LoopState,
     header: &Header,
     awaiting: Key,
     waker: &Waker,
-    catch_panic: bool,
+    shielded: bool,
 ) -> Awaited {
-    let own = state.key_of(header);
     if !header.state.is_done() {
-        // Who awaits is the task that runs; a waker says only on which loop it is.
-        let (here, current) =
-            with_current(|current| (current.id == state.id, current.current_task.get()))
-                .unwrap_or((true, Key::NONE));
-        let at_home = match awaiting {
-            Key::NONE => here,
-            ours => ours.loop_id() == state.id,
-        };
-        if !at_home {
-            return Awaited::OtherLoop;
-        }
-        if here && current == own {
-            return Awaited::ItSelf;
+        if let Some(refused) = refuse_awaiter(state, header, awaiting) {
+            return refused;
         }
     }
     let known = header.node();
     if known == NodeKey::NONE && header.state.is_done() {
         return Awaited::Take;
     }
-    header.state.note_shielded(catch_panic);
-    if catch_panic {
-        // What awaited it before without a shield does so no longer.
+    header.state.note_shielded(shielded);
+    if shielded {
+        // An await without a shield does not wait for it any more.
         state.drop_await(known);
         header.set_node(NodeKey::NONE);
         return match header.state.is_done() {
             true => Awaited::Take,
-            false => stand_by(header, awaiting, waker),
+            false => wait_for_end(header, awaiting, waker),
         };
     }
     let (ended, cancelled) = (header.state.is_done(), header.state.is_cancelled());
@@ -257,21 +249,37 @@ pub(super) fn step_await(
             if again || !state.is_being_cancelled(header) {
                 let request = state.tree(|tree| tree.request_to(key));
                 if header.request_cancel(request) {
-                    state.schedule(own);
+                    state.schedule(state.key_of(header));
                 }
             }
         }
     }
-    stand_by(header, awaiting, waker)
+    wait_for_end(header, awaiting, waker)
 }
 
-/// Notes whom to wake at the end.
-fn stand_by(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
+/// Refuses an awaiter on another loop, and a task that awaits itself.
+fn refuse_awaiter(state: &LoopState, header: &Header, awaiting: Key) -> Option<Awaited> {
+    // The awaiter is the running task; the waker only says on which loop it is.
+    let (here, current) =
+        with_current(|current| (current.id == state.id, current.current_task.get()))
+            .unwrap_or((true, Key::NONE));
+    let same_loop = match awaiting {
+        Key::NONE => here,
+        ours => ours.loop_id() == state.id,
+    };
+    if !same_loop {
+        return Some(Awaited::OtherLoop);
+    }
+    (here && current == state.key_of(header)).then_some(Awaited::ItSelf)
+}
+
+/// Notes what to wake at the end of the task.
+fn wait_for_end(header: &Header, awaiting: Key, waker: &Waker) -> Awaited {
     if awaiting != Key::NONE {
         header.set_waiter(awaiting);
         return Awaited::Wait;
     }
-    // Cloning is foreign code: it runs before the old waker is replaced, and the task is looked at afterwards.
+    // Cloning runs user code, so it happens before the old waker is replaced, and the task is checked again afterwards.
     let waker = waker.clone();
     let replaced = header.with_cold(|cold| cold.waiter.replace(waker));
     drop(replaced);

@@ -1,22 +1,22 @@
-//! Tasks that wait for one another in a circle, and were all asked to end.
+//! Tasks that wait for one another in a circle, and were all cancelled.
 //!
-//! A request goes from a task to what it awaits, and waits for the answer. Where the tasks wait for one another in a
-//! circle, through awaits, groups and gathers, each of them waits for the answer of the next, and none ever comes.
-//! asyncio finds such a circle by a `RecursionError` in `cancel()`; here the await that closes it gives
-//! [`AwaitsItself`](crate::TaskError::AwaitsItself), the code around it goes on, and the others get their answers.
+//! A request goes from a task to the tasks that it awaits, and waits for them. If tasks wait for one another in a
+//! circle, through awaits, groups and gathers, each waits for the next, and none ever ends. asyncio finds such a circle
+//! by a `RecursionError` in `cancel()`; here the await that closes it gives
+//! [`AwaitsItself`](crate::TaskError::AwaitsItself), the code around it goes on, and the other tasks can end.
 //!
 //! ```text
 //! an await asks a task that is being cancelled already   it is noted as a suspect, and a callback queued
 //! the callback                                           follows what has acted and waits, depth first, once for all suspects
-//! back at a task that it came by                         a circle: one of its awaits is told
+//! it comes back to a task on its path                    a circle: one of its awaits is marked `in_cycle`
 //! the next poll of that await                            AwaitsItself
 //! ```
 //!
-//! Only nodes that have acted are followed. A circle without a request may still be left by its tasks, through another
-//! branch of a `select!`, and is none of our business. The last await of a circle to act finds that the task which it
-//! asks is being cancelled already: so no circle is missed. A suspect need not be part of one: where a request reaches
-//! an awaiter and the awaited at once, as in a group of tasks which await each other, all is well. That is why all
-//! suspects of a turn are looked at together: the search visits each task once, however long their chain is.
+//! Only nodes that have acted are followed. Tasks in a circle without a request may still leave it, through another
+//! branch of a `select!`, so such a circle is left alone. The last await of a circle to act finds that the task which
+//! it asks is being cancelled already: so no circle is missed. A suspect need not be part of a circle: a request may
+//! reach an awaiter and the awaited task at once, as in a group of tasks that await each other. That is why all
+//! suspects of a turn are searched together: the search visits each task once, however long their chain is.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::slots::TaskNodes;
 use crate::kernel::task::waker::current;
 
-/// By which a task waits for another.
+/// An edge of the search: one task waits for another.
 #[derive(Clone, Copy)]
 struct Edge {
     /// The node of the await; `None` where it waits for a child.
@@ -35,7 +35,7 @@ struct Edge {
     to: Identity,
 }
 
-/// A task on the way from a suspect to where the search is.
+/// A task on the path from a suspect to the current task of the search.
 struct Stop {
     task: Identity,
     edges: Vec<Edge>,
@@ -43,7 +43,7 @@ struct Stop {
     left_by: Option<NodeKey>,
 }
 
-/// For whom the nodes of one tree wait.
+/// The tasks that the nodes of one tree wait for.
 #[derive(Default)]
 struct Waits {
     awaits: Vec<Edge>,
@@ -51,7 +51,7 @@ struct Waits {
 }
 
 impl Tree {
-    /// For whom those below `root` wait that have acted.
+    /// Returns the tasks that nodes below `root` wait for, of those that have acted.
     fn waits(&self, root: u32) -> Waits {
         let mut waits = Waits::default();
         let mut here = self.next_below(root, root);
@@ -76,7 +76,7 @@ impl Tree {
         waits
     }
 
-    /// Tells an await that what it waits for waits for it.
+    /// Marks an await as part of a circle, and has it polled.
     fn break_at(&mut self, key: NodeKey) {
         if let Some(index) = self.find(key).filter(|&i| self.at(i).state == State::Taken) {
             self.at_mut(index).in_cycle = true;
@@ -86,7 +86,7 @@ impl Tree {
 }
 
 impl LoopState {
-    /// An await has asked a task to end that is being cancelled already.
+    /// Notes an await that has asked a task which is being cancelled already.
     #[cold]
     pub(super) fn suspect_cycle(&self, key: NodeKey) {
         let first = self.tree(|tree| {
@@ -94,7 +94,7 @@ impl LoopState {
             tree.suspects.len() == 1
         });
         if first {
-            // A loop that closes takes no more callbacks, and ends all tasks itself.
+            // A closing loop refuses callbacks, and ends all tasks itself.
             drop(self.push_call(Box::new(|| {
                 if let Some(state) = current() {
                     state.break_cycles();
@@ -103,7 +103,7 @@ impl LoopState {
         }
     }
 
-    /// EventPolls for circles that the suspects are part of, or lead to, and breaks each.
+    /// Searches for circles that the suspects are part of, or lead to, and breaks each.
     fn break_cycles(&self) {
         let suspects = self.tree(|tree| std::mem::take(&mut tree.suspects));
         let mut seen = HashSet::new();
@@ -116,7 +116,8 @@ impl LoopState {
         }
     }
 
-    /// Follows what has acted from one task on, depth first; `seen` are those that need not be looked at any more.
+    /// Follows the nodes that have acted from one task on, depth first; `seen` are the tasks that were searched
+    /// already.
     fn search(&self, task: Identity, seen: &mut HashSet<u64>) {
         if !seen.insert(task.serial) {
             return;
@@ -164,7 +165,7 @@ impl LoopState {
         }
     }
 
-    /// The root of an unfinished task's tree.
+    /// Returns the root of an unfinished task's tree.
     fn tree_of(&self, task: Identity) -> Option<u32> {
         if task.key == Key::NONE {
             return None;

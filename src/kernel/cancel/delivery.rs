@@ -1,5 +1,5 @@
-//! Where requests meet tasks: what a task's step does before and after its poll while a request is under way, and what a
-//! tree wants to have done once nothing is borrowed.
+//! Requests and tasks: what a task's step does before and after its poll while a request is in progress, and the work
+//! that a tree leaves for the time after its borrow.
 
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -11,12 +11,13 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Awaited, Header, Scheduler};
+use crate::kernel::task::cell::{Header, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
+use crate::kernel::task::state::Awaited;
 
 impl LoopState {
-    /// Borrows the nodes; `f` must not run foreign code. What `f` sets off is done when the borrow has ended.
+    /// Borrows the tree; `f` must not run user code. The effects of `f` are carried out when the borrow has ended.
     #[inline]
     pub(crate) fn tree<R>(&self, f: impl FnOnce(&mut Tree) -> R) -> R {
         let (result, effects) = {
@@ -54,7 +55,7 @@ impl LoopState {
         }
     }
 
-    /// What hangs on a task: nothing, the one task that it awaits, or a tree.
+    /// Returns what a task has: nothing, the one task that it awaits, or a tree.
     pub(super) fn nodes(&self, task: Key) -> TaskNodes {
         if task.slot() == ROOT_SLOT {
             return self.root.nodes.get();
@@ -72,7 +73,7 @@ impl LoopState {
         self.queues(|queues| queues.tasks.set_nodes(task, nodes));
     }
 
-    /// In which of the task's last polls that was polled too.
+    /// Returns in which of the task's newest polls one of its nodes was polled.
     fn recency(&self, task: Key) -> Recency {
         if task.slot() == ROOT_SLOT {
             return self.root.recency.get();
@@ -80,7 +81,7 @@ impl LoopState {
         self.queues(|queues| queues.tasks.recency(task))
     }
 
-    /// Notes that a node of the running task is polled, the first one in this poll.
+    /// Notes that a node of the running task is polled, the first in this poll.
     #[inline]
     pub(super) fn note_visit(&self) {
         let task = self.current_task.get();
@@ -90,7 +91,7 @@ impl LoopState {
         self.queues(|queues| queues.tasks.note_visit(task));
     }
 
-    /// The task that `task` awaits without a node, if it still does.
+    /// Returns the task that `task` awaits without a node, if it still does.
     fn plainly_awaited(
         &self,
         task: Key,
@@ -103,7 +104,7 @@ impl LoopState {
             .then_some(awaited)
     }
 
-    /// The root of a task's tree, planted where there is none: then the await that had no node gets one.
+    /// Returns the root of a task's tree. If there is none it is made, and an await without a node gets one.
     #[inline]
     pub(super) fn root_of(&self, task: Key) -> u32 {
         let (known, root) = self.scopes.forest.newest_root.get();
@@ -121,7 +122,7 @@ impl LoopState {
         root
     }
 
-    /// A new tree, in which the task in the slot `awaited` is awaited, if it still is.
+    /// Makes a tree, with a node for the await of the task in the slot `awaited`, if that is still awaited.
     #[inline(never)]
     fn add_root(&self, task: Key, awaited: Option<u32>, turn: Option<u64>) -> u32 {
         let root = self.tree(|tree| tree.add_root(task));
@@ -133,7 +134,7 @@ impl LoopState {
         root
     }
 
-    /// The place below which a node that is polled now belongs; `None` outside any task.
+    /// Returns the place below which a node that is polled now belongs; `None` outside any task.
     #[inline]
     pub(super) fn place(&self) -> Option<u32> {
         let scope = self.scopes.current.get();
@@ -144,7 +145,7 @@ impl LoopState {
         (task != Key::NONE).then(|| self.root_of(task))
     }
 
-    /// A task has ended or is about to: its tree goes, and keys to it are stale.
+    /// Tears down the tree of a task that has ended or is about to. Keys of its nodes are stale then.
     pub(crate) fn tear_down(&self, task: Key) {
         if let TaskNodes::Tree(root) = self.nodes(task) {
             self.set_nodes(task, TaskNodes::Bare);
@@ -152,14 +153,14 @@ impl LoopState {
         }
     }
 
-    /// The tree of a task that is gone.
+    /// Tears down the tree of a task that was removed.
     #[inline(never)]
     pub(crate) fn tear_down_tree(&self, root: u32) {
         self.scopes.forest.newest_root.set((Key::NONE, NIL));
         self.tree(|tree| tree.tear_down(root));
     }
 
-    /// Whether a request to this task is under way: not delivered yet, or not answered by all.
+    /// Returns whether a request to this task is in progress: not delivered yet, or not answered by all.
     pub(crate) fn is_being_cancelled(&self, header: &Header) -> bool {
         if header.state.is_requested() {
             return true;
@@ -170,7 +171,7 @@ impl LoopState {
         }
     }
 
-    /// The start of a poll with a request under way. What comes back is what the task ends with, unpolled.
+    /// Begins a poll with a request in progress. `Some` is the cancellation with which the task ends, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
         let ends = self.begin_request(header);
         self.decide();
@@ -197,22 +198,22 @@ impl LoopState {
                 TaskNodes::Awaits(slot) if polled && self.plainly_awaited(task, slot).is_some() => {
                     self.add_root(task, Some(slot), None)
                 }
-                // Nobody to ask.
+                // There is no node to ask.
                 TaskNodes::Bare | TaskNodes::Awaits(_) => return Some(request),
             };
             header.state.note_in_flight();
             self.tree(|tree| tree.deliver_at_start(root, request, polled));
-            return self.fall_if_told(task, header, root);
+            return self.end_if_decided(task, header, root);
         }
         let TaskNodes::Tree(root) = self.nodes(task) else {
             header.state.note_out_of_flight();
             return None;
         };
         self.tree(|tree| tree.count_poll(root));
-        self.fall_if_told(task, header, root)
+        self.end_if_decided(task, header, root)
     }
 
-    /// The end of a pending poll with a request under way. What comes back is what the task ends with.
+    /// Ends a pending poll with a request in progress. `Some` is the cancellation with which the task ends.
     fn settle_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
         let TaskNodes::Tree(root) = self.nodes(task) else {
@@ -222,13 +223,13 @@ impl LoopState {
         self.decide();
         let queued = self.is_queued(task);
         self.tree(|tree| tree.settle(root, queued));
-        self.fall_if_told(task, header, root)
+        self.end_if_decided(task, header, root)
     }
 
-    /// Fells the tree of a task that is to end, and tells by which request it ends.
-    fn fall_if_told(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
-        let (fallen, in_flight) = self.tree(|tree| tree.root_falls(root));
-        match fallen {
+    /// Tears down the tree of a task that is to end. Returns the request by which it ends.
+    fn end_if_decided(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
+        let (ends, in_flight) = self.tree(|tree| tree.root_ends(root));
+        match ends {
             Some(request) => {
                 self.tear_down(task);
                 Some(request)
@@ -246,12 +247,12 @@ impl LoopState {
         }
     }
 
-    /// What a wait asks that could end now and give its caller something: an item, bytes, a connection. `true` says that
-    /// it has to stay pending, and that its waker will be woken.
+    /// Returns whether a wait has to stay pending although it could end now and return something: an item, bytes, a
+    /// connection. Then its waker will be woken.
     ///
-    /// A request under way has the task polled to find out which of those that it has asked are still wanted: who is not
-    /// polled has been set aside. If all were, the task ends with that poll, and what it has taken meanwhile is lost. So
-    /// nothing is given to it until everybody who was asked has been polled, or the poll is over.
+    /// A request in progress has the task polled to find out which of the asked nodes are still wanted: a node that is
+    /// not polled was set aside. If all were, the task ends with that poll, and what it has taken in that poll is lost.
+    /// So it takes nothing until every asked node was polled, or the poll is over.
     #[inline]
     pub(crate) fn puts_off(&self, waker: &Waker) -> bool {
         let undecided = self.scopes.undecided.get();
@@ -260,7 +261,7 @@ impl LoopState {
 
     #[cold]
     fn put_off(&self, waker: &Waker) -> bool {
-        // Cloned with nothing borrowed, since it may be foreign.
+        // Cloned with nothing borrowed, since it may be another runtime's.
         let mut waker = Some(waker.clone());
         let task = self.current_task.get();
         let puts_off = match self.nodes(task) {
@@ -273,15 +274,16 @@ impl LoopState {
         puts_off
     }
 
-    /// A poll begins, or goes on, in which waits may end.
+    /// Lets waits end again: nothing is undecided any more.
     fn decide(&self) {
         if self.scopes.undecided.replace(Key::NONE) != Key::NONE {
             self.budget.refill();
         }
     }
 
-    /// An operation begins a poll, for which one is taken from the budget: `Pending` where it has to wait for a later poll;
-    /// its waker is woken then. One that does not end in this poll [gives back](crate::kernel::budget::Budget::give_back) what was taken.
+    /// Begins the poll of an operation, and takes one from the budget for it. Returns `Pending` if the operation has to
+    /// wait for a later poll; its waker will be woken. An operation that does not end in this poll [gives
+    /// back](crate::kernel::budget::Budget::give_back) what was taken.
     #[inline]
     pub(crate) fn poll_begin(&self, context: &Context<'_>) -> Poll<()> {
         match self.budget.take() {
@@ -312,7 +314,7 @@ impl LoopState {
         self.queues(|queues| queues.tasks.is_scheduled(task))
     }
 
-    /// Requests of scopes that are in progress around the code that runs now.
+    /// Returns how many scopes around the running code have a request in progress.
     pub(crate) fn requests_around(&self) -> u32 {
         let scope = self.scopes.current.get();
         if scope.index == NIL {
@@ -349,19 +351,13 @@ impl Scheduler for Rc<LoopState> {
         LoopState::tear_down(self, self.key_of(header));
     }
 
-    fn step_await(
-        &self,
-        header: &Header,
-        awaiting: Key,
-        waker: &Waker,
-        catch_panic: bool,
-    ) -> Awaited {
-        step_await(self, header, awaiting, waker, catch_panic)
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited {
+        step_await(self, header, awaiting, waker, shielded)
     }
 }
 
 impl LoopState {
-    /// Notes for whom a group waits, with its node.
+    /// Sets the children of a group or gather at its node.
     pub(crate) fn note_members(&self, key: NodeKey, members: Weak<dyn Members>) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {
@@ -370,14 +366,14 @@ impl LoopState {
         });
     }
 
-    /// A request of a node's own to what is inside, by somebody who only knows the node; `false` where there is no such
-    /// node any more. What is inside and was not polled when the node was polled last has been set aside in there.
+    /// Delivers a request of a node's own to the nodes below it; `false` if the node does not exist any more. Nodes
+    /// below it that were not polled when it was polled last were set aside.
     #[must_use]
     pub(crate) fn deliver_to(&self, key: NodeKey, request: &Cancellation) -> bool {
         let Some((_, task)) = self.tree(|tree| tree.task_of(key)) else {
             return false;
         };
-        // What is detached is in no task's tree.
+        // A detached node is in no task's tree.
         let task = (task != Key::NONE).then(|| self.task(task)).flatten();
         let running = task.is_some_and(|task| task.header().state.is_running());
         self.tree(|tree| {
@@ -393,7 +389,8 @@ impl LoopState {
         })
     }
 
-    /// A task awaits another one than before. Where it still awaits the former too, both need nodes.
+    /// Notes that a task awaits another one than before. Returns `false` if it still awaits the former too: then both
+    /// need nodes.
     #[inline(never)]
     fn note_another_await(&self, awaiting: Key, awaited: u32) -> bool {
         let may = match self.nodes(awaiting) {

@@ -1,18 +1,18 @@
 //! Requests that outlive the tree in which they were made, or the poll in which they were due.
 //!
-//! A scope's own request is a fact about its future: a child of the group has failed, the region's time is over. The
-//! future need not be polled when the request is made, and it may outlive its task: it is boxed and handed to another
-//! task, or borrowed by a main task that is stopped and run again. So the request is kept until it has been answered:
+//! A scope's own request is a fact about its future: a child of the group has failed, or the region's time is over. The
+//! future may not be polled when the request is made, and it may outlive its task: it is boxed and moved to another
+//! task, or borrowed by a main task that is stopped and run again. So the request is kept until it is answered:
 //!
 //! ```text
 //! the tree around the scope is erased     its node is detached, with all below it: clean-up goes on and is counted
 //! it is polled again, elsewhere           it is attached there as it is
-//! what it asks is not polled in time,     what was passed by below it is asked when it is polled again
+//! the asked nodes are not polled in time, the parked nodes below it are asked when it is polled again
 //!   and neither is the scope itself
-//! what is inside goes on                  the request is over, and stays so
+//! the inner future keeps                  the request is over, and stays so
 //! ```
 //!
-//! A detached node hangs below a root that belongs to no task. It goes when its future is dropped.
+//! A detached node is below a root that belongs to no task. It is removed when its future is dropped.
 
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Kind, NIL, State};
@@ -21,8 +21,8 @@ use crate::kernel::clock::NEVER;
 use crate::kernel::task::key::Key;
 
 impl Tree {
-    /// Erases everything below a node: their keys go stale, and what they still owe is nobody's business any more. Scopes
-    /// with an unanswered request of their own are detached.
+    /// Erases everything below a node: the keys become stale, and votes that are still owed are dropped. Scopes with an
+    /// unanswered request of their own are detached.
     pub(super) fn erase_below(&mut self, top: u32) {
         let mut here = top;
         loop {
@@ -40,7 +40,7 @@ impl Tree {
         }
     }
 
-    /// The end of a task: its whole tree goes.
+    /// Tears down the whole tree of a task.
     pub(crate) fn tear_down(&mut self, root: u32) {
         let put_off = self.take_put_off(root);
         self.effects.trash.extend(put_off);
@@ -48,7 +48,7 @@ impl Tree {
         self.release(root);
     }
 
-    /// Whether a scope has a request of its own that what is inside has not answered.
+    /// Returns whether a scope has a request of its own that the nodes below it have not answered.
     fn is_unanswered(&self, index: u32) -> bool {
         let node = self.at(index);
         match node.kind {
@@ -58,13 +58,13 @@ impl Tree {
         }
     }
 
-    /// Whether a region's time is over, and what is inside has not gone on in spite of that.
+    /// Returns whether a region's time is over and its inner future has not kept.
     fn is_late(&self, index: u32) -> bool {
         let node = self.at(index);
         node.kind == Kind::Region && node.expired && !node.kept_on
     }
 
-    /// Takes a scope out of its tree with all below it, and keeps it for when it is polled again.
+    /// Moves a scope with all below it out of its tree, and keeps it for when it is polled again.
     #[cold]
     fn detach(&mut self, index: u32) {
         if self.detached == NIL {
@@ -79,7 +79,7 @@ impl Tree {
         }
     }
 
-    /// The nodes that have to act soon, of a scope and all below it.
+    /// Returns the nodes with pending actions, of a scope and all below it.
     fn due_in(&self, top: u32) -> Vec<u32> {
         let mut due = Vec::new();
         let mut here = Some(top);
@@ -92,7 +92,7 @@ impl Tree {
         due
     }
 
-    /// Whether a node that is polled now was detached in the middle of its own request, which goes on here.
+    /// Returns whether a node was detached during its own request, which goes on where it is polled now.
     pub(super) fn goes_on_elsewhere(&self, index: u32) -> bool {
         let node = self.at(index);
         node.own.is_some() && node.state != State::Passed && node.root == self.detached
@@ -108,14 +108,14 @@ impl Tree {
         }
         let mut here = Some(index);
         while let Some(below) = here {
-            // Not in the first poll of what is around it now.
+            // It did not begin in the first poll of the region that is around it now.
             self.at_mut(below).begun = NEVER;
             here = self.next_below(below, index);
         }
     }
 
-    /// The request that a region which has moved makes again: one that is in progress, or that it left to a region around
-    /// it.
+    /// Takes the request that a moved region makes again: one that is in progress, or one that it left to a region
+    /// around it.
     pub(super) fn unanswered(&mut self, index: u32) -> Option<Cancellation> {
         let own = self.at_mut(index).own.take();
         if own.is_none() && self.is_late(index) {
@@ -124,8 +124,8 @@ impl Tree {
         own
     }
 
-    /// A node has not acted in the poll by whose end it was due. The scopes around it whose request that was may not have
-    /// been polled either: then nobody has decided that it is not wanted.
+    /// Notes that a node has not acted in the poll in which it was due. If the scope whose request that was was not
+    /// polled either, nothing shows that the node is unwanted: the scope is marked `missed`.
     pub(super) fn note_missed(&mut self, index: u32) {
         let due = self.at(index).polls;
         let mut around = index;
@@ -139,8 +139,8 @@ impl Tree {
         }
     }
 
-    /// A scope is polled again that was not polled while its own request was passed by below it. What is there counts as
-    /// opened since: it is asked before the scope is torn down.
+    /// Handles a `missed` scope that is polled again: the parked nodes below it count as newly opened, and are asked
+    /// before the scope is torn down.
     #[cold]
     pub(super) fn make_up(&mut self, top: u32) {
         self.at_mut(top).missed = false;

@@ -1,7 +1,7 @@
-//! How a node comes and goes: opened, polled here or elsewhere, completed, dropped.
+//! The life of a node: opened, polled here or elsewhere, completed, dropped.
 //!
-//! A node that completes or is dropped is taken out of its tree first, and only then is its answer counted: what the
-//! answer sets off finds a tree without it.
+//! A node that completes or is dropped is first removed from its tree, and then its vote is counted: code that runs
+//! because of the vote finds a tree without it.
 
 use std::task::Waker;
 
@@ -12,8 +12,8 @@ use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::NEVER;
 
 impl Tree {
-    /// A node is polled below `parent`: opened there where there is none yet, and moved there where it was polled
-    /// elsewhere before. `direct` says that its waker is its task's own.
+    /// Notes that a node is polled below `parent`: it is opened there if there is none yet, and moved there if it was
+    /// polled elsewhere before. `direct` says that its waker is its task's own.
     #[inline]
     pub(super) fn visit(
         &mut self,
@@ -28,7 +28,7 @@ impl Tree {
             return (self.key(index), index);
         };
         if self.is_due(index) {
-            // Somebody who has to act is polled: the others get their time too.
+            // A node that has to act is polled, so the others get more time.
             let root = self.at(index).root;
             self.at_mut(root).idle_polls = 0;
             self.leave_due(index);
@@ -45,7 +45,7 @@ impl Tree {
         }
         let node = self.at_mut(index);
         if node.state == State::Parked {
-            // Where what is inside was cancelled it stays pending: then somebody has to act, if late.
+            // If its inner future was cancelled, that stays pending: then the node has to act, though late.
             let inside_passed = node.passed && node.kind != Kind::Region;
             node.state = if inside_passed {
                 State::Asked
@@ -56,8 +56,8 @@ impl Tree {
         (key, index)
     }
 
-    /// A boxed future was moved to another task or scope: to a request in the old place it says nothing, and here it
-    /// starts anew with all below it.
+    /// Moves a node whose boxed future was moved to another task or scope: it abstains from a request in the old place,
+    /// and starts anew here with all below it.
     fn reattach(&mut self, index: u32, parent: u32) {
         if self.goes_on_elsewhere(index) {
             return self.attach(index, parent);
@@ -72,7 +72,7 @@ impl Tree {
             here = self.next_below(below, index);
             self.leave_due(below);
             if self.is_handled(below) {
-                // Whoever holds its token decides about something that is over.
+                // The holder of its token decides about a request that is over.
                 self.unlink(below);
                 self.release(below);
                 continue;
@@ -93,7 +93,7 @@ impl Tree {
                 under_way.extend(own.map(|request| (below, request)));
             }
         }
-        // Its own requests come along.
+        // Requests of moved scopes are made again.
         for (origin, request) in under_way {
             self.deliver(origin, request, Recent::Any);
         }
@@ -102,8 +102,8 @@ impl Tree {
         }
     }
 
-    /// Puts a node between its parent and those that were linked there after `mark` and before it: they were polled inside
-    /// it. What they owe they owe to it from now on, and it owes instead.
+    /// Puts a node between its parent and the children that were linked after `mark` and before it: those were polled
+    /// inside it. They owe their votes to the node from now on, and the node owes one to the parent.
     #[inline(never)]
     pub(super) fn adopt(&mut self, index: u32, mark: u64) {
         let parent = self.at(index).parent;
@@ -136,18 +136,18 @@ impl Tree {
         }
     }
 
-    /// Whether the node's newest waker is this one already.
+    /// Returns whether the node's newest waker wakes the same as this one.
     pub(super) fn wakes(&self, index: u32, waker: &Waker) -> bool {
         let known = &self.at(index).waker;
         known.as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Keeps the newest waker; the former one is to be dropped with nothing borrowed.
+    /// Keeps the newest waker. Returns the former one, for the caller to drop with nothing borrowed.
     pub(super) fn keep_waker(&mut self, index: u32, waker: Waker) -> Option<Waker> {
         self.at_mut(index).waker.replace(waker)
     }
 
-    /// What the node held has come to its end by itself.
+    /// Removes a node whose future has ended by itself, and counts its vote.
     #[inline]
     pub(super) fn complete(&mut self, index: u32) {
         let node = self.at(index);
@@ -160,7 +160,7 @@ impl Tree {
             (false, _) => Vote::Abstain,
         };
         if owes {
-            self.hand_up_handled(index, parent);
+            self.propagate_handled(index, parent);
         }
         self.remove(index);
         if owes {
@@ -168,8 +168,9 @@ impl Tree {
         }
     }
 
-    /// Clean-up that goes on around a node that completes answers to the node's parent from now on.
-    fn hand_up_handled(&mut self, index: u32, parent: u32) {
+    /// Moves the handled catches below a node that completes to the node's parent: their clean-up goes on, and its
+    /// votes count there.
+    fn propagate_handled(&mut self, index: u32, parent: u32) {
         let mut child = self.at(index).first_child;
         while child != NIL {
             let next = self.at(child).next;
@@ -182,7 +183,8 @@ impl Tree {
         }
     }
 
-    /// Somebody has dropped what the node held, unfinished: a request that waits for it is not lost with it.
+    /// Removes a node whose future was dropped unfinished. If it owes a vote it passes, so that the request is not
+    /// lost.
     pub(super) fn dropped(&mut self, index: u32) {
         let node = self.at(index);
         let (owes, parent) = (node.owes, node.parent);
@@ -192,13 +194,13 @@ impl Tree {
         }
     }
 
-    /// A node that owes nobody an answer is not needed any more.
+    /// Removes a node that owes no vote.
     pub(super) fn forget(&mut self, index: u32) {
         debug_assert!(!self.at(index).owes);
         self.remove(index);
     }
 
-    /// The clean-up around a handled catch goes on in its own way.
+    /// Removes a catch whose cancellation counts as handled: it keeps.
     pub(super) fn keep(&mut self, index: u32) {
         let node = self.at(index);
         let (owes, parent) = (node.owes, node.parent);
@@ -208,14 +210,14 @@ impl Tree {
         }
     }
 
-    /// The node is cancelled and stays so until it is dropped.
+    /// Lets a node pass. It stays pending until it is dropped.
     pub(super) fn pass(&mut self, index: u32) {
         self.leave_due(index);
         self.at_mut(index).state = State::Passed;
         self.vote(index, Vote::Pass);
     }
 
-    /// Takes a node out with everything below it.
+    /// Removes a node with everything below it.
     #[inline]
     fn remove(&mut self, index: u32) {
         if self.at(index).first_child != NIL {
@@ -225,10 +227,10 @@ impl Tree {
         self.release(index);
     }
 
-    /// A catch that was asked lets go of everything below it. `None` where others have to be asked first; else what to
-    /// tell its caller.
-    pub(super) fn catch_falls(&mut self, index: u32) -> Option<Cancellation> {
-        if !self.falls(index) {
+    /// Tears down everything below a catch that was asked. Returns the request for its caller, or `None` if other nodes
+    /// have to be asked first.
+    pub(super) fn tear_down_catch(&mut self, index: u32) -> Option<Cancellation> {
+        if !self.tear_down_inside(index) {
             return None;
         }
         let request = self.request_of(index).unwrap_or_default();
@@ -236,17 +238,18 @@ impl Tree {
         Some(request)
     }
 
-    /// A voter or a region lets go of everything below it, unless others have to be asked first.
-    pub(super) fn falls(&mut self, index: u32) -> bool {
+    /// Tears down everything below a voter or a region. Returns `false` if other nodes have to be asked first.
+    pub(super) fn tear_down_inside(&mut self, index: u32) -> bool {
         self.leave_due(index);
-        let falls = self.may_tear_down(index);
-        if falls {
+        let torn_down = self.may_tear_down(index);
+        if torn_down {
             self.erase_below(index);
         }
-        falls
+        torn_down
     }
 
-    /// How many requests of their own are in progress around a node, itself included, its root not.
+    /// Returns how many scopes around a node have a request of their own in progress, including the node and excluding
+    /// its root.
     pub(super) fn requests_around(&self, index: u32) -> u32 {
         let mut index = index;
         let mut count = 0;
@@ -257,14 +260,15 @@ impl Tree {
         count
     }
 
-    /// When the first of the delays inside a region began that have begun in its own first poll; [`NEVER`] without any.
+    /// Returns when the first delay inside a region began, of those that began in the region's own first poll;
+    /// [`NEVER`] if there is none.
     pub(super) fn earliest_begun(&self, top: u32) -> u64 {
         let mut earliest = NEVER;
         let mut here = self.next_below(top, top);
         while let Some(index) = here {
             let begun = self.at(index).begun;
             earliest = earliest.min(begun);
-            // A delay has begun no later than those inside it.
+            // A delay begins no later than the delays inside it.
             here = match begun {
                 NEVER => self.next_below(index, top),
                 _ => self.next_beside(index, top),
@@ -273,8 +277,8 @@ impl Tree {
         earliest
     }
 
-    /// Whether something around this region goes first: a request to which what is inside has said Pass already, or a
-    /// region whose deadline is due, no later than this one's.
+    /// Returns whether something around this region goes first: a request to which its inner future has passed already,
+    /// or a region whose deadline is due and no later than this one's.
     pub(super) fn is_preceded(&self, index: u32, now: u64) -> bool {
         let node = self.at(index);
         let deadline = node.deadline;

@@ -1,36 +1,36 @@
-//! What a request does to a tree: ask, count the answers, decide.
+//! The rules of a request: ask the nodes, count their votes, decide.
 //!
 //! ```text
-//! deliver(x)   everything below x starts anew; voters with nobody left to wait for are asked; x waits for the rest
-//! vote(n)      n has answered: its parent waits for one less, and when for none, concludes
-//! conclude(p)  somebody passed, or nobody kept on: p goes on upwards in its own way; else p says that all goes on
-//! settle       at the end of a poll: who was asked and not polled abstains
-//!
-//! Who was polled with the task's own waker, and not in the newest poll, has been set aside: by a `select!`, say, that
-//! another branch has won. A request does not wait for it, nor does it have the task polled for its sake, since in such
-//! a poll the task may take what it can no longer make use of: the item of a queue, the turn of a lock. Who is polled
-//! through a waker of its own may well not have been woken, so that the task has to be polled to find out.
+//! deliver(x)   everything below x starts anew; voters that wait for no other node are asked; x waits for all votes
+//! vote(n)      n has voted: its parent waits for one vote less, and when it waits for none, it concludes
+//! conclude(p)  one passed, or none kept: p is asked, torn down, or passes itself; else p keeps
+//! settle       at the end of a poll: a node that was asked and not polled abstains
 //! ```
 //!
-//! Each is a loop, none recurses: a tree may be as deep as its task's futures are nested.
+//! A node that was polled with the task's own waker, but not in the task's newest poll, was set aside, for instance by
+//! a `select!` that took another branch. A request does not wait for it, and does not have the task polled for it: in
+//! such a poll the task might take something that it can no longer use, like the item of a queue or a lock. A node that
+//! is polled through a waker of its own perhaps only was not woken, so the task has to be polled to find out.
+//!
+//! Each of them is a loop and none recurses: a tree may be as deep as its task's futures are nested.
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, NIL, State, Vote};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::task::key::Key;
 
-/// How often voters that have opened meanwhile put off a fall.
+/// How often newly opened voters may put off a tear-down.
 const MOST_ROUNDS: u8 = 16;
 
-/// For how many polls in a row a request waits for nodes with wakers of their own while their task does other things and
-/// polls none of them. A collection of futures serves those that were woken a few dozen at a time: this is room for tens
-/// of thousands before the first that was asked. Without a limit, a task that is always ready never ends.
+/// For how many polls in a row a request waits for nodes with wakers of their own, while their task polls others and
+/// none of them. A collection of futures polls a few dozen woken futures at a time: this leaves room for tens of
+/// thousands before the first asked one. Without a limit, a task that is always ready would never end.
 const MOST_IDLE_POLLS: u32 = 1024;
 
-/// Which nodes a request takes for set aside.
+/// Which nodes a request considers set aside.
 #[derive(Clone, Copy)]
 pub(super) enum Recent {
-    /// None: their task is being polled, and what was not polled yet may still be.
+    /// None: the task is being polled, and nodes that were not polled yet may still be.
     Any,
     /// Those that were not polled in this turn.
     Turn(u64),
@@ -60,8 +60,8 @@ impl Tree {
         }
     }
 
-    /// Forgets what an earlier request left behind below `x`, and lists what is there, parents first. Clean-up that an
-    /// earlier request waits for is what this one interrupts: its node goes.
+    /// Resets what an earlier request has left below `x`, and lists the nodes there, parents first. This request
+    /// interrupts the clean-up of a catch that an earlier one waits for: that node is removed.
     fn restart_below(&mut self, x: u32, recent: Recent, order: &mut Vec<u32>) {
         self.restart(x);
         let mut here = self.next_below(x, x);
@@ -101,7 +101,7 @@ impl Tree {
         node.direct && !polled && node.state != State::Passed
     }
 
-    /// The request passes a node by with all below it, before anybody is asked.
+    /// Parks a node with all below it, before any node is asked: the request does not wait for them.
     fn set_aside(&mut self, top: u32) {
         let mut here = Some(top);
         while let Some(index) = here {
@@ -119,7 +119,7 @@ impl Tree {
         self.leave_due(index);
         let node = self.at_mut(index);
         if node.state == State::Asked {
-            // It has not acted yet: whether it is to, those below it decide anew.
+            // It has not acted yet. The nodes below it decide anew whether it is asked.
             node.state = if node.again {
                 State::Taken
             } else {
@@ -133,13 +133,13 @@ impl Tree {
         node.tear_down = false;
     }
 
-    /// A catch that has given its `Cancelled`, and waits to hear what became of it.
+    /// Returns whether it is a catch that has given out its `Cancelled` and waits for the decision.
     pub(super) fn is_handled(&self, index: u32) -> bool {
         let node = self.at(index);
         node.kind == Kind::Catch && node.state == State::Taken
     }
 
-    /// Counts a node among those that its parent waits for, once everything below it has been counted.
+    /// Counts a node among those for whose vote its parent waits, after everything below it was counted.
     fn count(&mut self, index: u32) {
         let (kind, state, waiting, passed, parent) = {
             let node = self.at(index);
@@ -163,7 +163,7 @@ impl Tree {
         }
     }
 
-    /// Asks a node to act, and sees to it that it is polled.
+    /// Asks a node to act, and has it polled.
     pub(super) fn ask(&mut self, index: u32) {
         let node = self.at_mut(index);
         node.again = node.state == State::Taken;
@@ -171,8 +171,8 @@ impl Tree {
         self.make_due(index);
     }
 
-    /// A node has to act by the end of its task's next poll, or of the one that is just beginning. Both its task and
-    /// its own waker are woken.
+    /// Notes that a node has to act by the end of its task's next poll, or of the poll that is just beginning. Wakes
+    /// its task and its own waker.
     pub(super) fn make_due(&mut self, index: u32) {
         let root = self.at(index).root;
         let polls = self.at(root).polls + u64::from(!self.starting);
@@ -185,7 +185,8 @@ impl Tree {
         self.schedule_task(task);
     }
 
-    /// Has a task polled, which will find that a request is under way. One whose poll begins just now finds it anyway.
+    /// Has a task polled, and marks it as having a request in progress. A task whose poll begins just now is marked
+    /// already.
     fn schedule_task(&mut self, task: Key) {
         let is_known = task == Key::NONE || self.effects.tasks.last() == Some(&task);
         if !self.starting && !is_known {
@@ -193,11 +194,11 @@ impl Tree {
         }
     }
 
-    /// A node answers. Where that was the last answer that its parent waited for, the parent does, and so on upwards.
+    /// Counts the vote of a node. If its parent waited for no other vote, the parent concludes, and so on upwards.
     pub(super) fn vote(&mut self, index: u32, vote: Vote) {
         let node = self.at_mut(index);
         if !std::mem::replace(&mut node.owes, false) {
-            // Nobody asked. Going on is then nothing to speak of, and a cancellation is a raise.
+            // It was not asked. Then Keep and Abstain mean nothing, and Pass is a raise.
             if vote == Vote::Pass {
                 self.raise(index);
             }
@@ -207,7 +208,7 @@ impl Tree {
         self.take_vote(parent, vote);
     }
 
-    /// A child of `parent` that owed it an answer has given it.
+    /// Counts the vote of a child that owed it to `parent`.
     pub(super) fn take_vote(&mut self, parent: u32, vote: Vote) {
         let node = self.at_mut(parent);
         node.waiting -= 1;
@@ -218,7 +219,7 @@ impl Tree {
         }
     }
 
-    /// All below a node have answered: it answers, and whoever waits for it alone, and so on upwards.
+    /// Lets a node conclude for which all below have voted, and then each parent that waited for that vote alone.
     fn answer(&mut self, index: u32) {
         let mut index = index;
         while let Some(vote) = self.conclude(index) {
@@ -237,7 +238,8 @@ impl Tree {
         }
     }
 
-    /// What a node makes of the answers of all below it: a vote of its own, or nothing yet.
+    /// Decides by the votes of all below a node. Returns the node's own vote, or `None` if it votes later or is torn
+    /// down.
     fn conclude(&mut self, index: u32) -> Option<Vote> {
         let node = self.at_mut(index);
         let go = node.passed || !node.kept;
@@ -245,7 +247,7 @@ impl Tree {
             Kind::Root | Kind::Region if node.own.is_some() => {
                 if go {
                     node.tear_down = true;
-                    self.make_due_to_fall(index);
+                    self.make_due_to_tear_down(index);
                     return None;
                 }
                 node.own = None;
@@ -270,8 +272,8 @@ impl Tree {
         }
     }
 
-    /// A root or a region is to fall at its next poll.
-    fn make_due_to_fall(&mut self, index: u32) {
+    /// Has a root or a region polled, which is then torn down.
+    fn make_due_to_tear_down(&mut self, index: u32) {
         if self.at(index).kind == Kind::Root {
             let task = self.at(index).task;
             self.schedule_task(task);
@@ -280,20 +282,21 @@ impl Tree {
         }
     }
 
-    /// A node says by itself, unasked, that it is cancelled: a request to the nearest around it that can act on one.
+    /// Begins a request for a node that passes without having been asked. Its origin is the nearest scope around the
+    /// node that can act on one.
     pub(super) fn raise(&mut self, index: u32) {
         let request = self.request_of(index).unwrap_or_default();
         let mut around = self.at(index).parent;
         while !self.at(around).kind.takes_raises() {
             around = self.at(around).parent;
         }
-        // What is detached is in nobody's poll.
+        // A detached node is polled by no task.
         if around != self.detached {
             self.deliver(around, request, Recent::Any);
         }
     }
 
-    /// The request that reached a node: of the nearest around it, or of itself, that is the origin of one.
+    /// Returns the request that has reached a node: that of the nearest origin around it, or its own.
     pub(super) fn request_of(&self, index: u32) -> Option<Cancellation> {
         let mut index = index;
         while index != NIL {
@@ -306,8 +309,9 @@ impl Tree {
         None
     }
 
-    /// Whether a node may fall now. Voters that have opened below it since the asking are asked first: then not. But who
-    /// handles one request after the other, and waits anew each time, does not put off for ever what others have passed.
+    /// Returns whether a node may be torn down now. Voters that were opened below it since the asking are asked first;
+    /// then it may not. The number of such rounds is limited: code that handles each request and then waits anew cannot
+    /// put off for ever what others have passed.
     pub(super) fn may_tear_down(&mut self, x: u32) -> bool {
         let rounds = self.at(x).rounds;
         if rounds == MOST_ROUNDS {
@@ -333,9 +337,9 @@ impl Tree {
         false
     }
 
-    /// The end of a pending poll of a task in which a request is under way: those who had to act in it and were not
-    /// polled abstain. Those that are polled through wakers of their own have time while their task is queued again, as
-    /// long as now and then one of them is polled.
+    /// Ends a pending poll of a task with a request in progress: nodes that had to act in it and were not polled
+    /// abstain. Nodes with wakers of their own get more time while their task is queued again, as long as one of them
+    /// is polled now and then.
     pub(super) fn settle(&mut self, root: u32, queued: bool) {
         let polls = self.at(root).polls;
         let queued = queued && self.at(root).idle_polls < MOST_IDLE_POLLS;
@@ -357,7 +361,7 @@ impl Tree {
                 if self.at(here).owes {
                     self.vote(here, Vote::Abstain);
                 }
-                // The answer may have let go of others, of the next one too.
+                // The vote may have released other nodes, also the next one.
                 let stands = next == root || self.is_due(next);
                 here = if stands { next } else { self.at(root).due_next };
             } else {
@@ -366,7 +370,7 @@ impl Tree {
         }
     }
 
-    /// The request passes a node by. One that is below it and has taken effect is kept, for when it is polled again.
+    /// Parks a node. If a node below it has passed, the request is kept for when the parked one is polled again.
     fn park(&mut self, index: u32) {
         self.at_mut(index).state = State::Parked;
         self.at_mut(index).in_cycle = false;
@@ -376,8 +380,8 @@ impl Tree {
         }
     }
 
-    /// A request to a task, at the start of a poll: who is asked now must act in this very poll.
-    /// `polled` says that nodes of its tree were polled in the poll before.
+    /// Delivers a request to a task at the start of its poll: a node that is asked now must act in this poll. `polled`
+    /// says whether nodes of the tree were polled in the poll before.
     pub(super) fn deliver_at_start(&mut self, root: u32, request: Cancellation, polled: bool) {
         let recent = self.newest_turn(root, polled);
         self.count_poll(root);
@@ -386,8 +390,8 @@ impl Tree {
         self.starting = false;
     }
 
-    /// Which nodes of a tree are set aside while its task is not being polled. `polled` says that nodes were polled in the
-    /// task's newest poll.
+    /// Returns which nodes of a tree are not set aside while its task is not being polled. `polled` says whether nodes
+    /// were polled in the task's newest poll.
     pub(super) fn newest_turn(&self, root: u32, polled: bool) -> Recent {
         if polled {
             Recent::Turn(self.at(root).visited)
@@ -396,14 +400,14 @@ impl Tree {
         }
     }
 
-    /// A poll of a task begins in which a request is under way.
+    /// Counts a poll of a task with a request in progress.
     pub(super) fn count_poll(&mut self, root: u32) {
         let node = self.at_mut(root);
         node.polls += 1;
     }
 
-    /// Whether a task is to end now, and by which request; and whether a request goes on being under way.
-    pub(super) fn root_falls(&mut self, root: u32) -> (Option<Cancellation>, bool) {
+    /// Returns the request by which a task ends now, if it does, and whether a request stays in progress.
+    pub(super) fn root_ends(&mut self, root: u32) -> (Option<Cancellation>, bool) {
         if self.at(root).tear_down && self.may_tear_down(root) {
             return (
                 Some(self.at_mut(root).own.take().unwrap_or_default()),
@@ -413,25 +417,25 @@ impl Tree {
         (None, self.at(root).tear_down || self.is_due(root))
     }
 
-    /// Whether a region was told to let go, and has not done so yet.
+    /// Returns whether a region is to be torn down, and was not yet.
     #[inline]
-    pub(super) fn is_to_fall(&self, index: u32) -> bool {
+    pub(super) fn is_to_tear_down(&self, index: u32) -> bool {
         self.at(index).tear_down && self.at(index).state != State::Passed
     }
 
-    /// Whether a node has a request of its own in progress.
+    /// Returns whether a node has a request of its own in progress.
     pub(super) fn has_own(&self, index: u32) -> bool {
         self.at(index).own.is_some()
     }
 
-    /// What a node that has acted waited for has come to its end: it is to be polled, as if it was asked.
+    /// Has a node polled that has acted and whose children or awaited task have ended now.
     pub(super) fn work_done(&mut self, index: u32) {
         if self.at(index).state == State::Taken {
             self.make_due(index);
         }
     }
 
-    /// A node begins a request that goes to the nearest around it.
+    /// Begins a request by a node, as `resume()` and `raise` do.
     pub(super) fn begin_raise(&mut self, index: u32, request: Cancellation) {
         let node = self.at_mut(index);
         node.own = Some(request);
@@ -439,7 +443,7 @@ impl Tree {
         self.raise(index);
     }
 
-    /// The root above a node, and its task.
+    /// Returns the root above a node, and its task.
     pub(super) fn task_of(&self, key: crate::kernel::cancel::node::NodeKey) -> Option<(u32, Key)> {
         let root = self.at(self.find(key)?).root;
         Some((root, self.at(root).task))

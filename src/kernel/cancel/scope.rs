@@ -1,4 +1,4 @@
-//! A scope in the hands of the future that it belongs to.
+//! A scope, as the future holds it to which it belongs.
 //!
 //! ```text
 //! enter(waker)       at the start of each poll: the node is opened, or moved to where it is polled now
@@ -7,7 +7,7 @@
 //! complete()         the end by itself; dropping the scope is the end by force
 //! ```
 //!
-//! Outside any task there is nobody to cancel: `enter` says `false`, and the rest does nothing.
+//! Outside any task nothing can be cancelled: `enter` returns `false`, and the rest does nothing.
 
 use std::rc::Rc;
 use std::task::Waker;
@@ -30,7 +30,7 @@ pub(crate) struct Scope {
     state: Option<Rc<LoopState>>,
 }
 
-/// Makes the node that was current before it the current one again, also on unwinding.
+/// Restores the current node that was before, also on unwinding.
 struct Within<'a> {
     state: &'a LoopState,
     former: NodeKey,
@@ -67,7 +67,7 @@ impl Scope {
         }
     }
 
-    /// The start of a poll; `false` outside any task.
+    /// Begins a poll; `false` outside any task.
     #[inline]
     pub(crate) fn enter(&mut self, waker: &Waker) -> bool {
         let known = self.state.as_deref().map(std::ptr::from_ref);
@@ -113,8 +113,9 @@ impl Scope {
         true
     }
 
-    /// Polls what is inside for the first time, before there is a node: it may be ready at once and need none. Otherwise
-    /// [`enter_around`](Self::enter_around) with what comes back puts the node where it would have been.
+    /// Polls the inner future for the first time, before there is a node: it may be ready at once and need none.
+    /// Otherwise [`enter_around`](Self::enter_around), called with the returned mark, puts the node where it would have
+    /// been.
     #[inline]
     pub(crate) fn tentatively<R>(f: impl FnOnce() -> R) -> (R, u64) {
         let begun = with_current(|state| {
@@ -130,7 +131,7 @@ impl Scope {
         (f(), mark)
     }
 
-    /// [`enter`](Self::enter) after what is inside was polled already.
+    /// Does the same as [`enter`](Self::enter) after the inner future was polled already.
     pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u64) -> bool {
         let in_task = self.enter(waker);
         if in_task {
@@ -139,7 +140,7 @@ impl Scope {
         in_task
     }
 
-    /// Polls what is inside.
+    /// Polls the inner future, with this node as the current one.
     #[inline]
     pub(crate) fn within<R>(&self, f: impl FnOnce() -> R) -> R {
         let _within = self.make_current();
@@ -157,7 +158,7 @@ impl Scope {
         Some(Within { state, former })
     }
 
-    /// EventPolls at the node, or changes it; `None` where there is none.
+    /// Reads or changes the node; `None` if there is none.
     #[inline]
     fn node<R>(&self, f: impl FnOnce(&mut Tree, u32) -> R) -> Option<R> {
         let state = self.state.as_ref()?;
@@ -167,7 +168,7 @@ impl Scope {
         })
     }
 
-    /// Where the node stands; `Idle` where there is none.
+    /// Returns the state of the node; `Idle` if there is none.
     #[inline]
     pub(crate) fn standing(&self) -> State {
         self.node(|tree, index| tree.at(index).state)
@@ -179,7 +180,7 @@ impl Scope {
         self.standing() == State::Asked
     }
 
-    /// The loop, once there is a node.
+    /// Returns the loop, once there is a node.
     pub(crate) fn state(&self) -> Option<&Rc<LoopState>> {
         self.state.as_ref()
     }
@@ -188,20 +189,20 @@ impl Scope {
         self.key
     }
 
-    /// The end by itself.
+    /// Completes the node: its future has ended by itself.
     #[inline]
     pub(crate) fn complete(&mut self) {
         self.node(Tree::complete);
         self.key = NodeKey::NONE;
     }
 
-    /// The end of a node that owes nobody an answer.
+    /// Removes a node that owes no vote.
     pub(crate) fn forget(&mut self) {
         self.node(Tree::forget);
         self.key = NodeKey::NONE;
     }
 
-    /// The end by force: what is asked of the node goes on upwards.
+    /// Removes the node of a dropped future. If it was asked, it passes.
     fn leave(&mut self) {
         if self.key != NodeKey::NONE {
             self.node(Tree::dropped);
@@ -209,30 +210,31 @@ impl Scope {
         }
     }
 
-    /// A catch that was asked lets go: the request and the node that waits for the decision about it. `None` where others
-    /// have to be asked first.
+    /// Tears down the inside of a catch that was asked. Returns the request and the node that waits for the decision,
+    /// or `None` if other nodes have to be asked first.
     pub(super) fn catch(&mut self) -> Option<(Cancellation, NodeKey, Rc<LoopState>)> {
-        let request = self.node(Tree::catch_falls).flatten()?;
+        let request = self.node(Tree::tear_down_catch).flatten()?;
         let state = self.state.clone()?;
         let key = std::mem::replace(&mut self.key, NodeKey::NONE);
         Some((request, key, state))
     }
 
-    /// Goes on with a node that was another scope's.
+    /// Takes over a node that was another scope's.
     pub(super) fn adopt(&mut self, key: NodeKey, state: &Rc<LoopState>) {
         self.key = key;
         self.state = Some(Rc::clone(state));
     }
 
-    /// A request that begins at this node and goes to the nearest around it that can act on one.
+    /// Begins a request at this node, to the nearest scope around it that can act on one.
     pub(super) fn begin_raise(&self, request: Cancellation) {
         self.node(|tree, index| tree.begin_raise(index, request));
     }
 
-    /// A group that was asked lets go of its body, unless others have to be asked first; then it is no longer asked.
+    /// Tears down the body of a group that was asked, and returns the request. Returns `None` if other nodes have to be
+    /// asked first; then the group is not asked any more.
     pub(crate) fn take(&self) -> Option<Cancellation> {
         self.node(|tree, index| {
-            if !tree.falls(index) {
+            if !tree.tear_down_inside(index) {
                 return None;
             }
             tree.at_mut(index).state = State::Taken;
@@ -241,8 +243,8 @@ impl Scope {
         .flatten()
     }
 
-    /// All that a group which had acted waited for has come to its end: it says that it is cancelled, and stays pending
-    /// from now on. `false` where nobody asked.
+    /// Lets a group pass that has acted and whose children have ended. It stays pending from now on. Returns `false` if
+    /// it was not asked.
     pub(crate) fn pass(&self) -> bool {
         self.node(|tree, index| {
             let owes = tree.at(index).owes;
@@ -259,8 +261,8 @@ impl Scope {
         self.node(|tree, index| tree.at_mut(index).deadline = deadline);
     }
 
-    /// Notes the deadline of a region whose delay begins now, at the end of its first poll, and gives it back. Where a
-    /// delay inside has begun in that poll, this one began with it: of two equal ones the outer is over no later.
+    /// Sets and returns the deadline of a region whose delay begins now, at the end of its first poll. If a delay
+    /// inside has begun in that poll, this one begins with it: of two equal delays the outer one is over no later.
     pub(crate) fn begin_delay(&self, now: u64, delay: Duration) -> u64 {
         let deadline = self.node(|tree, index| {
             let begun = tree.earliest_begun(index).min(now);
@@ -273,13 +275,13 @@ impl Scope {
         deadline.unwrap_or_else(|| later(now, delay))
     }
 
-    /// A region's time is over: what is inside is asked to end, unless a region around this one goes first.
-    /// `at_once` says that everything inside was polled just now, for the first time.
+    /// Notes that a region's time is over: asks the nodes inside, unless a region around this one goes first. `at_once`
+    /// says that everything inside was polled just now, for the first time.
     pub(crate) fn expire(&self, now: u64, request: Cancellation, at_once: bool) {
         self.node(|tree, index| {
             let node = tree.at_mut(index);
             node.expired = true;
-            // What is inside was polled just now, as the region was.
+            // The inner future was polled just now, as the region was.
             let recent = Recent::Turn(node.visited);
             if !tree.is_preceded(index, now) {
                 tree.deliver(index, request, recent);
@@ -290,15 +292,16 @@ impl Scope {
         });
     }
 
-    /// A request of the node's own to what is inside.
+    /// Delivers a request of the node's own to the nodes below it.
     pub(crate) fn deliver(&self, request: &Cancellation) {
         self.node(|tree, index| tree.deliver(index, request.clone(), Recent::Any));
     }
 
-    /// Whether a region is to let go now. Then everything below it has been forgotten.
+    /// Tears down everything below a region, if that was decided. Returns whether it was; the caller then drops the
+    /// inner future.
     #[inline]
-    pub(crate) fn region_falls(&self) -> bool {
-        self.node(|tree, index| tree.is_to_fall(index) && tree.falls(index))
+    pub(crate) fn tear_down_region(&self) -> bool {
+        self.node(|tree, index| tree.is_to_tear_down(index) && tree.tear_down_inside(index))
             .unwrap_or(false)
     }
 }
@@ -311,7 +314,7 @@ impl Drop for Scope {
 }
 
 impl LoopState {
-    /// Moves the deadline of a region by somebody who only knows the node.
+    /// Moves the deadline of a region by its node.
     pub(crate) fn set_deadline_of(&self, key: NodeKey, deadline: u64) {
         self.tree(|tree| {
             if let Some(index) = tree.find(key) {

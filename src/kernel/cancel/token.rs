@@ -1,4 +1,4 @@
-//! What `catch_cancelled` gives: a cancellation that its holder decides about.
+//! `Cancelled`, which `catch_cancelled` returns: a cancellation about which its holder decides.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,8 +14,8 @@ use crate::kernel::task::waker::with_current;
 
 /// A cancellation that was caught by [`catch_cancelled`](crate::catch_cancelled), and the decision about it.
 ///
-/// Whoever asked for the cancellation waits until it is decided: [`resume`](Self::resume) passes it on, dropping the
-/// token says that it is handled and all goes on. Between the two, clean-up may be awaited.
+/// The code that asked for the cancellation waits for the decision. [`resume`](Self::resume) passes the cancellation
+/// on; dropping the token says that it is handled, and the program goes on. Before that, clean-up may be awaited.
 ///
 /// A clean-up that is dropped half-way, by a `select!` say, drops its token, which counts as handled.
 ///
@@ -56,8 +56,8 @@ pub struct Cancelled {
 }
 
 impl Cancelled {
-    /// A catch that was asked lets go. What comes back goes to its caller, once what is inside was dropped; `None` where
-    /// others have to be asked first.
+    /// Tears down the inside of a catch that was asked. Returns the token for its caller, who first drops the inner
+    /// future, or `None` if other nodes have to be asked first.
     pub(crate) fn catch(scope: &mut Scope) -> Option<Self> {
         let (cancellation, key, state) = scope.catch()?;
         Some(Self {
@@ -159,8 +159,8 @@ impl fmt::Display for Cancelled {
 impl std::error::Error for Cancelled {}
 
 impl Cancellation {
-    /// Cancels whoever awaits it, as if the cancellation had reached it here: for an error found in a result, which
-    /// tells of somebody else's. It never returns; what awaits it is dropped.
+    /// Cancels its awaiter, as if a request had reached it here: for an error in a result that reports another task's
+    /// cancellation. It never returns; its awaiter is dropped.
     ///
     /// ```
     /// use callsoon::{TaskError, create_task, run};

@@ -1,7 +1,7 @@
 //! All nodes of one loop: a slab, and in it a tree for each task that has scopes.
 //!
-//! Only structure is kept here: who is below whom, and who is due. Nothing here wakes anybody or drops a waker; what has
-//! to be done when the borrow has ended is collected in [`Effects`].
+//! Only structure is kept here: which node is below which, and which have pending actions. Nothing here wakes or drops
+//! a waker. Work for the time after the borrow is collected in [`Effects`].
 
 use std::task::Waker;
 
@@ -10,16 +10,16 @@ use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State};
 use crate::kernel::clock::NEVER;
 use crate::kernel::task::key::{Identity, Key};
 
-/// What is to be done once nothing is borrowed.
+/// The work that is done once nothing is borrowed.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// Tasks in which a request is under way, to be marked so and woken.
+    /// Tasks with a request in progress, to be marked so and woken.
     pub(crate) tasks: Vec<Key>,
-    /// Tasks that are to end, and why.
+    /// Tasks to be cancelled, with the request.
     pub(crate) cancels: Vec<(Identity, Cancellation)>,
     /// Wakers of nodes that were asked.
     pub(crate) wakers: Vec<Waker>,
-    /// Wakers that nobody needs any more.
+    /// Wakers to be dropped.
     pub(crate) trash: Vec<Waker>,
 }
 
@@ -39,25 +39,26 @@ pub(crate) struct Tree {
     free: u32,
     /// How many places are taken.
     taken: usize,
-    /// The root of what is detached; [`NIL`] until something is.
+    /// The root of the detached nodes; [`NIL`] until there is one.
     pub(super) detached: u32,
     /// The generation of the next node.
     generation: u64,
-    /// Counts linkings.
+    /// Counts links.
     pub(super) linked: u64,
-    /// A request is being delivered at the start of a poll: who is asked now must act in that poll.
+    /// A request is being delivered at the start of a poll: a node that is asked now must act in that poll.
     pub(super) starting: bool,
     /// The nodes that a request restarts; kept for its capacity.
     pub(super) order: Vec<u32>,
     /// Awaits that have asked what was being cancelled already: they may wait for their own tasks.
     pub(super) suspects: Vec<NodeKey>,
-    /// Who is to be polled again once the request under way in a task is decided; the tasks by their roots.
+    /// Wakers of waits that are polled again once the request in progress in a task is decided, each with the task's
+    /// root.
     pub(super) put_off: Vec<(u32, Waker)>,
     pub(crate) effects: Effects,
 }
 
 impl Tree {
-    /// No nodes; `count` is where the counts begin.
+    /// Makes a tree without nodes; `count` is where the counts begin.
     pub(crate) fn new(count: u64) -> Self {
         Self {
             nodes: Vec::new(),
@@ -74,13 +75,13 @@ impl Tree {
         }
     }
 
-    /// As if so many nodes had come and gone.
+    /// Counts as if so many nodes had been made and released.
     #[cfg(test)]
     pub(super) fn skip_generations(&mut self, nodes: u64) {
         self.generation += nodes;
     }
 
-    /// How many nodes there are, the roots of tasks included.
+    /// Returns how many nodes there are, including the roots of tasks.
     pub(crate) fn len(&self) -> usize {
         self.taken - usize::from(self.detached != NIL)
     }
@@ -95,7 +96,7 @@ impl Tree {
         &mut self.nodes[index as usize]
     }
 
-    /// The place of a node, while it exists.
+    /// Returns the place of a node, if it exists.
     #[inline]
     pub(super) fn find(&self, key: NodeKey) -> Option<u32> {
         let node = self.nodes.get(key.index as usize)?;
@@ -109,7 +110,7 @@ impl Tree {
         }
     }
 
-    /// A place with a node in it that is linked to nothing.
+    /// Makes a node that is linked to nothing.
     #[inline]
     fn make(&mut self, kind: Kind, root: u32, task: Key) -> u32 {
         self.generation += 1;
@@ -165,12 +166,12 @@ impl Tree {
         index
     }
 
-    /// The root of a task that had none.
+    /// Adds the root of a task that had none.
     pub(crate) fn add_root(&mut self, task: Key) -> u32 {
         self.make(Kind::Root, NIL, task)
     }
 
-    /// A new node below `parent`, the youngest there.
+    /// Opens a new node below `parent`, as its last child.
     #[inline]
     pub(super) fn open(&mut self, parent: u32, kind: Kind) -> u32 {
         let root = self.at(parent).root;
@@ -199,7 +200,7 @@ impl Tree {
         }
     }
 
-    /// Takes a node, with all below it, out of the list of its parent's children.
+    /// Removes a node, with all below it, from its parent's children.
     #[inline]
     pub(super) fn unlink(&mut self, index: u32) {
         let (parent, prev, next) = {
@@ -220,7 +221,7 @@ impl Tree {
         }
     }
 
-    /// Links a node that was unlinked elsewhere below `parent`, with all below it.
+    /// Links a node that was unlinked elsewhere, with all below it, below `parent`.
     pub(super) fn move_to(&mut self, index: u32, parent: u32) {
         self.link(index, parent);
         let root = self.at(parent).root;
@@ -232,13 +233,13 @@ impl Tree {
             self.leave_due(below);
             let node = self.at_mut(below);
             node.root = root;
-            // The other task counts its polls by itself.
+            // Each task counts its own polls.
             node.seen = 0;
             here = self.next_below(below, index);
         }
     }
 
-    /// After `index` in the walk through everything below `top`, parents first.
+    /// Returns the node after `index` in the walk through everything below `top`, parents first.
     pub(super) fn next_below(&self, index: u32, top: u32) -> Option<u32> {
         match self.at(index).first_child {
             NIL => self.next_beside(index, top),
@@ -246,7 +247,7 @@ impl Tree {
         }
     }
 
-    /// The node after `index`, and after all below it, in the walk through everything below `top`.
+    /// Returns the node after `index` and all below it in that walk.
     pub(super) fn next_beside(&self, index: u32, top: u32) -> Option<u32> {
         let mut index = index;
         while index != top {
@@ -259,7 +260,7 @@ impl Tree {
         None
     }
 
-    /// Notes in which turn a node is polled; `true` where it is the first of its tree in this turn.
+    /// Notes in which turn a node is polled. Returns whether it is the first node of its tree in this turn.
     #[inline]
     pub(super) fn stamp(&mut self, index: u32, turn: u64) -> bool {
         let node = self.at_mut(index);
@@ -268,12 +269,12 @@ impl Tree {
         std::mem::replace(&mut self.at_mut(root).visited, turn) != turn
     }
 
-    /// Frees the place of an unlinked node; what is below it must be gone.
+    /// Frees the place of an unlinked node that has no children.
     pub(super) fn release(&mut self, index: u32) {
         self.leave_due(index);
         let free = self.free;
         let node = self.at_mut(index);
-        // The generation that nobody holds: keys of the former tenant are stale from here on.
+        // No key has this generation: keys of the former node are stale from now on.
         node.generation = 0;
         node.parent = free;
         node.own = None;
@@ -285,8 +286,8 @@ impl Tree {
         self.taken -= 1;
     }
 
-    /// Has a wait polled again once the request that is under way is decided; `false` where everybody who was asked has
-    /// been polled already.
+    /// Keeps a wait's waker until the request in progress is decided. Returns `false` if every asked node was polled
+    /// already.
     pub(super) fn put_off(&mut self, root: u32, waker: &mut Option<Waker>) -> bool {
         if !self.is_due(root) {
             return false;
@@ -302,7 +303,7 @@ impl Tree {
         true
     }
 
-    /// Takes out who waits until the request that is under way in a task is decided.
+    /// Takes the wakers of waits that were put off until the request in progress in a task is decided.
     pub(super) fn take_put_off(&mut self, root: u32) -> Vec<Waker> {
         let (of_root, others) = std::mem::take(&mut self.put_off)
             .into_iter()
@@ -312,7 +313,7 @@ impl Tree {
         of_root.into_iter().map(|(_, waker)| waker).collect()
     }
 
-    /// Puts a node among those that have to act soon.
+    /// Adds a node to the pending actions of its tree.
     pub(super) fn join_due(&mut self, index: u32) {
         if self.is_due(index) {
             return;

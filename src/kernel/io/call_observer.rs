@@ -1,11 +1,11 @@
-//! How the turn calls the observer of a source, and survives its panic.
+//! Calling the observer of a source, and ending its connection if it panics.
 //!
-//! Watchers catch the panics of user code themselves. Below that they run the crate's own code and its dependencies on
-//! what a peer has sent. A peer must not end the loop by a fault there, so a panic ends the one connection that the
-//! observer serves. It is reported, and the loop goes on with the next turn.
+//! Observers catch the panics of user code themselves. Besides that they run the crate's own code and its dependencies
+//! on data that a peer has sent. A peer must not be able to end the loop by a bug there. So a panic there is reported
+//! and ends the one connection that the observer serves, and the loop goes on with the next turn.
 //!
-//! The panic is caught once for many turns, in [`survive`], because to catch it around each call costs each call a little.
-//! What unwinding passes on its way there leaves the source's key.
+//! The panic is caught once for many turns, in [`survive`], because catching it around each call would cost each call a
+//! little. A guard that is dropped by unwinding notes the source's key.
 
 use std::any::Any;
 use std::io;
@@ -17,7 +17,7 @@ use crate::kernel::io::reactor::SourceKey;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
 
-/// Dropped by unwinding only: notes whose observer has panicked.
+/// Notes the source whose observer panics: it is dropped by unwinding only.
 struct Serving<'a> {
     state: &'a LoopState,
     key: SourceKey,
@@ -41,7 +41,8 @@ pub(crate) fn call_observer(state: &LoopState, key: SourceKey) {
     }
 }
 
-/// Runs turns; `None` if a observer's panic has cut them short, whose connection has then ended. Any other panic goes on.
+/// Runs turns. Returns `None` if the panic of an observer has ended them early; its connection has ended then. Resumes
+/// any other panic.
 pub(crate) fn survive<R>(state: &LoopState, turns: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(turns)) {
         Ok(result) => Some(result),
@@ -62,7 +63,7 @@ fn end_observed(state: &LoopState, key: SourceKey, payload: Box<dyn Any + Send>)
         panic: Some(Panicked::new(payload)),
         ..ExceptionContext::default()
     });
-    // What listens to the report may have closed it.
+    // The exception handler may have closed it.
     if let Ok(Some(observer)) = state.reactor(|reactor| reactor.dequeue(key)) {
         let message = "Exception while a connection was ended after a panic";
         let error = io::Error::other("the code that serves the connection panicked");
@@ -83,7 +84,7 @@ mod tests {
     use crate::kernel::io::readiness::Readiness;
     use crate::kernel::io::source::Io;
 
-    /// A observer whose code has a fault.
+    /// An observer whose code has a bug.
     struct Faulty {
         io: RefCell<Option<Io<mio::net::TcpListener>>>,
         trace: Rc<RefCell<Vec<String>>>,

@@ -1,8 +1,9 @@
-//! `add_reader` and its kin, and operations on descriptors that the user keeps.
+//! `add_reader` and its siblings, and operations on descriptors that the user keeps.
 //!
-//! An event puts the callback's key into the ready queue; the callback runs in its turn, with nothing borrowed, and may
-//! remove, replace or add any. [`FdOperation`] waits for a descriptor that it borrows for that time only: its drop ends
-//! the wait at once, so that the next operation on the number, or on another file under it, begins afresh.
+//! An event pushes the callback's key to the ready queue. The callback then runs with nothing borrowed, and may remove,
+//! replace or add any callback. An [`FdOperation`] waits for a descriptor that it borrows only for that time. Its drop
+//! ends the wait at once, so that the next operation on the descriptor, or on another file with the same number, starts
+//! from the beginning.
 
 use std::future::Future;
 use std::io;
@@ -15,11 +16,12 @@ use crate::error::LoopClosed;
 use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::fd_table::{Callback, CallbackKey};
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Descriptor;
 
-/// What a report says of a panic in the destructor of a callback that is no longer called.
+/// The message of the report of a panic in a removed callback's destructor.
 const REMOVED: &str = "Exception in the destructor of a removed callback";
 
 impl LoopHandle {
@@ -59,11 +61,11 @@ impl LoopHandle {
         true
     }
 
-    /// Runs `op` now, and again whenever the direction is ready, until it does not block. The descriptor stays the
-    /// caller's, who keeps it open meanwhile.
+    /// Runs `op` now, and again whenever the direction is ready, until it does not block. The caller owns the
+    /// descriptor and keeps it open meanwhile.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line and the poller; `op` has then not succeeded, so nothing is lost.
+    /// Dropping it ends the wait and the registration. `op` has not succeeded then, so nothing is lost.
     pub(crate) fn fd_operation<R, Op>(
         &self,
         fd: Descriptor,
@@ -83,7 +85,7 @@ impl LoopHandle {
     }
 }
 
-/// Phase 4: callbacks whose descriptors are ready stand in line.
+/// Phase 4: queues the callbacks whose descriptors are ready.
 pub(crate) fn queue_fired(state: &LoopState) {
     // A closed loop has no events.
     let _ = state.reactor(|reactor| {
@@ -96,7 +98,7 @@ pub(crate) fn queue_fired(state: &LoopState) {
     });
 }
 
-/// Whether the last look has found callbacks to be called.
+/// Returns whether the last poll has found callbacks to be queued.
 pub(crate) fn has_fired(state: &LoopState) -> bool {
     state.reactor(|reactor| reactor.descriptors.has_fired()) == Ok(true)
 }
@@ -126,7 +128,7 @@ pub(crate) struct FdOperation<Op> {
     state: Rc<LoopState>,
     fd: Descriptor,
     direction: Direction,
-    /// The place in line, once it has had one.
+    /// The waiter of this operation, once it has waited.
     waiting: Option<WaiterId>,
     op: Op,
 }
@@ -166,7 +168,7 @@ where
                 }
             }
         }
-        // What becomes ready from here on is reported when the place is taken: it is the level that counts, not the edge.
+        // A descriptor that becomes ready from now on is reported after the registration, which is level-triggered.
         let mut waker = Some(context.waker().clone());
         let waits = self.state.reactor(|reactor| {
             reactor.wait_for_fd(self.fd, self.direction, &mut self.waiting, &mut waker)
@@ -186,7 +188,7 @@ impl<Op> FdOperation<Op> {
             return;
         };
         if self.state.is_inherited() {
-            // The set is the parent's too, and so is the descriptor's place in it.
+            // The set is shared with the parent, which still needs the descriptor's registration.
             return;
         }
         let left = self

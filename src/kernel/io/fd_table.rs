@@ -1,12 +1,12 @@
-//! Users' own descriptors: who is called while one is ready, and who waits for one.
+//! Users' own descriptors: the callbacks that are called while one is ready, and the operations that wait for one.
 //!
-//! The places in the poller's set are level-triggered, because the user's code does the reading and only the system knows
-//! what it leaves behind. Both directions of a descriptor share one place, named by its number: a number is all that a
-//! user gives. Numbers are reused behind our back, so the place's word carries a generation, which is new with every
-//! change; a report of an older one is about a file that only a copy keeps open, and the set has to be rebuilt to be rid
-//! of it.
+//! They are registered level-triggered, because the user's code does the reading and only the system knows how much it
+//! has left. Both directions of a descriptor share one registration, named by the descriptor's number: a number is all
+//! that a user gives. Numbers can be closed and reused without our notice, so the data of a registration carries a
+//! generation, which is new with every change. An event with an older generation comes from a file that only a copy of
+//! the descriptor keeps open. No call can remove that registration, so the set is rebuilt without it.
 //!
-//! Callbacks and wakers come in and go out by value: nothing foreign runs or is dropped here.
+//! Callbacks and wakers are passed in and returned by value: no user code runs or is dropped here.
 
 use std::io;
 use std::panic::Location;
@@ -20,10 +20,11 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sys::epoll::{self, Change, Descriptor, Place};
 
-/// In the index half of a token: this is a descriptor's number, not a slot of the slab, which never has 2³¹ entries.
+/// A bit in the index half of a token: it is a descriptor's number, not a slot of the slab, which never has 2³¹
+/// entries.
 const DESCRIPTOR: u32 = 1 << 31;
 
-/// How many bits of a callback's number an entry of the ready queue has room for.
+/// How many bits of a callback's number fit in an entry of the ready queue.
 pub(crate) const NUMBER_BITS: u32 = 24;
 
 /// A callback as the ready queue names it.
@@ -31,18 +32,18 @@ pub(crate) const NUMBER_BITS: u32 = 24;
 pub(crate) struct CallbackKey {
     pub(crate) fd: Descriptor,
     pub(crate) direction: Direction,
-    /// Tells the callback from those that it replaced.
+    /// Distinguishes the callback from those that it replaced.
     pub(crate) number: u32,
 }
 
-/// What is called while a direction is ready.
+/// A callback that is called while a direction is ready.
 pub(crate) struct Callback {
     /// `None` while it runs.
     pub(crate) call: Option<Box<dyn FnMut()>>,
-    /// The context that was current when it was registered; changes that it makes stay in it.
+    /// A copy of the context in which it was registered; it keeps the changes that the callback makes.
     pub(crate) context: Option<Context>,
     pub(crate) location: &'static Location<'static>,
-    /// See [`CallbackKey`]; given out by the table.
+    /// See [`CallbackKey`]; the table chooses it.
     number: u32,
     /// The ready queue holds its key.
     queued: bool,
@@ -76,17 +77,17 @@ impl Side {
     }
 }
 
-/// One descriptor. Its place in the set and this come and go together.
-struct Watched {
-    /// In the word of its place.
+/// One descriptor. It exists exactly as long as its registration in the set.
+struct FdEntry {
+    /// The generation in the data of its registration.
     generation: u32,
-    /// What the place reports; 0 before the first registration, and where the system has refused a change.
+    /// The registered events; 0 before the first registration, and after the system has refused a change.
     armed: u32,
     read: Side,
     write: Side,
 }
 
-impl Watched {
+impl FdEntry {
     fn new() -> Self {
         let side = || Side {
             callback: None,
@@ -107,7 +108,7 @@ impl Watched {
         }
     }
 
-    /// Its place in the set, if it has one. The number was given by the system, so it fits.
+    /// Returns its registration, if it has one. The number comes from the system, so the cast is lossless.
     fn place(&self, fd: usize) -> Option<Place> {
         (self.armed != 0).then(|| Place {
             fd: fd as Descriptor,
@@ -116,7 +117,7 @@ impl Watched {
         })
     }
 
-    /// What somebody wants to hear of.
+    /// Returns the events for which there is a callback or a waiter.
     fn wanted(&self) -> u32 {
         let mut wanted = 0;
         if !self.read.is_empty() {
@@ -129,7 +130,7 @@ impl Watched {
     }
 }
 
-/// The word of a descriptor's place.
+/// Returns the data of a descriptor's registration.
 fn word(generation: u32, fd: Descriptor) -> u64 {
     u64::from(generation) << 32 | u64::from(fd as u32 | DESCRIPTOR)
 }
@@ -141,28 +142,28 @@ fn bit(direction: Direction) -> u32 {
     }
 }
 
-/// All of them.
+/// All descriptors of users that one loop polls.
 pub(crate) struct Descriptors {
-    /// By number: descriptors are small numbers, and each event looks here twice.
-    watched: Vec<Option<Box<Watched>>>,
+    /// Indexed by number: descriptors are small numbers, and each event reads this twice.
+    entries: Vec<Option<Box<FdEntry>>>,
     /// How many there are.
     count: usize,
     /// The newest generation. Stays below `u32::MAX`, which the reactor's own tokens have.
     generation: u32,
     /// The number of the newest callback.
     number: u32,
-    /// Callbacks whose keys the ready queue is to get, in the order of their events.
+    /// Callbacks that are to be queued, in the order of their events.
     fired: Vec<CallbackKey>,
-    /// Descriptors with an event that nobody wanted: who did has been woken and has not come again.
+    /// Descriptors with an unwanted event: their waiters were woken and do not wait again.
     unwanted: Vec<Descriptor>,
-    /// An event came of a place that no call can name any more.
+    /// An event came from a registration that no call can name any more.
     stale: bool,
 }
 
 impl Descriptors {
     pub(crate) fn new() -> Self {
         Self {
-            watched: Vec::new(),
+            entries: Vec::new(),
             count: 0,
             generation: 0,
             number: 0,
@@ -172,7 +173,7 @@ impl Descriptors {
         }
     }
 
-    /// Whether a token is one of these.
+    /// Returns whether a token is a user's descriptor.
     #[inline]
     pub(crate) fn owns(token: Token) -> bool {
         // The reactor's own tokens are the only ones whose generation is the highest.
@@ -183,8 +184,10 @@ impl Descriptors {
         self.count
     }
 
-    /// Puts a callback in place, and gives back the one that it replaces; on failure it comes back itself and all is as
-    /// before.
+    /// Sets a callback and returns the one that it replaces.
+    ///
+    /// # Errors
+    /// What the system reports, with the callback; nothing has changed then.
     pub(crate) fn set_callback(
         &mut self,
         set: Set<'_>,
@@ -193,7 +196,7 @@ impl Descriptors {
         mut callback: Callback,
     ) -> Result<Option<Callback>, (io::Error, Callback)> {
         let present = self.get(fd);
-        let wanted = present.map_or(0, Watched::wanted) | bit(direction);
+        let wanted = present.map_or(0, FdEntry::wanted) | bit(direction);
         if let Err(error) = self.arm(set, fd, wanted) {
             return Err((error, callback));
         }
@@ -203,7 +206,7 @@ impl Descriptors {
         Ok(side.callback.replace(callback))
     }
 
-    /// Takes a callback away.
+    /// Removes a callback.
     pub(crate) fn remove_callback(
         &mut self,
         set: Set<'_>,
@@ -215,8 +218,8 @@ impl Descriptors {
         callback
     }
 
-    /// Waits for a direction, as the waiter `id` where it is in line already. Takes the waker out of `waker`; one that it
-    /// replaces is there afterwards.
+    /// Waits for a direction: see [`Waiters::wait`]. Takes the waker out of `waker`, and leaves the replaced one there,
+    /// for the caller to drop with nothing borrowed.
     pub(crate) fn wait(
         &mut self,
         set: Set<'_>,
@@ -226,26 +229,21 @@ impl Descriptors {
         waker: &mut Option<Waker>,
     ) -> io::Result<()> {
         let present = self.get(fd);
-        let armed = present.map_or(0, |watched| watched.armed);
-        // The number may have been reused since the others came, so a new operation always tells the system; one that is
-        // woken and comes again finds its place as it was.
+        let armed = present.map_or(0, |entry| entry.armed);
+        // The number may have been reused since the other waiters came, so a new operation always registers again. One
+        // that was woken and waits again finds its registration unchanged.
         if id.is_none() || armed & bit(direction) == 0 {
-            let wanted = present.map_or(0, Watched::wanted) | bit(direction);
+            let wanted = present.map_or(0, FdEntry::wanted) | bit(direction);
             self.arm(set, fd, wanted)?;
         }
         let waiters = &mut self.entry(fd).side(direction).waiters;
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => {
-                if let Some(waker) = waker {
-                    std::mem::swap(place, waker);
-                }
-            }
-            None => *id = waker.take().map(|waker| waiters.join(waker)),
+        if let Some(newest) = waker.take() {
+            *waker = waiters.wait(id, newest);
         }
         Ok(())
     }
 
-    /// Ends an operation that has waited, whether or not it is still in line.
+    /// Ends an operation that has waited, whether or not it still waits.
     pub(crate) fn leave(
         &mut self,
         set: Set<'_>,
@@ -258,13 +256,13 @@ impl Descriptors {
         left
     }
 
-    /// Notes an event.
+    /// Notes an event: takes out the wakers for `wake`, and the callbacks to be queued.
     pub(crate) fn note(&mut self, event: &Event, mut wake: impl FnMut(Waker)) {
         let token = event.token().0 as u64;
         let fd = (token as u32 & !DESCRIPTOR) as Descriptor;
-        let watched = self.watched.get_mut(fd as usize);
-        let watched = watched.and_then(Option::as_deref_mut);
-        let Some(watched) = watched.filter(|it| it.generation == (token >> 32) as u32) else {
+        let entry = self.entries.get_mut(fd as usize);
+        let entry = entry.and_then(Option::as_deref_mut);
+        let Some(entry) = entry.filter(|it| it.generation == (token >> 32) as u32) else {
             self.stale = true;
             return;
         };
@@ -274,7 +272,7 @@ impl Descriptors {
         let write = event.is_writable() || event.is_write_closed() || failed;
         let mut wanted = false;
         for (direction, ready) in [(Direction::Read, read), (Direction::Write, write)] {
-            let side = watched.side(direction);
+            let side = entry.side(direction);
             if !ready || side.is_empty() {
                 continue;
             }
@@ -296,13 +294,13 @@ impl Descriptors {
         }
     }
 
-    /// Whether [`tidy`](Self::tidy) would do nothing.
+    /// Returns whether [`tidy`](Self::tidy) would do nothing.
     #[inline]
     pub(crate) fn is_tidy(&self) -> bool {
         self.unwanted.is_empty() && !self.stale
     }
 
-    /// After a batch of events: sees to it that what nobody wants is not reported again.
+    /// Stops the reports of unwanted events, after a batch of events.
     pub(crate) fn tidy(&mut self, set: Set<'_>) {
         while let Some(fd) = self.unwanted.pop() {
             self.settle(set, fd);
@@ -310,19 +308,19 @@ impl Descriptors {
         if std::mem::take(&mut self.stale) {
             let mut places = Vec::new();
             (set.visit)(&mut |place| places.push(place));
-            let watched = self.watched.iter().enumerate();
-            places.extend(watched.filter_map(|(fd, watched)| watched.as_ref()?.place(fd)));
+            let entry = self.entries.iter().enumerate();
+            places.extend(entry.filter_map(|(fd, entry)| entry.as_ref()?.place(fd)));
             // A failure leaves the set as it is; the next event tries again.
             let _ = epoll::rebuild(set.epoll, places);
         }
     }
 
-    /// Whether callbacks wait for [`take_fired`](Self::take_fired).
+    /// Returns whether [`take_fired`](Self::take_fired) would return callbacks.
     pub(crate) fn has_fired(&self) -> bool {
         !self.fired.is_empty()
     }
 
-    /// The callbacks that the ready queue is to get.
+    /// Takes the callbacks that are to be queued.
     pub(crate) fn take_fired(&mut self) -> impl Iterator<Item = CallbackKey> {
         self.fired.drain(..)
     }
@@ -333,7 +331,8 @@ impl Descriptors {
         callback.filter(|callback| callback.number == key.number)
     }
 
-    /// Takes a queued callback's closure and context out, to be called with nothing borrowed; `None` where it was removed.
+    /// Takes a queued callback's closure and context out, to be called with nothing borrowed; `None` if the callback
+    /// was removed.
     pub(crate) fn start(&mut self, key: CallbackKey) -> Option<Callback> {
         let callback = self.callback(key)?;
         callback.queued = false;
@@ -344,7 +343,8 @@ impl Descriptors {
         })
     }
 
-    /// Puts them back; what comes back was removed or replaced meanwhile, and is to be dropped.
+    /// Puts closure and context back. Returns them if the callback was removed or replaced meanwhile, for the caller to
+    /// drop.
     pub(crate) fn finish(&mut self, key: CallbackKey, ran: Callback) -> Option<Callback> {
         let Some(callback) = self.callback(key) else {
             return Some(ran);
@@ -354,13 +354,13 @@ impl Descriptors {
         None
     }
 
-    /// Takes everything out: the loop closes.
+    /// Takes all callbacks and waiters out: the loop closes.
     pub(crate) fn drain(&mut self, woken: &mut Vec<Waker>) -> Vec<Callback> {
         let mut callbacks = Vec::new();
         self.count = 0;
-        for mut watched in self.watched.drain(..).flatten() {
+        for mut entry in self.entries.drain(..).flatten() {
             for direction in [Direction::Read, Direction::Write] {
-                let side = watched.side(direction);
+                let side = entry.side(direction);
                 side.waiters.take_all(woken);
                 callbacks.extend(side.callback.take());
             }
@@ -368,60 +368,64 @@ impl Descriptors {
         callbacks
     }
 
-    fn entry(&mut self, fd: Descriptor) -> &mut Watched {
+    fn entry(&mut self, fd: Descriptor) -> &mut FdEntry {
         let at = fd as usize;
-        if self.watched.len() <= at {
-            self.watched.resize_with(at + 1, || None);
+        if self.entries.len() <= at {
+            self.entries.resize_with(at + 1, || None);
         }
-        self.watched[at].get_or_insert_with(|| {
+        self.entries[at].get_or_insert_with(|| {
             self.count += 1;
-            Box::new(Watched::new())
+            Box::new(FdEntry::new())
         })
     }
 
-    fn get(&self, fd: Descriptor) -> Option<&Watched> {
-        self.watched.get(fd as usize)?.as_deref()
+    fn get(&self, fd: Descriptor) -> Option<&FdEntry> {
+        self.entries.get(fd as usize)?.as_deref()
     }
 
-    fn get_mut(&mut self, fd: Descriptor) -> Option<&mut Watched> {
-        self.watched.get_mut(fd as usize)?.as_deref_mut()
+    fn get_mut(&mut self, fd: Descriptor) -> Option<&mut FdEntry> {
+        self.entries.get_mut(fd as usize)?.as_deref_mut()
     }
 
-    /// A source of the loop has got a place under this number. What was watched under it was then closed behind our back,
-    /// and its place went with it: nothing more comes, and taking it back must not take the source's.
+    /// Notes that a source of the loop was registered under this number. So the user's descriptor of this number was
+    /// closed without our notice, and its registration went with it. No more events come, and a later removal must not
+    /// remove the source's registration.
     pub(crate) fn forget(&mut self, fd: Descriptor) {
-        if let Some(watched) = self.get_mut(fd) {
-            watched.armed = 0;
-            watched.generation = 0;
+        if let Some(entry) = self.get_mut(fd) {
+            entry.armed = 0;
+            entry.generation = 0;
         }
     }
 
-    /// Brings the place in line with what is wanted, after somebody has left.
+    /// Updates the registration after a callback or waiter has left.
     fn settle(&mut self, set: Set<'_>, fd: Descriptor) {
-        let Some(watched) = self.get(fd) else {
+        let Some(entry) = self.get(fd) else {
             return;
         };
-        let (wanted, armed) = (watched.wanted(), watched.armed);
+        let (wanted, armed) = (entry.wanted(), entry.armed);
         if wanted == 0 {
             let place = Place {
                 fd,
                 events: 0,
                 data: 0,
             };
-            // A failure means that the file is not in the set any more, or only by a copy that no call can name.
+            // A failure means that the file is not in the set any more, or only through a copy that no call can name.
             if armed != 0 {
                 let _ = epoll::control(set.epoll, Change::Delete, place);
             }
-            if let Some(place) = self.watched.get_mut(fd as usize) {
+            if let Some(place) = self.entries.get_mut(fd as usize) {
                 self.count -= usize::from(place.take().is_some());
             }
         } else if wanted != armed && self.arm(set, fd, wanted).is_err() {
-            // The number was closed: nothing more will come.
+            // The number was closed: no more events come.
             self.entry(fd).armed = 0;
         }
     }
 
-    /// Has the set report `wanted` of a descriptor.
+    /// Registers a descriptor for the events `wanted`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a negative number, `AlreadyExists` for a socket of this loop, and what the system reports.
     fn arm(&mut self, set: Set<'_>, fd: Descriptor, wanted: u32) -> io::Result<()> {
         if fd < 0 {
             return Err(io::Error::new(
@@ -442,7 +446,7 @@ impl Descriptors {
         };
         let control = |change| epoll::control(set.epoll, change, place);
         let armed = if known {
-            // Closed and open again as another file, which has no place yet.
+            // The number was closed and is now another file, which is not registered yet.
             control(Change::Modify).or_else(|error| match epoll::is_absent(&error) {
                 true => control(Change::Add),
                 false => Err(error),
@@ -450,33 +454,33 @@ impl Descriptors {
         } else {
             control(Change::Add).or_else(|error| match epoll::is_present(&error) {
                 true if set.is_a_source(fd) => Err(taken()),
-                // Left from before: the file was closed under this number and has it again.
+                // Left from before: the file was closed under this number and has the same number again.
                 true => control(Change::Modify),
                 false => Err(error),
             })
         };
         armed.map_err(epoll::explain)?;
         self.generation = generation;
-        let watched = self.entry(fd);
-        watched.generation = generation;
-        watched.armed = wanted;
+        let entry = self.entry(fd);
+        entry.generation = generation;
+        entry.armed = wanted;
         Ok(())
     }
 }
 
-/// What is done with each of several places.
+/// A function that is called with each of several registrations.
 pub(crate) type Visitor<'a> = &'a mut dyn FnMut(Place);
 
-/// The poller's set, and those of its places that are no user's: sources of the slab, and the reactor's own.
+/// The poller's set, and its registrations that are not users': the sources of the slab, and the reactor's own.
 #[derive(Clone, Copy)]
 pub(crate) struct Set<'a> {
     pub(crate) epoll: Descriptor,
-    /// Calls its argument with the place of each.
+    /// Calls its argument with each of those registrations.
     pub(crate) visit: &'a dyn Fn(Visitor<'_>),
 }
 
 impl Set<'_> {
-    /// Whether the descriptor is a socket or other source of this loop. Asked when a number is in doubt.
+    /// Returns whether the descriptor is a socket or another source of this loop. It is slow, and used only in doubt.
     fn is_a_source(&self, fd: Descriptor) -> bool {
         let mut found = false;
         (self.visit)(&mut |place| found |= place.fd == fd);

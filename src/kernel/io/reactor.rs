@@ -1,12 +1,12 @@
 //! mio behind a slab of sources.
 //!
-//! A source's token carries slot and generation, so an event of an earlier tenant of the slot, or of a reused
-//! descriptor, finds nobody. Waiting ends by an event, by the wake-up descriptor of the inbox, or by the alarm, which is
-//! armed lazily: only when the new deadline comes before the armed one, or the armed one has passed. A tick that turns
-//! out stale costs one idle turn; in exchange a timer that is armed and cancelled costs no system call at all.
+//! A source's token carries slot and generation, so an event of an earlier source in the slot, or of a reused
+//! descriptor, is ignored. A wait ends by an event, by the notifier of the inbox, or by the timer descriptor. That one
+//! is armed lazily: only if the new deadline comes before the armed one, or the armed one has passed. A stale expiry
+//! costs one idle turn. In exchange a timer that is armed and cancelled costs no system call.
 //!
-//! The reactor never wakes anybody itself. `wait` fills a list of those who are concerned, its caller ends the borrow,
-//! wakes the wakers and queues the watched sources, in the order of the events.
+//! The reactor wakes no waker itself. `wait` fills a list of wakers and observed sources. Its caller ends the borrow,
+//! wakes the wakers and queues the sources, in the order of the events.
 
 use std::collections::TryReserveError;
 use std::hint::black_box;
@@ -30,17 +30,17 @@ use crate::sys::notifier::Notifier;
 use crate::sys::source::Pollable;
 use crate::sys::timerfd;
 
-/// The inbox's token. No source ever gets it: the slab cannot hold 2³² − 1 of them.
+/// The token of the inbox's notifier. No source ever gets it: the slab cannot hold 2³² − 1 of them.
 const INBOX: Token = Token(usize::MAX);
 
-/// The alarm's token, likewise.
+/// The token of the timer descriptor, likewise.
 const ALARM: Token = Token(usize::MAX - 1);
 
 /// How many events one system call may report: as many as fit in a few pages, so that a thousand busy connections are
 /// served by one call.
 const EVENTS: usize = 1024;
 
-/// Which source: a slot, and which of its tenants.
+/// Names a source: its slot, and its generation in that slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SourceKey {
     pub(crate) index: u32,
@@ -50,11 +50,11 @@ pub(crate) struct SourceKey {
 /// How many low bits of a source's generation an entry of the ready queue has room for.
 pub(crate) const QUEUED_GENERATION_BITS: u32 = 24;
 
-/// Whom an event concerns.
+/// What an event makes ready.
 pub(crate) enum Woken {
-    /// One who waits.
+    /// The waker of a waiting operation.
     Waker(Waker),
-    /// The observer of this source, which is to be queued.
+    /// The source whose observer is to be queued.
     Observed(SourceKey),
 }
 
@@ -72,39 +72,40 @@ impl SourceKey {
 }
 
 struct Entry {
-    /// Tells this tenant of the slot from earlier ones.
+    /// Distinguishes this source from earlier ones in the slot.
     generation: u32,
-    /// The number under which the poller knows the source, and for what: its place, should the set be made anew.
+    /// The descriptor under which the source is registered, and the interest: what is needed if the set has to be
+    /// rebuilt.
     number: Option<Descriptor>,
     interest: Interest,
     readiness: Readiness,
     /// Called when the source becomes ready.
     observer: Option<Rc<dyn Observer>>,
-    /// The ready queue holds the source's key, or is about to. Never set without a observer.
+    /// The ready queue holds the source's key, or will in this turn. Never set without an observer.
     queued: bool,
-    /// The observer has something to write: it is called for every event. Otherwise one that wakes somebody who waits to
-    /// read is that one's alone.
+    /// The observer has something to write, so it is called for every event. Otherwise it is not called for an event
+    /// that wakes a waiting reader.
     writes: bool,
 }
 
-/// Sources, alarm and the system's poller.
+/// The sources, the timer descriptor and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
     /// Users' own descriptors.
     pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
     generation: u32,
-    /// The deadline that the alarm is armed for; [`NEVER`] while it is not.
+    /// The deadline for which the timer descriptor is armed; [`NEVER`] if it is not.
     armed: u64,
     events: Events,
-    /// Rung by other threads while the loop sleeps. Shared with the inbox.
+    /// Notified by other threads while the loop sleeps. Shared with the inbox.
     notifier: Arc<LoopNotifier>,
     /// `None` where the system has no timer descriptors.
     alarm: Option<timerfd::Alarm>,
     poll: Poll,
 }
 
-/// The notifier as the inbox's alarm.
+/// The loop's notifier, as the inbox uses it.
 pub(crate) struct LoopNotifier(Notifier);
 
 impl inbox::Notify for LoopNotifier {
@@ -130,12 +131,12 @@ impl Reactor {
         })
     }
 
-    /// Makes room for so many sources at once. A slab has no way to ask for memory that there may not be. A vector has,
-    /// which takes no less than the slab is going to, and gives it back to be the slab's.
+    /// Makes room for so many sources. A slab cannot report that there is not enough memory. So a vector of the same
+    /// size allocates it first, which can, and frees it for the slab.
     pub(crate) fn make_room(&mut self, sources: usize) -> Result<(), TryReserveError> {
         let mut probe = Vec::<(usize, Entry)>::new();
         probe.try_reserve_exact(sources)?;
-        // An allocation that nobody looks at may be left out, and then it proves nothing.
+        // Without this the compiler may leave the allocation out.
         drop(black_box(probe));
         self.sources.reserve_exact(sources);
         Ok(())
@@ -145,7 +146,10 @@ impl Reactor {
         Arc::clone(&self.notifier)
     }
 
-    /// Registers a source for both directions and reserves its entry.
+    /// Registers a source for an interest and adds its entry.
+    ///
+    /// # Errors
+    /// What the system reports, as for a descriptor that cannot be polled.
     pub(crate) fn register(
         &mut self,
         source: &mut (impl Pollable + Numbered),
@@ -180,15 +184,15 @@ impl Reactor {
         Ok(key)
     }
 
-    /// Takes a source out of the poller and frees its entry. The waiters come back, to be woken with no borrow held, and
-    /// so does the observer, to be dropped likewise.
+    /// Deregisters a source and frees its entry. Moves its waiters to `woken`, and returns its observer, for the caller
+    /// to wake and to drop with nothing borrowed.
     pub(crate) fn deregister(
         &mut self,
         source: &mut impl Pollable,
         key: SourceKey,
         woken: &mut Vec<Waker>,
     ) -> Option<Rc<dyn Observer>> {
-        // A failure means that the descriptor is not in the set any more, which is what is wanted.
+        // A failure means that the descriptor is not in the set any more, which is the goal.
         let registry = self.poll.registry();
         let _ = source.by_source(&mut |source| registry.deregister(source));
         self.entry(key)?;
@@ -203,26 +207,27 @@ impl Reactor {
         (entry.generation == key.generation).then_some(entry)
     }
 
-    /// From now on `observer` is called when the source becomes ready. A source has one observer for its life.
+    /// Sets the observer, which is called when the source becomes ready. A source has one observer for its life.
     pub(crate) fn observe(&mut self, key: SourceKey, observer: Rc<dyn Observer>) {
         if let Some(entry) = self.entry(key) {
             entry.observer = Some(observer);
         }
     }
 
-    /// Whether the source is in the ready queue.
+    /// Returns whether the ready queue holds the source's key.
     pub(crate) fn is_queued(&mut self, key: SourceKey) -> bool {
         self.entry(key).is_some_and(|entry| entry.queued)
     }
 
-    /// Whether the key of a watched source has to be put into the ready queue, which its caller then does.
+    /// Marks an observed source as queued. Returns whether the caller has to push its key to the ready queue.
     pub(crate) fn enqueue(&mut self, key: SourceKey) -> bool {
         self.entry(key).is_some_and(|entry| {
             entry.observer.is_some() && !std::mem::replace(&mut entry.queued, true)
         })
     }
 
-    /// The observer whose key was taken from the ready queue, which has only the low bits of the generation.
+    /// Returns the observer of a key that was popped from the ready queue, which has only the low bits of the
+    /// generation.
     #[inline]
     pub(crate) fn dequeue(&mut self, key: SourceKey) -> Option<Rc<dyn Observer>> {
         let entry = self.sources.get_mut(key.index as usize)?;
@@ -241,17 +246,17 @@ impl Reactor {
         }
     }
 
-    /// The readiness of a source, while it is registered.
+    /// Returns the readiness of a source, if it is registered.
     pub(crate) fn readiness(&mut self, key: SourceKey) -> Option<&mut Readiness> {
         self.entry(key).map(|entry| &mut entry.readiness)
     }
 
-    /// How many sources are registered.
+    /// Returns how many sources are registered.
     pub(crate) fn len(&self) -> usize {
         self.sources.len() + self.descriptors.len()
     }
 
-    /// EventPolls for events without waiting.
+    /// Polls for events without waiting.
     pub(crate) fn poll_now(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
         self.poll(Some(Duration::ZERO), woken)
     }
@@ -272,7 +277,7 @@ impl Reactor {
         self.poll(timeout, woken)
     }
 
-    /// Sees to it that the poller becomes readable at `deadline`, where there is a timer descriptor.
+    /// Arms the timer descriptor, if there is one, so that the poller becomes readable at `deadline`.
     pub(crate) fn arm(&mut self, deadline: u64, now: u64) -> io::Result<()> {
         let Some(alarm) = &self.alarm else {
             return Ok(());
@@ -287,7 +292,7 @@ impl Reactor {
     fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
-            // A signal arrived: the turn goes on and computes its wait anew.
+            // A signal arrived: the next turn computes its wait anew.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -320,7 +325,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Borrows the users' descriptors, and the set that they have places in.
+    /// Borrows the users' descriptors, and the set in which they are registered.
     fn with_descriptors<R>(&mut self, f: impl FnOnce(&mut Descriptors, Set<'_>) -> R) -> R {
         let (sources, notifier, alarm) = (&self.sources, &self.notifier, &self.alarm);
         let visit = |each: Visitor<'_>| {
@@ -389,30 +394,32 @@ impl Reactor {
         self.with_descriptors(|them, set| them.leave(set, fd, direction, id))
     }
 
-    /// Forgets all sources; their waiters and watchers are to be told with no borrow held.
-    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, watchers: &mut Vec<Rc<dyn Observer>>) {
+    /// Removes all sources. Moves their waiters and observers out, for the caller to wake and to call with nothing
+    /// borrowed.
+    pub(crate) fn clear(&mut self, woken: &mut Vec<Waker>, observers: &mut Vec<Rc<dyn Observer>>) {
         for mut entry in self.sources.drain() {
             entry.readiness.take_waiters(woken);
-            watchers.extend(entry.observer);
+            observers.extend(entry.observer);
         }
     }
 
-    /// In a forked child, where watchers are copies of what the parent goes on with: their destructors must not run.
-    pub(crate) fn forget_watchers(&mut self) {
+    /// Leaks the observers, in a forked child: they are copies of what the parent still uses, and their destructors
+    /// must not run.
+    pub(crate) fn forget_observers(&mut self) {
         for entry in self.sources.drain() {
             std::mem::forget(entry.observer);
         }
         std::mem::forget(self.descriptors.drain(&mut Vec::new()));
     }
 
-    /// The poller's descriptor, which is readable when a turn has something to do.
+    /// Returns the poller's descriptor, which is readable when a turn has something to do.
     #[cfg(unix)]
     pub(crate) fn poll_fd(&self) -> std::os::fd::RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.poll)
     }
 }
 
-/// The number of the poller's set; no number where it has none.
+/// Returns the descriptor of the poller's set; −1 where it has none.
 fn poll_number(poll: &Poll) -> Descriptor {
     #[cfg(unix)]
     return std::os::fd::AsRawFd::as_raw_fd(poll);
@@ -423,7 +430,7 @@ fn poll_number(poll: &Poll) -> Descriptor {
     }
 }
 
-/// Rounded up, so that no timer is early, and to at most a day, which every system's poll can express.
+/// Rounds up, so that no timer is early, and to at most a day, which every system's poll can express.
 fn whole_milliseconds(nanos: u64) -> Duration {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     Duration::from_millis(nanos.div_ceil(1_000_000).min(DAY))

@@ -1,11 +1,10 @@
-//! What the kernel believes about one source: may it be read, may it be written, and who waits to hear of it.
+//! The cached readiness of one source, and the operations that wait for it.
 //!
-//! Events are edges, so the belief is cached: a bit is set by an event and cleared by the operation that met EAGAIN, or
-//! by a read that filled less than its buffer where that proves the socket empty. The proof holds only for a source
-//! that promises it (a plain TCP stream), and not once the peer has closed, failed or sent an urgent mark: after those a
-//! short read may leave something behind for which no further edge comes. EAGAIN clears every bit of its direction, also
-//! the sticky ones: a socket registered before `connect` reports itself closed at once, and a bit that outlived EAGAIN
-//! would spin.
+//! Events are edges, so readiness is cached. An event sets a bit. An operation that meets EAGAIN clears it, and so does
+//! a short read, if that proves that the socket is empty. Only some sources promise this (a plain TCP stream), and only
+//! until the peer has closed, failed or sent an urgent mark: after those a short read may leave data for which no
+//! further edge comes. EAGAIN clears every bit of its direction, also `closed`: a socket that is registered before
+//! `connect` reports itself closed at once, and a bit that survived EAGAIN would spin.
 
 use std::io;
 use std::rc::Rc;
@@ -28,9 +27,9 @@ pub(crate) enum Direction {
 struct Half {
     /// An operation is worth trying.
     ready: bool,
-    /// The peer closed or the socket failed: a short read proves nothing. Cleared by EAGAIN only.
+    /// The peer closed or the socket failed, so a short read proves nothing. Only EAGAIN clears it.
     closed: bool,
-    /// Who waits for `ready`.
+    /// The operations that wait for `ready`.
     waiters: Waiters<Waker>,
 }
 
@@ -55,13 +54,14 @@ impl Half {
 pub(crate) struct Readiness {
     read: Half,
     write: Half,
-    /// Whether a short read proves that nothing is left. Off for good after an urgent mark.
+    /// Whether a short read proves that nothing is left. Switched off for good by an urgent mark.
     short_read_drains: bool,
 }
 
 impl Readiness {
-    /// A fresh source is taken as writable: its first write is tried at once and meets EAGAIN at worst. It is not taken
-    /// as readable, since registering reports at once what is there to be read.
+    /// Makes the readiness of a new source. With `writable` it is assumed to be writable: its first write is tried at
+    /// once and at worst meets EAGAIN. It is not assumed to be readable, since registering reports at once what can be
+    /// read.
     pub(crate) fn new(short_read_drains: bool, writable: bool) -> Self {
         Self {
             read: Half::new(false),
@@ -70,8 +70,7 @@ impl Readiness {
         }
     }
 
-    /// Takes the source for readable although no event has said so: it is one that never blocks, or the event may be still to
-    /// come.
+    /// Assumes that the source is readable before any event: it never blocks, or its event may still come.
     pub(crate) fn assume_readable(&mut self) {
         self.read.ready = true;
     }
@@ -83,13 +82,13 @@ impl Readiness {
         }
     }
 
-    /// Whether anybody waits to read.
+    /// Returns whether an operation waits to read.
     #[inline]
     pub(crate) fn has_reader(&self) -> bool {
         !self.read.waiters.is_empty()
     }
 
-    /// Notes an event; `woken` is given those who must be woken, in order.
+    /// Notes an event. Calls `woken` with the wakers to be woken, in order.
     #[inline]
     pub(crate) fn note(&mut self, event: &Event, mut woken: impl FnMut(Waker)) {
         if event.is_priority() {
@@ -113,22 +112,22 @@ impl Readiness {
         self.half(direction).ready
     }
 
-    /// An operation met EAGAIN.
+    /// Notes that an operation met EAGAIN.
     pub(crate) fn blocked(&mut self, direction: Direction) {
         let half = self.half(direction);
         half.ready = false;
         half.closed = false;
     }
 
-    /// A read filled less than its buffer, and more than nothing.
+    /// Notes that a read filled a part of its buffer.
     pub(crate) fn short_read(&mut self) {
         if self.short_read_drains && !self.read.closed {
             self.read.ready = false;
         }
     }
 
-    /// Waits for the direction to become ready, as the waiter `id` where it is in line already. Takes the waker out of
-    /// `waker`; one that it replaces is there afterwards, to be dropped with no borrow held.
+    /// Waits for the direction to become ready: see [`Waiters::wait`]. Takes the waker out of `waker`, and leaves the
+    /// replaced one there, for the caller to drop with nothing borrowed.
     pub(crate) fn wait(
         &mut self,
         direction: Direction,
@@ -136,40 +135,36 @@ impl Readiness {
         waker: &mut Option<Waker>,
     ) {
         let waiters = &mut self.half(direction).waiters;
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => {
-                if let Some(waker) = waker {
-                    std::mem::swap(place, waker);
-                }
-            }
-            None => *id = waker.take().map(|waker| waiters.join(waker)),
+        if let Some(newest) = waker.take() {
+            *waker = waiters.wait(id, newest);
         }
     }
 
-    /// Gives up waiting.
+    /// Ends a wait. Returns its waker, for the caller to drop with nothing borrowed.
     pub(crate) fn leave(&mut self, direction: Direction, id: WaiterId) -> Option<Waker> {
         self.half(direction).waiters.leave(id)
     }
 
-    /// Takes all waiters of both directions: the source goes away.
+    /// Takes all waiters of both directions: the source is being removed.
     pub(crate) fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
         self.read.waiters.take_all(woken);
         self.write.waiters.take_all(woken);
     }
 }
 
-/// What a watched source calls. Both calls may enter foreign code and catch its panics themselves: a observer knows what
-/// a failure means for its connection, the turn does not.
+/// What the turn calls when an observed source becomes ready. An observer may enter user code, and catches its panics
+/// itself: it knows what a failure means for its connection, and the turn does not.
 pub(crate) trait Observer {
-    /// The source's cached readiness may have changed, or [`Io::queue`](crate::kernel::io::source::Io::queue) asked for this
-    /// call. It may be about either direction or about neither.
+    /// Called when the source's cached readiness may have changed, or
+    /// [`Io::queue`](crate::kernel::io::source::Io::queue) has asked for this call. Either direction may be ready, or
+    /// none.
     fn ready(self: Rc<Self>);
 
-    /// [`ready`](Self::ready) panicked, in the crate's own code or in a dependency: the observer ends its connection because
-    /// of `error`. The panic was reported.
+    /// Called when [`ready`](Self::ready) has panicked, in the crate's own code or in a dependency. The observer ends
+    /// its connection with `error`. The panic was reported.
     fn panicked(self: Rc<Self>, error: io::Error);
 
-    /// The loop closes. The source is gone from the reactor and no call follows: the observer lets go of everything, its
-    /// descriptor first, so that whoever still holds the observer keeps nothing else alive.
+    /// Called when the loop closes. The source was removed from the reactor, and no call follows. The observer releases
+    /// all that it holds, its descriptor first, so that a remaining reference to the observer keeps nothing else alive.
     fn abandon(self: Rc<Self>);
 }

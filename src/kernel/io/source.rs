@@ -1,9 +1,9 @@
-//! A source that the loop watches, and operations on it that wait for readiness.
+//! A source that is registered with the loop, and operations on it that wait for readiness.
 //!
-//! [`Io`] is the one owner of a watched descriptor: its drop deregisters, then the field closes. An operation tries its
-//! system call while the cached readiness says that it is worth it, and stands in line otherwise; dropping the operation
-//! leaves the line. A task that has ended many operations in one poll is made to yield, however ready its sources, and also
-//! where they fail.
+//! [`Io`] is the one owner of a registered descriptor: its drop deregisters the descriptor and then closes it. An
+//! operation tries its system call while the cached readiness says that it may succeed, and waits otherwise. Dropping
+//! the operation ends its wait. A task in which many operations have ended in one poll has to yield, however ready its
+//! sources are, and also if the operations fail.
 
 use std::future::Future;
 use std::io;
@@ -17,12 +17,13 @@ use crate::error::LoopClosed;
 use crate::kernel::io::reactor::SourceKey;
 use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
 
-/// A watched source.
+/// A registered source.
 pub(crate) struct Io<S: Pollable> {
     state: Rc<LoopState>,
     key: SourceKey,
@@ -31,7 +32,10 @@ pub(crate) struct Io<S: Pollable> {
 }
 
 impl<S: Pollable + Numbered> Io<S> {
-    /// Registers `source`; on failure it is closed and nothing is left behind.
+    /// Registers `source`; on failure it is closed.
+    ///
+    /// # Errors
+    /// [`LoopClosed`], and what the system reports.
     pub(crate) fn new(
         handle: &LoopHandle,
         mut source: S,
@@ -56,7 +60,7 @@ impl<S: Pollable> Io<S> {
         }
     }
 
-    /// Deregisters the source and gives it back, open.
+    /// Deregisters the source and returns it, open.
     pub(crate) fn into_source(mut self) -> S {
         match self.release() {
             Some(source) => source,
@@ -64,21 +68,21 @@ impl<S: Pollable> Io<S> {
         }
     }
 
-    /// Takes the source out of the poller, and out of here; wakes whoever waits for it.
+    /// Deregisters the source, wakes all that wait for it, and returns it.
     fn release(&mut self) -> Option<S> {
         let mut source = self.source.take()?;
         if self.state.is_inherited() {
-            // The set is the parent's too, and so is the socket's place in it.
+            // The set is shared with the parent, which still needs the socket's registration.
             return Some(source);
         }
         let mut woken = Vec::new();
-        // On a closed loop there is no poller any more that could know the source. Nobody's observer is dropped here for
-        // the last time: it is what owns this source.
+        // On a closed loop there is no poller any more. This never drops the last reference of the observer, since the
+        // observer owns this source.
         let observer = self
             .state
             .reactor(|reactor| reactor.deregister(&mut source, self.key, &mut woken));
         drop(observer);
-        // Whoever waits on another handle of the same source finds it gone. Wakers of ours run nothing foreign.
+        // An operation that waits on another handle of the same source finds it closed.
         for waker in woken {
             self.state.wake(waker);
         }
@@ -86,19 +90,17 @@ impl<S: Pollable> Io<S> {
     }
 
     pub(crate) fn handle(&self) -> LoopHandle {
-        LoopHandle {
-            state: Rc::clone(&self.state),
-        }
+        LoopHandle::of(&self.state)
     }
 
-    /// From now on `observer` is called whenever the source becomes ready. It may have become so before: who watches from
-    /// the beginning of a conversation calls [`queue`](Self::queue) once.
+    /// Sets the observer, which is called whenever the source becomes ready from now on. The source may have become
+    /// ready before, so call [`queue`](Self::queue) once after this.
     pub(crate) fn observe(&self, observer: Rc<dyn Observer>) -> Result<(), LoopClosed> {
         self.state
             .reactor(|reactor| reactor.observe(self.key, observer))
     }
 
-    /// Has the observer called in its turn, as if an event had come.
+    /// Queues a call of the observer, as if an event had come.
     pub(crate) fn queue(&self) {
         let queue = self.state.reactor(|reactor| reactor.enqueue(self.key));
         if queue == Ok(true) && self.state.admit().is_ok() {
@@ -107,14 +109,13 @@ impl<S: Pollable> Io<S> {
         }
     }
 
-    /// Whether a call of the observer is queued.
+    /// Returns whether a call of the observer is queued.
     pub(crate) fn is_queued(&self) -> bool {
         self.state.reactor(|reactor| reactor.is_queued(self.key)) == Ok(true)
     }
 
-    /// Notes whether the observer has something to write. While it has nothing, an event that wakes somebody who waits to
-    /// read is not the observer's affair: whoever waits so looks to what has come, and asks for the observer's call if it
-    /// goes without.
+    /// Notes whether the observer has something to write. If it has nothing, it is not called for an event that wakes a
+    /// waiting reader: that reader reads what has come, and queues a call of the observer if it does not.
     pub(crate) fn set_writes(&self, writes: bool) {
         // On a closed loop nothing is called any more.
         let _ = self
@@ -122,7 +123,7 @@ impl<S: Pollable> Io<S> {
             .reactor(|reactor| reactor.set_writes(self.key, writes));
     }
 
-    /// Borrows the cached readiness. `f` must not run foreign code.
+    /// Borrows the cached readiness. `f` must not run user code.
     pub(crate) fn readiness<R>(
         &self,
         f: impl FnOnce(&mut Readiness) -> R,
@@ -132,7 +133,8 @@ impl<S: Pollable> Io<S> {
             .ok_or(LoopClosed)
     }
 
-    /// One attempt without waiting; `WouldBlock` where the cached readiness says that it is not worth it.
+    /// Tries an operation once, without waiting. Returns `WouldBlock` without a system call if the cached readiness
+    /// says that it would block.
     pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
@@ -149,22 +151,22 @@ impl<S: Pollable> Io<S> {
         result
     }
 
-    /// An operation that was tried elsewhere met `WouldBlock`.
+    /// Notes that an operation that was tried elsewhere met `WouldBlock`.
     pub(crate) fn clear_ready(&self, direction: Direction) {
-        // On a closed loop there is nothing to be remembered.
+        // A closed loop has no readiness to update.
         let _ = self.readiness(|readiness| readiness.blocked(direction));
     }
 
-    /// Waits until an operation in this direction is worth trying.
+    /// Waits until the direction is ready.
     pub(crate) async fn ready(&self, direction: Direction) -> io::Result<()> {
         self.operate(direction, |_| Ok(()), |()| false).await
     }
 
-    /// Runs `op` as soon as the direction is ready, and again until it does not block. `drained` says whether a success
+    /// Runs `op` as soon as the direction is ready, and again until it does not block. `short` says whether a success
     /// was a short read.
     ///
     /// # Cancellation
-    /// Dropped, it leaves the line; `op` has then not succeeded, so nothing is lost.
+    /// Dropping it ends the wait. `op` has not succeeded then, so nothing is lost.
     pub(crate) fn operate<'a, R, Op, Short>(
         &'a self,
         direction: Direction,
@@ -196,7 +198,7 @@ impl<S: Pollable> Drop for Io<S> {
 pub(crate) struct Operation<'a, S: Pollable, Op, Short> {
     io: &'a Io<S>,
     direction: Direction,
-    /// The place in line, while there is one.
+    /// The waiter of this operation, while it waits.
     waiting: Option<WaiterId>,
     op: Op,
     short: Short,
@@ -212,7 +214,7 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         let state = &this.io.state;
-        // Every way out of here but the last keeps what this takes.
+        // Each return but the last one keeps what this takes from the budget.
         ready!(state.poll_begin(context));
         let mut waker = None;
         loop {
@@ -236,11 +238,12 @@ where
                 }
             }
             if waker.is_none() {
-                // Cloning a foreign waker is foreign code, which may let the loop hear of the very event: look again.
+                // Cloning another runtime's waker runs user code, which may poll the loop for this very event: check
+                // again.
                 waker = Some(context.waker().clone());
                 continue;
             }
-            // What is in `waker` afterwards, the replaced one, is dropped with nothing borrowed.
+            // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
             this.io.readiness(|readiness| {
                 readiness.wait(this.direction, &mut this.waiting, &mut waker)
             })?;

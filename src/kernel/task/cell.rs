@@ -1,12 +1,12 @@
 //! One allocation for a whole task: header, then the future, then its output in the future's place.
 //!
-//! The slab sees the cell as `Rc<dyn Run>`, the handle as `Rc<dyn Join<T>>`: one allocation, the compiler's own vtables,
-//! no manual free. Safety stands on the RUNNING state alone: whoever touches the stage sets it first and is refused
-//! where it is set already, so at any time at most one `&mut` to the stage exists, however the code that runs under it
-//! (poll, destructors) re-enters the loop.
+//! The slots see the cell as `Rc<dyn Run>`, and the handle sees it as `Rc<dyn Join<T>>`: one allocation, the compiler's
+//! own vtables, no manual free. Safety rests on the RUNNING state alone: code that touches the stage sets it first, and
+//! is refused if it is set already. So at most one `&mut` to the stage exists at any time, however the code that runs
+//! under it (poll, destructors) re-enters the loop.
 //!
-//! Who touches what: the loop calls `step` and `kill`; the handle calls `take`; everybody on the loop's thread reads the
-//! header. Nothing here wakes anybody: what a finished task owes to others is handed to the turn.
+//! Who touches what: the loop calls `step` and `kill`, the handle calls `take`, and any code on the loop's thread reads
+//! the header. Nothing here wakes a task: the turn does what a finished task owes to others.
 
 #![allow(unsafe_code)]
 
@@ -21,55 +21,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancellation, Panicked, TaskError};
-use crate::kernel::cancel::node::NodeKey;
-use crate::kernel::context::Context as LoopContext;
-use crate::kernel::report::drop_quietly;
+use crate::kernel::task::cold_fields::ColdFields;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::state::{Begin, State};
+use crate::kernel::task::state::{Awaited, Begin, State, Step};
 
-/// What most tasks never have, allocated at first use.
-pub(crate) struct ColdFields {
-    /// Where the task was created, which this takes the place of.
-    location: &'static Location<'static>,
-    /// The name given by the task builder.
-    pub(crate) name: Option<Rc<str>>,
-    /// An awaiter whose waker is not one of ours, or not of a task.
-    pub(crate) waiter: Option<Waker>,
-    /// Done callbacks in registration order, with their ids.
-    pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
-    /// Who asked for the cancellation that is under way, and why: the newest request's.
-    pub(crate) cancelled: Option<Cancellation>,
-    /// The context in which the task runs; `None` is an empty one.
-    pub(crate) context: Option<LoopContext>,
-    /// How many requests there have been that nobody took back.
-    pub(crate) requests: u32,
-    /// The await of this task as a node of its awaiter's tree.
-    pub(crate) node: Option<NodeKey>,
-    /// The panic of a destructor that ran while the task ended: reported, never the task's result.
-    pub(crate) drop_panic: Option<Box<dyn Any + Send>>,
-    /// A report has said that the task had not ended when its program did: its loop's close does not say it again.
-    pub(crate) named_unended: bool,
-}
-
-impl ColdFields {
-    fn new(location: &'static Location<'static>) -> Self {
-        Self {
-            location,
-            name: None,
-            waiter: None,
-            callbacks: Vec::new(),
-            cancelled: None,
-            context: None,
-            requests: 0,
-            node: None,
-            drop_panic: None,
-            named_unended: false,
-        }
-    }
-}
-
-/// Where a task was created, or its extra, which knows that too: one word for both. It is a pointer to the location, or
-/// one to the extra, owned, with its lowest bit set; either type is aligned, so that the bit is free.
+/// One word for the place where a task was created, or for its cold fields, which have that place too. It is a pointer
+/// to the location, or an owned pointer to the cold fields with its lowest bit set. Both types are aligned, so that the
+/// bit is free.
 struct Side(Cell<*const u8>);
 
 const _: () = assert!(align_of::<ColdFields>() > 1 && align_of::<Location<'_>>() > 1);
@@ -81,35 +39,35 @@ impl Side {
     }
 
     #[inline]
-    fn has_extra(&self) -> bool {
+    fn has_cold(&self) -> bool {
         self.0.get().addr() & 1 == 1
     }
 
     fn location(&self) -> &'static Location<'static> {
         let place = self.0.get().map_addr(|place| place & !1);
-        if self.has_extra() {
-            // SAFETY: with the bit set the pointer came from `put`, which gave it the extra, and `take` clears the bit
-            // before it gives the extra away: it is alive here, and nobody has a reference to it.
+        if self.has_cold() {
+            // SAFETY: with the bit set the pointer came from `put`, which owned the cold fields, and `take` clears the
+            // bit before it gives them away: they are alive here, and no other reference to them exists.
             return unsafe { (*place.cast::<ColdFields>()).location };
         }
         // SAFETY: without the bit the pointer was made of a `&'static Location`, by `new` or `take`.
         unsafe { &*place.cast() }
     }
 
-    /// Takes the extra out; the location stays.
+    /// Takes the cold fields out; the location stays.
     fn take(&self) -> Option<Box<ColdFields>> {
-        if !self.has_extra() {
+        if !self.has_cold() {
             return None;
         }
         let place = self.0.get().map_addr(|place| place & !1).cast_mut();
-        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`, and it is forgotten right below,
-        // before anybody else could make a box of it.
+        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`. The cell is overwritten
+        // right below, so no second box is ever made of it.
         let cold = unsafe { Box::from_raw(place.cast::<ColdFields>()) };
         self.0.set(ptr::from_ref(cold.location).cast());
         Some(cold)
     }
 
-    /// Puts an extra in. One that is there is dropped, with nothing borrowed.
+    /// Puts cold fields in. Former ones are dropped, with nothing borrowed.
     fn put(&self, cold: Box<ColdFields>) {
         let former = self.take();
         let place = Box::into_raw(cold).cast_const().cast::<u8>();
@@ -121,29 +79,29 @@ impl Side {
 impl Drop for Side {
     #[inline]
     fn drop(&mut self) {
-        if self.has_extra() {
+        if self.has_cold() {
             drop(self.take());
         }
     }
 }
 
-/// The slot of no task: the slab never gets there.
+/// The slot of no task: there are never so many slots.
 pub(crate) const NO_TASK: u32 = u32::MAX - 1;
 
-/// What slab, handle and turn may look at while the future runs: 32 bytes, and a reason for each.
+/// What slots, handle and turn may read while the future runs: 32 bytes, and a reason for each.
 pub(crate) struct Header {
     pub(crate) state: State,
-    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its
-    /// waker is foreign.
+    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its waker
+    /// is another runtime's.
     pub(super) waiter_generation: Cell<u16>,
     pub(super) waiter_slot: Cell<u32>,
-    /// The task's own place in the slab.
+    /// The task's own slot.
     pub(crate) slot: Cell<u32>,
-    /// The number of this task among all that its loop created; the default name shows it, and the generation is made
-    /// of it. Set, like `slot`, when the slab takes the task in.
+    /// The number of this task among all that its loop has created. The default name shows it, and the generation is
+    /// made of it. Set, like `slot`, when the slots take the task in.
     pub(crate) serial: Cell<u64>,
-    /// Where the task was created; and the extra, absent until somebody needs it, taken out and put back, so that no borrow
-    /// is ever held.
+    /// Where the task was created, or its cold fields. Those are taken out and put back, so that no borrow is ever
+    /// held.
     side: Side,
 }
 
@@ -160,19 +118,19 @@ impl Header {
         }
     }
 
-    /// Where the task was created.
+    /// Returns where the task was created.
     pub(crate) fn location(&self) -> &'static Location<'static> {
         self.side.location()
     }
 
-    /// Notes who is to be woken at the end: the newest awaiter, which is of the same loop.
+    /// Sets the task to be woken at the end: the newest awaiter, which is of the same loop.
     #[inline]
     pub(crate) fn set_waiter(&self, waiter: Key) {
         self.waiter_generation.set(waiter.generation());
         self.waiter_slot.set(waiter.slot());
     }
 
-    /// Takes out who is to be woken.
+    /// Takes out the task to be woken.
     #[inline]
     pub(crate) fn take_waiter(&self, loop_id: u16) -> Key {
         match self.waiter_slot.replace(NO_TASK) {
@@ -181,26 +139,8 @@ impl Header {
         }
     }
 
-    /// Keeps the payload of a destructor's panic for the report; the first one, where there are several.
-    pub(crate) fn note_mishap(&self, payload: Box<dyn Any + Send>) {
-        let second = self.with_cold(|cold| match cold.drop_panic {
-            None => {
-                cold.drop_panic = Some(payload);
-                None
-            }
-            Some(_) => Some(payload),
-        });
-        drop_quietly(second);
-    }
-
-    /// Drops foreign values by `discard`; a panic of theirs is kept for the report. Cold, so it is one for all types.
-    pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
-            self.note_mishap(payload);
-        }
-    }
-
-    /// Reads or changes the extra, creating it first. `f` must not run foreign code: what it takes out it returns.
+    /// Reads or changes the cold fields, which are made if there are none. `f` must not run user code: it returns what
+    /// it takes out.
     pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
         let cold = self.side.take();
         let mut cold = cold.unwrap_or_else(|| Box::new(ColdFields::new(self.location())));
@@ -210,7 +150,7 @@ impl Header {
         result
     }
 
-    /// Reads the extra if there is one.
+    /// Reads or changes the cold fields, if there are any.
     pub(crate) fn peek_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> Option<R> {
         let mut cold = self.side.take()?;
         let result = f(&mut cold);
@@ -219,83 +159,49 @@ impl Header {
     }
 }
 
-/// What a step came to. It fits two registers.
-#[must_use]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
-    /// The future waits.
-    Pending,
-    /// The task has ended in this step, and owes a wake to this task or to none: no foreign waker, no callbacks, no
-    /// drop_panic, and a handle that will see to the output.
-    Done(Key),
-    /// The task has ended in this step; what it owes stands in its header.
-    DoneOwing,
-    /// Nothing was touched: the task runs further down this stack, or has ended before.
-    Refused,
-}
-
 /// A task as the loop sees it.
 pub(crate) trait Run {
     fn header(&self) -> &Header;
-    /// One poll, or the delivery of a request. Catches every panic.
+    /// Polls the future once, or delivers a request. Catches every panic.
     fn step(&self, context: &mut Context<'_>) -> Step;
     /// Ends the task without polling it: the future is dropped, the output says cancelled. Catches every panic.
     fn kill(&self) -> Step;
-    /// Takes the output out if it is a panic that nobody has read.
+    /// Takes the output out if it is a panic that was not read.
     fn take_panic(&self) -> Option<Panicked>;
 }
 
 /// A task as its handle sees it.
 pub(crate) trait Join<T, H>: Run {
-    /// The loop that owns the task.
-    fn home(&self) -> &H;
-    /// The output: once, and only after the end.
+    /// Returns the loop that owns the task.
+    fn scheduler(&self) -> &H;
+    /// Returns the output: once, and only after the end.
     fn take(&self) -> Option<Result<T, TaskError>>;
-    /// The output; before the end it notes who awaits it. A task of another loop is refused, and so is the task itself,
-    /// which would wait for ever.
+    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
+    /// task itself, which would wait for ever.
     ///
-    /// `awaiting` is whom the waker wakes, if it is a task of ours.
+    /// `awaiting` is the task that the waker wakes, if it is one of ours.
     fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// The same from behind a shield: no cancellation follows this await.
+    /// Does the same as [`join`](Self::join) from behind a shield: a cancellation of the awaiter does not reach this
+    /// task.
     fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// The same task as the loop sees it.
+    /// Returns the same task as the loop sees it.
     fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
 }
 
-/// What the poll of a task's handle has to do.
-pub(crate) enum Awaited {
-    /// Give the output.
-    Take,
-    /// Wait.
-    Wait,
-    /// Look once more: foreign code ran.
-    Again,
-    /// Refuse a task of another loop.
-    OtherLoop,
-    /// Refuse a task that awaits its own handle.
-    ItSelf,
-}
-
-/// What this module has to know of the loop.
+/// What a task's cell asks of its loop.
 pub(crate) trait Scheduler {
     fn loop_id(&self) -> u16;
-    /// Notes that the task which is running awaits the one in the slot `awaited`, with its own waker and outside any scope.
-    /// `false` where that cannot be noted so briefly, or is not so.
+    /// Notes that the running task awaits the one in the slot `awaited`, with its own waker and outside any scope.
+    /// Returns `false` if the await needs a node, or is not of that kind.
     fn note_await(&self, awaiting: Key, awaited: u32) -> bool;
-    /// The start of a poll while a request is under way; `Some` is what the task ends with, unpolled.
+    /// Begins a poll while a request is in progress. `Some` is the cancellation with which the task ends, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation>;
-    /// The end of a pending poll while a request is under way; `Some` is what the task ends with.
+    /// Ends a pending poll while a request is in progress. `Some` is the cancellation with which the task ends.
     fn settle_request(&self, header: &Header) -> Option<Cancellation>;
-    /// Forgets the task's scopes: they are about to be dropped.
+    /// Removes the task's tree: its scopes are about to be dropped.
     fn tear_down(&self, header: &Header);
-    /// The poll of a handle, where it is not as plain as most are.
-    fn step_await(
-        &self,
-        header: &Header,
-        awaiting: Key,
-        waker: &Waker,
-        catch_panic: bool,
-    ) -> Awaited;
+    /// Polls a handle, if the common case does not apply.
+    fn step_await(&self, header: &Header, awaiting: Key, waker: &Waker, shielded: bool) -> Awaited;
 }
 
 enum Stage<F: Future> {
@@ -304,26 +210,27 @@ enum Stage<F: Future> {
     Taken,
 }
 
-/// The one allocation. `H` is the loop, of which this module knows nothing.
+/// The one allocation of a task. `H` is its loop.
 pub(crate) struct TaskCell<F: Future, H> {
     pub(crate) header: Header,
-    pub(crate) home: H,
+    pub(crate) scheduler: H,
     /// Touched under RUNNING by the loop, and by the handle once DONE is set.
     stage: UnsafeCell<Stage<F>>,
 }
 
 impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
-    pub(crate) fn new(future: F, location: &'static Location<'static>, home: H) -> Rc<Self> {
+    pub(crate) fn new(future: F, location: &'static Location<'static>, scheduler: H) -> Rc<Self> {
         // Built in its place and not on the stack: copying bytes that were just written makes the processor wait.
         let mut cell: Rc<MaybeUninit<Self>> = Rc::new(MaybeUninit::uninit());
         if let Some(place) = Rc::get_mut(&mut cell) {
             let place = place.as_mut_ptr();
             // SAFETY: `place` points to memory allocated for a `Self`, valid and aligned for each of its fields, and
-            // `get_mut` made sure that nobody else sees it. Each field is written once, without reading what was there.
+            // `get_mut` made sure that there is no other reference. Each field is written once, without reading what
+            // was there.
             unsafe {
                 (&raw mut (*place).header).write(Header::new(location));
-                (&raw mut (*place).home).write(home);
+                (&raw mut (*place).scheduler).write(scheduler);
                 (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Running(future)));
             }
         }
@@ -331,8 +238,9 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         unsafe { cell.assume_init() }
     }
 
-    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first assignment
-    /// completes even when the destructor panics, so the stage is never half dropped; the panic is kept for the report.
+    /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first
+    /// assignment completes even when the destructor panics, so the stage is never half dropped; the panic is kept for
+    /// the report.
     fn replace(&self, output: Result<F::Output, TaskError>) {
         // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's destructor
         // calls on this task: this is the only reference to the stage while it lives.
@@ -341,38 +249,38 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         *stage = Stage::Output(output);
     }
 
-    /// The end as cancelled, RUNNING set by the caller. What the stage holds is dropped: the future, or a value that it
-    /// gave although it had been asked to end meanwhile.
+    /// Ends the task as cancelled, RUNNING set by the caller. Drops the future, or a value that it gave although it was
+    /// asked to end.
     #[cold]
     fn end_cancelled(&self, cancellation: Cancellation) -> Step {
-        self.home.tear_down(&self.header);
+        self.scheduler.tear_down(&self.header);
         self.replace(Err(TaskError::Cancelled(cancellation)));
         self.header.state.finish_cancelled();
         Step::DoneOwing
     }
 
-    /// The poll was pending, and a request is under way.
+    /// Ends a pending poll with a request in progress.
     #[cold]
     fn pause_in_flight(&self) -> Step {
-        if let Some(cancellation) = self.home.settle_request(&self.header) {
+        if let Some(cancellation) = self.scheduler.settle_request(&self.header) {
             return self.end_cancelled(cancellation);
         }
         self.header.state.pause_in_flight();
         Step::Pending
     }
 
-    /// A poll of the handle that is not as plain as most are.
+    /// Polls the handle, if the common case does not apply.
     #[inline(never)]
     fn join_slowly(
         &self,
         awaiting: Key,
         waker: &Waker,
-        catch_panic: bool,
+        shielded: bool,
     ) -> Poll<Result<F::Output, TaskError>> {
         loop {
             let step = self
-                .home
-                .step_await(&self.header, awaiting, waker, catch_panic);
+                .scheduler
+                .step_await(&self.header, awaiting, waker, shielded);
             return match step {
                 Awaited::Take => Poll::Ready(self.take_output()),
                 Awaited::Wait => Poll::Pending,
@@ -387,8 +295,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     #[inline]
     fn take_output(&self) -> Result<F::Output, TaskError> {
         self.header.state.note_taken();
-        // SAFETY: called with DONE set only, so the loop has let go of the stage for good; nothing else holds a reference
-        // to it across foreign code, and moving the output out runs no code of anybody's.
+        // SAFETY: called with DONE set only, so the loop never touches the stage again. No other reference to it lives
+        // across user code, and moving the output out runs no code.
         let stage = unsafe { &mut *self.stage.get() };
         match std::mem::replace(stage, Stage::Taken) {
             Stage::Output(output) => output,
@@ -396,14 +304,14 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         }
     }
 
-    /// The poll unwound, RUNNING still set. Either the future panicked, which becomes the output, or its destructor
-    /// did after it had given its output, which stays.
+    /// Ends the task after its poll unwound, RUNNING still set. Either the future panicked, and the panic becomes the
+    /// output; or its destructor panicked after it had given its output, which stays.
     #[cold]
     fn end_panicked(&self, payload: Box<dyn Any + Send>) -> Step {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
         if has_output {
-            self.header.note_mishap(payload);
+            self.header.note_drop_panic(payload);
             return self.end_owing();
         }
         self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
@@ -411,11 +319,11 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         Step::DoneOwing
     }
 
-    /// The end by a value.
+    /// Ends the task by a value.
     #[inline]
     fn end(&self) -> Step {
         if self.header.state.finish_plainly() {
-            return Step::Done(self.header.take_waiter(self.home.loop_id()));
+            return Step::Done(self.header.take_waiter(self.scheduler.loop_id()));
         }
         self.end_owing()
     }
@@ -439,7 +347,7 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
         match self.header.state.begin() {
             Begin::Poll => {}
             Begin::Deliver => {
-                if let Some(cancellation) = self.home.begin_with_request(&self.header) {
+                if let Some(cancellation) = self.scheduler.begin_with_request(&self.header) {
                     return self.end_cancelled(cancellation);
                 }
             }
@@ -482,8 +390,8 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
         if !self.header.state.is_done() {
             return None;
         }
-        // SAFETY: DONE is set, so the loop has let go of the stage for good, and `take` moves out of it within its own
-        // call, which runs no foreign code: no other reference to the stage lives.
+        // SAFETY: DONE is set, so the loop never touches the stage again. `take` moves out of it within its own call,
+        // which runs no user code: no other reference to the stage lives.
         let stage = unsafe { &mut *self.stage.get() };
         match stage {
             Stage::Output(Err(error)) => error.take_panic(),
@@ -493,8 +401,8 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
 }
 
 impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCell<F, H> {
-    fn home(&self) -> &H {
-        &self.home
+    fn scheduler(&self) -> &H {
+        &self.scheduler
     }
 
     fn take(&self) -> Option<Result<F::Output, TaskError>> {
@@ -511,7 +419,7 @@ impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCel
         if awaiting != Key::NONE
             && awaiting.slot() != slot
             && header.state.is_plainly_pending()
-            && self.home.note_await(awaiting, slot)
+            && self.scheduler.note_await(awaiting, slot)
         {
             header.set_waiter(awaiting);
             return Poll::Pending;
@@ -528,10 +436,10 @@ impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCel
     }
 }
 
-/// A future that lies pinned beside what is known of it: the other place, next to a task's stage, where a future is kept
-/// until it is dropped there. Scopes are made of it.
+/// A pinned future beside a value that describes it. Like a task's stage, it keeps the future in place until it is
+/// dropped there. Scopes are made of it.
 pub(crate) struct Held<F, S> {
-    /// Not pinned. Dropped first: a scope takes its node out with all below it before what is inside is dropped.
+    /// Not pinned. Dropped first: a scope removes its node with all below it before the inner future is dropped.
     beside: S,
     /// Pinned with the whole; `None` once dropped.
     future: Option<F>,
@@ -545,7 +453,7 @@ impl<F, S: Unpin> Held<F, S> {
         }
     }
 
-    /// The two parts, the first as pinned as the whole.
+    /// Returns the two parts, the first as pinned as the whole.
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (Pin<&mut Option<F>>, &mut S) {
         // SAFETY: nothing is moved out of the reference: `future` is pinned again at once, in the same place.
@@ -565,7 +473,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_four_words_and_keeps_its_place_whatever_its_extra_does() {
+    fn a_header_is_four_words_and_keeps_its_place_whatever_its_cold_fields_do() {
         assert_eq!(size_of::<Header>(), 32);
         let place = Location::caller();
         let header = Header::new(place);
@@ -574,7 +482,7 @@ mod tests {
         for name in ["one", "two"] {
             header.with_cold(|cold| {
                 cold.name = Some(name.into());
-                // A nested call sees the place, and a new extra, which is dropped.
+                // A nested call sees the place, and new cold fields, which are dropped.
                 assert_eq!(header.location(), place);
                 header.with_cold(|other| assert!(other.name.is_none()));
             });

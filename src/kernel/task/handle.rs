@@ -12,7 +12,8 @@ use crate::error::{Cancellation, InvalidState, TaskError};
 use crate::kernel::callback::refuse;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
@@ -20,11 +21,11 @@ use crate::kernel::task::waker::key_of;
 
 /// A task that the loop runs; await it for its result.
 ///
-/// The loop owns the task. Dropping the handle lets it run on, also when the handle was polled before: so a `select!`
-/// that loses interest harms nothing. What ends a task early is [`cancel`](Self::cancel) alone.
+/// The loop owns the task. Dropping the handle lets the task run on, also if the handle was polled before: so a
+/// `select!` that takes another branch does not end it. Only [`cancel`](Self::cancel) ends a task early.
 ///
-/// Awaiting gives the future's value, or a [`TaskError`] that says how the task ended without one. A panic that nobody
-/// ever reads is reported to the exception handler when the handle goes.
+/// Awaiting returns the future's value, or a [`TaskError`] that says how the task ended without one. A panic that is
+/// never read is reported to the exception handler when the handle is dropped.
 ///
 /// ```
 /// let event_loop = callsoon::EventLoop::new()?;
@@ -41,11 +42,11 @@ use crate::kernel::task::waker::key_of;
 /// std::thread::spawn(move || task.cancel());
 /// ```
 pub struct Task<T> {
-    /// Two words and nothing else: a handle travels in registers.
+    /// Two words and nothing else: a handle is passed in registers.
     cell: Rc<dyn Join<T, Rc<LoopState>>>,
 }
 
-/// Unpinned, since a handle holds nothing in place.
+/// A handle pins nothing, so it is `Unpin`.
 impl<T> Unpin for Task<T> {}
 
 impl LoopHandle {
@@ -65,28 +66,28 @@ impl LoopHandle {
         }
         let cell = TaskCell::new(future, place, state);
         let task: Rc<dyn Run> = cell.clone();
-        let state = &cell.home;
+        let state = &cell.scheduler;
         let key = state.take_in(task, &cell.header);
         if state.instrumented.get() {
-            look_after(state, &cell.header, key);
+            prepare_instrumented(state, &cell.header, key);
         }
         Task { cell }
     }
 }
 
-/// What a loop with contexts or a hook does with a new task.
+/// Gives a new task its context and calls the task hook, on an instrumented loop.
 #[inline(never)]
-fn look_after(state: &LoopState, header: &Header, key: Key) {
+fn prepare_instrumented(state: &LoopState, header: &Header, key: Key) {
     if let Some(context) = state.peek_context() {
         header.with_cold(|cold| cold.context = Some(context.copy()));
     }
     if let Some(task) = state.task(key) {
-        state.tell_task_hook(&task, key);
+        state.call_task_hook(&task, key);
     }
 }
 
 impl LoopHandle {
-    /// A task that was cancelled before it began; the future is dropped.
+    /// Makes a task that was cancelled before it began; the future is dropped.
     #[cold]
     pub(crate) fn into_cancelled_task<F>(
         self,
@@ -100,12 +101,12 @@ impl LoopHandle {
         let cell = TaskCell::new(future, place, self.state);
         let _ = cell.header.request_cancel(cancellation);
         let _ = cell.kill();
-        cell.home.report_drop_panic(&*cell);
+        cell.scheduler.report_drop_panic(&*cell);
         Task { cell }
     }
 }
 
-/// A task that was never started, where panicking is not allowed; else the panic that says why.
+/// Returns a task that was never started where a panic is not allowed, and panics otherwise.
 #[cold]
 #[inline(never)]
 #[track_caller]
@@ -118,10 +119,10 @@ where
     F: Future + 'static,
 {
     let cell = TaskCell::new(future, location, state);
-    // The future goes first: its destructor may panic, and must not do so while the refusal unwinds.
+    // The future is dropped first: its destructor may panic, and must not do so while the refusal unwinds.
     let _ = cell.kill();
-    cell.home.report_drop_panic(&*cell);
-    refuse(&cell.home, "create_task");
+    cell.scheduler.report_drop_panic(&*cell);
+    refuse(&cell.scheduler, "create_task");
     Task { cell }
 }
 
@@ -139,7 +140,7 @@ impl<T: 'static> Task<T> {
         reason = "it makes a new value, which AsRef cannot"
     )]
     pub fn as_ref(&self) -> TaskRef {
-        let state = Rc::clone(self.cell.home());
+        let state = Rc::clone(self.cell.scheduler());
         let key = state.key_of(self.cell.header());
         TaskRef {
             task: Rc::clone(&self.cell).into_run(),
@@ -148,8 +149,8 @@ impl<T: 'static> Task<T> {
         }
     }
 
-    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the task's
-    /// next step, unlike in asyncio: see [`TaskRef::cancel`].
+    /// Asks the task to end; `false` where it has ended already. A future that it awaits accepts a result until the
+    /// task's next step, unlike in asyncio: see [`TaskRef::cancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -164,7 +165,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().request(None)
     }
 
-    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -178,7 +179,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().request(Some(message.into()))
     }
 
-    /// How many requests to end it are on their way or at work. See [`TaskRef::cancelling`].
+    /// Returns how many requests to end it are in progress. See [`TaskRef::cancelling`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -192,7 +193,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().cancelling()
     }
 
-    /// Takes one request to end back and tells how many are left. See [`TaskRef::uncancel`].
+    /// Takes one request to end back and returns how many are left. See [`TaskRef::uncancel`].
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -206,7 +207,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().uncancel()
     }
 
-    /// Lets the task run on with nobody to read its result. The same as dropping the handle, said aloud.
+    /// Lets the task run on without a handle to read its result. The same as dropping the handle, but explicit.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -216,7 +217,7 @@ impl<T: 'static> Task<T> {
     /// ```
     pub fn detach(self) {}
 
-    /// Whether the task has ended, by a value, a panic or a cancellation.
+    /// Returns whether the task has ended, by a value, a panic or a cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -230,7 +231,7 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_done()
     }
 
-    /// Whether the task has ended as cancelled.
+    /// Returns whether the task has ended as cancelled.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -244,8 +245,8 @@ impl<T: 'static> Task<T> {
         self.cell.header().state.is_cancelled()
     }
 
-    /// Whether the task has ended by a panic of its future. Asking is not looking: the panic itself comes from awaiting or
-    /// from [`result`](Self::result), and is reported if nobody does either.
+    /// Returns whether the task has ended by a panic of its future. Asking does not count as reading: the panic itself
+    /// comes from awaiting or from [`result`](Self::result), and is reported if neither is done.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -278,7 +279,7 @@ impl<T: 'static> Task<T> {
         self.cell.take().ok_or(InvalidState(()))
     }
 
-    /// The task's id.
+    /// Returns the task's id.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -291,7 +292,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().id()
     }
 
-    /// The name that the builder gave, or `Task-<n>`.
+    /// Returns the name that the builder gave, or `Task-<n>`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -305,7 +306,7 @@ impl<T: 'static> Task<T> {
     /// Gives the task a context, where the builder had one: that very context, not a copy.
     pub(crate) fn enter_context(&self, context: Option<LoopContext>) {
         if context.is_some() {
-            self.cell.home().instrumented.set(true);
+            self.cell.scheduler().instrumented.set(true);
             let former = self
                 .cell
                 .header()
@@ -351,7 +352,7 @@ impl<T: 'static> Task<T> {
         self.as_ref().remove_done_callback(id)
     }
 
-    /// Awaits the task from behind a shield: a cancellation of whoever waits does not follow.
+    /// Awaits the task from behind a shield: a cancellation of the awaiter does not reach the task.
     pub(crate) fn poll_shielded(&self, context: &Context<'_>) -> Poll<Result<T, TaskError>> {
         let waker = context.waker();
         let awaiting = key_of(waker).unwrap_or(Key::NONE);
@@ -360,12 +361,12 @@ impl<T: 'static> Task<T> {
 }
 
 impl<T> Task<T> {
-    /// Which task it is, for those who keep lists of tasks.
+    /// Returns the task's identity, for lists of tasks.
     pub(crate) fn identity(&self) -> Identity {
-        self.cell.home().identity_of(self.cell.header())
+        self.cell.scheduler().identity_of(self.cell.header())
     }
 
-    /// Nobody will want to know if the task fails from now on.
+    /// Notes that a failure of the task need not be reported.
     pub(crate) fn forgive(&self) {
         self.cell.header().state.note_taken();
     }
@@ -389,19 +390,19 @@ impl<T> Drop for Task<T> {
             return;
         }
         let header = self.cell.header();
-        self.cell.home().drop_await(header.node());
+        self.cell.scheduler().drop_await(header.node());
         header.set_node(NodeKey::NONE);
         if header.state.is_taken() {
             return;
         }
         if let Some(panicked) = self.cell.take_panic() {
-            let home = self.cell.home();
-            home.report_in_context_of(header, NEVER_RETRIEVED, panicked);
+            let state = self.cell.scheduler();
+            state.report_in_context_of(header, NEVER_RETRIEVED, panicked);
         }
     }
 }
 
-/// What a report says of a panic that nobody read.
+/// The message of the report of a panic that was never read.
 pub(crate) const NEVER_RETRIEVED: &str = "Task exception was never retrieved";
 
 impl<T> fmt::Debug for Task<T> {

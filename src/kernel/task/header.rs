@@ -1,12 +1,37 @@
-//! What a task's header says of requests to end it, of who awaits it, and of its name: all that may lie in its extra.
+//! Reading and changing a header's cold fields: requests to end the task, its awaiter's node, its drop panic and its
+//! name.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::NodeKey;
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::Header;
 use crate::kernel::task::key::Key;
 
 impl Header {
-    /// Notes a request, the newest; `false` where the task has ended.
+    /// Keeps a drop panic for the report; only the first, if there are several.
+    pub(crate) fn note_drop_panic(&self, payload: Box<dyn Any + Send>) {
+        let second = self.with_cold(|cold| match cold.drop_panic {
+            None => {
+                cold.drop_panic = Some(payload);
+                None
+            }
+            Some(_) => Some(payload),
+        });
+        drop_quietly(second);
+    }
+
+    /// Drops user values by `discard`, and keeps a drop panic for the report. It takes a `dyn`, so it is compiled once
+    /// for all types.
+    pub(crate) fn note_drop(&self, discard: &mut dyn FnMut()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(discard)) {
+            self.note_drop_panic(payload);
+        }
+    }
+
+    /// Notes the newest request; `false` if the task has ended.
     #[must_use]
     pub(crate) fn request_cancel(&self, request: Cancellation) -> bool {
         if !self.state.request_cancel() {
@@ -20,13 +45,14 @@ impl Header {
         true
     }
 
-    /// The request that is to be delivered; one without words where only the loop's close asked.
+    /// Takes the request that is to be delivered; an empty one if only the loop's close ends the task.
     pub(crate) fn take_request(&self) -> Cancellation {
         let request = self.peek_cold(|cold| cold.cancelled.take()).flatten();
         request.unwrap_or_default()
     }
 
-    /// Takes one request back. The last one, if it was not delivered yet, is forgotten. How many are left comes back.
+    /// Takes one request back and returns how many are left. If none is left and the request was not delivered yet, it
+    /// is forgotten.
     pub(crate) fn take_back_request(&self) -> u32 {
         let left = self.peek_cold(|cold| {
             cold.requests = cold.requests.saturating_sub(1);
@@ -39,12 +65,12 @@ impl Header {
         left
     }
 
-    /// How many requests nobody took back.
+    /// Returns how many requests were not taken back.
     pub(crate) fn requests(&self) -> u32 {
         self.peek_cold(|cold| cold.requests).unwrap_or(0)
     }
 
-    /// The await of this task as a node.
+    /// Returns the node of this task's await, if there is one.
     pub(crate) fn node(&self) -> NodeKey {
         if !self.state.is_scoped() {
             return NodeKey::NONE;
@@ -53,7 +79,7 @@ impl Header {
         node.unwrap_or(NodeKey::NONE)
     }
 
-    /// Notes that the await of this task is a node, or that it is none any more.
+    /// Sets the node of this task's await, or notes that there is none any more.
     pub(crate) fn set_node(&self, node: NodeKey) {
         let scoped = node != NodeKey::NONE;
         if scoped || self.state.is_scoped() {
@@ -62,7 +88,7 @@ impl Header {
         }
     }
 
-    /// Whether this task awaits that one, and there is no node which says so.
+    /// Returns whether `task` awaits this one without a node.
     pub(crate) fn is_plainly_awaited_by(&self, task: Key) -> bool {
         self.state.is_plainly_pending()
             && !self.state.is_abandoned()
@@ -70,7 +96,7 @@ impl Header {
             && self.waiter_generation.get() == task.generation()
     }
 
-    /// The name, or `Task-<n>`.
+    /// Returns the name, or `Task-<n>`.
     pub(crate) fn name(&self) -> String {
         let name = self.peek_cold(|cold| cold.name.clone()).flatten();
         name.map_or_else(

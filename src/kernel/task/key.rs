@@ -1,12 +1,12 @@
-//! A task's name in one word, which is all that a waker carries, and its name for everything else.
+//! The key of a task, which is one word and all that a waker carries, and its identity, which never recurs.
 //!
-//! `loop id 16 | generation 16 | slot 32`; loop ids end at 2¹⁵ − 1, so the topmost bit is always 0. The generation tells a slot's tenants apart: it comes from a counter of the
-//! loop, taken when a task is inserted, so a key of an earlier tenant does not fit. A key that fits by accident, after
-//! 65,536 insertions, costs one spurious poll, which Rust's contract allows; a live task's own key always fits.
+//! A key is `loop id 16 | generation 16 | slot 32`; loop ids end at 2¹⁵ − 1, so the topmost bit is always 0. The
+//! generation distinguishes the tasks that use one slot in turn: it comes from a counter of the loop when a task is
+//! inserted, so the key of an earlier task does not fit. A stale key that fits by accident, after 65,536 insertions,
+//! costs one spurious poll, which Rust's contract allows. The key of a live task always fits.
 //!
-//! A key is therefore good enough for a wake, and for a task that is known to be unfinished. Whatever is kept to cancel
-//! a task later, or to find out which one it is, keeps an [`Identity`]: the key and the task's number, which no other
-//! task of the loop ever has.
+//! So a key is good enough for a wake, and for a task that is known to be unfinished. Code that cancels or compares a
+//! task later keeps an [`Identity`]: the key and the task's serial number, which no other task of the loop ever has.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(
@@ -16,7 +16,7 @@ compile_error!(
 /// The slot that names the future of `run_until_complete`, which lives in its caller's frame and not in the slab.
 pub(crate) const ROOT_SLOT: u32 = u32::MAX;
 
-/// Which task of which loop.
+/// Names a task and its loop, for a wake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key(u64);
 
@@ -55,7 +55,7 @@ impl Key {
     }
 }
 
-/// Which task, for ever: what is kept in order to act on a task that may have ended meanwhile.
+/// Names a task for ever: for acting on a task that may have ended meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Identity {
     /// Where the task is to be found.

@@ -11,13 +11,13 @@
 //!
 //! 1 and 3 are a poll (`TaskCell::step`). 2 is the end without a poll (`TaskCell::kill`, at close); a request that was
 //! made before a poll takes path 1 and ends in 4 at once. While a task is *running* its stage belongs to that one call;
-//! poll, kill and take are refused, whoever asks.
+//! any other poll, kill or take is refused.
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `Header::state` | `state.rs`'s transitions alone | everybody on the thread |
+//! | `Header::state` | `state.rs`'s transitions alone | any code on the thread |
 //! | `Header::waiter_*` | the handle's poll; the turn takes them at the end | – |
-//! | `Header::side`, the extra | handle, turn; taken out and put back | the same |
+//! | `Header::side`, the cold fields | handle, turn; taken out and put back | the same |
 //! | `TaskCell::stage` | `step`, `kill` under RUNNING; `take` after DONE | the same |
 //! | `Slot::scheduled` | a wake sets it, the turn clears it before the poll | wakes |
 //!
@@ -25,9 +25,11 @@
 //! slot freed → last reference dropped, which may run the output's destructor.
 
 pub(crate) mod cell;
+mod cold_fields;
 pub(crate) mod handle;
 mod header;
 pub(crate) mod key;
+mod lookup;
 pub(crate) mod reference;
 pub(crate) mod root;
 pub(crate) mod slots;

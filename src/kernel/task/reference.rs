@@ -1,4 +1,4 @@
-//! A task without its result's type: what `current_task` and `all_tasks` give.
+//! `TaskRef`: a task without its result's type, which `current_task` and `all_tasks` return.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,12 +7,14 @@ use std::rc::Rc;
 
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
-use crate::kernel::loop_state::{LoopHandle, LoopState};
+use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::cell::Run;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
 
-/// Tells the tasks of a process apart, also those that have ended. Tasks of one loop are in the order of their creation.
+/// Tells the tasks of a process apart, also those that have ended. Tasks of one loop are in the order of their
+/// creation.
 ///
 /// ```
 /// # let event_loop = callsoon::EventLoop::new()?;
@@ -41,7 +43,7 @@ pub struct TaskId {
 pub struct CallbackId(pub(crate) u64);
 
 impl CallbackId {
-    /// A number that no other callback of the loop has.
+    /// Returns a number that no other callback of the loop has.
     pub(crate) fn next(state: &LoopState) -> Self {
         let id = state.callbacks.get();
         state.callbacks.set(id + 1);
@@ -67,7 +69,7 @@ pub struct TaskRef {
 }
 
 impl TaskRef {
-    /// The task's id.
+    /// Returns the task's id.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -82,7 +84,7 @@ impl TaskRef {
         }
     }
 
-    /// The name that the builder gave, or `Task-<n>`.
+    /// Returns the name that the builder gave, or `Task-<n>`.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -111,7 +113,7 @@ impl TaskRef {
             .with_cold(|cold| cold.name = Some(name.into()));
     }
 
-    /// Where the task was created.
+    /// Returns where the task was created.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -123,7 +125,7 @@ impl TaskRef {
         self.task.header().location()
     }
 
-    /// Whether the task has ended, by a value, a panic or a cancellation.
+    /// Returns whether the task has ended, by a value, a panic or a cancellation.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -138,7 +140,7 @@ impl TaskRef {
         self.task.header().state.is_done()
     }
 
-    /// Whether the task has ended as cancelled.
+    /// Returns whether the task has ended as cancelled.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -154,7 +156,7 @@ impl TaskRef {
         self.task.header().state.is_cancelled()
     }
 
-    /// Whether the task has ended by a panic of its future. Asking does not count as having seen it.
+    /// Returns whether the task has ended by a panic of its future. Asking does not count as having seen it.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -172,11 +174,11 @@ impl TaskRef {
     /// Asks the task to end; `false` where it has ended already.
     ///
     /// The request acts when the task next runs: its future is dropped and the task ends as cancelled. A task that was
-    /// never polled never runs. A panic of a task that has ended already is then reported to nobody, as in asyncio.
+    /// never polled never runs. A panic of a task that has ended already is then not reported, as in asyncio.
     ///
-    /// One deviation from asyncio: there `cancel` cancels the [`Future`](crate::Future) that the task awaits at once. Here
-    /// that future is pending, and accepts a result, until the task's next step. The result then stays in the future, and
-    /// the task ends as cancelled all the same.
+    /// One deviation from asyncio: there `cancel` cancels the [`Future`](crate::Future) that the task awaits at once.
+    /// Here that future is pending, and accepts a result, until the task's next step. The result then stays in the
+    /// future, and the task ends as cancelled all the same.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -190,7 +192,7 @@ impl TaskRef {
         self.request(None)
     }
 
-    /// [`cancel`](Self::cancel) with a message for whoever sees the cancellation.
+    /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -212,15 +214,16 @@ impl TaskRef {
         if requested {
             wake_key(self.key);
         } else {
-            // Who cancels a task that has failed already does not want to hear of it.
+            // A caller that cancels a failed task does not need a report of its panic.
             self.task.header().state.note_taken();
         }
         requested
     }
 
-    /// How many requests to end are on their way to this task or at work in it: those made by [`cancel`](Self::cancel)
-    /// that nobody has [taken back](Self::uncancel), and, for the task that asks about itself, those of the deadlines and
-    /// groups around the place where it asks. Deadlines and groups leave no trace in it once they are over.
+    /// Returns how many requests to end are on their way to this task or at work in it: those made by
+    /// [`cancel`](Self::cancel) that were not [taken back](Self::uncancel), and, if the task asks about itself, those
+    /// of the timeouts and groups around the place where it asks. Deadlines and groups leave no trace in it once they
+    /// are over.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -235,9 +238,9 @@ impl TaskRef {
         own.saturating_add(self.requests_around())
     }
 
-    /// Takes one request of [`cancel`](Self::cancel) back and tells how many are left, as
-    /// [`cancelling`](Self::cancelling) counts them. Never below zero. Taking back the last one before it has reached the
-    /// task withdraws it; later, it changes the count only.
+    /// Takes one request of [`cancel`](Self::cancel) back and returns how many are left, as
+    /// [`cancelling`](Self::cancelling) counts them. Never below zero. Taking back the last one before it has reached
+    /// the task withdraws it; later, it changes the count only.
     ///
     /// ```
     /// # let event_loop = callsoon::EventLoop::new()?;
@@ -282,9 +285,7 @@ impl TaskRef {
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
         let header = self.task.header();
         let task = self.clone();
-        let handle = LoopHandle {
-            state: Rc::clone(&self.state),
-        };
+        let handle = LoopHandle::of(&self.state);
         let id = CallbackId::next(&self.state);
         if header.state.is_done() {
             handle.queue_call(move || callback(&task), Location::caller());
@@ -360,7 +361,7 @@ impl fmt::Debug for TaskRef {
     }
 }
 
-/// How a task shows itself: name, state, birthplace.
+/// Formats a task: name, state, where it was created.
 pub(crate) fn fmt_task(
     header: &crate::kernel::task::cell::Header,
     f: &mut fmt::Formatter<'_>,

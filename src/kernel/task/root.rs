@@ -1,7 +1,7 @@
 //! The future of `run_until_complete` as a task.
 //!
-//! It need not be `'static`, so the loop cannot own it: it stays pinned in its caller's frame and the turn gets it as an
-//! argument. What the loop does own is its header: name, flags and callbacks, so that the main task appears in
+//! It need not be `'static`, so the loop cannot own it: it stays pinned in its caller's frame and the turn gets it as
+//! an argument. What the loop does own is its header: name, flags and callbacks, so that the main task appears in
 //! `all_tasks`, can be cancelled, and has a key for its wakers.
 
 use std::any::Any;
@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::error::{Cancellation, Panicked};
-use crate::kernel::task::cell::{Header, Run, Scheduler, Step};
-use crate::kernel::task::state::Begin;
+use crate::kernel::task::cell::{Header, Run, Scheduler};
+use crate::kernel::task::state::{Begin, Step};
 
 /// The header alone. The loop cannot poll or kill through it.
 pub(crate) struct RootHeader(pub(crate) Header);
@@ -52,7 +52,7 @@ pub(crate) enum Outcome<T> {
 /// The future in its caller's frame.
 pub(crate) struct RootFuture<'a, F: Future, H> {
     pub(crate) header: Rc<RootHeader>,
-    pub(crate) home: H,
+    pub(crate) scheduler: H,
     /// `None` once it has ended: it is dropped inside the loop, where its destructors may use it.
     pub(crate) future: Pin<&'a mut Option<F>>,
     pub(crate) outcome: Option<Outcome<F::Output>>,
@@ -67,10 +67,10 @@ enum Beginning {
 
 // What does not depend on the future's type: there are as many of them as there are calls of `run_until_complete`.
 impl RootHeader {
-    fn begin(&self, home: &impl Scheduler) -> Beginning {
+    fn begin(&self, scheduler: &impl Scheduler) -> Beginning {
         match self.0.state.begin() {
             Begin::Poll => Beginning::Poll,
-            Begin::Deliver => home
+            Begin::Deliver => scheduler
                 .begin_with_request(&self.0)
                 .map_or(Beginning::Poll, Beginning::End),
             Begin::Refused => Beginning::Refused,
@@ -78,11 +78,11 @@ impl RootHeader {
     }
 
     /// After a poll that was pending; `Some` is what the root ends with.
-    fn pause(&self, home: &impl Scheduler) -> Option<Cancellation> {
+    fn pause(&self, scheduler: &impl Scheduler) -> Option<Cancellation> {
         if self.0.state.pause() {
             return None;
         }
-        let cancellation = home.settle_request(&self.0);
+        let cancellation = scheduler.settle_request(&self.0);
         if cancellation.is_none() {
             self.0.state.pause_in_flight();
         }
@@ -100,10 +100,10 @@ impl RootHeader {
 
 impl<F: Future, H: Scheduler> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
-        self.home.tear_down(&self.header.0);
+        self.scheduler.tear_down(&self.header.0);
         self.header.0.note_drop(&mut || self.future.set(None));
         // A destructor may have polled a scope.
-        self.home.tear_down(&self.header.0);
+        self.scheduler.tear_down(&self.header.0);
         self.header.finish(matches!(outcome, Outcome::Cancelled(_)));
         self.outcome = Some(outcome);
         Step::DoneOwing
@@ -112,7 +112,7 @@ impl<F: Future, H: Scheduler> RootFuture<'_, F, H> {
 
 impl<F: Future, H: Scheduler> Root for RootFuture<'_, F, H> {
     fn step(&mut self, context: &mut Context<'_>) -> Step {
-        match self.header.begin(&self.home) {
+        match self.header.begin(&self.scheduler) {
             Beginning::Poll => {}
             Beginning::End(cancellation) => return self.end(Outcome::Cancelled(cancellation)),
             Beginning::Refused => return Step::Refused,
@@ -124,7 +124,7 @@ impl<F: Future, H: Scheduler> Root for RootFuture<'_, F, H> {
             }
         }));
         match polled {
-            Ok(Poll::Pending) => match self.header.pause(&self.home) {
+            Ok(Poll::Pending) => match self.header.pause(&self.scheduler) {
                 None => Step::Pending,
                 Some(cancellation) => self.end(Outcome::Cancelled(cancellation)),
             },

@@ -1,9 +1,9 @@
 //! Where a loop keeps its tasks.
 //!
 //! The slots own every task from creation to end, so none dies because a handle was dropped. A slot also carries the
-//! scheduled flag: a wake reads and writes the slot alone and leaves the task's memory cold. The list of free slots goes
-//! through the slots themselves; it is our own and not the slab crate's, since a spawn and the end of a task come right
-//! after one another so often that moving whole entries through memory was a fifth of their cost.
+//! scheduled flag: a wake reads and writes the slot alone and leaves the task's memory cold. The list of free slots is
+//! linked through the slots themselves. It is our own and not the slab crate's: a spawn often follows the end of a task
+//! at once, and moving whole entries through memory was a fifth of the cost of both.
 
 use std::collections::TryReserveError;
 use std::rc::Rc;
@@ -20,12 +20,13 @@ const LAST_SLOT: u32 = (1 << 31) - 2;
 /// The bit by which a slot's link says that it names a tree.
 const TREE: u32 = 1 << 31;
 
-/// What a cancellation of a task finds first.
+/// What a request to a task finds first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum TaskNodes {
     /// Nothing: the future is dropped.
     Bare,
-    /// The one task that it awaits, or awaited when it was last polled: the task in this slot says whether that holds.
+    /// The one task that it awaits, or awaited when it was last polled: the header of the task in this slot says
+    /// whether it still does.
     Awaits(u32),
     /// The root of its tree.
     Tree(u32),
@@ -34,9 +35,9 @@ pub(crate) enum TaskNodes {
 struct Slot {
     /// The task, owned; `None` in a free slot.
     task: Option<Rc<dyn Run>>,
-    /// In a free slot the next free one; else what hangs on the task, as a number.
+    /// In a free slot the next free one; otherwise the task's [`TaskNodes`], as a number.
     link: u32,
-    /// From the loop's counter, at insertion; the task's keys carry the same.
+    /// From the loop's counter, at insertion; the task's key has the same.
     generation: u16,
     /// [`SCHEDULED`], [`AWAITED_NOW`] and [`AWAITED_BEFORE`].
     flags: u8,
@@ -48,14 +49,15 @@ const SCHEDULED: u8 = 1 << 7;
 /// In the newest poll of the task, its await that `link` names was polled, or a node of its tree.
 const AWAITED_NOW: u8 = 1;
 
-/// The same of the poll before. A poll begins with one shift, which makes the one of the other and clears the rest.
+/// The same, of the poll before. A poll begins with one shift, which turns the first flag into this one and clears the
+/// rest.
 const AWAITED_BEFORE: u8 = AWAITED_NOW << POLL_SHIFT;
 
-/// Neither of the two may arrive at the place of `SCHEDULED`, and the second one has to leave with the next shift but one.
+/// Neither flag may be shifted to the bit of `SCHEDULED`, and each has to be shifted out after two polls.
 const POLL_SHIFT: u8 = 3;
 
-/// In which of a task's last two polls what hangs on it was polled too: an await that was not is one that the task has
-/// set aside, as `select!` does, and no request waits for it.
+/// In which of a task's last two polls its await or a node of its tree was polled. If none was, the task has set them
+/// aside, as `select!` does, and no request waits for them.
 #[derive(Clone, Copy)]
 pub(crate) struct Recency(u8);
 
@@ -63,22 +65,22 @@ impl Recency {
     /// In no poll.
     pub(crate) const NEVER: Self = Self(0);
 
-    /// In the poll that is under way, or in the newest where none is.
+    /// Returns whether it was polled in the current poll, or in the newest if there is no current one.
     pub(crate) fn is_now(self) -> bool {
         self.0 & AWAITED_NOW != 0
     }
 
-    /// In the poll before.
+    /// Returns whether it was polled in the poll before.
     pub(crate) fn is_before(self) -> bool {
         self.0 & AWAITED_BEFORE != 0
     }
 
-    /// What it is once another poll has begun.
+    /// Returns the value after another poll has begun.
     pub(crate) fn next_poll(self) -> Self {
         Self(self.0 << POLL_SHIFT)
     }
 
-    /// What it is once the await was polled.
+    /// Returns the value after the await was polled.
     pub(crate) fn visited(self) -> Self {
         Self(self.0 | AWAITED_NOW)
     }
@@ -97,10 +99,10 @@ impl Link {
         }
     }
 
-    /// The root, if it is a tree's.
+    /// Returns the root, if the task has a tree.
     #[inline]
     pub(crate) fn tree(self) -> Option<u32> {
-        // One comparison: no tree has the number that means nothing.
+        // One comparison: no tree has the number that means `Bare`.
         (self.0.wrapping_sub(TREE) < NO_SLOT - TREE).then_some(self.0 & !TREE)
     }
 }
@@ -118,15 +120,15 @@ pub(crate) struct Slots {
     free: u32,
     /// How many slots are taken.
     taken: usize,
-    /// How many tasks there have been.
+    /// How many tasks were inserted so far.
     serial: u64,
-    /// What is added to a serial number to make a generation. Taken from the loop's epoch, so that the keys of a loop
-    /// and those of its predecessor with the same id do not collide by system.
+    /// Added to a serial number to make a generation. It comes from the loop's epoch, so that the keys of a loop and of
+    /// the former loop with the same id do not collide regularly.
     offset: u16,
 }
 
 impl Slots {
-    /// No tasks; `serial` is the number of the one before the first.
+    /// Makes slots without tasks; the first task gets the number after `serial`.
     pub(crate) fn new(offset: u16, serial: u64) -> Self {
         Self {
             slots: Vec::new(),
@@ -142,20 +144,20 @@ impl Slots {
         self.slots.try_reserve_exact(tasks)
     }
 
-    /// The number of the next task, counting from 1.
+    /// Returns the number of the next task, counting from 1.
     #[inline]
     pub(crate) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
     }
 
-    /// The generation that goes with a serial number.
+    /// Returns the generation of a serial number.
     #[inline]
     pub(crate) fn generation(&self, serial: u64) -> u16 {
         (serial as u16).wrapping_add(self.offset)
     }
 
-    /// Takes the task in, numbers it and tells it its place. It counts as scheduled: the caller queues the key.
+    /// Inserts a task, and sets its number and slot. It counts as scheduled: the caller queues the key.
     #[inline]
     pub(crate) fn insert(&mut self, loop_id: u16, task: Rc<dyn Run>, header: &Header) -> Key {
         let serial = self.next_serial();
@@ -191,7 +193,7 @@ impl Slots {
         slot
     }
 
-    /// Sets the scheduled flag; `true` where the caller has to queue the key.
+    /// Sets the scheduled flag. Returns whether the caller has to queue the key.
     #[inline]
     pub(crate) fn schedule(&mut self, key: Key) -> bool {
         match self.slots.get_mut(key.slot() as usize) {
@@ -203,7 +205,7 @@ impl Slots {
         }
     }
 
-    /// The task whose key was popped from the ready queue, its scheduled flag cleared.
+    /// Clears the scheduled flag of a key that was popped from the ready queue, and returns its task.
     #[inline]
     pub(crate) fn unschedule(&mut self, key: Key) -> Option<Rc<dyn Run>> {
         let found = self.slots.get_mut(key.slot() as usize)?;
@@ -215,7 +217,7 @@ impl Slots {
         Some(task)
     }
 
-    /// The task of a key.
+    /// Returns the task of a key.
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&Rc<dyn Run>> {
         let found = self.slots.get(key.slot() as usize)?;
@@ -226,8 +228,8 @@ impl Slots {
         }
     }
 
-    /// Gives up the ended task, with what hung on it; the caller drops it with no borrow held. A free slot counts as
-    /// scheduled, so that a late wake by its last key does nothing.
+    /// Removes an ended task, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
+    /// counts as scheduled, so that a late wake by its last key does nothing.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<(Rc<dyn Run>, Link)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
@@ -243,12 +245,12 @@ impl Slots {
         Some((task, link))
     }
 
-    /// The task in a slot.
+    /// Returns the task in a slot.
     pub(crate) fn at(&self, slot: u32) -> Option<&Rc<dyn Run>> {
         self.slots.get(slot as usize)?.task.as_ref()
     }
 
-    /// Whether the ready queue holds the key.
+    /// Returns whether the ready queue holds the key.
     pub(crate) fn is_scheduled(&self, key: Key) -> bool {
         let found = self.slots.get(key.slot() as usize);
         found.is_some_and(|found| {
@@ -256,7 +258,7 @@ impl Slots {
         })
     }
 
-    /// What hangs on a task; nothing on one that is gone.
+    /// Returns a task's nodes; none if the task has ended.
     #[inline]
     pub(crate) fn nodes(&self, key: Key) -> TaskNodes {
         match self.slots.get(key.slot() as usize) {
@@ -283,7 +285,7 @@ impl Slots {
         }
     }
 
-    /// Notes that a running task awaits the one in a slot; `false` where something else hangs on it already.
+    /// Notes that a running task awaits the one in a slot; `false` if it has other nodes already.
     #[inline]
     pub(crate) fn note_await(&mut self, key: Key, awaited: u32) -> bool {
         let Some(found) = self.slots.get_mut(key.slot() as usize) else {
@@ -307,14 +309,14 @@ impl Slots {
         }
     }
 
-    /// In which of a task's polls what hangs on it was polled too.
+    /// Returns in which of a task's newest polls its nodes were polled.
     pub(crate) fn recency(&self, key: Key) -> Recency {
         let found = self.slots.get(key.slot() as usize);
         let found = found.filter(|found| found.generation == key.generation());
         Recency(found.map_or(0, |found| found.flags))
     }
 
-    /// All tasks with their keys, in creation order.
+    /// Returns all tasks with their keys, in the order of their creation.
     pub(crate) fn all(&self, loop_id: u16) -> Vec<(Key, Rc<dyn Run>)> {
         let numbered = self.slots.iter().zip(0..);
         let mut all: Vec<_> = numbered

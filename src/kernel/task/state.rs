@@ -1,34 +1,37 @@
 //! The states of one task and the transitions between them.
 //!
-//! Flags in half a word. Callers match the enums that the transitions
-//! return and never mask bits themselves.
+//! They are flags in half a word. Callers match the enums that the transitions return and never mask bits themselves.
 
 use std::cell::Cell;
 
+use crate::kernel::task::key::Key;
+
 /// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
-/// `pause` and `finish`. While it is set nobody else may touch the stage: that is what the cell's aliasing stands on.
+/// `pause` and `finish`. While it is set, no other call may touch the stage: the cell's aliasing rests on this.
 const RUNNING: u16 = 1;
 /// The stage holds the output, or held it. Set by `finish`, never cleared.
 const DONE: u16 = 1 << 1;
 /// A cancellation request waits to be delivered. Set by `request_cancel`, cleared by `take_request`.
 const REQUESTED: u16 = 1 << 2;
-/// A node of the task's tree has to act, or the task itself is to fall. Set by `note_in_flight`, cleared by
+/// A node of the task's tree has to act, or the task is about to be torn down. Set by `note_in_flight`, cleared by
 /// `note_out_of_flight`. Polls test it together with `REQUESTED`.
 const IN_FLIGHT: u16 = 1 << 3;
 /// The task ended as cancelled. Set by `finish_cancelled`, with `DONE`.
 const CANCELLED: u16 = 1 << 4;
-/// Nobody can read the output any more: the handle is gone. Set by `abandon`, never cleared.
+/// The handle was dropped, so the output cannot be read any more. Set by `abandon`, never cleared.
 const ABANDONED: u16 = 1 << 5;
 /// The output was moved out. Set by `note_taken`, after `DONE`.
 const TAKEN: u16 = 1 << 6;
 /// The future panicked. Set by `finish_panicked`, with `DONE`.
 const PANICKED: u16 = 1 << 7;
 
-/// The header has had an extra: name, context, callbacks, a foreign awaiter. Set by `note_cold`, never cleared.
-const EXTRA: u16 = 1 << 8;
-/// The await of this task is a node, whose key the extra has. Set and cleared by `note_scoped`.
+/// The header has or had cold fields: name, context, callbacks, another runtime's waker. Set by `note_cold`, never
+/// cleared.
+const COLD: u16 = 1 << 8;
+/// The await of this task is a node, whose key is in the cold fields. Set and cleared by `note_scoped`.
 const SCOPED: u16 = 1 << 9;
-/// Whoever waits does so from behind a shield, which a cancellation does not follow. Set and cleared by `note_shielded`.
+/// The awaiter waits from behind a shield: a cancellation of the awaiter does not reach this task. Set and cleared by
+/// `note_shielded`.
 const SHIELDED: u16 = 1 << 10;
 
 /// What a poll must do.
@@ -41,6 +44,35 @@ pub(crate) enum Begin {
     Deliver,
     /// The task runs already, further down this stack, or has ended.
     Refused,
+}
+
+/// The result of a step. It fits in two registers.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// The future waits.
+    Pending,
+    /// The task has ended in this step. It owes a wake to this task or to none, and nothing else: it has no other
+    /// runtime's waker, no callbacks and no drop panic, and its handle will take the output.
+    Done(Key),
+    /// The task has ended in this step; its header says what it owes to others.
+    DoneOwing,
+    /// Nothing was done: the task runs further down this stack, or has ended before.
+    Refused,
+}
+
+/// What a poll of a task's handle has to do.
+pub(crate) enum Awaited {
+    /// Give the output.
+    Take,
+    /// Wait.
+    Wait,
+    /// Check again: user code ran meanwhile.
+    Again,
+    /// Refuse a task of another loop.
+    OtherLoop,
+    /// Refuse a task that awaits its own handle.
+    ItSelf,
 }
 
 /// The flags of one task.
@@ -63,7 +95,7 @@ impl State {
         self.0.set(self.0.get() & !bits);
     }
 
-    /// Idle → running, for a poll. One test decides the common case.
+    /// Goes from idle to running, for a poll. One test decides the common case.
     #[inline]
     pub(crate) fn begin(&self) -> Begin {
         let bits = self.0.get();
@@ -78,7 +110,7 @@ impl State {
         Begin::Deliver
     }
 
-    /// Idle → running, for the end without a poll; `false` where the task runs already or has ended.
+    /// Goes from idle to running, for the end without a poll; `false` if the task runs already or has ended.
     #[must_use]
     pub(crate) fn begin_kill(&self) -> bool {
         if self.has(RUNNING | DONE) {
@@ -88,8 +120,8 @@ impl State {
         true
     }
 
-    /// Running → idle: the poll was pending. `false` leaves everything as it is: a request is under way, which the end of
-    /// a poll is part of.
+    /// Goes from running to idle: the poll was pending. Returns `false` and changes nothing if a request is in
+    /// progress, which the end of a poll has to handle.
     #[inline]
     #[must_use]
     pub(crate) fn pause(&self) -> bool {
@@ -101,48 +133,48 @@ impl State {
         true
     }
 
-    /// Running → idle, once a request under way has been looked after.
+    /// Goes from running to idle, once the request in progress was handled.
     pub(crate) fn pause_in_flight(&self) {
         self.clear(RUNNING);
     }
 
-    /// Running → done, if nothing is to be looked after: no request, no extra, and a handle that is still there. One
-    /// test decides the common case; `false` leaves everything as it is.
+    /// Goes from running to done if the task has no request, no cold fields, and a handle. One test decides the common
+    /// case. Otherwise it returns `false` and changes nothing.
     #[inline]
     #[must_use]
     pub(crate) fn finish_plainly(&self) -> bool {
         let bits = self.0.get();
-        if bits & (REQUESTED | ABANDONED | EXTRA) != 0 {
+        if bits & (REQUESTED | ABANDONED | COLD) != 0 {
             return false;
         }
         self.0.set(bits & !RUNNING | DONE);
         true
     }
 
-    /// The header has an extra.
+    /// Notes that the header has cold fields.
     pub(crate) fn note_cold(&self) {
-        self.set(EXTRA);
+        self.set(COLD);
     }
 
-    /// Running → done.
+    /// Goes from running to done.
     pub(crate) fn finish(&self) {
         self.0
             .set(self.0.get() & !(RUNNING | REQUESTED | IN_FLIGHT) | DONE);
     }
 
-    /// Running → done, as cancelled.
+    /// Goes from running to done, as cancelled.
     pub(crate) fn finish_cancelled(&self) {
         self.set(CANCELLED);
         self.finish();
     }
 
-    /// Running → done, by a panic of the future.
+    /// Goes from running to done, by a panic of the future.
     pub(crate) fn finish_panicked(&self) {
         self.set(PANICKED);
         self.finish();
     }
 
-    /// Notes a request; `false` where the task has ended.
+    /// Notes a request; `false` if the task has ended.
     #[must_use]
     pub(crate) fn request_cancel(&self) -> bool {
         let bits = self.0.get();
@@ -153,13 +185,13 @@ impl State {
         true
     }
 
-    /// Whether a request waits to be delivered.
+    /// Returns whether a request waits to be delivered.
     #[inline]
     pub(crate) fn is_requested(&self) -> bool {
         self.has(REQUESTED)
     }
 
-    /// Takes the request that waits to be delivered; `false` where there is none.
+    /// Takes the request that waits to be delivered; `false` if there is none.
     #[must_use]
     pub(crate) fn take_request(&self) -> bool {
         let requested = self.has(REQUESTED);
@@ -167,17 +199,17 @@ impl State {
         requested
     }
 
-    /// A node of the task's tree has to act.
+    /// Notes that a node of the task's tree has to act.
     pub(crate) fn note_in_flight(&self) {
         self.set(IN_FLIGHT);
     }
 
-    /// No node of the task's tree has to act any more.
+    /// Notes that no node of the task's tree has to act any more.
     pub(crate) fn note_out_of_flight(&self) {
         self.clear(IN_FLIGHT);
     }
 
-    /// Whether the await of this task is a node.
+    /// Notes whether the await of this task is a node.
     pub(crate) fn note_scoped(&self, scoped: bool) {
         self.clear(SCOPED);
         self.set(if scoped { SCOPED } else { 0 });
@@ -187,25 +219,26 @@ impl State {
         self.has(SCOPED)
     }
 
-    /// Whether a cancellation of whoever waits stops short of this task.
-    pub(crate) fn note_shielded(&self, catch_panic: bool) {
+    /// Notes whether the awaiter waits from behind a shield.
+    pub(crate) fn note_shielded(&self, shielded: bool) {
         self.clear(SHIELDED);
-        self.set(if catch_panic { SHIELDED } else { 0 });
+        self.set(if shielded { SHIELDED } else { 0 });
     }
 
-    /// Whether the task has ended and its await is no node: the result can be taken as it is.
+    /// Returns whether the task has ended and its await has no node: the output can be taken at once.
     #[inline]
     pub(crate) fn is_plainly_done(&self) -> bool {
         self.0.get() & (DONE | SCOPED) == DONE
     }
 
-    /// Whether the task is unfinished and awaited, if at all, without a node.
+    /// Returns whether the task is unfinished and its await, if any, has no node.
     #[inline]
     pub(crate) fn is_plainly_pending(&self) -> bool {
         self.0.get() & (DONE | SCOPED | SHIELDED) == 0
     }
 
-    /// The handle is gone; tells whether it leaves something behind: an output that nobody has read, or a node.
+    /// Notes that the handle was dropped. Returns whether something is left to do: an output that was not taken, or a
+    /// node.
     #[inline]
     pub(crate) fn abandon(&self) -> bool {
         let bits = self.0.get();
@@ -213,7 +246,7 @@ impl State {
         bits & (DONE | TAKEN) == DONE || bits & SCOPED != 0
     }
 
-    /// Somebody has the output.
+    /// Notes that the output was taken.
     #[inline]
     pub(crate) fn note_taken(&self) {
         self.set(TAKEN);

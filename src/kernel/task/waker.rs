@@ -1,10 +1,10 @@
 //! Wakers that are keys, and the loop that a thread is running.
 //!
-//! A waker's data pointer *is* a [`Key`]. Cloning copies it, dropping does nothing, nothing is counted, so no waker can
-//! dangle, whatever outlives what. Waking takes one of two ways home: the key's loop is the one this thread runs → its
-//! queue, a few instructions away; any other loop → that loop's inbox, found by id in the process-wide registry. A loop
-//! of this thread that is not running is reached by the second way too; it moves its inbox to its queue before it takes
-//! anything else in, which keeps the order.
+//! A waker's data pointer *is* a [`Key`]. Cloning copies it and dropping does nothing. It counts nothing and holds no
+//! reference, so it cannot dangle, whether the task or the waker lives longer. A wake takes one of two paths. If this
+//! thread runs the key's loop, the wake pushes to the ready queue, in a few instructions. Otherwise it goes to that
+//! loop's inbox, found by id in the process-wide registry. A loop of this thread that is not running is reached by the
+//! second path too; it moves its inbox to its ready queue before it admits new work, which keeps the order.
 
 #![allow(unsafe_code)]
 
@@ -32,7 +32,7 @@ fn wake(data: *const ()) {
 
 fn forget(_: *const ()) {}
 
-/// The waker of a task. It owns nothing, so that not dropping it saves a call and loses nothing.
+/// Returns the waker of a task. It owns nothing, so not dropping it saves a call and leaks nothing.
 #[inline]
 pub(crate) fn waker(key: Key) -> ManuallyDrop<Waker> {
     let data = ptr::without_provenance(key.bits() as usize);
@@ -42,29 +42,29 @@ pub(crate) fn waker(key: Key) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) })
 }
 
-/// The task that a waker wakes, if the waker is one of ours.
+/// Returns the task that a waker wakes, if the waker is one of ours.
 #[inline]
 pub(crate) fn key_of(waker: &Waker) -> Option<Key> {
     ptr::eq(waker.vtable(), &VTABLE).then(|| Key::from_bits(waker.data().addr() as u64))
 }
 
-/// Queues the task of a key, on whichever loop and thread it lives.
+/// Queues the task of a key, on its loop and thread.
 #[inline]
 pub(crate) fn wake_key(key: Key) {
-    let at_home = with_current(|state| {
-        let home = state.id == key.loop_id();
-        if home {
+    let same_loop = with_current(|state| {
+        let is_its_loop = state.id == key.loop_id();
+        if is_its_loop {
             state.schedule(key);
         }
-        home
+        is_its_loop
     });
-    if at_home != Some(true) {
-        wake_abroad(key);
+    if same_loop != Some(true) {
+        wake_other_loop(key);
     }
 }
 
 #[cold]
-fn wake_abroad(key: Key) {
+fn wake_other_loop(key: Key) {
     if let Some(inbox) = registry::find(key.loop_id()) {
         inbox.wake(key.bits());
     }
@@ -75,7 +75,7 @@ thread_local! {
     static CURRENT: Cell<*const LoopState> = const { Cell::new(ptr::null()) };
 }
 
-/// While it lives, its loop is the thread's current one; then the former is again.
+/// While it lives, its loop is the thread's current one. Its drop restores the former.
 pub(crate) struct Entered {
     former: *const LoopState,
     /// Keeps what `CURRENT` points to alive.
@@ -100,7 +100,7 @@ impl Drop for Entered {
     }
 }
 
-/// From now on a forked child runs no loop, whatever its parent was doing.
+/// Makes sure that a forked child has no current loop, even if its parent was running one.
 pub(crate) fn watch_forks() {
     fork::watch(|| CURRENT.set(ptr::null()));
 }
@@ -124,15 +124,15 @@ pub(crate) fn puts_off(waker: &Waker) -> bool {
     with_current(|state| state.puts_off(waker)) == Some(true)
 }
 
-/// The current loop, counted.
+/// Returns the current loop, with a reference of its own.
 #[inline]
 pub(crate) fn current() -> Option<Rc<LoopState>> {
     let current = CURRENT.get();
     if current.is_null() {
         return None;
     }
-    // SAFETY: the pointer came from `Rc::as_ptr` and its guard still owns a count (see `with_current`), so the count may
-    // be raised by one and that one be owned by the `Rc` made here.
+    // SAFETY: the pointer came from `Rc::as_ptr` and its guard still owns a count (see `with_current`), so the count
+    // may be raised by one and that one be owned by the `Rc` made here.
     Some(unsafe {
         Rc::increment_strong_count(current);
         Rc::from_raw(current)

@@ -1,8 +1,8 @@
-//! Waiting for one thing, first come first served.
+//! Lists of waiters, in order of arrival.
 //!
-//! [`waiters`] is the list: it stores who waits and runs no code of theirs. [`queue`] is a wait on top of it whose waiters
-//! are all woken whenever a condition may have changed. Primitives that hand something to one waiter at a time have a
-//! list of their own, in `sync/wait_list`.
+//! [`waiters`] is the list: it stores wakers or callbacks and never calls them. [`queue`] is built on it: a wait for a
+//! condition, whose waiters are all woken whenever the condition may have changed. Primitives that grant something to
+//! one waiter at a time have a list of their own, in `sync/wait_list`.
 
 pub(crate) mod queue;
 pub(crate) mod waiters;

@@ -1,8 +1,8 @@
-//! Those who wait until something is so, and are all woken whenever it may be.
+//! A queue of tasks that wait for a condition, and are all woken whenever it may have become true.
 //!
-//! A condition is looked at before waiting and again after the waker has been cloned: cloning a foreign waker is foreign
-//! code, which may bring about the very thing. Nobody is handed anything, so whoever is woken looks again, and a wait that
-//! is dropped leaves the line and changes nothing.
+//! A wait checks its condition before it clones the waker and again afterwards: cloning another runtime's waker runs
+//! user code, which may make the condition true. A wake grants nothing, so a woken task checks the condition again, and
+//! a dropped wait only leaves the queue.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
-/// The wakers of those who wait.
+/// The wakers of the waiting tasks.
 pub(crate) struct WaitQueue(RefCell<Waiters<Waker>>);
 
 impl WaitQueue {
@@ -19,7 +19,7 @@ impl WaitQueue {
         Self(RefCell::new(Waiters::new()))
     }
 
-    /// Waits until `is_so`, which changes only where [`wake_all`](Self::wake_all) is called after it.
+    /// Waits until `is_so` returns true. Code that changes its value calls [`wake_all`](Self::wake_all) afterwards.
     pub(crate) async fn wait_until(&self, is_so: impl Fn() -> bool) {
         let mut place = Place {
             queue: self,
@@ -39,7 +39,8 @@ impl WaitQueue {
         .await;
     }
 
-    /// Wakes all who wait now, in order. A foreign waker may wait again from within: that is not now.
+    /// Wakes all that wait now, in order. Another runtime's waker may start to wait again while it is called; it is not
+    /// woken twice.
     pub(crate) fn wake_all(&self, state: &LoopState) {
         let end = self.0.borrow().end();
         loop {
@@ -56,7 +57,7 @@ impl WaitQueue {
     }
 }
 
-/// One's place in the line.
+/// The place of one wait in the queue.
 struct Place<'a> {
     queue: &'a WaitQueue,
     id: Option<WaiterId>,
@@ -66,13 +67,7 @@ impl Place<'_> {
     fn wait(&mut self, context: &Context<'_>) {
         let waker = context.waker().clone();
         let mut waiters = self.queue.0.borrow_mut();
-        let replaced = match self.id.and_then(|id| waiters.get_mut(id)) {
-            Some(place) => Some(std::mem::replace(place, waker)),
-            None => {
-                self.id = Some(waiters.join(waker));
-                None
-            }
-        };
+        let replaced = waiters.wait(&mut self.id, waker);
         drop(waiters);
         drop(replaced);
     }

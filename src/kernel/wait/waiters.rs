@@ -1,27 +1,27 @@
-//! Who waits for one thing, first come first served.
+//! A list of waiters in order of arrival.
 //!
-//! A waiter is named by the number it got when it joined. Numbers only grow, so the line is sorted by them: while nobody
-//! has left from the middle, a waiter stands as far behind the first as its number says, and otherwise nearer, where
-//! binary search finds it. The first waiter lies in the struct itself: most things are awaited by one task, and that must
-//! not allocate. What every hand-over calls is inlined, so that a waiter is written to its place from registers.
+//! A waiter is named by the number that it gets when it joins. Numbers only grow, so the list is sorted by them. As
+//! long as no waiter has left from the middle, the number gives the position; otherwise binary search finds it. The
+//! first waiter is stored in the struct itself: most things are awaited by one task, and that must not allocate. The
+//! methods that every hand-over calls are inlined, so that a waiter is written to its slot from registers.
 
 use std::collections::VecDeque;
 
-/// A waiter's number in its line.
+/// The number of a waiter in its list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
-/// A FIFO of waiters, each a `T`: a waker, a callback, or both kinds.
+/// A FIFO of waiters. Each is a `T`: a waker, a callback, or either.
 #[allow(
     clippy::box_collection,
-    reason = "an empty line of waiters is part of every idle connection: one word, not four"
+    reason = "an empty list of waiters is part of every idle connection: one word, not four"
 )]
 pub(crate) struct Waiters<T> {
-    /// The one that came first, when it is alone or still the first.
+    /// The first waiter, unless it has left while others wait.
     first: Option<(WaiterId, T)>,
     /// All others, sorted by number; allocated for the second waiter.
     rest: Option<Box<VecDeque<(WaiterId, T)>>>,
-    /// The number of the next one to join.
+    /// The number of the next waiter.
     next: u64,
 }
 
@@ -44,12 +44,12 @@ impl<T> Waiters<T> {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
-    /// The number that the next one to join will get: whoever is in line now has a lower one.
+    /// Returns the number that the next waiter will get. Every present waiter has a lower one.
     pub(crate) fn end(&self) -> WaiterId {
         WaiterId(self.next)
     }
 
-    /// Joins at the end of the line.
+    /// Joins at the end.
     #[inline]
     pub(crate) fn join(&mut self, waiter: T) -> WaiterId {
         let id = WaiterId(self.next);
@@ -62,7 +62,20 @@ impl<T> Waiters<T> {
         id
     }
 
-    /// The waiter of this number, while it is in line.
+    /// Stores the newest `waiter` of a future: it replaces the waiter `id` if that still waits, and otherwise joins at
+    /// the end and sets `id`. Returns the replaced waiter, for the caller to drop with nothing borrowed.
+    #[inline]
+    pub(crate) fn wait(&mut self, id: &mut Option<WaiterId>, waiter: T) -> Option<T> {
+        match id.and_then(|id| self.get_mut(id)) {
+            Some(place) => Some(std::mem::replace(place, waiter)),
+            None => {
+                *id = Some(self.join(waiter));
+                None
+            }
+        }
+    }
+
+    /// Returns the waiter of this number, if it still waits.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: WaiterId) -> Option<&mut T> {
         match &mut self.first {
@@ -75,7 +88,7 @@ impl<T> Waiters<T> {
         }
     }
 
-    /// How many stand before the waiter of this number, while it is in line.
+    /// Returns how many wait before the waiter of this number, if it still waits.
     #[inline]
     pub(crate) fn position(&self, id: WaiterId) -> Option<usize> {
         match &self.first {
@@ -87,7 +100,7 @@ impl<T> Waiters<T> {
         }
     }
 
-    /// The waiter with `position` others before it.
+    /// Returns the waiter with `position` others before it.
     #[inline]
     pub(crate) fn at_mut(&mut self, position: usize) -> Option<&mut T> {
         let before = usize::from(self.first.is_some());
@@ -100,7 +113,7 @@ impl<T> Waiters<T> {
         }
     }
 
-    /// The waiter that came first, and its number.
+    /// Returns the first waiter and its number.
     #[inline]
     pub(crate) fn first(&self) -> Option<(WaiterId, &T)> {
         let first = match &self.first {
@@ -110,13 +123,13 @@ impl<T> Waiters<T> {
         Some((first.0, &first.1))
     }
 
-    /// The numbers of all who are in line, in order.
+    /// Returns the numbers of all waiters, in order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = WaiterId> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
         self.first.iter().chain(rest).map(|(id, _)| *id)
     }
 
-    /// Takes the waiter that came first out of the line.
+    /// Removes the first waiter.
     #[inline]
     pub(crate) fn take_first(&mut self) -> Option<T> {
         if let Some((_, waiter)) = self.first.take() {
@@ -125,7 +138,7 @@ impl<T> Waiters<T> {
         self.rest.as_mut()?.pop_front().map(|(_, waiter)| waiter)
     }
 
-    /// Leaves the line; the caller drops the waiter with no borrow held.
+    /// Removes the waiter of this number. The caller drops it with nothing borrowed.
     #[inline]
     pub(crate) fn leave(&mut self, id: WaiterId) -> Option<T> {
         match &self.first {
@@ -138,7 +151,7 @@ impl<T> Waiters<T> {
         }
     }
 
-    /// Takes the first waiter that `is_it` out of the line.
+    /// Removes the first waiter for which `is_it` returns true.
     pub(crate) fn remove_first(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
         if let Some((id, _)) = self.first.as_ref().filter(|(_, waiter)| is_it(waiter)) {
             return self.leave(*id);
@@ -154,7 +167,7 @@ impl<T> Waiters<T> {
             .map(|(_, waiter)| waiter)
     }
 
-    /// Empties the line into `out`, in order.
+    /// Moves all waiters to `out`, in order.
     pub(crate) fn take_all(&mut self, out: &mut Vec<T>) {
         out.extend(self.first.take().map(|(_, waiter)| waiter));
         if let Some(rest) = &mut self.rest {
@@ -169,7 +182,7 @@ impl<T> Default for Waiters<T> {
     }
 }
 
-/// Where in the sorted list the waiter of this number is.
+/// Returns the position of the waiter of this number in the sorted list.
 #[inline]
 fn find<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
     let distance = id.0.checked_sub(rest.front()?.0.0)? as usize;
@@ -179,7 +192,7 @@ fn find<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
     }
 }
 
-/// [`find`] where somebody has left from the middle, or the waiter itself has.
+/// Does the rest of [`find`]: the waiter has left, or another one has left from the middle.
 #[cold]
 fn search<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
     rest.binary_search_by_key(&id, |(id, _)| *id).ok()

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::listen_options::reuse_port;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
-use crate::kernel::loop_state::LoopHandle;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
 use crate::socket::backoff::Backoff;

@@ -1,0 +1,94 @@
+//! `LoopHandle`, and the exception handler, which is called with one.
+//!
+//! The handle is a counted reference to a loop's state. Its methods are in `event_loop/`, above the kernel; the kernel
+//! needs the type because user code is given it. A loop stores its exception handler as a [`ReportHandler`], since the
+//! state cannot name a type that is made of it.
+
+use std::any::Any;
+use std::rc::{Rc, Weak};
+
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::report::{ExceptionContext, ReportHandler};
+
+/// A loop, for code on its thread: clone it freely.
+///
+/// Everything but running and closing is done through it; those belong to the owner, [`EventLoop`](crate::EventLoop).
+/// It keeps the loop's memory alive, never the loop itself: after the owner has closed it, every call fails as its docs
+/// say.
+///
+/// ```
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let handle = event_loop.handle();
+/// handle.call_soon(move || callsoon::get_running_loop().stop());
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It stays on its thread, which the compiler checks:
+///
+/// ```compile_fail,E0277
+/// let event_loop = callsoon::EventLoop::new().unwrap();
+/// let handle = event_loop.handle();
+/// std::thread::spawn(move || handle.stop());
+/// ```
+#[derive(Clone)]
+pub struct LoopHandle {
+    pub(crate) state: Rc<LoopState>,
+}
+
+impl LoopHandle {
+    /// Returns a handle of the loop that has this state.
+    pub(crate) fn of(state: &Rc<LoopState>) -> Self {
+        Self {
+            state: Rc::clone(state),
+        }
+    }
+}
+
+/// An exception handler, which is called with the loop and a report of what went wrong.
+/// [`LoopHandle::exception_handler`](crate::LoopHandle::exception_handler) returns one.
+///
+/// ```
+/// let log: callsoon::ExceptionHandler = std::rc::Rc::new(|_, context| eprintln!("log: {context}"));
+/// let event_loop = callsoon::EventLoop::new()?;
+/// event_loop.restore_exception_handler(Some(log));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type ExceptionHandler = Rc<dyn Fn(&LoopHandle, &ExceptionContext)>;
+
+/// A program's exception handler, as its loop stores it.
+struct Handler {
+    /// The loop, which owns this.
+    state: Weak<LoopState>,
+    call: ExceptionHandler,
+}
+
+impl ReportHandler for Handler {
+    fn report(&self, context: &ExceptionContext) {
+        if let Some(state) = self.state.upgrade() {
+            (self.call)(&LoopHandle { state }, context);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl LoopHandle {
+    /// Stores an exception handler, and drops the former one with nothing borrowed.
+    pub(crate) fn store_exception_handler(&self, handler: Option<ExceptionHandler>) {
+        let handler = handler.map(|call| {
+            let state = Rc::downgrade(&self.state);
+            Rc::new(Handler { state, call }) as Rc<dyn ReportHandler>
+        });
+        drop(self.state.replace_handler(handler));
+    }
+
+    /// Returns the exception handler that was stored.
+    pub(crate) fn stored_exception_handler(&self) -> Option<ExceptionHandler> {
+        let handler = self.state.handler()?;
+        let handler = handler.as_any().downcast_ref::<Handler>()?;
+        Some(Rc::clone(&handler.call))
+    }
+}
