@@ -49,9 +49,8 @@ static HOLD: Function<u16, ()> = Function::new("hold", |port| {
 });
 static REVERSE: Function<Vec<u8>, Vec<u8>> =
     Function::new("reverse", |bytes| bytes.into_iter().rev().collect());
-static READ_STDIN: Function<(), Vec<u8>> = Function::new("read_stdin", |()| {
-    let bytes = std::io::stdin().lock().bytes();
-    bytes.map(Result::unwrap).collect()
+static READ_STDIN: Function<(), String> = Function::new("read_stdin", |()| {
+    std::io::read_to_string(std::io::stdin()).unwrap()
 });
 static SUICIDE: Function<(), ()> = Function::new("suicide", |()| {
     // SAFETY: the call takes numbers, of which one is this process's own.
@@ -72,7 +71,7 @@ static NESTED: Function<(), String> = Function::new("nested", |()| {
 });
 /// What serde refuses to write.
 static REFUSED: Function<(), Refused> = Function::new("refused", |()| Refused);
-static STRANGER: Function<(), ()> = Function::new("stranger", |()| ());
+static ABSENT: Function<(), ()> = Function::new("absent", |()| ());
 
 struct Refused;
 
@@ -215,7 +214,7 @@ fn results() {
         assert_ne!(pool.run(&PID, ()).await.unwrap(), std::process::id());
         assert_eq!(
             pool.run(&READ_STDIN, ()).await.unwrap(),
-            b"",
+            "",
             "the jobs do not come there"
         );
         drop(pool);
@@ -412,10 +411,10 @@ fn shutdown() {
 fn refusals() {
     on_a_loop(async || {
         let pool = pool_of(1);
-        let unknown = pool.run(&STRANGER, ()).await;
+        let unknown = pool.run(&ABSENT, ()).await;
         assert!(matches!(
             unknown,
-            Err(ProcessPoolError::UnknownFunction("stranger"))
+            Err(ProcessPoolError::UnknownFunction("absent"))
         ));
         assert_eq!(pool.started(), 0);
         let unreadable = pool.run(&GARBLED, ()).await.unwrap_err();
