@@ -161,7 +161,8 @@ impl Nursery {
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
         if self.told.replace(true) {
-            return;
+            // The children are not asked again. One of them may be who waits for the group and was asked now.
+            return self.state.suspect_cycle(self.node.get());
         }
         let tasks: Vec<Identity> = {
             let children = self.children.borrow();
@@ -169,7 +170,7 @@ impl Nursery {
             unfailed.map(|(_, (_, task))| *task).collect()
         };
         for task in tasks {
-            self.state.cancel_task(task, request);
+            self.state.cancel_child(task, request, self.node.get());
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
             // The task that polled it last has ended, or its run has.

@@ -102,8 +102,13 @@ impl Tally {
         let count = self.children.borrow().len();
         for number in 0..count {
             let child = self.children.borrow()[number];
-            self.state.cancel_task(child, request);
+            self.state.cancel_child(child, request, self.node.get());
         }
+    }
+
+    /// The children are not asked again. One of them may be who waits for them and was asked now.
+    pub(crate) fn suspect_cycle(&self) {
+        self.state.suspect_cycle(self.node.get());
     }
 
     /// A child has ended with a value: whether its task ends so too, once what is left of the child was dropped. One that

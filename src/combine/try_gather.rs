@@ -215,6 +215,9 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
         let this = &mut *self;
         if this.gather.scope.enter(context.waker()) && this.gather.scope.is_asked() {
             if let Some(request) = this.gather.scope.take() {
+                if this.stopped && this.cancels {
+                    this.gather.tally.suspect_cycle();
+                }
                 this.stop(&request);
             }
         }
