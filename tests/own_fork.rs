@@ -308,6 +308,21 @@ fn h9_a_fork_while_other_threads_listen_for_signals_leaves_the_child_its_own() {
     });
 }
 
+#[test]
+fn h9_a_fork_while_other_threads_share_terminals_leaves_the_child_its_own() {
+    forked_in_the_midst_of(|| {
+        let event_loop = EventLoop::new().unwrap();
+        for _ in 0..5 {
+            let (master, slave) = support::terminal();
+            let opened = event_loop.run_until_complete(async {
+                // A terminal's master cannot be opened again: its mode is shared with all who have it.
+                callsoon::stream::open_read_pipe(master).await
+            });
+            drop((opened.unwrap().unwrap(), slave));
+        }
+    });
+}
+
 async fn run_in_executor_on(pool: &ThreadPoolExecutor) {
     assert_eq!(run_in_executor(Some(pool), || 7).await.unwrap(), 7);
 }

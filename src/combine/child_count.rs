@@ -107,8 +107,14 @@ impl ChildCount {
         let count = self.children.borrow().len();
         for number in 0..count {
             let child = self.children.borrow()[number];
-            self.state.cancel_task(child, request);
+            self.state.cancel_child(child, request, self.node.get());
         }
+    }
+
+    /// Handles a second request, after which the children are not cancelled again: a child that awaits its own parent may
+    /// have been cancelled with it.
+    pub(crate) fn suspect_cycle(&self) {
+        self.state.suspect_cycle(self.node.get());
     }
 
     /// Handles a child whose future returned a value. Drops the rest of the future with `discard`, then returns whether

@@ -226,6 +226,9 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
         let this = &mut *self;
         if this.gather.scope.enter(context.waker()) && this.gather.scope.is_asked() {
             if let Some(request) = this.gather.scope.take() {
+                if this.cancelled && this.cancel_on_failure {
+                    this.gather.child_count.suspect_cycle();
+                }
                 this.cancel_children(&request);
             }
         }

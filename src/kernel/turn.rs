@@ -389,6 +389,10 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     state.budget.share(|| run_task(state, task, key));
     state.scopes.current.set(scope);
     state.scopes.undecided.set(undecided);
+    if undecided != Key::NONE && undecided == outer {
+        // A request in the inner step may have refilled it. The outer poll is still to give nothing.
+        state.budget.exhaust();
+    }
     state.current_task.set(outer);
 }
 

@@ -6,14 +6,15 @@
 //! ends. `kcmp(2)` tells whether two of them are one description. If the system does not tell (before Linux 3.5, or
 //! in a sandbox), ends of one file that were opened for the same access count as one.
 
+use std::cell::Cell;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use crate::sys::fd::{is_same_description, set_blocking, set_nonblocking, status};
-use crate::sys::fork::generation;
+use crate::sys::fork::{self, generation};
 
 /// All ends of this process whose mode is shared.
 static ENDS: Mutex<Vec<End>> = Mutex::new(Vec::new());
@@ -37,7 +38,25 @@ impl End {
     }
 }
 
+thread_local! {
+    /// The list, while this thread forks.
+    static HELD: Cell<Option<MutexGuard<'static, Vec<End>>>> = const { Cell::new(None) };
+}
+
+extern "C" fn before_fork() {
+    let ends = fork::lock(&ENDS);
+    // A thread that is ending has no such place any more, and goes without.
+    let _ = HELD.try_with(|place| place.set(ends));
+}
+
+extern "C" fn after_fork() {
+    let _ = HELD.try_with(|place| drop(place.take()));
+}
+
+/// The list, which no fork finds locked by another thread.
 fn ends() -> MutexGuard<'static, Vec<End>> {
+    static SAFE_IN_CHILDREN: Once = Once::new();
+    SAFE_IN_CHILDREN.call_once(|| fork::hold(before_fork, after_fork));
     ENDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -127,6 +127,35 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     Ok(())
 }
 
+/// A set around another one, readable while that one is. It keeps its number and its file when the other is made anew: who
+/// watches it through an epoll set of his own, which holds the file, goes on hearing of it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn around(epoll: Descriptor) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes no pointers.
+    let outer = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if outer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
+    let outer = unsafe { OwnedFd::from_raw_fd(outer) };
+    surround(&outer, epoll)?;
+    Ok(outer)
+}
+
+/// Puts the inner set in the one around it. A set that was made anew has lost its place there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn surround(outer: &OwnedFd, epoll: Descriptor) -> io::Result<()> {
+    let place = Place {
+        fd: epoll,
+        events: READ,
+        data: 0,
+    };
+    match control(outer.as_raw_fd(), Change::Add, place) {
+        Err(error) if !is_present(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Reported while there is something to read.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) const READ: u32 = 1;

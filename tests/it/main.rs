@@ -131,6 +131,7 @@ mod transport_rest; // what a burst leaves behind, and the last bytes of a lost 
 mod transport_sendfile; // files over transports, among writes
 
 // Faults that concern several wings.
+mod attacks; // attacks from outside on what interacts
 mod faults_edges; // lost edges, and conditions that never end
 mod faults_floods; // beside what is always ready everything else is served
 mod faults_hostile_wakers; // wakers that use, end and panic at everything

@@ -162,7 +162,8 @@ impl GroupState {
     pub(crate) fn stop(&self, request: &Cancellation, also_body: bool) {
         self.stopped.set(true);
         if self.cancelled.replace(true) {
-            return;
+            // The children are not cancelled again. One that awaits this group may have been cancelled with it.
+            return self.state.suspect_cycle(self.node.get());
         }
         let tasks: Vec<Identity> = {
             let children = self.children.borrow();
@@ -170,7 +171,7 @@ impl GroupState {
             unfailed.map(|(_, (_, task))| *task).collect()
         };
         for task in tasks {
-            self.state.cancel_task(task, request);
+            self.state.cancel_child(task, request, self.node.get());
         }
         if also_body && !self.state.deliver_to(self.node.get(), request) {
             // There is no node: the task that polled the group last has ended, or its run has.

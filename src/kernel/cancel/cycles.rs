@@ -12,6 +12,9 @@
 //! the next poll of that await                            AwaitsItself
 //! ```
 //!
+//! A circle may have no await of a task: a group or a gather is awaited by one of its own children, to which it was
+//! handed. It has no such error to give. It is cancelled there without waiting for its children.
+//!
 //! Only nodes that have acted are followed. Tasks in a circle without a request may still leave it, through another
 //! branch of a `select!`, so such a circle is left alone. The last await of a circle to act finds that the task which
 //! it asks is being cancelled already: so no circle is missed. A suspect need not be part of a circle: a request may
@@ -20,6 +23,7 @@
 
 use std::collections::HashSet;
 
+use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, Members, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
@@ -30,8 +34,8 @@ use crate::kernel::task::waker::current;
 /// An edge of the search: one task waits for another.
 #[derive(Clone, Copy)]
 struct Edge {
-    /// The node of the await; `None` where it waits for a child.
-    through: Option<NodeKey>,
+    /// The node of the await, or of the group or gather of which it waits for a child.
+    through: NodeKey,
     to: Identity,
 }
 
@@ -47,7 +51,7 @@ struct Stop {
 #[derive(Default)]
 struct Waits {
     awaits: Vec<Edge>,
-    members: Vec<std::rc::Rc<dyn Members>>,
+    members: Vec<(NodeKey, std::rc::Rc<dyn Members>)>,
 }
 
 impl Tree {
@@ -63,12 +67,13 @@ impl Tree {
             }
             match node.kind {
                 Kind::Await if node.awaited != Identity::NONE => waits.awaits.push(Edge {
-                    through: Some(self.key(index)),
+                    through: self.key(index),
                     to: node.awaited,
                 }),
                 Kind::Group | Kind::Gather => {
                     let members = node.members.as_ref().and_then(std::rc::Weak::upgrade);
-                    waits.members.extend(members);
+                    let key = self.key(index);
+                    waits.members.extend(members.map(|members| (key, members)));
                 }
                 _ => {}
             }
@@ -76,19 +81,27 @@ impl Tree {
         waits
     }
 
-    /// Marks an await as part of a circle, and has it polled.
-    fn break_at(&mut self, key: NodeKey) {
-        if let Some(index) = self.find(key).filter(|&i| self.at(i).state == State::Taken) {
+    /// Breaks a circle at one of its nodes: an await, which gives an error, or else a group or a gather.
+    fn break_one_of(&mut self, circle: &[NodeKey]) {
+        let taken = |tree: &Self, key| tree.find(key).filter(|&i| tree.at(i).state == State::Taken);
+        let mut nodes = circle.iter().filter_map(|key| taken(self, *key));
+        let is_await = |index: &u32| self.at(*index).kind == Kind::Await;
+        if let Some(index) = nodes.clone().find(is_await) {
             self.at_mut(index).in_cycle = true;
             self.make_due(index);
+        } else if let Some(index) = nodes.next() {
+            self.pass(index);
         }
     }
 }
 
 impl LoopState {
-    /// Notes an await that has asked a task which is being cancelled already.
+    /// Notes an await, a group or a gather that has asked a task which is being cancelled already.
     #[cold]
-    pub(super) fn suspect_cycle(&self, key: NodeKey) {
+    pub(crate) fn suspect_cycle(&self, key: NodeKey) {
+        if key.is_none() {
+            return;
+        }
         let first = self.tree(|tree| {
             tree.suspects.push(key);
             tree.suspects.len() == 1
@@ -130,13 +143,12 @@ impl LoopState {
                 way.pop();
                 continue;
             };
-            last.left_by = edge.through;
+            last.left_by = Some(edge.through);
             if on_way.contains(&edge.to.serial) {
                 let first = way.iter().position(|stop| stop.task == edge.to);
                 let circle = &way[first.unwrap_or(0)..];
-                if let Some(key) = circle.iter().find_map(|stop| stop.left_by) {
-                    self.tree(|tree| tree.break_at(key));
-                }
+                let nodes: Vec<_> = circle.iter().filter_map(|stop| stop.left_by).collect();
+                self.tree(|tree| tree.break_one_of(&nodes));
             } else if seen.insert(edge.to.serial) {
                 on_way.insert(edge.to.serial);
                 way.push(self.stop_at(edge.to));
@@ -149,13 +161,9 @@ impl LoopState {
         if let Some(root) = self.tree_of(task) {
             let waits = self.tree(|tree| tree.waits(root));
             edges = waits.awaits;
-            for members in waits.members {
-                edges.extend(
-                    members
-                        .tasks()
-                        .into_iter()
-                        .map(|to| Edge { through: None, to }),
-                );
+            for (through, members) in waits.members {
+                let tasks = members.tasks().into_iter();
+                edges.extend(tasks.map(|to| Edge { through, to }));
             }
         }
         Stop {
@@ -163,6 +171,15 @@ impl LoopState {
             edges,
             left_by: None,
         }
+    }
+
+    /// Cancels a child of the group or gather with this node.
+    pub(crate) fn cancel_child(&self, child: Identity, request: &Cancellation, node: NodeKey) {
+        let task = self.find_task(child);
+        if task.is_some_and(|task| self.is_being_cancelled(task.header())) {
+            self.suspect_cycle(node);
+        }
+        self.cancel_task(child, request);
     }
 
     /// Returns the root of an unfinished task's tree.

@@ -103,6 +103,9 @@ pub(crate) struct Reactor {
     /// `None` where the system has no timer descriptors.
     alarm: Option<timerfd::Alarm>,
     poll: Poll,
+    /// The set around the poller's, for a loop that drives this one; made when it is asked for.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    outer: Option<std::os::fd::OwnedFd>,
 }
 
 /// The loop's notifier, as the inbox uses it.
@@ -128,6 +131,8 @@ impl Reactor {
             notifier,
             alarm,
             poll,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            outer: None,
         })
     }
 
@@ -321,6 +326,10 @@ impl Reactor {
         }
         if !self.descriptors.is_tidy() {
             self.with_descriptors(|descriptors, set| descriptors.tidy(set));
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            if let Some(outer) = &self.outer {
+                epoll::surround(outer, poll_number(&self.poll))?;
+            }
         }
         Ok(())
     }
@@ -412,10 +421,21 @@ impl Reactor {
         std::mem::forget(self.descriptors.drain(&mut Vec::new()));
     }
 
-    /// Returns the poller's descriptor, which is readable when a turn has something to do.
+    /// Returns the descriptor that is readable when a turn has something to do. It is the same file for as long as the loop
+    /// lives; only where no descriptor is left for it, it is the poller's own.
     #[cfg(unix)]
-    pub(crate) fn poll_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsRawFd::as_raw_fd(&self.poll)
+    pub(crate) fn poll_fd(&mut self) -> std::os::fd::RawFd {
+        use std::os::fd::AsRawFd as _;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            if self.outer.is_none() {
+                self.outer = epoll::around(poll_number(&self.poll)).ok();
+            }
+            if let Some(outer) = &self.outer {
+                return outer.as_raw_fd();
+            }
+        }
+        self.poll.as_raw_fd()
     }
 }
 
