@@ -20,6 +20,7 @@ use crate::net::listen_options::reuse_port;
 use crate::net::stream_kind::new_socket;
 use crate::net::udp::UdpSocket;
 use crate::transport::buffer::WaterMarks;
+use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
     DatagramProtocol, DatagramTransport, Endpoint,
 };
@@ -120,8 +121,7 @@ impl LoopHandle {
                 waiting: RefCell::new(VecDeque::new()),
                 size: Cell::new(0),
                 marks: RefCell::new(WaterMarks::default()),
-                closing: Cell::new(false),
-                lost: Cell::new(false),
+                state: Cell::new(State::Open),
                 refused: Cell::new(0),
                 retry: Cell::new(SendRetry::new()),
                 retry_timer: RefCell::new(None),
