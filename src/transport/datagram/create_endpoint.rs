@@ -21,6 +21,7 @@ use crate::socket::backoff::Backoff;
 use crate::socket::dns::{Target, ToSocketAddrs};
 use crate::socket::nonblocking::new_socket;
 use crate::transport::buffer::WaterMarks;
+use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
     DatagramProtocol, DatagramTransport, Endpoint,
 };
@@ -121,8 +122,7 @@ impl LoopHandle {
                 waiting: RefCell::new(VecDeque::new()),
                 size: Cell::new(0),
                 marks: RefCell::new(WaterMarks::default()),
-                closing: Cell::new(false),
-                lost: Cell::new(false),
+                state: Cell::new(State::Open),
                 refused: Cell::new(0),
                 retry: Cell::new(Backoff::new()),
                 retry_timer: RefCell::new(None),

@@ -13,6 +13,7 @@ use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::Udp;
 use crate::socket::backoff::Backoff;
 use crate::transport::buffer::WaterMarks;
+use crate::transport::connection::State;
 
 /// Callbacks for a socket of whole messages: asyncio's `DatagramProtocol`.
 ///
@@ -104,10 +105,8 @@ pub(crate) struct Endpoint<K: DatagramKind> {
     /// The size of `waiting`: its bytes, and [`OVERHEAD`](super::endpoint::OVERHEAD) for each datagram.
     pub(crate) size: Cell<usize>,
     pub(crate) marks: RefCell<WaterMarks>,
-    /// Nothing is received any more, and what waits is sent.
-    pub(crate) closing: Cell<bool>,
-    /// `connection_lost` is queued or has been called.
-    pub(crate) lost: Cell<bool>,
+    /// Written by `endpoint.rs` alone: `begin_close`, `lose_soon` and `release`.
+    pub(crate) state: Cell<State>,
     pub(crate) refused: Cell<u32>,
     /// How long to pause while a receiver's queue is full.
     pub(crate) retry: Cell<Backoff>,

@@ -8,6 +8,7 @@ use std::io;
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
 use crate::transport::buffer::InvalidLimits;
+use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{DatagramTransport, Endpoint};
 use crate::transport::datagram::endpoint::{OVERHEAD, is_passing};
 
@@ -46,7 +47,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
             }
             _ => {}
         }
-        if endpoint.lost.get() || endpoint.closing.get() {
+        if self.is_closing() {
             endpoint.refuse();
             return Ok(());
         }
@@ -86,10 +87,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn close(&self) {
-        let endpoint = &self.endpoint;
-        if !endpoint.closing.replace(true) && endpoint.waiting.borrow().is_empty() {
-            self.lose_soon(None);
-        }
+        self.begin_close();
     }
 
     /// Closes without sending what waits.
@@ -105,11 +103,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn abort(&self) {
-        let left = self.endpoint.waiting.take();
-        drop(left);
-        self.endpoint.size.set(0);
-        self.endpoint.closing.set(true);
-        self.lose_soon(None);
+        self.force_close(None);
     }
 
     /// Returns whether the endpoint is closing or closed.
@@ -126,7 +120,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # }).unwrap().unwrap();
     /// ```
     pub fn is_closing(&self) -> bool {
-        self.endpoint.closing.get() || self.endpoint.lost.get()
+        self.endpoint.has_reached(State::Closing)
     }
 
     /// Returns how much waits to be sent: the bytes, and eight more for each datagram.

@@ -3,6 +3,15 @@
 //! Every callback runs from the ready queue or from within a call of the program, with nothing borrowed. One event
 //! receives a limited number of datagrams: an endpoint that is flooded goes to the end of the ready queue, and others
 //! have their turn.
+//!
+//! ```text
+//!        begin_close           everything is sent            release
+//!   Open ───────────► Closing ───────────────────► Lost ───────────► Closed
+//!     │                  │       lose_soon           ▲
+//!     └──────────────────┴─── force_close ───────────┘
+//! ```
+//!
+//! `connection_lost` is queued when `Lost` is entered. A loop that closes releases the endpoint from any state.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,6 +27,7 @@ use crate::kernel::local::LoopLocal;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::socket::backoff::Backoff;
 use crate::sys::source::Pollable;
+use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
     DatagramProtocol, DatagramTransport, Endpoint,
 };
@@ -78,7 +88,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 buffer = vec![0; LONGEST + 1];
             }
             for _ in 0..MOST_AT_ONCE {
-                if endpoint.closing.get() || !self.receive(&socket, &mut buffer) {
+                if endpoint.has_reached(State::Closing) || !self.receive(&socket, &mut buffer) {
                     break;
                 }
             }
@@ -151,7 +161,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         endpoint.forget_burst();
         // An `error_received` may have aborted the endpoint.
         let size = endpoint.size.get();
-        if !endpoint.lost.get() && endpoint.marks.borrow_mut().may_resume(size) {
+        if !endpoint.has_reached(State::Lost) && endpoint.marks.borrow_mut().may_resume(size) {
             self.enter("resume_writing", |protocol| protocol.resume_writing(self));
         }
         blocked
@@ -190,11 +200,11 @@ impl<K: DatagramKind> DatagramTransport<K> {
     fn send_ready(&self) {
         let endpoint = &self.endpoint;
         let pauses = endpoint.retry_timer.borrow().is_some();
-        if pauses || endpoint.lost.get() || endpoint.waiting.borrow().is_empty() {
+        if pauses || endpoint.has_reached(State::Lost) || endpoint.waiting.borrow().is_empty() {
             return;
         }
         let blocked = self.flush();
-        if endpoint.lost.get() {
+        if endpoint.has_reached(State::Lost) {
             return;
         }
         if blocked {
@@ -204,25 +214,44 @@ impl<K: DatagramKind> DatagramTransport<K> {
             return endpoint.queue_for_writing();
         }
         endpoint.with_io(|io| io.set_writes(false));
-        if endpoint.closing.get() {
+        if endpoint.has_reached(State::Closing) {
             self.lose_soon(None);
         }
     }
 
     /// Ends the endpoint because of an error, which `connection_lost` is given.
     fn fail(&self, error: io::Error) {
+        self.force_close(Some(error));
+    }
+
+    /// Begins to close: `Open` → `Closing`, and on to `Lost` if nothing waits to be sent.
+    pub(crate) fn begin_close(&self) {
         let endpoint = &self.endpoint;
-        let left = endpoint.waiting.take();
+        if endpoint.has_reached(State::Closing) {
+            return;
+        }
+        endpoint.state.set(State::Closing);
+        if endpoint.waiting.borrow().is_empty() {
+            self.lose_soon(None);
+        }
+    }
+
+    /// Drops what waits to be sent and loses the endpoint: any state → `Lost`.
+    pub(crate) fn force_close(&self, error: Option<io::Error>) {
+        let left = self.endpoint.waiting.take();
         drop(left);
-        endpoint.size.set(0);
-        endpoint.closing.set(true);
-        self.lose_soon(Some(error));
+        self.endpoint.size.set(0);
+        self.lose_soon(error);
     }
 
     /// Queues `connection_lost`, once.
-    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
+    fn lose_soon(&self, error: Option<io::Error>) {
         let endpoint = &self.endpoint;
-        if endpoint.lost.replace(true) || endpoint.handle.is_closed() {
+        if endpoint.has_reached(State::Lost) {
+            return;
+        }
+        endpoint.state.set(State::Lost);
+        if endpoint.handle.is_closed() {
             // A loop that closes releases its endpoints by itself.
             return;
         }
@@ -246,6 +275,11 @@ pub(crate) fn is_passing(error: &io::Error) -> bool {
 }
 
 impl<K: DatagramKind> Endpoint<K> {
+    /// Returns whether the state is this one or a later one.
+    pub(crate) fn has_reached(&self, state: State) -> bool {
+        self.state.get() >= state
+    }
+
     pub(crate) fn send(&self, data: &[u8], address: Option<&K::Address>) -> io::Result<usize> {
         let socket = self.socket.borrow().clone();
         let socket = socket.ok_or(io::ErrorKind::NotConnected)?;
@@ -262,7 +296,7 @@ impl<K: DatagramKind> Endpoint<K> {
 
     /// Puts the endpoint at the end of the ready queue if there may be more to receive.
     fn requeue_if_readable(&self) {
-        if !self.closing.get() {
+        if !self.has_reached(State::Closing) {
             self.with_io(|io| queue_if_ready(io, Direction::Read));
         }
     }
@@ -285,8 +319,7 @@ impl<K: DatagramKind> Endpoint<K> {
 
     /// Deregisters and closes the socket, then drops the protocol with nothing borrowed.
     fn release(&self) {
-        self.lost.set(true);
-        self.closing.set(true);
+        self.state.set(State::Closed);
         self.size.set(0);
         let timer = self.retry_timer.borrow_mut().take();
         if let Some(timer) = timer {
