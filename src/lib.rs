@@ -174,6 +174,7 @@
 //!   combine/for_each         for_each_limit
 //!   executor/error           ExecutorError, StuckJobs
 //!   executor/job             Job, ExecutorFuture: the two sides of a job
+//!   executor/execute         Executor
 //!   executor/worker_count    when a worker thread is spawned, notified, parked or ended
 //!   executor/workers         a pool's queue of jobs, and its worker threads
 //!   executor/pool            ThreadPoolExecutor

@@ -13,6 +13,7 @@
 
 pub(crate) mod default;
 pub(crate) mod error;
+pub(crate) mod execute;
 pub(crate) mod job;
 pub(crate) mod pool;
 mod worker_count;
@@ -20,5 +21,6 @@ mod workers;
 
 pub use default::{run_in_executor, to_thread};
 pub use error::{ExecutorError, StuckJobs};
-pub use job::{Executor, ExecutorFuture, Job};
+pub use execute::Executor;
+pub use job::{ExecutorFuture, Job};
 pub use pool::{ThreadPoolBuilder, ThreadPoolExecutor};

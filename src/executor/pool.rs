@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::executor::error::{ExecutorError, StuckJobs};
-use crate::executor::job::{Executor, Job};
+use crate::executor::execute::Executor;
+use crate::executor::job::Job;
 use crate::executor::workers::{Pool, Settings};
 use crate::kernel::task::waker::watch_forks;
 

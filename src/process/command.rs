@@ -61,7 +61,7 @@ where
 
 /// Runs a command line by `/bin/sh`. Awaiting the returned builder gives a [`Process`].
 ///
-/// Quote everything in the line that comes from elsewhere. Arguments of [`create_subprocess_exec`] need no quotes.
+/// Quote everything in the command line that comes from elsewhere. Arguments of [`create_subprocess_exec`] need no quotes.
 ///
 /// # Errors
 /// Awaiting it gives the errors of [`LoopHandle::spawn_process`]. A program that the shell does not find is no error: the

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::executor::error::ExecutorError;
-use crate::executor::job::{Executor, ExecutorFuture, job};
+use crate::executor::execute::Executor;
+use crate::executor::job::{ExecutorFuture, job};
 use crate::executor::pool::ThreadPoolExecutor;
 use crate::kernel::enter::report_panic;
 use crate::kernel::local::LoopLocal;

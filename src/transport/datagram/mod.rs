@@ -1,4 +1,7 @@
-//! Datagram endpoints: a socket of whole messages by callbacks, UDP's or a Unix socket's.
+//! Datagram endpoints: UDP or Unix sockets whose messages arrive by callbacks.
+//!
+//! [`CreateDatagramEndpoint`] binds or connects a socket and makes an `endpoint`. The endpoint receives messages for a
+//! [`DatagramProtocol`] and buffers what the system does not take. A [`DatagramTransport`] is the program's handle of it.
 
 mod create_endpoint;
 mod datagram_protocol;
