@@ -1,21 +1,22 @@
-//! THE door into user code: on the loop's thread, the calls of user code are made in this file alone.
+//! THE door into user code: on the loop's thread, it is called through this file alone, the two hooks of
+//! `kernel/handlers` aside.
 //!
 //! Callbacks, task steps, callbacks of descriptors, protocols, listeners and signal handlers are all called through it.
 //! An [`Entry`] names the loop, the callee, and the place where the callee was created. [`Entry::run`] takes these
 //! steps:
 //!
 //! ```text
-//!   1 make the callee's context the current one     ┐
-//!   2 read the clock, in debug mode                 │ the instrumented path only
-//!   3 call, and catch a panic                       │
-//!   4 report the panic, in the callee's context     │
-//!   5 warn of a call that took long                 │
-//!   6 restore the caller's context                  ┘
+//!   1 * make the callee's context the current one
+//!   2 * read the clock, in debug mode
+//!   3   call, and catch a panic
+//!   4   report the panic, in the callee's context
+//!   5 * warn of a call that took long, in debug mode
+//!   6 * restore the caller's context                      * on the instrumented path only
 //! ```
 //!
 //! A loop becomes *instrumented* when debug mode is switched on, a context variable is set or a task hook is installed.
-//! Until then only steps 3 and 4 take place, and they cost nothing as long as no panic occurs. A measurement or a trace
-//! of user code is added to [`instrumented`] and nowhere else.
+//! Until then only steps 3 and 4 take place, and they cost nothing as long as no panic occurs. So there are two places in
+//! which user code is measured or traced: [`instrumented`] for calls, and [`timed_step`] for task steps.
 //!
 //! There are three kinds of calls:
 //! - A queued callback carries its own wrapper, [`run_callback`] or [`run_callback_in`], which is chosen when it is
