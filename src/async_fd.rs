@@ -70,11 +70,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let error = callsoon::AsyncFd::new(std::fs::File::open("/etc/passwd")?).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn new(inner: T) -> io::Result<Self> {
@@ -91,11 +90,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
     /// let reader = callsoon::AsyncFd::new_readable(reader)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn new_readable(inner: T) -> io::Result<Self> {
@@ -114,12 +112,11 @@ impl<T: AsFd> AsyncFd<T> {
     /// Returns the object.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
     /// let reader = callsoon::AsyncFd::new_readable(reader)?;
     /// let same: &std::os::unix::net::UnixStream = reader.get_ref();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_ref(&self) -> &T {
         &self.io.source().0
@@ -128,11 +125,10 @@ impl<T: AsFd> AsyncFd<T> {
     /// Stops watching the object and returns it, still in non-blocking mode.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
     /// let reader: std::os::unix::net::UnixStream = callsoon::AsyncFd::new_readable(reader)?.into_inner();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn into_inner(self) -> T {
         self.io.into_source().0
@@ -148,14 +144,13 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// ```
     /// # use std::io::{Read, Write};
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
     /// let reader = callsoon::AsyncFd::new_readable(reader)?;
     /// writer.write_all(b"x")?;
     /// let mut ready = reader.readable().await?;
     /// assert_eq!(ready.try_io(|mut reader| reader.read(&mut [0; 8]))?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readable(&self) -> io::Result<ReadyGuard<'_, T>> {
         self.wait_ready(Direction::Read).await
@@ -171,13 +166,12 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// ```
     /// # use std::io::Write;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
     /// let writer = callsoon::AsyncFd::new(writer)?;
     /// let mut ready = writer.writable().await?;
     /// assert_eq!(ready.try_io(|mut writer| writer.write(b"x"))?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn writable(&self) -> io::Result<ReadyGuard<'_, T>> {
         self.wait_ready(Direction::Write).await
@@ -202,13 +196,12 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// ```
     /// # use std::io::{Read, Write};
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
     /// let reader = callsoon::AsyncFd::new_readable(reader)?;
     /// writer.write_all(b"x")?;
     /// assert_eq!(reader.read_with(|mut reader| reader.read(&mut [0; 8])).await?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.operate(Direction::Read, op).await
@@ -225,12 +218,11 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// ```
     /// # use std::io::Write;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
     /// let writer = callsoon::AsyncFd::new(writer)?;
     /// assert_eq!(writer.write_with(|mut writer| writer.write(b"x")).await?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_with<R>(&self, op: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         self.operate(Direction::Write, op).await
@@ -273,12 +265,11 @@ impl<T: AsFd + fmt::Debug> fmt::Debug for AsyncFd<T> {
 /// `WouldBlock` or [`clear_ready`](Self::clear_ready) is called.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
 /// let writer = callsoon::AsyncFd::new(writer)?;
 /// let guard: callsoon::ReadyGuard<'_, _> = writer.writable().await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[must_use = "unless `try_io` or `clear_ready` is called, the next wait returns at once"]
 pub struct ReadyGuard<'a, T: AsFd> {
@@ -294,14 +285,13 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     ///
     /// ```
     /// # use std::io::Read;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
     /// let near = callsoon::AsyncFd::new(near)?;
     /// let mut ready = near.writable().await?;
     /// let error = ready.try_io(|mut near| near.read(&mut [0; 8])).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_io<R>(&mut self, op: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
         let object = self.fd.get_ref();
@@ -319,12 +309,11 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     /// may never end.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
     /// let near = callsoon::AsyncFd::new(near)?;
     /// near.writable().await?.clear_ready();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn clear_ready(&mut self) {
         self.fd.io.clear_ready(self.direction);
@@ -333,13 +322,12 @@ impl<T: AsFd> ReadyGuard<'_, T> {
     /// Returns the object.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
     /// let writer = callsoon::AsyncFd::new(writer)?;
     /// let ready = writer.writable().await?;
     /// let same: &std::os::unix::net::UnixStream = ready.get_ref();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_ref(&self) -> &T {
         self.fd.get_ref()

@@ -12,12 +12,11 @@ use std::sync::Arc;
 ///
 /// ```
 /// use callsoon::CancelOrigin;
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let task = event_loop.create_task(std::future::pending::<()>());
 /// task.cancel();
 /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
 /// assert_eq!(error.cancelled().unwrap().origin(), CancelOrigin::Task);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -35,12 +34,11 @@ pub enum CancelOrigin {
 /// Describes a cancellation: what started it, where, and with which message.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let mut task = event_loop.create_task(std::future::pending::<()>());
 /// task.cancel_with("shutting down");
 /// let error = event_loop.run_until_complete(&mut task).unwrap().unwrap_err();
 /// assert_eq!(error.cancelled().unwrap().message(), Some("shutting down"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct Cancellation {
@@ -91,11 +89,10 @@ impl Cancellation {
     /// Returns the message that was passed to `cancel_with`, if there is one.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.cancel();
     /// assert_eq!(future.result().unwrap().unwrap_err().cancelled().unwrap().message(), None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn message(&self) -> Option<&str> {
         self.request.message.as_deref()
@@ -104,12 +101,11 @@ impl Cancellation {
     /// Returns what started the cancellation.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.cancel();
     /// let error = future.result().unwrap().unwrap_err();
     /// assert_eq!(error.cancelled().unwrap().origin(), callsoon::CancelOrigin::Task);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn origin(&self) -> CancelOrigin {
         self.request.origin
@@ -118,12 +114,11 @@ impl Cancellation {
     /// Returns where `cancel` was called; `None` if the loop ended the task when it was closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.cancel();
     /// let cancelled = future.result().unwrap().unwrap_err().cancelled().cloned().unwrap();
     /// assert!(cancelled.location().unwrap().line() > 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.request.location

@@ -16,12 +16,11 @@ pub use crate::cancellation::{CancelOrigin, Cancellation};
 /// A panic that the loop has caught, with its payload.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// # std::panic::set_hook(Box::new(|_| ()));
 /// let task = event_loop.create_task(async { panic!("out of cheese") });
 /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
 /// assert_eq!(error.panicked().unwrap().message(), "out of cheese");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Panicked {
     /// Boxed, so that a task's result does not grow for a rare case.
@@ -55,12 +54,11 @@ impl Panicked {
     /// Returns the text of the panic, or a placeholder if the payload is not a string.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// # std::panic::set_hook(Box::new(|_| ()));
     /// let task = event_loop.create_task(async { std::panic::panic_any(7) });
     /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
     /// assert_eq!(error.panicked().unwrap().message(), "a panic whose payload is not a string");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn message(&self) -> &str {
         &self.inner.message
@@ -69,13 +67,12 @@ impl Panicked {
     /// Returns the payload, for `std::panic::resume_unwind`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// # std::panic::set_hook(Box::new(|_| ()));
     /// let task = event_loop.create_task(async { std::panic::panic_any(7) });
     /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
     /// let callsoon::TaskError::Panicked(panicked) = error else { unreachable!() };
     /// assert_eq!(panicked.into_payload().downcast_ref(), Some(&7));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {
         self.inner
@@ -131,11 +128,10 @@ impl TaskError {
     /// Returns the cancellation, if this is one.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// task.cancel();
     /// assert!(event_loop.run_until_complete(task).unwrap().unwrap_err().cancelled().is_some());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> Option<&Cancellation> {
         match self {
@@ -147,11 +143,10 @@ impl TaskError {
     /// Returns the panic, if this is one.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// task.cancel();
     /// assert!(event_loop.run_until_complete(task).unwrap().unwrap_err().panicked().is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn panicked(&self) -> Option<&Panicked> {
         match self {
@@ -221,12 +216,11 @@ impl FutureError {
     /// Returns the cancellation, if this is one.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<u8>();
     /// future.cancel_with("no longer needed");
     /// let error = event_loop.run_until_complete(&future).unwrap().unwrap_err();
     /// assert_eq!(error.cancelled().unwrap().message(), Some("no longer needed"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> Option<&Cancellation> {
         match self {
@@ -286,11 +280,10 @@ impl From<TimedOut> for io::Error {
 /// The error of an operation that the state of the future or task does not allow. It gives back the argument.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let future = event_loop.create_future();
 /// future.set_result("first").unwrap();
 /// assert_eq!(future.set_result("second").unwrap_err().0, "second");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InvalidState<T = ()>(

@@ -260,6 +260,7 @@
 //!   process_pool/executor    ProcessPoolExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
+//!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
 //! ```
@@ -316,6 +317,8 @@ mod combine;
 mod context_var;
 #[cfg(doc)]
 pub mod docs;
+#[doc(hidden)]
+pub mod doctest;
 mod error;
 mod event_loop;
 mod executor;

@@ -12,10 +12,9 @@ impl LoopHandle {
     /// retrieved. If the handler itself panics, the default handler receives both failures.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_exception_handler(|_, context| eprintln!("log: {context}"));
     /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("disk is slow"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_exception_handler(
         &self,
@@ -29,7 +28,7 @@ impl LoopHandle {
     /// A new handler can wrap it. [`restore_exception_handler`](Self::restore_exception_handler) puts it back.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let former = event_loop.exception_handler();
     /// let inner = former.clone();
     /// event_loop.set_exception_handler(move |event_loop, context| {
@@ -42,7 +41,6 @@ impl LoopHandle {
     /// assert!(event_loop.exception_handler().is_some());
     /// event_loop.restore_exception_handler(former);
     /// assert!(event_loop.exception_handler().is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "get_exception_handler")]
     pub fn exception_handler(&self) -> Option<ExceptionHandler> {
@@ -54,7 +52,7 @@ impl LoopHandle {
     /// `None` is the default handler. The handler may come from another loop.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// # let other_loop = callsoon::EventLoop::new()?;
     /// event_loop.restore_exception_handler(other_loop.exception_handler());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -66,11 +64,10 @@ impl LoopHandle {
     /// Sets the default handler, which emits a `tracing` error, or writes to stderr if there is no subscriber.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_exception_handler(|_, _| unreachable!());
     /// event_loop.reset_exception_handler();
     /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("to the default handler"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_exception_handler(&self) {
         self.restore_exception_handler(None);
@@ -79,9 +76,8 @@ impl LoopHandle {
     /// Calls the exception handler with a report.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.call_exception_handler(&callsoon::ExceptionContext::new("out of paper"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn call_exception_handler(&self, context: &ExceptionContext) {
         self.state.call_handler(context);
@@ -90,9 +86,8 @@ impl LoopHandle {
     /// Handles a report as the default handler does. A handler may call it for reports that it does not handle.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_exception_handler(|event_loop, context| event_loop.default_exception_handler(context));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn default_exception_handler(&self, context: &ExceptionContext) {
         default_handler(context);

@@ -49,7 +49,7 @@ impl LoopHandle {
     /// Returns whether there was a reader. It is not called any more, even if its event has arrived already.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
     /// event_loop.add_reader(&near, || ())?;
     /// assert!(event_loop.remove_reader(&near));
@@ -67,7 +67,7 @@ impl LoopHandle {
     /// Those of [`add_reader`](Self::add_reader).
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
     /// let handle = event_loop.handle();
     /// event_loop.add_writer(&near, move || handle.stop())?;
@@ -89,7 +89,7 @@ impl LoopHandle {
     /// Returns whether there was a writer.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let (near, _far) = std::os::unix::net::UnixStream::pair()?;
     /// event_loop.add_writer(&near, || ())?;
     /// assert!(event_loop.remove_writer(&near));

@@ -20,7 +20,7 @@ impl LoopHandle {
     /// If the loop is closed; while it is closing, or the thread unwinds, the callback is dropped instead.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let order = std::rc::Rc::new(std::cell::RefCell::new(vec![]));
     /// for n in 0..3 {
     ///     let order = order.clone();
@@ -29,7 +29,6 @@ impl LoopHandle {
     /// event_loop.stop();
     /// event_loop.run_forever().unwrap();
     /// assert_eq!(*order.borrow(), [0, 1, 2]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     #[inline]
@@ -46,12 +45,11 @@ impl LoopHandle {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let handle = event_loop.handle();
     /// event_loop.call_later(Duration::from_millis(2), move || handle.stop());
     /// event_loop.call_later(Duration::MAX, || unreachable!());
     /// event_loop.run_forever().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     #[inline]
@@ -82,12 +80,11 @@ impl LoopHandle {
     ///
     /// ```
     /// use std::time::Duration;
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let handle = event_loop.handle();
     /// let timer = event_loop.call_at(event_loop.time() + Duration::from_millis(2), move || handle.stop());
     /// event_loop.run_forever().unwrap();
     /// assert!(event_loop.time() >= timer.when());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     #[inline]
@@ -103,10 +100,9 @@ impl LoopHandle {
     /// Returns the current time of the loop's clock. It is read anew by each call, and not once a turn.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let start = event_loop.time();
     /// assert!(event_loop.time() >= start);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn time(&self) -> Instant {
         self.state.clock.instant(self.state.clock.now())
@@ -118,10 +114,9 @@ impl LoopHandle {
     /// running, the next run ends after one turn.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.stop();
     /// event_loop.run_forever().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self) {
         self.state.stopping.set(true);
@@ -130,10 +125,9 @@ impl LoopHandle {
     /// Returns whether the loop is inside `run_forever`, `run_until_complete` or `turn`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(!event_loop.is_running());
     /// assert!(event_loop.run_until_complete(async { callsoon::get_running_loop().is_running() }).unwrap());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_running(&self) -> bool {
         self.state.phase.get() == Phase::Running
@@ -142,11 +136,10 @@ impl LoopHandle {
     /// Returns whether the loop has been closed, or is being closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let handle = event_loop.handle();
     /// drop(event_loop);
     /// assert!(handle.is_closed());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_closed(&self) -> bool {
         self.state.is_closed()
@@ -155,11 +148,10 @@ impl LoopHandle {
     /// Returns whether something is queued that the next turn runs without waiting.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(!event_loop.has_ready());
     /// event_loop.call_soon(|| ());
     /// assert!(event_loop.has_ready());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn has_ready(&self) -> bool {
         self.state.inbox.has_posts() || self.state.queues(|queues| !queues.ready.is_empty())
@@ -168,10 +160,9 @@ impl LoopHandle {
     /// Creates a future of this loop, whose result is set by [`Future::set_result`](crate::Future::set_result).
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<u32>();
     /// assert!(!future.done());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn create_future<T>(&self) -> LoopFuture<T> {
@@ -181,11 +172,10 @@ impl LoopHandle {
     /// Returns a handle with which other threads post callbacks and coroutines to this loop.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let remote = event_loop.remote();
     /// std::thread::spawn(move || remote.call_soon_threadsafe(|| callsoon::get_running_loop().stop()));
     /// event_loop.run_forever().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remote(&self) -> RemoteHandle {
         RemoteHandle::new(&self.state)
@@ -204,10 +194,9 @@ impl LoopHandle {
     /// Switches debug mode on or off. Callbacks that are queued already are not measured.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_debug(true);
     /// assert!(event_loop.debug());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
@@ -219,9 +208,8 @@ impl LoopHandle {
     /// Returns the duration from which on debug mode warns of a slow callback.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert_eq!(event_loop.slow_callback_duration().as_millis(), 100);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn slow_callback_duration(&self) -> Duration {
         self.state.slow_callback_duration.get()
@@ -230,10 +218,9 @@ impl LoopHandle {
     /// Sets the duration from which on debug mode warns of a slow callback.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_slow_callback_duration(std::time::Duration::from_millis(1));
     /// assert_eq!(event_loop.slow_callback_duration().as_millis(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_slow_callback_duration(&self, duration: Duration) {
         self.state.slow_callback_duration.set(duration);

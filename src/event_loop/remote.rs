@@ -50,7 +50,7 @@ impl RemoteHandle {
     /// [`LoopClosed`] if the loop has been closed. The closure has then been dropped on the calling thread.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let remote = event_loop.remote();
     /// remote.call_soon_threadsafe(|| callsoon::get_running_loop().stop())?;
     /// event_loop.run_forever().unwrap();
@@ -125,12 +125,11 @@ impl RemoteHandle {
     /// Returns whether the loop has been closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let remote = event_loop.remote();
     /// assert!(!remote.is_closed());
     /// drop(event_loop);
     /// assert!(remote.is_closed());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn is_closed(&self) -> bool {
         !self.inbox.is_open(self.epoch)
@@ -168,7 +167,7 @@ impl Posted {
 /// Dropping it cancels nothing. Clones are handles of the same callback.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let posted = event_loop.remote().call_soon_threadsafe(|| unreachable!())?;
 /// assert!(posted.cancel());
 /// event_loop.stop();
@@ -192,7 +191,7 @@ impl ThreadsafeHandle {
     /// asyncio's `cancel` returns nothing. Here exactly one of "it ran" and "it was cancelled" is true, on every thread.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let posted = event_loop.remote().call_soon_threadsafe(|| ())?;
     /// event_loop.stop();
     /// event_loop.run_forever().unwrap();
@@ -211,7 +210,7 @@ impl ThreadsafeHandle {
     /// that returned `false`, this says whether an earlier cancel was the reason.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let remote = event_loop.remote();
     /// let (ran, taken_back) = (remote.call_soon_threadsafe(|| ())?, remote.call_soon_threadsafe(|| ())?);
     /// std::thread::spawn({

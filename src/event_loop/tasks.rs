@@ -26,11 +26,10 @@ impl LoopHandle {
     /// In asyncio a task to which nobody holds a reference may be garbage-collected before it has ended.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let local = std::rc::Rc::new(21);
     /// let task = event_loop.create_task(async move { *local * 2 });
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 42);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     #[inline]
@@ -41,10 +40,9 @@ impl LoopHandle {
     /// Returns a builder for a task with a name, a context, or an eager first step.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.task_builder().name("resolver").spawn(async {});
     /// assert_eq!(task.name(), "resolver");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn task_builder(&self) -> TaskBuilder {
         TaskBuilder {
@@ -58,9 +56,8 @@ impl LoopHandle {
     /// Returns the task whose step is running, or `None` in callbacks and outside runs.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(event_loop.current_task().is_none());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn current_task(&self) -> Option<TaskRef> {
         let key = self.state.current_task.get();
@@ -86,12 +83,11 @@ impl LoopHandle {
     /// Returns all unfinished tasks, in the order of their creation, including the one of `run_until_complete`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.create_task(async {}).detach();
     /// event_loop.create_task(async {}).detach();
     /// let names: Vec<_> = event_loop.all_tasks().iter().map(|task| task.name()).collect();
     /// assert_eq!(names, ["Task-1", "Task-2"]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn all_tasks(&self) -> Vec<TaskRef> {
         let state = &self.state;
@@ -119,7 +115,7 @@ impl LoopHandle {
     /// every type.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let count = std::rc::Rc::new(std::cell::Cell::new(0));
     /// let counter = count.clone();
     /// event_loop.set_task_hook(move |_, task| {
@@ -127,7 +123,6 @@ impl LoopHandle {
     ///     task.set_name(format!("job {}", counter.get()));
     /// });
     /// assert_eq!(event_loop.create_task(async {}).name(), "job 1");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "set_task_factory")]
     pub fn set_task_hook(&self, hook: impl Fn(&LoopHandle, &TaskRef) + 'static) {
@@ -148,11 +143,10 @@ impl LoopHandle {
     /// Removes the task hook.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_task_hook(|_, _| unreachable!());
     /// event_loop.reset_task_hook();
     /// event_loop.create_task(async {}).detach();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_task_hook(&self) {
         drop(self.state.replace_task_hook(None));
@@ -162,12 +156,11 @@ impl LoopHandle {
 /// Creates a task with a name, a context, or an eager first step.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// event_loop.run_until_complete(async {
 ///     let task = callsoon::task_builder().name("worker").spawn(async { callsoon::current_task().unwrap().name() });
 ///     assert_eq!(task.await.unwrap(), "worker");
 /// }).unwrap();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a builder makes nothing until `spawn()`"]
 pub struct TaskBuilder {
@@ -181,10 +174,9 @@ impl TaskBuilder {
     /// Sets the name of the task. The default is `Task-<n>`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.task_builder().name(format!("client {}", 7)).spawn(async {});
     /// assert_eq!(task.name(), "client 7");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name: String = name.into();
@@ -232,10 +224,9 @@ impl TaskBuilder {
     /// If the loop is closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.task_builder().spawn(async { 1 });
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn spawn<F: Future + 'static>(self, future: F) -> Task<F::Output> {

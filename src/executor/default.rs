@@ -62,7 +62,7 @@ impl LoopHandle {
     /// [`ExecutorError`] has the other reasons.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let job = event_loop.run_in_executor(None, || std::fs::read_to_string("/proc/version"));
     /// let version = event_loop.run_until_complete(job)?;
     /// # drop(version);
@@ -97,9 +97,8 @@ impl LoopHandle {
     /// [`shutdown_default_executor`](Self::shutdown_default_executor) the given pool is dropped.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.set_default_executor(callsoon::ThreadPoolExecutor::builder().max_workers(2).build());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_default_executor(&self, pool: ThreadPoolExecutor) {
         let unneeded = if self.is_closed() {

@@ -33,7 +33,7 @@ use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
 use crate::sys::fork;
 
-/// A closure that is to run on another thread. See [`Executor::execute`].
+/// A closure that is to run on another thread. See [`Executor::execute`](crate::Executor::execute).
 ///
 /// ```
 /// fn run_later(queue: &mut Vec<callsoon::Job>, job: callsoon::Job) {

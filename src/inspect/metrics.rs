@@ -45,10 +45,9 @@ impl LoopHandle {
     /// Returns the current counters of the loop.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.run_until_complete(async { callsoon::yield_now().await }).unwrap();
     /// assert!(event_loop.metrics().turns >= 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn metrics(&self) -> Metrics {
         let state = &self.state;

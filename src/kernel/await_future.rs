@@ -22,13 +22,12 @@ impl<T> Future<T> {
     /// Dropping it before it is done takes nothing. A cancellation of the awaiter cancels the future.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// struct Unique;
     /// let future = event_loop.create_future();
     /// let setter = future.clone();
     /// event_loop.call_soon(move || drop(setter.set_result(Unique)));
     /// let Unique = event_loop.run_until_complete(future.take()).unwrap().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn take(self) -> Result<T, FutureError> {
         let mut this = self;

@@ -154,12 +154,11 @@ impl Handle {
     /// Drops the callback now, unless it has run or runs; afterwards it never runs. Calling it again changes nothing.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let kept = std::rc::Rc::new(());
     /// let captured = kept.clone();
     /// event_loop.call_soon(move || drop(captured)).cancel();
     /// assert_eq!(std::rc::Rc::strong_count(&kept), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) {
         let sequence = self.sequence.replace(CANCELLED);
@@ -170,9 +169,8 @@ impl Handle {
     /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(!event_loop.call_soon(|| ()).cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
         self.sequence.get() == CANCELLED
@@ -214,11 +212,10 @@ impl TimerHandle {
     /// queued. Calling it again changes nothing.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let first = event_loop.call_later(std::time::Duration::ZERO, || unreachable!());
     /// event_loop.call_soon(move || first.cancel());
     /// event_loop.run_until_complete(callsoon::sleep(std::time::Duration::from_millis(1))).unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn cancel(&self) {
@@ -233,9 +230,8 @@ impl TimerHandle {
     /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(!event_loop.call_later(std::time::Duration::ZERO, || ()).cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
         self.key.get().index == TimerKey::STALE.index
@@ -245,10 +241,9 @@ impl TimerHandle {
     /// never fires.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let when = event_loop.time() + std::time::Duration::from_secs(5);
     /// assert_eq!(event_loop.call_at(when, || ()).when(), when);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn when(&self) -> Instant {
         self.state.clock.instant(self.deadline)

@@ -112,12 +112,11 @@ impl<T> Future<T> {
     /// Returns whether there is a result, an error or a cancellation.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future();
     /// assert!(!future.done());
     /// future.set_result(()).unwrap();
     /// assert!(future.done());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn done(&self) -> bool {
         !matches!(*self.shared.stage.borrow(), Stage::Pending)
@@ -126,11 +125,10 @@ impl<T> Future<T> {
     /// Returns whether the future was cancelled.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.cancel();
     /// assert!(future.cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
         matches!(
@@ -145,11 +143,10 @@ impl<T> Future<T> {
     /// [`InvalidState`] with the value if the future is done already.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future();
     /// future.set_result(1).unwrap();
     /// assert_eq!(future.set_result(2).unwrap_err().0, 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_result(&self, value: T) -> Result<(), InvalidState<T>> {
         if self.done() {
@@ -165,12 +162,11 @@ impl<T> Future<T> {
     /// [`InvalidState`] with the error if the future is done already.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.set_exception("no route").unwrap();
     /// let error = event_loop.run_until_complete(future).unwrap().unwrap_err();
     /// assert_eq!(error.to_string(), "no route");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_exception(
         &self,
@@ -188,11 +184,10 @@ impl<T> Future<T> {
     /// asyncio.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// assert!(future.cancel());
     /// assert!(!future.cancel());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
@@ -202,12 +197,11 @@ impl<T> Future<T> {
     /// Cancels the future like [`cancel`](Self::cancel), with a message for its awaiters.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// future.cancel_with("host is gone");
     /// let error = event_loop.run_until_complete(future).unwrap().unwrap_err();
     /// assert_eq!(error.cancelled().unwrap().message(), Some("host is gone"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
@@ -263,12 +257,11 @@ impl<T> Future<T> {
     /// [`InvalidState`] while there is no result.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// assert!(future.exception().is_err());
     /// future.set_exception("broken").unwrap();
     /// assert_eq!(future.exception().unwrap().unwrap().to_string(), "broken");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn exception(&self) -> Result<Option<FutureError>, InvalidState> {
         let exception = match &*self.shared.stage.borrow() {
@@ -287,13 +280,12 @@ impl<T> Future<T> {
     /// [`InvalidState`] while there is no result.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// struct Unique;
     /// let future = event_loop.create_future();
     /// future.set_result(Unique).unwrap();
     /// let Unique = future.try_take().unwrap().unwrap();
     /// assert!(future.try_take().unwrap().is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_take(&self) -> Result<Result<T, FutureError>, InvalidState> {
         let mut stage = self.shared.stage.borrow_mut();
@@ -322,12 +314,11 @@ impl<T: 'static> Future<T> {
     /// If the loop is closed and the future is done.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future();
     /// future.add_done_callback(|future| assert_eq!(future.result().unwrap().unwrap(), 3));
     /// future.set_result(3).unwrap();
     /// event_loop.run_until_complete(callsoon::yield_now()).unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&Self) + 'static) -> CallbackId {
@@ -353,11 +344,10 @@ impl<T: 'static> Future<T> {
     /// Removes a done callback; `false` if it was removed before or is queued already.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future::<()>();
     /// let id = future.add_done_callback(|_| unreachable!());
     /// assert!(future.remove_done_callback(id));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
         let is_it = |listener: &Listener<T>| matches!(listener, Listener::Callback(present, ..) if *present == id);
@@ -373,12 +363,11 @@ impl<T: Clone> Future<T> {
     /// [`InvalidState`] while there is no result.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let future = event_loop.create_future();
     /// assert!(future.result().is_err());
     /// future.set_result("here").unwrap();
     /// assert_eq!(future.result().unwrap().unwrap(), "here");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&self) -> Result<Result<T, FutureError>, InvalidState> {
         // Cloning runs user code. The value is moved out of the cell for that time, so that nothing is borrowed.

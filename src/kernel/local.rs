@@ -35,9 +35,8 @@ impl<T: 'static> LoopLocal<T> {
     ///
     /// ```
     /// static NAMES: callsoon::LoopLocal<Vec<String>> = callsoon::LoopLocal::new(Vec::new);
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert!(NAMES.with(&event_loop, |names| names.is_empty()));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn new(make: fn() -> T) -> Self {
         Self {
@@ -50,9 +49,8 @@ impl<T: 'static> LoopLocal<T> {
     ///
     /// ```
     /// static ONE: callsoon::LoopLocal<u32> = callsoon::LoopLocal::new(|| 1);
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert_eq!(ONE.with(&event_loop, |one| one + 1), 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn with<R>(&'static self, handle: &LoopHandle, f: impl FnOnce(&T) -> R) -> R {
         let state = &handle.state;

@@ -122,13 +122,12 @@ impl ConnectOptions {
     ///
     /// ```
     /// # use callsoon::net::{ConnectOptions, TcpListener};
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let port = listener.local_addr()?.port();
     /// // Most systems have ::1 for this name too, on which no server listens.
     /// let client = ConnectOptions::new().connect(("localhost", port)).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn connect(&self, target: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let handle = get_running_loop();

@@ -135,11 +135,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let socket: std::net::UdpSocket = socket.into_std();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::StdDatagram {
         K::release(self.io.into_source(), self.cleanup)
@@ -157,12 +156,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
     /// assert_eq!(near.send(b"").await?, 0);
     /// assert_eq!(far.recv(&mut [0; 16]).await?, 0, "an empty message is a message");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let send = |socket: &K::Datagram| K::send(socket, bytes);
@@ -175,11 +173,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `WouldBlock` if the system takes nothing now; otherwise those of [`send`](Self::send).
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
     /// assert_eq!(near.try_send(b"x")?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
@@ -232,14 +229,13 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
     /// near.send(b"one").await?;
     /// near.send(b"two!").await?;
     /// assert_eq!(far.recv(&mut [0; 16]).await?, 3);
     /// assert_eq!(far.recv(&mut [0; 16]).await?, 4);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let recv = |socket: &K::Datagram| K::recv(socket, buffer);
@@ -252,11 +248,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
     /// assert_eq!(near.try_recv(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
@@ -273,13 +268,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// If it is dropped before it is done, it has received nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let address = socket.local_addr()?;
     /// socket.send_to(b"to myself", address).await?;
     /// assert_eq!(socket.recv_from(&mut [0; 16]).await?, (9, address));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
         let recv = |socket: &K::Datagram| K::recv_from(socket, buffer);
@@ -292,11 +286,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `WouldBlock` if nothing has come yet; otherwise those of [`recv`](Self::recv).
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.try_recv_from(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
         self.io
@@ -312,13 +305,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
     /// near.send(b"once").await?;
     /// assert_eq!(far.peek(&mut [0; 16]).await?, 4);
     /// assert_eq!(far.recv(&mut [0; 16]).await?, 4);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let peek = |socket: &K::Datagram| K::peek(socket, buffer);
@@ -335,13 +327,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let address = socket.local_addr()?;
     /// socket.send_to(b"x", address).await?;
     /// assert_eq!(socket.peek_from(&mut [0; 16]).await?, (1, address));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
         let peek = |socket: &K::Datagram| K::peek_from(socket, buffer);
@@ -357,13 +348,12 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
     /// far.try_send(b"x")?;
     /// near.readable().await?;
     /// assert_eq!(near.try_recv(&mut [0; 8])?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
         self.io.ready(Direction::Read).await
@@ -378,11 +368,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
     /// near.writable().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
         self.io.ready(Direction::Write).await
@@ -394,11 +383,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert!(socket.local_addr()?.port() > 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> io::Result<K::Address> {
         K::local_addr(self.io.source())
@@ -410,11 +398,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `NotConnected` if it is not connected.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn peer_addr(&self) -> io::Result<K::Address> {
         K::peer_addr(self.io.source())
@@ -426,11 +413,10 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
     /// assert!(near.take_error()?.is_none());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         K::take_error(self.io.source())

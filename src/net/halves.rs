@@ -16,17 +16,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// Returns a reader and a writer that borrow the connection.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, writer) = server.split();
     /// client.write_all(b"?").await?;
     /// reader.read_exact(&mut [0; 1]).await?;
     /// writer.write_all(b"!").await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn split(&self) -> (ReadHalf<'_, K>, WriteHalf<'_, K>) {
         (ReadHalf { stream: self }, WriteHalf { stream: self })
@@ -36,18 +31,13 @@ impl<K: StreamKind> SocketStream<K> {
     /// writing direction down. The connection closes when both are dropped.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, writer) = client.into_split();
     /// callsoon::create_task(async move { writer.write_all(b"from a task").await }).detach();
     /// let mut buffer = [0; 11];
     /// server.read_exact(&mut buffer).await?;
     /// assert_eq!(server.read(&mut buffer).await?, 0, "the task's half is gone");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn into_split(self) -> (OwnedReadHalf<K>, OwnedWriteHalf<K>) {
         let stream = Rc::new(self);
@@ -63,16 +53,11 @@ impl<K: StreamKind> SocketStream<K> {
 /// The reading side of a connection, borrowed by [`SocketStream::split`].
 ///
 /// ```
-/// # use callsoon::net::{TcpListener, TcpStream};
-/// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// # let client = TcpStream::connect(listener.local_addr()?).await?;
-/// # let (server, _) = listener.accept().await?;
+/// # callsoon::doctest::with_tcp(async |client, server| {
 /// let (reader, writer) = client.split();
 /// server.write_all(b"?").await?;
 /// reader.read_exact(&mut [0; 1]).await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub struct ReadHalf<'a, K: StreamKind = Tcp> {
     stream: &'a SocketStream<K>,
@@ -81,16 +66,11 @@ pub struct ReadHalf<'a, K: StreamKind = Tcp> {
 /// The writing side of a connection, borrowed by [`SocketStream::split`].
 ///
 /// ```
-/// # use callsoon::net::{TcpListener, TcpStream};
-/// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// # let client = TcpStream::connect(listener.local_addr()?).await?;
-/// # let (server, _) = listener.accept().await?;
+/// # callsoon::doctest::with_tcp(async |client, server| {
 /// let (reader, writer) = client.split();
 /// writer.write_all(b"!").await?;
 /// server.read_exact(&mut [0; 1]).await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub struct WriteHalf<'a, K: StreamKind = Tcp> {
     stream: &'a SocketStream<K>,
@@ -99,17 +79,12 @@ pub struct WriteHalf<'a, K: StreamKind = Tcp> {
 /// The reading side of a connection, owned.
 ///
 /// ```
-/// # use callsoon::net::{TcpListener, TcpStream};
-/// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// # let client = TcpStream::connect(listener.local_addr()?).await?;
-/// # let (server, _) = listener.accept().await?;
+/// # callsoon::doctest::with_tcp(async |client, server| {
 /// let (reader, _writer) = client.into_split();
 /// let task = callsoon::create_task(async move { reader.read(&mut [0; 8]).await });
 /// server.write_all(b"hi").await?;
 /// assert_eq!(task.await.unwrap()?, 2);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub struct OwnedReadHalf<K: StreamKind = Tcp> {
     stream: Rc<SocketStream<K>>,
@@ -118,16 +93,11 @@ pub struct OwnedReadHalf<K: StreamKind = Tcp> {
 /// The writing side of a connection, owned. Its drop shuts the writing direction down.
 ///
 /// ```
-/// # use callsoon::net::{TcpListener, TcpStream};
-/// # callsoon::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-/// # let client = TcpStream::connect(listener.local_addr()?).await?;
-/// # let (server, _) = listener.accept().await?;
+/// # callsoon::doctest::with_tcp(async |client, server| {
 /// let (_reader, writer) = client.into_split();
 /// drop(writer);
 /// assert_eq!(server.read(&mut [0; 1]).await?, 0);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub struct OwnedWriteHalf<K: StreamKind = Tcp> {
     stream: Rc<SocketStream<K>>,
@@ -140,16 +110,11 @@ impl<K: StreamKind> ReadHalf<'_, K> {
     /// Those of [`SocketStream::read`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, _writer) = client.split();
     /// server.write_all(b"hi").await?;
     /// assert_eq!(reader.read(&mut [0; 8]).await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer).await
@@ -161,16 +126,11 @@ impl<K: StreamKind> ReadHalf<'_, K> {
     /// Those of [`SocketStream::read_exact`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, _writer) = client.split();
     /// server.write_all(b"hi").await?;
     /// reader.read_exact(&mut [0; 2]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         self.stream.read_exact(buffer).await
@@ -184,15 +144,10 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// Those of [`SocketStream::write`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.split();
     /// assert_eq!(writer.write(b"hi").await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes).await
@@ -204,16 +159,11 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// Those of [`SocketStream::write_all`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.split();
     /// writer.write_all(b"hi").await?;
     /// server.read_exact(&mut [0; 2]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
@@ -225,12 +175,11 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// Those of [`SocketStream::write_vectored`].
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// let (_reader, writer) = near.split();
     /// assert_eq!(writer.write_vectored(&[std::io::IoSlice::new(b"hi")]).await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stream.write_vectored(buffers).await
@@ -242,16 +191,11 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     /// `NotConnected` if the connection has ended already.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.split();
     /// writer.shutdown()?;
     /// assert_eq!(server.read(&mut [0; 1]).await?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn shutdown(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
@@ -265,16 +209,11 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// Those of [`SocketStream::read`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, _writer) = client.into_split();
     /// server.write_all(b"hi").await?;
     /// assert_eq!(reader.read(&mut [0; 8]).await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.read(buffer).await
@@ -286,16 +225,11 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// Those of [`SocketStream::read_exact`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (reader, _writer) = client.into_split();
     /// server.write_all(b"hi").await?;
     /// reader.read_exact(&mut [0; 2]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         self.stream.read_exact(buffer).await
@@ -304,15 +238,13 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     /// Returns the whole connection.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = client.into_split();
     /// assert_eq!(reader.stream().peer_addr()?, listener.local_addr()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn stream(&self) -> &SocketStream<K> {
         &self.stream
@@ -326,15 +258,10 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// Those of [`SocketStream::write`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.into_split();
     /// assert_eq!(writer.write(b"hi").await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes).await
@@ -346,16 +273,11 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// Those of [`SocketStream::write_all`].
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.into_split();
     /// writer.write_all(b"hi").await?;
     /// server.read_exact(&mut [0; 2]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
@@ -367,12 +289,11 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// Those of [`SocketStream::write_vectored`].
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// let (_reader, writer) = near.into_split();
     /// assert_eq!(writer.write_vectored(&[std::io::IoSlice::new(b"hi")]).await?, 2);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stream.write_vectored(buffers).await
@@ -384,16 +305,11 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// `NotConnected` if the connection has ended already.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// let (_reader, writer) = client.into_split();
     /// writer.shutdown()?;
     /// assert_eq!(server.read(&mut [0; 1]).await?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn shutdown(&self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
@@ -402,15 +318,13 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     /// Returns the whole connection.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// # let (server, _) = listener.accept().await?;
     /// let (reader, writer) = client.into_split();
     /// assert_eq!(writer.stream().peer_addr()?, listener.local_addr()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn stream(&self) -> &SocketStream<K> {
         &self.stream

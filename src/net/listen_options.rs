@@ -114,10 +114,9 @@ impl ListenOptions {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = callsoon::net::ListenOptions::new().bind("127.0.0.1:0".parse().unwrap())?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn bind(&self, address: SocketAddr) -> io::Result<TcpListener> {
@@ -169,13 +168,12 @@ impl TcpListener {
     ///
     /// ```
     /// use callsoon::net::TcpListener;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = TcpListener::bind("127.0.0.1:0").await?;
     /// let by_name = TcpListener::bind(("localhost", 0)).await?;
     /// let taken = listener.local_addr()?;
     /// let second_choice = TcpListener::bind([taken, "127.0.0.2:0".parse().unwrap()]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();

@@ -87,11 +87,10 @@ impl<K: StreamKind> SocketListener<K> {
     /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// let socket: std::net::TcpListener = listener.into_std();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::StdListener {
         K::release_listener(self.io.into_source(), self.cleanup)
@@ -114,13 +113,11 @@ impl<K: StreamKind> SocketListener<K> {
     /// If it is dropped before it is done, it has accepted no client.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let (stream, address) = listener.accept().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let mut failures = 0;
@@ -153,11 +150,10 @@ impl<K: StreamKind> SocketListener<K> {
     /// and others inside if resources have run out; `NotConnected` if the loop is closed.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// assert_eq!(listener.try_accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let (socket, address) = self.io.attempt(Direction::Read, K::accept)?;
@@ -171,11 +167,10 @@ impl<K: StreamKind> SocketListener<K> {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let listener = callsoon::net::TcpListener::bind("127.0.0.1:0").await?;
     /// assert!(listener.local_addr()?.port() > 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> io::Result<K::Address> {
         K::listener_addr(self.io.source())

@@ -13,7 +13,7 @@ pub(crate) mod sendfile;
 mod sock;
 mod stream;
 pub(crate) mod stream_kind;
-mod tcp;
+pub(crate) mod tcp;
 pub(crate) mod udp;
 pub(crate) mod unix;
 mod unix_datagram;

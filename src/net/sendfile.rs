@@ -134,13 +134,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// If it is dropped before it is done, the file's position says how much was sent.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// let file = std::fs::File::open("/etc/hostname")?;
     /// let length = file.metadata()?.len();
     /// assert_eq!(near.sendfile(&file, 0, None).await?, length);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn sendfile(&self, file: &File, offset: u64, count: Option<u64>) -> io::Result<u64> {
         proceed().await;

@@ -81,11 +81,10 @@ impl<K: StreamKind> SocketStream<K> {
     /// Returns the socket without its loop, still in non-blocking mode.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// let socket: std::os::unix::net::UnixStream = near.into_std();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::Std {
         K::release(self.io.into_source())
@@ -101,13 +100,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// far.try_write(b"x")?;
     /// near.readable().await?;
     /// assert_eq!(near.try_read(&mut [0; 8])?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readable(&self) -> io::Result<()> {
         self.io.ready(Direction::Read).await
@@ -122,12 +120,11 @@ impl<K: StreamKind> SocketStream<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// near.writable().await?;
     /// assert_eq!(near.try_write(b"x")?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn writable(&self) -> io::Result<()> {
         self.io.ready(Direction::Write).await
@@ -144,15 +141,10 @@ impl<K: StreamKind> SocketStream<K> {
     /// If it is dropped before it is done, it has read nothing.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// drop(client);
     /// assert_eq!(server.read(&mut [0; 16]).await?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
@@ -177,14 +169,13 @@ impl<K: StreamKind> SocketStream<K> {
     ///
     /// ```
     /// # use std::io::IoSliceMut;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// far.write_all(b"headbody").await?;
     /// let (mut head, mut body) = ([0; 4], [0; 16]);
     /// let count = near.read_vectored(&mut [IoSliceMut::new(&mut head), IoSliceMut::new(&mut body)]).await?;
     /// assert_eq!((count, &head), (8, b"head"));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let count = buffers.len().min(MOST_BUFFERS);
@@ -209,13 +200,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// Dropping it has no effect.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// far.write_all(b"x").await?;
     /// assert_eq!(near.peek(&mut [0; 8]).await?, 1);
     /// assert_eq!(near.read(&mut [0; 8]).await?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
@@ -232,14 +222,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// `WouldBlock` if nothing has come yet; otherwise those of [`read`](Self::read).
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let error = client.try_read(&mut [0; 16]).unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
@@ -256,17 +244,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// If it is dropped before it is done, it may have read a part. That part is in the buffer, but its length is lost.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// client.write_all(b"half").await?;
     /// drop(client);
     /// let error = server.read_exact(&mut [0; 8]).await.unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut filled = 0;
@@ -289,13 +272,11 @@ impl<K: StreamKind> SocketStream<K> {
     /// If it is dropped before it is done, it has written nothing.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.write(b"hello").await?, 5);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let write = |socket: &K::Socket| send(socket, bytes);
@@ -308,13 +289,11 @@ impl<K: StreamKind> SocketStream<K> {
     /// `WouldBlock` if the system takes nothing now; otherwise those of [`write`](Self::write).
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.try_write(b"hello")?, 5);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
@@ -331,13 +310,11 @@ impl<K: StreamKind> SocketStream<K> {
     /// If it is dropped before it is done, it may have written a part.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.write_all(b"all of this").await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
@@ -361,11 +338,10 @@ impl<K: StreamKind> SocketStream<K> {
     ///
     /// ```
     /// # use std::io::IoSlice;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// assert_eq!(near.write_vectored(&[IoSlice::new(b"head"), IoSlice::new(b"body")]).await?, 8);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let write = |socket: &K::Socket| send_vectored(socket, buffers);
@@ -382,12 +358,11 @@ impl<K: StreamKind> SocketStream<K> {
     ///
     /// ```
     /// # use std::io::IoSlice;
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// near.write_all_vectored(&mut [IoSlice::new(b"head"), IoSlice::new(b"body")]).await?;
     /// far.read_exact(&mut [0; 8]).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn write_all_vectored(&self, buffers: &mut [IoSlice<'_>]) -> io::Result<()> {
         let mut rest = buffers;
@@ -408,15 +383,10 @@ impl<K: StreamKind> SocketStream<K> {
     /// `NotConnected` if the connection has ended already.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// client.shutdown(std::net::Shutdown::Write)?;
     /// assert_eq!(server.read(&mut [0; 1]).await?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         SockRef::from(self.io.source()).shutdown(how)
@@ -428,13 +398,11 @@ impl<K: StreamKind> SocketStream<K> {
     /// `NotConnected` if the connection has ended.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.peer_addr()?, listener.local_addr()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn peer_addr(&self) -> io::Result<K::Address> {
         K::peer_addr(self.io.source())
@@ -446,14 +414,12 @@ impl<K: StreamKind> SocketStream<K> {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// # let client = TcpStream::connect(listener.local_addr()?).await?;
     /// let (server, address) = listener.accept().await?;
     /// assert_eq!(client.local_addr()?, address);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> io::Result<K::Address> {
         K::local_addr(self.io.source())
@@ -465,11 +431,10 @@ impl<K: StreamKind> SocketStream<K> {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// assert!(near.take_error()?.is_none());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         SockRef::from(self.io.source()).take_error()

@@ -125,14 +125,12 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_nodelay(true)?;
     /// assert!(client.nodelay()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
         self.io.source().nodelay()
@@ -145,13 +143,11 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_nodelay(true)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.io.source().set_nodelay(nodelay)
@@ -165,13 +161,11 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert_eq!(client.linger()?, None);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn linger(&self) -> io::Result<Option<Duration>> {
         SockRef::from(self.io.source()).linger()
@@ -185,16 +179,11 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// # let (server, _) = listener.accept().await?;
+    /// # callsoon::doctest::with_tcp(async |client, server| {
     /// client.set_linger(Some(std::time::Duration::ZERO))?;
     /// drop(client);
     /// assert_eq!(server.read(&mut [0; 1]).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let linger = linger.map(|time| Duration::from_secs(whole_seconds(time).into()));
@@ -208,14 +197,12 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_ttl(9)?;
     /// assert_eq!(client.ttl()?, 9);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         self.io.source().ttl()
@@ -227,13 +214,11 @@ impl TcpStream {
     /// `InvalidInput` if `ttl` is 0 or more than 255.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_ttl(64)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.io.source().set_ttl(ttl)
@@ -246,13 +231,11 @@ impl TcpStream {
     /// call.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// assert!(!client.keepalive()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn keepalive(&self) -> io::Result<bool> {
         SockRef::from(self.io.source()).keepalive()
@@ -266,14 +249,12 @@ impl TcpStream {
     /// a sandbox denies the call. After an error nothing has changed.
     ///
     /// ```
-    /// # use callsoon::net::{TcpListener, TcpStream};
-    /// # callsoon::run(async {
-    /// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
     /// let client = TcpStream::connect(listener.local_addr()?).await?;
     /// client.set_keepalive(Some(std::time::Duration::from_secs(60)))?;
     /// assert!(client.keepalive()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
         let socket = SockRef::from(self.io.source());

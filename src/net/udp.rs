@@ -115,11 +115,10 @@ impl UdpSocket {
     /// If it is dropped before it is done, it has bound nothing, and it abandons the look-up.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// let by_name = callsoon::net::UdpSocket::bind(("localhost", 0)).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
@@ -143,12 +142,11 @@ impl UdpSocket {
     /// If it is dropped before it is done, it has changed nothing, and it abandons the look-up.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.connect(socket.local_addr()?).await?;
     /// socket.send(b"to myself").await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn connect(&self, place: impl ToSocketAddrs) -> io::Result<()> {
         proceed().await;
@@ -171,11 +169,10 @@ impl UdpSocket {
     /// If it is dropped before it is done, it has sent nothing, and it abandons the look-up.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.send_to(b"x", socket.local_addr()?).await?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn send_to(&self, bytes: &[u8], place: impl ToSocketAddrs) -> io::Result<usize> {
         let address = match place.into_target() {
@@ -204,11 +201,10 @@ impl UdpSocket {
     /// `WouldBlock` if the system takes nothing now; otherwise those of [`send`](Self::send).
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// assert_eq!(socket.try_send_to(b"x", socket.local_addr()?)?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_send_to(&self, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
         self.try_send_to_address(bytes, &address)
@@ -220,12 +216,11 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_broadcast(true)?;
     /// assert_eq!(socket.broadcast()?, true);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
         self.io.source().broadcast()
@@ -237,11 +232,10 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_broadcast(true)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
         self.io.source().set_broadcast(on)
@@ -253,12 +247,11 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_ttl(9)?;
     /// assert_eq!(socket.ttl()?, 9);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         self.io.source().ttl()
@@ -270,11 +263,10 @@ impl UdpSocket {
     /// `InvalidInput` if `ttl` is 0 or more than 255.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_ttl(9)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         self.io.source().set_ttl(ttl)
@@ -286,12 +278,11 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_loop_v4(false)?;
     /// assert_eq!(socket.multicast_loop_v4()?, false);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
         self.io.source().multicast_loop_v4()
@@ -303,11 +294,10 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_loop_v4(false)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
         self.io.source().set_multicast_loop_v4(on)
@@ -319,12 +309,11 @@ impl UdpSocket {
     /// `PermissionDenied` if a sandbox denies the call.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_ttl_v4(3)?;
     /// assert_eq!(socket.multicast_ttl_v4()?, 3);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
         self.io.source().multicast_ttl_v4()
@@ -336,11 +325,10 @@ impl UdpSocket {
     /// `InvalidInput` if `ttl` is more than 255.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UdpSocket::bind("127.0.0.1:0").await?;
     /// socket.set_multicast_ttl_v4(3)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
         self.io.source().set_multicast_ttl_v4(ttl)
@@ -352,12 +340,11 @@ impl UdpSocket {
     /// An error with `ENOPROTOOPT` or `EOPNOTSUPP` inside if it is an IPv4 socket.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0").await else { return Ok(()) };
     /// socket.set_multicast_loop_v6(false)?;
     /// assert!(!socket.multicast_loop_v6()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
         self.io.source().multicast_loop_v6()
@@ -369,11 +356,10 @@ impl UdpSocket {
     /// An error with `ENOPROTOOPT` or `EOPNOTSUPP` inside if it is an IPv4 socket.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::1]:0").await else { return Ok(()) };
     /// socket.set_multicast_loop_v6(true)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
         self.io.source().set_multicast_loop_v6(on)
@@ -387,15 +373,14 @@ impl UdpSocket {
     /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0").await?;
     /// # use std::net::Ipv4Addr;
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST).is_ok() {
     ///     socket.leave_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST)?;
     /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         self.io.source().join_multicast_v4(&group, &interface)
@@ -408,15 +393,14 @@ impl UdpSocket {
     /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let socket = callsoon::net::UdpSocket::bind("0.0.0.0:0").await?;
     /// # use std::net::Ipv4Addr;
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST).is_ok() {
     ///     socket.leave_multicast_v4(Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::LOCALHOST)?;
     /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
         self.io.source().leave_multicast_v4(&group, &interface)
@@ -430,14 +414,13 @@ impl UdpSocket {
     /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0").await else { return Ok(()) };
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v6("ff02::fb".parse().unwrap(), 0).is_ok() {
     ///     socket.leave_multicast_v6("ff02::fb".parse().unwrap(), 0)?;
     /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         self.io.source().join_multicast_v6(&group, interface)
@@ -450,14 +433,13 @@ impl UdpSocket {
     /// `ENODEV` inside if there is no such interface.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let Ok(socket) = callsoon::net::UdpSocket::bind("[::]:0").await else { return Ok(()) };
     /// # // A sandbox may have no interface for groups.
     /// if socket.join_multicast_v6("ff02::fb".parse().unwrap(), 0).is_ok() {
     ///     socket.leave_multicast_v6("ff02::fb".parse().unwrap(), 0)?;
     /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
         self.io.source().leave_multicast_v6(&group, interface)

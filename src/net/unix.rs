@@ -133,12 +133,11 @@ impl StreamParts for Unix {
 /// Process, user and group of a peer: what `SO_PEERCRED` says.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let (near, _far) = callsoon::net::UnixStream::pair()?;
 /// let cred: callsoon::net::UCred = near.peer_cred()?;
 /// assert_eq!(cred.pid, Some(std::process::id() as i32));
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UCred {
@@ -200,12 +199,11 @@ impl UnixStream {
     ///
     /// ```
     /// # use callsoon::net::{UnixListener, UnixStream};
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let name = format!("\0callsoon-doc-addr-{}", std::process::id());
     /// let listener = UnixListener::bind(&name).await?;
     /// let client = UnixStream::connect_addr(&listener.local_addr()?).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
         let handle = get_running_loop();
@@ -223,12 +221,11 @@ impl UnixStream {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixStream::pair()?;
     /// drop(near);
     /// assert_eq!(far.read(&mut [0; 8]).await?, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn pair() -> io::Result<(Self, Self)> {
@@ -246,11 +243,10 @@ impl UnixStream {
     /// `NotConnected` if the connection has ended; `Unsupported` on systems that do not say.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixStream::pair()?;
     /// assert_eq!(near.peer_cred()?.pid, Some(std::process::id() as i32));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
         UCred::of(self.io.source().as_fd())
@@ -267,11 +263,10 @@ impl UnixListener {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let name = format!("\0callsoon-doc-bind-{}", std::process::id());
     /// let listener = callsoon::net::UnixListener::bind(&name).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         proceed().await;
@@ -299,11 +294,10 @@ impl ListenOptions {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let name = format!("\0callsoon-doc-options-{}", std::process::id());
     /// let listener = callsoon::net::ListenOptions::new().backlog(8).bind_unix(&name)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn bind_unix(&self, path: impl AsRef<Path>) -> io::Result<UnixListener> {

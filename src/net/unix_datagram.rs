@@ -113,11 +113,10 @@ impl UnixDatagram {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let name = format!("\0callsoon-doc-bound-{}", std::process::id());
     /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         let handle = get_running_loop();
@@ -140,11 +139,10 @@ impl UnixDatagram {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UnixDatagram::unbound()?;
     /// assert!(socket.local_addr()?.is_unnamed());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn unbound() -> io::Result<Self> {
@@ -166,12 +164,11 @@ impl UnixDatagram {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, far) = callsoon::net::UnixDatagram::pair()?;
     /// near.send(b"x").await?;
     /// assert_eq!(far.recv(&mut [0; 8]).await?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn pair() -> io::Result<(Self, Self)> {
@@ -190,14 +187,13 @@ impl UnixDatagram {
     /// user may not write to it, `InvalidInput` if the path is empty or too long.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let name = format!("\0callsoon-doc-connect-{}", std::process::id());
     /// let server = callsoon::net::UnixDatagram::bind(&name).await?;
     /// let client = callsoon::net::UnixDatagram::unbound()?;
     /// client.connect(&name).await?;
     /// client.send(b"hello").await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         proceed().await;
@@ -219,12 +215,11 @@ impl UnixDatagram {
     /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let socket = callsoon::net::UnixDatagram::unbound()?;
     /// let error = socket.send_to(b"x", "/nobody/here").await.unwrap_err();
     /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let address = match address_of(path.as_ref()) {
@@ -246,12 +241,11 @@ impl UnixDatagram {
     /// If it is dropped before it is done, it has sent nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let name = format!("\0callsoon-doc-send-{}", std::process::id());
     /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
     /// socket.send_to_addr(b"to myself", &socket.local_addr()?).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         self.send_to_address(bytes, address).await
@@ -264,12 +258,11 @@ impl UnixDatagram {
     /// `WouldBlock` if the receiver takes nothing now; otherwise those of [`send_to`](Self::send_to).
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let name = format!("\0callsoon-doc-try-{}", std::process::id());
     /// let socket = callsoon::net::UnixDatagram::bind(&name).await?;
     /// assert_eq!(socket.try_send_to(b"x", &name)?, 1);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn try_send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         let address = address_of(path.as_ref())?;
@@ -282,12 +275,11 @@ impl UnixDatagram {
     /// `NotConnected` if the socket has no peer.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (near, _far) = callsoon::net::UnixDatagram::pair()?;
     /// near.shutdown(std::net::Shutdown::Write)?;
     /// assert_eq!(near.send(b"x").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.io.source().shutdown(how)

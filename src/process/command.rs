@@ -120,11 +120,10 @@ impl Command {
     /// Creates the settings of a program without arguments.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let process = callsoon::process::Command::new("true").spawn()?;
     /// assert!(process.wait().await?.success());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         StdCommand::new(program).into()
@@ -133,11 +132,10 @@ impl Command {
     /// Creates the settings of a command line for `/bin/sh`.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let process = callsoon::process::Command::shell("exit 3").spawn()?;
     /// assert_eq!(process.wait().await?.code(), Some(3));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn shell(line: impl AsRef<OsStr>) -> Self {
         Self::new("/bin/sh").arg("-c").arg(line)
@@ -170,11 +168,10 @@ impl Command {
     /// Sets one of the child's environment variables. The others are those of the parent.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let shell = callsoon::process::Command::shell("test $ANSWER = 42").env("ANSWER", "42");
     /// assert!(shell.await?.wait().await?.success());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.std.env(key, value);
@@ -220,11 +217,10 @@ impl Command {
     ///
     /// ```
     /// # use callsoon::process::{Command, PIPE};
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let mut pwd = Command::new("pwd").current_dir("/").stdout(PIPE).await?;
     /// assert_eq!(pwd.communicate(None).await?.stdout, b"/\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
         self.std.current_dir(folder);
@@ -277,11 +273,10 @@ impl Command {
     /// Sets whether the child is killed when its [`Process`] is dropped. By default it runs on.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let mut sleeper = callsoon::process::Command::new("sleep").arg("1000").kill_on_drop(true);
     /// drop(sleeper.spawn()?);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn kill_on_drop(mut self, kill: bool) -> Self {
         self.kill_on_drop = kill;
@@ -324,11 +319,10 @@ impl Command {
     /// Outside a running loop.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let process = callsoon::process::Command::new("true").spawn()?;
     /// assert!(process.wait().await?.success());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Process> {
@@ -437,11 +431,10 @@ impl IntoFuture for Command {
 ///
 /// ```
 /// # use std::future::IntoFuture;
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let starting: callsoon::process::Starting = callsoon::process::Command::new("true").into_future();
 /// assert!(starting.await?.wait().await?.success());
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Debug)]
 #[must_use = "nothing is started until it is awaited"]

@@ -18,7 +18,7 @@ mod communicate;
 mod error;
 mod exit;
 mod pipes;
-mod protocol;
+pub(crate) mod protocol;
 mod stdio;
 mod transport;
 

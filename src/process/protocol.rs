@@ -111,17 +111,15 @@ pub(crate) struct Subprocess {
 /// Controls a child process that has a protocol. Clones are the same transport. Dropping them does nothing to the child.
 ///
 /// ```
-/// # use callsoon::process::{Command, SubprocessProtocol, SubprocessTransport};
-/// # struct Idle;
-/// # impl SubprocessProtocol for Idle {}
-/// # callsoon::run(async {
+/// # use callsoon::doctest::Idle;
+/// # use callsoon::process::{Command, SubprocessTransport};
+/// # callsoon::doctest::run(async {
 /// let event_loop = callsoon::get_running_loop();
 /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
 /// let transport: SubprocessTransport = transport.clone();
 /// assert!(transport.returncode().is_none());
 /// transport.close();
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone)]
 pub struct SubprocessTransport {
@@ -136,15 +134,12 @@ impl SubprocessTransport {
     /// Returns the process id.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("true")).await?;
     /// assert_ne!(transport.pid(), std::process::id());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_pid")]
     pub fn pid(&self) -> u32 {
@@ -154,15 +149,12 @@ impl SubprocessTransport {
     /// Returns the status if the process has exited.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// assert!(transport.returncode().is_none());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn returncode(&self) -> Option<ExitStatus> {
         self.subprocess.watched.status()?.ok()
@@ -172,16 +164,13 @@ impl SubprocessTransport {
     /// closed.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.pipe_transport(0).unwrap().write(b"hello");
     /// assert!(transport.pipe_transport(3).is_none());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_pipe_transport")]
     pub fn pipe_transport(&self, fd: i32) -> Option<ChildPipe> {
@@ -198,15 +187,12 @@ impl SubprocessTransport {
     /// changed its user.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.send_signal(libc::SIGUSR1)?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn send_signal(&self, signum: i32) -> io::Result<()> {
         self.subprocess.watched.send_signal(signum)
@@ -218,15 +204,12 @@ impl SubprocessTransport {
     /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.terminate()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn terminate(&self) -> io::Result<()> {
         self.send_signal(libc::SIGTERM)
@@ -238,15 +221,12 @@ impl SubprocessTransport {
     /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.kill()?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn kill(&self) -> io::Result<()> {
         self.send_signal(libc::SIGKILL)
@@ -256,16 +236,13 @@ impl SubprocessTransport {
     /// call does nothing.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.close();
     /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         if self.subprocess.closing.replace(true) {
@@ -283,15 +260,12 @@ impl SubprocessTransport {
     /// Returns whether [`close`](Self::close) has been called.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// assert!(!transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_closing(&self) -> bool {
         self.subprocess.closing.get()
@@ -312,17 +286,14 @@ impl fmt::Debug for SubprocessTransport {
 /// This process's end of one of a child's pipes. See [`SubprocessTransport::pipe_transport`].
 ///
 /// ```
-/// # use callsoon::process::{ChildPipe, Command, SubprocessProtocol};
-/// # struct Idle;
-/// # impl SubprocessProtocol for Idle {}
-/// # callsoon::run(async {
-/// # let event_loop = callsoon::get_running_loop();
+/// # use callsoon::doctest::Idle;
+/// # use callsoon::process::{ChildPipe, Command};
+/// # callsoon::doctest::with_loop(async |event_loop| {
 /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
 /// let stdin: ChildPipe = transport.pipe_transport(0).unwrap();
 /// stdin.write(b"hello");
 /// stdin.close();
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone)]
 pub struct ChildPipe {
@@ -335,15 +306,12 @@ impl ChildPipe {
     /// It does nothing after the pipe was closed, and for the child's output.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.pipe_transport(0).unwrap().write(b"hello");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn write(&self, data: &[u8]) {
         if self.transport.can_write_eof() {
@@ -354,15 +322,12 @@ impl ChildPipe {
     /// Returns how many bytes are buffered for the child's input.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// assert_eq!(transport.pipe_transport(0).unwrap().get_write_buffer_size(), 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
         self.transport.get_write_buffer_size()
@@ -371,15 +336,12 @@ impl ChildPipe {
     /// Stops reading the child's output. The child blocks when the pipe is full.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.pipe_transport(1).unwrap().pause_reading();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn pause_reading(&self) {
         self.transport.pause_reading();
@@ -388,15 +350,12 @@ impl ChildPipe {
     /// Continues to read the child's output.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.pipe_transport(1).unwrap().resume_reading();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn resume_reading(&self) {
         self.transport.resume_reading();
@@ -405,15 +364,12 @@ impl ChildPipe {
     /// Closes the pipe. For the child's input, buffered bytes are written first. For its output, unread bytes are discarded.
     ///
     /// ```
-    /// # use callsoon::process::{Command, SubprocessProtocol};
-    /// # struct Idle;
-    /// # impl SubprocessProtocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # use callsoon::process::Command;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
     /// transport.pipe_transport(0).unwrap().close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         self.transport.close();

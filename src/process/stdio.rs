@@ -42,11 +42,10 @@ pub(crate) enum Kind {
 ///
 /// ```
 /// # use callsoon::process::{PIPE, create_subprocess_shell};
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let mut process = create_subprocess_shell("echo hello").stdout(PIPE).await?;
 /// assert_eq!(process.communicate(None).await?.stdout, b"hello\n");
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub const PIPE: Stdio = Stdio(Kind::Pipe);
 
@@ -54,11 +53,10 @@ pub const PIPE: Stdio = Stdio(Kind::Pipe);
 ///
 /// ```
 /// # use callsoon::process::{DEVNULL, create_subprocess_shell};
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let process = create_subprocess_shell("echo hello").stdout(DEVNULL).await?;
 /// assert!(process.wait().await?.success());
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub const DEVNULL: Stdio = Stdio(Kind::Null);
 
@@ -66,12 +64,11 @@ pub const DEVNULL: Stdio = Stdio(Kind::Null);
 ///
 /// ```
 /// # use callsoon::process::{PIPE, STDOUT, create_subprocess_shell};
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let shell = create_subprocess_shell("echo one; echo two >&2");
 /// let output = shell.stdout(PIPE).stderr(STDOUT).await?.communicate(None).await?;
 /// assert_eq!(output.stdout, b"one\ntwo\n");
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub const STDOUT: Stdio = Stdio(Kind::Stdout);
 
@@ -79,11 +76,10 @@ pub const STDOUT: Stdio = Stdio(Kind::Stdout);
 ///
 /// ```
 /// # use callsoon::process::{INHERIT, create_subprocess_shell};
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let process = create_subprocess_shell("exit 0").stdin(INHERIT).await?;
 /// assert!(process.wait().await?.success());
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub const INHERIT: Stdio = Stdio(Kind::Inherit);
 

@@ -39,13 +39,12 @@ pub struct AddrInfoHints {
 /// One answer of [`LoopHandle::getaddrinfo`]: what a socket for it is made of.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// # use callsoon::net::{AddrInfo, AddrInfoHints};
 /// let event_loop = callsoon::get_running_loop();
 /// let answers: Vec<AddrInfo> = event_loop.getaddrinfo(Some("::1"), Some("80"), AddrInfoHints::default()).await?;
 /// assert_eq!(answers[0].sockaddr.as_socket(), "[::1]:80".parse().ok());
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -102,14 +101,13 @@ impl LoopHandle {
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// use callsoon::net::AddrInfoHints;
     /// let event_loop = callsoon::get_running_loop();
     /// let hints = AddrInfoHints { socktype: Some(socket2::Type::STREAM), ..AddrInfoHints::default() };
     /// let answers = event_loop.getaddrinfo(Some("127.0.0.1"), Some("80"), hints).await?;
     /// assert_eq!(answers[0].sockaddr.as_socket(), "127.0.0.1:80".parse().ok());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn getaddrinfo(
         &self,
@@ -175,13 +173,12 @@ impl LoopHandle {
     /// If it is dropped, it abandons the look-up at once. The answer of the thread is dropped when it comes.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let address: std::net::SocketAddr = "127.0.0.1:80".parse().unwrap();
     /// let flags = libc::NI_NUMERICHOST | libc::NI_NUMERICSERV;
     /// let names = callsoon::get_running_loop().getnameinfo(&address.into(), flags).await?;
     /// assert_eq!(names, ("127.0.0.1".to_owned(), "80".to_owned()));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn getnameinfo(
         &self,

@@ -8,15 +8,14 @@ use std::io;
 /// more.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
 /// let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
 /// std::io::Write::write_all(&mut &there, b"abc")?;
 /// drop(there);
 /// let incomplete = reader.readexactly(10).await.unwrap_err().incomplete().unwrap();
 /// assert_eq!((&incomplete.partial[..], incomplete.expected), (&b"abc"[..], Some(10)));
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -31,7 +30,7 @@ pub struct IncompleteRead {
 /// more. The next read returns the error alone, and later ones find the end. asyncio drops such bytes.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// use callsoon::stream::ReadError;
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
 /// let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
@@ -41,8 +40,7 @@ pub struct IncompleteRead {
 /// let Err(ReadError::Failed(failed)) = reader.readuntil(b"\n").await else { panic!() };
 /// assert_eq!(failed.partial, b"421 too b");
 /// assert_eq!(failed.error.kind(), std::io::ErrorKind::BrokenPipe);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
@@ -58,15 +56,14 @@ pub struct FailedRead {
 /// There is no separator within the reader's limit. Nothing was taken out of the reader.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
 /// let limit = std::num::NonZeroUsize::new(4).unwrap();
 /// let (mut reader, _writer) = callsoon::stream::open_connection(here).limit(limit).await?;
 /// std::io::Write::write_all(&mut &there, b"a long line\n")?;
 /// let overrun = reader.readline().await.unwrap_err().limit_overrun().unwrap();
 /// assert_eq!(reader.readexactly(overrun.consumed).await?, b"a long line");
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -82,14 +79,13 @@ pub struct LimitOverrun {
 /// read, `InvalidData` for a limit, and the kind of the connection's error if that failed.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
 /// let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
 /// drop(there);
 /// let error = reader.readexactly(1).await.unwrap_err();
 /// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::UnexpectedEof);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
@@ -109,14 +105,13 @@ impl ReadError {
     /// connection failed.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// # let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
     /// # drop(there);
     /// let error = reader.readexactly(1).await.unwrap_err();
     /// assert!(error.incomplete().unwrap().partial.is_empty());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn incomplete(self) -> Option<IncompleteRead> {
         match self {
@@ -131,14 +126,13 @@ impl ReadError {
     /// Returns the limit that was overrun, if one was.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// # let (mut reader, _writer) = callsoon::stream::open_connection(here).await?;
     /// # drop(there);
     /// let error = reader.readexactly(1).await.unwrap_err();
     /// assert!(error.limit_overrun().is_none());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn limit_overrun(&self) -> Option<LimitOverrun> {
         match self {

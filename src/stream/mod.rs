@@ -11,7 +11,7 @@
 mod client_task;
 mod error;
 mod incoming;
-mod open;
+pub(crate) mod open;
 #[cfg(unix)]
 mod pipes;
 pub(crate) mod protocol;

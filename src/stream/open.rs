@@ -86,12 +86,11 @@ pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection
 /// [`CreateConnection`].
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
 /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
 /// let (reader, writer) = callsoon::stream::open_connection(here).limit(limit).await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub type OpenConnection = CreateConnection<BothEnds>;
 
@@ -106,12 +105,11 @@ impl OpenConnection {
     /// reading is paused, so that the peer has to wait.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// # let (here, _there) = std::os::unix::net::UnixStream::pair()?;
     /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
     /// let (reader, writer) = callsoon::stream::open_connection(here).limit(limit).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
         self.factory.limit = bytes;
@@ -209,14 +207,13 @@ where
 /// A server that is about to be made. Await it. [`start_server`] gives it.
 ///
 /// ```
+/// # use callsoon::doctest::anywhere;
 /// # use callsoon::stream::start_server;
-/// # callsoon::run(async {
-/// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+/// # callsoon::doctest::run(async {
 /// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere)
 ///     .options(|server| server.backlog(16).reuse_port(true))
 ///     .await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[must_use = "nothing is bound until it is awaited"]
 pub struct StartServer {
@@ -247,13 +244,12 @@ impl StartServer {
     /// Sets how long a line of a client may be, in bytes. 64 KiB by default.
     ///
     /// ```
+    /// # use callsoon::doctest::anywhere;
     /// # use callsoon::stream::start_server;
-    /// # callsoon::run(async {
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # callsoon::doctest::run(async {
     /// let limit = std::num::NonZeroUsize::new(1024).unwrap();
     /// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere).limit(limit).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn limit(self, bytes: NonZeroUsize) -> Self {
         self.limit.set(bytes);
@@ -263,15 +259,14 @@ impl StartServer {
     /// Sets the options that every server has, such as the backlog.
     ///
     /// ```
+    /// # use callsoon::doctest::anywhere;
     /// # use callsoon::stream::start_server;
-    /// # callsoon::run(async {
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # callsoon::doctest::run(async {
     /// let server = start_server(async |_, writer| writer.write(b"bye\n"), anywhere)
     ///     .options(|server| server.start_serving(false))
     ///     .await?;
     /// assert!(!server.is_serving());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn options(mut self, set: impl FnOnce(CreateServer) -> CreateServer) -> Self {
         self.server = set(self.server);

@@ -54,10 +54,9 @@ pub fn open_read_pipe(pipe: impl Into<OwnedFd>) -> OpenReadPipe {
 /// A reader that is about to be opened. Await it. [`open_read_pipe`] gives it.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let opening = callsoon::stream::open_read_pipe(callsoon::transport::stdin()?);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub type OpenReadPipe = ConnectPipe<ReadingEnd>;
 
@@ -72,12 +71,11 @@ impl OpenReadPipe {
     /// reading is paused, so that the other end has to wait.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (_input, output) = std::os::unix::net::UnixStream::pair()?;
     /// let limit = std::num::NonZeroUsize::new(1 << 20).unwrap();
     /// let reader = callsoon::stream::open_read_pipe(output).limit(limit).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
         self.factory.limit = bytes;
@@ -137,10 +135,9 @@ pub fn open_write_pipe(pipe: impl Into<OwnedFd>) -> OpenWritePipe {
 /// A writer that is about to be opened. Await it. [`open_write_pipe`] gives it.
 ///
 /// ```
-/// # callsoon::run(async {
+/// # callsoon::doctest::run(async {
 /// let opening = callsoon::stream::open_write_pipe(callsoon::transport::stdout()?);
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 pub type OpenWritePipe = ConnectPipe<WritingEnd>;
 

@@ -60,13 +60,10 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"hello")?;
     /// assert_eq!(reader.read(100).await?, b"hello");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
         self.stream.proceed().await;
@@ -93,15 +90,12 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"hello")?;
     /// let mut buffer = [0; 100];
     /// let count = reader.read_into(&mut buffer).await?;
     /// assert_eq!(&buffer[..count], b"hello");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn read_into(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         self.stream.fetch(buffer)
@@ -117,14 +111,11 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"all of it")?;
     /// drop(there);
     /// assert_eq!(reader.read_to_end().await?, b"all of it");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn read_to_end(&mut self) -> io::Result<Vec<u8>> {
         self.read_all().await?;
@@ -164,14 +155,11 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"hello")?;
     /// assert_eq!(reader.readexactly(2).await?, b"he");
     /// assert_eq!(reader.readexactly(3).await?, b"llo");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readexactly(&mut self, n: usize) -> Result<Vec<u8>, ReadError> {
         self.stream.proceed().await;
@@ -201,16 +189,13 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"one\ntwo")?;
     /// drop(there);
     /// assert_eq!(reader.readline().await?, b"one\n");
     /// assert_eq!(reader.readline().await?, b"two");
     /// assert_eq!(reader.readline().await?, b"");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readline(&mut self) -> Result<Vec<u8>, ReadError> {
         match self.readuntil(b"\n").await {
@@ -230,9 +215,7 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"one\ntwo\n")?;
     /// drop(there);
     /// let mut lines = Vec::new();
@@ -240,8 +223,7 @@ impl StreamReader {
     ///     lines.push(line);
     /// }
     /// assert_eq!(lines, [b"one\n", b"two\n"]);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn next_line(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
         let line = self.readline().await?;
@@ -263,13 +245,10 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"head\r\n\r\nbody")?;
     /// assert_eq!(reader.readuntil(b"\r\n\r\n").await?, b"head\r\n\r\n");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readuntil(&mut self, separator: impl AsRef<[u8]>) -> Result<Vec<u8>, ReadError> {
         self.readuntil_any(&[separator.as_ref()]).await
@@ -287,14 +266,11 @@ impl StreamReader {
     /// Dropped before it is done it has read nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"one;two,three")?;
     /// assert_eq!(reader.readuntil_any(&[b",", b";"]).await?, b"one;");
     /// assert_eq!(reader.readuntil_any(&[b",", b";"]).await?, b"two,");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn readuntil_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
         let longest = separators.iter().map(|separator| separator.len()).max();
@@ -336,15 +312,12 @@ impl StreamReader {
     /// failed.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// assert!(!reader.at_eof());
     /// drop(there);
     /// reader.read_to_end().await?;
     /// assert!(reader.at_eof());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn at_eof(&self) -> bool {
         let protocol = &self.stream.protocol;

@@ -44,13 +44,10 @@ impl StreamWriter {
     /// After [`write_eof`](Self::write_eof), unless the connection is closing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.write(b"hello");
     /// writer.drain().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
@@ -63,13 +60,10 @@ impl StreamWriter {
     /// After [`write_eof`](Self::write_eof), unless the connection is closing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.writelines(&["one\n", "two\n"]);
     /// writer.drain().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
@@ -86,13 +80,10 @@ impl StreamWriter {
     /// Dropped before it is done it changes nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.write(b"hello");
     /// writer.drain().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn drain(&self) -> io::Result<()> {
         // A peer that takes everything at once must not keep the loop from others, nor must one that has closed.
@@ -133,15 +124,12 @@ impl StreamWriter {
     /// Dropped before it is done it has sent as much as the file's position says, and the connection goes on.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// let file = std::fs::File::open("/etc/hostname")?;
     /// let length = file.metadata()?.len();
     /// writer.write(format!("Content-Length: {length}\r\n\r\n").as_bytes());
     /// assert_eq!(writer.sendfile(&file, 0, None).await?, length);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[cfg(unix)]
     pub async fn sendfile(
@@ -159,14 +147,11 @@ impl StreamWriter {
     /// Ends the writing side. The peer reads to its end and may go on writing. See [`Transport::write_eof`].
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.write(b"all I have to say");
     /// writer.write_eof();
     /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn write_eof(&self) {
         self.stream.transport.write_eof();
@@ -175,12 +160,9 @@ impl StreamWriter {
     /// Returns whether the writing side can be ended by itself.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// assert!(writer.can_write_eof());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn can_write_eof(&self) -> bool {
         self.stream.transport.can_write_eof()
@@ -189,13 +171,10 @@ impl StreamWriter {
     /// Closes the connection, after what was written has been sent.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.close();
     /// writer.wait_closed().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         self.stream.transport.close();
@@ -204,12 +183,9 @@ impl StreamWriter {
     /// Returns whether the connection is closing or closed.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// assert!(!writer.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_closing(&self) -> bool {
         self.stream.transport.is_closing()
@@ -224,13 +200,10 @@ impl StreamWriter {
     /// Dropped before it is done it changes nothing.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.close();
     /// writer.wait_closed().await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
         self.stream.proceed().await;
@@ -247,12 +220,9 @@ impl StreamWriter {
     /// Returns the peer's name, also after the connection has closed.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// assert_eq!(writer.peername().unwrap().to_string(), "unnamed");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn peername(&self) -> Option<Address> {
@@ -262,12 +232,9 @@ impl StreamWriter {
     /// Returns this end's name, until the connection has closed.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// assert_eq!(writer.sockname().unwrap().to_string(), "unnamed");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
@@ -277,13 +244,10 @@ impl StreamWriter {
     /// Returns how many bytes are written and not yet taken by the system. See [`Transport::get_write_buffer_size`].
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.write(b"taken at once");
     /// assert_eq!(writer.get_write_buffer_size(), 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
         self.stream.transport.get_write_buffer_size()
@@ -296,12 +260,9 @@ impl StreamWriter {
     /// [`InvalidLimits`] if the low limit would be above the high one.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.set_write_buffer_limits(Some(1 << 20), None).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_limits(
         &self,
@@ -314,12 +275,9 @@ impl StreamWriter {
     /// Returns the transport, for limits, the socket and `abort`.
     ///
     /// ```
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let (mut reader, writer) = callsoon::stream::open_connection(here).await?;
+    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// writer.transport().set_write_buffer_limits(Some(1 << 20), None).unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn transport(&self) -> &Transport {
         &self.stream.transport

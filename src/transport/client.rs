@@ -86,9 +86,7 @@ impl LoopHandle {
     /// As [`create_connection`](Self::create_connection).
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// callsoon::run(async move {
     ///     let event_loop = callsoon::get_running_loop();
@@ -123,9 +121,7 @@ impl LoopHandle {
     /// As [`create_connection`](Self::create_connection).
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let error = callsoon::run(async {
     ///     let event_loop = callsoon::get_running_loop();
     ///     event_loop.create_unix_connection(|| Idle, "/nobody/is/here").await.map(drop).unwrap_err()
@@ -152,9 +148,7 @@ impl LoopHandle {
 /// [`open_connection`](crate::open_connection) give it.
 ///
 /// ```
-/// # use callsoon::transport::Protocol;
-/// # struct Idle;
-/// # impl Protocol for Idle {}
+/// # use callsoon::doctest::Idle;
 /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let address = listener.local_addr()?;
 /// callsoon::run(async move {
@@ -200,9 +194,7 @@ impl<F> CreateConnection<F> {
     /// Binds the socket to this address first. Addresses of the other family then fail.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let to = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     /// let from = std::net::SocketAddr::from(([127, 0, 0, 2], 0));
@@ -218,9 +210,7 @@ impl<F> CreateConnection<F> {
     /// Tries addresses of this family only: `Domain::IPV4` or `Domain::IPV6`.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let connecting = event_loop.create_connection(|| Idle, ("127.0.0.1", 1)).family(socket2::Domain::IPV6);
     /// let error = event_loop.run_until_complete(connecting).unwrap().map(drop).unwrap_err();
@@ -236,12 +226,9 @@ impl<F> CreateConnection<F> {
     /// after a failure. 250 ms by default, where asyncio has `None`.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let one_by_one = event_loop.create_connection(|| Idle, ("localhost", 80)).happy_eyeballs_delay(None);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn happy_eyeballs_delay(mut self, delay: Option<Duration>) -> Self {
         self.connector.eyeballs.delay = delay;
@@ -252,12 +239,9 @@ impl<F> CreateConnection<F> {
     /// order. 1 by default.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let as_found = event_loop.create_connection(|| Idle, ("localhost", 80)).interleave(0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn interleave(mut self, first_family: usize) -> Self {
         self.connector.eyeballs.interleave = first_family;

@@ -93,9 +93,7 @@ impl LoopHandle {
     /// As [`create_server`](Self::create_server).
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let path = std::env::temp_dir().join(format!("callsoon-doc-{}", std::process::id()));
     /// let server_path = path.clone();
     /// callsoon::run(async move {
@@ -148,20 +146,15 @@ impl LoopHandle {
 /// give it.
 ///
 /// ```
-/// # use callsoon::transport::Protocol;
-/// # struct Idle;
-/// # impl Protocol for Idle {}
-/// # callsoon::run(async {
-/// # let event_loop = callsoon::get_running_loop();
-/// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+/// # use callsoon::doctest::{Idle, anywhere};
+/// # callsoon::doctest::with_loop(async |event_loop| {
 /// let server = event_loop
 ///     .create_server(|| Idle, anywhere)
 ///     .reuse_port(true)
 ///     .keep_alive(true)
 ///     .start_serving(false)
 ///     .await?;
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[must_use = "nothing is bound until it is awaited"]
 pub struct CreateServer {
@@ -179,14 +172,10 @@ impl CreateServer {
     /// Sets how many clients may wait to be accepted. 1024 by default, where asyncio has 100.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_server(|| Idle, anywhere).backlog(64);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn backlog(mut self, clients: i32) -> Self {
         self.options = self.options.backlog(clients);
@@ -196,14 +185,10 @@ impl CreateServer {
     /// Sets `SO_REUSEADDR`: binds although old connections of the same port linger. On by default on Unix.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_server(|| Idle, anywhere).reuse_address(false);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reuse_address(mut self, reuse: bool) -> Self {
         self.options = self.options.reuse_address(reuse);
@@ -213,14 +198,10 @@ impl CreateServer {
     /// Sets `SO_REUSEPORT`: several servers share the port and the system spreads clients over them. Off by default.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_server(|| Idle, anywhere).reuse_port(true);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.options = self.options.reuse_port(reuse);
@@ -231,14 +212,10 @@ impl CreateServer {
     /// default.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_server(|| Idle, anywhere).keep_alive(true);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keep_alive(mut self, keep_alive: bool) -> Self {
         self.keep_alive = keep_alive;
@@ -248,14 +225,10 @@ impl CreateServer {
     /// Sets whether the server listens when it is made. On by default; otherwise [`Server::start_serving`] begins.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_server(|| Idle, anywhere).start_serving(false);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_serving(mut self, start: bool) -> Self {
         self.start_serving = start;
@@ -265,13 +238,10 @@ impl CreateServer {
     /// Sets whether the file of a Unix socket is removed when the server closes. On by default.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let server = event_loop.create_unix_server(|| Idle, "/run/some.sock").cleanup_socket(false);
     /// # drop(server);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
         self.cleanup_socket = cleanup;

@@ -78,7 +78,7 @@ pub(crate) mod buffer;
 pub(crate) mod client;
 pub(crate) mod connection;
 pub(crate) mod create_server;
-mod datagram;
+pub(crate) mod datagram;
 pub(crate) mod layer;
 mod lifecycle;
 #[cfg(unix)]

@@ -78,9 +78,7 @@ impl LoopHandle {
     /// As [`create_connection`](Self::create_connection).
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// callsoon::run(async {
     ///     let event_loop = callsoon::get_running_loop();
     ///     let (transport, _) = event_loop.connect_write_pipe(|| Idle, callsoon::transport::stdout()?).await?;
@@ -105,9 +103,7 @@ impl LoopHandle {
 /// [`connect_write_pipe`](LoopHandle::connect_write_pipe) give it.
 ///
 /// ```
-/// # use callsoon::transport::Protocol;
-/// # struct Idle;
-/// # impl Protocol for Idle {}
+/// # use callsoon::doctest::Idle;
 /// let event_loop = callsoon::EventLoop::new()?;
 /// let file = std::fs::File::open("/etc/hostname")?;
 /// let refused = event_loop.run_until_complete(event_loop.connect_read_pipe(|| Idle, file)).unwrap();

@@ -39,9 +39,7 @@ impl LoopHandle {
     /// Dropped before it is done it has sent as much as the file's position says, and the connection goes on.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
+    /// # use callsoon::doctest::Idle;
     /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// callsoon::run(async move {
     ///     let event_loop = callsoon::get_running_loop();

@@ -62,18 +62,13 @@ impl Server {
     /// clients, so another server may have taken its path: `AddrInUse` then, and `NotFound` if its file is gone.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).start_serving(false).await?;
     /// assert!(!server.is_serving());
     /// server.start_serving().unwrap();
     /// assert!(server.is_serving());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn start_serving(&self) -> Result<(), ServeError> {
         match self.serving.phase.get() {
@@ -102,18 +97,13 @@ impl Server {
     /// Dropped before it is done it closes the server. Its connections live on.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = std::rc::Rc::new(event_loop.create_server(|| Idle, anywhere).await?);
     /// let closer = server.clone();
     /// event_loop.call_soon(move || closer.close());
     /// server.serve_forever().await.unwrap();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn serve_forever(&self) -> Result<(), ServeError> {
         proceed().await;
@@ -131,17 +121,12 @@ impl Server {
     /// Stops listening and closes the listening sockets. Connections live on. Calling it again changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// server.close();
     /// assert!(server.sockets().is_empty());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         self.serving.stop();
@@ -155,17 +140,12 @@ impl Server {
     /// Dropped before it is done it changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// server.close();
     /// server.wait_closed().await;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn wait_closed(&self) {
         proceed().await;
@@ -179,17 +159,12 @@ impl Server {
     /// Dropped before it is done it has closed the server, and aborted either all connections or none.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// let aborted = server.shutdown(std::time::Duration::from_secs(1)).await;
     /// assert_eq!(aborted, 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub async fn shutdown(&self, patience: Duration) -> usize {
         self.close();
@@ -213,18 +188,13 @@ impl Server {
     /// Closes the transport of every connection. What is buffered is still sent.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// server.close();
     /// server.close_clients();
     /// server.wait_closed().await;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close_clients(&self) {
         for client in self.serving.clients() {
@@ -235,18 +205,13 @@ impl Server {
     /// Aborts the transport of every connection.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// server.close();
     /// server.abort_clients();
     /// server.wait_closed().await;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn abort_clients(&self) {
         for client in self.serving.clients() {
@@ -258,16 +223,11 @@ impl Server {
     /// closed.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// println!("listening on {}", server.sockets()[0]);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn sockets(&self) -> Vec<Address> {
         let listening = self.serving.listening.borrow();
@@ -280,16 +240,11 @@ impl Server {
     /// Returns the first IP address that the server listens on, with the port that the system chose for port 0.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// assert_ne!(server.local_addr().unwrap().port(), 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.sockets().iter().find_map(Address::internet)
@@ -298,16 +253,11 @@ impl Server {
     /// Returns whether the server listens.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// assert!(server.is_serving());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_serving(&self) -> bool {
         self.serving.phase.get() == Phase::Serving
@@ -316,18 +266,13 @@ impl Server {
     /// Lets the server serve until the loop closes. Nothing can close it any more.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// let server = event_loop.create_server(|| Idle, anywhere).await?;
     /// let address = server.local_addr().unwrap();
     /// server.detach();
     /// callsoon::net::TcpStream::connect(address).await?;
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn detach(mut self) {
         // The reactor holds the acceptors, and these hold the rest.
@@ -368,17 +313,13 @@ impl fmt::Debug for Server {
 /// Why a server does not serve.
 ///
 /// ```
-/// # use callsoon::transport::{Protocol, ServeError};
-/// # struct Idle;
-/// # impl Protocol for Idle {}
-/// # callsoon::run(async {
-/// # let event_loop = callsoon::get_running_loop();
-/// # let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+/// # use callsoon::doctest::{Idle, anywhere};
+/// # use callsoon::transport::ServeError;
+/// # callsoon::doctest::with_loop(async |event_loop| {
 /// let server = event_loop.create_server(|| Idle, anywhere).await?;
 /// server.close();
 /// assert!(matches!(server.start_serving(), Err(ServeError::Closed)));
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]

@@ -22,19 +22,12 @@ impl Transport {
     /// # Panics
     /// After [`write_eof`](Self::write_eof), unless the connection is closing; asyncio raises `RuntimeError`.
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"hello");
     /// let mut hello = [0; 5];
     /// std::io::Read::read_exact(&mut &there, &mut hello)?;
     /// assert_eq!(&hello, b"hello");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn write(&self, data: &[u8]) {
@@ -47,19 +40,12 @@ impl Transport {
     /// After [`write_eof`](Self::write_eof), unless the connection is closing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.writelines(&["hel", "", "lo"]);
     /// let mut hello = [0; 5];
     /// std::io::Read::read_exact(&mut &there, &mut hello)?;
     /// assert_eq!(&hello, b"hello");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
@@ -71,18 +57,11 @@ impl Transport {
     /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
     /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes.
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"all I have to say");
     /// transport.write_eof();
     /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn write_eof(&self) {
         let connection = &self.connection;
@@ -98,16 +77,9 @@ impl Transport {
     /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe only.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert!(transport.can_write_eof());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn can_write_eof(&self) -> bool {
         self.connection.pipe_direction() != Some(Direction::Read)
@@ -116,18 +88,11 @@ impl Transport {
     /// Stops reading, sends what is buffered, and then loses the connection. Calling it again changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"the last words");
     /// transport.close();
     /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         self.after_close(self.connection.begin_close());
@@ -136,17 +101,10 @@ impl Transport {
     /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.abort();
     /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn abort(&self) {
         self.connection.end_draining();
@@ -156,16 +114,9 @@ impl Transport {
     /// Returns whether the transport is closing or closed, whether the program, the peer or an error caused that.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert!(!transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_closing(&self) -> bool {
         self.connection.has_reached(State::Closing)
@@ -175,17 +126,10 @@ impl Transport {
     /// buffers are full. Calling it again, or on a transport that is closing, changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.pause_reading();
     /// assert!(!transport.is_reading());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn pause_reading(&self) {
         if !self.is_closing() {
@@ -197,18 +141,11 @@ impl Transport {
     /// queued already run first. Calling it again, or on a transport that is closing, changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.pause_reading();
     /// transport.resume_reading();
     /// assert!(transport.is_reading());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn resume_reading(&self) {
         if !self.is_closing() && self.connection.pauses.lift(Pause::ByProgram) {
@@ -220,16 +157,9 @@ impl Transport {
     /// has failed, the transport is closing, and this is true until what was received by then is delivered.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert!(transport.is_reading());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_reading(&self) -> bool {
         let connection = &self.connection;
@@ -242,17 +172,10 @@ impl Transport {
     /// Returns how many bytes are written and not yet taken by the system.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"taken at once");
     /// assert_eq!(transport.get_write_buffer_size(), 0);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
         self.connection.buffered()
@@ -261,16 +184,9 @@ impl Transport {
     /// Returns the low-water and the high-water mark in bytes, in this order.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_limits(&self) -> (usize, usize) {
         self.connection.marks.borrow().limits()
@@ -286,17 +202,10 @@ impl Transport {
     /// [`InvalidLimits`] if `low` is higher than `high`. Then nothing changes.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.set_write_buffer_limits(Some(1_000_000), None).unwrap();
     /// assert_eq!(transport.get_write_buffer_limits(), (250_000, 1_000_000));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_limits(
         &self,
@@ -316,18 +225,11 @@ impl Transport {
     /// was buffered is dropped. So a peer that reads nothing costs at most the cap and one write.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.set_write_buffer_cap(Some(1 << 20));
     /// transport.write(&vec![0; 3 << 20]);
     /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
         self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
@@ -337,16 +239,9 @@ impl Transport {
     /// Returns the peer's name, also after the connection has closed.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert_eq!(transport.peername().unwrap().to_string(), "unnamed");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn peername(&self) -> Option<Address> {
@@ -356,16 +251,9 @@ impl Transport {
     /// Returns this end's name, until the connection has closed.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert_eq!(transport.sockname().unwrap().to_string(), "unnamed");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
@@ -377,17 +265,14 @@ impl Transport {
     /// connection has closed. `f` must not close, read or write the socket, nor switch it to blocking mode.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// let address = listener.local_addr()?;
     /// let event_loop = callsoon::get_running_loop();
     /// let (transport, _) = event_loop.create_connection(|| Idle, address).await?;
     /// assert!(transport.socket(|socket| socket.tcp_nodelay()).unwrap()?, "on from the beginning");
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
@@ -404,7 +289,7 @@ impl Transport {
     /// `Unsupported` outside Linux.
     ///
     /// ```
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let (here, there) = std::os::unix::net::UnixStream::pair()?;
     /// let (_reader, writer) = callsoon::open_connection(here).await?;
     /// assert_eq!(writer.transport().peer_cred()?.pid, Some(std::process::id() as i32));
@@ -416,8 +301,7 @@ impl Transport {
     /// # writer.wait_closed().await?;
     /// # let error = writer.transport().peer_cred().unwrap_err();
     /// # assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "SO_PEERCRED")]
     pub fn peer_cred(&self) -> io::Result<UCred> {
@@ -434,17 +318,13 @@ impl Transport {
     /// Calls `f` with the descriptor of a pipe. `None` for a socket, and once the connection has closed.
     ///
     /// ```
-    /// # use callsoon::transport::Protocol;
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
     /// use std::io::IsTerminal;
     /// let (output, _) = event_loop.connect_write_pipe(|| Idle, callsoon::transport::stdout()?).await?;
     /// let is_terminal = output.pipe(|pipe| pipe.is_terminal());
     /// # output.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn pipe<R>(&self, f: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> R) -> Option<R> {
@@ -457,16 +337,9 @@ impl Transport {
     /// Returns the protocol, or `None` once the connection has closed.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// assert!(transport.get_protocol().is_some());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_protocol(&self) -> Option<Rc<dyn Protocol>> {
         self.connection.protocol.borrow().clone()
@@ -477,18 +350,12 @@ impl Transport {
     /// changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{Protocol, Transport};
-    /// # struct Idle;
-    /// # impl Protocol for Idle {}
-    /// # callsoon::run(async {
-    /// # let (here, there) = std::os::unix::net::UnixStream::pair()?;
-    /// # let event_loop = callsoon::get_running_loop();
-    /// # let (transport, _) = event_loop.connect_accepted_socket(|| Idle, here).await?;
+    /// # use callsoon::transport::Protocol;
+    /// # callsoon::doctest::with_transport(async |transport, there| {
     /// struct Other;
     /// impl Protocol for Other {}
     /// transport.set_protocol(std::rc::Rc::new(Other));
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_protocol(&self, protocol: Rc<dyn Protocol>) {
         let former = match &mut *self.connection.protocol.borrow_mut() {

@@ -223,6 +223,8 @@ fn operations_on_users_sockets_and_descriptors_that_fail_at_once_let_others_run(
             let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
             far.write_all(b"x").unwrap();
             let near = AsyncFd::new(near).unwrap();
+            // Until the loop has heard of the byte, a read would have to wait for that.
+            drop(near.readable().await.unwrap());
             let fails = |_: &_| Err::<(), _>(io::ErrorKind::Other.into());
             let reads = async || failed(near.read_with(fails).await);
             assert_eq!(rounds_alone(reads).await, Some(BUDGET));

@@ -130,10 +130,9 @@ impl<T: 'static> Task<T> {
     /// The task without its result's type.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// assert_eq!(task.as_ref().id(), task.id());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[allow(
         clippy::should_implement_trait,
@@ -153,12 +152,11 @@ impl<T: 'static> Task<T> {
     /// task's next step, unlike in asyncio: see [`TaskRef::cancel`].
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let mut task = event_loop.create_task(std::future::pending::<()>());
     /// assert!(task.cancel() && task.cancel(), "true for every request before the end");
     /// assert!(event_loop.run_until_complete(&mut task).unwrap().is_err());
     /// assert!(!task.cancel());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
@@ -168,11 +166,10 @@ impl<T: 'static> Task<T> {
     /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// task.cancel_with("no more");
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap_err().to_string(), "the task was cancelled: no more");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
@@ -182,12 +179,11 @@ impl<T: 'static> Task<T> {
     /// Returns how many requests to end it are in progress. See [`TaskRef::cancelling`].
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// assert_eq!(task.cancelling(), 0);
     /// task.cancel();
     /// assert_eq!(task.cancelling(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelling(&self) -> u32 {
         self.as_ref().cancelling()
@@ -196,12 +192,11 @@ impl<T: 'static> Task<T> {
     /// Takes one request to end back and returns how many are left. See [`TaskRef::uncancel`].
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async { 4 });
     /// task.cancel();
     /// assert_eq!(task.uncancel(), 0);
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), 4);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn uncancel(&self) -> u32 {
         self.as_ref().uncancel()
@@ -210,22 +205,20 @@ impl<T: 'static> Task<T> {
     /// Lets the task run on without a handle to read its result. The same as dropping the handle, but explicit.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// event_loop.create_task(async { callsoon::get_running_loop().stop() }).detach();
     /// event_loop.run_forever().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn detach(self) {}
 
     /// Returns whether the task has ended, by a value, a panic or a cancellation.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let mut task = event_loop.create_task(async {});
     /// assert!(!task.done());
     /// event_loop.run_until_complete(&mut task).unwrap().unwrap();
     /// assert!(task.done());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn done(&self) -> bool {
         self.cell.header().state.is_done()
@@ -234,12 +227,11 @@ impl<T: 'static> Task<T> {
     /// Returns whether the task has ended as cancelled.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let mut task = event_loop.create_task(async {});
     /// task.cancel();
     /// event_loop.run_until_complete(&mut task).unwrap().unwrap_err();
     /// assert!(task.cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
         self.cell.header().state.is_cancelled()
@@ -249,7 +241,7 @@ impl<T: 'static> Task<T> {
     /// comes from awaiting or from [`result`](Self::result), and is reported if neither is done.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let mut task = event_loop.create_task(async { panic!("out of paper") });
     /// let error = event_loop.run_until_complete(&mut task)?.unwrap_err();
     /// assert!(task.panicked() && !task.cancelled());
@@ -267,13 +259,12 @@ impl<T: 'static> Task<T> {
     /// [`InvalidState`] while the task is unfinished. A result that was taken before is [`TaskError::Taken`].
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let mut task = event_loop.create_task(async { 5 });
     /// assert!(task.result().is_err());
     /// event_loop.run_until_complete(async { callsoon::yield_now().await }).unwrap();
     /// assert_eq!(task.result().unwrap().unwrap(), 5);
     /// assert!(matches!(task.result(), Ok(Err(callsoon::TaskError::Taken))));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn result(&mut self) -> Result<Result<T, TaskError>, InvalidState> {
         self.cell.take().ok_or(InvalidState(()))
@@ -282,11 +273,10 @@ impl<T: 'static> Task<T> {
     /// Returns the task's id.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async { callsoon::current_task().unwrap().id() });
     /// let id = task.id();
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), id);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(&self) -> TaskId {
         self.as_ref().id()
@@ -295,9 +285,8 @@ impl<T: 'static> Task<T> {
     /// Returns the name that the builder gave, or `Task-<n>`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// assert_eq!(event_loop.create_task(async {}).name(), "Task-1");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn name(&self) -> String {
         self.cell.header().name()
@@ -328,11 +317,10 @@ impl<T: 'static> Task<T> {
     /// If the loop is closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// task.add_done_callback(|_| callsoon::get_running_loop().stop());
     /// event_loop.run_forever().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
@@ -342,11 +330,10 @@ impl<T: 'static> Task<T> {
     /// Removes a done callback; `false` where it was removed before or has been queued to run.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// let id = task.add_done_callback(|_| unreachable!());
     /// assert!(task.remove_done_callback(id));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
         self.as_ref().remove_done_callback(id)

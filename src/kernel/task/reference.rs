@@ -17,10 +17,9 @@ use crate::kernel::task::waker::wake_key;
 /// creation.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let (a, b) = (event_loop.create_task(async {}), event_loop.create_task(async {}));
 /// assert_ne!(a.id(), b.id());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskId {
@@ -32,12 +31,11 @@ pub struct TaskId {
 /// Names a done callback, so that it can be removed again.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let task = event_loop.create_task(async {});
 /// let id = task.add_done_callback(|_| unreachable!());
 /// assert!(task.remove_done_callback(id));
 /// assert!(!task.remove_done_callback(id));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CallbackId(pub(crate) u64);
@@ -56,10 +54,9 @@ impl CallbackId {
 /// It keeps the task's memory but not the task: dropping it never cancels anything.
 ///
 /// ```
-/// # let event_loop = callsoon::EventLoop::new()?;
+/// # let event_loop = callsoon::doctest::event_loop();
 /// let name = event_loop.run_until_complete(async { callsoon::current_task().unwrap().name() }).unwrap();
 /// assert_eq!(name, "Task-1");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct TaskRef {
@@ -72,10 +69,9 @@ impl TaskRef {
     /// Returns the task's id.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// assert_eq!(event_loop.all_tasks()[0].id(), task.id());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(&self) -> TaskId {
         TaskId {
@@ -87,10 +83,9 @@ impl TaskRef {
     /// Returns the name that the builder gave, or `Task-<n>`.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.task_builder().name("janitor").spawn(async {});
     /// assert_eq!(event_loop.all_tasks()[0].name(), "janitor");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn name(&self) -> String {
         self.task.header().name()
@@ -99,12 +94,11 @@ impl TaskRef {
     /// Renames the task.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async { callsoon::current_task().unwrap().set_name("second act") });
     /// event_loop.all_tasks()[0].set_name("first act");
     /// assert_eq!(task.name(), "first act");
     /// event_loop.run_until_complete(task).unwrap().unwrap();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_name(&self, name: impl Into<String>) {
         let name: String = name.into();
@@ -116,10 +110,9 @@ impl TaskRef {
     /// Returns where the task was created.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// assert!(event_loop.all_tasks()[0].location().file().ends_with(".rs"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn location(&self) -> &'static Location<'static> {
         self.task.header().location()
@@ -128,13 +121,12 @@ impl TaskRef {
     /// Returns whether the task has ended, by a value, a panic or a cancellation.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// let reference = event_loop.all_tasks().remove(0);
     /// assert!(!reference.done());
     /// event_loop.run_until_complete(task).unwrap().unwrap();
     /// assert!(reference.done());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn done(&self) -> bool {
         self.task.header().state.is_done()
@@ -143,14 +135,13 @@ impl TaskRef {
     /// Returns whether the task has ended as cancelled.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// let reference = event_loop.all_tasks().remove(0);
     /// reference.cancel();
     /// assert!(!reference.cancelled(), "a request takes a turn of the loop");
     /// event_loop.run_until_complete(task).unwrap().unwrap_err();
     /// assert!(reference.cancelled());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelled(&self) -> bool {
         self.task.header().state.is_cancelled()
@@ -159,7 +150,7 @@ impl TaskRef {
     /// Returns whether the task has ended by a panic of its future. Asking does not count as having seen it.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async { panic!("out of paper") });
     /// let ended = event_loop.create_future();
     /// let end = ended.clone();
@@ -181,11 +172,10 @@ impl TaskRef {
     /// future, and the task ends as cancelled all the same.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// assert!(event_loop.all_tasks()[0].cancel());
     /// assert!(event_loop.run_until_complete(task).unwrap().is_err());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel(&self) -> bool {
@@ -195,12 +185,11 @@ impl TaskRef {
     /// Does the same as [`cancel`](Self::cancel), with a message that the cancellation carries.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// event_loop.all_tasks()[0].cancel_with("too late");
     /// let error = event_loop.run_until_complete(task).unwrap().unwrap_err();
     /// assert_eq!(error.cancelled().unwrap().message(), Some("too late"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn cancel_with(&self, message: impl Into<Cow<'static, str>>) -> bool {
@@ -226,12 +215,11 @@ impl TaskRef {
     /// are over.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(std::future::pending::<()>());
     /// task.cancel();
     /// task.cancel();
     /// assert_eq!(task.as_ref().cancelling(), 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancelling(&self) -> u32 {
         let own = self.task.header().requests();
@@ -243,12 +231,11 @@ impl TaskRef {
     /// the task withdraws it; later, it changes the count only.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async { "went on" });
     /// task.cancel();
     /// assert_eq!(task.as_ref().uncancel(), 0);
     /// assert_eq!(event_loop.run_until_complete(task).unwrap().unwrap(), "went on");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn uncancel(&self) -> u32 {
         let left = self.task.header().take_back_request();
@@ -272,14 +259,13 @@ impl TaskRef {
     /// If the loop is closed.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// let seen = std::rc::Rc::new(std::cell::Cell::new(false));
     /// let flag = seen.clone();
     /// event_loop.all_tasks()[0].add_done_callback(move |task| flag.set(task.done()));
     /// event_loop.run_until_complete(async { task.await.unwrap(); callsoon::yield_now().await }).unwrap();
     /// assert!(seen.get());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn add_done_callback(&self, callback: impl FnOnce(&TaskRef) + 'static) -> CallbackId {
@@ -305,12 +291,11 @@ impl TaskRef {
     /// Removes a done callback; `false` where it was removed before or has been queued to run.
     ///
     /// ```
-    /// # let event_loop = callsoon::EventLoop::new()?;
+    /// # let event_loop = callsoon::doctest::event_loop();
     /// let task = event_loop.create_task(async {});
     /// let reference = event_loop.all_tasks().remove(0);
     /// let id = reference.add_done_callback(|_| unreachable!());
     /// assert!(reference.remove_done_callback(id));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
         let removed = self.task.header().peek_cold(|cold| {

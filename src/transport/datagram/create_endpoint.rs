@@ -41,14 +41,12 @@ impl LoopHandle {
     /// Dropped before it is done it closes the socket.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
     /// let event_loop = callsoon::get_running_loop();
-    /// let (transport, protocol) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// let (transport, protocol) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn create_datagram_endpoint<F, P>(&self, factory: F) -> CreateDatagramEndpoint<F>
@@ -72,18 +70,17 @@ impl LoopHandle {
     /// `sock` for it.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
+    /// # use callsoon::transport::DatagramProtocol;
     /// # use callsoon::net::{Unix, UnixDatagram};
     /// # struct Nothing; impl DatagramProtocol<Unix> for Nothing {}
-    /// # callsoon::run(async {
+    /// # callsoon::doctest::run(async {
     /// let event_loop = callsoon::get_running_loop();
     /// let (near, far) = UnixDatagram::pair()?;
     /// let (transport, _) = event_loop.create_datagram_endpoint_on(near, || Nothing);
     /// transport.sendto(b"hello", None)?;
     /// assert_eq!(far.recv(&mut [0; 16]).await?, 5);
     /// transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[track_caller]
     pub fn create_datagram_endpoint_on<K, P>(
@@ -139,15 +136,13 @@ impl LoopHandle {
 /// A UDP endpoint that is about to be made. Await it. [`LoopHandle::create_datagram_endpoint`] gives it.
 ///
 /// ```
-/// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-/// # struct Nothing; impl DatagramProtocol for Nothing {}
-/// # callsoon::run(async {
+/// # use callsoon::doctest::Idle;
+/// # callsoon::doctest::run(async {
 /// let event_loop = callsoon::get_running_loop();
-/// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0");
+/// let endpoint = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0");
 /// let (transport, _) = endpoint.allow_broadcast(true).await?;
 /// transport.close();
-/// # Ok::<(), std::io::Error>(())
-/// # }).unwrap().unwrap();
+/// # Ok(()) });
 /// ```
 #[must_use = "it makes nothing until it is awaited"]
 pub struct CreateDatagramEndpoint<F> {
@@ -165,11 +160,9 @@ impl<F> CreateDatagramEndpoint<F> {
     /// Binds to this address. A name is looked up.
     ///
     /// ```
-    /// # use callsoon::transport::DatagramProtocol;
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0");
     /// ```
     pub fn local_addr(mut self, address: impl ToSocketAddrs) -> Self {
         self.local = Some(address.into_target());
@@ -180,11 +173,9 @@ impl<F> CreateDatagramEndpoint<F> {
     /// looked up.
     ///
     /// ```
-    /// # use callsoon::transport::DatagramProtocol;
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).remote_addr("127.0.0.1:9");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).remote_addr("127.0.0.1:9");
     /// ```
     pub fn remote_addr(mut self, address: impl ToSocketAddrs) -> Self {
         self.remote = Some(address.into_target());
@@ -195,16 +186,14 @@ impl<F> CreateDatagramEndpoint<F> {
     /// one of this family, and the system binds it when it first sends.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
     /// let event_loop = callsoon::get_running_loop();
-    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).family(socket2::Domain::IPV4);
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).family(socket2::Domain::IPV4);
     /// let (transport, _) = endpoint.await?;
     /// assert_eq!(transport.local_addr()?.port(), 0);
     /// transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn family(mut self, family: Domain) -> Self {
         self.family = Some(family);
@@ -214,11 +203,9 @@ impl<F> CreateDatagramEndpoint<F> {
     /// Sets `SO_REUSEPORT`: several sockets share the port. Off by default.
     ///
     /// ```
-    /// # use callsoon::transport::DatagramProtocol;
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).reuse_port(true);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).reuse_port(true);
     /// ```
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
@@ -228,11 +215,9 @@ impl<F> CreateDatagramEndpoint<F> {
     /// Sets `SO_BROADCAST`: datagrams may be sent to all hosts of a network. Off by default.
     ///
     /// ```
-    /// # use callsoon::transport::DatagramProtocol;
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # let event_loop = callsoon::EventLoop::new()?;
-    /// let endpoint = event_loop.create_datagram_endpoint(|| Nothing).allow_broadcast(true);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # use callsoon::doctest::Idle;
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let endpoint = event_loop.create_datagram_endpoint(|| Idle).allow_broadcast(true);
     /// ```
     pub fn allow_broadcast(mut self, allow: bool) -> Self {
         self.allow_broadcast = allow;

@@ -25,16 +25,14 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// if it is. The peer's is the one that was named, such as `0.0.0.0`, or the one that the system calls it by.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::run(async {
     /// let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// assert!(transport.sendto(b"to whom?", None).is_err());
     /// transport.sendto(b"to myself", Some(transport.local_addr()?))?;
     /// transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn sendto(&self, data: &[u8], address: Option<K::Address>) -> io::Result<()> {
         let endpoint = &self.endpoint;
@@ -76,15 +74,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Stops receiving, sends what waits, and then calls `connection_lost(None)`. Calling it again changes nothing.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// transport.close();
     /// assert!(transport.is_closing());
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn close(&self) {
         self.begin_close();
@@ -93,14 +88,11 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Closes without sending what waits.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// transport.abort();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn abort(&self) {
         self.force_close(None);
@@ -109,15 +101,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Returns whether the endpoint is closing or closed.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// assert!(!transport.is_closing());
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn is_closing(&self) -> bool {
         self.endpoint.has_reached(State::Closing)
@@ -126,15 +115,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Returns how much waits to be sent: the bytes, and eight more for each datagram.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// assert_eq!(transport.get_write_buffer_size(), 0);
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_size(&self) -> usize {
         self.endpoint.size.get()
@@ -144,15 +130,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// [`get_write_buffer_size`](Self::get_write_buffer_size) counts them.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// assert_eq!(transport.get_write_buffer_limits(), (16 * 1024, 64 * 1024));
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn get_write_buffer_limits(&self) -> (usize, usize) {
         self.endpoint.marks.borrow().limits()
@@ -165,16 +148,13 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// [`InvalidLimits`] if `low` is higher than `high`. Then nothing changes.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// transport.set_write_buffer_limits(Some(1000), None).unwrap();
     /// assert_eq!(transport.get_write_buffer_limits(), (250, 1000));
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_limits(
         &self,
@@ -200,15 +180,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// `NotConnected` once the endpoint has closed.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).local_addr("127.0.0.1:0").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).local_addr("127.0.0.1:0").await?;
     /// assert!(transport.local_addr()?.port() > 0);
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "sockname")]
     #[doc(alias = "get_extra_info")]
@@ -220,15 +197,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// Returns the address that the endpoint is connected to, if it is.
     ///
     /// ```
-    /// # use callsoon::transport::{DatagramProtocol, DatagramTransport};
-    /// # struct Nothing; impl DatagramProtocol for Nothing {}
-    /// # callsoon::run(async {
-    /// # let event_loop = callsoon::get_running_loop();
-    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Nothing).remote_addr("127.0.0.1:9").await?;
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let (transport, _) = event_loop.create_datagram_endpoint(|| Idle).remote_addr("127.0.0.1:9").await?;
     /// assert_eq!(transport.peer_addr(), "127.0.0.1:9".parse().ok().as_ref());
     /// # transport.close();
-    /// # Ok::<(), std::io::Error>(())
-    /// # }).unwrap().unwrap();
+    /// # Ok(()) });
     /// ```
     #[doc(alias = "peername")]
     #[doc(alias = "get_extra_info")]

@@ -4,7 +4,7 @@
 //! [`DatagramProtocol`] and buffers what the system does not take. A [`DatagramTransport`] is the program's handle of it.
 
 mod create_endpoint;
-mod datagram_protocol;
+pub(crate) mod datagram_protocol;
 mod datagram_transport;
 mod endpoint;
 
