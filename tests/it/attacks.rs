@@ -30,7 +30,10 @@ const COMBINATORS: [(&str, Combinator); 5] = [
         Box::pin(async { drop(gather([child]).settled().await) })
     }),
     ("try_gather", |child| {
-        let child = async { Ok::<(), ()>(child.await) };
+        let child = async {
+            child.await;
+            Ok::<(), ()>(())
+        };
         Box::pin(async { drop(try_gather([child]).await) })
     }),
     ("task_group", |child| {
