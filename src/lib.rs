@@ -36,7 +36,8 @@
 //! [`docs::changelog`] says what changed in each version.
 //!
 //! # Where everything is
-//! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the kernel.
+//! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
+//! kernel, but for `sys/` and the two modules of errors, which it stands on.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -44,6 +45,7 @@
 //! | `EventLoop`, `LoopHandle`, `RemoteHandle`, and the free functions | `event_loop/` |
 //! | sleeping and timeouts; waiting for several tasks; locks; queues | `time/`, `combine/`, `sync/`, `queue/` |
 //! | sockets with async methods; transports and protocols; streams | `net/`, `transport/`, `stream/` |
+//! | what these share: names and addresses, connecting, accepting, calls that do not block | `socket/` |
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
 //! | counters of a loop | `inspect/` |

@@ -1,5 +1,5 @@
 //! THE door into user code: on the loop's thread, it is called through this file alone, the two hooks of
-//! `kernel/handlers` aside.
+//! `kernel/handlers` and destructors aside.
 //!
 //! Callbacks, task steps, callbacks of descriptors, protocols, listeners and signal handlers are all called through it.
 //! An [`Entry`] names the loop, the callee, and the place where the callee was created. [`Entry::run`] takes these
@@ -27,8 +27,9 @@
 //! - Every other call is an [`Entry`].
 //!
 //! No borrow and no lock is held while user code runs. Destructors and other runtimes' wakers are user code too,
-//! without a context or a name. Their panics are caught by [`LoopState::wake`] and [`LoopState::catch_panic`] on a
-//! loop, and by [`wake`] and [`catch_panic`] where there may be no loop. The exception handler and the task hook are
+//! without a context or a name. Their panics are caught by [`LoopState::wake`] and, in `kernel/handlers`,
+//! [`LoopState::catch_panic`] on a loop, and by [`wake`] and [`catch_panic`] where there may be no loop. Those of an
+//! ended task's future and result are caught in `task/header` and in `turn`. The exception handler and the task hook are
 //! called in `kernel/handlers`, which reports a panic of theirs to the default handler or to the exception handler.
 
 use std::any::Any;
@@ -270,8 +271,8 @@ pub(crate) fn guard_posted<F: FnOnce() + Send + 'static>(callback: F, location: 
     SendFn::new(move || run_callback(callback, location))
 }
 
-/// Runs one entry of the ready queue, which carries its own guard. If it has set the first variable of its loop on the
-/// plain path, its context is dropped afterwards: no other code may see it.
+/// Runs one entry of the ready queue, which carries its own guard. An entry that runs on the plain path may set the
+/// first context variable of its loop. The context that this has made is dropped afterwards: no other code may see it.
 #[inline(always)]
 pub(crate) fn run_queued(state: &LoopState, entry: impl FnOnce()) {
     entry();

@@ -2,6 +2,9 @@
 //! list linked through the entries: a timer is written and taken in its place, and never moved as a whole, which would
 //! double its cost.
 //!
+//! An armed timer costs one entry until it is cancelled or fires. The entry holds the deadline, the links and a closure of
+//! up to 24 captured bytes; a larger closure costs a box in addition. A fired entry waits here for its turn in the ready queue.
+//!
 //! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number
 //! of timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to
 //! fire in exact (deadline, creation) order and never early, which a wheel of coarse slots does not give by itself.

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The retry goes by timer, since the poller has reported the waiting client already and does not report it again. The
-//! pause is asyncio's `ACCEPT_RETRY_DELAY`. asyncio stops watching the listener for that time, and so do we.
+//! pause is asyncio's `ACCEPT_RETRY_DELAY`. asyncio stops watching the listener for that time; a server
+//! here ignores its events.
 
 use std::cell::Cell;
 use std::io;

@@ -3,8 +3,8 @@
 //! Linux reports an error that a connection has met before it was accepted as an error of `accept` itself. accept(2)
 //! lists these errors and says to try again. A remote peer or a firewall causes them, so they cost that client its
 //! connection and harm no other. Some of their numbers also mean that the descriptor is no listening stream socket, which
-//! does not pass. Therefore a listener that fails [`FAILURES_IN_A_ROW`] times and accepts no client pauses as for any
-//! other error.
+//! does not pass. Therefore a listener that fails [`FAILURES_IN_A_ROW`] times and accepts no client pauses as if
+//! resources had run out.
 
 use std::io;
 

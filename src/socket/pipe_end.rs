@@ -3,7 +3,7 @@
 //! No call on it blocks, and other users of the descriptor notice nothing where that is possible: standard input is
 //! shared with the shell that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives
 //! an open file description of our own. What cannot be opened again has one of the other mechanisms of
-//! `net/nonblocking.rs`.
+//! `socket/nonblocking.rs`.
 //!
 //! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is
 //! refused, since reading it blocks the loop for as long as a disk takes.

@@ -1,6 +1,6 @@
 //! Connections that this side makes, or takes over.
 //!
-//! `attempt.rs` finds and reaches the peer. Here a connected socket gets its protocol. The protocol is made when
+//! `socket/connector.rs` finds and reaches the peer. Here a connected socket gets its protocol. The protocol is made when
 //! there is a connection for it. If the future is dropped after that, the connection closes and `connection_lost` is called.
 
 use std::fmt;

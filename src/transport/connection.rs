@@ -11,16 +11,19 @@
 //!    └───────────────────┴── 5 fail_writing ──► Draining ──── 6 end_draining ──┘
 //! ```
 //!
-//! 1. The caller that asked for the connection has been given it: reading begins. `begin_reading` in `read.rs`.
+//! 1. The caller that asked for the connection has been given it, or `connection_made` of a server's connection has
+//!    returned: reading begins. `begin_reading` in `read.rs`.
 //! 2. The program closes, or the peer has finished and the protocol does not keep its side open. `close` in `transport.rs`.
 //! 3. The program aborts, or an error ends the connection. `force_close` in `lifecycle.rs`.
-//! 4. The last buffered byte is sent. `write_ready` in `write.rs`, and the end of a `sendfile`.
+//! 4. The last buffered byte is sent, or nothing was buffered. `write_ready` in `write.rs`, `begin_close` here, and the end
+//!    of a `sendfile`.
 //! 5. A write fails: nothing more is sent, and what the system has received is still delivered. `fail_writing` in `write.rs`.
 //! 6. All of that is delivered, or the program closes or aborts. `deliver_rest` in `read.rs`.
 //! 7. `connection_lost` has returned, or the loop closes, from any state. `lose` in `lifecycle.rs`, `abandon` in `read.rs`.
 //!
-//! `connection_lost` is queued exactly when `Lost` is entered; arrow 6 has its own queued call. Nothing is ever read in
-//! `Closing` or later, except for the rest in `Draining`. Nothing is ever sent in `Draining` or later.
+//! `connection_lost` is queued when `Lost` is entered, with two exceptions: arrow 4 in `write_ready` calls it at once,
+//! and arrow 6 has its own queued call. Nothing is ever read in `Closing` or later, except for the rest in `Draining`.
+//! Nothing is ever sent in `Draining` or later.
 //!
 //! # Who touches what
 //! | field | who may write it |
@@ -53,7 +56,8 @@ use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::{AnyLayer, Layer};
 
-/// The states of a connection, in the order in which it passes through them.
+/// The states of a connection. A connection only goes to later ones, and none passes through both `Closing` and
+/// `Draining`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 pub(crate) enum State {
     /// The caller that asked for the connection has not been given it: nothing is read yet.
@@ -114,7 +118,7 @@ pub(crate) enum FailWriting {
 pub(crate) enum Pause {
     /// The program has called `pause_reading`.
     ByProgram = 1,
-    /// A stream keeps more than its reader's limit.
+    /// A stream keeps more than twice its reader's limit.
     ForReader = 2,
     /// Reading was resumed while the connection was in the ready queue: callbacks that were queued since then run first.
     Resuming = 4,
@@ -298,7 +302,7 @@ impl<P: ?Sized> Connection<P> {
         FailWriting::WaitForStart
     }
 
-    /// Arrow 6, if it is the state.
+    /// Arrow 6, if the state is `Draining`.
     pub(crate) fn end_draining(&self) {
         if self.is(State::Draining) {
             self.state.set(State::Lost);

@@ -12,16 +12,22 @@
 //!
 //! 1. `connection_made` is called first and once, before anything is read. Nothing is read either before the caller of
 //!    `create_connection` has the transport: a `set_protocol` or `pause_reading` right after the await is in time.
-//! 2. `data_received` has at least one byte, and is called at most once for each time that the socket was ready: a
-//!    connection that always has data takes turns with the others.
+//! 2. `data_received` has at least one byte, and is called at most once in a turn of the loop, however often the socket
+//!    was ready: a connection that always has data takes turns with the others.
 //! 3. Nothing is delivered while reading is paused, after `close` or `abort`, or after `eof_received`. What is queued when
 //!    reading is resumed runs before anything is delivered.
 //! 4. `eof_received` is called at most once. `true` keeps the writing side open, and the transport until `close`.
-//! 5. `pause_writing` and `resume_writing` alternate. The former is the first, and is called from within `write`.
+//! 5. `pause_writing` and `resume_writing` alternate. The former is the first, and is called from within the call that
+//!    makes it necessary: `write`, `writelines`, `set_write_buffer_limits` or `sendfile`.
 //! 6. `connection_lost` is called once and last, always from the ready queue, never from within a call of the program.
-//!    When it has returned the socket is closed. If a write fails, what the system had received by then is delivered
-//!    before, while the transport is closing already. asyncio drops it.
-//! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop.
+//!    When it has returned the socket is closed. A loop that closes drops its connections without this call. If a write
+//!    fails, what the system had received by then is delivered before, unless the program has paused reading; the
+//!    transport is closing already then. asyncio drops it.
+//! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop. One in
+//!    `pause_writing` or `resume_writing` ends nothing.
+//!
+//! A protocol is entered by `Transport::enter` in `lifecycle.rs`, and for a read by `receive_for_protocol` in
+//! `read.rs`.
 //!
 //! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
 //! The parameters `proto` and `flags` of asyncio's `create_connection` belong to
@@ -34,12 +40,13 @@
 //!
 //! # The way of a byte
 //! From the return of `epoll_wait` to a protocol, nine files. Each line is a function. Indented ones have returned when
-//! the next line is called. One-line accessors are left out, and so is the system call below the socket.
+//! the next line that is not indented is called. Helpers that only pass on are left out, and so is the system call
+//! below the socket.
 //!
 //! ```text
 //! kernel/turn           poll_events          the turn polls for events
 //!   kernel/io/reactor     Reactor::poll        a mio token becomes a slab entry, its generation checked
-//!   kernel/io/readiness   Readiness::note      the readable bit is set; the connection is to be called
+//!   kernel/io/readiness   Readiness::note      the readable bit is set; the reactor lists the connection
 //!   kernel/ready          push_source          the connection is queued
 //! kernel/turn           run_entry            the turn pops its share of the queue
 //! kernel/io/call_observer call_observer      the connection is found, and named in case of a panic
@@ -52,7 +59,8 @@
 //! ```
 //!
 //! From the return of `epoll_wait` to the step of a stream's task, eleven files. The task waits in the socket's own wait
-//! queue, so the connection is not called, and the bytes go straight into the task's memory.
+//! queue, so the connection is not called, unless it has something to write, and the bytes go straight into the task's
+//! memory. Helpers that only pass on are left out here too.
 //!
 //! ```text
 //! kernel/turn           poll_events

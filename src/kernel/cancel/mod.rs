@@ -18,6 +18,8 @@
 //! | word | meaning | in [`request`] |
 //! |---|---|---|
 //! | *ask* | a node is to act at its next poll; it and its task are woken | `ask` |
+//! | *voter* | a node that acts and votes by itself: a catch, group, gather or await; the others forward votes | `Kind::is_voter` |
+//! | *due* | the node has to act, or is to be torn down, by the end of its task's next poll, or of the poll that is just beginning | `make_due` |
 //! | *act* | the node does what the request means for it: cancel its children, drop its inner future | |
 //! | *vote* | the node answers its parent, in one of three ways | `vote` |
 //! | *pass* | I am cancelled: the request goes on upwards | `Vote::Pass` |
@@ -39,11 +41,11 @@
 //! | 2 | `TaskCell::step` (`task/cell`) | `State::begin` returns `Deliver`, so `Scheduler::begin_with_request` runs before the poll |
 //! | 3 | `begin_request` ([`delivery`]) | takes the request, finds `T`'s tree, sets IN_FLIGHT, calls `Tree::deliver_at_start` |
 //! | 4 | `Tree::deliver` ([`request`]) | `restart_below` lists `Gather`; `count`: it owes a vote, `Root` waits for 1; `ask`: `Gather` is `Asked`, due in this poll |
-//! | 5 | `Gather::advance` (`combine/gather`) | `Scope::enter`, `is_asked`, `Scope::take`: `Taken`; `ChildCount::cancel` calls `cancel_task` for `a` and `b`; pending |
+//! | 5 | `Gather::poll_children` (`combine/gather`) | `Scope::enter`, `is_asked`, `Scope::take`: `Taken`; `ChildCount::cancel` calls `cancel_child` for `a` and `b`; pending |
 //! | 6 | `settle_request` ([`delivery`]) | the poll is over, no node is due: `root_ends` says no, IN_FLIGHT is cleared, `T` sleeps |
 //! | 7 | `TaskCell::step` of `a`, then of `b` | no tree to ask: `begin_request` returns the request, `end_cancelled` drops the future |
 //! | 8 | `ChildCount::child_ended` (`combine/child_count`) | the last child has ended: `await_ended`, `Tree::work_done`: `Gather` is due, `T` is IN_FLIGHT and queued |
-//! | 9 | `Gather::advance` again | `Taken` and no child is left: `Scope::pass`, `Tree::pass`: `Passed`, and it votes Pass |
+//! | 9 | `Gather::poll_children` again | `Taken` and no child is left: `Scope::pass`, `Tree::pass`: `Passed`, and it votes Pass |
 //! | 10 | `Tree::take_vote`, `answer`, `conclude` ([`request`]) | `Root` waits for nothing more and one has passed: `tear_down` is set |
 //! | 11 | `settle_request`, `end_if_decided`, `Tree::root_ends` | `may_tear_down` finds no voter that was not asked: `LoopState::tear_down` erases the tree |
 //! | 12 | `TaskCell::end_cancelled` | drops `T`'s future, stores `Err(Cancelled)`; `turn::finish` wakes the awaiter of `T` |
@@ -57,13 +59,13 @@
 //! | `Idle` | asked | `Asked`, due by the end of its task's next poll |
 //! | `Asked` | polled | acts, see the next table, before its inner future is polled |
 //! | `Asked`, or `Taken` and done, polled with the task's waker | the poll in which it was due has ended without it | `Parked`, Abstain |
-//! | the same, with a waker of its own | a poll has ended and the task is not queued again, or 1,024 in which no asked node was polled | `Parked`, Abstain |
+//! | the same; it has a waker of its own | a poll has ended and the task is not queued again, or 1,024 in which no asked node was polled | `Parked`, Abstain |
 //! | `Taken` | what it waits for ends | due by the end of the next poll |
 //! | `Parked` | polled | `Idle`: the request does not concern it; `Asked`, if its inner future was cancelled and stays pending |
 //! | any that owes a vote | dropped | erased with all below it, Pass: a request is never lost with its holder |
 //! | `Taken` | a new request from above | `Asked` again; a catch whose clean-up runs is erased, its token stale |
 //! | `Passed` | anything | pending until dropped |
-//! | any that owes a vote | ends by itself | its handled catches go to the parent with the votes that they owe; if asked, acted, to be torn down or passed: Pass (an await: Keep), else Abstain |
+//! | any that owes a vote | ends by itself | catches below it whose clean-up runs move to its parent, with the votes that they owe. It votes Pass (an await: Keep) if it is `Asked` or `Taken`, is to be torn down, or a node below it has passed; else Abstain |
 //! | any that owes none | ends by itself, or is dropped | erased, with a request of its own |
 //! | any | polled below another parent | Abstain there, `Idle` here, with all below it; requests of their own begin anew |
 //!
