@@ -13,6 +13,7 @@ use std::pin::Pin;
 
 use crate::combine::observer::TaskObserver;
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::enter::catch_panic;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::reference::TaskRef;
@@ -38,6 +39,17 @@ struct Registry {
     /// The program is ending: a clean-up whose value is dropped from now on starts in
     /// [`LoopHandle::shutdown_async_drops`].
     ending: Cell<bool>,
+}
+
+impl Drop for Registry {
+    /// Drops each clean-up by itself: two destructors that panic must not meet.
+    fn drop(&mut self) {
+        for clean_up in self.waiting.take().into_values() {
+            catch_panic("Exception in the destructor of a clean-up", || {
+                drop(clean_up)
+            });
+        }
+    }
 }
 
 impl Registry {

@@ -24,6 +24,7 @@ use crate::event_loop::builder::Builder;
 use crate::event_loop::free::try_get_running_loop;
 use crate::event_loop::owner::EventLoop;
 use crate::kernel::context::Context;
+use crate::kernel::enter::catch_panic;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::reference::TaskRef;
@@ -250,7 +251,8 @@ impl Runner {
         };
         let ended = end_all(&event_loop, self.shutdown_timeout);
         event_loop.close()?;
-        drop(self.context.take());
+        let context = self.context.take();
+        catch_panic("Exception in the destructor of a context", || drop(context));
         ended
     }
 }

@@ -88,6 +88,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.state.phase.set(Phase::Idle);
+        // A run that ended by an error or a panic has not used up what `stop` asked of it; the next run is another.
+        self.state.stopping.set(false);
     }
 }
 

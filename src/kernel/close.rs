@@ -64,8 +64,9 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     }
     let hook = state.replace_task_hook(None);
     state.catch_panic(IN_CLOSE, || drop(hook));
-    let contexts = (state.swap_context(None), state.root.context.take());
-    state.catch_panic(IN_CLOSE, || drop(contexts));
+    for context in [state.swap_context(None), state.root.context.take()] {
+        state.catch_panic(IN_CLOSE, || drop(context));
+    }
     let handler = state.replace_handler(None);
     state.catch_panic(IN_CLOSE, || drop(handler));
     drop(state.take_reactor());

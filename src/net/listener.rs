@@ -107,7 +107,8 @@ impl<K: StreamKind> SocketListener<K> {
     ///
     /// # Errors
     /// `InvalidInput` if the socket does not listen, `NotConnected` if the loop is closed; any other error of `accept`
-    /// that is neither about one client nor about a want of resources.
+    /// that is neither about one client nor about a want of resources. `OutOfMemory` or `StorageFull` if the poller has no
+    /// room for the client, which is closed then.
     ///
     /// # Cancellation
     /// If it is dropped before it is done, it has accepted no client.
@@ -130,7 +131,10 @@ impl<K: StreamKind> SocketListener<K> {
                 }
                 Err(error) => match self.failed.after(&error, &mut failures) {
                     AfterError::Next => {}
-                    AfterError::Pause => self.pause(error).await,
+                    AfterError::Pause => {
+                        failures = 0;
+                        self.pause(error).await;
+                    }
                     AfterError::Broken => return Err(error),
                 },
             }

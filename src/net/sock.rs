@@ -262,12 +262,15 @@ impl LoopHandle {
         self.check(socket).await?;
         proceed().await;
         let address = socket::sendable(address)?;
-        // The call has no flag against blocking.
-        set_nonblocking(socket.as_fd())?;
-        let connected_now = if address.is_unix() {
-            while_backlog_is_full(|| socket.connect(&address)).await
-        } else {
+        let connect = || {
+            // The call has no flag against blocking, and others may change the mode between two attempts.
+            set_nonblocking(socket.as_fd())?;
             socket.connect(&address)
+        };
+        let connected_now = if address.is_unix() {
+            while_backlog_is_full(connect).await
+        } else {
+            connect()
         };
         match connected_now {
             Err(error) if is_under_way(&error) => {}

@@ -171,7 +171,10 @@ impl<L: Listener> Acceptor<L> {
         let timer = self
             .handle
             .queue_timer(deadline, resume, self.location, "accept");
-        *self.retry.borrow_mut() = Some(timer);
+        let former = self.retry.borrow_mut().replace(timer);
+        if let Some(former) = former {
+            former.cancel();
+        }
     }
 }
 

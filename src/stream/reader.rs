@@ -182,8 +182,8 @@ impl StreamReader {
     ///
     /// # Errors
     /// [`ReadError::LimitOverrun`] if there is no `\n` within the limit. Then nothing is taken out of the reader,
-    /// where asyncio drops the line. [`ReadError::Failed`] or [`ReadError::Io`] if the connection has failed, after
-    /// what had arrived.
+    /// where asyncio drops the line. [`ReadError::Io`] if the connection has failed: what had arrived comes first, as a
+    /// last line without its `\n`.
     ///
     /// # Cancellation
     /// Dropped before it is done it has read nothing.
@@ -379,6 +379,8 @@ impl Drop for StreamReader {
         }
         // The end of the connection is still noticed. What arrives until then is thrown away.
         self.stream.transport.resume_for_reader();
+        // A read that had to wait was woken itself, and the connection was not called: what it left must not be forgotten.
+        self.stream.transport.requeue_if_readable();
     }
 }
 

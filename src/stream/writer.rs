@@ -207,6 +207,8 @@ impl StreamWriter {
     /// ```
     pub async fn wait_closed(&self) -> io::Result<()> {
         self.stream.proceed().await;
+        // A read that had to wait may have left the end unread.
+        self.stream.transport.requeue_if_readable();
         self.stream
             .protocol
             .wait_to_write(StreamProtocol::is_lost)

@@ -110,8 +110,14 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
     // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
     let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
     for place in places {
-        // The number was closed without notice, or is now another file that has its own place already.
-        let _ = control(fresh.as_raw_fd(), Change::Add, place);
+        match control(fresh.as_raw_fd(), Change::Add, place) {
+            // An incomplete set must not take the place of a complete one.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOSPC)) => {
+                return Err(error);
+            }
+            // Else the number was closed without notice, or is now another file that has its own place already.
+            _ => {}
+        }
     }
     // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
     // an open epoll descriptor throughout: `dup3` replaces what it names in one step.

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use crate::kernel::io::readiness::Direction;
 use crate::net::unix::UCred;
 use crate::socket::address::Address;
-#[cfg(unix)]
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};

@@ -76,12 +76,16 @@ impl Transport {
                 many.extend(now.iter().map(|line| IoSlice::new(line.as_ref())));
                 &many
             };
-            if !self.send_pieces(pieces) {
+            // `as_ref` may have ended the connection.
+            if self.connection.has_reached(State::Draining) || !self.send_pieces(pieces) {
                 return;
             }
         }
         for line in rest {
             let bytes = line.as_ref();
+            if self.connection.has_reached(State::Draining) {
+                return;
+            }
             let kept = self.connection.outgoing.borrow_mut().push(bytes);
             if let Err(error) = kept {
                 return self.fail_writing(error.into());

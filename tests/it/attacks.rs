@@ -1,21 +1,23 @@
 //! What two mended faults did to each other, and other attacks from outside.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use callsoon::{
-    EventLoop, all_tasks, catch_cancelled, create_task, gather, task_group, try_gather, yield_now,
+    EventLoop, TaskGroup, all_tasks, catch_cancelled, create_task, gather, get_running_loop,
+    task_group, try_gather, yield_now,
 };
 
 use crate::support::scenario::{in_scenario, said, say, take_lines};
-use crate::support::{Trace, audited, real_loop, watched};
+use crate::support::{Trace, audited, readable_within, real_loop, watched};
 
 type Boxed = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -252,6 +254,10 @@ async fn stopped_at_once() {
 
 #[test]
 fn bytes_are_not_lost_to_a_cancellation_whose_poll_starts_an_eager_task_with_a_request() {
+    audited(an_eager_task_with_a_request_starts_in_an_undecided_poll);
+}
+
+fn an_eager_task_with_a_request_starts_in_an_undecided_poll() {
     let event_loop = callsoon::EventLoop::builder().event_interval(1).build();
     let event_loop = event_loop.unwrap();
     let (near, mut far) = UnixStream::pair().unwrap();
@@ -301,4 +307,89 @@ fn bytes_are_not_lost_to_a_cancellation_whose_poll_starts_an_eager_task_with_a_r
             }
         })
         .unwrap();
+}
+
+#[test]
+fn a_guest_is_told_of_a_group_whose_limit_is_raised_between_its_turns() {
+    audited(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let place: Rc<RefCell<Option<TaskGroup>>> = Rc::default();
+        let given = Rc::clone(&place);
+        let ran = Rc::new(Cell::new(0));
+        let count = Rc::clone(&ran);
+        let group = event_loop.create_task(task_group(async move |group| {
+            group.set_limit(1);
+            for _ in 0..2 {
+                let count = Rc::clone(&count);
+                group.create_task(async move {
+                    count.set(count.get() + 1);
+                    pending::<()>().await;
+                });
+            }
+            *given.borrow_mut() = Some(group.clone());
+        }));
+        for _ in 0..10 {
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(ran.get(), 1);
+        assert!(!readable_within(&event_loop, Duration::ZERO));
+        place.borrow().as_ref().unwrap().set_limit(2);
+        assert!(readable_within(&event_loop, Duration::ZERO));
+        event_loop.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(ran.get(), 2);
+        place.take();
+        group.cancel();
+        for _ in 0..10 {
+            event_loop.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert!(group.done());
+    });
+}
+
+#[test]
+fn what_stop_asked_of_a_run_that_panicked_is_not_asked_of_the_next() {
+    audited(|| {
+        let event_loop = EventLoop::new().unwrap();
+        let panics = async {
+            get_running_loop().stop();
+            if true {
+                panic!("on purpose");
+            }
+        };
+        let run = || event_loop.run_until_complete(panics).map(drop);
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+        let runs_on = async {
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            7
+        };
+        assert_eq!(event_loop.run_until_complete(runs_on).unwrap(), 7);
+    });
+}
+
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("on purpose: a destructor");
+    }
+}
+
+#[test]
+fn clean_ups_whose_destructors_panic_at_close_are_dropped_one_by_one() {
+    audited(|| {
+        let trace = Trace::new();
+        let event_loop = real_loop(&trace);
+        let kept = event_loop.run_until_complete(async {
+            [(); 2].map(|()| {
+                let panics = Panics;
+                callsoon::defer_async_drop(async move { drop(panics) })
+            })
+        });
+        event_loop.close().unwrap();
+        drop(kept);
+        let report = "report: Exception in the destructor of a clean-up (on purpose: a destructor)";
+        trace.expect([report, report]);
+    });
 }

@@ -17,14 +17,17 @@ use callsoon::net::{
 };
 use callsoon::transport::{AcceptedSocket, Protocol, Transport};
 use callsoon::{create_task, get_running_loop, to_thread, yield_now};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{
     Recorder, Scratch, Trace, at_a_new_path, is_blocking, loopback, make_blocking, settling, until,
 };
 
-/// More than any socket takes at once.
+/// More than these sockets take at once.
 const MUCH: usize = 4 << 20;
+
+/// The buffers of a TCP socket here, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// Runs what is ready, several times over: a loop that blocks does not come back from here.
 async fn turns() {
@@ -66,7 +69,11 @@ async fn transport_with(
 fn tcp_pair() -> (StdTcpStream, StdTcpStream) {
     let listener = StdTcpListener::bind(loopback()).unwrap();
     let near = StdTcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (near, listener.accept().unwrap().0)
+    let far = listener.accept().unwrap().0;
+    // A path that the system has found fast has buffers of megabytes from the start.
+    SockRef::from(&near).set_send_buffer_size(BUFFER).unwrap();
+    SockRef::from(&far).set_recv_buffer_size(BUFFER).unwrap();
+    (near, far)
 }
 
 #[test]

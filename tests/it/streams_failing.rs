@@ -3,9 +3,10 @@
 use std::io::{ErrorKind, Write as _};
 use std::net::TcpStream as StdStream;
 use std::os::unix::net::UnixStream as StdUnix;
+use std::time::Duration;
 
-use callsoon::get_running_loop;
 use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection};
+use callsoon::{create_task, get_running_loop, timeout, yield_now};
 
 use crate::support::{Trace, complete, on_real_time, reset, std_pair, until};
 
@@ -225,5 +226,33 @@ fn a_read_that_waits_gets_the_bytes_and_the_next_one_the_error() {
         assert_eq!(&buffer[..3], b"413");
         is_lost(reader.read_into(&mut buffer).await.unwrap_err());
         assert_eq!(reader.read_into(&mut buffer).await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_reader_that_is_dropped_after_a_read_that_waited_does_not_stop_its_peer() {
+    run(|| async {
+        let (ours, peer) = StdUnix::pair().unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let far = peer.try_clone().unwrap();
+        create_task(async move { while (&far).write(&[7; 4096]).is_ok() {} }).detach();
+        // It waits, takes two bytes of what fills the socket, and nothing is told of the rest.
+        assert_eq!(reader.read_into(&mut [0; 2]).await.unwrap(), 2);
+        drop(reader);
+        let mut sent = 0;
+        let written = async {
+            while sent < 4 << 20 {
+                match (&peer).write(&[7; 4096]) {
+                    Ok(count) => sent += count,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        yield_now().await;
+                    }
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), written).await.unwrap();
+        drop((peer, writer));
     });
 }

@@ -25,6 +25,7 @@ use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::key::{Identity, Key};
+use crate::kernel::task::waker::wake_key;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sync::wait_list::{Awaiter, WaitList};
 
@@ -255,7 +256,7 @@ impl GroupState {
         if self.running.get() < self.limit.get() {
             let first = self.queued.borrow().first().map(|(_, key)| *key);
             if let Some(key) = first {
-                self.state.schedule(key);
+                wake_key(key);
             }
         }
     }

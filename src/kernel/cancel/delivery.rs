@@ -15,6 +15,7 @@ use crate::kernel::task::cell::{Header, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Awaited;
+use crate::kernel::task::waker::wake_key;
 
 impl LoopState {
     /// Borrows the tree; `f` must not run user code. The effects of `f` are carried out when the borrow has ended.
@@ -38,7 +39,7 @@ impl LoopState {
         for key in effects.tasks {
             if let Some(task) = self.task(key) {
                 task.header().state.note_in_flight();
-                self.schedule(key);
+                wake_key(key);
             }
         }
         for (awaited, request) in effects.cancels {

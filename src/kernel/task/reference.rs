@@ -327,7 +327,8 @@ impl LoopState {
 
     fn cancel_found(&self, task: &dyn Run, key: Key, request: &Cancellation) {
         if task.header().request_cancel(request.clone()) {
-            self.schedule(key);
+            // Not only queued: another loop may drive this one, and is to hear of it.
+            wake_key(key);
         }
     }
 }
