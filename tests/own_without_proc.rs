@@ -36,13 +36,14 @@ fn in_a_world(name: &str, make: &str, test: impl FnOnce()) {
         .arg(std::env::current_exe().unwrap())
         .arg(name)
         .env(CHILD, "1")
-        // A leak checker reads /proc at the end; this process is checked by the tests in which there is one.
-        .env("ASAN_OPTIONS", "detect_leaks=0")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&child.stdout);
     let errors = String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success(), "{said}{errors}");
+    // A leak checker reads threads and options from /proc, and gives up at the end where there is none.
+    let without_checker = std::env::var_os("CALLSOON_SANITIZED").is_some()
+        && errors.contains("LeakSanitizer has encountered a fatal error");
+    assert!(child.status.success() || without_checker, "{said}{errors}");
     assert!(said.contains("1 passed"), "{said}");
 }
 
