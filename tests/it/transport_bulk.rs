@@ -73,13 +73,14 @@ fn e3_ten_megabytes_each_way_survive_a_half_close_in_their_midst() {
                 writing.write_all(&vec![1; TEN_MEGABYTES]).unwrap();
                 writing.shutdown(Shutdown::Write).unwrap();
             });
+            // Nobody reads yet, so that the system cannot take everything at once.
+            transport.write(&bytes);
+            transport.write_eof();
             let reader = std::thread::spawn(move || {
                 let mut all = Vec::new();
                 peer.read_to_end(&mut all).unwrap();
                 assert!(all == expected);
             });
-            transport.write(&bytes);
-            transport.write_eof();
             until(|| recorder.received.get() == TEN_MEGABYTES && ended.get()).await;
             until(|| reader.is_finished() && writer.is_finished()).await;
             reader.join().unwrap();
