@@ -282,6 +282,27 @@
 //!    9 future        stores a result and wakes its awaiter, which continues at 4
 //! ```
 //!
+//! # Where it is decided
+//! Mechanisms that stand in no signature, and the file whose first paragraph describes each:
+//!
+//! | what | where |
+//! |---|---|
+//! | how long the loop sleeps, and when it polls although work is ready | `kernel/turn`, `kernel/wake_time` |
+//! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
+//! | what a timer costs, and in which order timers fire | `kernel/timers` |
+//! | where the panic of a callback, a task or a protocol is caught, and who hears of it | `kernel/enter`, `kernel/report` |
+//! | which code may be called while a borrow is held: none of the user's | `kernel/mod` |
+//! | how a request to cancel goes through a task; one, step by step | `kernel/cancel/mod` |
+//! | where the parent of a cancelled gather or group waits for its children | `combine/child_count`, `combine/gather`, `combine/group/state` |
+//! | how many operations one step of a task may complete | `kernel/budget` |
+//! | when a short read proves that a socket is drained | `kernel/io/readiness` |
+//! | who calls a protocol, when, and what ends a connection | `transport/mod`, `transport/lifecycle` |
+//! | when a transport pauses, and where it is resumed | `transport/read`, `transport/write` |
+//! | what a listener does when `accept` fails | `socket/accept_error`, `socket/accept` |
+//! | on which threads names are looked up | `socket/resolver` |
+//! | whether a descriptor that others share blocks | `socket/nonblocking`, `socket/shared_mode` |
+//! | what happens to all of this when a loop closes, or its process forks | `kernel/close`, `sys/fork` |
+//!
 //! # Glossary
 //! Words that this crate uses in a sense of its own:
 //! - **turn**: one iteration of the loop, which runs everything that was ready when it began.
