@@ -12,7 +12,6 @@ pub(crate) mod listener;
 pub(crate) mod sendfile;
 mod sock;
 mod stream;
-pub(crate) mod stream_kind;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 pub(crate) mod unix;
@@ -23,12 +22,11 @@ pub use crate::socket::{
     staggered_race,
 };
 pub use connect_options::ConnectOptions;
-pub use datagram::{DatagramKind, DatagramSocket};
+pub use datagram::DatagramSocket;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use listen_options::ListenOptions;
 pub use listener::SocketListener;
 pub use stream::SocketStream;
-pub use stream_kind::StreamKind;
 pub use tcp::{Tcp, TcpListener, TcpStream};
 pub use udp::{Udp, UdpSocket};
 pub use unix::{UCred, Unix, UnixListener, UnixStream};

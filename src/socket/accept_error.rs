@@ -24,7 +24,6 @@ pub(crate) enum AcceptError {
 
 /// Errors of one connection, by accept(2): "already-pending network errors on the new socket", the firewall's EPERM, and
 /// what various kernels give besides.
-#[cfg(unix)]
 const OF_A_CLIENT: &[i32] = &[
     libc::ECONNABORTED,
     libc::ECONNRESET,
@@ -44,7 +43,6 @@ const OF_A_CLIENT: &[i32] = &[
 ];
 
 /// Errors of the process or the system, which pass.
-#[cfg(unix)]
 const OF_EXHAUSTION: &[i32] = &[
     libc::EMFILE,
     libc::ENFILE,
@@ -58,26 +56,10 @@ impl AcceptError {
     /// Classifies an error other than `WouldBlock` and `Interrupted`.
     #[cold]
     pub(crate) fn of(error: &io::Error) -> Self {
-        #[cfg(unix)]
-        if let Some(number) = error.raw_os_error() {
-            return match number {
-                _ if OF_A_CLIENT.contains(&number) => Self::Client,
-                _ if OF_EXHAUSTION.contains(&number) => Self::Exhausted,
-                _ => Self::Listener,
-            };
-        }
-        match error.kind() {
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Self::Client,
-            io::ErrorKind::OutOfMemory => Self::Exhausted,
+        match error.raw_os_error() {
+            Some(number) if OF_A_CLIENT.contains(&number) => Self::Client,
+            Some(number) if OF_EXHAUSTION.contains(&number) => Self::Exhausted,
             _ => Self::Listener,
         }
-    }
-}
-
-/// Returns what a report says of an error after which accepting pauses.
-pub(crate) fn what_failed(error: &io::Error) -> &'static str {
-    match AcceptError::of(error) {
-        AcceptError::Exhausted => "Out of system resources in accept",
-        AcceptError::Client | AcceptError::Listener => "Error in accept",
     }
 }

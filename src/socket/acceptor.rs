@@ -11,47 +11,27 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::panic::Location;
 use std::rc::Rc;
 
-use mio::Interest;
-use mio::event::Source;
+use socket2::Socket;
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::io::readiness::Observer;
-use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError, accept_tcp, accept_unix};
+use crate::socket::accept::{
+    ACCEPT_RETRY, AcceptRetry, AfterError, Listener, accept, watch_listener,
+};
 use crate::socket::accept_error::FAILURES_IN_A_ROW;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::sys::epoll::Numbered;
 
 /// How many clients are accepted, or fail, before other sources run: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
-
-/// A listening socket in non-blocking mode.
-pub(crate) trait Listener: Source + Numbered + 'static {
-    /// Accepts a client without waiting.
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)>;
-}
-
-impl Listener for mio::net::TcpListener {
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, address) = accept_tcp(self)?;
-        Ok((StreamSocket::Tcp(socket), Some(address.into())))
-    }
-}
-
-impl Listener for mio::net::UnixListener {
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, address) = accept_unix(self)?;
-        Ok((StreamSocket::Unix(socket), Some(address.into())))
-    }
-}
 
 /// The server of a listening socket. Its calls may enter user code, whose panics it catches.
 pub(crate) trait Host {
@@ -62,34 +42,12 @@ pub(crate) trait Host {
     fn abandon(self: Rc<Self>);
 }
 
-/// A listening socket that accepts, of any kind.
-pub(crate) trait Accepts {
-    /// Stops listening and closes the socket.
-    fn stop(&self);
-}
-
-/// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
-pub(crate) fn accept(
-    handle: &LoopHandle,
-    socket: socket2::Socket,
-    host: Rc<dyn Host>,
-    location: &'static Location<'static>,
-) -> io::Result<Rc<dyn Accepts>> {
-    if socket.local_addr()?.is_unix() {
-        let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
-        let listener = mio::net::UnixListener::from_std(listener);
-        return Ok(Acceptor::start(handle, listener, host, location)?);
-    }
-    let listener = std::net::TcpListener::from(socket);
-    let listener = mio::net::TcpListener::from_std(listener);
-    Ok(Acceptor::start(handle, listener, host, location)?)
-}
-
 /// One listening socket that accepts.
-struct Acceptor<L: Listener> {
+pub(crate) struct Acceptor {
     handle: LoopHandle,
     /// `None` once it has stopped.
-    io: RefCell<Option<Io<L>>>,
+    io: RefCell<Option<Io<Listener>>>,
+    is_unix: bool,
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
@@ -100,18 +58,20 @@ struct Acceptor<L: Listener> {
     location: &'static Location<'static>,
 }
 
-impl<L: Listener> Acceptor<L> {
-    fn start(
+impl Acceptor {
+    /// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
+    pub(crate) fn start(
         handle: &LoopHandle,
-        socket: L,
+        socket: Socket,
         host: Rc<dyn Host>,
         location: &'static Location<'static>,
     ) -> io::Result<Rc<Self>> {
-        let readiness = Readiness::new(false, false);
-        let io = Io::new(handle, socket, Interest::READABLE, readiness)?;
+        let is_unix = socket.local_addr()?.is_unix();
+        let io = watch_listener(handle, socket)?;
         let acceptor = Rc::new(Self {
             handle: handle.clone(),
             io: RefCell::new(Some(io)),
+            is_unix,
             host: RefCell::new(Some(host)),
             retry: RefCell::new(None),
             failed: AcceptRetry::default(),
@@ -125,7 +85,7 @@ impl<L: Listener> Acceptor<L> {
         Ok(acceptor)
     }
 
-    fn with_io<R>(&self, f: impl FnOnce(&Io<L>) -> R) -> Option<R> {
+    fn with_io<R>(&self, f: impl FnOnce(&Io<Listener>) -> R) -> Option<R> {
         self.io.borrow().as_ref().map(f)
     }
 
@@ -134,14 +94,16 @@ impl<L: Listener> Acceptor<L> {
         let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
-            let accepted = self.with_io(|io| io.attempt(Direction::Read, L::take));
+            let take = |listener: &Listener| accept(listener.as_fd());
+            let accepted = self.with_io(|io| io.attempt(Direction::Read, take));
             let (Some(host), Some(accepted)) = (host, accepted) else {
                 return;
             };
             match accepted {
                 Ok((socket, peer)) => {
                     self.failed.accepted();
-                    host.take_in(socket, peer);
+                    let socket = StreamSocket::new(socket, self.is_unix);
+                    host.take_in(socket, Some(peer.into()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -176,10 +138,9 @@ impl<L: Listener> Acceptor<L> {
             former.cancel();
         }
     }
-}
 
-impl<L: Listener> Accepts for Acceptor<L> {
-    fn stop(&self) {
+    /// Stops listening and closes the socket.
+    pub(crate) fn stop(&self) {
         let io = self.io.borrow_mut().take();
         drop(io);
         let host = self.host.borrow_mut().take();
@@ -191,7 +152,7 @@ impl<L: Listener> Accepts for Acceptor<L> {
     }
 }
 
-impl<L: Listener> Observer for Acceptor<L> {
+impl Observer for Acceptor {
     fn ready(self: Rc<Self>) {
         if self.retry.borrow().is_some() {
             return;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket};
 
+use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::{Address, address_of};
@@ -17,6 +18,7 @@ use crate::socket::connect::{connect_unix, finish, start};
 use crate::socket::connect_to::{ConnectTo, Destination};
 use crate::socket::dns::{Target, first_of};
 use crate::socket::happy_eyeballs::HappyEyeballs;
+use crate::socket::pipe_end::PipeEnd;
 use crate::socket::stream_socket::StreamSocket;
 
 /// A registered socket that is connected, and its peer.
@@ -43,24 +45,27 @@ impl Connector {
                 return Ok((socket.watched(handle)?, peer));
             }
             Destination::Path(path) => return connect_path(handle, &path).await,
+            Destination::Pipe(pipe, direction) => {
+                let end = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?);
+                let io = end.watched(handle)?;
+                if io.source().pipe().is_some_and(PipeEnd::may_be_read) {
+                    io.readiness(Readiness::assume_readable)?;
+                }
+                return Ok((io, None));
+            }
         };
         let local = match self.local {
             Some(local) => Some(local?.addresses(handle).await?),
             None => None,
         };
-        let mut addresses = target.addresses(handle).await?;
-        let fits = |address: &SocketAddr| {
-            let of = |family| family == Domain::for_address(*address);
-            self.family.is_none_or(of)
-        };
-        addresses.retain(fits);
+        let addresses = target.of_family(self.family, handle).await?;
         let local = local.as_deref();
         let attempt = |address| async move {
             let bind = |socket: &Socket| {
                 local.map_or(Ok(()), |local| bind_fitting(socket, local, address))
             };
-            let socket = StreamSocket::Tcp(start(address, bind)?);
-            Ok((finish(handle, socket).await?, Some(address.into())))
+            let io = finish(handle, start(address, bind)?).await?;
+            Ok((io, Some(address.into())))
         };
         self.eyeballs.race(addresses, attempt).await
     }

@@ -13,6 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::sync::Arc;
 use std::time::Instant;
 
+use socket2::Domain;
+
+use crate::error::invalid_input;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
@@ -75,6 +78,17 @@ impl Target {
             Self::Addresses(addresses) => Ok(addresses),
             Self::Host(host, port) => resolve(handle, host, port).await,
         }
+    }
+
+    /// Returns those of the addresses that are of the family, if one is wanted.
+    pub(crate) async fn of_family(
+        self,
+        family: Option<Domain>,
+        handle: &LoopHandle,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses = self.addresses(handle).await?;
+        addresses.retain(|it| family.is_none_or(|family| family == Domain::for_address(*it)));
+        Ok(addresses)
     }
 
     /// Tries the addresses one after the other, after a look-up if need be, until an attempt succeeds. If none does, it
@@ -195,23 +209,21 @@ impl IntoTarget for &str {
             return Ok(Target::Address(address));
         }
         let Some((host, port)) = self.rsplit_once(':') else {
-            return Err(invalid("a host and a port are wanted, as in host:80"));
+            return Err(invalid_input("a host and a port are wanted, as in host:80"));
         };
         let port = port
             .parse()
-            .map_err(|_| invalid("the port is no number from 0 to 65535"))?;
+            .map_err(|_| invalid_input("the port is no number from 0 to 65535"))?;
         let bracketed = host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if bracketed.is_none() && host.contains(':') {
-            return Err(invalid("an IPv6 address stands in brackets before a port"));
+            return Err(invalid_input(
+                "an IPv6 address stands in brackets before a port",
+            ));
         }
         Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))
     }
-}
-
-pub(crate) fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// Returns the addresses of a host, in the order in which the system prefers them. A numeric host takes no thread.
@@ -280,7 +292,7 @@ pub(crate) async fn resolve(
 }
 
 fn from_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let host = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+    let host = CString::new(host).map_err(|_| invalid_input("a host name holds a NUL byte"))?;
     let hints = Hints {
         // One kind of socket, or every address comes three times.
         socktype: libc::SOCK_STREAM,
@@ -323,7 +335,7 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     }
     if let Some((ip, zone)) = host.split_once('%') {
         let Ok(ip) = ip.parse::<Ipv6Addr>() else {
-            return Err(invalid("only an IPv6 address has a zone"));
+            return Err(invalid_input("only an IPv6 address has a zone"));
         };
         let zone = zone.parse().ok().or_else(|| dns::interface(zone));
         let Some(zone) = zone else {
@@ -337,7 +349,7 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     if !ends_in_a_number(host) {
         return Ok(None);
     }
-    let text = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+    let text = CString::new(host).map_err(|_| invalid_input("a host name holds a NUL byte"))?;
     let hints = Hints {
         flags: libc::AI_NUMERICHOST,
         socktype: libc::SOCK_STREAM,
@@ -365,23 +377,25 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
 /// Checks a name before a resolver is asked. What a resolver would cut, or read in its own way, is an error.
 pub(crate) fn check_name(host: &str) -> io::Result<()> {
     if host.is_empty() {
-        return Err(invalid("the host name is empty"));
+        return Err(invalid_input("the host name is empty"));
     }
     if host.contains('\0') {
-        return Err(invalid("a host name holds a NUL byte"));
+        return Err(invalid_input("a host name holds a NUL byte"));
     }
     if !host.is_ascii() {
-        return Err(invalid(
+        return Err(invalid_input(
             "a host name that is not ASCII is written in its xn-- form",
         ));
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > LONGEST_NAME {
-        return Err(invalid("a host name has at most 253 characters"));
+        return Err(invalid_input("a host name has at most 253 characters"));
     }
     let label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
     if !name.split('.').all(label) {
-        return Err(invalid("a part of a host name has from 1 to 63 characters"));
+        return Err(invalid_input(
+            "a part of a host name has from 1 to 63 characters",
+        ));
     }
     Ok(())
 }

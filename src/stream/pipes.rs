@@ -78,7 +78,7 @@ impl OpenReadPipe {
     /// # Ok(()) });
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
-        self.factory.limit = bytes;
+        self.0.factory.limit = bytes;
         self
     }
 }

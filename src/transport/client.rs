@@ -128,7 +128,6 @@ impl LoopHandle {
     /// }).unwrap();
     /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     /// ```
-    #[cfg(unix)]
     #[track_caller]
     pub fn create_unix_connection<F, P>(
         &self,
@@ -289,7 +288,7 @@ impl Drop for CloseUnlessTaken {
 }
 
 /// Connects a protocol with its socket. The caller begins reading.
-pub(crate) async fn establish<P: Protocol>(
+async fn establish<P: Protocol>(
     io: Io<StreamSocket>,
     peer: Option<Address>,
     protocol: Rc<P>,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::socket::address::Address;
-use crate::transport::connection::{Close, Connection, ForceClose, Tracked};
+use crate::transport::connection::{Close, Connection, Tracked};
 use crate::transport::layer::AnyLayer;
 use crate::transport::protocol::{Protocol, Transport};
 
@@ -90,16 +90,13 @@ impl Transport {
 
     /// Ends the connection and drops what is buffered.
     pub(crate) fn force_close(&self, error: Option<io::Error>) {
-        match self.connection.force_close() {
-            ForceClose::Lose => self.lose_soon(error),
-            ForceClose::TooLate => {}
-        }
+        self.after_close(self.connection.force_close(), error);
     }
 
-    /// Acts on the end of a close.
-    pub(crate) fn after_close(&self, close: Close) {
+    /// Does what a transition asks for. The error is that of the connection's end.
+    pub(crate) fn after_close(&self, close: Close, error: Option<io::Error>) {
         match close {
-            Close::Lose => self.lose_soon(None),
+            Close::Lose => self.lose_soon(error),
             Close::Wait => {}
         }
     }

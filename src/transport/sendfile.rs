@@ -11,9 +11,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::net::sendfile::{Transfer, invalid};
+use crate::net::sendfile::Transfer;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::FileInProgress;
 use crate::transport::connection::State;
@@ -79,7 +80,9 @@ impl<'a> SendFile<'a> {
     fn begin(transport: &'a Transport) -> io::Result<Self> {
         let connection = &transport.connection;
         if connection.pipe_direction().is_some() {
-            return Err(invalid("a file is sent over a socket, not over a pipe"));
+            return Err(invalid_input(
+                "a file is sent over a socket, not over a pipe",
+            ));
         }
         if connection.has_reached(State::Closing) || connection.write_ended.get() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -188,7 +191,7 @@ impl SendFile<'_> {
     /// Everything is sent: closes if that was asked for meanwhile, and otherwise lets the protocol write again.
     fn after_last_byte(&self) {
         let connection = &self.transport.connection;
-        self.transport.after_close(connection.finish_close());
+        self.transport.after_close(connection.finish_close(), None);
         if connection.has_reached(State::Closing) {
             return;
         }

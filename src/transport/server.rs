@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::kernel::proceed::proceed;
 use crate::socket::address::Address;
 use crate::time::sleep;
-use crate::transport::serving::{Phase, Plan, Serving};
+use crate::transport::serving::{Phase, Serving};
 
 /// A server. Dropping it closes it, as [`close`](Self::close) does, where asyncio's goes on; [`detach`](Self::detach)
 /// lets it serve as long as the loop lives.
@@ -47,9 +47,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub(crate) fn new(serving: Serving) -> Self {
         Self {
-            serving: Serving::new(plan),
+            serving: Rc::new(serving),
             closes_on_drop: true,
         }
     }

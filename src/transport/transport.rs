@@ -94,7 +94,7 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn close(&self) {
-        self.after_close(self.connection.begin_close());
+        self.after_close(self.connection.begin_close(), None);
     }
 
     /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.

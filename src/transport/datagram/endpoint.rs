@@ -26,6 +26,7 @@ use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::socket::backoff::Backoff;
+use crate::socket::nonblocking::Watchable;
 use crate::sys::source::Pollable;
 use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
@@ -290,7 +291,7 @@ impl<K: DatagramKind> Endpoint<K> {
     }
 
     /// Borrows the socket's place in the loop, while there is one. `f` must not run user code.
-    fn with_io<R>(&self, f: impl FnOnce(&Io<K::Datagram>) -> R) -> Option<R> {
+    fn with_io<R>(&self, f: impl FnOnce(&Io<Watchable<K::Std>>) -> R) -> Option<R> {
         self.socket.borrow().as_ref().map(|socket| f(&socket.io))
     }
 
