@@ -38,7 +38,7 @@ pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> 
 pub(crate) type Received<A> = io::Result<(usize, A)>;
 
 /// How UDP and Unix datagrams differ. The module is private, so no other crate can name this trait.
-pub trait DatagramKind: 'static {
+pub trait DatagramKind: Clone + 'static {
     /// What names a socket.
     type Address: NetAddress;
     /// A socket of the standard library.
@@ -121,9 +121,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::Std {
-        if let Some(file) = self.file {
-            file.forget();
-        }
+        SocketFile::forget(self.file);
         self.io.into_source().0
     }
 

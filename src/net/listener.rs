@@ -99,9 +99,7 @@ impl<K: StreamKind> SocketListener<K> {
     /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::StdListener {
-        if let Some(file) = self.file {
-            file.forget();
-        }
+        SocketFile::forget(self.file);
         self.io.into_source().0.into()
     }
 
@@ -139,18 +137,13 @@ impl<K: StreamKind> SocketListener<K> {
                     AfterError::Next => {}
                     AfterError::Pause => {
                         failures = 0;
-                        self.pause(error).await;
+                        self.failed.report(&self.io.handle(), error, None);
+                        sleep(ACCEPT_RETRY).await;
                     }
                     AfterError::Broken => return Err(error),
                 },
             }
         }
-    }
-
-    /// Reports an error, once until a client is accepted, and waits before the next try.
-    async fn pause(&self, error: io::Error) {
-        self.failed.report(&self.io.handle(), error, None);
-        sleep(ACCEPT_RETRY).await;
     }
 
     /// Accepts a client without waiting. It does not skip and does not retry.

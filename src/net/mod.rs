@@ -17,10 +17,11 @@ pub(crate) mod udp;
 pub(crate) mod unix;
 mod unix_datagram;
 
-pub use crate::socket::{
-    AddrInfo, AddrInfoHints, ConnectError, GaiError, ToSocketAddrs, interleave, lookup_host,
-    staggered_race,
-};
+pub use crate::socket::addr_info::{AddrInfo, AddrInfoHints};
+pub use crate::socket::connect_error::ConnectError;
+pub use crate::socket::dns::{ToSocketAddrs, lookup_host};
+pub use crate::socket::gai_error::GaiError;
+pub use crate::socket::happy_eyeballs::{interleave, staggered_race};
 pub use connect_options::ConnectOptions;
 pub use datagram::DatagramSocket;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};

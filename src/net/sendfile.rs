@@ -48,9 +48,8 @@ impl<'a> Transfer<'a> {
         }
         let end = offset.checked_add(count.unwrap_or(0));
         if end.is_none_or(|end| end > i64::MAX as u64) {
-            return Err(invalid_input(
-                "the offset and the count go beyond what a file can hold",
-            ));
+            let why = "the offset and the count go beyond what a file can hold";
+            return Err(invalid_input(why));
         }
         Ok(Self {
             file,
@@ -72,12 +71,8 @@ impl<'a> Transfer<'a> {
         let count = if self.by_reads {
             self.step_by_reads(socket)?
         } else {
-            match sendfile(
-                socket,
-                self.file,
-                self.offset,
-                self.left.min(CHUNK) as usize,
-            ) {
+            let most = self.left.min(CHUNK) as usize;
+            match sendfile(socket, self.file, self.offset, most) {
                 // At the first call a failure may only mean that `sendfile` does not work here. Later it is a failure.
                 Err(error) if self.sent == 0 && is_impossible(&error) => {
                     self.by_reads = true;

@@ -171,10 +171,9 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match send(socket, rest) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) => return Err(error),
+                match send(socket, rest)? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => rest = &rest[count..],
                 }
             }
             Ok(())

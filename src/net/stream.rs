@@ -213,9 +213,8 @@ impl<K> SocketStream<K> {
         }
         let room = buffer.len();
         let read = |socket: &StreamSocket| receive(socket, buffer);
-        self.io
-            .operate(Direction::Read, read, |&count| 0 < count && count < room)
-            .await
+        let short = |&count: &usize| 0 < count && count < room;
+        self.io.operate(Direction::Read, read, short).await
     }
 
     /// Reads what has come into several buffers, one after the other, and returns the number of bytes. 0 means that the
@@ -246,9 +245,8 @@ impl<K> SocketStream<K> {
             return Ok(0);
         }
         let read = |socket: &StreamSocket| receive_vectored(socket, buffers);
-        self.io
-            .operate(Direction::Read, read, |&count| 0 < count && count < room)
-            .await
+        let short = |&count: &usize| 0 < count && count < room;
+        self.io.operate(Direction::Read, read, short).await
     }
 
     /// Reads what has come and leaves it for the next read.
@@ -485,8 +483,8 @@ impl<K> fmt::Debug for SocketStream<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let socket = self.io.source();
         f.debug_struct("SocketStream")
-            .field("local", &Address::of(socket.local()))
-            .field("peer", &Address::of(socket.peer()))
+            .field("local", &Address::of(socket.with(Socket::local_addr)))
+            .field("peer", &Address::of(socket.with(Socket::peer_addr)))
             .finish_non_exhaustive()
     }
 }

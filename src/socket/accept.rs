@@ -28,7 +28,7 @@ use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
-use crate::socket::accept_error::{AcceptError, FAILURES_IN_A_ROW};
+use crate::socket::accept_error::{FAILURES_IN_A_ROW, is_exhaustion, is_of_client};
 use crate::socket::nonblocking::{Watchable, expect_client};
 use crate::sys::socket;
 
@@ -81,17 +81,16 @@ impl AcceptRetry {
     /// Decides what follows an error other than `WouldBlock` and `Interrupted`. `failures` counts the clients that have
     /// failed one after the other.
     pub(crate) fn after(&self, error: &io::Error, failures: &mut u32) -> AfterError {
-        match AcceptError::of(error) {
-            AcceptError::Client => {
-                *failures = failures.saturating_add(1);
-                if *failures < FAILURES_IN_A_ROW {
-                    AfterError::Next
-                } else {
-                    AfterError::Pause
-                }
-            }
-            AcceptError::Exhausted => AfterError::Pause,
-            AcceptError::Listener => AfterError::Broken,
+        if is_exhaustion(error) {
+            return AfterError::Pause;
+        }
+        if !is_of_client(error) {
+            return AfterError::Broken;
+        }
+        *failures = failures.saturating_add(1);
+        match *failures < FAILURES_IN_A_ROW {
+            true => AfterError::Next,
+            false => AfterError::Pause,
         }
     }
 
@@ -105,9 +104,9 @@ impl AcceptRetry {
         if self.reported.replace(true) {
             return;
         }
-        let what = match AcceptError::of(&error) {
-            AcceptError::Exhausted => "Out of system resources in accept",
-            AcceptError::Client | AcceptError::Listener => "Error in accept",
+        let what = match is_exhaustion(&error) {
+            true => "Out of system resources in accept",
+            false => "Error in accept",
         };
         handle.state.report(ExceptionContext {
             message: format!("{what}; trying again every second"),

@@ -33,10 +33,13 @@ use crate::socket::stream_socket::StreamSocket;
 /// How many clients are accepted, or fail, before other sources run: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
-/// The server of a listening socket. Its calls may enter user code, whose panics it catches.
+/// The server of listening sockets and of their clients. Its calls may enter user code, whose panics it catches.
 pub(crate) trait Host {
     /// Takes a client that was accepted.
     fn take_in(self: Rc<Self>, socket: StreamSocket, peer: Option<Address>);
+
+    /// The connection of a client has closed; the number is the one that it was given.
+    fn closed(self: Rc<Self>, number: usize);
 
     /// The loop closes, and no more clients come.
     fn abandon(self: Rc<Self>);
@@ -130,23 +133,18 @@ impl Acceptor {
             // Queued and not called from here, so that a panic in it reaches `panicked`.
             acceptor.with_io(Io::queue);
         };
-        let timer = self
-            .handle
-            .queue_timer(deadline, resume, self.location, "accept");
-        let former = self.retry.borrow_mut().replace(timer);
-        if let Some(former) = former {
+        let handle = &self.handle;
+        let timer = handle.queue_timer(deadline, resume, self.location, "accept");
+        if let Some(former) = self.retry.replace(Some(timer)) {
             former.cancel();
         }
     }
 
     /// Stops listening and closes the socket.
     pub(crate) fn stop(&self) {
-        let io = self.io.borrow_mut().take();
-        drop(io);
-        let host = self.host.borrow_mut().take();
-        drop(host);
-        let retry = self.retry.borrow_mut().take();
-        if let Some(retry) = retry {
+        drop(self.io.take());
+        drop(self.host.take());
+        if let Some(retry) = self.retry.take() {
             retry.cancel();
         }
     }
@@ -177,8 +175,7 @@ impl Observer for Acceptor {
     }
 
     fn abandon(self: Rc<Self>) {
-        let host = self.host.borrow_mut().take();
-        if let Some(host) = host {
+        if let Some(host) = self.host.take() {
             host.abandon();
         }
         self.stop();

@@ -158,7 +158,7 @@ impl LoopHandle {
             return question();
         }
         let begun = Instant::now();
-        let answers = ask(self, question)?.await;
+        let answers = ask(self, question).await;
         warn_if_slow(self, host.unwrap_or_default(), begun);
         answers
     }
@@ -193,6 +193,6 @@ impl LoopHandle {
         }
         let address = address.clone();
         let question = move || Ok(dns::getnameinfo(&address, flags)?);
-        ask(self, question)?.await
+        ask(self, question).await
     }
 }

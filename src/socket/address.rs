@@ -100,13 +100,11 @@ impl fmt::Display for Address {
             Place::Internet(address) => return address.fmt(f),
             Place::Other(address) => address,
         };
-        if let Some(path) = self.path() {
-            return path.display().fmt(f);
+        match unix_name(address) {
+            Some(UnixName::Path(path)) => Path::new(OsStr::from_bytes(path)).display().fmt(f),
+            Some(UnixName::Abstract(name)) => write!(f, "@{}", name.escape_ascii()),
+            Some(UnixName::Unnamed) | None => f.write_str("unnamed"),
         }
-        if let Some(UnixName::Abstract(name)) = unix_name(address) {
-            return write!(f, "@{}", name.escape_ascii());
-        }
-        f.write_str("unnamed")
     }
 }
 
@@ -162,17 +160,13 @@ impl NetAddress for SocketAddr {
 
 impl NetAddress for unix::SocketAddr {
     fn local(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        match std_address(&SockRef::from(&socket).local_addr()?) {
-            Some(address) => Ok(address),
-            None => copy(socket)?.local_addr(),
-        }
+        let address = std_address(&SockRef::from(&socket).local_addr()?);
+        address.map_or_else(|| copy(socket)?.local_addr(), Ok)
     }
 
     fn peer(socket: BorrowedFd<'_>) -> io::Result<Self> {
-        match std_address(&SockRef::from(&socket).peer_addr()?) {
-            Some(address) => Ok(address),
-            None => copy(socket)?.peer_addr(),
-        }
+        let address = std_address(&SockRef::from(&socket).peer_addr()?);
+        address.map_or_else(|| copy(socket)?.peer_addr(), Ok)
     }
 
     fn accepted(address: &SockAddr, client: BorrowedFd<'_>) -> io::Result<Self> {

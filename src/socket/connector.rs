@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket};
 
@@ -41,10 +40,14 @@ impl Connector {
             Destination::Named(target) => target?,
             Destination::Socket(socket) => {
                 let socket = socket.into_stream()?;
-                let peer = Address::of(socket.peer());
+                let peer = Address::of(socket.with(Socket::peer_addr));
                 return Ok((socket.watched(handle)?, peer));
             }
-            Destination::Path(path) => return connect_path(handle, &path).await,
+            Destination::Path(path) => {
+                let socket = connect_unix(&address_of(&path)?).await?;
+                let peer = Address::from(SockAddr::unix(path)?);
+                return Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)));
+            }
             Destination::Pipe(pipe, direction) => {
                 let end = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?);
                 let io = end.watched(handle)?;
@@ -82,10 +85,4 @@ fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> i
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })
     })
-}
-
-async fn connect_path(handle: &LoopHandle, path: &Path) -> io::Result<Reached> {
-    let socket = connect_unix(&address_of(path)?).await?;
-    let peer = Address::from(SockAddr::unix(path)?);
-    Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)))
 }

@@ -107,9 +107,9 @@ impl Target {
 }
 
 /// Returns the result of the first attempt that succeeds; otherwise the error of the last one, if there was one.
-pub(crate) fn first_of<T>(
-    addresses: impl IntoIterator<Item = SocketAddr>,
-    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+pub(crate) fn first_of<A, T>(
+    addresses: impl IntoIterator<Item = A>,
+    mut attempt: impl FnMut(A) -> io::Result<T>,
 ) -> Result<T, Option<io::Error>> {
     let mut refusal = None;
     for address in addresses {
@@ -253,11 +253,8 @@ impl IntoTarget for &str {
 /// ```
 pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     proceed().await;
-    match host.into_target()? {
-        Target::Address(address) => Ok(vec![address]),
-        Target::Addresses(addresses) => Ok(addresses),
-        Target::Host(host, port) => resolve(&get_running_loop(), host, port).await,
-    }
+    let target = host.into_target()?;
+    target.addresses(&get_running_loop()).await
 }
 
 /// Returns the addresses of a host, on a thread if need be.
@@ -273,14 +270,14 @@ pub(crate) async fn resolve(
     let own = RESOLVE.with(handle, |resolve| resolve.borrow().clone());
     let begun = Instant::now();
     let name = host.clone();
-    let lookup = ask(handle, move || match own {
+    let question = move || match own {
         Some(own) => {
             let found = own(&name)?;
             Ok(found.into_iter().map(|ip| (ip, port).into()).collect())
         }
-        None => from_system(&name, port),
-    })?;
-    let found = lookup.await;
+        None => from_system(&name, port, 0),
+    };
+    let found = ask(handle, question).await;
     warn_if_slow(handle, &host, begun);
     match found {
         Ok(addresses) if addresses.is_empty() => Err(io::Error::new(
@@ -291,21 +288,22 @@ pub(crate) async fn resolve(
     }
 }
 
-fn from_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// Asks the system, on this thread.
+fn from_system(host: &str, port: u16, flags: i32) -> io::Result<Vec<SocketAddr>> {
     let host = CString::new(host).map_err(|_| invalid_input("a host name holds a NUL byte"))?;
     let hints = Hints {
+        flags,
         // One kind of socket, or every address comes three times.
         socktype: libc::SOCK_STREAM,
         ..Hints::default()
     };
     let answers = dns::getaddrinfo(Some(&host), None, hints)?;
-    let addresses = answers.iter().filter_map(|it| it.address.as_socket());
-    Ok(addresses
-        .map(|mut address| {
-            address.set_port(port);
-            address
-        })
-        .collect())
+    let mut found: Vec<_> = answers
+        .iter()
+        .filter_map(|it| it.address.as_socket())
+        .collect();
+    found.iter_mut().for_each(|it| it.set_port(port));
+    Ok(found)
 }
 
 /// Warns in debug mode of a look-up that took long. asyncio logs how long each took.
@@ -349,27 +347,15 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     if !ends_in_a_number(host) {
         return Ok(None);
     }
-    let text = CString::new(host).map_err(|_| invalid_input("a host name holds a NUL byte"))?;
-    let hints = Hints {
-        flags: libc::AI_NUMERICHOST,
-        socktype: libc::SOCK_STREAM,
-        ..Hints::default()
-    };
-    match dns::getaddrinfo(Some(&text), None, hints) {
-        Ok(answers) => {
-            let address = answers.iter().find_map(|it| it.address.as_socket());
-            let mut address = address.ok_or(io::ErrorKind::NotFound)?;
-            address.set_port(port);
-            Ok(Some(vec![address]))
-        }
+    match from_system(host, port, libc::AI_NUMERICHOST) {
+        Ok(found) => Ok(Some(vec![*found.first().ok_or(io::ErrorKind::NotFound)?])),
         Err(failure) => {
             let found = hosts_file::addresses(host);
             if found.is_empty() {
-                return Err(failure.into());
+                return Err(failure);
             }
-            Ok(Some(
-                found.into_iter().map(|ip| (ip, port).into()).collect(),
-            ))
+            let found = found.into_iter().map(|ip| (ip, port).into());
+            Ok(Some(found.collect()))
         }
     }
 }
@@ -422,8 +408,7 @@ impl LoopHandle {
         &self,
         resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) {
-        let former = RESOLVE.with(self, |place| place.replace(Some(Arc::new(resolve))));
-        drop(former);
+        drop(RESOLVE.with(self, |place| place.replace(Some(Arc::new(resolve)))));
     }
 
     /// Makes the system answer for names again.
@@ -435,7 +420,6 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_resolver(&self) {
-        let former = RESOLVE.with(self, |place| place.take());
-        drop(former);
+        drop(RESOLVE.with(self, RefCell::take));
     }
 }

@@ -49,9 +49,11 @@ impl SocketFile {
         })
     }
 
-    /// Leaves the file where it is.
-    pub(crate) fn forget(mut self) {
-        self.removes = false;
+    /// Leaves the file where it is, if there is one.
+    pub(crate) fn forget(file: Option<Self>) {
+        if let Some(mut file) = file {
+            file.removes = false;
+        }
     }
 
     /// Checks that clients still find the socket under its path. A socket that is bound and does not listen yet refuses
@@ -85,19 +87,17 @@ impl Drop for SocketFile {
 pub(crate) fn bind(socket: &Socket, path: &Path, replace: bool) -> io::Result<()> {
     let address = address_of(path)?;
     let address = SockAddr::unix(address.as_pathname().unwrap_or(path))?;
-    match socket.bind(&address) {
-        Err(error)
-            if error.kind() == io::ErrorKind::AddrInUse
-                && replace
-                && is_stale(path, &address, socket.r#type()?) =>
-        {
-            match fs::remove_file(path) {
-                // Another server may have removed it first.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => socket.bind(&address),
-            }
-        }
-        result => result,
+    let Err(error) = socket.bind(&address) else {
+        return Ok(());
+    };
+    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+    if !(in_use && replace && is_stale(path, &address, socket.r#type()?)) {
+        return Err(error);
+    }
+    match fs::remove_file(path) {
+        // Another server may have removed it first.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => socket.bind(&address),
     }
 }
 

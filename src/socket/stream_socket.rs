@@ -5,13 +5,12 @@
 //! whatever the process does with that signal, and no call blocks, whatever mode the descriptor is in.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
+use socket2::{SockRef, Socket, TcpKeepalive};
 
 use crate::error::invalid_input;
 use crate::kernel::io::readiness::Readiness;
@@ -19,7 +18,6 @@ use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::nonblocking;
 use crate::socket::pipe_end::PipeEnd;
-use crate::sys::socket::unread;
 use crate::sys::source::{Act, Pollable};
 
 /// A connected stream socket, or one end of a pipe, in non-blocking mode.
@@ -95,11 +93,6 @@ impl StreamSocket {
         })
     }
 
-    /// Returns how many bytes the system has received that were not read yet.
-    pub(crate) fn unread(&self) -> usize {
-        unread(self.as_fd()).unwrap_or(0)
-    }
-
     /// Writes what the system takes now.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -115,21 +108,6 @@ impl StreamSocket {
             Self::Tcp(socket) | Self::Unix(socket) => nonblocking::send_vectored(socket, pieces),
             Self::Pipe(pipe) => pipe.send_vectored(pieces),
         })
-    }
-
-    /// Shuts one direction down, or both.
-    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(self).shutdown(how)
-    }
-
-    /// Returns the address of the peer.
-    pub(crate) fn peer(&self) -> io::Result<SockAddr> {
-        SockRef::from(self).peer_addr()
-    }
-
-    /// Returns the address of this end.
-    pub(crate) fn local(&self) -> io::Result<SockAddr> {
-        SockRef::from(self).local_addr()
     }
 
     /// Returns the pipe, if it is one.

@@ -39,7 +39,7 @@
 //! | `writes_refused` | `write.rs` |
 //! | `sending_file` | `sendfile.rs` |
 //! | `file` | `sendfile.rs`; `write.rs` appends to it; `wake_file_sender` here takes its waker |
-//! | `tracked` | `track` sets it, for a server; `release` takes it |
+//! | `tracked` | `Serving::connect` sets it, for a server; `release` takes it |
 //! | the others | never change |
 
 use std::cell::{Cell, RefCell};
@@ -51,6 +51,7 @@ use crate::kernel::context::Context;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::socket::acceptor::Host;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
@@ -142,15 +143,9 @@ impl Pauses {
     }
 }
 
-/// Keeps a list of connections: a server.
-pub(crate) trait Tracker {
-    /// The connection with this number has closed.
-    fn closed(self: Rc<Self>, number: usize);
-}
-
 /// A connection's place in the list of its server.
 pub(crate) struct Tracked {
-    pub(crate) by: Rc<dyn Tracker>,
+    pub(crate) by: Rc<dyn Host>,
     pub(crate) number: usize,
 }
 
@@ -179,7 +174,7 @@ pub(crate) struct Connection<P: ?Sized> {
     /// A file is being sent: what is written waits, and nothing is read.
     pub(crate) sending_file: Cell<bool>,
     pub(crate) file: Cell<Option<Box<FileInProgress>>>,
-    tracked: Cell<Option<Tracked>>,
+    pub(crate) tracked: Cell<Option<Tracked>>,
     /// The values of context variables for its callbacks, as they were where it was made.
     pub(crate) context: Option<Context>,
     /// Where the program asked for it.
@@ -314,10 +309,6 @@ impl<P: ?Sized> Connection<P> {
         if let Some(tracked) = self.tracked.take() {
             tracked.by.closed(tracked.number);
         }
-    }
-
-    pub(crate) fn track(&self, tracked: Tracked) {
-        self.tracked.set(Some(tracked));
     }
 
     /// Returns whether reading is in order now: the connection is open and nothing pauses it.

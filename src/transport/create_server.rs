@@ -257,7 +257,7 @@ impl CreateServer {
             Site::Socket(socket) => vec![Listening::new(adopt_stream(socket)?, None)],
             Site::Path(path) => vec![bind_path(&self.options, &path)?],
         };
-        let server = Server::new(Serving {
+        let serving = Serving {
             handle: self.handle,
             factory: RefCell::new(Some(self.factory)),
             listening: RefCell::new(listening),
@@ -268,7 +268,11 @@ impl CreateServer {
             clients: RefCell::default(),
             waiting: WaitQueue::new(),
             forever: Cell::new(false),
-        });
+        };
+        let server = Server {
+            serving: Rc::new(serving),
+            closes_on_drop: true,
+        };
         if self.start_serving {
             server.listen()?;
         }

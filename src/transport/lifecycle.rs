@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::socket::address::Address;
-use crate::transport::connection::{Close, Connection, Tracked};
+use crate::transport::connection::{Close, Connection};
 use crate::transport::layer::AnyLayer;
 use crate::transport::protocol::{Protocol, Transport};
 
@@ -32,12 +32,6 @@ impl Transport {
         observed.unwrap_or(Ok(()))?;
         Ok(Self { connection })
     }
-
-    /// Has a server keep this connection in its list until it is closed.
-    pub(crate) fn track(&self, tracked: Tracked) {
-        self.connection.track(tracked);
-    }
-
     /// Calls `connection_made`, once.
     pub(crate) fn announce(&self) {
         self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
@@ -78,9 +72,8 @@ impl Transport {
     /// Ends the connection since its protocol has panicked, which was reported.
     #[cold]
     pub(crate) fn fail_of_panic(&self, method: &'static str) {
-        self.fail(io::Error::other(format!(
-            "the protocol's {method} panicked"
-        )));
+        let what = format!("the protocol's {method} panicked");
+        self.fail(io::Error::other(what));
     }
 
     /// Ends the connection because of an error, which `connection_lost` is given.

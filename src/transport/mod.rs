@@ -102,7 +102,9 @@ mod serving;
 mod transport;
 mod write;
 
-pub use crate::socket::{AcceptedSocket, Address, ConnectTo, ListenOn};
+pub use crate::socket::address::Address;
+pub use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
+pub use crate::socket::listen_on::ListenOn;
 pub use buffer::InvalidLimits;
 pub use client::CreateConnection;
 pub use create_server::CreateServer;

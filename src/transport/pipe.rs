@@ -10,7 +10,6 @@ use std::future::IntoFuture;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::Location;
-use std::rc::Rc;
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
@@ -120,21 +119,9 @@ impl<F> ConnectPipe<F> {
         let end = ConnectTo::pipe(pipe, direction);
         Self(CreateConnection::new(handle, factory, end, location))
     }
-
-    /// Connects, and makes the protocol when the pipe is known to be one.
-    pub(crate) async fn connect<P: Protocol>(
-        self,
-        make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
-    ) -> Connected<P> {
-        self.0.connect(make).await
-    }
 }
 
-impl<F, P> IntoFuture for ConnectPipe<F>
-where
-    F: FnOnce() -> P + 'static,
-    P: Protocol,
-{
+impl<F: FnOnce() -> P + 'static, P: Protocol> IntoFuture for ConnectPipe<F> {
     type Output = Connected<P>;
     type IntoFuture = <CreateConnection<F> as IntoFuture>::IntoFuture;
 

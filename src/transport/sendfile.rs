@@ -126,7 +126,7 @@ impl<'a> SendFile<'a> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if is_of_connection(&error) {
+                    if OF_CONNECTION.contains(&error.kind()) {
                         self.transport.fail_writing(error.kind().into());
                     }
                     return Poll::Ready(Err(error));
@@ -147,24 +147,17 @@ impl<'a> SendFile<'a> {
     }
 }
 
-/// Returns whether an error says that the connection is lost, and not that the file cannot be read.
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown,
-        NetworkUnreachable, NotConnected, TimedOut,
-    };
-    matches!(
-        error.kind(),
-        BrokenPipe
-            | ConnectionAborted
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkDown
-            | NetworkUnreachable
-            | NotConnected
-            | TimedOut
-    )
-}
+/// What says that the connection is lost, and not that the file cannot be read.
+const OF_CONNECTION: &[io::ErrorKind] = &[
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::NetworkUnreachable,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::TimedOut,
+];
 
 impl Drop for SendFile<'_> {
     fn drop(&mut self) {

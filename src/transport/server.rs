@@ -42,18 +42,11 @@ use crate::transport::serving::{Phase, Serving};
 /// ```
 #[must_use = "a server that is dropped closes"]
 pub struct Server {
-    serving: Rc<Serving>,
-    closes_on_drop: bool,
+    pub(crate) serving: Rc<Serving>,
+    pub(crate) closes_on_drop: bool,
 }
 
 impl Server {
-    pub(crate) fn new(serving: Serving) -> Self {
-        Self {
-            serving: Rc::new(serving),
-            closes_on_drop: true,
-        }
-    }
-
     /// Begins to listen, if the server does not yet.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::socket::acceptor::{Acceptor, Host};
 use crate::socket::address::Address;
 use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::connection::{Tracked, Tracker};
+use crate::transport::connection::Tracked;
 use crate::transport::protocol::{Protocol, Transport};
 
 /// Makes a protocol for each client.
@@ -95,19 +95,15 @@ impl Serving {
         if self.phase.replace(Phase::Closed) == Phase::Closed {
             return;
         }
-        let listening = std::mem::take(&mut *self.listening.borrow_mut());
-        for place in listening {
+        for place in self.listening.take() {
             if let Some(acceptor) = place.acceptor {
                 acceptor.stop();
             }
             drop(place.file);
         }
-        let factory = self.factory.borrow_mut().take();
-        self.handle
-            .state
-            .catch_panic("Exception in the destructor of a protocol factory", || {
-                drop(factory);
-            });
+        let factory = self.factory.take();
+        let what = "Exception in the destructor of a protocol factory";
+        self.handle.state.catch_panic(what, || drop(factory));
         self.waiting.wake_all(&self.handle.state);
     }
 
@@ -127,18 +123,20 @@ impl Serving {
         }
         let io = socket.watched(&self.handle)?;
         let mut protocol = None;
-        self.handle
-            .state
-            .catch_panic("Exception in a protocol factory", || {
-                protocol = Some(factory());
-            });
+        let state = &self.handle.state;
+        state.catch_panic("Exception in a protocol factory", || {
+            protocol = Some(factory());
+        });
         let Some(protocol) = protocol else {
             return Ok(());
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
         let number = self.clients.borrow_mut().insert(transport.clone());
-        let by = Rc::clone(self) as Rc<dyn Tracker>;
-        transport.track(Tracked { by, number });
+        let by = Rc::clone(self) as Rc<dyn Host>;
+        transport
+            .connection
+            .tracked
+            .set(Some(Tracked { by, number }));
         transport.announce();
         transport.begin_reading();
         Ok(())
@@ -157,17 +155,15 @@ impl Host for Serving {
         }
     }
 
-    fn abandon(self: Rc<Self>) {
-        self.stop();
-    }
-}
-
-impl Tracker for Serving {
     fn closed(self: Rc<Self>, number: usize) {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
             self.waiting.wake_all(&self.handle.state);
         }
+    }
+
+    fn abandon(self: Rc<Self>) {
+        self.stop();
     }
 }

@@ -18,7 +18,7 @@ use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::net::udp::UdpSocket;
 use crate::socket::backoff::Backoff;
-use crate::socket::dns::{Target, ToSocketAddrs};
+use crate::socket::dns::{Target, ToSocketAddrs, first_of};
 use crate::socket::nonblocking::new_socket;
 use crate::transport::buffer::WaterMarks;
 use crate::transport::connection::State;
@@ -82,30 +82,22 @@ impl LoopHandle {
     /// # Ok(()) });
     /// ```
     #[track_caller]
-    pub fn create_datagram_endpoint_on<K, P>(
+    pub fn create_datagram_endpoint_on<K: DatagramKind, P: DatagramProtocol<K>>(
         &self,
         socket: DatagramSocket<K>,
         factory: impl FnOnce() -> P,
-    ) -> (DatagramTransport<K>, Rc<P>)
-    where
-        K: DatagramKind,
-        P: DatagramProtocol<K>,
-    {
+    ) -> (DatagramTransport<K>, Rc<P>) {
         let location = Location::caller();
         self.open_endpoint(socket, None, factory, location)
     }
 
-    fn open_endpoint<K, P>(
+    fn open_endpoint<K: DatagramKind, P: DatagramProtocol<K>>(
         &self,
         socket: DatagramSocket<K>,
         asked: Option<K::Address>,
         factory: impl FnOnce() -> P,
         location: &'static Location<'static>,
-    ) -> (DatagramTransport<K>, Rc<P>)
-    where
-        K: DatagramKind,
-        P: DatagramProtocol<K>,
-    {
+    ) -> (DatagramTransport<K>, Rc<P>) {
         let protocol = Rc::new(factory());
         let own: Rc<dyn DatagramProtocol<K>> = Rc::clone(&protocol) as _;
         let transport = DatagramTransport {
@@ -226,27 +218,18 @@ impl<F> CreateDatagramEndpoint<F> {
     /// Makes a socket for the first pair of addresses of one family that can be bound and connected, and returns the
     /// remote one.
     async fn socket(&mut self) -> io::Result<(UdpSocket, End)> {
-        let nowhere = self.local.is_none() && self.remote.is_none();
-        if nowhere && self.family.is_none() {
-            return Err(invalid_input("an address or a family is wanted"));
-        }
         let local = addresses(&self.handle, self.local.take(), self.family).await?;
         let remote = addresses(&self.handle, self.remote.take(), self.family).await?;
         if local.is_empty() || remote.is_empty() {
             let why = "there is no address of the family that is wanted";
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
-        let mut last = None;
-        for (local, remote) in pairs(&local, &remote) {
-            match self.bound(local, remote) {
-                Ok(socket) => {
-                    let socket = UdpSocket::watch(&self.handle, socket, None)?;
-                    return Ok((socket, remote));
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| invalid_input("the two addresses are of different families")))
+        let bound = first_of(pairs(&local, &remote), |(local, remote)| {
+            Ok((self.bound(local, remote)?, remote))
+        });
+        let unfit = || invalid_input("the two addresses are of different families");
+        let (socket, remote) = bound.map_err(|refusal| refusal.unwrap_or_else(unfit))?;
+        Ok((UdpSocket::watch(&self.handle, socket, None)?, remote))
     }
 
     fn bound(&self, local: End, remote: End) -> io::Result<Socket> {
@@ -301,11 +284,7 @@ fn pairs(local: &[End], remote: &[End]) -> Vec<(End, End)> {
     pairs
 }
 
-impl<F, P> IntoFuture for CreateDatagramEndpoint<F>
-where
-    F: FnOnce() -> P + 'static,
-    P: DatagramProtocol,
-{
+impl<F: FnOnce() -> P + 'static, P: DatagramProtocol> IntoFuture for CreateDatagramEndpoint<F> {
     type Output = io::Result<(DatagramTransport, Rc<P>)>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
@@ -313,13 +292,10 @@ where
         Box::pin(async move {
             proceed().await;
             let (socket, asked) = self.socket().await?;
-            let Self {
-                handle,
-                factory,
-                location,
-                ..
-            } = self;
-            Ok(handle.open_endpoint(socket, asked, factory, location))
+            let opened = self
+                .handle
+                .open_endpoint(socket, asked, self.factory, self.location);
+            Ok(opened)
         })
     }
 }

@@ -86,7 +86,14 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok(()) });
     /// ```
     pub fn close(&self) {
-        self.begin_close();
+        let endpoint = &self.endpoint;
+        if endpoint.has_reached(State::Closing) {
+            return;
+        }
+        endpoint.state.set(State::Closing);
+        if endpoint.waiting.borrow().is_empty() {
+            self.lose_soon(None);
+        }
     }
 
     /// Closes without sending what waits.
@@ -191,8 +198,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    #[doc(alias = "sockname")]
-    #[doc(alias = "get_extra_info")]
+    #[doc(alias("sockname", "get_extra_info"))]
     pub fn local_addr(&self) -> io::Result<K::Address> {
         let socket = self.endpoint.socket.borrow().clone();
         socket.ok_or(io::ErrorKind::NotConnected)?.local_addr()
@@ -208,8 +214,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    #[doc(alias = "peername")]
-    #[doc(alias = "get_extra_info")]
+    #[doc(alias("peername", "get_extra_info"))]
     pub fn peer_addr(&self) -> Option<&K::Address> {
         self.endpoint.peer.as_ref()
     }
