@@ -153,10 +153,8 @@ impl UdpSocket {
         let addresses = target?.addresses(&self.io.handle()).await?;
         let own = self.local_addr()?.is_ipv6();
         let fitting = addresses.iter().find(|it| it.is_ipv6() == own);
-        fitting
-            .or(addresses.first())
-            .copied()
-            .ok_or_else(no_address)
+        let found = fitting.or(addresses.first()).copied();
+        found.ok_or_else(no_address)
     }
 
     /// Sends without waiting, and so takes no name. See [`send_to`](Self::send_to).

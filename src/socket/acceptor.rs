@@ -82,9 +82,8 @@ impl Acceptor {
             location,
         });
         let observer = Rc::clone(&acceptor);
-        acceptor
-            .with_io(|io| io.observe(observer))
-            .unwrap_or(Ok(()))?;
+        let observed = acceptor.with_io(|io| io.observe(observer));
+        observed.unwrap_or(Ok(()))?;
         Ok(acceptor)
     }
 
@@ -161,10 +160,8 @@ impl Observer for Acceptor {
             location: self.location,
         };
         // User code is entered separately. A panic that gets here is in the crate's own code; it was reported.
-        if entry
-            .run(InContext::Of(&self.context), || self.accept())
-            .is_err()
-        {
+        let context = InContext::Of(&self.context);
+        if entry.run(context, || self.accept()).is_err() {
             self.panicked(io::Error::other("the code that accepts clients panicked"));
         }
     }

@@ -49,8 +49,7 @@ impl Connector {
                 return Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)));
             }
             Destination::Pipe(pipe, direction) => {
-                let end = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?);
-                let io = end.watched(handle)?;
+                let io = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?).watched(handle)?;
                 if io.source().pipe().is_some_and(PipeEnd::may_be_read) {
                     io.readiness(Readiness::assume_readable)?;
                 }

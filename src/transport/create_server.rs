@@ -76,11 +76,8 @@ impl LoopHandle {
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        self.serve_with(
-            Rc::new(move || Rc::new(factory())),
-            on.into().0,
-            Location::caller(),
-        )
+        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        self.serve_with(factory, on.into().0, Location::caller())
     }
 
     /// Makes a server on a Unix socket at a path, or of an abstract name, which begins with a zero byte.
@@ -116,11 +113,9 @@ impl LoopHandle {
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        self.serve_with(
-            Rc::new(move || Rc::new(factory())),
-            Site::Path(path.as_ref().to_owned()),
-            Location::caller(),
-        )
+        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        let site = Site::Path(path.as_ref().to_owned());
+        self.serve_with(factory, site, Location::caller())
     }
 
     pub(crate) fn serve_with(

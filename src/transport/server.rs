@@ -224,10 +224,8 @@ impl Server {
     /// ```
     pub fn sockets(&self) -> Vec<Address> {
         let listening = self.serving.listening.borrow();
-        listening
-            .iter()
-            .filter_map(|listening| listening.address.clone())
-            .collect()
+        let addresses = listening.iter().filter_map(|place| place.address.clone());
+        addresses.collect()
     }
 
     /// Returns the first IP address that the server listens on, with the port that the system chose for port 0.

@@ -87,8 +87,7 @@ impl LoopHandle {
         socket: DatagramSocket<K>,
         factory: impl FnOnce() -> P,
     ) -> (DatagramTransport<K>, Rc<P>) {
-        let location = Location::caller();
-        self.open_endpoint(socket, None, factory, location)
+        self.open_endpoint(socket, None, factory, Location::caller())
     }
 
     fn open_endpoint<K: DatagramKind, P: DatagramProtocol<K>>(

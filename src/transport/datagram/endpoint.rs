@@ -172,11 +172,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         if endpoint.retry_timer.borrow().is_some() {
             return;
         }
-        let waiting = endpoint.waiting.borrow();
-        let addressed = waiting
-            .front()
-            .is_some_and(|(_, address)| address.is_some());
-        drop(waiting);
+        let addressed = matches!(endpoint.waiting.borrow().front(), Some((_, Some(_))));
         if K::ROOM_IS_TOLD || !addressed {
             return endpoint.queue_for_writing();
         }
