@@ -1,8 +1,11 @@
 //! Sockets with async methods, for code that reads from top to bottom.
 //!
 //! A socket belongs to the loop that was running when it was made, and closes when it is dropped. Methods take `&self`,
-//! so that one task may read while another writes. A method borrows its buffer until its future ends. TCP and Unix
-//! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
+//! so that one task may read while another writes. A method borrows its buffer until its future ends.
+//!
+//! TCP and Unix streams are one type, [`SocketStream<K>`](SocketStream), where `K` is [`Tcp`] or [`Unix`]; so are their
+//! listeners and, with [`Udp`] and [`Unix`], the sockets for datagrams. The kind decides the types of addresses and those
+//! of the standard library, and nothing else: below it, streams are the `StreamSocket` of `socket/`, as transports are.
 
 pub(crate) mod connect_options;
 pub(crate) mod datagram;

@@ -3,7 +3,7 @@
 //! | form | used by |
 //! |---|---|
 //! | [`Address`] | transports and streams, where one type serves all families |
-//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type |
+//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type: [`NetAddress`] |
 //! | `socket2::SockAddr` | system calls |
 //!
 //! asyncio has tuples for the Internet families and text for paths.

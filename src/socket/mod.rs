@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | Why does no call block, and why does no write raise SIGPIPE? | a flag with each call, or the mode, right before | `nonblocking` |
 //! | What happens when `accept` fails? | the next client, or a pause of one second | `accept_error`, `accept` |
+//! | What is a connection, of whatever kind? | `StreamSocket`: TCP, Unix or a pipe | `stream_socket` |
 //! | How is a connection attempt made? | `start`, then `finish` when the socket is writable | `connect` |
 //! | What if a Unix server's backlog is full? | tries after 1, 2, 4 … 64 ms | `connect`, `backoff` |
 //! | In which order are several addresses tried? | RFC 8305 | `happy_eyeballs`, `connector` |
