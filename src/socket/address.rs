@@ -183,7 +183,7 @@ impl NetAddress for unix::SocketAddr {
         if let Some(name) = self.as_abstract_name() {
             return unix_address(&[&[0], name].concat());
         }
-        Err(invalid_input("a socket without a name cannot be sent to"))
+        Err(invalid_input("a socket without a name cannot be reached"))
     }
 }
 

@@ -253,8 +253,11 @@ impl IntoTarget for &str {
 /// ```
 pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     proceed().await;
-    let target = host.into_target()?;
-    target.addresses(&get_running_loop()).await
+    match host.into_target()? {
+        Target::Address(address) => Ok(vec![address]),
+        Target::Addresses(addresses) => Ok(addresses),
+        Target::Host(host, port) => resolve(&get_running_loop(), host, port).await,
+    }
 }
 
 /// Returns the addresses of a host, on a thread if need be.
