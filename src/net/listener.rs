@@ -8,7 +8,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use socket2::{SockAddr, SockRef, Socket};
+use socket2::{SockRef, Socket};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::Direction;
@@ -130,8 +130,7 @@ impl<K: StreamKind> SocketListener<K> {
     pub async fn accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let mut failures = 0;
         loop {
-            let take = |listener: &Listener| accept(listener.as_fd());
-            match self.io.operate(Direction::Read, take, |_| false).await {
+            match self.io.operate(Direction::Read, take::<K>, |_| false).await {
                 Ok(client) => return self.connected(client),
                 Err(error) => match self.failed.after(&error, &mut failures) {
                     AfterError::Next => {}
@@ -159,16 +158,11 @@ impl<K: StreamKind> SocketListener<K> {
     /// # Ok(()) });
     /// ```
     pub fn try_accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
-        let take = |listener: &Listener| accept(listener.as_fd());
-        self.connected(self.io.attempt(Direction::Read, take)?)
+        self.connected(self.io.attempt(Direction::Read, take::<K>)?)
     }
 
-    fn connected(
-        &self,
-        (socket, address): (Socket, SockAddr),
-    ) -> io::Result<(SocketStream<K>, K::Address)> {
+    fn connected(&self, (socket, address): Client<K>) -> io::Result<(SocketStream<K>, K::Address)> {
         self.failed.accepted();
-        let address = K::Address::accepted(&address, socket.as_fd())?;
         let stream = SocketStream::watch(&self.io.handle(), socket)?;
         Ok((stream, address))
     }
@@ -187,6 +181,15 @@ impl<K: StreamKind> SocketListener<K> {
     pub fn local_addr(&self) -> io::Result<K::Address> {
         K::Address::local(self.as_fd())
     }
+}
+
+/// A client's socket and address. The latter is converted at once: what the system gives is long, and is not copied on.
+type Client<K> = (Socket, <K as StreamKind>::Address);
+
+fn take<K: StreamKind>(listener: &Listener) -> io::Result<Client<K>> {
+    let (socket, address) = accept(listener.as_fd())?;
+    let address = K::Address::accepted(&address, socket.as_fd())?;
+    Ok((socket, address))
 }
 
 impl<K> AsFd for SocketListener<K> {

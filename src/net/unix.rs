@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::Path;
 
 use socket2::{Domain, Type};
@@ -66,7 +66,7 @@ pub type UnixListener = SocketListener<Unix>;
 
 impl StreamKind for Unix {
     type Address = SocketAddr;
-    type Std = std::os::unix::net::UnixStream;
+    type Std = StdStream;
     type StdListener = std::os::unix::net::UnixListener;
     const IS_UNIX: bool = true;
 }
@@ -172,10 +172,7 @@ impl UnixStream {
     pub fn pair() -> io::Result<(Self, Self)> {
         let handle = get_running_loop();
         let (one, other) = mio::net::UnixStream::pair()?;
-        let watch = |socket| {
-            let socket = std::os::unix::net::UnixStream::from(socket);
-            Self::watch(&handle, socket.into())
-        };
+        let watch = |socket| Self::watch(&handle, StdStream::from(socket).into());
         Ok((watch(one)?, watch(other)?))
     }
 

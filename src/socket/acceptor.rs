@@ -96,7 +96,10 @@ impl Acceptor {
         let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
-            let take = |listener: &Listener| accept(listener.as_fd());
+            let take = |listener: &Listener| {
+                let (socket, peer) = accept(listener.as_fd())?;
+                Ok((StreamSocket::new(socket, self.is_unix), Address::from(peer)))
+            };
             let accepted = self.with_io(|io| io.attempt(Direction::Read, take));
             let (Some(host), Some(accepted)) = (host, accepted) else {
                 return;
@@ -104,8 +107,7 @@ impl Acceptor {
             match accepted {
                 Ok((socket, peer)) => {
                     self.failed.accepted();
-                    let socket = StreamSocket::new(socket, self.is_unix);
-                    host.take_in(socket, Some(peer.into()));
+                    host.take_in(socket, Some(peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -153,6 +153,7 @@ impl NetAddress for SocketAddr {
         internet(address)
     }
 
+    #[inline]
     fn to_system(&self) -> io::Result<SockAddr> {
         Ok((*self).into())
     }
@@ -188,6 +189,7 @@ impl NetAddress for unix::SocketAddr {
 }
 
 /// Returns the IP address and port.
+#[inline]
 pub(crate) fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
     let unknown = || invalid_input("the address is of another family");
     address.as_socket().ok_or_else(unknown)
