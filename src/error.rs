@@ -389,3 +389,8 @@ impl From<LoopClosed> for RunError {
         Self::Closed
     }
 }
+
+/// Returns the error for what a program has asked for and cannot have.
+pub(crate) fn invalid_input(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}

@@ -207,7 +207,6 @@
 //!   socket/listen_on         ListenOn
 //!   socket/connect_to        ConnectTo, AcceptedSocket
 //!   socket/connector         from a name to a connected socket
-//!   net/stream_kind          how TCP and Unix streams differ
 //!   net/stream               SocketStream: what TCP and Unix streams share
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener

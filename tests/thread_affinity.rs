@@ -239,7 +239,7 @@ assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
 
 /// Public names that are no types.
-const TRAITS: [&str; 18] = [
+const TRAITS: [&str; 16] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -248,14 +248,12 @@ const TRAITS: [&str; 18] = [
     "STDOUT",
     "BufferedProtocol",
     "ClientResult",
-    "DatagramKind",
     "DatagramProtocol",
     "Executor",
     "GatherFutures",
     "Outcome",
     "Protocol",
     "QueueStore",
-    "StreamKind",
     "Tasks",
     "ToSocketAddrs",
 ];

@@ -50,6 +50,8 @@
 //! - [`Queue::join`](crate::Queue::join) also ends when the queue is empty and everything that was taken was reported.
 //!
 //! ## Changed: sockets, transports and streams
+//! - The traits `StreamKind` and `DatagramKind` of [`net`](crate::net) are withdrawn, which no program could implement. Code
+//!   for streams of either kind takes [`SocketStream<K>`](crate::net::SocketStream) without a bound.
 //! - `accept` of [`net`](crate::net) and servers of [`transport`](crate::transport) pause for one second, as asyncio
 //!   does, when no descriptor is left. Before, `net` paused for half a second.
 //! - Errors of `accept` that are about one client, such as `EPERM` or `EPROTO`, skip that client. After 100 failures in

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use socket2::Socket;
 
+use crate::error::invalid_input;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::tcp::TcpStream;
 use crate::socket::connect::{finish, start};
-use crate::socket::dns::{Target, ToSocketAddrs, resolve};
+use crate::socket::dns::{Target, ToSocketAddrs};
 use crate::socket::happy_eyeballs::HappyEyeballs;
 use crate::socket::stream_socket::keep_alive;
 
@@ -132,37 +133,26 @@ impl ConnectOptions {
     pub async fn connect(&self, target: impl ToSocketAddrs) -> io::Result<TcpStream> {
         let handle = get_running_loop();
         proceed().await;
-        let addresses = match target.into_target()? {
-            Target::Address(address) => return self.connect_one(&handle, address).await,
-            Target::Addresses(addresses) => addresses,
-            Target::Host(host, port) => resolve(&handle, host, port).await?,
-        };
-        self.connect_any(&handle, addresses).await
-    }
-
-    async fn connect_any(
-        &self,
-        handle: &LoopHandle,
-        addresses: Vec<SocketAddr>,
-    ) -> io::Result<TcpStream> {
-        let attempt = |address| self.connect_one(handle, address);
+        let target = target.into_target()?;
+        // Without a box for the attempt.
+        if let Target::Address(address) = target {
+            return self.connect_one(&handle, address).await;
+        }
+        let addresses = target.addresses(&handle).await?;
+        let attempt = |address| self.connect_one(&handle, address);
         self.eyeballs.race(addresses, attempt).await
     }
 
     async fn connect_one(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpStream> {
         let socket = start(address, |socket| self.prepare(socket, address))?;
-        let io = finish(handle, socket).await?;
-        Ok(TcpStream { io })
+        Ok(TcpStream::new(finish(handle, socket).await?))
     }
 
     /// Sets what has to be set before the attempt begins.
     fn prepare(&self, socket: &Socket, address: SocketAddr) -> io::Result<()> {
         if let Some(local) = self.local_addr {
             if local.is_ipv6() != address.is_ipv6() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the local address is of another family",
-                ));
+                return Err(invalid_input("the local address is of another family"));
             }
             socket.bind(&local.into())?;
         }
@@ -194,23 +184,6 @@ impl TcpStream {
     /// assert_eq!(error.unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     /// ```
     pub async fn connect(target: impl ToSocketAddrs) -> io::Result<Self> {
-        let handle = get_running_loop();
-        proceed().await;
-        match target.into_target()? {
-            // Without a look-up and without a box.
-            Target::Address(address) => {
-                let io = finish(&handle, mio::net::TcpStream::connect(address)?).await?;
-                Ok(Self { io })
-            }
-            Target::Addresses(addresses) => {
-                let options = ConnectOptions::new();
-                options.connect_any(&handle, addresses).await
-            }
-            Target::Host(host, port) => {
-                let addresses = resolve(&handle, host, port).await?;
-                let options = ConnectOptions::new();
-                options.connect_any(&handle, addresses).await
-            }
-        }
+        ConnectOptions::new().connect(target).await
     }
 }

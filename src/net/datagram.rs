@@ -11,15 +11,18 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use mio::Interest;
+use socket2::SockRef;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::socket::address::NetAddress;
 use crate::socket::backoff::Backoff;
-use crate::sys::epoll::Numbered;
-use crate::sys::source::Pollable;
+use crate::socket::nonblocking::{self, Watchable, receive};
+use crate::socket::socket_file::SocketFile;
+use crate::socket::stream_socket::BOTH;
+use crate::sys::fd::set_nonblocking;
 use crate::time::sleep;
 
 /// Makes `WouldBlock` a result, for an operation that must not wait for an event then.
@@ -31,41 +34,20 @@ pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> 
     }
 }
 
-/// Which sockets a [`DatagramSocket`] is made of: [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). The trait is
-/// sealed: no other type can implement it. Use it as a bound for code that serves both.
-pub trait DatagramKind: DatagramParts {}
+/// A message's length and its sender.
+pub(crate) type Received<A> = io::Result<(usize, A)>;
 
-/// How kinds of datagram sockets differ. The module is private, which seals [`DatagramKind`].
-pub trait DatagramParts: Sized + 'static {
+/// How UDP and Unix datagrams differ. The module is private, so no other crate can name this trait.
+pub trait DatagramKind: Clone + 'static {
     /// What names a socket.
-    type Address;
-    /// The socket, in non-blocking mode.
-    type Datagram: Pollable + Numbered + AsFd + fmt::Debug;
-    /// The same in the standard library.
-    type StdDatagram;
-    /// What a bound socket leaves behind; its drop removes that.
-    type Cleanup;
-    /// The name of the socket's type.
-    const NAME: &'static str;
+    type Address: NetAddress;
+    /// A socket of the standard library.
+    type Std: AsFd + AsRawFd + fmt::Debug;
     /// Whether an event tells when a message to an address can be sent. None does where the receiver's queue decides.
     const ROOM_IS_TOLD: bool;
 
-    /// Returns whether two addresses name the same socket.
-    fn is_same(one: &Self::Address, other: &Self::Address) -> bool;
-    /// Switches to non-blocking mode.
-    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, Self::Cleanup)>;
-    /// Converts back; the mode and the socket's file stay.
-    fn release(socket: Self::Datagram, cleanup: Self::Cleanup) -> Self::StdDatagram;
-    fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize>;
-    fn send_to(socket: &Self::Datagram, bytes: &[u8], address: &Self::Address)
-    -> io::Result<usize>;
-    fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize>;
-    fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
-    fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize>;
-    fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, Self::Address)>;
-    fn local_addr(socket: &Self::Datagram) -> io::Result<Self::Address>;
-    fn peer_addr(socket: &Self::Datagram) -> io::Result<Self::Address>;
-    fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>>;
+    /// Receives a message and its sender. With the flag `MSG_PEEK` the message stays there.
+    fn recv_from(socket: &Self::Std, buffer: &mut [u8], flags: i32) -> Received<Self::Address>;
 }
 
 /// A socket for whole messages: a [`UdpSocket`](crate::net::UdpSocket) or a [`UnixDatagram`](crate::net::UnixDatagram).
@@ -73,39 +55,36 @@ pub trait DatagramParts: Sized + 'static {
 /// A message may be empty. One that does not fit into the buffer is cut, and the rest of it is lost. Options that have
 /// no method here are set through `socket2::SockRef::from(&socket)`.
 ///
-/// ```
-/// use callsoon::net::{DatagramKind, DatagramSocket, UnixDatagram};
+/// `K` is [`Udp`](crate::net::Udp) or [`Unix`](crate::net::Unix). `K::Address` is [`std::net::SocketAddr`] for the former
+/// and [`std::os::unix::net::SocketAddr`] for the latter, and `K::Std` is the socket of the standard library.
 ///
-/// async fn ping<K: DatagramKind>(socket: &DatagramSocket<K>) -> std::io::Result<usize> {
-///     socket.send(b"ping").await
-/// }
+/// ```
+/// use callsoon::net::{DatagramSocket, Unix, UnixDatagram};
 ///
 /// callsoon::run(async {
-///     let (near, far) = UnixDatagram::pair()?;
-///     ping(&near).await?;
+///     let (near, far): (DatagramSocket<Unix>, _) = UnixDatagram::pair()?;
+///     near.send(b"ping").await?;
 ///     assert_eq!(far.recv(&mut [0; 16]).await?, 4);
 ///     Ok::<(), std::io::Error>(())
 /// }).unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct DatagramSocket<K: DatagramKind> {
-    pub(crate) io: Io<K::Datagram>,
+    pub(crate) io: Io<Watchable<K::Std>>,
     /// What is removed after the socket has closed.
-    cleanup: K::Cleanup,
+    file: Option<SocketFile>,
 }
 
 impl<K: DatagramKind> DatagramSocket<K> {
     /// Registers a socket in non-blocking mode.
     pub(crate) fn watch(
         handle: &LoopHandle,
-        socket: K::Datagram,
-        cleanup: K::Cleanup,
+        socket: impl Into<K::Std>,
+        file: Option<SocketFile>,
     ) -> io::Result<Self> {
-        let both = Interest::READABLE | Interest::WRITABLE;
-        Ok(Self {
-            io: Io::new(handle, socket, both, Readiness::new(false, true))?,
-            cleanup,
-        })
+        let (socket, readiness) = (Watchable(socket.into()), Readiness::new(false, true));
+        let io = Io::new(handle, socket, BOTH, readiness)?;
+        Ok(Self { io, file })
     }
 
     /// Takes over a socket that was made by other means, and switches it to non-blocking mode.
@@ -126,10 +105,11 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn from_std(socket: K::StdDatagram) -> io::Result<Self> {
+    pub fn from_std(socket: K::Std) -> io::Result<Self> {
         let handle = get_running_loop();
-        let (socket, cleanup) = K::adopt(socket)?;
-        Self::watch(&handle, socket, cleanup)
+        set_nonblocking(socket.as_fd())?;
+        // A socket's file belongs to the program that has made it.
+        Self::watch(&handle, socket, None)
     }
 
     /// Returns the socket without its loop, still in non-blocking mode.
@@ -140,8 +120,9 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// let socket: std::net::UdpSocket = socket.into_std();
     /// # Ok(()) });
     /// ```
-    pub fn into_std(self) -> K::StdDatagram {
-        K::release(self.io.into_source(), self.cleanup)
+    pub fn into_std(self) -> K::Std {
+        SocketFile::forget(self.file);
+        self.io.into_source().0
     }
 
     /// Sends a message to the address that the socket is connected to.
@@ -163,7 +144,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        let send = |socket: &K::Datagram| K::send(socket, bytes);
+        let send = |socket: &Watchable<K::Std>| nonblocking::send(socket, bytes);
         self.io.operate(Direction::Write, send, |_| false).await
     }
 
@@ -180,7 +161,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// ```
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Write, |socket| K::send(socket, bytes))
+            .attempt(Direction::Write, |socket| nonblocking::send(socket, bytes))
     }
 
     /// Sends a message to an address.
@@ -189,13 +170,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
+        let send =
+            |socket: &Watchable<K::Std>| nonblocking::send_to(socket, bytes, &address.to_system()?);
         if K::ROOM_IS_TOLD {
-            let send = |socket: &K::Datagram| K::send_to(socket, bytes, address);
             return self.io.operate(Direction::Write, send, |_| false).await;
         }
         let mut backoff = Backoff::new();
         loop {
-            let send = |socket: &K::Datagram| unless_blocked(K::send_to(socket, bytes, address));
+            let send = |socket: &Watchable<K::Std>| unless_blocked(send(socket));
             match self.io.operate(Direction::Write, send, |_| false).await? {
                 Some(count) => return Ok(count),
                 None => sleep(backoff.pause()).await,
@@ -209,14 +191,14 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
+        let send =
+            |socket: &Watchable<K::Std>| nonblocking::send_to(socket, bytes, &address.to_system()?);
         if K::ROOM_IS_TOLD {
-            return self.io.attempt(Direction::Write, |socket| {
-                K::send_to(socket, bytes, address)
-            });
+            return self.io.attempt(Direction::Write, send);
         }
         // One receiver that takes nothing says nothing about another, so the cached readiness stays.
         self.io.readiness(|_| ())?;
-        K::send_to(self.io.source(), bytes, address)
+        send(self.io.source())
     }
 
     /// Receives a message and returns its length, or the length of the buffer if the message was longer.
@@ -238,7 +220,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let recv = |socket: &K::Datagram| K::recv(socket, buffer);
+        let recv = |socket: &Watchable<K::Std>| receive(socket, buffer);
         self.io.operate(Direction::Read, recv, |_| false).await
     }
 
@@ -255,7 +237,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// ```
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.io
-            .attempt(Direction::Read, |socket| K::recv(socket, buffer))
+            .attempt(Direction::Read, |socket| receive(socket, buffer))
     }
 
     /// Receives a message and returns its sender, and its length, or the length of the buffer if the message was
@@ -276,7 +258,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
-        let recv = |socket: &K::Datagram| K::recv_from(socket, buffer);
+        let recv = |socket: &Watchable<K::Std>| K::recv_from(&socket.0, buffer, 0);
         self.io.operate(Direction::Read, recv, |_| false).await
     }
 
@@ -293,7 +275,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// ```
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
         self.io
-            .attempt(Direction::Read, |socket| K::recv_from(socket, buffer))
+            .attempt(Direction::Read, |socket| K::recv_from(&socket.0, buffer, 0))
     }
 
     /// Receives a message as [`recv`](Self::recv) does, but leaves it for the next call.
@@ -313,7 +295,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let peek = |socket: &K::Datagram| K::peek(socket, buffer);
+        let peek = |socket: &Watchable<K::Std>| nonblocking::peek(socket, buffer);
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
@@ -335,7 +317,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, K::Address)> {
-        let peek = |socket: &K::Datagram| K::peek_from(socket, buffer);
+        let peek = |socket: &Watchable<K::Std>| K::recv_from(&socket.0, buffer, libc::MSG_PEEK);
         self.io.operate(Direction::Read, peek, |_| false).await
     }
 
@@ -389,7 +371,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> io::Result<K::Address> {
-        K::local_addr(self.io.source())
+        K::Address::local(self.as_fd())
     }
 
     /// Returns the address that the socket is connected to.
@@ -404,7 +386,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub fn peer_addr(&self) -> io::Result<K::Address> {
-        K::peer_addr(self.io.source())
+        K::Address::peer(self.as_fd())
     }
 
     /// Takes the error that the system keeps for the socket, if there is one, and clears it.
@@ -419,7 +401,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
     /// # Ok(()) });
     /// ```
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        K::take_error(self.io.source())
+        SockRef::from(self).take_error()
     }
 }
 
@@ -437,6 +419,7 @@ impl<K: DatagramKind> AsRawFd for DatagramSocket<K> {
 
 impl<K: DatagramKind> fmt::Debug for DatagramSocket<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple(K::NAME).field(self.io.source()).finish()
+        let socket = &self.io.source().0;
+        f.debug_tuple("DatagramSocket").field(socket).finish()
     }
 }

@@ -3,16 +3,14 @@
 //! A stream can be read and written through `&self`, so a half only says which side is meant. Owned halves share the
 //! stream. Dropping the owned write half shuts the writing direction down.
 
-use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::rc::Rc;
 
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::StreamKind;
 use crate::net::tcp::Tcp;
 
-impl<K: StreamKind> SocketStream<K> {
+impl<K> SocketStream<K> {
     /// Returns a reader and a writer that borrow the connection.
     ///
     /// ```
@@ -41,12 +39,10 @@ impl<K: StreamKind> SocketStream<K> {
     /// ```
     pub fn into_split(self) -> (OwnedReadHalf<K>, OwnedWriteHalf<K>) {
         let stream = Rc::new(self);
-        (
-            OwnedReadHalf {
-                stream: Rc::clone(&stream),
-            },
-            OwnedWriteHalf { stream },
-        )
+        let writer = OwnedWriteHalf {
+            stream: Rc::clone(&stream),
+        };
+        (OwnedReadHalf { stream }, writer)
     }
 }
 
@@ -59,7 +55,8 @@ impl<K: StreamKind> SocketStream<K> {
 /// reader.read_exact(&mut [0; 1]).await?;
 /// # Ok(()) });
 /// ```
-pub struct ReadHalf<'a, K: StreamKind = Tcp> {
+#[derive(Clone, Copy, Debug)]
+pub struct ReadHalf<'a, K = Tcp> {
     stream: &'a SocketStream<K>,
 }
 
@@ -72,7 +69,8 @@ pub struct ReadHalf<'a, K: StreamKind = Tcp> {
 /// server.read_exact(&mut [0; 1]).await?;
 /// # Ok(()) });
 /// ```
-pub struct WriteHalf<'a, K: StreamKind = Tcp> {
+#[derive(Clone, Copy, Debug)]
+pub struct WriteHalf<'a, K = Tcp> {
     stream: &'a SocketStream<K>,
 }
 
@@ -86,7 +84,8 @@ pub struct WriteHalf<'a, K: StreamKind = Tcp> {
 /// assert_eq!(task.await.unwrap()?, 2);
 /// # Ok(()) });
 /// ```
-pub struct OwnedReadHalf<K: StreamKind = Tcp> {
+#[derive(Debug)]
+pub struct OwnedReadHalf<K = Tcp> {
     stream: Rc<SocketStream<K>>,
 }
 
@@ -99,11 +98,12 @@ pub struct OwnedReadHalf<K: StreamKind = Tcp> {
 /// assert_eq!(server.read(&mut [0; 1]).await?, 0);
 /// # Ok(()) });
 /// ```
-pub struct OwnedWriteHalf<K: StreamKind = Tcp> {
+#[derive(Debug)]
+pub struct OwnedWriteHalf<K = Tcp> {
     stream: Rc<SocketStream<K>>,
 }
 
-impl<K: StreamKind> ReadHalf<'_, K> {
+impl<K> ReadHalf<'_, K> {
     /// Reads what has come. See [`SocketStream::read`].
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl<K: StreamKind> ReadHalf<'_, K> {
     }
 }
 
-impl<K: StreamKind> WriteHalf<'_, K> {
+impl<K> WriteHalf<'_, K> {
     /// Writes what the system takes. See [`SocketStream::write`].
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl<K: StreamKind> WriteHalf<'_, K> {
     }
 }
 
-impl<K: StreamKind> OwnedReadHalf<K> {
+impl<K> OwnedReadHalf<K> {
     /// Reads what has come. See [`SocketStream::read`].
     ///
     /// # Errors
@@ -251,7 +251,7 @@ impl<K: StreamKind> OwnedReadHalf<K> {
     }
 }
 
-impl<K: StreamKind> OwnedWriteHalf<K> {
+impl<K> OwnedWriteHalf<K> {
     /// Writes what the system takes. See [`SocketStream::write`].
     ///
     /// # Errors
@@ -331,50 +331,9 @@ impl<K: StreamKind> OwnedWriteHalf<K> {
     }
 }
 
-impl<K: StreamKind> Drop for OwnedWriteHalf<K> {
+impl<K> Drop for OwnedWriteHalf<K> {
     fn drop(&mut self) {
         // An error means that the connection has ended already.
         let _ = self.stream.shutdown(Shutdown::Write);
-    }
-}
-
-// Written by hand: a derive would ask the same of the kind.
-impl<K: StreamKind> Clone for ReadHalf<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K: StreamKind> Copy for ReadHalf<'_, K> {}
-
-impl<K: StreamKind> Clone for WriteHalf<'_, K> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K: StreamKind> Copy for WriteHalf<'_, K> {}
-
-impl<K: StreamKind> fmt::Debug for ReadHalf<'_, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReadHalf").field(self.stream).finish()
-    }
-}
-
-impl<K: StreamKind> fmt::Debug for WriteHalf<'_, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WriteHalf").field(self.stream).finish()
-    }
-}
-
-impl<K: StreamKind> fmt::Debug for OwnedReadHalf<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedReadHalf").field(&self.stream).finish()
-    }
-}
-
-impl<K: StreamKind> fmt::Debug for OwnedWriteHalf<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OwnedWriteHalf").field(&self.stream).finish()
     }
 }

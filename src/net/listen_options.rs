@@ -33,7 +33,7 @@ pub struct ListenOptions {
     pub(super) reuse_address: bool,
     reuse_port: bool,
     pub(crate) backlog: i32,
-    pub(super) cleanup_socket: bool,
+    pub(crate) cleanup_socket: bool,
 }
 
 impl Default for ListenOptions {
@@ -126,8 +126,7 @@ impl ListenOptions {
     fn listen(&self, handle: &LoopHandle, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = self.bound(address)?;
         socket.listen(self.backlog)?;
-        let listener = mio::net::TcpListener::from_std(socket.into());
-        TcpListener::watch(handle, listener, ())
+        TcpListener::watch(handle, socket, None)
     }
 
     /// Returns a socket that is bound and does not listen yet.
@@ -138,16 +137,11 @@ impl ListenOptions {
         }
         socket.set_reuse_address(self.reuse_address)?;
         if self.reuse_port {
-            reuse_port(&socket)?;
+            socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
         Ok(socket)
     }
-}
-
-/// Sets `SO_REUSEPORT`.
-pub(crate) fn reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
 }
 
 impl TcpListener {

@@ -5,57 +5,61 @@
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use mio::Interest;
+use socket2::{SockRef, Socket};
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::net::stream::SocketStream;
-use crate::net::stream_kind::StreamKind;
-use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError};
+use crate::net::stream::{SocketStream, StreamKind};
+use crate::socket::accept::{
+    ACCEPT_RETRY, AcceptRetry, AfterError, Listener, accept, watch_listener,
+};
+use crate::socket::address::{Address, NetAddress as _};
+use crate::socket::socket_file::SocketFile;
+use crate::sys::fd::set_nonblocking;
 use crate::time::sleep;
 
 /// A listening socket: a [`TcpListener`](crate::net::TcpListener) or a [`UnixListener`](crate::net::UnixListener).
 ///
-/// ```
-/// use callsoon::net::{SocketListener, StreamKind, TcpListener, TcpStream};
+/// `K` is as in [`SocketStream`], and `K::StdListener` is the listener of the standard library.
 ///
-/// async fn serve_one<K: StreamKind>(listener: &SocketListener<K>) -> std::io::Result<()> {
-///     let (client, _) = listener.accept().await?;
-///     client.write_all(b"welcome").await
-/// }
+/// ```
+/// use callsoon::net::{SocketListener, Tcp, TcpListener, TcpStream};
 ///
 /// callsoon::run(async {
-///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let listener: SocketListener<Tcp> = TcpListener::bind("127.0.0.1:0").await?;
 ///     let client = TcpStream::connect(listener.local_addr()?).await?;
-///     serve_one(&listener).await?;
+///     let (server, _) = listener.accept().await?;
+///     server.write_all(b"welcome").await?;
 ///     client.read_exact(&mut [0; 7]).await
 /// }).unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct SocketListener<K: StreamKind> {
-    io: Io<K::Listener>,
+pub struct SocketListener<K> {
+    io: Io<Listener>,
     /// What is removed after the socket has closed.
-    cleanup: K::Cleanup,
+    file: Option<SocketFile>,
     /// What follows after an error of `accept`.
     failed: AcceptRetry,
+    kind: PhantomData<K>,
 }
 
 impl<K: StreamKind> SocketListener<K> {
     /// Registers a socket in non-blocking mode that listens already.
     pub(super) fn watch(
         handle: &LoopHandle,
-        listener: K::Listener,
-        cleanup: K::Cleanup,
+        socket: Socket,
+        file: Option<SocketFile>,
     ) -> io::Result<Self> {
-        let readiness = Readiness::new(false, false);
         Ok(Self {
-            io: Io::new(handle, listener, Interest::READABLE, readiness)?,
-            cleanup,
+            io: watch_listener(handle, socket)?,
+            file,
             failed: AcceptRetry::default(),
+            kind: PhantomData,
         })
     }
 
@@ -80,8 +84,10 @@ impl<K: StreamKind> SocketListener<K> {
     #[track_caller]
     pub fn from_std(listener: K::StdListener) -> io::Result<Self> {
         let handle = get_running_loop();
-        let (listener, cleanup) = K::adopt_listener(listener)?;
-        Self::watch(&handle, listener, cleanup)
+        let socket = listener.into();
+        set_nonblocking(socket.as_fd())?;
+        // A socket's file belongs to the program that has made it.
+        Self::watch(&handle, socket, None)
     }
 
     /// Returns the socket without its loop, still in non-blocking mode.
@@ -93,7 +99,8 @@ impl<K: StreamKind> SocketListener<K> {
     /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::StdListener {
-        K::release_listener(self.io.into_source(), self.cleanup)
+        SocketFile::forget(self.file);
+        self.io.into_source().0.into()
     }
 
     /// Waits for the next client, and returns its connection and address.
@@ -123,28 +130,19 @@ impl<K: StreamKind> SocketListener<K> {
     pub async fn accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
         let mut failures = 0;
         loop {
-            let accepted = self.io.operate(Direction::Read, K::accept, |_| false).await;
-            match accepted {
-                Ok((socket, address)) => {
-                    self.failed.accepted();
-                    return Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address));
-                }
+            match self.io.operate(Direction::Read, take::<K>, |_| false).await {
+                Ok(client) => return self.connected(client),
                 Err(error) => match self.failed.after(&error, &mut failures) {
                     AfterError::Next => {}
                     AfterError::Pause => {
                         failures = 0;
-                        self.pause(error).await;
+                        self.failed.report(&self.io.handle(), error, None);
+                        sleep(ACCEPT_RETRY).await;
                     }
                     AfterError::Broken => return Err(error),
                 },
             }
         }
-    }
-
-    /// Reports an error, once until a client is accepted, and waits before the next try.
-    async fn pause(&self, error: io::Error) {
-        self.failed.report(&self.io.handle(), error, None);
-        sleep(ACCEPT_RETRY).await;
     }
 
     /// Accepts a client without waiting. It does not skip and does not retry.
@@ -160,9 +158,13 @@ impl<K: StreamKind> SocketListener<K> {
     /// # Ok(()) });
     /// ```
     pub fn try_accept(&self) -> io::Result<(SocketStream<K>, K::Address)> {
-        let (socket, address) = self.io.attempt(Direction::Read, K::accept)?;
+        self.connected(self.io.attempt(Direction::Read, take::<K>)?)
+    }
+
+    fn connected(&self, (socket, address): Client<K>) -> io::Result<(SocketStream<K>, K::Address)> {
         self.failed.accepted();
-        Ok((SocketStream::from_mio(&self.io.handle(), socket)?, address))
+        let stream = SocketStream::watch(&self.io.handle(), socket)?;
+        Ok((stream, address))
     }
 
     /// Returns the address that the listener is bound to, with the port that the system has chosen for port 0.
@@ -177,24 +179,36 @@ impl<K: StreamKind> SocketListener<K> {
     /// # Ok(()) });
     /// ```
     pub fn local_addr(&self) -> io::Result<K::Address> {
-        K::listener_addr(self.io.source())
+        K::Address::local(self.as_fd())
     }
 }
 
-impl<K: StreamKind> AsFd for SocketListener<K> {
+/// A client's socket and address. The latter is converted at once: what the system gives is long, and is not copied on.
+type Client<K> = (Socket, <K as StreamKind>::Address);
+
+fn take<K: StreamKind>(listener: &Listener) -> io::Result<Client<K>> {
+    let (socket, address) = accept(listener.as_fd())?;
+    let address = K::Address::accepted(&address, socket.as_fd())?;
+    Ok((socket, address))
+}
+
+impl<K> AsFd for SocketListener<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-impl<K: StreamKind> AsRawFd for SocketListener<K> {
+impl<K> AsRawFd for SocketListener<K> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-impl<K: StreamKind> fmt::Debug for SocketListener<K> {
+impl<K> fmt::Debug for SocketListener<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple(K::LISTENER).field(self.io.source()).finish()
+        let local = SockRef::from(self).local_addr();
+        f.debug_struct("SocketListener")
+            .field("local", &Address::of(local))
+            .finish_non_exhaustive()
     }
 }

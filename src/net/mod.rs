@@ -1,8 +1,11 @@
 //! Sockets with async methods, for code that reads from top to bottom.
 //!
 //! A socket belongs to the loop that was running when it was made, and closes when it is dropped. Methods take `&self`,
-//! so that one task may read while another writes. A method borrows its buffer until its future ends. TCP and Unix
-//! streams are one type with two kinds of sockets, and so are their listeners and the sockets for datagrams.
+//! so that one task may read while another writes. A method borrows its buffer until its future ends.
+//!
+//! TCP and Unix streams are one type, [`SocketStream<K>`](SocketStream), where `K` is [`Tcp`] or [`Unix`]; so are their
+//! listeners and, with [`Udp`] and [`Unix`], the sockets for datagrams. The kind decides the types of addresses and those
+//! of the standard library, and nothing else: below it, streams are the `StreamSocket` of `socket/`, as transports are.
 
 pub(crate) mod connect_options;
 pub(crate) mod datagram;
@@ -12,23 +15,22 @@ pub(crate) mod listener;
 pub(crate) mod sendfile;
 mod sock;
 mod stream;
-pub(crate) mod stream_kind;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 pub(crate) mod unix;
 mod unix_datagram;
 
-pub use crate::socket::{
-    AddrInfo, AddrInfoHints, ConnectError, GaiError, ToSocketAddrs, interleave, lookup_host,
-    staggered_race,
-};
+pub use crate::socket::addr_info::{AddrInfo, AddrInfoHints};
+pub use crate::socket::connect_error::ConnectError;
+pub use crate::socket::dns::{ToSocketAddrs, lookup_host};
+pub use crate::socket::gai_error::GaiError;
+pub use crate::socket::happy_eyeballs::{interleave, staggered_race};
 pub use connect_options::ConnectOptions;
-pub use datagram::{DatagramKind, DatagramSocket};
+pub use datagram::DatagramSocket;
 pub use halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 pub use listen_options::ListenOptions;
 pub use listener::SocketListener;
 pub use stream::SocketStream;
-pub use stream_kind::StreamKind;
 pub use tcp::{Tcp, TcpListener, TcpStream};
 pub use udp::{Udp, UdpSocket};
 pub use unix::{UCred, Unix, UnixListener, UnixStream};

@@ -11,12 +11,13 @@ use std::os::unix::fs::FileExt as _;
 
 use socket2::{Socket, Type};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::stream::SocketStream;
-use crate::net::stream_kind::StreamKind;
 use crate::socket::nonblocking::send;
+use crate::socket::stream_socket::StreamSocket;
 use crate::sys::fd::is_blocking;
 use crate::sys::sendfile::{is_impossible, sendfile};
 
@@ -43,13 +44,12 @@ pub(crate) struct Transfer<'a> {
 impl<'a> Transfer<'a> {
     pub(crate) fn new(file: &'a File, offset: u64, count: Option<u64>) -> io::Result<Self> {
         if count == Some(0) {
-            return Err(invalid("the count must be positive"));
+            return Err(invalid_input("the count must be positive"));
         }
         let end = offset.checked_add(count.unwrap_or(0));
         if end.is_none_or(|end| end > i64::MAX as u64) {
-            return Err(invalid(
-                "the offset and the count go beyond what a file can hold",
-            ));
+            let why = "the offset and the count go beyond what a file can hold";
+            return Err(invalid_input(why));
         }
         Ok(Self {
             file,
@@ -71,12 +71,8 @@ impl<'a> Transfer<'a> {
         let count = if self.by_reads {
             self.step_by_reads(socket)?
         } else {
-            match sendfile(
-                socket,
-                self.file,
-                self.offset,
-                self.left.min(CHUNK) as usize,
-            ) {
+            let most = self.left.min(CHUNK) as usize;
+            match sendfile(socket, self.file, self.offset, most) {
                 // At the first call a failure may only mean that `sendfile` does not work here. Later it is a failure.
                 Err(error) if self.sent == 0 && is_impossible(&error) => {
                     self.by_reads = true;
@@ -114,11 +110,7 @@ impl Drop for Transfer<'_> {
     }
 }
 
-pub(crate) fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
-}
-
-impl<K: StreamKind> SocketStream<K> {
+impl<K> SocketStream<K> {
     /// Sends `count` bytes of a file from `offset` on, or all up to its end, and returns how many were sent. Afterwards
     /// the file's position is behind the last of them, also when this fails or is dropped.
     ///
@@ -145,7 +137,7 @@ impl<K: StreamKind> SocketStream<K> {
         proceed().await;
         let mut transfer = Transfer::new(file, offset, count)?;
         loop {
-            let step = |socket: &K::Socket| transfer.step(socket.as_fd());
+            let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
             if self.io.operate(Direction::Write, step, |_| false).await? == 0 {
                 return Ok(transfer.sent);
             }
@@ -191,7 +183,7 @@ impl LoopHandle {
         self.check(socket).await?;
         proceed().await;
         if socket.r#type()? != Type::STREAM {
-            return Err(invalid("only a stream socket can send a file"));
+            return Err(invalid_input("only a stream socket can send a file"));
         }
         let mut transfer = Transfer::new(file, offset, count)?;
         loop {

@@ -12,11 +12,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use socket2::{SockAddr, Socket};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::unless_blocked;
-use crate::socket::accept::accept_socket;
+use crate::socket::accept::accept;
 use crate::socket::backoff::Backoff;
 use crate::socket::connect::{connected, is_under_way, while_backlog_is_full};
 use crate::socket::nonblocking::{send, send_to};
@@ -170,10 +171,9 @@ impl LoopHandle {
         let mut rest = bytes;
         let send_rest = || {
             while !rest.is_empty() {
-                match send(socket, rest) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => rest = &rest[count..],
-                    Err(error) => return Err(error),
+                match send(socket, rest)? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => rest = &rest[count..],
                 }
             }
             Ok(())
@@ -309,7 +309,7 @@ impl LoopHandle {
     /// ```
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket).await?;
-        let accept = || accept_socket(socket);
+        let accept = || accept(socket.as_fd());
         self.fd_operation(socket.as_raw_fd(), Direction::Read, accept)
             .await
     }
@@ -318,10 +318,7 @@ impl LoopHandle {
     pub(super) async fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
             proceed().await;
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the socket must be non-blocking",
-            ));
+            return Err(invalid_input("the socket must be non-blocking"));
         }
         Ok(())
     }

@@ -6,19 +6,34 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
 use crate::event_loop::free::get_running_loop;
-use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::net::stream_kind::StreamKind;
+use crate::socket::address::{Address, NetAddress};
 use crate::socket::nonblocking::{
     self, MOST_BUFFERS, receive, receive_vectored, send, send_vectored,
 };
+use crate::socket::stream_socket::StreamSocket;
+use crate::sys::fd::set_nonblocking;
+
+/// What differs between TCP and Unix streams: the types of addresses, and those of the standard library. The module is
+/// private, so no other crate can name this trait.
+pub trait StreamKind: 'static {
+    /// What names an end of a stream.
+    type Address: NetAddress;
+    /// A stream of the standard library.
+    type Std: From<Socket> + Into<Socket>;
+    /// A listener of the standard library.
+    type StdListener: From<Socket> + Into<Socket>;
+    const IS_UNIX: bool;
+}
 
 /// A connection over which bytes go both ways: a [`TcpStream`](crate::net::TcpStream) or a
 /// [`UnixStream`](crate::net::UnixStream).
@@ -26,12 +41,16 @@ use crate::socket::nonblocking::{
 /// Methods take `&self`: one task may read while another writes. asyncio has no such type; the nearest are its
 /// `sock_recv` and `sock_sendall`.
 ///
+/// `K` is [`Tcp`](crate::net::Tcp) or [`Unix`](crate::net::Unix). `K::Address` is [`std::net::SocketAddr`] for the former
+/// and [`std::os::unix::net::SocketAddr`] for the latter, and `K::Std` is the stream of the standard library. Code that
+/// only reads and writes serves both.
+///
 /// Options that have no method here are set through `socket2::SockRef::from(&stream)`.
 ///
 /// ```
-/// use callsoon::net::{SocketStream, StreamKind, UnixStream};
+/// use callsoon::net::{SocketStream, UnixStream};
 ///
-/// async fn greet<K: StreamKind>(stream: &SocketStream<K>) -> std::io::Result<()> {
+/// async fn greet<K>(stream: &SocketStream<K>) -> std::io::Result<()> {
 ///     stream.write_all(b"hello").await
 /// }
 ///
@@ -42,8 +61,9 @@ use crate::socket::nonblocking::{
 /// }).unwrap()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct SocketStream<K: StreamKind> {
-    pub(super) io: Io<K::Socket>,
+pub struct SocketStream<K> {
+    pub(super) io: Io<StreamSocket>,
+    kind: PhantomData<K>,
 }
 
 impl<K: StreamKind> SocketStream<K> {
@@ -68,14 +88,15 @@ impl<K: StreamKind> SocketStream<K> {
     #[track_caller]
     pub fn from_std(socket: K::Std) -> io::Result<Self> {
         let handle = get_running_loop();
-        Self::from_mio(&handle, K::adopt(socket)?)
+        let socket = socket.into();
+        set_nonblocking(socket.as_fd())?;
+        Self::watch(&handle, socket)
     }
 
-    pub(crate) fn from_mio(handle: &LoopHandle, socket: K::Socket) -> io::Result<Self> {
-        let readiness = Readiness::new(K::short_read_drains(&socket), true);
-        Ok(Self {
-            io: Io::new(handle, socket, K::INTEREST, readiness)?,
-        })
+    /// Registers a connected socket in non-blocking mode.
+    pub(crate) fn watch(handle: &LoopHandle, socket: Socket) -> io::Result<Self> {
+        let socket = StreamSocket::new(socket, K::IS_UNIX);
+        Ok(Self::new(socket.watched(handle)?))
     }
 
     /// Returns the socket without its loop, still in non-blocking mode.
@@ -87,7 +108,47 @@ impl<K: StreamKind> SocketStream<K> {
     /// # Ok(()) });
     /// ```
     pub fn into_std(self) -> K::Std {
-        K::release(self.io.into_source())
+        self.io.into_source().into_socket().into()
+    }
+
+    /// Returns the address of the peer. That of a Unix socket that was not bound is unnamed.
+    ///
+    /// # Errors
+    /// `NotConnected` if the connection has ended.
+    ///
+    /// ```
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// assert_eq!(client.peer_addr()?, listener.local_addr()?);
+    /// # Ok(()) });
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<K::Address> {
+        K::Address::peer(self.as_fd())
+    }
+
+    /// Returns the address of this end.
+    ///
+    /// # Errors
+    /// `PermissionDenied` if a sandbox denies the call.
+    ///
+    /// ```
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, address) = listener.accept().await?;
+    /// assert_eq!(client.local_addr()?, address);
+    /// # Ok(()) });
+    /// ```
+    pub fn local_addr(&self) -> io::Result<K::Address> {
+        K::Address::local(self.as_fd())
+    }
+}
+
+impl<K> SocketStream<K> {
+    pub(super) fn new(io: Io<StreamSocket>) -> Self {
+        let kind = PhantomData;
+        Self { io, kind }
     }
 
     /// Waits until a read is worth trying: data has come, or the end, or an error. The answer may be wrong: try to
@@ -151,10 +212,9 @@ impl<K: StreamKind> SocketStream<K> {
             return Ok(0);
         }
         let room = buffer.len();
-        let read = |socket: &K::Socket| receive(socket, buffer);
-        self.io
-            .operate(Direction::Read, read, |&count| 0 < count && count < room)
-            .await
+        let read = |socket: &StreamSocket| receive(socket, buffer);
+        let short = |&count: &usize| 0 < count && count < room;
+        self.io.operate(Direction::Read, read, short).await
     }
 
     /// Reads what has come into several buffers, one after the other, and returns the number of bytes. 0 means that the
@@ -184,10 +244,9 @@ impl<K: StreamKind> SocketStream<K> {
         if room == 0 {
             return Ok(0);
         }
-        let read = |socket: &K::Socket| receive_vectored(socket, buffers);
-        self.io
-            .operate(Direction::Read, read, |&count| 0 < count && count < room)
-            .await
+        let read = |socket: &StreamSocket| receive_vectored(socket, buffers);
+        let short = |&count: &usize| 0 < count && count < room;
+        self.io.operate(Direction::Read, read, short).await
     }
 
     /// Reads what has come and leaves it for the next read.
@@ -211,7 +270,7 @@ impl<K: StreamKind> SocketStream<K> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let peek = |socket: &K::Socket| nonblocking::peek(socket, buffer);
+        let peek = |socket: &StreamSocket| nonblocking::peek(socket, buffer);
         // The bytes are still there, so a short answer proves nothing.
         self.io.operate(Direction::Read, peek, |_| false).await
     }
@@ -279,7 +338,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # Ok(()) });
     /// ```
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| send(socket, bytes);
+        let write = |socket: &StreamSocket| send(socket, bytes);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
@@ -344,7 +403,7 @@ impl<K: StreamKind> SocketStream<K> {
     /// # Ok(()) });
     /// ```
     pub async fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let write = |socket: &K::Socket| send_vectored(socket, buffers);
+        let write = |socket: &StreamSocket| send_vectored(socket, buffers);
         self.io.operate(Direction::Write, write, |_| false).await
     }
 
@@ -392,39 +451,6 @@ impl<K: StreamKind> SocketStream<K> {
         SockRef::from(self.io.source()).shutdown(how)
     }
 
-    /// Returns the address of the peer. That of a Unix socket that was not bound is unnamed.
-    ///
-    /// # Errors
-    /// `NotConnected` if the connection has ended.
-    ///
-    /// ```
-    /// # use callsoon::net::TcpStream;
-    /// # callsoon::doctest::with_listener(async |listener| {
-    /// let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// assert_eq!(client.peer_addr()?, listener.local_addr()?);
-    /// # Ok(()) });
-    /// ```
-    pub fn peer_addr(&self) -> io::Result<K::Address> {
-        K::peer_addr(self.io.source())
-    }
-
-    /// Returns the address of this end.
-    ///
-    /// # Errors
-    /// `PermissionDenied` if a sandbox denies the call.
-    ///
-    /// ```
-    /// # use callsoon::net::TcpStream;
-    /// # callsoon::doctest::with_listener(async |listener| {
-    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
-    /// let (server, address) = listener.accept().await?;
-    /// assert_eq!(client.local_addr()?, address);
-    /// # Ok(()) });
-    /// ```
-    pub fn local_addr(&self) -> io::Result<K::Address> {
-        K::local_addr(self.io.source())
-    }
-
     /// Takes the error that the system keeps for the socket, if there is one, and clears it.
     ///
     /// # Errors
@@ -441,20 +467,24 @@ impl<K: StreamKind> SocketStream<K> {
     }
 }
 
-impl<K: StreamKind> AsFd for SocketStream<K> {
+impl<K> AsFd for SocketStream<K> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.io.source().as_fd()
     }
 }
 
-impl<K: StreamKind> AsRawFd for SocketStream<K> {
+impl<K> AsRawFd for SocketStream<K> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
 }
 
-impl<K: StreamKind> fmt::Debug for SocketStream<K> {
+impl<K> fmt::Debug for SocketStream<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple(K::STREAM).field(self.io.source()).finish()
+        let socket = self.io.source();
+        f.debug_struct("SocketStream")
+            .field("local", &Address::of(socket.with(Socket::local_addr)))
+            .field("peer", &Address::of(socket.with(Socket::peer_addr)))
+            .finish_non_exhaustive()
     }
 }

@@ -4,15 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::Interest;
 use socket2::SockRef;
 
 use crate::net::listener::SocketListener;
-use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{StreamKind, StreamParts};
-use crate::socket::accept::accept_tcp;
-use crate::socket::nonblocking::short_read_drains;
-use crate::socket::stream_socket::{TCP_INTEREST, keep_alive, whole_seconds};
+use crate::net::stream::{SocketStream, StreamKind};
+use crate::socket::stream_socket::{keep_alive, whole_seconds};
 
 /// The kind of stream that goes over TCP.
 ///
@@ -21,7 +17,7 @@ use crate::socket::stream_socket::{TCP_INTEREST, keep_alive, whole_seconds};
 ///     stream
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Tcp {}
 
 /// A TCP connection.
@@ -64,56 +60,11 @@ pub type TcpStream = SocketStream<Tcp>;
 /// ```
 pub type TcpListener = SocketListener<Tcp>;
 
-impl StreamKind for Tcp {}
-
-impl StreamParts for Tcp {
+impl StreamKind for Tcp {
     type Address = SocketAddr;
-    type Socket = mio::net::TcpStream;
     type Std = std::net::TcpStream;
-    type Listener = mio::net::TcpListener;
     type StdListener = std::net::TcpListener;
-    type Cleanup = ();
-    const STREAM: &'static str = "TcpStream";
-    const LISTENER: &'static str = "TcpListener";
-    const INTEREST: Interest = TCP_INTEREST;
-
-    fn adopt(socket: Self::Std) -> io::Result<Self::Socket> {
-        socket.set_nonblocking(true)?;
-        Ok(mio::net::TcpStream::from_std(socket))
-    }
-
-    fn short_read_drains(socket: &Self::Socket) -> bool {
-        short_read_drains(socket)
-    }
-
-    fn release(socket: Self::Socket) -> Self::Std {
-        socket.into()
-    }
-
-    fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        socket.peer_addr()
-    }
-
-    fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        socket.local_addr()
-    }
-
-    fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
-        accept_tcp(listener)
-    }
-
-    fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
-        listener.local_addr()
-    }
-
-    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, ())> {
-        listener.set_nonblocking(true)?;
-        Ok((mio::net::TcpListener::from_std(listener), ()))
-    }
-
-    fn release_listener(listener: Self::Listener, (): ()) -> Self::StdListener {
-        listener.into()
-    }
+    const IS_UNIX: bool = false;
 }
 
 impl TcpStream {
@@ -133,7 +84,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.io.source().nodelay()
+        SockRef::from(self).tcp_nodelay()
     }
 
     /// Sets `TCP_NODELAY`. See [`nodelay`](Self::nodelay).
@@ -150,7 +101,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.io.source().set_nodelay(nodelay)
+        SockRef::from(self).set_tcp_nodelay(nodelay)
     }
 
     /// Returns how long closing waits for data that the peer has not acknowledged. `None`: the system goes on sending
@@ -168,7 +119,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        SockRef::from(self.io.source()).linger()
+        SockRef::from(self).linger()
     }
 
     /// Sets `SO_LINGER`. Zero closes with a reset. Anything longer makes the drop of the stream block the loop for up
@@ -187,7 +138,7 @@ impl TcpStream {
     /// ```
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let linger = linger.map(|time| Duration::from_secs(whole_seconds(time).into()));
-        SockRef::from(self.io.source()).set_linger(linger)
+        SockRef::from(self).set_linger(linger)
     }
 
     /// Returns how many routers a packet may pass (`IP_TTL`).
@@ -205,7 +156,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
-        self.io.source().ttl()
+        SockRef::from(self).ttl_v4()
     }
 
     /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
@@ -221,7 +172,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.source().set_ttl(ttl)
+        SockRef::from(self).set_ttl_v4(ttl)
     }
 
     /// Returns whether the system probes a silent peer (`SO_KEEPALIVE`).
@@ -238,7 +189,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn keepalive(&self) -> io::Result<bool> {
-        SockRef::from(self.io.source()).keepalive()
+        SockRef::from(self).keepalive()
     }
 
     /// Makes the system probe a peer that has sent nothing for `idle`, rounded up to whole seconds. `None` switches
@@ -257,7 +208,7 @@ impl TcpStream {
     /// # Ok(()) });
     /// ```
     pub fn set_keepalive(&self, idle: Option<Duration>) -> io::Result<()> {
-        let socket = SockRef::from(self.io.source());
+        let socket = SockRef::from(self);
         match idle {
             Some(idle) => keep_alive(&socket, idle),
             None => socket.set_keepalive(false),

@@ -2,12 +2,17 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd as _;
+
+use socket2::{Domain, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{DatagramKind, DatagramParts, DatagramSocket};
+use crate::net::datagram::{DatagramKind, DatagramSocket, Received};
+use crate::socket::address::internet;
 use crate::socket::dns::{Target, ToSocketAddrs, no_address};
-use crate::socket::nonblocking;
+use crate::socket::nonblocking::new_socket;
+use crate::sys::socket;
 
 /// The kind of message that goes over UDP.
 ///
@@ -16,7 +21,7 @@ use crate::socket::nonblocking;
 ///     socket
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Udp {}
 
 /// A UDP socket.
@@ -38,63 +43,14 @@ pub enum Udp {}
 /// ```
 pub type UdpSocket = DatagramSocket<Udp>;
 
-impl DatagramKind for Udp {}
-
-impl DatagramParts for Udp {
+impl DatagramKind for Udp {
     type Address = SocketAddr;
-    type Datagram = mio::net::UdpSocket;
-    type StdDatagram = std::net::UdpSocket;
-    type Cleanup = ();
-    const NAME: &'static str = "UdpSocket";
+    type Std = std::net::UdpSocket;
     const ROOM_IS_TOLD: bool = true;
 
-    fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
-        one == other
-    }
-
-    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, ())> {
-        socket.set_nonblocking(true)?;
-        Ok((mio::net::UdpSocket::from_std(socket), ()))
-    }
-
-    fn release(socket: Self::Datagram, (): ()) -> Self::StdDatagram {
-        socket.into()
-    }
-
-    fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        nonblocking::send(socket, bytes)
-    }
-
-    fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        nonblocking::send_to(socket, bytes, &(*to).into())
-    }
-
-    fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::receive(socket, buffer)
-    }
-
-    fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        nonblocking::receive_from(socket, buffer)
-    }
-
-    fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::peek(socket, buffer)
-    }
-
-    fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        nonblocking::peek_from(socket, buffer)
-    }
-
-    fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        socket.local_addr()
-    }
-
-    fn peer_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        socket.peer_addr()
-    }
-
-    fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>> {
-        socket.take_error()
+    fn recv_from(socket: &Self::Std, buffer: &mut [u8], flags: i32) -> Received<SocketAddr> {
+        let (count, sender) = socket::recv_from(socket.as_fd(), buffer, flags)?;
+        Ok((count, internet(&sender)?))
     }
 }
 
@@ -123,8 +79,16 @@ impl UdpSocket {
     pub async fn bind(place: impl ToSocketAddrs) -> io::Result<Self> {
         let handle = get_running_loop();
         proceed().await;
-        let bind = |address| Self::watch(&handle, mio::net::UdpSocket::bind(address)?, ());
+        let bind = |address: SocketAddr| {
+            let socket = new_socket(Domain::for_address(address), Type::DGRAM)?;
+            socket.bind(&address.into())?;
+            Self::watch(&handle, socket, None)
+        };
         place.into_target()?.try_each(&handle, bind).await
+    }
+
+    fn socket(&self) -> &std::net::UdpSocket {
+        &self.io.source().0
     }
 
     /// Sets the peer: [`send`](Self::send) sends to this address, and only what comes from it is received. It may be
@@ -150,7 +114,7 @@ impl UdpSocket {
     /// ```
     pub async fn connect(&self, place: impl ToSocketAddrs) -> io::Result<()> {
         proceed().await;
-        let connect = |address| self.io.source().connect(address);
+        let connect = |address| self.socket().connect(address);
         let handle = self.io.handle();
         place.into_target()?.try_each(&handle, connect).await
     }
@@ -189,10 +153,8 @@ impl UdpSocket {
         let addresses = target?.addresses(&self.io.handle()).await?;
         let own = self.local_addr()?.is_ipv6();
         let fitting = addresses.iter().find(|it| it.is_ipv6() == own);
-        fitting
-            .or(addresses.first())
-            .copied()
-            .ok_or_else(no_address)
+        let found = fitting.or(addresses.first()).copied();
+        found.ok_or_else(no_address)
     }
 
     /// Sends without waiting, and so takes no name. See [`send_to`](Self::send_to).
@@ -223,7 +185,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
-        self.io.source().broadcast()
+        self.socket().broadcast()
     }
 
     /// Sets `SO_BROADCAST`. See [`broadcast`](Self::broadcast).
@@ -238,7 +200,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
-        self.io.source().set_broadcast(on)
+        self.socket().set_broadcast(on)
     }
 
     /// Returns how many routers a message may pass (`IP_TTL`).
@@ -254,7 +216,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
-        self.io.source().ttl()
+        self.socket().ttl()
     }
 
     /// Sets `IP_TTL`. See [`ttl`](Self::ttl).
@@ -269,7 +231,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.io.source().set_ttl(ttl)
+        self.socket().set_ttl(ttl)
     }
 
     /// Returns whether this machine receives what it sends to an IPv4 group.
@@ -285,7 +247,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        self.io.source().multicast_loop_v4()
+        self.socket().multicast_loop_v4()
     }
 
     /// Sets `IP_MULTICAST_LOOP`. See [`multicast_loop_v4`](Self::multicast_loop_v4).
@@ -300,7 +262,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
-        self.io.source().set_multicast_loop_v4(on)
+        self.socket().set_multicast_loop_v4(on)
     }
 
     /// Returns how many routers a message to an IPv4 group may pass.
@@ -316,7 +278,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        self.io.source().multicast_ttl_v4()
+        self.socket().multicast_ttl_v4()
     }
 
     /// Sets `IP_MULTICAST_TTL`. See [`multicast_ttl_v4`](Self::multicast_ttl_v4).
@@ -331,7 +293,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        self.io.source().set_multicast_ttl_v4(ttl)
+        self.socket().set_multicast_ttl_v4(ttl)
     }
 
     /// Returns whether this machine receives what it sends to an IPv6 group.
@@ -347,7 +309,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        self.io.source().multicast_loop_v6()
+        self.socket().multicast_loop_v6()
     }
 
     /// Sets `IPV6_MULTICAST_LOOP`. See [`multicast_loop_v6`](Self::multicast_loop_v6).
@@ -362,7 +324,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
-        self.io.source().set_multicast_loop_v6(on)
+        self.socket().set_multicast_loop_v6(on)
     }
 
     /// Joins an IPv4 group: receives what is sent to it, on the interface with this address. With `0.0.0.0` the system
@@ -383,7 +345,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn join_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.io.source().join_multicast_v4(&group, &interface)
+        self.socket().join_multicast_v4(&group, &interface)
     }
 
     /// Leaves an IPv4 group. See [`join_multicast_v4`](Self::join_multicast_v4).
@@ -403,7 +365,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn leave_multicast_v4(&self, group: Ipv4Addr, interface: Ipv4Addr) -> io::Result<()> {
-        self.io.source().leave_multicast_v4(&group, &interface)
+        self.socket().leave_multicast_v4(&group, &interface)
     }
 
     /// Joins an IPv6 group: receives what is sent to it, on the interface with this number. With 0 the system chooses
@@ -423,7 +385,7 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn join_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.io.source().join_multicast_v6(&group, interface)
+        self.socket().join_multicast_v6(&group, interface)
     }
 
     /// Leaves an IPv6 group. See [`join_multicast_v6`](Self::join_multicast_v6).
@@ -442,6 +404,6 @@ impl UdpSocket {
     /// # Ok(()) });
     /// ```
     pub fn leave_multicast_v6(&self, group: Ipv6Addr, interface: u32) -> io::Result<()> {
-        self.io.source().leave_multicast_v6(&group, interface)
+        self.socket().leave_multicast_v6(&group, interface)
     }
 }

@@ -6,24 +6,20 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::Path;
 
-use mio::Interest;
 use socket2::{Domain, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
 use crate::net::listen_options::ListenOptions;
 use crate::net::listener::SocketListener;
-use crate::net::stream::SocketStream;
-use crate::net::stream_kind::{StreamKind, StreamParts};
-use crate::socket::accept::accept_unix;
-use crate::socket::address::{address_of, std_address, unnamed};
+use crate::net::stream::{SocketStream, StreamKind};
+use crate::socket::address::address_of;
 use crate::socket::connect::connect_unix;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::socket_file::{SocketFile, bind};
-use crate::socket::stream_socket::BOTH;
 use crate::sys::socket::peer_cred;
 
 /// The kind of stream that goes over a Unix socket.
@@ -33,7 +29,7 @@ use crate::sys::socket::peer_cred;
 ///     stream
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Unix {}
 
 /// A connection between two ends on one machine.
@@ -68,66 +64,11 @@ pub type UnixStream = SocketStream<Unix>;
 /// ```
 pub type UnixListener = SocketListener<Unix>;
 
-impl StreamKind for Unix {}
-
-impl StreamParts for Unix {
+impl StreamKind for Unix {
     type Address = SocketAddr;
-    type Socket = mio::net::UnixStream;
-    type Std = std::os::unix::net::UnixStream;
-    type Listener = mio::net::UnixListener;
+    type Std = StdStream;
     type StdListener = std::os::unix::net::UnixListener;
-    type Cleanup = SocketFile;
-    const STREAM: &'static str = "UnixStream";
-    const LISTENER: &'static str = "UnixListener";
-    const INTEREST: Interest = BOTH;
-
-    fn adopt(socket: Self::Std) -> io::Result<Self::Socket> {
-        socket.set_nonblocking(true)?;
-        Ok(mio::net::UnixStream::from_std(socket))
-    }
-
-    fn short_read_drains(_: &Self::Socket) -> bool {
-        false
-    }
-
-    fn release(socket: Self::Socket) -> Self::Std {
-        socket.into()
-    }
-
-    fn peer_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        socket.peer_addr()
-    }
-
-    fn local_addr(socket: &Self::Socket) -> io::Result<SocketAddr> {
-        socket.local_addr()
-    }
-
-    fn accept(listener: &Self::Listener) -> io::Result<(Self::Socket, SocketAddr)> {
-        let (socket, address) = accept_unix(listener)?;
-        let address = match std_address(&address) {
-            Some(address) => address,
-            None => socket.peer_addr().unwrap_or_else(|_| unnamed()),
-        };
-        Ok((socket, address))
-    }
-
-    fn listener_addr(listener: &Self::Listener) -> io::Result<SocketAddr> {
-        listener.local_addr()
-    }
-
-    fn adopt_listener(listener: Self::StdListener) -> io::Result<(Self::Listener, SocketFile)> {
-        listener.set_nonblocking(true)?;
-        // The file belongs to the program that has made it.
-        Ok((
-            mio::net::UnixListener::from_std(listener),
-            SocketFile::none(),
-        ))
-    }
-
-    fn release_listener(listener: Self::Listener, file: SocketFile) -> Self::StdListener {
-        file.forget();
-        listener.into()
-    }
+    const IS_UNIX: bool = true;
 }
 
 /// Process, user and group of a peer: what `SO_PEERCRED` says.
@@ -208,7 +149,7 @@ impl UnixStream {
     pub async fn connect_addr(address: &SocketAddr) -> io::Result<Self> {
         let handle = get_running_loop();
         proceed().await;
-        Self::from_mio(&handle, connect_unix(address).await?)
+        Self::watch(&handle, connect_unix(address).await?)
     }
 
     /// Returns two connected streams without names.
@@ -231,10 +172,8 @@ impl UnixStream {
     pub fn pair() -> io::Result<(Self, Self)> {
         let handle = get_running_loop();
         let (one, other) = mio::net::UnixStream::pair()?;
-        Ok((
-            Self::from_mio(&handle, one)?,
-            Self::from_mio(&handle, other)?,
-        ))
+        let watch = |socket| Self::watch(&handle, StdStream::from(socket).into());
+        Ok((watch(one)?, watch(other)?))
     }
 
     /// Returns who the peer was when it connected. The system vouches for it.
@@ -249,7 +188,7 @@ impl UnixStream {
     /// # Ok(()) });
     /// ```
     pub fn peer_cred(&self) -> io::Result<UCred> {
-        UCred::of(self.io.source().as_fd())
+        UCred::of(self.as_fd())
     }
 }
 
@@ -307,8 +246,7 @@ impl ListenOptions {
         bind(&socket, path, self.reuse_address)?;
         let file = SocketFile::at(path, self.cleanup_socket);
         socket.listen(self.backlog)?;
-        file.check()?;
-        let listener = mio::net::UnixListener::from_std(socket.into());
-        UnixListener::watch(&handle, listener, file)
+        file.as_ref().map_or(Ok(()), SocketFile::check)?;
+        UnixListener::watch(&handle, socket, file)
     }
 }

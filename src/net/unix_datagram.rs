@@ -10,10 +10,10 @@ use socket2::{Domain, SockRef, Type};
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::proceed::proceed;
-use crate::net::datagram::{DatagramKind, DatagramParts, DatagramSocket};
+use crate::net::datagram::{DatagramKind, DatagramSocket, Received};
 use crate::net::unix::Unix;
-use crate::socket::address::{address_of, std_address, system_address, unnamed};
-use crate::socket::nonblocking::{self, new_socket};
+use crate::socket::address::{NetAddress as _, address_of, std_address, unnamed};
+use crate::socket::nonblocking::new_socket;
 use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket;
 
@@ -33,72 +33,18 @@ use crate::sys::socket;
 /// ```
 pub type UnixDatagram = DatagramSocket<Unix>;
 
-impl DatagramKind for Unix {}
-
-impl DatagramParts for Unix {
+impl DatagramKind for Unix {
     type Address = SocketAddr;
-    type Datagram = mio::net::UnixDatagram;
-    type StdDatagram = std::os::unix::net::UnixDatagram;
-    type Cleanup = SocketFile;
-    const NAME: &'static str = "UnixDatagram";
+    type Std = std::os::unix::net::UnixDatagram;
     const ROOM_IS_TOLD: bool = false;
 
-    fn is_same(one: &SocketAddr, other: &SocketAddr) -> bool {
-        match (system_address(one), system_address(other)) {
-            (Ok(one), Ok(other)) => one == other,
-            // A socket without a name equals no other.
-            _ => false,
+    fn recv_from(socket: &Self::Std, buffer: &mut [u8], flags: i32) -> Received<SocketAddr> {
+        if flags == 0 {
+            return socket.recv_from(buffer);
         }
-    }
-
-    fn adopt(socket: Self::StdDatagram) -> io::Result<(Self::Datagram, SocketFile)> {
-        socket.set_nonblocking(true)?;
-        // The file belongs to the program that has made it.
-        Ok((mio::net::UnixDatagram::from_std(socket), SocketFile::none()))
-    }
-
-    fn release(socket: Self::Datagram, file: SocketFile) -> Self::StdDatagram {
-        file.forget();
-        socket.into()
-    }
-
-    fn send(socket: &Self::Datagram, bytes: &[u8]) -> io::Result<usize> {
-        nonblocking::send(socket, bytes)
-    }
-
-    fn send_to(socket: &Self::Datagram, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-        nonblocking::send_to(socket, bytes, &system_address(to)?)
-    }
-
-    fn recv(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::receive(socket, buffer)
-    }
-
-    fn recv_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        // Only the standard library's own call can name a sender whose path fills `sun_path`.
-        socket.recv_from(buffer)
-    }
-
-    fn peek(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<usize> {
-        nonblocking::peek(socket, buffer)
-    }
-
-    fn peek_from(socket: &Self::Datagram, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (count, address) = socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?;
-        // Where the standard library has no form for the sender, `recv_from` names it later.
+        // No call of the standard library takes flags.
+        let (count, address) = socket::recv_from(socket.as_fd(), buffer, flags)?;
         Ok((count, std_address(&address).unwrap_or_else(unnamed)))
-    }
-
-    fn local_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        socket.local_addr()
-    }
-
-    fn peer_addr(socket: &Self::Datagram) -> io::Result<SocketAddr> {
-        socket.peer_addr()
-    }
-
-    fn take_error(socket: &Self::Datagram) -> io::Result<Option<io::Error>> {
-        socket.take_error()
     }
 }
 
@@ -125,7 +71,6 @@ impl UnixDatagram {
         let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
         bind(&socket, path, true)?;
         let file = SocketFile::at(path, true);
-        let socket = mio::net::UnixDatagram::from_std(socket.into());
         Self::watch(&handle, socket, file)
     }
 
@@ -147,11 +92,8 @@ impl UnixDatagram {
     #[track_caller]
     pub fn unbound() -> io::Result<Self> {
         let handle = get_running_loop();
-        Self::watch(
-            &handle,
-            mio::net::UnixDatagram::unbound()?,
-            SocketFile::none(),
-        )
+        let socket = new_socket(Domain::UNIX, Type::DGRAM)?;
+        Self::watch(&handle, socket, None)
     }
 
     /// Returns two connected sockets without names.
@@ -175,8 +117,8 @@ impl UnixDatagram {
         let handle = get_running_loop();
         let (one, other) = mio::net::UnixDatagram::pair()?;
         Ok((
-            Self::watch(&handle, one, SocketFile::none())?,
-            Self::watch(&handle, other, SocketFile::none())?,
+            Self::watch(&handle, one, None)?,
+            Self::watch(&handle, other, None)?,
         ))
     }
 
@@ -197,8 +139,8 @@ impl UnixDatagram {
     /// ```
     pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         proceed().await;
-        let address = system_address(&address_of(path.as_ref())?)?;
-        SockRef::from(self.io.source()).connect(&address)
+        let address = address_of(path.as_ref())?.to_system()?;
+        SockRef::from(self).connect(&address)
     }
 
     /// Sends a message to the socket at `path`, or at the abstract name after a NUL byte, and returns the number of
@@ -282,6 +224,6 @@ impl UnixDatagram {
     /// # Ok(()) });
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.io.source().shutdown(how)
+        SockRef::from(self).shutdown(how)
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::pipe_end::PipeEnd;
@@ -35,9 +35,7 @@ pub(crate) fn register(
     pipe: OwnedFd,
     direction: Direction,
 ) -> io::Result<PipeIo> {
-    let end = StreamSocket::Pipe(PipeEnd::own(pipe, direction)?);
-    let interest = end.interest();
-    Io::new(handle, end, interest, Readiness::new(false, true))
+    StreamSocket::Pipe(PipeEnd::own(pipe, direction)?).watched(handle)
 }
 
 /// Connects an end to a protocol, and calls `connection_made` at once.

@@ -16,47 +16,40 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use mio::Interest;
 use socket2::{SockAddr, Socket};
 
+use crate::kernel::io::readiness::Readiness;
+use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
-use crate::socket::accept_error::{AcceptError, FAILURES_IN_A_ROW, what_failed};
-use crate::socket::nonblocking::expect_client;
+use crate::socket::accept_error::{FAILURES_IN_A_ROW, is_exhaustion, is_of_client};
+use crate::socket::nonblocking::{Watchable, expect_client};
 use crate::sys::socket;
 
 /// How long accepting pauses after an error: asyncio's second. A descriptor that becomes free within that time is found
 /// by the next try; a listener that cannot accept at all costs one turn a second.
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
-/// Accepts a TCP client.
-pub(crate) fn accept_tcp(
-    listener: &mio::net::TcpListener,
-) -> io::Result<(mio::net::TcpStream, SocketAddr)> {
-    expect_client(listener.as_fd())?;
-    listener.accept()
+/// Accepts a client of a socket, in non-blocking mode.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(Socket, SockAddr)> {
+    expect_client(listener)?;
+    let (client, address) = socket::accept(listener)?;
+    Ok((client.into(), address))
 }
 
-/// Accepts a client of a Unix socket.
-pub(crate) fn accept_unix(
-    listener: &mio::net::UnixListener,
-) -> io::Result<(mio::net::UnixStream, SockAddr)> {
-    expect_client(listener.as_fd())?;
-    let (socket, address) = socket::accept(listener.as_fd())?;
-    Ok((mio::net::UnixStream::from_std(socket.into()), address))
-}
+/// A listening socket in non-blocking mode.
+pub(crate) type Listener = Watchable<Socket>;
 
-/// Accepts a client of a socket of the program's.
-pub(crate) fn accept_socket(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
-    expect_client(listener.as_fd())?;
-    let (client, address) = listener.accept()?;
-    client.set_nonblocking(true)?;
-    Ok((client, address))
+/// Registers a socket that listens already.
+pub(crate) fn watch_listener(handle: &LoopHandle, socket: Socket) -> io::Result<Io<Listener>> {
+    let readiness = Readiness::new(false, false);
+    Io::new(handle, Watchable(socket), Interest::READABLE, readiness)
 }
 
 /// What a listener does after an error.
@@ -88,17 +81,16 @@ impl AcceptRetry {
     /// Decides what follows an error other than `WouldBlock` and `Interrupted`. `failures` counts the clients that have
     /// failed one after the other.
     pub(crate) fn after(&self, error: &io::Error, failures: &mut u32) -> AfterError {
-        match AcceptError::of(error) {
-            AcceptError::Client => {
-                *failures = failures.saturating_add(1);
-                if *failures < FAILURES_IN_A_ROW {
-                    AfterError::Next
-                } else {
-                    AfterError::Pause
-                }
-            }
-            AcceptError::Exhausted => AfterError::Pause,
-            AcceptError::Listener => AfterError::Broken,
+        if is_exhaustion(error) {
+            return AfterError::Pause;
+        }
+        if !is_of_client(error) {
+            return AfterError::Broken;
+        }
+        *failures = failures.saturating_add(1);
+        match *failures < FAILURES_IN_A_ROW {
+            true => AfterError::Next,
+            false => AfterError::Pause,
         }
     }
 
@@ -112,7 +104,10 @@ impl AcceptRetry {
         if self.reported.replace(true) {
             return;
         }
-        let what = what_failed(&error);
+        let what = match is_exhaustion(&error) {
+            true => "Out of system resources in accept",
+            false => "Error in accept",
+        };
         handle.state.report(ExceptionContext {
             message: format!("{what}; trying again every second"),
             exception: Some(Rc::new(error)),

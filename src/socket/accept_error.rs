@@ -11,20 +11,8 @@ use std::io;
 /// How many clients may fail one after the other before their listener pauses: asyncio's usual backlog.
 pub(crate) const FAILURES_IN_A_ROW: u32 = 100;
 
-/// What an error of `accept` is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum AcceptError {
-    /// One client, whose connection has failed. The next one may be fine.
-    Client,
-    /// The process or the system has run out of descriptors or memory. That passes, but no event tells when.
-    Exhausted,
-    /// The listener itself.
-    Listener,
-}
-
 /// Errors of one connection, by accept(2): "already-pending network errors on the new socket", the firewall's EPERM, and
 /// what various kernels give besides.
-#[cfg(unix)]
 const OF_A_CLIENT: &[i32] = &[
     libc::ECONNABORTED,
     libc::ECONNRESET,
@@ -44,7 +32,6 @@ const OF_A_CLIENT: &[i32] = &[
 ];
 
 /// Errors of the process or the system, which pass.
-#[cfg(unix)]
 const OF_EXHAUSTION: &[i32] = &[
     libc::EMFILE,
     libc::ENFILE,
@@ -54,30 +41,17 @@ const OF_EXHAUSTION: &[i32] = &[
     libc::ENOSR,
 ];
 
-impl AcceptError {
-    /// Classifies an error other than `WouldBlock` and `Interrupted`.
-    #[cold]
-    pub(crate) fn of(error: &io::Error) -> Self {
-        #[cfg(unix)]
-        if let Some(number) = error.raw_os_error() {
-            return match number {
-                _ if OF_A_CLIENT.contains(&number) => Self::Client,
-                _ if OF_EXHAUSTION.contains(&number) => Self::Exhausted,
-                _ => Self::Listener,
-            };
-        }
-        match error.kind() {
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => Self::Client,
-            io::ErrorKind::OutOfMemory => Self::Exhausted,
-            _ => Self::Listener,
-        }
-    }
+/// Returns whether an error is about one client, whose connection has failed. The next one may be fine.
+pub(crate) fn is_of_client(error: &io::Error) -> bool {
+    is_among(error, OF_A_CLIENT)
 }
 
-/// Returns what a report says of an error after which accepting pauses.
-pub(crate) fn what_failed(error: &io::Error) -> &'static str {
-    match AcceptError::of(error) {
-        AcceptError::Exhausted => "Out of system resources in accept",
-        AcceptError::Client | AcceptError::Listener => "Error in accept",
-    }
+/// Returns whether the process or the system has run out of descriptors or memory. That passes, but no event tells when.
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
+    is_among(error, OF_EXHAUSTION)
+}
+
+fn is_among(error: &io::Error, numbers: &[i32]) -> bool {
+    let number = error.raw_os_error();
+    number.is_some_and(|number| numbers.contains(&number))
 }

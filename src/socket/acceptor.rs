@@ -11,85 +11,46 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::panic::Location;
 use std::rc::Rc;
 
-use mio::Interest;
-use mio::event::Source;
+use socket2::Socket;
 
 use crate::kernel::callback::TimerHandle;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::io::readiness::Observer;
-use crate::kernel::io::readiness::{Direction, Readiness};
+use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::socket::accept::{ACCEPT_RETRY, AcceptRetry, AfterError, accept_tcp, accept_unix};
+use crate::socket::accept::{
+    ACCEPT_RETRY, AcceptRetry, AfterError, Listener, accept, watch_listener,
+};
 use crate::socket::accept_error::FAILURES_IN_A_ROW;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::sys::epoll::Numbered;
 
 /// How many clients are accepted, or fail, before other sources run: asyncio's usual backlog.
 const ACCEPT_AT_ONCE: u32 = FAILURES_IN_A_ROW;
 
-/// A listening socket in non-blocking mode.
-pub(crate) trait Listener: Source + Numbered + 'static {
-    /// Accepts a client without waiting.
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)>;
-}
-
-impl Listener for mio::net::TcpListener {
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, address) = accept_tcp(self)?;
-        Ok((StreamSocket::Tcp(socket), Some(address.into())))
-    }
-}
-
-impl Listener for mio::net::UnixListener {
-    fn take(&self) -> io::Result<(StreamSocket, Option<Address>)> {
-        let (socket, address) = accept_unix(self)?;
-        Ok((StreamSocket::Unix(socket), Some(address.into())))
-    }
-}
-
-/// The server of a listening socket. Its calls may enter user code, whose panics it catches.
+/// The server of listening sockets and of their clients. Its calls may enter user code, whose panics it catches.
 pub(crate) trait Host {
     /// Takes a client that was accepted.
     fn take_in(self: Rc<Self>, socket: StreamSocket, peer: Option<Address>);
+
+    /// The connection of a client has closed; the number is the one that it was given.
+    fn closed(self: Rc<Self>, number: usize);
 
     /// The loop closes, and no more clients come.
     fn abandon(self: Rc<Self>);
 }
 
-/// A listening socket that accepts, of any kind.
-pub(crate) trait Accepts {
-    /// Stops listening and closes the socket.
-    fn stop(&self);
-}
-
-/// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
-pub(crate) fn accept(
-    handle: &LoopHandle,
-    socket: socket2::Socket,
-    host: Rc<dyn Host>,
-    location: &'static Location<'static>,
-) -> io::Result<Rc<dyn Accepts>> {
-    if socket.local_addr()?.is_unix() {
-        let listener = std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket));
-        let listener = mio::net::UnixListener::from_std(listener);
-        return Ok(Acceptor::start(handle, listener, host, location)?);
-    }
-    let listener = std::net::TcpListener::from(socket);
-    let listener = mio::net::TcpListener::from_std(listener);
-    Ok(Acceptor::start(handle, listener, host, location)?)
-}
-
 /// One listening socket that accepts.
-struct Acceptor<L: Listener> {
+pub(crate) struct Acceptor {
     handle: LoopHandle,
     /// `None` once it has stopped.
-    io: RefCell<Option<Io<L>>>,
+    io: RefCell<Option<Io<Listener>>>,
+    is_unix: bool,
     host: RefCell<Option<Rc<dyn Host>>>,
     /// Ends the pause after an error, while there is one.
     retry: RefCell<Option<TimerHandle>>,
@@ -100,18 +61,20 @@ struct Acceptor<L: Listener> {
     location: &'static Location<'static>,
 }
 
-impl<L: Listener> Acceptor<L> {
-    fn start(
+impl Acceptor {
+    /// Makes a socket that listens already call back. Its location is that of the caller who began to serve.
+    pub(crate) fn start(
         handle: &LoopHandle,
-        socket: L,
+        socket: Socket,
         host: Rc<dyn Host>,
         location: &'static Location<'static>,
     ) -> io::Result<Rc<Self>> {
-        let readiness = Readiness::new(false, false);
-        let io = Io::new(handle, socket, Interest::READABLE, readiness)?;
+        let is_unix = socket.local_addr()?.is_unix();
+        let io = watch_listener(handle, socket)?;
         let acceptor = Rc::new(Self {
             handle: handle.clone(),
             io: RefCell::new(Some(io)),
+            is_unix,
             host: RefCell::new(Some(host)),
             retry: RefCell::new(None),
             failed: AcceptRetry::default(),
@@ -119,13 +82,12 @@ impl<L: Listener> Acceptor<L> {
             location,
         });
         let observer = Rc::clone(&acceptor);
-        acceptor
-            .with_io(|io| io.observe(observer))
-            .unwrap_or(Ok(()))?;
+        let observed = acceptor.with_io(|io| io.observe(observer));
+        observed.unwrap_or(Ok(()))?;
         Ok(acceptor)
     }
 
-    fn with_io<R>(&self, f: impl FnOnce(&Io<L>) -> R) -> Option<R> {
+    fn with_io<R>(&self, f: impl FnOnce(&Io<Listener>) -> R) -> Option<R> {
         self.io.borrow().as_ref().map(f)
     }
 
@@ -134,14 +96,18 @@ impl<L: Listener> Acceptor<L> {
         let mut failures = 0;
         for _ in 0..ACCEPT_AT_ONCE {
             let host = self.host.borrow().clone();
-            let accepted = self.with_io(|io| io.attempt(Direction::Read, L::take));
+            let take = |listener: &Listener| {
+                let (socket, peer) = accept(listener.as_fd())?;
+                Ok((StreamSocket::new(socket, self.is_unix), Address::from(peer)))
+            };
+            let accepted = self.with_io(|io| io.attempt(Direction::Read, take));
             let (Some(host), Some(accepted)) = (host, accepted) else {
                 return;
             };
             match accepted {
                 Ok((socket, peer)) => {
                     self.failed.accepted();
-                    host.take_in(socket, peer);
+                    host.take_in(socket, Some(peer));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -168,30 +134,24 @@ impl<L: Listener> Acceptor<L> {
             // Queued and not called from here, so that a panic in it reaches `panicked`.
             acceptor.with_io(Io::queue);
         };
-        let timer = self
-            .handle
-            .queue_timer(deadline, resume, self.location, "accept");
-        let former = self.retry.borrow_mut().replace(timer);
-        if let Some(former) = former {
+        let handle = &self.handle;
+        let timer = handle.queue_timer(deadline, resume, self.location, "accept");
+        if let Some(former) = self.retry.replace(Some(timer)) {
             former.cancel();
         }
     }
-}
 
-impl<L: Listener> Accepts for Acceptor<L> {
-    fn stop(&self) {
-        let io = self.io.borrow_mut().take();
-        drop(io);
-        let host = self.host.borrow_mut().take();
-        drop(host);
-        let retry = self.retry.borrow_mut().take();
-        if let Some(retry) = retry {
+    /// Stops listening and closes the socket.
+    pub(crate) fn stop(&self) {
+        drop(self.io.take());
+        drop(self.host.take());
+        if let Some(retry) = self.retry.take() {
             retry.cancel();
         }
     }
 }
 
-impl<L: Listener> Observer for Acceptor<L> {
+impl Observer for Acceptor {
     fn ready(self: Rc<Self>) {
         if self.retry.borrow().is_some() {
             return;
@@ -202,10 +162,8 @@ impl<L: Listener> Observer for Acceptor<L> {
             location: self.location,
         };
         // User code is entered separately. A panic that gets here is in the crate's own code; it was reported.
-        if entry
-            .run(InContext::Of(&self.context), || self.accept())
-            .is_err()
-        {
+        let context = InContext::Of(&self.context);
+        if entry.run(context, || self.accept()).is_err() {
             self.panicked(io::Error::other("the code that accepts clients panicked"));
         }
     }
@@ -216,8 +174,7 @@ impl<L: Listener> Observer for Acceptor<L> {
     }
 
     fn abandon(self: Rc<Self>) {
-        let host = self.host.borrow_mut().take();
-        if let Some(host) = host {
+        if let Some(host) = self.host.take() {
             host.abandon();
         }
         self.stop();

@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
+use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::socket::dns::{check_name, ends_in_a_number, invalid, warn_if_slow};
+use crate::socket::dns::{check_name, ends_in_a_number, warn_if_slow};
 use crate::socket::hosts_file;
 use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Answer, Hints};
@@ -132,12 +133,12 @@ impl LoopHandle {
         }
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if service.is_some_and(|text| digits(text) && text.parse::<u16>().is_err()) {
-            return Err(invalid("the port is no number from 0 to 65535"));
+            return Err(invalid_input("the port is no number from 0 to 65535"));
         }
         let numeric_service = service.is_none_or(digits);
         let text = |text: Option<&str>| {
             let text = text.map(CString::new).transpose();
-            text.map_err(|_| invalid("a host or service name holds a NUL byte"))
+            text.map_err(|_| invalid_input("a host or service name holds a NUL byte"))
         };
         let (name, port) = (text(host)?, text(service)?);
         if numeric_host {
@@ -157,7 +158,7 @@ impl LoopHandle {
             return question();
         }
         let begun = Instant::now();
-        let answers = ask(self, question)?.await;
+        let answers = ask(self, question).await;
         warn_if_slow(self, host.unwrap_or_default(), begun);
         answers
     }
@@ -192,6 +193,6 @@ impl LoopHandle {
         }
         let address = address.clone();
         let question = move || Ok(dns::getnameinfo(&address, flags)?);
-        ask(self, question)?.await
+        ask(self, question).await
     }
 }

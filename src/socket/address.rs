@@ -3,7 +3,7 @@
 //! | form | used by |
 //! |---|---|
 //! | [`Address`] | transports and streams, where one type serves all families |
-//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type |
+//! | `std::net::SocketAddr`, `std::os::unix::net::SocketAddr` | `net`, where the family is in the type: [`NetAddress`] |
 //! | `socket2::SockAddr` | system calls |
 //!
 //! asyncio has tuples for the Internet families and text for paths.
@@ -12,12 +12,18 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt as _;
+use std::os::fd::BorrowedFd;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net as unix;
 use std::path::Path;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
+use crate::error::invalid_input;
 use crate::sys::socket::{UnixName, unix_address, unix_name};
 
 /// The name of one end of a connection: an IP address and port, a path, an abstract name, or no name at all, which is
@@ -61,19 +67,15 @@ impl Address {
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             Place::Internet(_) => None,
-            Place::Other(address) => pathname(address),
+            Place::Other(address) => match unix_name(address)? {
+                UnixName::Path(path) => Some(Path::new(OsStr::from_bytes(path))),
+                UnixName::Abstract(_) | UnixName::Unnamed => None,
+            },
         }
     }
 
     pub(crate) fn of(result: io::Result<SockAddr>) -> Option<Self> {
         result.ok().map(Self::from)
-    }
-}
-
-fn pathname(address: &SockAddr) -> Option<&Path> {
-    match unix_name(address)? {
-        UnixName::Path(path) => Some(Path::new(OsStr::from_bytes(path))),
-        UnixName::Abstract(_) | UnixName::Unnamed => None,
     }
 }
 
@@ -98,13 +100,11 @@ impl fmt::Display for Address {
             Place::Internet(address) => return address.fmt(f),
             Place::Other(address) => address,
         };
-        if let Some(path) = self.path() {
-            return path.display().fmt(f);
+        match unix_name(address) {
+            Some(UnixName::Path(path)) => Path::new(OsStr::from_bytes(path)).display().fmt(f),
+            Some(UnixName::Abstract(name)) => write!(f, "@{}", name.escape_ascii()),
+            Some(UnixName::Unnamed) | None => f.write_str("unnamed"),
         }
-        if let Some(UnixName::Abstract(name)) = unix_name(address) {
-            return write!(f, "@{}", name.escape_ascii());
-        }
-        f.write_str("unnamed")
     }
 }
 
@@ -125,29 +125,79 @@ pub(crate) fn std_address(address: &SockAddr) -> Option<unix::SocketAddr> {
     }
 }
 
-/// Converts a Unix address into the form that the system takes.
-///
-/// # Errors
-/// `InvalidInput` for the address of a socket without a name.
-pub(crate) fn system_address(address: &unix::SocketAddr) -> io::Result<SockAddr> {
-    if let Some(path) = address.as_pathname() {
-        return unix_address(path.as_os_str().as_bytes());
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        #[cfg(target_os = "android")]
-        use std::os::android::net::SocketAddrExt as _;
-        #[cfg(target_os = "linux")]
-        use std::os::linux::net::SocketAddrExt as _;
+/// An address as `net` takes it and gives it out: its type says of which family it is.
+pub trait NetAddress: Sized {
+    /// Returns the address of this end of a socket.
+    fn local(socket: BorrowedFd<'_>) -> io::Result<Self>;
+    /// Returns the address of a socket's peer.
+    fn peer(socket: BorrowedFd<'_>) -> io::Result<Self>;
+    /// Converts what `accept` has said of a client.
+    fn accepted(address: &SockAddr, client: BorrowedFd<'_>) -> io::Result<Self>;
+    /// Converts it into the form that the system takes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for the address of a socket without a name.
+    fn to_system(&self) -> io::Result<SockAddr>;
+}
 
-        if let Some(name) = address.as_abstract_name() {
+impl NetAddress for SocketAddr {
+    fn local(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        internet(&SockRef::from(&socket).local_addr()?)
+    }
+
+    fn peer(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        internet(&SockRef::from(&socket).peer_addr()?)
+    }
+
+    fn accepted(address: &SockAddr, _: BorrowedFd<'_>) -> io::Result<Self> {
+        internet(address)
+    }
+
+    #[inline]
+    fn to_system(&self) -> io::Result<SockAddr> {
+        Ok((*self).into())
+    }
+}
+
+impl NetAddress for unix::SocketAddr {
+    fn local(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let address = std_address(&SockRef::from(&socket).local_addr()?);
+        address.map_or_else(|| copy(socket)?.local_addr(), Ok)
+    }
+
+    fn peer(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let address = std_address(&SockRef::from(&socket).peer_addr()?);
+        address.map_or_else(|| copy(socket)?.peer_addr(), Ok)
+    }
+
+    fn accepted(address: &SockAddr, client: BorrowedFd<'_>) -> io::Result<Self> {
+        let asked = || copy(client)?.peer_addr();
+        let address = std_address(address).map_or_else(asked, Ok);
+        Ok(address.unwrap_or_else(|_| unnamed()))
+    }
+
+    fn to_system(&self) -> io::Result<SockAddr> {
+        if let Some(path) = self.as_pathname() {
+            return unix_address(path.as_os_str().as_bytes());
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(name) = self.as_abstract_name() {
             return unix_address(&[&[0], name].concat());
         }
+        Err(invalid_input("a socket without a name cannot be reached"))
     }
-    Err(io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a socket without a name cannot be sent to",
-    ))
+}
+
+/// Returns the IP address and port.
+#[inline]
+pub(crate) fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
+    let unknown = || invalid_input("the address is of another family");
+    address.as_socket().ok_or_else(unknown)
+}
+
+/// Returns a copy of a Unix socket for the questions that only the standard library can put into words of its own.
+fn copy(socket: BorrowedFd<'_>) -> io::Result<unix::UnixStream> {
+    socket.try_clone_to_owned().map(Into::into)
 }
 
 /// Returns the address of a socket that was not bound.
@@ -164,10 +214,7 @@ pub(crate) fn unnamed() -> unix::SocketAddr {
 /// `InvalidInput` if it is empty or too long; `Unsupported` for an abstract name on a system that has none.
 pub(crate) fn address_of(path: &Path) -> io::Result<unix::SocketAddr> {
     if path.as_os_str().is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path of a Unix socket is empty",
-        ));
+        return Err(invalid_input("the path of a Unix socket is empty"));
     }
     match path.as_os_str().as_bytes() {
         [0, name @ ..] => abstract_address(name),
@@ -177,10 +224,6 @@ pub(crate) fn address_of(path: &Path) -> io::Result<unix::SocketAddr> {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn abstract_address(name: &[u8]) -> io::Result<unix::SocketAddr> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt as _;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt as _;
     unix::SocketAddr::from_abstract_name(name)
 }
 

@@ -9,34 +9,31 @@
 //! event tells it when there is room. So [`connect_unix`] and [`while_backlog_is_full`] try again by timer, after 1 to
 //! 64 ms. asyncio takes that refusal for an attempt that goes on, and reports a connection that is none.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::unix::net as unix;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::socket::address::NetAddress as _;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::new_socket;
-use crate::socket::stream_socket::TCP_INTEREST;
-use crate::sys::epoll::Numbered;
-use crate::sys::source::Pollable;
+use crate::socket::stream_socket::{StreamSocket, TCP_INTEREST};
 use crate::time::sleep::sleep;
 
 /// Starts an attempt over TCP. `prepare` binds the socket and sets its options first.
 pub(crate) fn start(
     address: SocketAddr,
     prepare: impl FnOnce(&Socket) -> io::Result<()>,
-) -> io::Result<mio::net::TcpStream> {
+) -> io::Result<Socket> {
     let socket = new_socket(Domain::for_address(address), Type::STREAM)?;
     prepare(&socket)?;
     match socket.connect(&address.into()) {
         Err(error) if !is_under_way(&error) => Err(error),
-        Ok(()) | Err(_) => Ok(mio::net::TcpStream::from_std(socket.into())),
+        Ok(()) | Err(_) => Ok(socket),
     }
 }
 
@@ -46,13 +43,11 @@ pub(crate) fn is_under_way(error: &io::Error) -> bool {
 }
 
 /// Waits for an attempt over TCP that was started on `socket` to end.
-pub(crate) async fn finish<S>(handle: &LoopHandle, socket: S) -> io::Result<Io<S>>
-where
-    S: Pollable + Numbered + AsFd,
-{
+pub(crate) async fn finish(handle: &LoopHandle, socket: Socket) -> io::Result<Io<StreamSocket>> {
     // The socket counts as not writable until an event says so: that is how the end of an attempt is announced.
-    let io = Io::new(handle, socket, TCP_INTEREST, Readiness::new(true, false))?;
-    let connected = |socket: &S| connected(&SockRef::from(socket));
+    let (socket, readiness) = (StreamSocket::Tcp(socket), Readiness::new(true, false));
+    let io = Io::new(handle, socket, TCP_INTEREST, readiness)?;
+    let connected = |socket: &StreamSocket| socket.with(connected);
     io.operate(Direction::Write, connected, |()| false).await?;
     Ok(io)
 }
@@ -73,10 +68,13 @@ pub(crate) fn connected(socket: &Socket) -> io::Result<()> {
 }
 
 /// Connects to a Unix socket, and waits while its server's backlog is full.
-pub(crate) fn connect_unix(
-    address: &unix::SocketAddr,
-) -> impl Future<Output = io::Result<mio::net::UnixStream>> + '_ {
-    while_backlog_is_full(|| mio::net::UnixStream::connect_addr(address))
+pub(crate) async fn connect_unix(address: &unix::SocketAddr) -> io::Result<Socket> {
+    let address = address.to_system()?;
+    let connect = || {
+        let socket = new_socket(Domain::UNIX, Type::STREAM)?;
+        socket.connect(&address).map(|()| socket)
+    };
+    while_backlog_is_full(connect).await
 }
 
 /// Repeats a `connect` to a Unix socket while it fails because the server's backlog is full. An interrupted call is

@@ -4,13 +4,16 @@
 //! compile. A text that names no place is an error when the call is awaited, like a host that is not found.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use socket2::{Socket, Type};
+use socket2::Socket;
 
+use crate::kernel::io::readiness::Direction;
 use crate::socket::dns::{Target, ToSocketAddrs};
-use crate::socket::listen_on::not_a_stream;
+use crate::socket::nonblocking::{adopt_stream, from_sockets};
 use crate::socket::stream_socket::StreamSocket;
 
 /// What [`create_connection`](crate::LoopHandle::create_connection) connects to: what [`ToSocketAddrs`] names, such as
@@ -34,12 +37,23 @@ pub(crate) enum Destination {
     Named(io::Result<Target>),
     Socket(AcceptedSocket),
     Path(PathBuf),
+    /// One end of a pipe.
+    Pipe(OwnedFd, Direction),
 }
 
 impl ConnectTo {
     /// A Unix socket at a path, or at an abstract name after a NUL byte.
     pub(crate) fn path(path: impl Into<PathBuf>) -> Self {
         Self(Destination::Path(path.into()))
+    }
+
+    /// One end of a pipe.
+    pub(crate) fn pipe(pipe: OwnedFd, direction: Direction) -> Self {
+        Self(Destination::Pipe(pipe, direction))
+    }
+
+    fn socket(socket: Socket) -> Self {
+        Self(Destination::Socket(AcceptedSocket(socket)))
     }
 }
 
@@ -60,34 +74,9 @@ impl AcceptedSocket {
     /// # Errors
     /// `InvalidInput` if it is no stream socket.
     pub(crate) fn into_stream(self) -> io::Result<StreamSocket> {
-        let socket = self.0;
-        if socket.r#type()? != Type::STREAM {
-            return Err(not_a_stream());
-        }
-        socket.set_nonblocking(true)?;
-        if socket.local_addr()?.is_unix() {
-            let socket = std::os::unix::net::UnixStream::from(OwnedFd::from(socket));
-            return Ok(socket.into());
-        }
-        Ok(std::net::TcpStream::from(socket).into())
-    }
-}
-
-impl From<std::net::TcpStream> for AcceptedSocket {
-    fn from(socket: std::net::TcpStream) -> Self {
-        Self(socket.into())
-    }
-}
-
-impl From<std::os::unix::net::UnixStream> for AcceptedSocket {
-    fn from(socket: std::os::unix::net::UnixStream) -> Self {
-        Self(socket.into())
-    }
-}
-
-impl From<Socket> for AcceptedSocket {
-    fn from(socket: Socket) -> Self {
-        Self(socket)
+        let socket = adopt_stream(self.0)?;
+        let is_unix = socket.local_addr()?.is_unix();
+        Ok(StreamSocket::new(socket, is_unix))
     }
 }
 
@@ -103,20 +92,5 @@ impl From<AcceptedSocket> for ConnectTo {
     }
 }
 
-impl From<std::net::TcpStream> for ConnectTo {
-    fn from(socket: std::net::TcpStream) -> Self {
-        AcceptedSocket::from(socket).into()
-    }
-}
-
-impl From<std::os::unix::net::UnixStream> for ConnectTo {
-    fn from(socket: std::os::unix::net::UnixStream) -> Self {
-        AcceptedSocket::from(socket).into()
-    }
-}
-
-impl From<Socket> for ConnectTo {
-    fn from(socket: Socket) -> Self {
-        AcceptedSocket::from(socket).into()
-    }
-}
+from_sockets!(AcceptedSocket, AcceptedSocket; TcpStream, UnixStream, Socket);
+from_sockets!(ConnectTo, ConnectTo::socket; TcpStream, UnixStream, Socket);

@@ -6,10 +6,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use socket2::{Domain, SockAddr, Socket};
 
+use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::{Address, address_of};
@@ -17,6 +17,7 @@ use crate::socket::connect::{connect_unix, finish, start};
 use crate::socket::connect_to::{ConnectTo, Destination};
 use crate::socket::dns::{Target, first_of};
 use crate::socket::happy_eyeballs::HappyEyeballs;
+use crate::socket::pipe_end::PipeEnd;
 use crate::socket::stream_socket::StreamSocket;
 
 /// A registered socket that is connected, and its peer.
@@ -39,28 +40,34 @@ impl Connector {
             Destination::Named(target) => target?,
             Destination::Socket(socket) => {
                 let socket = socket.into_stream()?;
-                let peer = Address::of(socket.peer());
+                let peer = Address::of(socket.with(Socket::peer_addr));
                 return Ok((socket.watched(handle)?, peer));
             }
-            Destination::Path(path) => return connect_path(handle, &path).await,
+            Destination::Path(path) => {
+                let socket = connect_unix(&address_of(&path)?).await?;
+                let peer = Address::from(SockAddr::unix(path)?);
+                return Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)));
+            }
+            Destination::Pipe(pipe, direction) => {
+                let io = StreamSocket::Pipe(PipeEnd::new(pipe, direction)?).watched(handle)?;
+                if io.source().pipe().is_some_and(PipeEnd::may_be_read) {
+                    io.readiness(Readiness::assume_readable)?;
+                }
+                return Ok((io, None));
+            }
         };
         let local = match self.local {
             Some(local) => Some(local?.addresses(handle).await?),
             None => None,
         };
-        let mut addresses = target.addresses(handle).await?;
-        let fits = |address: &SocketAddr| {
-            let of = |family| family == Domain::for_address(*address);
-            self.family.is_none_or(of)
-        };
-        addresses.retain(fits);
+        let addresses = target.of_family(self.family, handle).await?;
         let local = local.as_deref();
         let attempt = |address| async move {
             let bind = |socket: &Socket| {
                 local.map_or(Ok(()), |local| bind_fitting(socket, local, address))
             };
-            let socket = StreamSocket::Tcp(start(address, bind)?);
-            Ok((finish(handle, socket).await?, Some(address.into())))
+            let io = finish(handle, start(address, bind)?).await?;
+            Ok((io, Some(address.into())))
         };
         self.eyeballs.race(addresses, attempt).await
     }
@@ -77,10 +84,4 @@ fn bind_fitting(socket: &Socket, local: &[SocketAddr], address: SocketAddr) -> i
             io::Error::new(io::ErrorKind::InvalidInput, why)
         })
     })
-}
-
-async fn connect_path(handle: &LoopHandle, path: &Path) -> io::Result<Reached> {
-    let socket = connect_unix(&address_of(path)?).await?;
-    let peer = Address::from(SockAddr::unix(path)?);
-    Ok((StreamSocket::Unix(socket).watched(handle)?, Some(peer)))
 }

@@ -13,6 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 use std::sync::Arc;
 use std::time::Instant;
 
+use socket2::Domain;
+
+use crate::error::invalid_input;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
@@ -77,6 +80,17 @@ impl Target {
         }
     }
 
+    /// Returns those of the addresses that are of the family, if one is wanted.
+    pub(crate) async fn of_family(
+        self,
+        family: Option<Domain>,
+        handle: &LoopHandle,
+    ) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses = self.addresses(handle).await?;
+        addresses.retain(|it| family.is_none_or(|family| family == Domain::for_address(*it)));
+        Ok(addresses)
+    }
+
     /// Tries the addresses one after the other, after a look-up if need be, until an attempt succeeds. If none does, it
     /// returns the error of the last one.
     pub(crate) async fn try_each<T>(
@@ -93,9 +107,9 @@ impl Target {
 }
 
 /// Returns the result of the first attempt that succeeds; otherwise the error of the last one, if there was one.
-pub(crate) fn first_of<T>(
-    addresses: impl IntoIterator<Item = SocketAddr>,
-    mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
+pub(crate) fn first_of<A, T>(
+    addresses: impl IntoIterator<Item = A>,
+    mut attempt: impl FnMut(A) -> io::Result<T>,
 ) -> Result<T, Option<io::Error>> {
     let mut refusal = None;
     for address in addresses {
@@ -195,23 +209,21 @@ impl IntoTarget for &str {
             return Ok(Target::Address(address));
         }
         let Some((host, port)) = self.rsplit_once(':') else {
-            return Err(invalid("a host and a port are wanted, as in host:80"));
+            return Err(invalid_input("a host and a port are wanted, as in host:80"));
         };
         let port = port
             .parse()
-            .map_err(|_| invalid("the port is no number from 0 to 65535"))?;
+            .map_err(|_| invalid_input("the port is no number from 0 to 65535"))?;
         let bracketed = host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if bracketed.is_none() && host.contains(':') {
-            return Err(invalid("an IPv6 address stands in brackets before a port"));
+            return Err(invalid_input(
+                "an IPv6 address stands in brackets before a port",
+            ));
         }
         Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))
     }
-}
-
-pub(crate) fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 /// Returns the addresses of a host, in the order in which the system prefers them. A numeric host takes no thread.
@@ -261,14 +273,14 @@ pub(crate) async fn resolve(
     let own = RESOLVE.with(handle, |resolve| resolve.borrow().clone());
     let begun = Instant::now();
     let name = host.clone();
-    let lookup = ask(handle, move || match own {
+    let question = move || match own {
         Some(own) => {
             let found = own(&name)?;
             Ok(found.into_iter().map(|ip| (ip, port).into()).collect())
         }
-        None => from_system(&name, port),
-    })?;
-    let found = lookup.await;
+        None => from_system(&name, port, 0),
+    };
+    let found = ask(handle, question).await;
     warn_if_slow(handle, &host, begun);
     match found {
         Ok(addresses) if addresses.is_empty() => Err(io::Error::new(
@@ -279,21 +291,22 @@ pub(crate) async fn resolve(
     }
 }
 
-fn from_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let host = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
+/// Asks the system, on this thread.
+fn from_system(host: &str, port: u16, flags: i32) -> io::Result<Vec<SocketAddr>> {
+    let host = CString::new(host).map_err(|_| invalid_input("a host name holds a NUL byte"))?;
     let hints = Hints {
+        flags,
         // One kind of socket, or every address comes three times.
         socktype: libc::SOCK_STREAM,
         ..Hints::default()
     };
     let answers = dns::getaddrinfo(Some(&host), None, hints)?;
-    let addresses = answers.iter().filter_map(|it| it.address.as_socket());
-    Ok(addresses
-        .map(|mut address| {
-            address.set_port(port);
-            address
-        })
-        .collect())
+    let mut found: Vec<_> = answers
+        .iter()
+        .filter_map(|it| it.address.as_socket())
+        .collect();
+    found.iter_mut().for_each(|it| it.set_port(port));
+    Ok(found)
 }
 
 /// Warns in debug mode of a look-up that took long. asyncio logs how long each took.
@@ -323,7 +336,7 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     }
     if let Some((ip, zone)) = host.split_once('%') {
         let Ok(ip) = ip.parse::<Ipv6Addr>() else {
-            return Err(invalid("only an IPv6 address has a zone"));
+            return Err(invalid_input("only an IPv6 address has a zone"));
         };
         let zone = zone.parse().ok().or_else(|| dns::interface(zone));
         let Some(zone) = zone else {
@@ -337,27 +350,15 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
     if !ends_in_a_number(host) {
         return Ok(None);
     }
-    let text = CString::new(host).map_err(|_| invalid("a host name holds a NUL byte"))?;
-    let hints = Hints {
-        flags: libc::AI_NUMERICHOST,
-        socktype: libc::SOCK_STREAM,
-        ..Hints::default()
-    };
-    match dns::getaddrinfo(Some(&text), None, hints) {
-        Ok(answers) => {
-            let address = answers.iter().find_map(|it| it.address.as_socket());
-            let mut address = address.ok_or(io::ErrorKind::NotFound)?;
-            address.set_port(port);
-            Ok(Some(vec![address]))
-        }
+    match from_system(host, port, libc::AI_NUMERICHOST) {
+        Ok(found) => Ok(Some(vec![*found.first().ok_or(io::ErrorKind::NotFound)?])),
         Err(failure) => {
             let found = hosts_file::addresses(host);
             if found.is_empty() {
-                return Err(failure.into());
+                return Err(failure);
             }
-            Ok(Some(
-                found.into_iter().map(|ip| (ip, port).into()).collect(),
-            ))
+            let found = found.into_iter().map(|ip| (ip, port).into());
+            Ok(Some(found.collect()))
         }
     }
 }
@@ -365,23 +366,25 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
 /// Checks a name before a resolver is asked. What a resolver would cut, or read in its own way, is an error.
 pub(crate) fn check_name(host: &str) -> io::Result<()> {
     if host.is_empty() {
-        return Err(invalid("the host name is empty"));
+        return Err(invalid_input("the host name is empty"));
     }
     if host.contains('\0') {
-        return Err(invalid("a host name holds a NUL byte"));
+        return Err(invalid_input("a host name holds a NUL byte"));
     }
     if !host.is_ascii() {
-        return Err(invalid(
+        return Err(invalid_input(
             "a host name that is not ASCII is written in its xn-- form",
         ));
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > LONGEST_NAME {
-        return Err(invalid("a host name has at most 253 characters"));
+        return Err(invalid_input("a host name has at most 253 characters"));
     }
     let label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
     if !name.split('.').all(label) {
-        return Err(invalid("a part of a host name has from 1 to 63 characters"));
+        return Err(invalid_input(
+            "a part of a host name has from 1 to 63 characters",
+        ));
     }
     Ok(())
 }
@@ -408,8 +411,7 @@ impl LoopHandle {
         &self,
         resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
     ) {
-        let former = RESOLVE.with(self, |place| place.replace(Some(Arc::new(resolve))));
-        drop(former);
+        drop(RESOLVE.with(self, |place| place.replace(Some(Arc::new(resolve)))));
     }
 
     /// Makes the system answer for names again.
@@ -421,7 +423,6 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn reset_resolver(&self) {
-        let former = RESOLVE.with(self, |place| place.take());
-        drop(former);
+        drop(RESOLVE.with(self, RefCell::take));
     }
 }

@@ -46,14 +46,11 @@ impl Default for HappyEyeballs {
 
 impl HappyEyeballs {
     /// Makes an attempt on each address until one succeeds, and returns what that one returned.
-    pub(crate) async fn race<T, F>(
+    pub(crate) async fn race<T, F: Future<Output = io::Result<T>>>(
         self,
         mut addresses: Vec<SocketAddr>,
         attempt: impl Fn(SocketAddr) -> F,
-    ) -> io::Result<T>
-    where
-        F: Future<Output = io::Result<T>>,
-    {
+    ) -> io::Result<T> {
         if let [address] = addresses[..] {
             return attempt(address).await;
         }
@@ -130,13 +127,10 @@ pub fn interleave(addresses: Vec<SocketAddr>, first: usize) -> Vec<SocketAddr> {
 /// }).unwrap();
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub async fn staggered_race<T, E, F>(
+pub async fn staggered_race<T, E, F: Future<Output = Result<T, E>>>(
     attempts: impl IntoIterator<Item = F>,
     delay: Option<Duration>,
-) -> Result<(usize, T), Vec<E>>
-where
-    F: Future<Output = Result<T, E>>,
-{
+) -> Result<(usize, T), Vec<E>> {
     let mut race = Race {
         waiting: attempts.into_iter().enumerate().fuse(),
         running: Vec::new(),
@@ -148,17 +142,19 @@ where
     };
     poll_fn(|context| {
         loop {
-            if race.won.is_some() {
-                return race.poll_losers(context).map(Ok);
+            race.poll_running(context);
+            let over = race.running.is_empty();
+            if let Some(won) = race.won.take_if(|_| over) {
+                return Poll::Ready(Ok(won));
             }
-            match race.poll_running(context) {
-                Poll::Ready(won) => race.end(won),
-                Poll::Pending if !race.is_next_due(context) => return Poll::Pending,
-                Poll::Pending if race.start_next() => {}
-                Poll::Pending if race.running.is_empty() => {
-                    return Poll::Ready(Err(race.take_errors()));
-                }
-                Poll::Pending => return Poll::Pending,
+            if race.won.is_some() || !race.is_next_due(context) {
+                return Poll::Pending;
+            }
+            if !race.start_next() {
+                return match over {
+                    true => Poll::Ready(Err(race.take_errors())),
+                    false => Poll::Pending,
+                };
             }
         }
     })
@@ -256,55 +252,33 @@ where
     I: Iterator<Item = (usize, F)>,
     F: Future<Output = Result<T, E>>,
 {
-    /// Polls the attempts that run, in the order of their start. Ready with the winner.
-    fn poll_running(&mut self, context: &mut Context<'_>) -> Poll<(usize, T)> {
+    /// Polls the attempts that run, in the order of their start. Once one of them has won, the others are to end, and no
+    /// more are started.
+    fn poll_running(&mut self, context: &mut Context<'_>) {
         let mut at = 0;
         while let Some((_, attempt)) = self.running.get_mut(at) {
-            match attempt.as_mut().poll(context) {
-                Poll::Ready(Some(Ok(value))) => {
-                    let (place, ended) = self.running.remove(at);
-                    drop(ended);
-                    return Poll::Ready((place, value));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    let (place, ended) = self.running.remove(at);
-                    drop(ended);
-                    self.errors.push((place, error));
-                    if self.newest == Some(place) {
-                        self.newest = None;
+            let Poll::Ready(result) = attempt.as_mut().poll(context) else {
+                at += 1;
+                continue;
+            };
+            let (place, ended) = self.running.remove(at);
+            drop(ended);
+            match result {
+                Some(Ok(value)) if self.won.is_none() => {
+                    self.won = Some((place, value));
+                    self.timer = None;
+                    for (_, attempt) in &mut self.running {
+                        attempt.as_mut().project().1.superseded = true;
                     }
+                    at = 0;
                 }
-                Poll::Ready(None) => drop(self.running.remove(at)),
-                Poll::Pending => at += 1,
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Notes the winner: the other attempts are to end, and no more are started.
-    fn end(&mut self, won: (usize, T)) {
-        self.won = Some(won);
-        self.timer = None;
-        for (_, attempt) in &mut self.running {
-            attempt.as_mut().project().1.superseded = true;
-        }
-    }
-
-    /// Polls the attempts that did not win. Ready with the winner, once they have ended.
-    fn poll_losers(&mut self, context: &mut Context<'_>) -> Poll<(usize, T)> {
-        let mut at = 0;
-        while let Some((_, attempt)) = self.running.get_mut(at) {
-            match attempt.as_mut().poll(context) {
-                Poll::Ready(result) => {
-                    let (_, ended) = self.running.remove(at);
-                    drop((ended, result));
+                Some(Err(error)) if self.won.is_none() => {
+                    self.errors.push((place, error));
+                    self.newest = self.newest.filter(|&newest| newest != place);
                 }
-                Poll::Pending => at += 1,
+                // It was superseded.
+                result => drop(result),
             }
-        }
-        match self.won.take_if(|_| self.running.is_empty()) {
-            Some(won) => Poll::Ready(won),
-            None => Poll::Pending,
         }
     }
 

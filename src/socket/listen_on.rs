@@ -3,11 +3,14 @@
 //! The calls take `impl Into<ListenOn>`, as those that connect take `impl Into<ConnectTo>`.
 
 use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use socket2::Socket;
 
 use crate::socket::dns::{Target, ToSocketAddrs};
+use crate::socket::nonblocking::from_sockets;
 
 /// What [`create_server`](crate::LoopHandle::create_server) listens on: what [`ToSocketAddrs`] names, such as a host
 /// and a port, several hosts and a port, or a socket that is bound already.
@@ -29,24 +32,19 @@ pub struct ListenOn(pub(crate) Site);
 /// The cases of a [`ListenOn`].
 #[derive(Debug)]
 pub(crate) enum Site {
-    /// Addresses, or a name; an error if the text named no place.
+    /// Addresses; an error if the text named no place.
     Named(io::Result<Target>),
     Hosts(Vec<String>, u16),
     Socket(Socket),
     Path(PathBuf),
 }
 
-/// Returns the error for a socket that is no stream.
-pub(crate) fn not_a_stream() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "a stream socket is expected, and this is of another type",
-    )
-}
-
 impl<T: ToSocketAddrs> From<T> for ListenOn {
     fn from(place: T) -> Self {
-        Self(Site::Named(place.into_target()))
+        Self(match place.into_target() {
+            Ok(Target::Host(host, port)) => Site::Hosts(vec![host], port),
+            target => Site::Named(target),
+        })
     }
 }
 
@@ -59,25 +57,14 @@ impl<H: Into<String>> From<(Vec<H>, u16)> for ListenOn {
 
 impl<H: Into<String>, const N: usize> From<([H; N], u16)> for ListenOn {
     fn from((hosts, port): ([H; N], u16)) -> Self {
-        let hosts = hosts.into_iter().map(Into::into).collect();
-        Self(Site::Hosts(hosts, port))
+        Self::from((Vec::from(hosts), port))
     }
 }
 
-impl From<std::net::TcpListener> for ListenOn {
-    fn from(listener: std::net::TcpListener) -> Self {
-        Self(Site::Socket(listener.into()))
-    }
-}
-
-impl From<std::os::unix::net::UnixListener> for ListenOn {
-    fn from(listener: std::os::unix::net::UnixListener) -> Self {
-        Self(Site::Socket(listener.into()))
-    }
-}
-
-impl From<Socket> for ListenOn {
-    fn from(socket: Socket) -> Self {
+impl ListenOn {
+    fn socket(socket: Socket) -> Self {
         Self(Site::Socket(socket))
     }
 }
+
+from_sockets!(ListenOn, ListenOn::socket; TcpListener, UnixListener, Socket);

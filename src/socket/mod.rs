@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | Why does no call block, and why does no write raise SIGPIPE? | a flag with each call, or the mode, right before | `nonblocking` |
 //! | What happens when `accept` fails? | the next client, or a pause of one second | `accept_error`, `accept` |
+//! | What is a connection, of whatever kind? | `StreamSocket`: TCP, Unix or a pipe | `stream_socket` |
 //! | How is a connection attempt made? | `start`, then `finish` when the socket is writable | `connect` |
 //! | What if a Unix server's backlog is full? | tries after 1, 2, 4 … 64 ms | `connect`, `backoff` |
 //! | In which order are several addresses tried? | RFC 8305 | `happy_eyeballs`, `connector` |
@@ -17,7 +18,7 @@
 pub(crate) mod accept;
 mod accept_error;
 pub(crate) mod acceptor;
-mod addr_info;
+pub(crate) mod addr_info;
 pub(crate) mod address;
 pub(crate) mod backoff;
 pub(crate) mod connect;
@@ -25,7 +26,7 @@ pub(crate) mod connect_error;
 pub(crate) mod connect_to;
 pub(crate) mod connector;
 pub(crate) mod dns;
-mod gai_error;
+pub(crate) mod gai_error;
 pub(crate) mod happy_eyeballs;
 mod hosts_file;
 pub(crate) mod listen_on;
@@ -35,12 +36,3 @@ mod resolver;
 mod shared_mode;
 pub(crate) mod socket_file;
 pub(crate) mod stream_socket;
-
-pub use addr_info::{AddrInfo, AddrInfoHints};
-pub use address::Address;
-pub use connect_error::ConnectError;
-pub use connect_to::{AcceptedSocket, ConnectTo};
-pub use dns::{ToSocketAddrs, lookup_host};
-pub use gai_error::GaiError;
-pub use happy_eyeballs::{interleave, staggered_race};
-pub use listen_on::ListenOn;

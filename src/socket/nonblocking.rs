@@ -28,13 +28,15 @@
 //! description is dropped: `socket/shared_mode.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+use mio::unix::SourceFd;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::error::invalid_input;
 use crate::sys::fd;
 use crate::sys::socket;
+use crate::sys::source::{Act, Pollable};
 
 /// The most buffers that one system call takes, on every system that Rust knows.
 pub(crate) const MOST_BUFFERS: usize = 1024;
@@ -49,9 +51,60 @@ pub(crate) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT;
 
 /// Makes a socket of a family and a type, in non-blocking mode, with their usual protocol.
 pub(crate) fn new_socket(family: Domain, kind: Type) -> io::Result<Socket> {
+    #[cfg(not(target_os = "macos"))]
+    let socket = Socket::new(family, kind.nonblocking(), None)?;
+    #[cfg(target_os = "macos")]
     let socket = Socket::new(family, kind, None)?;
+    #[cfg(target_os = "macos")]
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// Switches a stream socket of the program's to non-blocking mode.
+///
+/// # Errors
+/// `InvalidInput` if it is of another type.
+pub(crate) fn adopt_stream(socket: Socket) -> io::Result<Socket> {
+    if socket.r#type()? != Type::STREAM {
+        let why = "a stream socket is expected, and this is of another type";
+        return Err(invalid_input(why));
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Makes what stands for a socket of the program's from each type that such a socket may have.
+macro_rules! from_sockets {
+    ($target:ty, $make:path; $($socket:ty),+) => {
+        $(impl From<$socket> for $target {
+            fn from(socket: $socket) -> Self {
+                $make(socket2::Socket::from(socket))
+            }
+        })+
+    };
+}
+pub(crate) use from_sockets;
+
+/// A socket that the poller can register.
+#[derive(Debug)]
+pub(crate) struct Watchable<S>(pub(crate) S);
+
+impl<S: AsFd> AsFd for Watchable<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl<S: AsRawFd> AsRawFd for Watchable<S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl<S: AsRawFd> Pollable for Watchable<S> {
+    fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
+        act(&mut SourceFd(&self.as_raw_fd()))
+    }
 }
 
 /// Sends what the system takes now.
@@ -90,24 +143,6 @@ pub(crate) fn receive_vectored(
 /// Reads what has come and leaves it there.
 pub(crate) fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     socket::recv(socket.as_fd(), buffer, libc::MSG_PEEK)
-}
-
-/// Receives a datagram and its sender.
-pub(crate) fn receive_from(
-    socket: &impl AsFd,
-    buffer: &mut [u8],
-) -> io::Result<(usize, SocketAddr)> {
-    with_sender(socket::recv_from(socket.as_fd(), buffer, 0)?)
-}
-
-/// Receives a datagram and its sender and leaves it there.
-pub(crate) fn peek_from(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-    with_sender(socket::recv_from(socket.as_fd(), buffer, libc::MSG_PEEK)?)
-}
-
-fn with_sender((count, sender): (usize, SockAddr)) -> io::Result<(usize, SocketAddr)> {
-    let unknown = || io::Error::new(io::ErrorKind::InvalidInput, "a sender of another family");
-    Ok((count, sender.as_socket().ok_or_else(unknown)?))
 }
 
 /// Prepares a listener for `accept`, which has no flag against blocking. Call it right before. A listener that another

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileTypeExt;
 use mio::Interest;
 use mio::unix::SourceFd;
 
-use crate::error::LoopClosed;
+use crate::error::{LoopClosed, invalid_input};
 use crate::kernel::io::readiness::Direction;
 use crate::socket::nonblocking;
 use crate::socket::shared_mode::SharedMode;
@@ -63,23 +63,14 @@ impl PipeEnd {
         let data = file.metadata()?;
         let kind = data.file_type();
         let device = kind.is_char_device();
-        let mut end = Self {
-            file,
-            direction,
-            mechanism: Mechanism::Socket,
-            forks: generation(),
-            device,
-            always_ready: false,
-            ended_before: false,
-        };
+        let mut end = Self::with(file, direction, Mechanism::Socket);
+        end.device = device;
         if kind.is_socket() {
             return Ok(end);
         }
         if !(device || kind.is_fifo()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a pipe, a socket or a character device is expected; read and write files in a thread",
-            ));
+            let why = "a pipe, a socket or a character device is expected; read and write files in a thread";
+            return Err(invalid_input(why));
         }
         if let Some(own) = opened_again(&end.file, &data) {
             end.ended_before = kind.is_fifo() && is_hung_up(end.file.as_fd());
@@ -97,15 +88,19 @@ impl PipeEnd {
     #[cfg(target_os = "linux")]
     pub(crate) fn own(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         set_nonblocking(pipe.as_fd())?;
-        Ok(Self {
-            file: File::from(pipe),
+        Ok(Self::with(File::from(pipe), direction, Mechanism::Own))
+    }
+
+    fn with(file: File, direction: Direction, mechanism: Mechanism) -> Self {
+        Self {
+            file,
             direction,
-            mechanism: Mechanism::Own,
+            mechanism,
             forks: generation(),
             device: false,
             always_ready: false,
             ended_before: false,
-        })
+        }
     }
 
     /// Returns whether a read is worth trying although no event has said so.

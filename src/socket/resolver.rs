@@ -6,15 +6,12 @@
 //! thread that is stuck ends by itself, and nothing waits for it. Dropping a look-up abandons it at once: a job that has
 //! not begun is taken back, and the result of one that has begun is dropped.
 
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::executor::error::ExecutorError;
 use crate::executor::execute::Executor;
-use crate::executor::job::{ExecutorFuture, job};
+use crate::executor::job::job;
 use crate::executor::pool::ThreadPoolExecutor;
 use crate::kernel::enter::report_panic;
 use crate::kernel::local::LoopLocal;
@@ -49,20 +46,14 @@ impl Drop for Resolver {
     }
 }
 
-/// The future of an answer. Dropping it abandons the look-up.
-#[must_use]
-pub(crate) struct Lookup<R: Send + 'static> {
-    answer: ExecutorFuture<io::Result<R>>,
-}
-
-/// Runs `question` on one of the threads.
+/// Runs `question` on one of the threads. Dropping the future abandons the look-up.
 ///
 /// # Errors
 /// The error of the system if it refuses a thread and there is none yet.
-pub(crate) fn ask<R: Send + 'static>(
+pub(crate) async fn ask<R: Send + 'static>(
     handle: &LoopHandle,
     question: impl FnOnce() -> io::Result<R> + Send + 'static,
-) -> io::Result<Lookup<R>> {
+) -> io::Result<R> {
     let (job, answer) = job(question, handle.state.inhibit());
     // A socket may outlive its loop and be awaited on another. Its look-ups then run in a pool for one job each.
     let pool = match handle.is_closed() {
@@ -70,7 +61,8 @@ pub(crate) fn ask<R: Send + 'static>(
         false => RESOLVER.with(handle, |resolver| resolver.pool.clone()),
     };
     pool.execute(job).map_err(into_io)?;
-    Ok(Lookup { answer })
+    drop(pool);
+    answer.await.unwrap_or_else(|error| Err(into_io(error)))
 }
 
 /// Converts the reason why there is no answer.
@@ -82,14 +74,5 @@ fn into_io(error: ExecutorError) -> io::Error {
             io::Error::other("the resolver panicked")
         }
         other => io::Error::other(other),
-    }
-}
-
-impl<R: Send + 'static> Future for Lookup<R> {
-    type Output = io::Result<R>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
-        let answered = ready!(Pin::new(&mut self.answer).poll(context));
-        Poll::Ready(answered.unwrap_or_else(|error| Err(into_io(error))))
     }
 }

@@ -17,43 +17,43 @@ use crate::socket::nonblocking::new_socket;
 use crate::sys::fork;
 
 /// The file that a bound socket has made. Its drop removes the file, if it is still the same one.
-pub struct SocketFile {
-    /// Path, device and inode; `None` if there is no file to remove.
-    made: Option<(PathBuf, u64, u64)>,
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
     /// The drop removes the file.
     removes: bool,
     /// The fork generation in which it was made. A forked child's copy removes nothing: the file is its parent's.
     forks: u32,
 }
 
+fn identity(data: &fs::Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
+}
+
 impl SocketFile {
-    /// Returns a value with nothing to remove.
-    pub(crate) fn none() -> Self {
-        Self {
-            made: None,
-            removes: true,
-            forks: fork::generation(),
-        }
-    }
-
-    /// Leaves the file where it is.
-    pub(crate) fn forget(mut self) {
-        self.made = None;
-    }
-
     /// Returns the file that was just made at `path`. Abstract names have none. It stays behind unless `removes` is
     /// set.
-    pub(crate) fn at(path: &Path, removes: bool) -> Self {
-        let mut file = Self::none();
-        file.removes = removes;
+    pub(crate) fn at(path: &Path, removes: bool) -> Option<Self> {
         if path.as_os_str().as_bytes().first() == Some(&0) {
-            return file;
+            return None;
         }
         // Absolute, so that it is found from any later working directory.
-        let absolute = std::path::absolute(path);
-        let made = absolute.and_then(|path| fs::symlink_metadata(&path).map(|data| (path, data)));
-        file.made = made.ok().map(|(path, data)| (path, data.dev(), data.ino()));
-        file
+        let path = std::path::absolute(path).ok()?;
+        let identity = identity(&fs::symlink_metadata(&path).ok()?);
+        Some(Self {
+            path,
+            identity,
+            removes,
+            forks: fork::generation(),
+        })
+    }
+
+    /// Leaves the file where it is, if there is one.
+    pub(crate) fn forget(file: Option<Self>) {
+        if let Some(mut file) = file {
+            file.removes = false;
+        }
     }
 
     /// Checks that clients still find the socket under its path. A socket that is bound and does not listen yet refuses
@@ -63,11 +63,7 @@ impl SocketFile {
     /// # Errors
     /// `AddrInUse` if another file is there, `NotFound` if none is.
     pub(crate) fn check(&self) -> io::Result<()> {
-        let Some((path, device, inode)) = &self.made else {
-            return Ok(());
-        };
-        let data = fs::symlink_metadata(path)?;
-        if (data.dev(), data.ino()) == (*device, *inode) {
+        if identity(&fs::symlink_metadata(&self.path)?) == self.identity {
             return Ok(());
         }
         Err(io::Error::new(
@@ -80,10 +76,8 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.removes && self.forks == fork::generation() && self.check().is_ok() {
-            if let Some((path, ..)) = &self.made {
-                // Another process may have removed it since.
-                let _ = fs::remove_file(path);
-            }
+            // Another process may have removed it since.
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -93,19 +87,17 @@ impl Drop for SocketFile {
 pub(crate) fn bind(socket: &Socket, path: &Path, replace: bool) -> io::Result<()> {
     let address = address_of(path)?;
     let address = SockAddr::unix(address.as_pathname().unwrap_or(path))?;
-    match socket.bind(&address) {
-        Err(error)
-            if error.kind() == io::ErrorKind::AddrInUse
-                && replace
-                && is_stale(path, &address, socket.r#type()?) =>
-        {
-            match fs::remove_file(path) {
-                // Another server may have removed it first.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => socket.bind(&address),
-            }
-        }
-        result => result,
+    let Err(error) = socket.bind(&address) else {
+        return Ok(());
+    };
+    let in_use = error.kind() == io::ErrorKind::AddrInUse;
+    if !(in_use && replace && is_stale(path, &address, socket.r#type()?)) {
+        return Err(error);
+    }
+    match fs::remove_file(path) {
+        // Another server may have removed it first.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => socket.bind(&address),
     }
 }
 

@@ -1,29 +1,29 @@
 //! A connected socket, or a pipe, below a stream transport; and the options of connections.
 //!
-//! One type instead of a type parameter: a protocol need not know what it talks over, and its code exists once. `net`,
-//! whose types say what they talk over, makes the same calls of `socket/nonblocking.rs` directly. No write raises SIGPIPE,
+//! One type instead of a type parameter: a protocol need not know what it talks over, and its code exists once. The
+//! streams of `net` stand on it too, and have a type parameter only for addresses and conversions. No write raises SIGPIPE,
 //! whatever the process does with that signal, and no call blocks, whatever mode the descriptor is in.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use mio::Interest;
-use socket2::{SockAddr, SockRef, Socket, TcpKeepalive};
+use mio::unix::SourceFd;
+use socket2::{SockRef, Socket, TcpKeepalive};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::nonblocking;
 use crate::socket::pipe_end::PipeEnd;
-use crate::sys::socket::unread;
 use crate::sys::source::{Act, Pollable};
 
 /// A connected stream socket, or one end of a pipe, in non-blocking mode.
 pub(crate) enum StreamSocket {
-    Tcp(mio::net::TcpStream),
-    Unix(mio::net::UnixStream),
+    Tcp(Socket),
+    Unix(Socket),
     Pipe(PipeEnd),
 }
 
@@ -42,56 +42,45 @@ pub(crate) const TCP_INTEREST: Interest = BOTH;
 pub(crate) const MOST_AT_ONCE: usize = 0x7fff_f000;
 
 impl StreamSocket {
-    #[inline]
-    fn reference(&self) -> SockRef<'_> {
-        match self {
-            Self::Tcp(socket) => SockRef::from(socket),
-            Self::Unix(socket) => SockRef::from(socket),
-            // The system refuses calls that only sockets know.
-            Self::Pipe(pipe) => SockRef::from(pipe),
+    /// Makes one of a connected socket in non-blocking mode.
+    pub(crate) fn new(socket: Socket, is_unix: bool) -> Self {
+        match is_unix {
+            true => Self::Unix(socket),
+            false => Self::Tcp(socket),
         }
     }
 
-    /// What the poller watches the socket for.
-    pub(crate) fn interest(&self) -> Interest {
+    /// Returns the socket. A pipe is never asked for one.
+    pub(crate) fn into_socket(self) -> Socket {
         match self {
-            Self::Tcp(_) => TCP_INTEREST,
-            // A short read of a Unix socket proves nothing anyway, so no urgent mark can spoil the proof.
-            Self::Unix(_) => BOTH,
-            Self::Pipe(pipe) => pipe.interest(),
+            Self::Tcp(socket) | Self::Unix(socket) => socket,
+            Self::Pipe(_) => unreachable!("`net` has no pipes"),
         }
     }
 
-    /// Registers a connected socket.
+    /// Registers it.
     pub(crate) fn watched(self, handle: &LoopHandle) -> io::Result<Io<Self>> {
-        let interest = self.interest();
-        let short_read_drains = match &self {
-            Self::Tcp(socket) => nonblocking::short_read_drains(socket),
-            Self::Unix(_) | Self::Pipe(_) => false,
+        let (interest, short_read_drains) = match &self {
+            Self::Tcp(socket) => (TCP_INTEREST, nonblocking::short_read_drains(socket)),
+            // A short read of a Unix socket proves nothing anyway, so no urgent mark can spoil the proof.
+            Self::Unix(_) => (BOTH, false),
+            Self::Pipe(pipe) => (pipe.interest(), false),
         };
-        Io::new(
-            handle,
-            self,
-            interest,
-            Readiness::new(short_read_drains, true),
-        )
+        let readiness = Readiness::new(short_read_drains, true);
+        Io::new(handle, self, interest, readiness)
     }
 
     /// Returns whether a write that is taken in part proves that no more is taken now. It does on a socket. A
     /// terminal's write also ends early when a signal arrives, and a pipe's when memory is short; no event follows
     /// either of them.
     pub(crate) fn short_write_fills(&self) -> bool {
-        match self {
-            Self::Tcp(_) => true,
-            Self::Unix(_) => true,
-            Self::Pipe(_) => false,
-        }
+        !matches!(self, Self::Pipe(_))
     }
 
     /// Sets `TCP_NODELAY`, so that a small message does not wait for more.
     pub(crate) fn send_at_once(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.set_nodelay(true),
+            Self::Tcp(socket) => socket.set_tcp_nodelay(true),
             Self::Unix(_) | Self::Pipe(_) => Ok(()),
         }
     }
@@ -99,47 +88,26 @@ impl StreamSocket {
     /// Reads what has come. 0 is the end.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         uninterrupted(|| match self {
-            Self::Tcp(socket) => nonblocking::receive(socket, buffer),
-            Self::Unix(socket) => nonblocking::receive(socket, buffer),
+            Self::Tcp(socket) | Self::Unix(socket) => nonblocking::receive(socket, buffer),
             Self::Pipe(pipe) => pipe.receive(buffer),
         })
-    }
-
-    /// Returns how many bytes the system has received that were not read yet.
-    pub(crate) fn unread(&self) -> usize {
-        unread(self.as_fd()).unwrap_or(0)
     }
 
     /// Writes what the system takes now.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        if let Self::Pipe(pipe) = self {
-            return uninterrupted(|| pipe.send(bytes));
-        }
-        uninterrupted(|| nonblocking::send(&*self.reference(), bytes))
+        uninterrupted(|| match self {
+            Self::Tcp(socket) | Self::Unix(socket) => nonblocking::send(socket, bytes),
+            Self::Pipe(pipe) => pipe.send(bytes),
+        })
     }
 
     /// Writes what the system takes now of several pieces.
     pub(crate) fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        if let Self::Pipe(pipe) = self {
-            return uninterrupted(|| pipe.send_vectored(pieces));
-        }
-        uninterrupted(|| nonblocking::send_vectored(&*self.reference(), pieces))
-    }
-
-    /// Shuts one direction down, or both.
-    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.reference().shutdown(how)
-    }
-
-    /// Returns the address of the peer.
-    pub(crate) fn peer(&self) -> io::Result<SockAddr> {
-        self.reference().peer_addr()
-    }
-
-    /// Returns the address of this end.
-    pub(crate) fn local(&self) -> io::Result<SockAddr> {
-        self.reference().local_addr()
+        uninterrupted(|| match self {
+            Self::Tcp(socket) | Self::Unix(socket) => nonblocking::send_vectored(socket, pieces),
+            Self::Pipe(pipe) => pipe.send_vectored(pieces),
+        })
     }
 
     /// Returns the pipe, if it is one.
@@ -152,7 +120,7 @@ impl StreamSocket {
 
     /// Lends the socket to a program that wants to set an option.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&Socket) -> R) -> R {
-        f(&self.reference())
+        f(&SockRef::from(self))
     }
 }
 
@@ -169,8 +137,7 @@ fn uninterrupted<R>(mut call: impl FnMut() -> io::Result<R>) -> io::Result<R> {
 impl AsFd for StreamSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(socket) => socket.as_fd(),
-            Self::Unix(socket) => socket.as_fd(),
+            Self::Tcp(socket) | Self::Unix(socket) => socket.as_fd(),
             Self::Pipe(pipe) => pipe.as_fd(),
         }
     }
@@ -185,22 +152,9 @@ impl AsRawFd for StreamSocket {
 impl Pollable for StreamSocket {
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => act(socket),
-            Self::Unix(socket) => act(socket),
+            Self::Tcp(socket) | Self::Unix(socket) => act(&mut SourceFd(&socket.as_raw_fd())),
             Self::Pipe(pipe) => pipe.by_source(act),
         }
-    }
-}
-
-impl From<std::net::TcpStream> for StreamSocket {
-    fn from(socket: std::net::TcpStream) -> Self {
-        Self::Tcp(mio::net::TcpStream::from_std(socket))
-    }
-}
-
-impl From<std::os::unix::net::UnixStream> for StreamSocket {
-    fn from(socket: std::os::unix::net::UnixStream) -> Self {
-        Self::Unix(mio::net::UnixStream::from_std(socket))
     }
 }
 
@@ -215,10 +169,8 @@ const LONGEST_IDLE: u32 = if cfg!(any(target_os = "linux", target_os = "android"
 pub(crate) fn keep_alive(socket: &Socket, idle: Duration) -> io::Result<()> {
     let seconds = whole_seconds(idle);
     if !(1..=LONGEST_IDLE).contains(&seconds) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the idle time before a keepalive probe is zero, or longer than the system takes",
-        ));
+        let why = "the idle time before a keepalive probe is zero, or longer than the system takes";
+        return Err(invalid_input(why));
     }
     let before = socket.keepalive()?;
     // This sets two options. If the second fails, the first must not stay.

@@ -78,7 +78,7 @@ impl OpenReadPipe {
     /// # Ok(()) });
     /// ```
     pub fn limit(mut self, bytes: NonZeroUsize) -> Self {
-        self.factory.limit = bytes;
+        self.0.factory.limit = bytes;
         self
     }
 }
@@ -91,7 +91,7 @@ impl IntoFuture for OpenReadPipe {
         Box::pin(async move {
             let make =
                 |handle: &LoopHandle, end: ReadingEnd| StreamProtocol::new(handle, end.limit, None);
-            let (transport, protocol) = self.connect(make).await?;
+            let (transport, protocol) = self.0.connect(make).await?;
             transport.begin_reading();
             Ok(StreamReader::new(&protocol, &transport))
         })
@@ -152,7 +152,7 @@ impl IntoFuture for OpenWritePipe {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let make = |handle: &LoopHandle, _| StreamProtocol::new(handle, LIMIT, None);
-            let (transport, protocol) = self.connect(make).await?;
+            let (transport, protocol) = self.0.connect(make).await?;
             transport.begin_reading();
             Ok(StreamWriter::new(&protocol, &transport))
         })

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 pub(crate) type Descriptor = i32;
 
 /// A source with a descriptor, on systems that have descriptors.
-pub trait Numbered {
+pub(crate) trait Numbered {
     /// Returns the descriptor, if there is one.
     fn number(&self) -> Option<Descriptor>;
 }

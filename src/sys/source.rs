@@ -12,7 +12,7 @@ use mio::event::Source;
 pub(crate) type Act<'a> = &'a mut dyn FnMut(&mut dyn Source) -> io::Result<()>;
 
 /// A type that a loop can register.
-pub trait Pollable {
+pub(crate) trait Pollable {
     /// Calls `act` with the source that stands for this type, and returns its result.
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()>;
 }

@@ -13,14 +13,11 @@ use std::time::Duration;
 
 use socket2::Domain;
 
-use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::socket::address::Address;
 use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
 use crate::socket::connector::Connector;
 use crate::socket::dns::ToSocketAddrs;
-use crate::socket::stream_socket::StreamSocket;
 use crate::transport::protocol::{Protocol, Transport};
 
 type Place = &'static Location<'static>;
@@ -65,15 +62,11 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn create_connection<F, P>(
+    pub fn create_connection<F: FnOnce() -> P + 'static, P: Protocol>(
         &self,
         factory: F,
         to: impl Into<ConnectTo>,
-    ) -> CreateConnection<F>
-    where
-        F: FnOnce() -> P + 'static,
-        P: Protocol,
-    {
+    ) -> CreateConnection<F> {
         CreateConnection::new(self.clone(), factory, to.into(), Location::caller())
     }
 
@@ -97,15 +90,11 @@ impl LoopHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[track_caller]
-    pub fn connect_accepted_socket<F, P>(
+    pub fn connect_accepted_socket<F: FnOnce() -> P + 'static, P: Protocol>(
         &self,
         factory: F,
         socket: impl Into<AcceptedSocket>,
-    ) -> CreateConnection<F>
-    where
-        F: FnOnce() -> P + 'static,
-        P: Protocol,
-    {
+    ) -> CreateConnection<F> {
         self.create_connection(factory, socket.into())
     }
 
@@ -128,17 +117,12 @@ impl LoopHandle {
     /// }).unwrap();
     /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     /// ```
-    #[cfg(unix)]
     #[track_caller]
-    pub fn create_unix_connection<F, P>(
+    pub fn create_unix_connection<F: FnOnce() -> P + 'static, P: Protocol>(
         &self,
         factory: F,
         path: impl AsRef<std::path::Path>,
-    ) -> CreateConnection<F>
-    where
-        F: FnOnce() -> P + 'static,
-        P: Protocol,
-    {
+    ) -> CreateConnection<F> {
         let path = path.as_ref().to_owned();
         self.create_connection(factory, ConnectTo::path(path))
     }
@@ -188,7 +172,24 @@ impl<F> CreateConnection<F> {
     ) -> Connected<P> {
         proceed().await;
         let (io, peer) = self.connector.connect(&self.handle, self.to).await?;
-        establish(io, peer, make(&self.handle, self.factory), self.location).await
+        let (protocol, location) = (make(&self.handle, self.factory), self.location);
+        let transport =
+            Transport::new(io, Rc::clone(&protocol) as Rc<dyn Protocol>, peer, location)?;
+        let mut unless_taken = CloseUnlessTaken(Some(transport.clone()));
+        let made = self.handle.create_future();
+        let announce = made.clone();
+        self.handle.queue_call(
+            move || {
+                transport.announce();
+                // The caller may have been dropped.
+                let _ = announce.set_result(());
+            },
+            location,
+        );
+        // It fails only if the loop closes, and then nobody polls.
+        let _ = made.take().await;
+        let transport = unless_taken.0.take();
+        Ok((transport.ok_or(io::ErrorKind::NotConnected)?, protocol))
     }
 
     /// Binds the socket to this address first. Addresses of the other family then fail.
@@ -249,11 +250,7 @@ impl<F> CreateConnection<F> {
     }
 }
 
-impl<F, P> IntoFuture for CreateConnection<F>
-where
-    F: FnOnce() -> P + 'static,
-    P: Protocol,
-{
+impl<F: FnOnce() -> P + 'static, P: Protocol> IntoFuture for CreateConnection<F> {
     type Output = Connected<P>;
     type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
 
@@ -285,34 +282,5 @@ impl Drop for CloseUnlessTaken {
             // If a write has failed, `connection_lost` has waited for reading to begin.
             transport.begin_reading();
         }
-    }
-}
-
-/// Connects a protocol with its socket. The caller begins reading.
-pub(crate) async fn establish<P: Protocol>(
-    io: Io<StreamSocket>,
-    peer: Option<Address>,
-    protocol: Rc<P>,
-    location: Place,
-) -> Connected<P> {
-    let handle = io.handle();
-    let transport = Transport::new(io, Rc::clone(&protocol) as Rc<dyn Protocol>, peer, location)?;
-    let mut unless_taken = CloseUnlessTaken(Some(transport.clone()));
-    let made = handle.create_future();
-    let announce = made.clone();
-    handle.queue_call(
-        move || {
-            transport.announce();
-            // The caller may have been dropped.
-            let _ = announce.set_result(());
-        },
-        location,
-    );
-    // It fails only if the loop closes, and then nobody polls.
-    let _ = made.take().await;
-    let transport = unless_taken.0.take();
-    match transport {
-        Some(transport) => Ok((transport, protocol)),
-        None => Err(io::ErrorKind::NotConnected.into()),
     }
 }

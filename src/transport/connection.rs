@@ -39,7 +39,7 @@
 //! | `writes_refused` | `write.rs` |
 //! | `sending_file` | `sendfile.rs` |
 //! | `file` | `sendfile.rs`; `write.rs` appends to it; `wake_file_sender` here takes its waker |
-//! | `tracked` | `track` sets it, for a server; `release` takes it |
+//! | `tracked` | `Serving::connect` sets it, for a server; `release` takes it |
 //! | the others | never change |
 
 use std::cell::{Cell, RefCell};
@@ -51,6 +51,7 @@ use crate::kernel::context::Context;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::io::source::Io;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::socket::acceptor::Host;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
@@ -82,24 +83,14 @@ pub(crate) enum Start {
     DeliverRest(io::Error),
 }
 
-/// What the caller of [`Connection::begin_close`] or [`Connection::finish_close`] has to do.
+/// What the caller of [`Connection::begin_close`], [`Connection::finish_close`] or [`Connection::force_close`] has to do.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Close {
-    /// Lose the connection: nothing is left to be sent.
+    /// Lose the connection: nothing is left to be sent, or nothing more is.
     Lose,
     /// Nothing. The connection ends without the caller.
     Wait,
-}
-
-/// What the caller of [`Connection::force_close`] has to do.
-#[must_use]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ForceClose {
-    /// Lose the connection.
-    Lose,
-    /// Nothing. It is being lost already.
-    TooLate,
 }
 
 /// What the caller of [`Connection::fail_writing`] has to do.
@@ -152,15 +143,9 @@ impl Pauses {
     }
 }
 
-/// Keeps a list of connections: a server.
-pub(crate) trait Tracker {
-    /// The connection with this number has closed.
-    fn closed(self: Rc<Self>, number: usize);
-}
-
 /// A connection's place in the list of its server.
 pub(crate) struct Tracked {
-    pub(crate) by: Rc<dyn Tracker>,
+    pub(crate) by: Rc<dyn Host>,
     pub(crate) number: usize,
 }
 
@@ -189,7 +174,7 @@ pub(crate) struct Connection<P: ?Sized> {
     /// A file is being sent: what is written waits, and nothing is read.
     pub(crate) sending_file: Cell<bool>,
     pub(crate) file: Cell<Option<Box<FileInProgress>>>,
-    tracked: Cell<Option<Tracked>>,
+    pub(crate) tracked: Cell<Option<Tracked>>,
     /// The values of context variables for its callbacks, as they were where it was made.
     pub(crate) context: Option<Context>,
     /// Where the program asked for it.
@@ -277,13 +262,13 @@ impl<P: ?Sized> Connection<P> {
     }
 
     /// Arrow 3: drops what is buffered.
-    pub(crate) fn force_close(&self) -> ForceClose {
+    pub(crate) fn force_close(&self) -> Close {
         if self.has_reached(State::Draining) {
-            return ForceClose::TooLate;
+            return Close::Wait;
         }
         self.outgoing.borrow_mut().clear();
         self.state.set(State::Lost);
-        ForceClose::Lose
+        Close::Lose
     }
 
     /// Arrow 5: drops what is buffered. Where nothing may be delivered, the caller takes arrow 3 instead.
@@ -324,10 +309,6 @@ impl<P: ?Sized> Connection<P> {
         if let Some(tracked) = self.tracked.take() {
             tracked.by.closed(tracked.number);
         }
-    }
-
-    pub(crate) fn track(&self, tracked: Tracked) {
-        self.tracked.set(Some(tracked));
     }
 
     /// Returns whether reading is in order now: the connection is open and nothing pauses it.
@@ -391,12 +372,7 @@ impl<P: ?Sized> Connection<P> {
 }
 
 fn direction_of(io: &Io<StreamSocket>) -> Option<Direction> {
-    #[cfg(unix)]
-    if let Some(pipe) = io.source().pipe() {
-        return Some(pipe.direction);
-    }
-    let _ = io;
-    None
+    io.source().pipe().map(|pipe| pipe.direction)
 }
 
 #[cfg(test)]
@@ -409,7 +385,7 @@ mod tests {
         let event_loop = EventLoop::new().unwrap();
         let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
         here.set_nonblocking(true).unwrap();
-        let io = StreamSocket::from(here).watched(&event_loop.handle());
+        let io = StreamSocket::Unix(here.into()).watched(&event_loop.handle());
         let place = Location::caller();
         let connection = Connection::new(io.unwrap().into(), Rc::new(()), None, place);
         test(&connection);
@@ -437,7 +413,7 @@ mod tests {
             connection.outgoing.borrow_mut().consume(4);
             assert_eq!(connection.finish_close(), Close::Lose);
             assert_eq!(connection.finish_close(), Close::Wait, "once");
-            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert_eq!(connection.force_close(), Close::Wait);
             assert!(connection.is(State::Lost));
         });
     }
@@ -446,9 +422,9 @@ mod tests {
     fn a_forced_close_drops_what_is_buffered_and_comes_once() {
         with_connection(|connection| {
             connection.outgoing.borrow_mut().push(b"rest").unwrap();
-            assert_eq!(connection.force_close(), ForceClose::Lose);
+            assert_eq!(connection.force_close(), Close::Lose);
             assert!(connection.is(State::Lost) && !connection.has_unsent());
-            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert_eq!(connection.force_close(), Close::Wait);
             assert_eq!(connection.begin_close(), Close::Wait);
             start(connection);
             assert!(connection.is(State::Lost), "a start opens nothing");
@@ -463,7 +439,7 @@ mod tests {
             assert!(matches!(fail(connection), FailWriting::DeliverRest(_)));
             assert!(connection.is(State::Draining) && !connection.may_read());
             assert!(matches!(fail(connection), FailWriting::Lose(_)));
-            assert_eq!(connection.force_close(), ForceClose::TooLate);
+            assert_eq!(connection.force_close(), Close::Wait);
             assert_eq!(connection.begin_close(), Close::Wait);
             assert!(connection.is(State::Lost), "its queued call ends it");
         });

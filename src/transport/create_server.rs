@@ -3,27 +3,32 @@
 //! Either all sockets are bound or none is: a failure closes those that were. Only an address that this machine does
 //! not have may be left out, as long as another one can be bound.
 
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::Location;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use socket2::{Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
+use crate::kernel::wait::queue::WaitQueue;
 use crate::net::listen_options::ListenOptions;
 use crate::socket::address::Address;
 use crate::socket::dns::Target;
-use crate::socket::listen_on::{ListenOn, Site, not_a_stream};
-use crate::socket::nonblocking::new_socket;
+use crate::socket::listen_on::{ListenOn, Site};
+use crate::socket::nonblocking::{adopt_stream, new_socket};
+use crate::socket::socket_file::{SocketFile, bind};
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-use crate::transport::serving::{Cleanup, CleanupGuard, Factory, Listening, Plan};
+use crate::transport::serving::{Factory, Listening, Phase, Serving};
 
 impl LoopHandle {
     /// Makes a server that calls `factory` for every client and connects the protocol that it returns to the client's
@@ -71,11 +76,8 @@ impl LoopHandle {
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        self.serve_with(
-            Rc::new(move || Rc::new(factory())),
-            on.into().0,
-            Location::caller(),
-        )
+        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        self.serve_with(factory, on.into().0, Location::caller())
     }
 
     /// Makes a server on a Unix socket at a path, or of an abstract name, which begins with a zero byte.
@@ -105,22 +107,15 @@ impl LoopHandle {
     /// assert!(!path.exists());
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[cfg(unix)]
     #[track_caller]
-    pub fn create_unix_server<F, P>(
-        &self,
-        factory: F,
-        path: impl AsRef<std::path::Path>,
-    ) -> CreateServer
+    pub fn create_unix_server<F, P>(&self, factory: F, path: impl AsRef<Path>) -> CreateServer
     where
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        self.serve_with(
-            Rc::new(move || Rc::new(factory())),
-            Site::Path(path.as_ref().to_owned()),
-            Location::caller(),
-        )
+        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        let site = Site::Path(path.as_ref().to_owned());
+        self.serve_with(factory, site, Location::caller())
     }
 
     pub(crate) fn serve_with(
@@ -136,7 +131,6 @@ impl LoopHandle {
             options: ListenOptions::new(),
             keep_alive: false,
             start_serving: true,
-            cleanup_socket: true,
             location,
         }
     }
@@ -164,7 +158,6 @@ pub struct CreateServer {
     options: ListenOptions,
     keep_alive: bool,
     start_serving: bool,
-    cleanup_socket: bool,
     location: &'static Location<'static>,
 }
 
@@ -244,34 +237,37 @@ impl CreateServer {
     /// # drop(server);
     /// ```
     pub fn cleanup_socket(mut self, cleanup: bool) -> Self {
-        self.cleanup_socket = cleanup;
+        self.options = self.options.cleanup_socket(cleanup);
         self
     }
 
     async fn make(self) -> io::Result<Server> {
         proceed().await;
         let listening = match self.site {
-            Site::Named(Ok(Target::Host(host, port))) => {
-                let addresses = addresses(&self.handle, vec![host], port).await?;
-                bind_all(&self.options, addresses)?
-            }
             Site::Named(target) => bind_all(&self.options, target?.addresses(&self.handle).await?)?,
             Site::Hosts(hosts, port) => {
                 let addresses = addresses(&self.handle, hosts, port).await?;
                 bind_all(&self.options, addresses)?
             }
-            Site::Socket(socket) => vec![adopt(socket)?],
-            #[cfg(unix)]
-            Site::Path(path) => vec![bind_path(&path, self.cleanup_socket)?],
+            Site::Socket(socket) => vec![Listening::new(adopt_stream(socket)?, None)],
+            Site::Path(path) => vec![bind_path(&self.options, &path)?],
         };
-        let server = Server::new(Plan {
+        let serving = Serving {
             handle: self.handle,
-            factory: self.factory,
-            listening,
+            factory: RefCell::new(Some(self.factory)),
+            listening: RefCell::new(listening),
             backlog: self.options.backlog,
             keep_alive: self.keep_alive,
             location: self.location,
-        });
+            phase: Cell::new(Phase::Bound),
+            clients: RefCell::default(),
+            waiting: WaitQueue::new(),
+            forever: Cell::new(false),
+        };
+        let server = Server {
+            serving: Rc::new(serving),
+            closes_on_drop: true,
+        };
         if self.start_serving {
             server.listen()?;
         }
@@ -300,12 +296,12 @@ impl fmt::Debug for CreateServer {
 }
 
 impl Listening {
-    fn new(socket: Socket, cleanup: Option<Cleanup>) -> Self {
+    fn new(socket: Socket, file: Option<SocketFile>) -> Self {
         Self {
             address: Address::of(socket.local_addr()),
             socket: Some(socket),
             acceptor: None,
-            cleanup,
+            file,
         }
     }
 }
@@ -330,11 +326,8 @@ async fn addresses(
 
 /// Returns whether this machine does not have the address, or does not support its family.
 fn is_absent(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
-        return true;
-    }
-    error.kind() == io::ErrorKind::AddrNotAvailable
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// Binds one socket for each address. An address that is given twice counts once.
@@ -350,48 +343,24 @@ fn bind_all(options: &ListenOptions, addresses: Vec<SocketAddr>) -> io::Result<V
         match options.bound(address) {
             Ok(socket) => bound.push(Listening::new(socket, None)),
             Err(error) if is_absent(&error) => {
-                absent.get_or_insert(named(address, error));
+                absent.get_or_insert(BindError::wrap(address.to_string(), error));
             }
-            Err(error) => return Err(named(address, error)),
+            Err(error) => return Err(BindError::wrap(address.to_string(), error)),
         }
     }
     if bound.is_empty() {
-        let nothing = || io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
-        return Err(absent.unwrap_or_else(nothing));
+        return Err(absent.unwrap_or_else(|| invalid_input("no address to listen on")));
     }
     Ok(bound)
 }
 
-/// Checks a socket that the program has bound.
-fn adopt(socket: Socket) -> io::Result<Listening> {
-    if socket.r#type()? != Type::STREAM {
-        return Err(not_a_stream());
-    }
-    socket.set_nonblocking(true)?;
-    Ok(Listening::new(socket, None))
-}
-
-#[cfg(unix)]
-fn bind_path(path: &std::path::Path, cleanup_socket: bool) -> io::Result<Listening> {
-    use crate::socket::socket_file::{SocketFile, bind};
-    let socket = new_socket(socket2::Domain::UNIX, Type::STREAM)?;
-    bind(&socket, path, true).map_err(|error| {
-        let path = path.display().to_string();
-        BindError::wrap(path, error)
-    })?;
-    let file = SocketFile::at(path, cleanup_socket);
-    Ok(Listening::new(socket, Some(Box::new(file))))
-}
-
-#[cfg(unix)]
-impl CleanupGuard for crate::socket::socket_file::SocketFile {
-    fn check(&self) -> io::Result<()> {
-        self.check()
-    }
-}
-
-fn named(address: SocketAddr, error: io::Error) -> io::Error {
-    BindError::wrap(address.to_string(), error)
+/// Binds to a path, or to an abstract name after a NUL byte.
+fn bind_path(options: &ListenOptions, path: &Path) -> io::Result<Listening> {
+    let socket = new_socket(Domain::UNIX, Type::STREAM)?;
+    let named = |error| BindError::wrap(path.display().to_string(), error);
+    bind(&socket, path, true).map_err(named)?;
+    let file = SocketFile::at(path, options.cleanup_socket);
+    Ok(Listening::new(socket, file))
 }
 
 /// Adds the address to an error of binding.

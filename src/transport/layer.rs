@@ -12,10 +12,14 @@
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+
+use socket2::SockRef;
 
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::socket::stream_socket::{MOST_AT_ONCE, StreamSocket};
+use crate::sys::socket::unread;
 
 /// What one receive has brought.
 pub(crate) enum Received {
@@ -102,6 +106,16 @@ impl Plain {
             result => result,
         }
     }
+
+    /// Notes a read that did not fill its buffer, and returns whether another one may bring something all the same.
+    #[inline]
+    fn may_receive_after_short_read(&self) -> bool {
+        let note = |readiness: &mut Readiness| {
+            readiness.short_read();
+            readiness.is_ready(Direction::Read)
+        };
+        self.io.readiness(note) == Ok(true)
+    }
 }
 
 impl Layer for Plain {
@@ -144,22 +158,10 @@ impl Layer for Plain {
     }
 
     fn end_writing(&self) {
-        let _ = self.io.source().shutdown(Shutdown::Write);
+        let _ = SockRef::from(self.io.source()).shutdown(Shutdown::Write);
     }
 
     fn unread(&self) -> usize {
-        self.io.source().unread()
-    }
-}
-
-impl Plain {
-    /// Notes a read that did not fill its buffer, and returns whether another one may bring something all the same.
-    #[inline]
-    fn may_receive_after_short_read(&self) -> bool {
-        let note = |readiness: &mut Readiness| {
-            readiness.short_read();
-            readiness.is_ready(Direction::Read)
-        };
-        self.io.readiness(note) == Ok(true)
+        unread(self.io.source().as_fd()).unwrap_or(0)
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::socket::address::Address;
-use crate::transport::connection::{Close, Connection, ForceClose, Tracked};
+use crate::transport::connection::{Close, Connection};
 use crate::transport::layer::AnyLayer;
 use crate::transport::protocol::{Protocol, Transport};
 
@@ -32,12 +32,6 @@ impl Transport {
         observed.unwrap_or(Ok(()))?;
         Ok(Self { connection })
     }
-
-    /// Has a server keep this connection in its list until it is closed.
-    pub(crate) fn track(&self, tracked: Tracked) {
-        self.connection.track(tracked);
-    }
-
     /// Calls `connection_made`, once.
     pub(crate) fn announce(&self) {
         self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));
@@ -78,9 +72,8 @@ impl Transport {
     /// Ends the connection since its protocol has panicked, which was reported.
     #[cold]
     pub(crate) fn fail_of_panic(&self, method: &'static str) {
-        self.fail(io::Error::other(format!(
-            "the protocol's {method} panicked"
-        )));
+        let what = format!("the protocol's {method} panicked");
+        self.fail(io::Error::other(what));
     }
 
     /// Ends the connection because of an error, which `connection_lost` is given.
@@ -90,16 +83,13 @@ impl Transport {
 
     /// Ends the connection and drops what is buffered.
     pub(crate) fn force_close(&self, error: Option<io::Error>) {
-        match self.connection.force_close() {
-            ForceClose::Lose => self.lose_soon(error),
-            ForceClose::TooLate => {}
-        }
+        self.after_close(self.connection.force_close(), error);
     }
 
-    /// Acts on the end of a close.
-    pub(crate) fn after_close(&self, close: Close) {
+    /// Does what a transition asks for. The error is that of the connection's end.
+    pub(crate) fn after_close(&self, close: Close, error: Option<io::Error>) {
         match close {
-            Close::Lose => self.lose_soon(None),
+            Close::Lose => self.lose_soon(error),
             Close::Wait => {}
         }
     }

@@ -89,11 +89,9 @@ pub(crate) mod create_server;
 pub(crate) mod datagram;
 pub(crate) mod layer;
 mod lifecycle;
-#[cfg(unix)]
 pub(crate) mod pipe;
 pub(crate) mod protocol;
 pub(crate) mod read;
-#[cfg(unix)]
 mod sendfile;
 pub(crate) mod server;
 mod serving;
@@ -104,12 +102,13 @@ mod serving;
 mod transport;
 mod write;
 
-pub use crate::socket::{AcceptedSocket, Address, ConnectTo, ListenOn};
+pub use crate::socket::address::Address;
+pub use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
+pub use crate::socket::listen_on::ListenOn;
 pub use buffer::InvalidLimits;
 pub use client::CreateConnection;
 pub use create_server::CreateServer;
 pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
-#[cfg(unix)]
 pub use pipe::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};

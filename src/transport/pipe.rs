@@ -6,20 +6,15 @@
 //! write: the connection is lost then, to `BrokenPipe` if something was still to be sent.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::Location;
-use std::pin::Pin;
-use std::rc::Rc;
 
-use crate::kernel::io::readiness::{Direction, Readiness};
-use crate::kernel::io::source::Io;
+use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::kernel::proceed::proceed;
-use crate::socket::pipe_end::PipeEnd;
-use crate::socket::stream_socket::StreamSocket;
-use crate::transport::client::{Connected, establish};
+use crate::socket::connect_to::ConnectTo;
+use crate::transport::client::{Connected, CreateConnection};
 use crate::transport::protocol::Protocol;
 
 impl LoopHandle {
@@ -111,14 +106,7 @@ impl LoopHandle {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[must_use = "nothing is connected until it is awaited"]
-pub struct ConnectPipe<F> {
-    handle: LoopHandle,
-    /// Makes the protocol.
-    pub(crate) factory: F,
-    pipe: OwnedFd,
-    direction: Direction,
-    location: &'static Location<'static>,
-}
+pub struct ConnectPipe<F>(pub(crate) CreateConnection<F>);
 
 impl<F> ConnectPipe<F> {
     pub(crate) fn new(
@@ -128,54 +116,23 @@ impl<F> ConnectPipe<F> {
         direction: Direction,
         location: &'static Location<'static>,
     ) -> Self {
-        Self {
-            handle,
-            factory,
-            pipe,
-            direction,
-            location,
-        }
-    }
-
-    /// Connects, and makes the protocol when the pipe is known to be one.
-    pub(crate) async fn connect<P: Protocol>(
-        self,
-        make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
-    ) -> Connected<P> {
-        proceed().await;
-        let end = StreamSocket::Pipe(PipeEnd::new(self.pipe, self.direction)?);
-        let interest = end.interest();
-        let io = Io::new(&self.handle, end, interest, Readiness::new(false, true))?;
-        if io.source().pipe().is_some_and(PipeEnd::may_be_read) {
-            io.readiness(Readiness::assume_readable)?;
-        }
-        establish(io, None, make(&self.handle, self.factory), self.location).await
+        let end = ConnectTo::pipe(pipe, direction);
+        Self(CreateConnection::new(handle, factory, end, location))
     }
 }
 
-impl<F, P> IntoFuture for ConnectPipe<F>
-where
-    F: FnOnce() -> P + 'static,
-    P: Protocol,
-{
+impl<F: FnOnce() -> P + 'static, P: Protocol> IntoFuture for ConnectPipe<F> {
     type Output = Connected<P>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Connected<P>>>>;
+    type IntoFuture = <CreateConnection<F> as IntoFuture>::IntoFuture;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let connected = self.connect(|_, factory| Rc::new(factory())).await?;
-            connected.0.begin_reading_soon();
-            Ok(connected)
-        })
+        self.0.into_future()
     }
 }
 
 impl<F> fmt::Debug for ConnectPipe<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConnectPipe")
-            .field("pipe", &self.pipe)
-            .field("direction", &self.direction)
-            .finish_non_exhaustive()
+        f.debug_tuple("ConnectPipe").field(&self.0).finish()
     }
 }
 

@@ -11,9 +11,10 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
+use crate::error::invalid_input;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::net::sendfile::{Transfer, invalid};
+use crate::net::sendfile::Transfer;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::FileInProgress;
 use crate::transport::connection::State;
@@ -79,7 +80,9 @@ impl<'a> SendFile<'a> {
     fn begin(transport: &'a Transport) -> io::Result<Self> {
         let connection = &transport.connection;
         if connection.pipe_direction().is_some() {
-            return Err(invalid("a file is sent over a socket, not over a pipe"));
+            return Err(invalid_input(
+                "a file is sent over a socket, not over a pipe",
+            ));
         }
         if connection.has_reached(State::Closing) || connection.write_ended.get() {
             return Err(io::ErrorKind::NotConnected.into());
@@ -123,7 +126,7 @@ impl<'a> SendFile<'a> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    if is_of_connection(&error) {
+                    if OF_CONNECTION.contains(&error.kind()) {
                         self.transport.fail_writing(error.kind().into());
                     }
                     return Poll::Ready(Err(error));
@@ -144,24 +147,17 @@ impl<'a> SendFile<'a> {
     }
 }
 
-/// Returns whether an error says that the connection is lost, and not that the file cannot be read.
-fn is_of_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown,
-        NetworkUnreachable, NotConnected, TimedOut,
-    };
-    matches!(
-        error.kind(),
-        BrokenPipe
-            | ConnectionAborted
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkDown
-            | NetworkUnreachable
-            | NotConnected
-            | TimedOut
-    )
-}
+/// What says that the connection is lost, and not that the file cannot be read.
+const OF_CONNECTION: &[io::ErrorKind] = &[
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::HostUnreachable,
+    io::ErrorKind::NetworkDown,
+    io::ErrorKind::NetworkUnreachable,
+    io::ErrorKind::NotConnected,
+    io::ErrorKind::TimedOut,
+];
 
 impl Drop for SendFile<'_> {
     fn drop(&mut self) {
@@ -188,7 +184,7 @@ impl SendFile<'_> {
     /// Everything is sent: closes if that was asked for meanwhile, and otherwise lets the protocol write again.
     fn after_last_byte(&self) {
         let connection = &self.transport.connection;
-        self.transport.after_close(connection.finish_close());
+        self.transport.after_close(connection.finish_close(), None);
         if connection.has_reached(State::Closing) {
             return;
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use crate::kernel::proceed::proceed;
 use crate::socket::address::Address;
 use crate::time::sleep;
-use crate::transport::serving::{Phase, Plan, Serving};
+use crate::transport::serving::{Phase, Serving};
 
 /// A server. Dropping it closes it, as [`close`](Self::close) does, where asyncio's goes on; [`detach`](Self::detach)
 /// lets it serve as long as the loop lives.
@@ -42,18 +42,11 @@ use crate::transport::serving::{Phase, Plan, Serving};
 /// ```
 #[must_use = "a server that is dropped closes"]
 pub struct Server {
-    serving: Rc<Serving>,
-    closes_on_drop: bool,
+    pub(crate) serving: Rc<Serving>,
+    pub(crate) closes_on_drop: bool,
 }
 
 impl Server {
-    pub(crate) fn new(plan: Plan) -> Self {
-        Self {
-            serving: Serving::new(plan),
-            closes_on_drop: true,
-        }
-    }
-
     /// Begins to listen, if the server does not yet.
     ///
     /// # Errors
@@ -231,10 +224,8 @@ impl Server {
     /// ```
     pub fn sockets(&self) -> Vec<Address> {
         let listening = self.serving.listening.borrow();
-        listening
-            .iter()
-            .filter_map(|listening| listening.address.clone())
-            .collect()
+        let addresses = listening.iter().filter_map(|place| place.address.clone());
+        addresses.collect()
     }
 
     /// Returns the first IP address that the server listens on, with the port that the system chose for port 0.

@@ -13,23 +13,15 @@ use slab::Slab;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::queue::WaitQueue;
-use crate::socket::acceptor::{Accepts, Host, accept};
+use crate::socket::acceptor::{Acceptor, Host};
 use crate::socket::address::Address;
+use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::connection::{Tracked, Tracker};
+use crate::transport::connection::Tracked;
 use crate::transport::protocol::{Protocol, Transport};
 
 /// Makes a protocol for each client.
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
-
-/// What a listening socket leaves behind when it closes. Dropping it clears that away.
-pub(crate) trait CleanupGuard {
-    /// Checks that it still exists, so that clients find the socket.
-    fn check(&self) -> io::Result<()>;
-}
-
-/// A cleanup guard of any kind.
-pub(crate) type Cleanup = Box<dyn CleanupGuard>;
 
 /// One listening socket.
 pub(crate) struct Listening {
@@ -37,8 +29,9 @@ pub(crate) struct Listening {
     /// Bound, until serving starts.
     pub(crate) socket: Option<socket2::Socket>,
     /// Accepts clients, from then on.
-    pub(crate) acceptor: Option<Rc<dyn Accepts>>,
-    pub(crate) cleanup: Option<Cleanup>,
+    pub(crate) acceptor: Option<Rc<Acceptor>>,
+    /// What is removed after the socket has closed.
+    pub(crate) file: Option<SocketFile>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,51 +42,26 @@ pub(crate) enum Phase {
     Closed,
 }
 
-/// What [`Serving::new`] is given.
-pub(crate) struct Plan {
+/// What a [`Server`](crate::transport::Server) and its acceptors share.
+pub(crate) struct Serving {
     pub(crate) handle: LoopHandle,
-    pub(crate) factory: Factory,
-    pub(crate) listening: Vec<Listening>,
+    /// `None` once the server is closed.
+    pub(crate) factory: RefCell<Option<Factory>>,
+    pub(crate) listening: RefCell<Vec<Listening>>,
     pub(crate) backlog: i32,
     pub(crate) keep_alive: bool,
     pub(crate) location: &'static Location<'static>,
-}
-
-/// What a [`Server`](crate::transport::Server) and its acceptors share.
-pub(crate) struct Serving {
-    handle: LoopHandle,
-    /// `None` once the server is closed.
-    factory: RefCell<Option<Factory>>,
-    pub(crate) listening: RefCell<Vec<Listening>>,
-    backlog: i32,
-    keep_alive: bool,
-    location: &'static Location<'static>,
     pub(crate) phase: Cell<Phase>,
     /// The connections that have not closed.
     pub(crate) clients: RefCell<Slab<Transport>>,
     /// Tasks that wait for the server to close, or for its last client to close after that. All are woken at either
     /// event.
-    waiting: WaitQueue,
+    pub(crate) waiting: WaitQueue,
     /// A `serve_forever` runs.
     pub(crate) forever: Cell<bool>,
 }
 
 impl Serving {
-    pub(crate) fn new(plan: Plan) -> Rc<Self> {
-        Rc::new(Self {
-            handle: plan.handle,
-            factory: RefCell::new(Some(plan.factory)),
-            listening: RefCell::new(plan.listening),
-            backlog: plan.backlog,
-            keep_alive: plan.keep_alive,
-            location: plan.location,
-            phase: Cell::new(Phase::Bound),
-            clients: RefCell::new(Slab::new()),
-            waiting: WaitQueue::new(),
-            forever: Cell::new(false),
-        })
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.phase.get() == Phase::Closed
     }
@@ -115,11 +83,9 @@ impl Serving {
                 continue;
             };
             socket.listen(self.backlog)?;
-            if let Some(cleanup) = &place.cleanup {
-                cleanup.check()?;
-            }
+            place.file.as_ref().map_or(Ok(()), SocketFile::check)?;
             let host = Rc::clone(&self) as Rc<dyn Host>;
-            place.acceptor = Some(accept(&self.handle, socket, host, self.location)?);
+            place.acceptor = Some(Acceptor::start(&self.handle, socket, host, self.location)?);
         }
         self.phase.set(Phase::Serving);
         Ok(())
@@ -129,19 +95,15 @@ impl Serving {
         if self.phase.replace(Phase::Closed) == Phase::Closed {
             return;
         }
-        let listening = std::mem::take(&mut *self.listening.borrow_mut());
-        for place in listening {
+        for place in self.listening.take() {
             if let Some(acceptor) = place.acceptor {
                 acceptor.stop();
             }
-            drop(place.cleanup);
+            drop(place.file);
         }
-        let factory = self.factory.borrow_mut().take();
-        self.handle
-            .state
-            .catch_panic("Exception in the destructor of a protocol factory", || {
-                drop(factory);
-            });
+        let factory = self.factory.take();
+        let what = "Exception in the destructor of a protocol factory";
+        self.handle.state.catch_panic(what, || drop(factory));
         self.waiting.wake_all(&self.handle.state);
     }
 
@@ -161,18 +123,20 @@ impl Serving {
         }
         let io = socket.watched(&self.handle)?;
         let mut protocol = None;
-        self.handle
-            .state
-            .catch_panic("Exception in a protocol factory", || {
-                protocol = Some(factory());
-            });
+        let state = &self.handle.state;
+        state.catch_panic("Exception in a protocol factory", || {
+            protocol = Some(factory());
+        });
         let Some(protocol) = protocol else {
             return Ok(());
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
         let number = self.clients.borrow_mut().insert(transport.clone());
-        let by = Rc::clone(self) as Rc<dyn Tracker>;
-        transport.track(Tracked { by, number });
+        let by = Rc::clone(self) as Rc<dyn Host>;
+        transport
+            .connection
+            .tracked
+            .set(Some(Tracked { by, number }));
         transport.announce();
         transport.begin_reading();
         Ok(())
@@ -191,17 +155,15 @@ impl Host for Serving {
         }
     }
 
-    fn abandon(self: Rc<Self>) {
-        self.stop();
-    }
-}
-
-impl Tracker for Serving {
     fn closed(self: Rc<Self>, number: usize) {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
             self.waiting.wake_all(&self.handle.state);
         }
+    }
+
+    fn abandon(self: Rc<Self>) {
+        self.stop();
     }
 }

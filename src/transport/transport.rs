@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::rc::Rc;
 
+use socket2::Socket;
+
 use crate::kernel::io::readiness::Direction;
 use crate::net::unix::UCred;
 use crate::socket::address::Address;
@@ -94,7 +96,7 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn close(&self) {
-        self.after_close(self.connection.begin_close());
+        self.after_close(self.connection.begin_close(), None);
     }
 
     /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.
@@ -256,7 +258,9 @@ impl Transport {
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
-        let local = self.connection.with_io(|io| io.source().local())?;
+        let local = self
+            .connection
+            .with_io(|io| io.source().with(Socket::local_addr))?;
         Address::of(local)
     }
 
@@ -274,7 +278,7 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     #[doc(alias = "get_extra_info")]
-    pub fn socket<R>(&self, f: impl FnOnce(&socket2::Socket) -> R) -> Option<R> {
+    pub fn socket<R>(&self, f: impl FnOnce(&Socket) -> R) -> Option<R> {
         if self.connection.pipe_direction().is_some() {
             return None;
         }

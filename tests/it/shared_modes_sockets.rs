@@ -12,8 +12,7 @@ use std::os::unix::net::{
 use std::rc::Rc;
 
 use callsoon::net::{
-    SocketStream, StreamKind, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener,
-    UnixStream,
+    SocketStream, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
 use callsoon::transport::{AcceptedSocket, Protocol, Transport};
 use callsoon::{create_task, get_running_loop, to_thread, yield_now};
@@ -89,7 +88,7 @@ fn a_connection_made_blocking_by_another_process_does_not_block_its_transport() 
 }
 
 /// The same for the sockets of `net`.
-async fn stream_with<K: StreamKind + 'static>(
+async fn stream_with<K: 'static>(
     near: SocketStream<K>,
     shared: &impl AsRawFd,
     mut far: impl Read + Write + Send + 'static,

@@ -12,20 +12,19 @@ use std::rc::Rc;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
-use crate::net::listen_options::reuse_port;
 use crate::net::udp::UdpSocket;
 use crate::socket::backoff::Backoff;
-use crate::socket::dns::{Target, ToSocketAddrs};
+use crate::socket::dns::{Target, ToSocketAddrs, first_of};
 use crate::socket::nonblocking::new_socket;
 use crate::transport::buffer::WaterMarks;
 use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
     DatagramProtocol, DatagramTransport, Endpoint,
 };
-use crate::transport::datagram::datagram_transport::invalid;
 
 impl LoopHandle {
     /// Makes a UDP endpoint: asyncio's `create_datagram_endpoint`. Name a local address, a remote one, both, or a
@@ -83,30 +82,21 @@ impl LoopHandle {
     /// # Ok(()) });
     /// ```
     #[track_caller]
-    pub fn create_datagram_endpoint_on<K, P>(
+    pub fn create_datagram_endpoint_on<K: DatagramKind, P: DatagramProtocol<K>>(
         &self,
         socket: DatagramSocket<K>,
         factory: impl FnOnce() -> P,
-    ) -> (DatagramTransport<K>, Rc<P>)
-    where
-        K: DatagramKind,
-        P: DatagramProtocol<K>,
-    {
-        let location = Location::caller();
-        self.open_endpoint(socket, None, factory, location)
+    ) -> (DatagramTransport<K>, Rc<P>) {
+        self.open_endpoint(socket, None, factory, Location::caller())
     }
 
-    fn open_endpoint<K, P>(
+    fn open_endpoint<K: DatagramKind, P: DatagramProtocol<K>>(
         &self,
         socket: DatagramSocket<K>,
         asked: Option<K::Address>,
         factory: impl FnOnce() -> P,
         location: &'static Location<'static>,
-    ) -> (DatagramTransport<K>, Rc<P>)
-    where
-        K: DatagramKind,
-        P: DatagramProtocol<K>,
-    {
+    ) -> (DatagramTransport<K>, Rc<P>) {
         let protocol = Rc::new(factory());
         let own: Rc<dyn DatagramProtocol<K>> = Rc::clone(&protocol) as _;
         let transport = DatagramTransport {
@@ -226,45 +216,29 @@ impl<F> CreateDatagramEndpoint<F> {
 
     /// Makes a socket for the first pair of addresses of one family that can be bound and connected, and returns the
     /// remote one.
-    async fn socket(&mut self) -> io::Result<(UdpSocket, Option<SocketAddr>)> {
-        let nowhere = self.local.is_none() && self.remote.is_none();
-        if nowhere && self.family.is_none() {
-            return Err(invalid("an address or a family is wanted"));
-        }
+    async fn socket(&mut self) -> io::Result<(UdpSocket, End)> {
         let local = addresses(&self.handle, self.local.take(), self.family).await?;
         let remote = addresses(&self.handle, self.remote.take(), self.family).await?;
-        let pairs = if nowhere {
-            vec![(None, None)]
-        } else if local == Some(Vec::new()) || remote == Some(Vec::new()) {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "there is no address of the family that is wanted",
-            ));
-        } else {
-            pairs(&local.unwrap_or_default(), &remote.unwrap_or_default())
-        };
-        let mut last = None;
-        for (local, remote) in pairs {
-            match self.bound(local, remote) {
-                Ok(socket) => {
-                    let socket = mio::net::UdpSocket::from_std(socket.into());
-                    let socket = UdpSocket::watch(&self.handle, socket, ())?;
-                    return Ok((socket, remote));
-                }
-                Err(error) => last = Some(error),
-            }
+        if local.is_empty() || remote.is_empty() {
+            let why = "there is no address of the family that is wanted";
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
-        Err(last.unwrap_or_else(|| invalid("the two addresses are of different families")))
+        let bound = first_of(pairs(&local, &remote), |(local, remote)| {
+            Ok((self.bound(local, remote)?, remote))
+        });
+        let unfit = || invalid_input("the two addresses are of different families");
+        let (socket, remote) = bound.map_err(|refusal| refusal.unwrap_or_else(unfit))?;
+        Ok((UdpSocket::watch(&self.handle, socket, None)?, remote))
     }
 
-    fn bound(&self, local: Option<SocketAddr>, remote: Option<SocketAddr>) -> io::Result<Socket> {
+    fn bound(&self, local: End, remote: End) -> io::Result<Socket> {
         let of_address = local.or(remote).map(Domain::for_address);
         let Some(family) = of_address.or(self.family) else {
-            return Err(invalid("an address or a family is wanted"));
+            return Err(invalid_input("an address or a family is wanted"));
         };
         let socket = new_socket(family, Type::DGRAM)?;
         if self.reuse_port {
-            reuse_port(&socket)?;
+            socket.set_reuse_port(true)?;
         }
         socket.set_broadcast(self.allow_broadcast)?;
         if let Some(local) = local {
@@ -277,44 +251,39 @@ impl<F> CreateDatagramEndpoint<F> {
     }
 }
 
-/// Looks an address up, if there is one, and keeps the results of the family.
+/// One end of an endpoint, or `None` where the program has named no place for it.
+type End = Option<SocketAddr>;
+
+/// Returns the addresses that one end may have.
 async fn addresses(
     handle: &LoopHandle,
     target: Option<io::Result<Target>>,
     family: Option<Domain>,
-) -> io::Result<Option<Vec<SocketAddr>>> {
-    let Some(target) = target.transpose()? else {
-        return Ok(None);
-    };
-    let mut found = target.addresses(handle).await?;
-    found.retain(|it| family.is_none_or(|family| family == Domain::for_address(*it)));
-    Ok(Some(found))
+) -> io::Result<Vec<End>> {
+    match target {
+        Some(target) => {
+            let found = target?.of_family(family, handle).await?;
+            Ok(found.into_iter().map(Some).collect())
+        }
+        None => Ok(vec![None]),
+    }
 }
 
-/// Returns what can be tried: every address if only one is given, and pairs of one family if both are.
-fn pairs(
-    local: &[SocketAddr],
-    remote: &[SocketAddr],
-) -> Vec<(Option<SocketAddr>, Option<SocketAddr>)> {
-    if remote.is_empty() {
-        return local.iter().map(|&local| (Some(local), None)).collect();
-    }
-    if local.is_empty() {
-        return remote.iter().map(|&remote| (None, Some(remote))).collect();
-    }
+/// Returns all pairs of a local and a remote address of the same family.
+fn pairs(local: &[End], remote: &[End]) -> Vec<(End, End)> {
+    let fits = |one: End, other: End| match (one, other) {
+        (Some(one), Some(other)) => one.is_ipv6() == other.is_ipv6(),
+        _ => true,
+    };
     let mut pairs = Vec::new();
     for &local in local {
-        let fitting = remote.iter().filter(|it| it.is_ipv6() == local.is_ipv6());
-        pairs.extend(fitting.map(|&remote| (Some(local), Some(remote))));
+        let fitting = remote.iter().filter(|&&remote| fits(local, remote));
+        pairs.extend(fitting.map(|&remote| (local, remote)));
     }
     pairs
 }
 
-impl<F, P> IntoFuture for CreateDatagramEndpoint<F>
-where
-    F: FnOnce() -> P + 'static,
-    P: DatagramProtocol,
-{
+impl<F: FnOnce() -> P + 'static, P: DatagramProtocol> IntoFuture for CreateDatagramEndpoint<F> {
     type Output = io::Result<(DatagramTransport, Rc<P>)>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output>>>;
 
@@ -322,13 +291,10 @@ where
         Box::pin(async move {
             proceed().await;
             let (socket, asked) = self.socket().await?;
-            let Self {
-                handle,
-                factory,
-                location,
-                ..
-            } = self;
-            Ok(handle.open_endpoint(socket, asked, factory, location))
+            let opened = self
+                .handle
+                .open_endpoint(socket, asked, self.factory, self.location);
+            Ok(opened)
         })
     }
 }

@@ -144,14 +144,7 @@ pub(crate) struct Endpoint<K: DatagramKind> {
 /// event_loop.run_forever().unwrap();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct DatagramTransport<K: DatagramKind = Udp> {
     pub(crate) endpoint: Rc<Endpoint<K>>,
-}
-
-impl<K: DatagramKind> Clone for DatagramTransport<K> {
-    fn clone(&self) -> Self {
-        Self {
-            endpoint: Rc::clone(&self.endpoint),
-        }
-    }
 }

@@ -5,8 +5,10 @@
 use std::fmt;
 use std::io;
 
+use crate::error::invalid_input;
 use crate::kernel::report::run_quietly;
 use crate::net::datagram::DatagramKind;
+use crate::socket::address::NetAddress as _;
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{DatagramTransport, Endpoint};
@@ -38,10 +40,12 @@ impl<K: DatagramKind> DatagramTransport<K> {
         let endpoint = &self.endpoint;
         match &address {
             None if endpoint.peer.is_none() => {
-                return Err(invalid("the endpoint has no peer: an address is wanted"));
+                return Err(invalid_input(
+                    "the endpoint has no peer: an address is wanted",
+                ));
             }
             Some(address) if !endpoint.may_send_to(address) => {
-                return Err(invalid("the endpoint sends to its peer only"));
+                return Err(invalid_input("the endpoint sends to its peer only"));
             }
             _ => {}
         }
@@ -82,7 +86,14 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # Ok(()) });
     /// ```
     pub fn close(&self) {
-        self.begin_close();
+        let endpoint = &self.endpoint;
+        if endpoint.has_reached(State::Closing) {
+            return;
+        }
+        endpoint.state.set(State::Closing);
+        if endpoint.waiting.borrow().is_empty() {
+            self.lose_soon(None);
+        }
     }
 
     /// Closes without sending what waits.
@@ -187,8 +198,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    #[doc(alias = "sockname")]
-    #[doc(alias = "get_extra_info")]
+    #[doc(alias("sockname", "get_extra_info"))]
     pub fn local_addr(&self) -> io::Result<K::Address> {
         let socket = self.endpoint.socket.borrow().clone();
         socket.ok_or(io::ErrorKind::NotConnected)?.local_addr()
@@ -204,8 +214,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
     /// # transport.close();
     /// # Ok(()) });
     /// ```
-    #[doc(alias = "peername")]
-    #[doc(alias = "get_extra_info")]
+    #[doc(alias("peername", "get_extra_info"))]
     pub fn peer_addr(&self) -> Option<&K::Address> {
         self.endpoint.peer.as_ref()
     }
@@ -218,8 +227,12 @@ impl<K: DatagramKind> Endpoint<K> {
         let Some(peer) = &self.peer else {
             return true;
         };
-        let asked = self.asked.as_ref();
-        K::is_same(peer, address) || asked.is_some_and(|asked| K::is_same(asked, address))
+        let address = address.to_system();
+        let is_same = |known: &K::Address| match (known.to_system(), &address) {
+            (Ok(known), Ok(address)) => known == *address,
+            _ => false,
+        };
+        is_same(peer) || self.asked.as_ref().is_some_and(is_same)
     }
 
     /// Counts a datagram that comes too late. From the fifth on it logs a warning.
@@ -233,10 +246,6 @@ impl<K: DatagramKind> Endpoint<K> {
             );
         }
     }
-}
-
-pub(crate) fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
 impl<K: DatagramKind> fmt::Debug for DatagramTransport<K> {

@@ -20,12 +20,12 @@ use std::rc::Rc;
 
 use crate::error::LoopClosed;
 use crate::kernel::enter::{Callee, Entry, InContext};
-use crate::kernel::io::readiness::Direction;
-use crate::kernel::io::readiness::Observer;
+use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::net::datagram::{DatagramKind, DatagramSocket};
 use crate::socket::backoff::Backoff;
+use crate::socket::nonblocking::Watchable;
 use crate::sys::source::Pollable;
 use crate::transport::connection::State;
 use crate::transport::datagram::datagram_protocol::{
@@ -148,10 +148,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
                 }
                 result => {
                     endpoint.retry.set(Backoff::new());
-                    let size = endpoint.size.get();
-                    endpoint
-                        .size
-                        .set(size.saturating_sub(data.len() + OVERHEAD));
+                    let sent = data.len() + OVERHEAD;
+                    endpoint.size.set(endpoint.size.get().saturating_sub(sent));
                     if let Err(error) = result {
                         self.report_error(error);
                     }
@@ -174,11 +172,7 @@ impl<K: DatagramKind> DatagramTransport<K> {
         if endpoint.retry_timer.borrow().is_some() {
             return;
         }
-        let waiting = endpoint.waiting.borrow();
-        let addressed = waiting
-            .front()
-            .is_some_and(|(_, address)| address.is_some());
-        drop(waiting);
+        let addressed = matches!(endpoint.waiting.borrow().front(), Some((_, Some(_))));
         if K::ROOM_IS_TOLD || !addressed {
             return endpoint.queue_for_writing();
         }
@@ -219,33 +213,15 @@ impl<K: DatagramKind> DatagramTransport<K> {
         }
     }
 
-    /// Ends the endpoint because of an error, which `connection_lost` is given.
-    fn fail(&self, error: io::Error) {
-        self.force_close(Some(error));
-    }
-
-    /// Begins to close: `Open` → `Closing`, and on to `Lost` if nothing waits to be sent.
-    pub(crate) fn begin_close(&self) {
-        let endpoint = &self.endpoint;
-        if endpoint.has_reached(State::Closing) {
-            return;
-        }
-        endpoint.state.set(State::Closing);
-        if endpoint.waiting.borrow().is_empty() {
-            self.lose_soon(None);
-        }
-    }
-
     /// Drops what waits to be sent and loses the endpoint: any state → `Lost`.
     pub(crate) fn force_close(&self, error: Option<io::Error>) {
-        let left = self.endpoint.waiting.take();
-        drop(left);
+        drop(self.endpoint.waiting.take());
         self.endpoint.size.set(0);
         self.lose_soon(error);
     }
 
     /// Queues `connection_lost`, once.
-    fn lose_soon(&self, error: Option<io::Error>) {
+    pub(crate) fn lose_soon(&self, error: Option<io::Error>) {
         let endpoint = &self.endpoint;
         if endpoint.has_reached(State::Lost) {
             return;
@@ -268,10 +244,8 @@ impl<K: DatagramKind> DatagramTransport<K> {
 
 /// Returns whether the call is to be tried again later.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    matches!(error.kind(), WouldBlock | Interrupted)
 }
 
 impl<K: DatagramKind> Endpoint<K> {
@@ -290,7 +264,7 @@ impl<K: DatagramKind> Endpoint<K> {
     }
 
     /// Borrows the socket's place in the loop, while there is one. `f` must not run user code.
-    fn with_io<R>(&self, f: impl FnOnce(&Io<K::Datagram>) -> R) -> Option<R> {
+    fn with_io<R>(&self, f: impl FnOnce(&Io<Watchable<K::Std>>) -> R) -> Option<R> {
         self.socket.borrow().as_ref().map(|socket| f(&socket.io))
     }
 
@@ -321,17 +295,13 @@ impl<K: DatagramKind> Endpoint<K> {
     fn release(&self) {
         self.state.set(State::Closed);
         self.size.set(0);
-        let timer = self.retry_timer.borrow_mut().take();
-        if let Some(timer) = timer {
+        if let Some(timer) = self.retry_timer.take() {
             timer.cancel();
         }
-        let socket = self.socket.borrow_mut().take();
-        drop((socket, self.waiting.take()));
-        let protocol = self.protocol.borrow_mut().take();
-        let state = &self.handle.state;
-        state.catch_panic("Exception in the destructor of a protocol", || {
-            drop(protocol)
-        });
+        drop((self.socket.take(), self.waiting.take()));
+        let protocol = self.protocol.take();
+        let what = "Exception in the destructor of a protocol";
+        self.handle.state.catch_panic(what, || drop(protocol));
     }
 }
 
@@ -349,7 +319,7 @@ impl<K: DatagramKind> Observer for Endpoint<K> {
     }
 
     fn panicked(self: Rc<Self>, error: io::Error) {
-        DatagramTransport { endpoint: self }.fail(error);
+        DatagramTransport { endpoint: self }.force_close(Some(error));
     }
 
     fn abandon(self: Rc<Self>) {
