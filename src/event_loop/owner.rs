@@ -359,7 +359,6 @@ impl Drop for EventLoop {
     }
 }
 
-#[cfg(unix)]
 impl std::os::fd::AsRawFd for EventLoop {
     /// Returns the descriptor that becomes readable when a guest turn has something to do, or -1 after `close`.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
