@@ -371,10 +371,6 @@ impl std::os::fd::AsRawFd for EventLoop {
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("running", &self.is_running())
-            .field("closed", &self.is_closed())
-            .field("debug", &self.debug())
-            .finish()
+        self.handle.describe("EventLoop", f)
     }
 }
