@@ -364,10 +364,8 @@ async fn end_in_order(handle: LoopHandle, deadline: Instant) {
     if timeout_at(deadline, end_tasks(&handle)).await.is_err() {
         report_unended(&handle, "tasks that were cancelled had not ended");
     }
-    if timeout_at(deadline, handle.shutdown_async_drops())
-        .await
-        .is_err()
-    {
+    let clean_ups = handle.shutdown_async_drops();
+    if timeout_at(deadline, clean_ups).await.is_err() {
         report_unended(&handle, "clean-ups had not ended");
     }
     // A clean-up may have started tasks.

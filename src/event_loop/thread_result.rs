@@ -177,10 +177,9 @@ impl<T> Drop for Delivery<T> {
         if self.given {
             return;
         }
-        self.give(Err(if self.shared.remote.is_closed() {
-            ThreadFutureError::LoopClosed
-        } else {
-            ThreadFutureError::Cancelled
+        self.give(Err(match self.shared.remote.is_closed() {
+            true => ThreadFutureError::LoopClosed,
+            false => ThreadFutureError::Cancelled,
         }));
     }
 }

@@ -90,9 +90,8 @@ impl LoopHandle {
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let handle = event_loop.handle();
     /// event_loop.add_signal_handler(libc::SIGTERM, move || handle.stop())?;
-    /// # let own = std::process::id().to_string();
-    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-TERM", &own]).status();
-    /// kill_from_elsewhere()?;
+    /// # use callsoon::doctest::kill as kill_from_elsewhere;
+    /// kill_from_elsewhere("TERM");
     /// event_loop.run_forever()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -211,16 +211,14 @@ pub(super) fn step_await(
     header.set_node(key);
     match duty {
         Duty::Hold => return Awaited::Wait,
-        Duty::Nothing if ended => {
+        Duty::Nothing if !ended => {}
+        Duty::Nothing | Duty::GiveUp => {
             header.set_node(NodeKey::NONE);
             state.complete_await(key);
-            return Awaited::Take;
-        }
-        Duty::Nothing => {}
-        Duty::GiveUp => {
-            header.set_node(NodeKey::NONE);
-            state.complete_await(key);
-            return Awaited::ItSelf;
+            return match ended {
+                true => Awaited::Take,
+                false => Awaited::ItSelf,
+            };
         }
         Duty::Cancel { again } => {
             if state.is_being_cancelled(header) {

@@ -11,7 +11,7 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Header, Scheduler};
+use crate::kernel::task::cell::{Header, Run, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Awaited;
@@ -111,16 +111,10 @@ impl LoopState {
     }
 
     /// Returns the task that `task` awaits without a node, if it still does.
-    fn plainly_awaited(
-        &self,
-        task: Key,
-        slot: u32,
-    ) -> Option<Rc<dyn crate::kernel::task::cell::Run>> {
+    fn plainly_awaited(&self, task: Key, slot: u32) -> Option<Rc<dyn Run>> {
         let awaited = self.queues(|queues| queues.tasks.at(slot).map(Rc::clone))?;
-        awaited
-            .header()
-            .is_plainly_awaited_by(task)
-            .then_some(awaited)
+        let is_awaited = awaited.header().is_plainly_awaited_by(task);
+        is_awaited.then_some(awaited)
     }
 
     /// Returns the root of a task's tree. If there is none it is made, and an await without a node gets one.
@@ -190,8 +184,7 @@ impl LoopState {
 
     fn begin_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
-        let requested = header.state.take_request();
-        if requested {
+        if header.state.take_request() {
             let request = header.take_request();
             let polled = self.recency(task).is_before();
             let root = match self.nodes(task) {
