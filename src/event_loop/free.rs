@@ -168,7 +168,7 @@ impl Future for YieldNow {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(now) = with_current(|state| state.turn_number.get()) else {
-            panic!("yield_now: no running event loop")
+            outside()
         };
         if *self.turn.get_or_insert(now) != now {
             return Poll::Ready(());
@@ -176,4 +176,9 @@ impl Future for YieldNow {
         context.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+#[cold]
+fn outside() -> ! {
+    panic!("yield_now: no running event loop")
 }
