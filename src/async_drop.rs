@@ -45,9 +45,8 @@ impl Drop for Registry {
     /// Drops each clean-up by itself: two destructors that panic must not meet.
     fn drop(&mut self) {
         for clean_up in self.waiting.take().into_values() {
-            catch_panic("Exception in the destructor of a clean-up", || {
-                drop(clean_up)
-            });
+            let message = "Exception in the destructor of a clean-up";
+            catch_panic(message, || drop(clean_up));
         }
     }
 }
@@ -63,10 +62,8 @@ impl Registry {
 
     /// Starts all registered clean-ups.
     fn run_all(&self, handle: &LoopHandle) -> Vec<TaskRef> {
-        let due = self.waiting.take();
-        due.into_values()
-            .map(|clean_up| self.run(handle, clean_up))
-            .collect()
+        let due = self.waiting.take().into_values();
+        due.map(|clean_up| self.run(handle, clean_up)).collect()
     }
 
     /// Returns the clean-ups that run.
@@ -156,10 +153,9 @@ impl LoopHandle {
             loop {
                 let awaited = REGISTRY.with(&handle, |registry| {
                     let started = registry.run_all(&handle);
-                    if in_clean_up {
-                        started
-                    } else {
-                        registry.running().clone()
+                    match in_clean_up {
+                        true => started,
+                        false => registry.running().clone(),
                     }
                 });
                 if awaited.is_empty() {
@@ -210,9 +206,8 @@ impl AsyncDrop {
     ///     callsoon::defer_async_drop(async { println!("goodbye") }).run().await;
     /// }).unwrap();
     /// ```
-    pub async fn run(self) {
-        let mut this = self;
-        if let Some(clean_up) = this.take() {
+    pub async fn run(mut self) {
+        if let Some(clean_up) = self.take() {
             clean_up.future.await;
         }
     }
@@ -224,9 +219,8 @@ impl AsyncDrop {
     ///     callsoon::defer_async_drop(async { unreachable!() }).dismiss();
     /// }).unwrap();
     /// ```
-    pub fn dismiss(self) {
-        let mut this = self;
-        drop(this.take());
+    pub fn dismiss(mut self) {
+        drop(self.take());
     }
 
     fn take(&mut self) -> Option<CleanUp> {
@@ -244,9 +238,8 @@ impl Drop for AsyncDrop {
             return;
         }
         if let Some(clean_up) = self.take() {
-            REGISTRY.with(&self.handle, |registry| {
-                registry.run(&self.handle, clean_up)
-            });
+            let handle = &self.handle;
+            REGISTRY.with(handle, |registry| registry.run(handle, clean_up));
         }
     }
 }

@@ -99,12 +99,9 @@ impl<T: 'static> ContextVar<T> {
     /// assert_eq!(DEPTH.get(), Some(0));
     /// ```
     pub const fn with_default(name: &'static str, default: fn() -> T) -> Self {
-        Self {
-            name,
-            number: OnceLock::new(),
-            default: Some(default),
-            propagate: None,
-        }
+        let mut variable = Self::new(name);
+        variable.default = Some(default);
+        variable
     }
 
     /// Makes [`to_thread`](crate::to_thread) propagate this variable. A job sees a copy of the value that was current
@@ -242,20 +239,16 @@ pub(crate) fn propagated() -> Vec<Carried> {
 
 /// Runs a job on a thread without a loop, with the propagated values as its context.
 pub(crate) fn run_with<R>(propagated: Vec<Carried>, job: impl FnOnce() -> R) -> R {
-    let _restore = RestoreContext {
-        former: JOB_CONTEXT.replace(Some(Context::arrived(propagated))),
-    };
+    let _restore = RestoreContext(JOB_CONTEXT.replace(Some(Context::arrived(propagated))));
     job()
 }
 
 /// Restores the thread's previous context when it is dropped.
-struct RestoreContext {
-    former: Option<Context>,
-}
+struct RestoreContext(Option<Context>);
 
 impl Drop for RestoreContext {
     fn drop(&mut self) {
-        let ended = JOB_CONTEXT.replace(self.former.take());
+        let ended = JOB_CONTEXT.replace(self.0.take());
         // The destructors of values are user code, and the job may be unwinding.
         drop_quietly(ended);
     }

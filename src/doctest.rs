@@ -13,7 +13,9 @@ use crate::event_loop::owner::EventLoop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::net::tcp::{TcpListener, TcpStream};
 #[cfg(target_os = "linux")]
-use crate::process::protocol::SubprocessProtocol;
+use crate::process::command::Command;
+#[cfg(target_os = "linux")]
+use crate::process::protocol::{SubprocessProtocol, SubprocessTransport};
 use crate::stream::open::open_connection;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
@@ -93,4 +95,23 @@ pub fn with_transport(example: impl AsyncFnOnce(Transport, UnixStream) -> Ended)
         let (transport, _idle) = event_loop.connect_accepted_socket(|| Idle, here).await?;
         example(transport, there).await
     });
+}
+
+/// [`run`] for an example that controls a child, which copies its input to its output.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub fn with_child(example: impl AsyncFnOnce(SubprocessTransport) -> Ended) {
+    run(async {
+        let starting = get_running_loop().subprocess_exec(|| Idle, Command::new("cat"));
+        example(starting.await?.0).await
+    });
+}
+
+/// Sends this process a signal by its name, as another process does.
+pub fn kill(signal: &str) {
+    let (signal, own) = (format!("-{signal}"), std::process::id().to_string());
+    let killed = std::process::Command::new("kill")
+        .args([signal, own])
+        .status();
+    assert!(killed.expect("an example needs `kill`").success());
 }

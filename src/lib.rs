@@ -57,6 +57,7 @@
 //! order of modules
 //!   cancellation             why something was cancelled
 //!   error                    errors that cross modules
+//!   sys/result               what a system call returns
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/sigpipe              calls that may raise SIGPIPE
 //!   sys/memchr               a byte among many
@@ -332,7 +333,6 @@ compile_error!(
 );
 
 mod async_drop;
-#[cfg(unix)]
 mod async_fd;
 mod cancellation;
 mod combine;
@@ -355,7 +355,6 @@ pub mod process_pool;
 pub mod queue;
 mod runner;
 mod scope;
-#[cfg(unix)]
 mod signal;
 mod socket;
 pub mod stream;
@@ -365,7 +364,6 @@ mod time;
 pub mod transport;
 
 pub use async_drop::{AsyncDrop, defer_async_drop};
-#[cfg(unix)]
 pub use async_fd::{AsyncFd, ReadyGuard};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
@@ -409,10 +407,8 @@ pub use process::{create_subprocess_exec, create_subprocess_shell};
 pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
-#[cfg(unix)]
 pub use signal::{Signal, SignalError, ctrl_c, signal};
 pub use stream::{open_connection, start_server};
-#[cfg(unix)]
 pub use stream::{open_unix_connection, start_unix_server};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,

@@ -28,9 +28,7 @@ use crate::kernel::enter::catch_panic;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::reference::TaskRef;
-#[cfg(unix)]
 use crate::signal::interrupts::Interrupts;
-#[cfg(unix)]
 use crate::sys::signal::is_main_thread;
 use crate::time::timeout::timeout_at;
 
@@ -309,14 +307,12 @@ impl Drop for ContextKeeper<'_> {
 /// The handling of Ctrl-C during one run.
 struct CtrlC {
     /// Restores the signal's previous action when it is dropped.
-    #[cfg(unix)]
     _interrupts: Option<Interrupts>,
     /// The main task, after a Ctrl-C has cancelled it.
     cancelled: Rc<RefCell<Option<TaskRef>>>,
 }
 
 impl CtrlC {
-    #[cfg(unix)]
     fn watch(event_loop: &EventLoop, wanted: bool) -> Self {
         let cancelled = Rc::default();
         let interrupts = (wanted && is_main_thread()).then(|| {
@@ -330,14 +326,6 @@ impl CtrlC {
         }
     }
 
-    /// On other systems Ctrl-C keeps its default action.
-    #[cfg(not(unix))]
-    fn watch(_: &EventLoop, _: bool) -> Self {
-        Self {
-            cancelled: Rc::default(),
-        }
-    }
-
     /// Returns whether Ctrl-C was the only reason for which the main task was cancelled.
     fn ended_main(&self) -> bool {
         let main = self.cancelled.take();
@@ -346,7 +334,6 @@ impl CtrlC {
 }
 
 /// Handles the first Ctrl-C.
-#[cfg(unix)]
 fn interrupt(handle: &LoopHandle, cancelled: &RefCell<Option<TaskRef>>) {
     let main = handle.main_task();
     if let Some(main) = &main {
@@ -377,10 +364,8 @@ async fn end_in_order(handle: LoopHandle, deadline: Instant) {
     if timeout_at(deadline, end_tasks(&handle)).await.is_err() {
         report_unended(&handle, "tasks that were cancelled had not ended");
     }
-    if timeout_at(deadline, handle.shutdown_async_drops())
-        .await
-        .is_err()
-    {
+    let clean_ups = handle.shutdown_async_drops();
+    if timeout_at(deadline, clean_ups).await.is_err() {
         report_unended(&handle, "clean-ups had not ended");
     }
     // A clean-up may have started tasks.

@@ -43,7 +43,7 @@ struct EventFd {
     count: Mutex<usize>,
     written: Condvar,
     /// Writes so far.
-    rings: AtomicUsize,
+    notifications: AtomicUsize,
     /// This many writes fail before the first that succeeds.
     failures: AtomicUsize,
 }
@@ -54,7 +54,7 @@ impl Notify for EventFd {
             self.failures.fetch_sub(1, SeqCst);
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        self.rings.fetch_add(1, SeqCst);
+        self.notifications.fetch_add(1, SeqCst);
         *self.count.lock().unwrap() += 1;
         self.written.notify_one();
         Ok(())
@@ -161,7 +161,7 @@ fn a4_wake_before_sleep_is_never_lost() {
         // Were the wake lost, the turn would wait for ever.
         assert_eq!(this.turn(), [Delivery::Wake(7)]);
         other.join().unwrap();
-        assert_eq!(this.eventfd.rings.load(SeqCst), this.sleeps);
+        assert_eq!(this.eventfd.notifications.load(SeqCst), this.sleeps);
         assert!(!this.inbox.has_posts());
     });
 }
@@ -178,7 +178,7 @@ fn a4_post_before_sleep_is_never_lost() {
         assert_eq!(this.run(1), [true]);
         other.join().unwrap();
         assert_eq!((fate.ran(), fate.dropped()), (1, 1));
-        assert_eq!(this.eventfd.rings.load(SeqCst), this.sleeps);
+        assert_eq!(this.eventfd.notifications.load(SeqCst), this.sleeps);
     });
 }
 
@@ -198,12 +198,12 @@ fn a4_two_wakers_notify_a_sleep_once() {
             other.join().unwrap();
         }
         assert!(woken.contains(&Delivery::Wake(7)) && woken.contains(&Delivery::Wake(8)));
-        assert!(this.eventfd.rings.load(SeqCst) <= this.sleeps);
+        assert!(this.eventfd.notifications.load(SeqCst) <= this.sleeps);
     });
 }
 
 #[test]
-fn a4_a_skipped_key_is_polled_after_the_wake_that_was_skipped() {
+fn a4_a_wake_that_was_skipped_is_followed_by_a_poll() {
     model(None, || {
         let mut this = Loop::new();
         let inbox = Arc::clone(&this.inbox);
@@ -265,7 +265,7 @@ fn d8_a_failed_notification_is_tried_again_by_the_next_sender() {
 }
 
 #[test]
-fn i1_a_push_that_meets_close_is_run_returned_or_given_back() {
+fn i1_a_post_that_meets_close_is_run_returned_or_given_back() {
     // A loop may close between the drain and the run, too.
     for runs in [true, false] {
         model(None, move || {
@@ -334,7 +334,7 @@ fn i1_a_closure_never_reaches_the_loop_that_opens_next() {
         assert_eq!((fate.ran(), fate.dropped()), (0, 1));
         assert!(returned + cancelled <= 1);
         assert_eq!(Arc::strong_count(&this.eventfd), 1);
-        assert_eq!(next.rings.load(SeqCst), 0);
+        assert_eq!(next.notifications.load(SeqCst), 0);
     });
 }
 
@@ -351,7 +351,11 @@ fn i1_a_notification_that_fails_while_the_loop_closes_leaves_the_next_loop_alone
         this.inbox.open(EPOCH + 1, Arc::<EventFd>::clone(&next));
         other.join().unwrap();
         this.inbox.wake(8);
-        assert_eq!(next.rings.load(SeqCst), 0, "the next loop does not sleep");
+        assert_eq!(
+            next.notifications.load(SeqCst),
+            0,
+            "the next loop does not sleep"
+        );
     });
 }
 
@@ -391,7 +395,7 @@ fn i2_two_senders_keep_their_order_and_each_closure_runs_once() {
             assert_eq!(own, [sender + 1, sender + 2]);
         }
         assert_eq!(trace.len(), 4);
-        assert!(this.eventfd.rings.load(SeqCst) <= this.sleeps);
+        assert!(this.eventfd.notifications.load(SeqCst) <= this.sleeps);
         assert!(this.inbox.take_next().is_none());
     });
 }
@@ -561,7 +565,7 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
         });
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
-        // Mail becomes batch, and the place of a closure moves when the one before it is taken; neither hides it.
+        // The pending entries move to the batch, and the place of a closure moves when the one before it is taken; neither hides it.
         assert_eq!(this.drain(), [Delivery::Call, Delivery::Call]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");

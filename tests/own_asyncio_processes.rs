@@ -236,7 +236,7 @@ fn raise(signum: i32) {
 fn of_signals() -> Vec<Program<Log>> {
     vec![
         program!(
-            "add_signal_handler: in the loop's line, replaced, removed, refused",
+            "add_signal_handler: in the ready queue, replaced, removed, refused",
             "\
 loop, usr1 = get_running_loop(), signal.SIGUSR1
 loop.add_signal_handler(usr1, say, 'one')

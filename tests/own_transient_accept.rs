@@ -18,7 +18,9 @@ use callsoon::transport::{Protocol, Transport};
 use callsoon::{get_running_loop, sleep};
 
 use strace::{injected, under_strace};
-use support::{Trace, audited, complete, loopback, real_loop, until, wait_until_queued, watched};
+use support::{
+    Trace, audited, complete, loopback, real_loop, until, virtual_loop, wait_until_queued, watched,
+};
 
 fn a_server_that_loses_no_client() {
     audited(watched(|| {
@@ -180,4 +182,33 @@ fn a_listener_that_fails_for_every_client_pauses_and_neither_spins_nor_hangs() {
     }
     let test = "a_listener_that_fails_for_every_client_pauses_and_neither_spins_nor_hangs";
     under_strace(test, "accept4", "EOPNOTSUPP", "1+1");
+}
+
+/// Of 150 failures in a row the hundredth pauses the listener, and the next fifty do not: they are counted anew.
+fn a_listener_that_pauses_once() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = virtual_loop(&trace);
+        let begun = event_loop.time();
+        let accepted = event_loop.run_until_complete(async {
+            let listener = TcpListener::bind(loopback()).await.unwrap();
+            let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+            wait_until_queued(&listener, 1);
+            listener.accept().await.map(drop)
+        });
+        accepted.unwrap().unwrap();
+        assert_eq!(event_loop.time() - begun, std::time::Duration::from_secs(1));
+        let expected = "report: Error in accept; trying again every second \
+            (Software caused connection abort (os error 103))";
+        trace.expect([expected]);
+    }));
+}
+
+#[test]
+fn failures_of_clients_are_counted_anew_after_a_pause() {
+    if injected().is_some() {
+        return a_listener_that_pauses_once();
+    }
+    let test = "failures_of_clients_are_counted_anew_after_a_pause";
+    under_strace(test, "accept4", "ECONNABORTED", "1..150");
 }

@@ -1,8 +1,8 @@
 //! Many tasks at once.
 //!
-//! There are two kinds of functions. [`gather`], [`try_gather`], [`task_group`] and [`for_each_limit`] own their tasks,
+//! There are two kinds of functions. [`gather()`], [`try_gather()`], [`task_group`] and [`for_each_limit`] own their tasks,
 //! which are their children. Cancelling the parent cancels the children, and a parent that is awaited to its end
-//! outlives them all. [`wait`], [`as_completed`] and [`shield`] only observe: cancelling the waiter leaves the tasks
+//! outlives them all. [`wait()`], [`as_completed()`] and [`shield()`] only observe: cancelling the waiter leaves the tasks
 //! running.
 //!
 //! A task reports its end by itself, once. So waiting for n tasks costs n steps in total, no matter how often the

@@ -1,9 +1,30 @@
 //! The exception handler of a loop: it receives every failure that no other code can receive.
 
-use std::rc::Rc;
+use std::any::Any;
+use std::rc::{Rc, Weak};
 
 use crate::kernel::loop_handle::{ExceptionHandler, LoopHandle};
-use crate::kernel::report::{ExceptionContext, default_handler};
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::report::{ExceptionContext, ReportHandler, default_handler};
+
+/// A program's exception handler, as its loop stores it.
+struct Handler {
+    /// The loop, which owns this.
+    state: Weak<LoopState>,
+    call: ExceptionHandler,
+}
+
+impl ReportHandler for Handler {
+    fn report(&self, context: &ExceptionContext) {
+        if let Some(state) = self.state.upgrade() {
+            (self.call)(&LoopHandle { state }, context);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
 
 impl LoopHandle {
     /// Sets the function that receives every failure which no other code can receive.
@@ -44,7 +65,9 @@ impl LoopHandle {
     /// ```
     #[doc(alias = "get_exception_handler")]
     pub fn exception_handler(&self) -> Option<ExceptionHandler> {
-        self.stored_exception_handler()
+        let handler = self.state.handler()?;
+        let handler = handler.as_any().downcast_ref::<Handler>()?;
+        Some(Rc::clone(&handler.call))
     }
 
     /// Sets the handler that [`exception_handler`](Self::exception_handler) returned, without a wrapper around it.
@@ -58,7 +81,12 @@ impl LoopHandle {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn restore_exception_handler(&self, handler: Option<ExceptionHandler>) {
-        self.store_exception_handler(handler);
+        let handler = handler.map(|call| {
+            let state = Rc::downgrade(&self.state);
+            Rc::new(Handler { state, call }) as Rc<dyn ReportHandler>
+        });
+        // The former one is dropped with nothing borrowed.
+        drop(self.state.replace_handler(handler));
     }
 
     /// Sets the default handler, which emits a `tracing` error, or writes to stderr if there is no subscriber.

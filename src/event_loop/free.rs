@@ -120,7 +120,7 @@ pub fn all_tasks() -> Vec<TaskRef> {
 /// | a [`timeout`](crate::timeout()) whose deadline has passed at its first poll | after 128 |
 /// | creating an eager task | never; its first step uses the budget of the step that creates it |
 /// | locks, semaphores, events, conditions and barriers of [`sync`](crate::sync), and [queues](crate::Queue) | never |
-/// | a [`Task`](crate::Task) or [`Future`](crate::Future) that is done; [`gather`](crate::gather()), [`wait`](crate::wait) and the other combinators of nothing or of tasks that have ended; an empty [`task_group`](crate::task_group) | never |
+/// | a [`Task`] or [`Future`](crate::Future) that is done; [`gather`](crate::gather()), [`wait`](crate::wait) and the other combinators of nothing or of tasks that have ended; an empty [`task_group`](crate::task_group) | never |
 /// | a read of [`net`](crate::net) into an empty buffer, and `write_all` of no bytes, which make no system call | never |
 /// | `timeout`, [`shield`](crate::shield) and [`catch_cancelled`](crate::catch_cancelled) around what is ready | never |
 ///

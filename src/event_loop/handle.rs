@@ -59,12 +59,8 @@ impl LoopHandle {
             // The timer is due already, so the next turn must check the timers.
             state.event_polls.force();
         }
-        self.queue_timer(
-            state.clock.after(delay),
-            callback,
-            Location::caller(),
-            "call_later",
-        )
+        let when = state.clock.after(delay);
+        self.queue_timer(when, callback, Location::caller(), "call_later")
     }
 
     /// Queues a callback that runs at `when`, on the clock of [`time`](Self::time).
@@ -89,12 +85,8 @@ impl LoopHandle {
     #[track_caller]
     #[inline]
     pub fn call_at(&self, when: Instant, callback: impl FnOnce() + 'static) -> TimerHandle {
-        self.queue_timer(
-            self.state.clock.raw(when),
-            callback,
-            Location::caller(),
-            "call_at",
-        )
+        let when = self.state.clock.raw(when);
+        self.queue_timer(when, callback, Location::caller(), "call_at")
     }
 
     /// Returns the current time of the loop's clock. It is read anew by each call, and not once a turn.
@@ -225,14 +217,19 @@ impl LoopHandle {
     pub fn set_slow_callback_duration(&self, duration: Duration) {
         self.state.slow_callback_duration.set(duration);
     }
-}
 
-impl fmt::Debug for LoopHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoopHandle")
+    /// Writes what the `Debug` of a handle and of its owner shows.
+    pub(crate) fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
             .field("running", &self.is_running())
             .field("closed", &self.is_closed())
             .field("debug", &self.debug())
             .finish()
+    }
+}
+
+impl fmt::Debug for LoopHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.describe("LoopHandle", f)
     }
 }

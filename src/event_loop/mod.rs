@@ -8,7 +8,6 @@
 pub(crate) mod builder;
 pub(crate) mod error;
 pub(crate) mod exception_handler;
-#[cfg(unix)]
 mod fd_callbacks;
 pub(crate) mod free;
 pub(crate) mod handle;

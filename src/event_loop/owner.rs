@@ -359,7 +359,6 @@ impl Drop for EventLoop {
     }
 }
 
-#[cfg(unix)]
 impl std::os::fd::AsRawFd for EventLoop {
     /// Returns the descriptor that becomes readable when a guest turn has something to do, or -1 after `close`.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
@@ -372,10 +371,6 @@ impl std::os::fd::AsRawFd for EventLoop {
 
 impl fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventLoop")
-            .field("running", &self.is_running())
-            .field("closed", &self.is_closed())
-            .field("debug", &self.debug())
-            .finish()
+        self.handle.describe("EventLoop", f)
     }
 }

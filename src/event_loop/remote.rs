@@ -83,23 +83,15 @@ impl RemoteHandle {
         &self,
         callback: impl FnOnce() + Send + 'static,
     ) -> Result<Posted, LoopClosed> {
-        let posted = self
-            .inbox
-            .post(self.epoch, guard_posted(callback, Location::caller()));
-        match posted {
-            Ok(sequence) => {
-                self.queue_at_once();
-                Ok(Posted {
-                    inbox: self.inbox,
-                    epoch: self.epoch,
-                    sequence,
-                })
-            }
-            Err(refused) => {
-                drop(refused);
-                Err(LoopClosed)
-            }
-        }
+        let callback = guard_posted(callback, Location::caller());
+        let posted = self.inbox.post(self.epoch, callback);
+        let sequence = posted.map_err(|_refused| LoopClosed)?;
+        self.queue_at_once();
+        Ok(Posted {
+            inbox: self.inbox,
+            epoch: self.epoch,
+            sequence,
+        })
     }
 
     /// Moves the inbox into the ready queue at once if this is the loop's own thread. So the callback keeps its order with
@@ -184,8 +176,8 @@ pub struct ThreadsafeHandle {
 impl ThreadsafeHandle {
     /// Cancels the callback, from any thread. It never waits for a callback that is running.
     ///
-    /// Returns `true` if the callback will never run because of this call. Returns `false` if it has run, is running, or was
-    /// cancelled before.
+    /// Returns `true` if the callback will never run because of this call. Returns `false` if it has run, is running,
+    /// or was cancelled before.
     ///
     /// # Differences from asyncio
     /// asyncio's `cancel` returns nothing. Here exactly one of "it ran" and "it was cancelled" is true, on every thread.

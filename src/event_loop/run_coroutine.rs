@@ -91,13 +91,10 @@ fn start<T, F>(
     };
     let shared = Arc::clone(&delivery.shared);
     let task = get_running_loop().into_task(deliver(coroutine, delivery), location);
-    let cancel_requested = {
-        let inner = shared.lock();
-        inner.is_some_and(|mut inner| {
-            inner.task = Some(task.as_ref().key);
-            inner.cancel_requested
-        })
-    };
+    let cancel_requested = shared.lock().is_some_and(|mut inner| {
+        inner.task = Some(task.as_ref().key);
+        inner.cancel_requested
+    });
     if cancel_requested {
         // Another thread called `cancel` between the closure's removal from the queue and the creation of the task.
         task.cancel();

@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::event_loop::error::ThreadFutureError;
 use crate::event_loop::remote::Posted;
 use crate::event_loop::thread_result::{Callback, Inner, Shared, Stage, discard, drop_unread};
 use crate::kernel::enter::catch_panic;
+use crate::kernel::inbox::held;
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::reference::TaskRef;
@@ -89,13 +90,8 @@ impl<T> ThreadFuture<T> {
         let pending = |inner: &mut Inner<T>| !inner.is_done();
         let done = &self.shared.done;
         inner = match timeout {
-            None => done
-                .wait_while(inner, pending)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(timeout) => {
-                let waited = done.wait_timeout_while(inner, timeout, pending);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
+            None => held(done.wait_while(inner, pending)),
+            Some(timeout) => held(done.wait_timeout_while(inner, timeout, pending)).0,
         };
         inner.take().unwrap_or(Err(ThreadFutureError::TimedOut))
     }
@@ -194,18 +190,11 @@ impl<T> ThreadFuture<T> {
             let future = Self::new(shared, None);
             catch_panic("Exception in a done callback", || callback(&future));
         });
-        let due = {
-            match self.shared.lock().filter(|inner| !inner.is_done()) {
-                None => Some(callback),
-                Some(mut inner) => {
-                    inner.callbacks.push(callback);
-                    None
-                }
-            }
-        };
-        if let Some(callback) = due {
-            callback(Arc::clone(&self.shared));
+        if let Some(mut inner) = self.shared.lock().filter(|inner| !inner.is_done()) {
+            inner.callbacks.push(callback);
+            return;
         }
+        callback(Arc::clone(&self.shared));
     }
 }
 

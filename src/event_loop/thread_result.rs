@@ -9,12 +9,13 @@
 //! child does not have. So [`Shared::lock`] never blocks there. A result that was there before the fork can be read.
 //! Everything else has ended with [`ThreadFutureError::LoopClosed`].
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, TryLockError};
 use std::task::Waker;
 
 use crate::event_loop::error::ThreadFutureError;
 use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::enter::{catch_panic, report_panic, wake};
+use crate::kernel::inbox::held;
 use crate::kernel::task::key::Key;
 use crate::kernel::wait::waiters::Waiters;
 
@@ -80,7 +81,7 @@ impl<T> Shared<T> {
     /// In a forked child a coroutine that had not ended is marked as ended.
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, Inner<T>>> {
         if !self.remote.is_inherited() {
-            return Some(self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+            return Some(held(self.inner.lock()));
         }
         let mut inner = match self.inner.try_lock() {
             Ok(inner) => inner,
@@ -176,10 +177,9 @@ impl<T> Drop for Delivery<T> {
         if self.given {
             return;
         }
-        self.give(Err(if self.shared.remote.is_closed() {
-            ThreadFutureError::LoopClosed
-        } else {
-            ThreadFutureError::Cancelled
+        self.give(Err(match self.shared.remote.is_closed() {
+            true => ThreadFutureError::LoopClosed,
+            false => ThreadFutureError::Cancelled,
         }));
     }
 }

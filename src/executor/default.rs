@@ -52,9 +52,9 @@ impl DefaultExecutor {
 impl LoopHandle {
     /// Runs `f` on a thread of `executor`, or of the loop's default executor if that is `None`.
     ///
-    /// The job has been submitted when this returns, whether or not the future is polled. A panic of `f` is the error of the
-    /// future. A virtual clock does not advance until the job has ended. `f` sees no context variables, as in asyncio;
-    /// [`to_thread`] propagates some.
+    /// The job has been submitted when this returns, whether or not the future is polled. A panic of `f` is the error
+    /// of the future. A virtual clock does not advance until the job has ended. `f` sees no context variables, as in
+    /// asyncio; [`to_thread`] propagates some.
     ///
     /// # Errors
     /// Awaiting the future gives [`ExecutorError::Panicked`] if `f` panicked, [`ExecutorError::ShutDown`] if the loop is
@@ -74,16 +74,13 @@ impl LoopHandle {
         f: impl FnOnce() -> T + Send + 'static,
     ) -> ExecutorFuture<T> {
         let (job, future) = job(f, self.state.inhibit());
-        let executed = if self.is_closed() {
-            Err(ExecutorError::ShutDown)
-        } else {
-            match executor {
-                Some(executor) => executor.execute(job),
-                None => match DEFAULT.with(self, DefaultExecutor::pool) {
-                    Some(pool) => pool.execute(job),
-                    None => Err(ExecutorError::ShutDown),
-                },
-            }
+        let executed = match executor {
+            _ if self.is_closed() => Err(ExecutorError::ShutDown),
+            Some(executor) => executor.execute(job),
+            None => match DEFAULT.with(self, DefaultExecutor::pool) {
+                Some(pool) => pool.execute(job),
+                None => Err(ExecutorError::ShutDown),
+            },
         };
         if let Err(error) = executed {
             future.fail(error);
@@ -112,14 +109,15 @@ impl LoopHandle {
         drop(unneeded);
     }
 
-    /// Shuts the default executor down and waits until its jobs are done and its threads have ended, at most for `deadline`.
+    /// Shuts the default executor down and waits until its jobs are done and its threads have ended, at most for
+    /// `deadline`.
     ///
     /// The loop is not blocked. From the first poll on, [`run_in_executor`](Self::run_in_executor) without an executor is
     /// refused. The deadline is in real time, also on a virtual clock, which does not advance meanwhile.
     ///
     /// # Errors
-    /// [`StuckJobs`] says how many jobs were not done at the deadline. Queued jobs are dropped then. Running jobs run on, and
-    /// no later call waits for them.
+    /// [`StuckJobs`] says how many jobs were not done at the deadline. Queued jobs are dropped then. Running jobs run
+    /// on, and no later call waits for them.
     ///
     /// # Cancellation
     /// Dropping it ends the wait. The executor stays shut down, and another call waits for the same jobs.

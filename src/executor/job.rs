@@ -22,12 +22,13 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Panicked;
 use crate::executor::error::ExecutorError;
 use crate::kernel::enter::{catch_panic, report_panic};
+use crate::kernel::inbox::held;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::proceed::poll_within_budget;
 use crate::kernel::report::drop_quietly;
@@ -137,12 +138,12 @@ impl<T, F> Deferred<T, F> {
 
 impl<T, F> Shared<T, F> {
     fn lock(&self) -> MutexGuard<'_, Inner<T, F>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        held(self.inner.lock())
     }
 
-    /// Returns whether the current process is a forked child of the job's process.
-    fn is_inherited(&self) -> bool {
-        self.forks != fork::generation()
+    /// Locks the job; `None` in a forked child of the job's process.
+    fn own(&self) -> Option<MutexGuard<'_, Inner<T, F>>> {
+        (self.forks == fork::generation()).then(|| self.lock())
     }
 
     /// Takes the result in a forked child, if it was there before the fork.
@@ -180,17 +181,16 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     fn run(&self) {
-        if self.is_inherited() {
-            return;
-        }
-        let taken = {
-            let mut inner = self.lock();
+        let job = {
+            let Some(mut inner) = self.own() else { return };
             match std::mem::replace(&mut inner.stage, Stage::Running) {
-                Stage::Queued(job) => Ok(job),
-                other => Err(std::mem::replace(&mut inner.stage, other)),
+                Stage::Queued(job) => job,
+                other => {
+                    inner.stage = other;
+                    return;
+                }
             }
         };
-        let Ok(job) = taken else { return };
         let result = catch_unwind(AssertUnwindSafe(job));
         let result = result.map_err(|payload| ExecutorError::Panicked(Panicked::new(payload)));
         let mut unneeded = None;
@@ -209,11 +209,8 @@ where
     }
 
     fn refuse(&self, error: ExecutorError) {
-        if self.is_inherited() {
-            return;
-        }
         let deferred = {
-            let mut inner = self.lock();
+            let Some(mut inner) = self.own() else { return };
             if !matches!(inner.stage, Stage::Queued(_)) {
                 return;
             }
@@ -237,13 +234,12 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     fn poll(&self, waker: &Waker) -> Poll<Result<T, ExecutorError>> {
-        if self.is_inherited() {
-            return Poll::Ready(self.take_inherited());
-        }
         // Cloned without the lock: another runtime's waker is user code.
         let mut awaiter = Some(waker.clone());
         let polled = {
-            let mut inner = self.lock();
+            let Some(mut inner) = self.own() else {
+                return Poll::Ready(self.take_inherited());
+            };
             match std::mem::replace(&mut inner.stage, Stage::Gone) {
                 Stage::Done(result) => Poll::Ready(result),
                 Stage::Gone => Poll::Ready(Err(ExecutorError::Taken)),
@@ -259,15 +255,15 @@ where
     }
 
     fn is_done(&self) -> bool {
-        self.is_inherited() || matches!(self.lock().stage, Stage::Done(_) | Stage::Gone)
+        let is_over = |stage: &_| matches!(stage, Stage::Done(_) | Stage::Gone);
+        self.own().is_none_or(|inner| is_over(&inner.stage))
     }
 
     fn cancel(&self) -> bool {
-        if self.is_inherited() {
-            return false;
-        }
         let (deferred, queue) = {
-            let mut inner = self.lock();
+            let Some(mut inner) = self.own() else {
+                return false;
+            };
             if !matches!(inner.stage, Stage::Queued(_)) {
                 inner.failure_ignored = matches!(inner.stage, Stage::Done(_));
                 return false;
@@ -282,11 +278,8 @@ where
     }
 
     fn drop_future(&self) {
-        if self.is_inherited() {
-            return;
-        }
         let (deferred, queue, failure_ignored) = {
-            let mut inner = self.lock();
+            let Some(mut inner) = self.own() else { return };
             inner.has_future = false;
             let failure_ignored = inner.failure_ignored;
             if matches!(inner.stage, Stage::Running) {
@@ -365,8 +358,8 @@ impl Job {
         self.work.run();
     }
 
-    /// Returns whether the job's future still exists and was not cancelled. An unwanted job does nothing when it is run, and
-    /// may be dropped.
+    /// Returns whether the job's future still exists and was not cancelled. An unwanted job does nothing when it is
+    /// run, and may be dropped.
     ///
     /// ```
     /// fn tidy(queue: &mut Vec<callsoon::Job>) {

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use crate::executor::error::{ExecutorError, StuckJobs};
 use crate::executor::job::{Job, JobQueue};
 use crate::executor::worker_count::{Need, Unparked, WorkerCount};
 use crate::kernel::enter::{catch_panic, report_panic};
+use crate::kernel::inbox::held;
 use crate::kernel::report::drop_quietly;
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 use crate::sys::fork;
@@ -81,8 +82,8 @@ struct State {
     shut_down: bool,
     /// An initializer has panicked.
     broken: bool,
-    /// How many threads block in [`Pool::join`]. Without any, the end of a job does not notify `progress`, which would cost a
-    /// system call.
+    /// How many threads block in [`Pool::join`]. Without any, the end of a job does not notify `progress`, which would
+    /// cost a system call.
     joiners: usize,
     /// The wakers of tasks that wait for the last worker to end.
     waiters: Waiters<Waker>,
@@ -123,44 +124,38 @@ impl Pool {
 
     /// Returns how many workers there are.
     pub(crate) fn workers(&self) -> usize {
-        self.with_state(|state| state.count.workers()).unwrap_or(0)
+        self.own_state().map_or(0, |state| state.count.workers())
     }
 
     /// Returns how many jobs are running or waiting to run.
     pub(crate) fn jobs(&self) -> usize {
-        self.with_state(State::jobs).unwrap_or(0)
+        self.own_state().map_or(0, |state| state.jobs())
     }
 
-    /// Calls `f` with the state. Returns `None` in a forked child, which has no copies of the workers and where the lock may
-    /// be held for ever.
-    fn with_state<R>(&self, f: impl FnOnce(&State) -> R) -> Option<R> {
-        (!self.is_inherited()).then(|| f(&self.lock()))
+    /// Locks the state. Returns `None` in a forked child, which has no copies of the workers and where the lock may be held
+    /// for ever.
+    fn own_state(&self) -> Option<MutexGuard<'_, State>> {
+        (self.forks == fork::generation()).then(|| self.lock())
     }
 
+    /// Locks the state for a worker, which is a thread of the pool's process.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns whether the current process is a forked child of the pool's process.
-    fn is_inherited(&self) -> bool {
-        self.forks != fork::generation()
+        held(self.state.lock())
     }
 
     /// Queues a job, and notifies or spawns a worker for it.
     pub(crate) fn execute(self: &Arc<Self>, job: Job) -> Result<(), ExecutorError> {
-        // This comes first: in a forked child the lock may be held for ever by a thread that the child does not have.
-        if self.is_inherited() {
+        let Some(mut state) = self.own_state() else {
             return Err(ExecutorError::ShutDown);
-        }
-        let queue: Weak<Self> = Arc::downgrade(self);
-        job.queued_in(queue);
-        let mut state = self.lock();
+        };
         if state.broken {
             return Err(ExecutorError::Broken);
         }
         if state.shut_down {
             return Err(ExecutorError::ShutDown);
         }
+        let queue: Weak<Self> = Arc::downgrade(self);
+        job.queued_in(queue);
         state.queue.push_back(job);
         match state.count.need(self.settings.max_workers) {
             Need::Nothing => {}
@@ -237,8 +232,7 @@ impl Pool {
         let parked = Instant::now();
         loop {
             let left = self.settings.keep_alive.saturating_sub(parked.elapsed());
-            let waited = self.work.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            (state, _) = held(self.work.wait_timeout(state, left));
             let keep_alive_over = parked.elapsed() >= self.settings.keep_alive;
             let shut = state.shut_down;
             match state.count.unpark(shut, keep_alive_over) {
@@ -248,8 +242,8 @@ impl Pool {
         }
     }
 
-    /// Ends a worker. The caller still holds the lock under which the worker found the queue empty, so no job was queued for
-    /// it since.
+    /// Ends a worker. The caller still holds the lock under which the worker found the queue empty, so no job was
+    /// queued for it since.
     fn end(&self, mut state: MutexGuard<'_, State>) {
         let mut woken = Vec::new();
         if state.count.ended() {
@@ -267,11 +261,10 @@ impl Pool {
 
     /// Refuses new jobs from now on. Queued jobs are still run, or are dropped if `drop_queue` is set.
     pub(crate) fn shut_down(&self, drop_queue: bool) {
-        if self.is_inherited() {
-            return;
-        }
         let dropped = {
-            let mut state = self.lock();
+            let Some(mut state) = self.own_state() else {
+                return;
+            };
             state.shut_down = true;
             drop_queue.then(|| std::mem::take(&mut state.queue))
         };
@@ -298,10 +291,9 @@ impl JobQueue for Pool {
     /// Removes unwanted jobs from the queue once they are about half of it. So the cost of a removal is constant for each
     /// unwanted job.
     fn job_unwanted(&self) {
-        if self.is_inherited() {
+        let Some(mut state) = self.own_state() else {
             return;
-        }
-        let mut state = self.lock();
+        };
         state.unwanted += 1;
         if state.unwanted * 2 > state.queue.len() {
             // Unwanted jobs have been emptied, so dropping them runs no user code.
@@ -341,24 +333,20 @@ impl Worker {
 impl Pool {
     /// Blocks until every job is done, and after a shutdown until every worker has ended, but no longer than `limit`.
     pub(crate) fn join(&self, limit: Duration) -> Result<(), StuckJobs> {
-        if self.is_inherited() {
+        let Some(mut state) = self.own_state() else {
             return Ok(());
-        }
-        let mut state = self.lock();
+        };
         state.joiners += 1;
-        let waited = self
-            .progress
-            .wait_timeout_while(state, limit, |state| !state.has_ended());
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let (progress, pending) = (&self.progress, |state: &mut State| !state.has_ended());
+        let (mut state, _) = held(progress.wait_timeout_while(state, limit, pending));
         state.joiners -= 1;
         let jobs = state.jobs();
         drop(state);
-        if jobs == 0 {
-            self.wait_for_exits();
-            Ok(())
-        } else {
-            Err(StuckJobs { jobs })
+        if jobs > 0 {
+            return Err(StuckJobs { jobs });
         }
+        self.wait_for_exits();
+        Ok(())
     }
 
     /// Waits, after the last worker has ended, until the threads have woken everyone who waited for that.
@@ -366,23 +354,21 @@ impl Pool {
     /// Waking is the last thing that a worker does, and another runtime's waker is user code. So this waits no longer than
     /// [`EXIT_LIMIT`]. No thread is joined, since destructors of thread-locals may take any time.
     pub(crate) fn wait_for_exits(&self) {
-        if self.is_inherited() {
+        let Some(state) = self.own_state() else {
             return;
-        }
+        };
         let exiting = |state: &mut State| state.count.workers() == 0 && state.exiting > 0;
-        let waited = self
-            .progress
-            .wait_timeout_while(self.lock(), EXIT_LIMIT, exiting);
-        drop(waited);
+        drop(self.progress.wait_timeout_while(state, EXIT_LIMIT, exiting));
     }
 
-    /// Returns whether the pool is shut down and its last worker has ended. Until then `waker` is registered under `waiter`.
+    /// Returns whether the pool is shut down and its last worker has ended. Until then `waker` is registered under
+    /// `waiter`.
     pub(crate) fn poll_ended(&self, waiter: &mut Option<WaiterId>, waker: &Waker) -> bool {
-        if self.is_inherited() {
-            return true;
-        }
+        // Cloned without the lock: another runtime's waker is user code.
         let waker = waker.clone();
-        let mut state = self.lock();
+        let Some(mut state) = self.own_state() else {
+            return true;
+        };
         if state.has_ended() {
             return true;
         }
@@ -394,10 +380,9 @@ impl Pool {
 
     /// Removes a waker that [`poll_ended`](Self::poll_ended) has registered.
     pub(crate) fn stop_waiting(&self, waiter: WaiterId) {
-        if self.is_inherited() {
-            return;
-        }
-        let waker = self.lock().waiters.leave(waiter);
+        let waker = self
+            .own_state()
+            .map(|mut state| state.waiters.leave(waiter));
         drop(waker);
     }
 }
@@ -406,12 +391,12 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("ThreadPoolExecutor");
         shown.field("max_workers", &self.max_workers());
-        self.with_state(|state| {
+        if let Some(state) = self.own_state() {
             shown.field("workers", &state.count.workers());
             shown.field("jobs", &state.jobs());
             shown.field("queue", &state.queue.len());
             shown.field("shut_down", &state.shut_down);
-        });
+        }
         shown.finish()
     }
 }

@@ -55,12 +55,10 @@ pub(crate) fn keep(handle: &LoopHandle, future: impl Future<Output = ()> + 'stat
 
 impl BackgroundFutures {
     fn poll(&self, call: &Arc<Call>) {
-        let Some(entry) = self.all.borrow().get(call.place).cloned() else {
+        let entry = self.all.borrow().get(call.place).cloned();
+        let Some(entry) = entry.filter(|entry| entry.serial == call.serial) else {
             return;
         };
-        if entry.serial != call.serial {
-            return;
-        }
         entry.woken.set(true);
         let Some(mut future) = entry.future.take() else {
             // It is being polled further down the stack, which polls it again.
@@ -68,11 +66,8 @@ impl BackgroundFutures {
         };
         let waker = Waker::from(Arc::clone(call));
         while entry.woken.replace(false) {
-            if future
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_ready()
-            {
+            let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+            if polled.is_ready() {
                 let ended = self.all.borrow_mut().try_remove(call.place);
                 drop((ended, future));
                 return;

@@ -49,17 +49,11 @@ pub(crate) struct LoopClock {
 impl LoopClock {
     pub(crate) fn new(kind: Clock) -> Self {
         let base = Instant::now();
-        match kind {
-            Clock::Monotonic => Self {
-                base,
-                base_raw: raw_now(),
-                moved_by_hand: None,
-            },
-            Clock::Virtual => Self {
-                base,
-                base_raw: VIRTUAL_START,
-                moved_by_hand: Some(Cell::new(VIRTUAL_START)),
-            },
+        let is_virtual = kind == Clock::Virtual;
+        Self {
+            base,
+            base_raw: if is_virtual { VIRTUAL_START } else { raw_now() },
+            moved_by_hand: is_virtual.then(|| Cell::new(VIRTUAL_START)),
         }
     }
 
@@ -93,10 +87,7 @@ impl LoopClock {
     #[inline]
     pub(crate) fn raw(&self, instant: Instant) -> u64 {
         match instant.checked_duration_since(self.base) {
-            Some(later) => match nanos(later) {
-                Some(nanos) => self.base_raw.saturating_add(nanos),
-                None => NEVER,
-            },
+            Some(elapsed) => later(self.base_raw, elapsed),
             None => self.raw_before(instant),
         }
     }

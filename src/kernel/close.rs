@@ -33,24 +33,18 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     }
     state.phase.set(Phase::Closing);
     let entered = enter(state);
-    for posted in state.inbox.close() {
-        state.catch_panic(IN_CLOSE, || drop(posted));
-    }
+    discard(state, state.inbox.close());
     end_tasks(state);
     while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
         if let Entry::Call(callback) = entry {
-            state.catch_panic(IN_CLOSE, || drop(callback));
+            discard(state, [callback]);
         }
     }
-    for payload in state.timers(|timers| timers.drain()) {
-        state.catch_panic(IN_CLOSE, || drop(payload));
-    }
+    discard(state, state.timers(|timers| timers.drain()));
     let (mut woken, mut observers) = (Vec::new(), Vec::new());
     let _ = state.reactor(|reactor| reactor.clear(&mut woken, &mut observers));
     let callbacks = state.reactor(|reactor| reactor.descriptors.drain(&mut woken));
-    for callback in callbacks.unwrap_or_default() {
-        state.catch_panic(IN_CLOSE, || drop(callback));
-    }
+    discard(state, callbacks.unwrap_or_default());
     // A waiter on another loop finds that this one has closed.
     for waker in woken {
         state.catch_panic(IN_CLOSE, || waker.wake());
@@ -58,21 +52,21 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     for observer in observers {
         state.catch_panic(IN_CLOSE, || observer.abandon());
     }
-    let locals = std::mem::take(&mut *state.locals.borrow_mut());
-    for local in locals {
-        state.catch_panic(IN_CLOSE, || drop(local));
-    }
-    let hook = state.replace_task_hook(None);
-    state.catch_panic(IN_CLOSE, || drop(hook));
-    for context in [state.swap_context(None), state.root.context.take()] {
-        state.catch_panic(IN_CLOSE, || drop(context));
-    }
-    let handler = state.replace_handler(None);
-    state.catch_panic(IN_CLOSE, || drop(handler));
+    discard(state, state.locals.take());
+    discard(state, state.replace_task_hook(None));
+    discard(state, [state.swap_context(None), state.root.context.take()]);
+    discard(state, state.replace_handler(None));
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);
     registry::release(state.id);
     drop(entered);
+}
+
+/// Drops values one after the other. Their destructors are user code.
+fn discard<T>(state: &LoopState, values: impl IntoIterator<Item = T>) {
+    for value in values {
+        state.catch_panic(IN_CLOSE, || drop(value));
+    }
 }
 
 /// Ends all tasks, in the order of their creation, each in its own context.
@@ -92,13 +86,11 @@ fn end_tasks(state: &Rc<LoopState>) {
         if let Some(waiter) = waiter {
             state.catch_panic(IN_CLOSE, || waiter.wake());
         }
-        for callback in callbacks {
-            state.catch_panic(IN_CLOSE, || drop(callback));
-        }
+        discard(state, callbacks);
         let removed = state.queues(|queues| queues.tasks.remove(key));
         drop(removed);
         leave_context(state, task.header(), outer);
-        state.catch_panic(IN_CLOSE, || drop(task));
+        discard(state, [task]);
     }
 }
 

@@ -118,7 +118,7 @@ struct Batch {
 /// Ignores poison: a lock is poisoned by a panic while it is held, nothing that runs under ours can leave a half-done
 /// change, and a loop that other threads cannot reach any more would be worse than any panic. Takes loom's result as
 /// well as std's.
-pub(super) fn held<Guard>(lock: LockResult<Guard>) -> Guard {
+pub(crate) fn held<Guard>(lock: LockResult<Guard>) -> Guard {
     lock.unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,14 +1,13 @@
-//! `LoopHandle`, and the exception handler, which is called with one.
+//! `LoopHandle`, and the type of exception handlers, which are called with one.
 //!
 //! The handle is a counted reference to a loop's state. Its methods are in `event_loop/`, above the kernel; the kernel
-//! needs the type because user code is given it. A loop stores its exception handler as a [`ReportHandler`], since the
-//! state cannot name a type that is made of it.
+//! needs the types because user code is given them. A loop stores its exception handler as a
+//! [`ReportHandler`](crate::kernel::report::ReportHandler), since the state cannot name a type that is made of it.
 
-use std::any::Any;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::report::{ExceptionContext, ReportHandler};
+use crate::kernel::report::ExceptionContext;
 
 /// A loop, for code on its thread: clone it freely.
 ///
@@ -55,40 +54,3 @@ impl LoopHandle {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub type ExceptionHandler = Rc<dyn Fn(&LoopHandle, &ExceptionContext)>;
-
-/// A program's exception handler, as its loop stores it.
-struct Handler {
-    /// The loop, which owns this.
-    state: Weak<LoopState>,
-    call: ExceptionHandler,
-}
-
-impl ReportHandler for Handler {
-    fn report(&self, context: &ExceptionContext) {
-        if let Some(state) = self.state.upgrade() {
-            (self.call)(&LoopHandle { state }, context);
-        }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-impl LoopHandle {
-    /// Stores an exception handler, and drops the former one with nothing borrowed.
-    pub(crate) fn store_exception_handler(&self, handler: Option<ExceptionHandler>) {
-        let handler = handler.map(|call| {
-            let state = Rc::downgrade(&self.state);
-            Rc::new(Handler { state, call }) as Rc<dyn ReportHandler>
-        });
-        drop(self.state.replace_handler(handler));
-    }
-
-    /// Returns the exception handler that was stored.
-    pub(crate) fn stored_exception_handler(&self) -> Option<ExceptionHandler> {
-        let handler = self.state.handler()?;
-        let handler = handler.as_any().downcast_ref::<Handler>()?;
-        Some(Rc::clone(&handler.call))
-    }
-}

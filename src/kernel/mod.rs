@@ -80,7 +80,6 @@
 //! | threads, workers, items, permits | that of an address | numbers of what is in memory | memory ends first |
 
 pub(crate) mod await_future;
-#[cfg(unix)]
 pub(crate) mod background;
 pub(crate) mod budget;
 pub(crate) mod callback;

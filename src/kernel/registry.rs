@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 
 use super::inbox::{Inbox, held};
-#[cfg(unix)]
 use crate::sys::fork;
 
 /// Bucket `b` holds the ids from 2^b to 2^(b+1) − 1, so sixteen hold every id but 0. Id 0 has no bucket, is never
@@ -51,11 +50,8 @@ pub(crate) struct Claim {
 
 /// Returns an id for a new loop, or `None` while 32,767 loops exist.
 pub(crate) fn claim() -> Option<Claim> {
-    #[cfg(unix)]
-    {
-        static SAFE_IN_CHILDREN: Once = Once::new();
-        SAFE_IN_CHILDREN.call_once(|| fork::hold(before_fork, after_fork));
-    }
+    static SAFE_IN_CHILDREN: Once = Once::new();
+    SAFE_IN_CHILDREN.call_once(|| fork::hold(before_fork, after_fork));
     let mut ledger = held(LEDGER.lock());
     let id = ledger.next_id()?;
     ledger.epoch += 1;
@@ -75,14 +71,12 @@ thread_local! {
     static HELD: Cell<Option<MutexGuard<'static, Ledger>>> = const { Cell::new(None) };
 }
 
-#[cfg(unix)]
 extern "C" fn before_fork() {
     let ledger = fork::lock(&LEDGER);
     // A thread that is ending has no thread-local any more, and forks without it.
     let _ = HELD.try_with(|place| place.set(ledger));
 }
 
-#[cfg(unix)]
 extern "C" fn after_fork() {
     let _ = HELD.try_with(|place| drop(place.take()));
 }

@@ -78,7 +78,7 @@ impl fmt::Display for ExceptionContext {
     }
 }
 
-/// An exception handler, as a loop stores it. The one implementation is in `kernel/loop_handle`.
+/// An exception handler, as a loop stores it. The one implementation is in `event_loop/exception_handler`.
 pub(crate) trait ReportHandler {
     /// Calls the program's handler, which may panic.
     fn report(&self, context: &ExceptionContext);

@@ -32,8 +32,8 @@ use crate::stream::protocol::LIMIT;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 
-/// How long to wait for the exit of a child that was killed. It takes less than a millisecond, unless the child hangs in the
-/// kernel, and then it may take for ever.
+/// How long to wait for the exit of a child that was killed. It takes less than a millisecond, unless the child hangs
+/// in the kernel, and then it may take for ever.
 const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Starts the process that std's `Command` describes, on the running loop. See [`LoopHandle::spawn_process`].
@@ -80,7 +80,9 @@ impl LoopHandle {
         if self.is_closed() {
             return Err(crate::error::LoopClosed.into());
         }
-        Process::watch(self, command.spawn()?, None, LIMIT, Location::caller())
+        let watched = Watched::new(self, command.spawn()?)?;
+        let pipes = watched.take_pipes(None)?;
+        Process::new(watched, pipes, LIMIT, Location::caller())
     }
 }
 
@@ -152,8 +154,8 @@ impl Watched {
         self.io.source().send_signal(signum)
     }
 
-    /// Takes this process's ends of the child's pipes, and registers them. `both` is the end of an output that is stdout and
-    /// stderr in one.
+    /// Takes this process's ends of the child's pipes, and registers them. `both` is the end of an output that is
+    /// stdout and stderr in one.
     pub(crate) fn take_pipes(&self, both: Option<OwnedFd>) -> io::Result<Pipes> {
         let mut child = self.child.borrow_mut();
         let handle = self.io.handle();
@@ -218,27 +220,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Watches a child that has just been started. If that fails, the child is killed and reaped.
-    pub(crate) fn watch(
-        handle: &LoopHandle,
-        child: Child,
-        both: Option<OwnedFd>,
+    /// Makes streams of a child's pipes. If that fails, the child is killed and reaped.
+    pub(crate) fn new(
+        watched: Watched,
+        [stdin, stdout, stderr]: Pipes,
         limit: NonZeroUsize,
         location: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let watched = Watched::new(handle, child)?;
-        let [stdin, stdout, stderr] = watched.take_pipes(both)?;
-        let reader = |pipe: Option<_>| {
-            pipe.map(|pipe| pipes::reader(pipe, limit, location))
-                .transpose()
-        };
+        let reader = |pipe| pipes::reader(pipe, limit, location);
+        let writer = |pipe| pipes::writer(pipe, location);
         Ok(Self {
             watched: Rc::new(watched),
-            stdin: stdin
-                .map(|pipe| pipes::writer(pipe, location))
-                .transpose()?,
-            stdout: reader(stdout)?,
-            stderr: reader(stderr)?,
+            stdin: stdin.map(writer).transpose()?,
+            stdout: stdout.map(reader).transpose()?,
+            stderr: stderr.map(reader).transpose()?,
             kill_on_drop: false,
         })
     }

@@ -9,18 +9,19 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Command as StdCommand, Stdio as StdStdio};
 use std::task::{Context, Poll};
 
+use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::poll_within_budget;
 use crate::process::child::{Process, Watched};
 use crate::process::error::StartError;
+use crate::process::pipes::Pipes;
 use crate::process::stdio::{INHERIT, Kind, Stdio};
 use crate::stream::protocol::LIMIT;
 
@@ -107,13 +108,6 @@ pub struct Command {
     stderr: Option<Stdio>,
     kill_on_drop: bool,
     limit: NonZeroUsize,
-}
-
-/// A child that has just been started, and this process's end of a pipe that std does not know.
-pub(crate) struct Started {
-    pub(crate) child: std::process::Child,
-    /// The reading end of an output that is stdout and stderr in one.
-    pub(crate) both: Option<OwnedFd>,
 }
 
 impl Command {
@@ -350,30 +344,22 @@ impl Command {
         handle: &LoopHandle,
         location: &'static Location<'static>,
     ) -> io::Result<Process> {
-        if handle.is_closed() {
-            return Err(crate::error::LoopClosed.into());
-        }
-        let started = self.start(&INHERIT)?;
-        let mut process =
-            Process::watch(handle, started.child, started.both, self.limit, location)?;
+        let (watched, pipes) = self.start(handle, &INHERIT)?;
+        let mut process = Process::new(watched, pipes, self.limit, location)?;
         process.kill_on_drop = self.kill_on_drop;
         Ok(process)
     }
 
-    /// Starts the process for a protocol. `default` is for the standard descriptors that were not set.
-    pub(crate) fn start_watched(
+    /// Starts the process. `default` is for the standard descriptors that were not set. If the pipes cannot be registered,
+    /// the child is killed and reaped.
+    pub(crate) fn start(
         &mut self,
         handle: &LoopHandle,
         default: &Stdio,
-    ) -> io::Result<(Watched, Option<OwnedFd>)> {
+    ) -> io::Result<(Watched, Pipes)> {
         if handle.is_closed() {
-            return Err(crate::error::LoopClosed.into());
+            return Err(LoopClosed.into());
         }
-        let started = self.start(default)?;
-        Ok((Watched::new(handle, started.child)?, started.both))
-    }
-
-    fn start(&mut self, default: &Stdio) -> io::Result<Started> {
         let stdin = self.stdin.as_ref().unwrap_or(default).to_std()?;
         let stdout = self.stdout.as_ref().unwrap_or(default);
         let stderr = self.stderr.as_ref().unwrap_or(default);
@@ -388,10 +374,10 @@ impl Command {
             .stdin(StdStdio::inherit())
             .stdout(StdStdio::inherit())
             .stderr(StdStdio::inherit());
-        Ok(Started {
-            child: spawned.map_err(|error| StartError::wrap(&self.std, error))?,
-            both,
-        })
+        let child = spawned.map_err(|error| StartError::wrap(&self.std, error))?;
+        let watched = Watched::new(handle, child)?;
+        let pipes = watched.take_pipes(both)?;
+        Ok((watched, pipes))
     }
 }
 

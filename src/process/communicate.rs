@@ -7,7 +7,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::process::Output;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use crate::process::child::Process;
 use crate::stream::reader::StreamReader;
@@ -59,9 +59,10 @@ async fn read_all(reader: &mut Option<StreamReader>) -> io::Result<()> {
 }
 
 fn take_all(reader: &mut Option<StreamReader>) -> io::Result<Vec<u8>> {
-    reader
-        .as_mut()
-        .map_or_else(|| Ok(Vec::new()), StreamReader::take_all)
+    match reader {
+        Some(reader) => reader.take_all(),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Polls both futures until both are done or one has failed.
@@ -70,36 +71,22 @@ async fn both(
     other: impl Future<Output = io::Result<()>>,
 ) -> io::Result<()> {
     let (mut one, mut other) = (pin!(one), pin!(other));
-    let (mut one_done, mut other_done) = (false, false);
+    let mut pending = [
+        Some(one.as_mut() as Pin<&mut dyn Future<Output = _>>),
+        Some(other.as_mut()),
+    ];
     poll_fn(|context| {
-        for (future, done) in [
-            (
-                one.as_mut() as Pin<&mut dyn Future<Output = _>>,
-                &mut one_done,
-            ),
-            (other.as_mut(), &mut other_done),
-        ] {
-            advance(future, done, context)?;
+        for place in &mut pending {
+            let polled = place.as_mut().map(|future| future.as_mut().poll(context));
+            if let Some(Poll::Ready(result)) = polled {
+                *place = None;
+                result?;
+            }
         }
-        if one_done && other_done {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
+        match pending {
+            [None, None] => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
         }
     })
     .await
-}
-
-fn advance(
-    future: Pin<&mut dyn Future<Output = io::Result<()>>>,
-    done: &mut bool,
-    context: &mut Context<'_>,
-) -> io::Result<()> {
-    if !*done {
-        if let Poll::Ready(result) = future.poll(context) {
-            *done = true;
-            return result;
-        }
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@
 //! may then belong to another process. So the child counts as exited, and no signal is ever sent.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use mio::unix::SourceFd;
 use mio::unix::pipe::{self, Receiver};
 
 use crate::sys::child_exit::{kill, wait_without_reaping};
-use crate::sys::pidfd::{PidFd, wait_readable};
+use crate::sys::fd::wait_readable;
+use crate::sys::pidfd::PidFd;
 use crate::sys::source::{Act, Pollable};
 
 /// The stack of the waiting thread, which makes two system calls.
@@ -74,14 +75,7 @@ impl Exit {
 
     /// Blocks until the child has exited, but no longer than `limit`.
     pub(crate) fn wait(&self, limit: Duration) {
-        wait_readable(self.fd(), limit);
-    }
-
-    fn fd(&self) -> RawFd {
-        match self {
-            Self::PidFd(pidfd) => pidfd.as_raw_fd(),
-            Self::Thread { ended, .. } | Self::Reaped(ended) => ended.as_raw_fd(),
-        }
+        wait_readable(self.as_fd(), limit);
     }
 }
 
@@ -93,14 +87,23 @@ fn is_refused(error: &io::Error) -> bool {
     )
 }
 
+impl AsFd for Exit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::PidFd(pidfd) => pidfd.as_fd(),
+            Self::Thread { ended, .. } | Self::Reaped(ended) => ended.as_fd(),
+        }
+    }
+}
+
 impl AsRawFd for Exit {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd()
+        self.as_fd().as_raw_fd()
     }
 }
 
 impl Pollable for Exit {
     fn by_source(&mut self, act: Act<'_>) -> io::Result<()> {
-        act(&mut SourceFd(&self.fd()))
+        act(&mut SourceFd(&self.as_raw_fd()))
     }
 }

@@ -134,10 +134,7 @@ impl SubprocessTransport {
     /// Returns the process id.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("true")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// assert_ne!(transport.pid(), std::process::id());
     /// # Ok(()) });
     /// ```
@@ -149,10 +146,7 @@ impl SubprocessTransport {
     /// Returns the status if the process has exited.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// assert!(transport.returncode().is_none());
     /// # Ok(()) });
     /// ```
@@ -164,10 +158,7 @@ impl SubprocessTransport {
     /// closed.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.pipe_transport(0).unwrap().write(b"hello");
     /// assert!(transport.pipe_transport(3).is_none());
     /// # Ok(()) });
@@ -187,10 +178,7 @@ impl SubprocessTransport {
     /// changed its user.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.send_signal(libc::SIGUSR1)?;
     /// # Ok(()) });
     /// ```
@@ -204,10 +192,7 @@ impl SubprocessTransport {
     /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.terminate()?;
     /// # Ok(()) });
     /// ```
@@ -221,10 +206,7 @@ impl SubprocessTransport {
     /// Those of [`send_signal`](Self::send_signal).
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.kill()?;
     /// # Ok(()) });
     /// ```
@@ -236,10 +218,7 @@ impl SubprocessTransport {
     /// call does nothing.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.close();
     /// assert!(transport.is_closing());
     /// # Ok(()) });
@@ -260,10 +239,7 @@ impl SubprocessTransport {
     /// Returns whether [`close`](Self::close) has been called.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// assert!(!transport.is_closing());
     /// # Ok(()) });
     /// ```
@@ -286,10 +262,8 @@ impl fmt::Debug for SubprocessTransport {
 /// This process's end of one of a child's pipes. See [`SubprocessTransport::pipe_transport`].
 ///
 /// ```
-/// # use callsoon::doctest::Idle;
-/// # use callsoon::process::{ChildPipe, Command};
-/// # callsoon::doctest::with_loop(async |event_loop| {
-/// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+/// # use callsoon::process::ChildPipe;
+/// # callsoon::doctest::with_child(async |transport| {
 /// let stdin: ChildPipe = transport.pipe_transport(0).unwrap();
 /// stdin.write(b"hello");
 /// stdin.close();
@@ -306,10 +280,7 @@ impl ChildPipe {
     /// It does nothing after the pipe was closed, and for the child's output.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.pipe_transport(0).unwrap().write(b"hello");
     /// # Ok(()) });
     /// ```
@@ -322,10 +293,7 @@ impl ChildPipe {
     /// Returns how many bytes are buffered for the child's input.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// assert_eq!(transport.pipe_transport(0).unwrap().get_write_buffer_size(), 0);
     /// # Ok(()) });
     /// ```
@@ -336,10 +304,7 @@ impl ChildPipe {
     /// Stops reading the child's output. The child blocks when the pipe is full.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.pipe_transport(1).unwrap().pause_reading();
     /// # Ok(()) });
     /// ```
@@ -350,10 +315,7 @@ impl ChildPipe {
     /// Continues to read the child's output.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.pipe_transport(1).unwrap().resume_reading();
     /// # Ok(()) });
     /// ```
@@ -364,10 +326,7 @@ impl ChildPipe {
     /// Closes the pipe. For the child's input, buffered bytes are written first. For its output, unread bytes are discarded.
     ///
     /// ```
-    /// # use callsoon::doctest::Idle;
-    /// # use callsoon::process::Command;
-    /// # callsoon::doctest::with_loop(async |event_loop| {
-    /// let (transport, _) = event_loop.subprocess_exec(|| Idle, Command::new("cat")).await?;
+    /// # callsoon::doctest::with_child(async |transport| {
     /// transport.pipe_transport(0).unwrap().close();
     /// # Ok(()) });
     /// ```

@@ -31,8 +31,9 @@ impl LoopHandle {
     /// A standard descriptor for which the command sets nothing is a pipe.
     ///
     /// # Errors
-    /// Awaiting it gives the errors of [`spawn_process`](Self::spawn_process). No process is left then, and `factory` has not
-    /// been called. `InvalidInput` if [`STDOUT`](crate::process::STDOUT) is set for another descriptor than stderr.
+    /// Awaiting it gives the errors of [`spawn_process`](Self::spawn_process). No process is left then, and `factory`
+    /// has not been called. `InvalidInput` if [`STDOUT`](crate::process::STDOUT) is set for another descriptor than
+    /// stderr.
     ///
     /// # Cancellation
     /// It starts the process at its first poll, and is ready then. Dropping it before starts nothing.
@@ -92,12 +93,7 @@ impl LoopHandle {
         F: FnOnce() -> P,
         P: SubprocessProtocol,
     {
-        let (handle, location) = (self.clone(), Location::caller());
-        let mut command = Command::shell(line);
-        async move {
-            proceed().await;
-            start(&handle, factory, &mut command, location)
-        }
+        self.subprocess_exec(factory, Command::shell(line))
     }
 }
 
@@ -107,9 +103,8 @@ fn start<P: SubprocessProtocol>(
     command: &mut Command,
     location: &'static Location<'static>,
 ) -> io::Result<(SubprocessTransport, Rc<P>)> {
-    let (watched, both) = command.start_watched(handle, &PIPE)?;
     // If anything fails from here on, dropping `watched` kills and reaps the child.
-    let pipes = watched.take_pipes(both)?;
+    let (watched, pipes) = command.start(handle, &PIPE)?;
     let protocol = Rc::new(factory());
     let subprocess = Rc::new(Subprocess {
         watched,

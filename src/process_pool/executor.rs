@@ -302,17 +302,13 @@ impl ProcessPoolExecutor {
             let retired = self.pool.retired.borrow().first().cloned();
             let Some(process) = retired else { break };
             // A worker that another loop watches cannot be waited for: that loop is not running.
-            if here
-                .as_ref()
-                .is_some_and(|here| process.is_watched_by(here))
-            {
+            let is_here = |here: &_| process.is_watched_by(here);
+            if here.as_ref().is_some_and(is_here) {
                 // If other code has reaped the worker, its status is unknown, but it has exited.
                 let _ = process.wait().await;
             }
-            self.pool
-                .retired
-                .borrow_mut()
-                .retain(|kept| !Rc::ptr_eq(kept, &process));
+            let mut retired = self.pool.retired.borrow_mut();
+            retired.retain(|kept| !Rc::ptr_eq(kept, &process));
         }
     }
 }

@@ -91,17 +91,11 @@ fn serve(functions: &[&'static dyn Registered]) -> io::Result<()> {
 
 /// Reads the length of the next request. Returns `None` at the end of the socket.
 fn length(socket: &mut UnixStream) -> io::Result<Option<u64>> {
+    use io::ErrorKind::{ConnectionReset, UnexpectedEof};
     let mut length = [0; 8];
     match socket.read_exact(&mut length) {
         Ok(()) => Ok(Some(u64::from_le_bytes(length))),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if matches!(error.kind(), UnexpectedEof | ConnectionReset) => Ok(None),
         Err(error) => Err(error),
     }
 }

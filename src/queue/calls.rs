@@ -3,7 +3,7 @@
 //! The store is user code. It is borrowed only while it is called. Waiters are woken after the call has ended and its
 //! effect was recorded. If a call panics, a guard records its effect and wakes the waiters.
 
-use std::marker::PhantomData;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::kernel::report::drop_quietly;
@@ -55,11 +55,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// Calls the store, then records its length.
     #[inline]
     fn call_store<R>(&self, call: Call, op: impl FnOnce(&mut S) -> R) -> R {
-        let on_panic = OnPanic {
-            queue: self,
-            call,
-            item: PhantomData,
-        };
+        let on_panic = OnPanic { queue: self, call };
         let (result, length);
         {
             let mut items = self.items.borrow_mut();
@@ -110,13 +106,9 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// `task_done`. Items that disappeared will not.
     #[cold]
     fn account(&self, expected: usize, found: usize) {
-        let (more, less) = (
-            found.saturating_sub(expected),
-            expected.saturating_sub(found),
-        );
-        self.unfinished
-            .set(self.unfinished.get().saturating_add(more));
-        self.lost.set(self.lost.get().saturating_add(less));
+        let add = |count: &Cell<usize>, n| count.set(count.get().saturating_add(n));
+        add(&self.unfinished, found.saturating_sub(expected));
+        add(&self.lost, expected.saturating_sub(found));
     }
 
     /// Records the effect of a call that panicked.
@@ -168,11 +160,8 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// Wakes the last eligible putter, which may not know that it is eligible.
     #[inline]
     pub(super) fn notify_putter(&self) {
-        if let Some(ahead) = self
-            .maxsize
-            .saturating_sub(self.length.get())
-            .checked_sub(1)
-        {
+        let room = self.maxsize.saturating_sub(self.length.get());
+        if let Some(ahead) = room.checked_sub(1) {
             self.putters.notify(ahead);
         }
     }
@@ -190,7 +179,6 @@ enum Call {
 struct OnPanic<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
     call: Call,
-    item: PhantomData<T>,
 }
 
 impl<T, S: QueueStore<T>> Drop for OnPanic<'_, T, S> {

@@ -15,9 +15,7 @@ use crate::queue::base::Queue;
 /// queue.put_nowait("second").unwrap();
 /// assert_eq!(queue.get_nowait(), Ok("second"));
 /// ```
-pub struct LifoQueue<T> {
-    queue: Queue<T, Vec<T>>,
-}
+pub struct LifoQueue<T>(Queue<T, Vec<T>>);
 
 impl<T> LifoQueue<T> {
     /// Creates a queue for at most `maxsize` items; 0 means no limit.
@@ -26,9 +24,7 @@ impl<T> LifoQueue<T> {
     /// assert!(callsoon::LifoQueue::<u8>::new(2).is_empty());
     /// ```
     pub const fn new(maxsize: usize) -> Self {
-        Self {
-            queue: Queue::empty(maxsize, Vec::new()),
-        }
+        Self(Queue::empty(maxsize, Vec::new()))
     }
 }
 
@@ -37,13 +33,13 @@ impl<T> Deref for LifoQueue<T> {
 
     #[inline]
     fn deref(&self) -> &Self::Target {
-        &self.queue
+        &self.0
     }
 }
 
 impl<T> fmt::Debug for LifoQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.queue.describe("LifoQueue", f)
+        self.0.describe("LifoQueue", f)
     }
 }
 
@@ -59,9 +55,7 @@ impl<T> fmt::Debug for LifoQueue<T> {
 /// queue.put_nowait((1, "put out the fire")).unwrap();
 /// assert_eq!(queue.get_nowait().unwrap().1, "put out the fire");
 /// ```
-pub struct PriorityQueue<T: Ord> {
-    queue: Queue<T, BinaryHeap<Reverse<T>>>,
-}
+pub struct PriorityQueue<T: Ord>(Queue<T, BinaryHeap<Reverse<T>>>);
 
 impl<T: Ord> PriorityQueue<T> {
     /// Creates a queue for at most `maxsize` items; 0 means no limit.
@@ -70,9 +64,7 @@ impl<T: Ord> PriorityQueue<T> {
     /// assert!(callsoon::PriorityQueue::<u8>::new(2).is_empty());
     /// ```
     pub const fn new(maxsize: usize) -> Self {
-        Self {
-            queue: Queue::empty(maxsize, BinaryHeap::new()),
-        }
+        Self(Queue::empty(maxsize, BinaryHeap::new()))
     }
 }
 
@@ -81,12 +73,12 @@ impl<T: Ord> Deref for PriorityQueue<T> {
 
     #[inline]
     fn deref(&self) -> &Self::Target {
-        &self.queue
+        &self.0
     }
 }
 
 impl<T: Ord> fmt::Debug for PriorityQueue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.queue.describe("PriorityQueue", f)
+        self.0.describe("PriorityQueue", f)
     }
 }

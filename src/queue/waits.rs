@@ -149,8 +149,7 @@ impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
                 return Poll::Pending;
             }
         }
-        let id = this.id.take();
-        let left = id.and_then(|id| queue.getters.leave(id));
+        let left = this.id.take().and_then(|id| queue.getters.leave(id));
         drop(left);
         Poll::Ready(item.ok_or(ShutDown(())))
     }
@@ -198,8 +197,7 @@ impl<T, S: QueueStore<T>> Future for Put<'_, T, S> {
         if polled.is_pending() || puts_off(context.waker()) {
             return Poll::Pending;
         }
-        let id = this.id.take();
-        let left = id.and_then(|id| queue.putters.leave(id));
+        let left = this.id.take().and_then(|id| queue.putters.leave(id));
         let put = match this.item.take() {
             Some(item) if queue.shut_down.get() => Err(ShutDown(item)),
             item => {

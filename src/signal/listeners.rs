@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use mio::Interest;
 
@@ -13,6 +13,7 @@ use crate::event_loop::remote::RemoteHandle;
 use crate::kernel::background::keep;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::catch_panic;
+use crate::kernel::inbox::held;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
@@ -45,7 +46,8 @@ pub(crate) enum Role {
     Handler,
     /// A [`Signal`](crate::Signal) stream.
     Stream,
-    /// [`Interrupts`](crate::signal::interrupts::Interrupts): receives a signal only if no other listener of the process does.
+    /// [`Interrupts`](crate::signal::interrupts::Interrupts): receives a signal only if no other listener of the
+    /// process does.
     Interrupts,
 }
 
@@ -88,9 +90,8 @@ impl LoopHandle {
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let handle = event_loop.handle();
     /// event_loop.add_signal_handler(libc::SIGTERM, move || handle.stop())?;
-    /// # let own = std::process::id().to_string();
-    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-TERM", &own]).status();
-    /// kill_from_elsewhere()?;
+    /// # use callsoon::doctest::kill as kill_from_elsewhere;
+    /// kill_from_elsewhere("TERM");
     /// event_loop.run_forever()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -102,12 +103,8 @@ impl LoopHandle {
     ) -> Result<(), SignalError> {
         let callback: Callback = Box::new(callback);
         let registered = register(self, signum)?;
-        let listener = self.listen_for_signal(
-            registered,
-            Role::Handler,
-            Some(callback),
-            Location::caller(),
-        )?;
+        let (role, place) = (Role::Handler, Location::caller());
+        let listener = self.listen_for_signal(registered, role, Some(callback), place)?;
         SIGNALS.with(self, |signals| {
             let is_previous = |listed: &Rc<Listener>| {
                 listed.is_handler_of(signum) && !Rc::ptr_eq(listed, &listener)
@@ -191,17 +188,10 @@ impl Signals {
         if self.notifier_registered.get() {
             return Ok(());
         }
-        let readiness = Readiness::new(false, false);
-        let notifier = Io::new(
-            handle,
-            SignalNotifier::new()?,
-            Interest::READABLE,
-            readiness,
-        )?;
+        let (notifier, readiness) = (SignalNotifier::new()?, Readiness::new(false, false));
+        let notifier = Io::new(handle, notifier, Interest::READABLE, readiness)?;
         if !SignalNotifier::STAYS_READABLE {
-            let mut loops = NOTIFIED_LOOPS
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut loops = held(NOTIFIED_LOOPS.lock());
             loops.retain(|remote| !remote.is_closed());
             loops.push(handle.remote());
         }
@@ -217,9 +207,8 @@ impl Signals {
                 Err::<(), _>(io::ErrorKind::WouldBlock.into())
             };
             // This background future ends with its loop.
-            let _ = notifier
-                .operate(Direction::Read, dispatch, |()| false)
-                .await;
+            let dispatched = notifier.operate(Direction::Read, dispatch, |()| false);
+            let _ = dispatched.await;
         });
         Ok(())
     }
@@ -275,10 +264,7 @@ impl Drop for Signals {
 
 /// Has every loop that watches the notifier dispatch signals.
 fn dispatch_in_all_loops() {
-    let loops = NOTIFIED_LOOPS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let loops = held(NOTIFIED_LOOPS.lock()).clone();
     for remote in loops {
         // A closed loop has no listeners.
         let _ = remote.call_soon_threadsafe(|| {
@@ -293,10 +279,8 @@ fn call_handler(signum: i32) {
     let handle = get_running_loop();
     let handler = SIGNALS.with(&handle, |signals| {
         let listeners = signals.listeners.borrow();
-        let mut handlers = listeners.iter();
-        handlers
-            .find(|listed| listed.is_handler_of(signum))
-            .cloned()
+        let handler = listeners.iter().find(|l| l.is_handler_of(signum));
+        handler.cloned()
     });
     if let Some(handler) = handler {
         handler.call();
@@ -363,7 +347,6 @@ impl Listener {
 }
 
 fn drop_callback<T>(callback: T) {
-    catch_panic("Exception in the destructor of a signal handler", || {
-        drop(callback)
-    });
+    let message = "Exception in the destructor of a signal handler";
+    catch_panic(message, || drop(callback));
 }

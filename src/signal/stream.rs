@@ -25,9 +25,8 @@ impl LoopHandle {
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;
     /// let mut hangups = event_loop.signal(libc::SIGHUP)?;
-    /// # let own = std::process::id().to_string();
-    /// # let kill_from_elsewhere = || std::process::Command::new("kill").args(["-HUP", &own]).status();
-    /// kill_from_elsewhere()?;
+    /// # use callsoon::doctest::kill as kill_from_elsewhere;
+    /// kill_from_elsewhere("HUP");
     /// event_loop.run_until_complete(hangups.recv())??;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -50,8 +49,7 @@ impl LoopHandle {
 /// ```
 /// # callsoon::run(async {
 /// let mut winch: callsoon::Signal = callsoon::signal(libc::SIGWINCH).unwrap();
-/// # let own = std::process::id().to_string();
-/// # std::process::Command::new("kill").args(["-WINCH", &own]).status().unwrap();
+/// # callsoon::doctest::kill("WINCH");
 /// winch.recv().await.unwrap();
 /// # }).unwrap();
 /// ```
@@ -78,8 +76,7 @@ impl Signal {
     /// ```
     /// # callsoon::run(async {
     /// let mut usr1 = callsoon::signal(libc::SIGUSR1).unwrap();
-    /// # let own = std::process::id().to_string();
-    /// # std::process::Command::new("kill").args(["-USR1", &own]).status().unwrap();
+    /// # callsoon::doctest::kill("USR1");
     /// usr1.recv().await.unwrap();
     /// # }).unwrap();
     /// ```
@@ -156,8 +153,7 @@ impl fmt::Debug for Signal {
 /// ```
 /// # callsoon::run(async {
 /// let mut hangups = callsoon::signal(libc::SIGHUP).unwrap();
-/// # let own = std::process::id().to_string();
-/// # std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap();
+/// # callsoon::doctest::kill("HUP");
 /// hangups.recv().await.unwrap();
 /// println!("the configuration is read again");
 /// # }).unwrap();
@@ -180,10 +176,7 @@ pub fn signal(signum: i32) -> Result<Signal, SignalError> {
 ///
 /// ```
 /// # callsoon::run(async {
-/// # let own = std::process::id().to_string();
-/// # let mut kill = std::process::Command::new("kill");
-/// # kill.args(["-INT", &own]);
-/// # callsoon::get_running_loop().call_soon(move || { kill.status().unwrap(); });
+/// # callsoon::get_running_loop().call_soon(|| callsoon::doctest::kill("INT"));
 /// callsoon::ctrl_c().await.unwrap();
 /// println!("shutting down");
 /// # }).unwrap();

@@ -5,6 +5,8 @@
 use std::io;
 use std::mem::MaybeUninit;
 
+use crate::sys::result::number;
+
 /// Blocks until a child has exited, or is no child of this process any more. The child is not reaped: while it is a
 /// zombie its number cannot become another process's.
 pub(crate) fn wait_without_reaping(pid: u32) {
@@ -17,13 +19,9 @@ fn wait_id(pid: u32, how: i32) -> io::Result<()> {
     let options = libc::WEXITED | libc::WNOWAIT | how;
     // SAFETY: the pointer is to room for one siginfo, which the call may write and nothing reads; it outlives the call.
     // The rest are numbers.
-    let looked =
+    let returned =
         unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, info.as_mut_ptr(), options) };
-    if looked == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    number(returned).map(drop)
 }
 
 /// Sends a child a signal; `ESRCH` if other code has reaped it, since its number may then be another process's.
@@ -32,11 +30,7 @@ pub(crate) fn kill(pid: u32, signum: i32) -> io::Result<()> {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
     // SAFETY: the call takes numbers.
-    if unsafe { libc::kill(pid as libc::pid_t, signum) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    number(unsafe { libc::kill(pid as libc::pid_t, signum) }).map(drop)
 }
 
 /// Makes descriptor 0 `/dev/null`, whatever it was.
@@ -45,8 +39,5 @@ pub(crate) fn forget_stdin() -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let null = std::fs::File::open("/dev/null")?;
     // SAFETY: the call takes numbers, of which the first is open; nothing of this process owns descriptor 0 by type.
-    if unsafe { libc::dup2(null.as_raw_fd(), 0) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    number(unsafe { libc::dup2(null.as_raw_fd(), 0) }).map(drop)
 }

@@ -48,12 +48,16 @@ pub(crate) fn getaddrinfo(
     hints: Hints,
 ) -> Result<Vec<Answer>, Failure> {
     let pointer = |text: Option<&CStr>| text.map_or(ptr::null(), CStr::as_ptr);
-    // SAFETY: a zeroed `addrinfo` is what the call wants of the fields that hints do not set.
-    let mut wanted: libc::addrinfo = unsafe { std::mem::zeroed() };
-    wanted.ai_flags = hints.flags;
-    wanted.ai_family = hints.family;
-    wanted.ai_socktype = hints.socktype;
-    wanted.ai_protocol = hints.protocol;
+    let wanted = libc::addrinfo {
+        ai_flags: hints.flags,
+        ai_family: hints.family,
+        ai_socktype: hints.socktype,
+        ai_protocol: hints.protocol,
+        ai_addrlen: 0,
+        ai_addr: ptr::null_mut(),
+        ai_canonname: ptr::null_mut(),
+        ai_next: ptr::null_mut(),
+    };
     let mut list = ptr::null_mut();
     // SAFETY: the two texts are null or end in NUL and outlive the call, `wanted` is initialised and only read, and
     // `list` is a live place for the pointer that the call stores where it succeeds.
@@ -83,16 +87,13 @@ fn answer(entry: &libc::addrinfo) -> Option<Answer> {
     }
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: the resolver states that `ai_addrlen` bytes of an address lie at `ai_addr`; they fit into the storage, as
-    // was checked, which is another object and zeroed, so that the rest of it is initialised too.
-    unsafe {
-        ptr::copy_nonoverlapping(
-            entry.ai_addr.cast::<u8>(),
-            (&raw mut storage).cast::<u8>(),
-            length,
-        );
-    }
-    // SAFETY: the storage holds an address of that length, with its family in front, by the resolver's word.
-    let address = unsafe { SockAddr::new(storage, entry.ai_addrlen) };
+    // was checked, which is another object and zeroed, so that the rest of it is initialised too. Then the storage holds
+    // an address of that length, with its family in front, by the resolver's word.
+    let address = unsafe {
+        let to = (&raw mut storage).cast::<u8>();
+        ptr::copy_nonoverlapping(entry.ai_addr.cast::<u8>(), to, length);
+        SockAddr::new(storage, entry.ai_addrlen)
+    };
     let canonname = (!entry.ai_canonname.is_null()).then(|| {
         // SAFETY: not null, so it is a text that ends in NUL and lives as long as the entry.
         let name = unsafe { CStr::from_ptr(entry.ai_canonname) };

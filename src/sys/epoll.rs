@@ -10,28 +10,24 @@
 
 use std::io;
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, RawFd};
 
-/// A descriptor's number; `RawFd` where there is that type.
-pub(crate) type Descriptor = i32;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::result::{number, opened};
 
-/// A source with a descriptor, on systems that have descriptors.
+/// A descriptor's number.
+pub(crate) type Descriptor = RawFd;
+
+/// A source with a descriptor.
 pub(crate) trait Numbered {
-    /// Returns the descriptor, if there is one.
+    /// Returns the descriptor.
     fn number(&self) -> Option<Descriptor>;
 }
 
-#[cfg(unix)]
-impl<S: std::os::fd::AsRawFd> Numbered for S {
+impl<S: AsRawFd> Numbered for S {
     fn number(&self) -> Option<Descriptor> {
         Some(self.as_raw_fd())
-    }
-}
-
-#[cfg(not(unix))]
-impl<S: crate::sys::source::Pollable> Numbered for S {
-    fn number(&self) -> Option<Descriptor> {
-        None
     }
 }
 
@@ -75,11 +71,14 @@ pub(crate) fn control(epoll: Descriptor, change: Change, place: Place) -> io::Re
     };
     // SAFETY: `event` is live and initialised; the kernel reads it during the call and writes nothing. The two numbers
     // may be anything: one that is no descriptor, or no epoll set, is an error.
-    let result = unsafe { libc::epoll_ctl(epoll, operation, place.fd, &mut event) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    number(unsafe { libc::epoll_ctl(epoll, operation, place.fd, &mut event) }).map(drop)
+}
+
+/// Makes a set without places.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn new_set() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes a number, and the descriptor that it opens is known here alone.
+    unsafe { opened(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }
 }
 
 /// Returns the events of a place that mio makes for an interest: edges.
@@ -102,13 +101,7 @@ pub(crate) fn edges(interest: mio::Interest) -> u32 {
 /// goes too. Edges that have been reported are reported once more.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
-    // SAFETY: the call takes no pointers.
-    let fresh = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-    if fresh < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-    let fresh = unsafe { OwnedFd::from_raw_fd(fresh) };
+    let fresh = new_set()?;
     for place in places {
         match control(fresh.as_raw_fd(), Change::Add, place) {
             // An incomplete set must not take the place of a complete one.
@@ -120,30 +113,17 @@ pub(crate) fn rebuild(epoll: Descriptor, places: Vec<Place>) -> io::Result<()> {
         }
     }
     // SAFETY: `epoll` is the number of a set that mio owns for as long as the reactor lives, which calls this. It stays
-    // an open epoll descriptor throughout: `dup3` replaces what it names in one step.
-    #[cfg(target_os = "linux")]
-    let result = unsafe { libc::dup3(fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
-    // SAFETY: the same call, which libc does not have for Android.
-    #[cfg(target_os = "android")]
-    let result =
+    // an open epoll descriptor throughout: `dup3` replaces what it names in one step. libc has no `dup3` for Android.
+    let returned =
         unsafe { libc::syscall(libc::SYS_dup3, fresh.as_raw_fd(), epoll, libc::O_CLOEXEC) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    number(returned as libc::c_int).map(drop)
 }
 
 /// A set around another one, readable while that one is. It keeps its number and its file when the other is made anew: who
 /// watches it through an epoll set of his own, which holds the file, goes on hearing of it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn around(epoll: Descriptor) -> io::Result<OwnedFd> {
-    // SAFETY: the call takes no pointers.
-    let outer = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-    if outer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-    let outer = unsafe { OwnedFd::from_raw_fd(outer) };
+    let outer = new_set()?;
     surround(&outer, epoll)?;
     Ok(outer)
 }

@@ -5,6 +5,12 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+#[cfg(target_os = "linux")]
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use crate::sys::result::count;
+use crate::sys::result::number;
 
 /// Switches to non-blocking mode, and returns whether the mode has changed. The mode belongs to the open file: all
 /// descriptors of the file share it.
@@ -24,51 +30,58 @@ pub(crate) fn is_blocking(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Returns how the file was opened, and its mode: the bits of `F_GETFL`.
 pub(crate) fn status(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
-    // SAFETY: the call takes numbers; the descriptor is borrowed, so it is open for the time of the call.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(flags)
+    // The number that the other command takes is ignored.
+    flags(fd, libc::F_GETFL, 0)
+}
+
+/// Reads or sets the bits of `F_GETFL`.
+fn flags(fd: BorrowedFd<'_>, command: libc::c_int, bits: libc::c_int) -> io::Result<libc::c_int> {
+    // SAFETY: both commands take a number; the descriptor is borrowed, so it is open for the time of the call.
+    number(unsafe { libc::fcntl(fd.as_raw_fd(), command, bits) })
 }
 
 fn change_mode(
     fd: BorrowedFd<'_>,
     change: impl FnOnce(libc::c_int) -> libc::c_int,
 ) -> io::Result<bool> {
-    let flags = status(fd)?;
-    let wanted = change(flags);
-    if flags == wanted {
-        return Ok(false);
+    let present = status(fd)?;
+    let wanted = change(present);
+    if wanted != present {
+        flags(fd, libc::F_SETFL, wanted)?;
     }
-    // SAFETY: as above.
-    let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, wanted) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(true)
+    Ok(wanted != present)
 }
 
 /// Returns whether the other end is closed, or the descriptor has failed.
 pub(crate) fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
-    poll(fd, 0) & (libc::POLLERR | libc::POLLHUP) != 0
+    poll(fd, 0, 0) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 /// Returns whether there is something to read or to accept, or an error to report; true if the system cannot say.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    poll(fd, libc::POLLIN) != 0
+    poll(fd, libc::POLLIN, 0) != 0
 }
 
-/// Returns which of the requested events a descriptor has now, and which of those that are always reported.
-fn poll(fd: BorrowedFd<'_>, events: libc::c_short) -> libc::c_short {
+/// Blocks until a descriptor is readable, for so long at the most. An error or an interruption ends the wait early.
+#[cfg(target_os = "linux")]
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, limit: Duration) {
+    // Rounded up: zero would not wait at all.
+    let limit = limit.as_nanos().div_ceil(1_000_000);
+    let limit = libc::c_int::try_from(limit).unwrap_or(libc::c_int::MAX);
+    poll(fd, libc::POLLIN, limit);
+}
+
+/// Returns which of the requested events a descriptor has, and which of those that are always reported, once it has any,
+/// or when so many milliseconds have passed.
+fn poll(fd: BorrowedFd<'_>, events: libc::c_short, limit: libc::c_int) -> libc::c_short {
     let mut asked = libc::pollfd {
         fd: fd.as_raw_fd(),
         events,
         revents: 0,
     };
     // SAFETY: the pointer is to one live entry, as the count says, which the call fills; the descriptor is borrowed, so
-    // it is open. Without a timeout the call does not wait.
-    let found = unsafe { libc::poll(&mut asked, 1, 0) };
+    // it is open.
+    let found = unsafe { libc::poll(&mut asked, 1, limit) };
     match found {
         // An interrupted or failed call reports nothing.
         ..0 => events,
@@ -113,8 +126,7 @@ pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
     };
     // SAFETY: `piece` is one live entry, as the count says, and names `buffer`, which is live and writable for its
     // whole length. The descriptor is borrowed, so it is open. A position of -1 is the file's own, in both halves.
-    let count = unsafe { nowait(libc::SYS_preadv2, fd, &raw const piece, 1) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    count(unsafe { nowait(libc::SYS_preadv2, fd, &raw const piece, 1) })
 }
 
 /// `pwritev2(2)` with `RWF_NOWAIT`.
@@ -122,8 +134,7 @@ pub(crate) fn read_nowait(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
 pub(crate) fn write_nowait(fd: BorrowedFd<'_>, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
     // SAFETY: an `IoSlice` has the layout of an `iovec`, as the standard library promises; all of them are live for the
     // time of the call, which only reads what they name.
-    let count = unsafe { nowait(libc::SYS_pwritev2, fd, pieces.as_ptr().cast(), pieces.len()) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    count(unsafe { nowait(libc::SYS_pwritev2, fd, pieces.as_ptr().cast(), pieces.len()) })
 }
 
 /// By number: the C library has the functions only since glibc 2.26.
@@ -136,7 +147,7 @@ unsafe fn nowait(
     fd: BorrowedFd<'_>,
     pieces: *const libc::iovec,
     count: usize,
-) -> libc::c_long {
+) -> libc::ssize_t {
     let own_position: libc::c_long = -1;
     // SAFETY: the caller vouches for the memory; the rest are numbers, each as wide as a register.
     unsafe {
@@ -148,7 +159,7 @@ unsafe fn nowait(
             own_position,
             own_position,
             libc::c_long::from(libc::RWF_NOWAIT),
-        )
+        ) as libc::ssize_t
     }
 }
 

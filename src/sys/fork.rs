@@ -38,31 +38,35 @@ pub(crate) fn generation() -> u32 {
 /// thread that forked, which is the child's only one, and must touch nothing but that thread's own memory.
 pub(crate) fn watch(hook: fn()) {
     HOOK.get_or_init(|| {
-        #[cfg(unix)]
-        // SAFETY: the two null handlers are allowed and mean "none". `child` is a plain function that lives as long as
-        // the process, and what it does is allowed between fork and exec: it adds to an atomic, reads a lock that is
-        // written before this call returns and never again, and calls a hook that keeps to its thread. A failure (no
-        // memory) has the same effect as not calling this.
-        unsafe {
-            libc::pthread_atfork(None, None, Some(child));
-        }
+        // What `child` does is allowed between fork and exec: it adds to an atomic, reads a lock that is written before
+        // this call returns and never again, and calls a hook that keeps to its thread.
+        at_fork(None, None, Some(child));
         hook
     });
 }
 
+/// Has functions called before each fork, after it in the parent, and after it in the child. What they do must be allowed
+/// between fork and exec: no lock may be taken but by [`lock`], and no memory allocated. A failure (no memory) has the same
+/// effect as not calling this.
+pub(crate) fn at_fork(
+    before: Option<extern "C" fn()>,
+    parent: Option<extern "C" fn()>,
+    child: Option<extern "C" fn()>,
+) {
+    let [before, parent, child] =
+        [before, parent, child].map(|function| function.map(|function| function as _));
+    // SAFETY: null functions are allowed and mean "none". The others are plain functions without arguments that live as
+    // long as the process, and are safe to call from any thread.
+    unsafe { libc::pthread_atfork(before, parent, child) };
+}
+
 /// Has `before` called in the thread that forks, and `after` in that thread and in its copy in the child. `before`
 /// takes locks by [`lock`], and `after` releases them.
-#[cfg(unix)]
 pub(crate) fn hold(before: extern "C" fn(), after: extern "C" fn()) {
-    // SAFETY: the functions live as long as the process. What they do between fork and exec is to give back a lock that
-    // this very thread has taken, which writes to an atomic. A failure is as in `watch`.
-    unsafe {
-        libc::pthread_atfork(Some(before), Some(after), Some(after));
-    }
+    at_fork(Some(before), Some(after), Some(after));
 }
 
 /// Takes a lock for the time of a fork. Poison is ignored, as everywhere for these locks.
-#[cfg(unix)]
 pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> Option<MutexGuard<'static, T>> {
     let begun = Instant::now();
     loop {
@@ -75,7 +79,6 @@ pub(crate) fn lock<T>(mutex: &'static Mutex<T>) -> Option<MutexGuard<'static, T>
     }
 }
 
-#[cfg(unix)]
 extern "C" fn child() {
     FORKS.0.fetch_add(1, Ordering::Relaxed);
     if let Some(hook) = HOOK.get() {

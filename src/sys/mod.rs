@@ -2,28 +2,25 @@
 //!
 //! mio waits for events and wraps sockets. What mio lacks is here, one file for each kernel object: the raw monotonic
 //! clock, the timer descriptor, level-triggered registrations in the poller's set, the resolver, the fork, signal
-//! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Two files
-//! are no system calls: the C library's search for a byte, and the locks of the inbox, which the loom test replaces.
+//! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Three files
+//! are no system calls: what the number that a call returns means, the C library's search for a byte, and the locks of
+//! the inbox, which the loom test replaces.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
 pub(crate) mod clock;
-#[cfg(unix)]
 pub(crate) mod dns;
 pub(crate) mod epoll;
-#[cfg(unix)]
 pub(crate) mod fd;
 pub(crate) mod fork;
 pub(crate) mod memchr;
 pub(crate) mod notifier;
 #[cfg(target_os = "linux")]
 pub(crate) mod pidfd;
+pub(crate) mod result;
 pub(crate) mod sendfile;
-#[cfg(unix)]
 pub(crate) mod signal;
-#[cfg(unix)]
 pub(crate) mod sigpipe;
-#[cfg(unix)]
 pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod sync;

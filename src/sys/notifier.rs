@@ -12,9 +12,18 @@ use std::io;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::io::{Read as _, Write as _};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use crate::sys::epoll::Descriptor;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::result::opened;
+
+/// Makes an event counter: readable from the first write on until it is read.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn event_counter() -> io::Result<OwnedFd> {
+    // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
+    unsafe { opened(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) }
+}
 
 /// An event counter.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -24,13 +33,7 @@ pub(crate) struct Notifier(File);
 impl Notifier {
     /// Makes a counter and registers it under `token`.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Self> {
-        // SAFETY: the call takes no pointers.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-        let counter = unsafe { File::from_raw_fd(fd) };
+        let counter = File::from(event_counter()?);
         registry.register(
             &mut mio::unix::SourceFd(&counter.as_raw_fd()),
             token,

@@ -6,9 +6,10 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::time::Duration;
+
+use crate::sys::result::{number, opened};
 
 /// A child of this process that has not been reaped when this is made.
 #[derive(Debug)]
@@ -20,13 +21,8 @@ impl PidFd {
     /// Opens a child. Linux has it from 5.3 on; the descriptor is closed on exec.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let pid = pid as libc::pid_t;
-        // SAFETY: the call takes numbers.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let Ok(fd @ 0..) = RawFd::try_from(fd) else {
-            return Err(io::Error::last_os_error());
-        };
-        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
+        let fd = unsafe { opened(libc::syscall(libc::SYS_pidfd_open, pid, 0) as RawFd)? };
         Ok(Self { fd })
     }
 
@@ -44,31 +40,12 @@ impl PidFd {
                 0,
             )
         };
-        if sent == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        number(sent as libc::c_int).map(drop)
     }
 }
 
-impl AsRawFd for PidFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
-}
-
-/// Blocks until a descriptor is readable, for so long at the most.
-pub(crate) fn wait_readable(fd: RawFd, limit: Duration) {
-    let mut polled = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // Rounded up: zero would not wait at all.
-    let limit = limit.as_nanos().div_ceil(1_000_000);
-    let limit = libc::c_int::try_from(limit).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the pointer is to one initialised pollfd, which is what the count says, and it outlives the call. An
-    // error or an interruption ends the wait early, which the caller finds out.
-    unsafe { libc::poll(&mut polled, 1, limit) };
 }

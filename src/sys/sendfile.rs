@@ -13,6 +13,8 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::result::count as moved;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::sys::sigpipe::without_sigpipe;
 
 /// Sends at most `count` bytes from `offset` on, and returns how many; 0 is the end of the file. The file's own
@@ -29,9 +31,7 @@ pub(crate) fn sendfile(
         // SAFETY: both descriptors are borrowed, so they are open for the time of the call; `offset` is a live,
         // writable number, the only memory that the call touches, and has the 64 bits that this form of the call asks
         // for.
-        let sent =
-            unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, count) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        moved(unsafe { libc::sendfile64(socket.as_raw_fd(), file.as_raw_fd(), &mut offset, count) })
     };
     let all_sent = |result: &io::Result<usize>| matches!(result, Ok(sent) if *sent == count);
     without_sigpipe(send, |result| !all_sent(result))

@@ -23,15 +23,23 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+use libc::__errno as errno_place;
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno_place;
+#[cfg(any(target_os = "macos", target_os = "freebsd"))]
+use libc::__error as errno_place;
 use mio::unix::SourceFd;
 
 use crate::sys::fork;
+#[cfg(target_os = "linux")]
+use crate::sys::notifier::event_counter;
+use crate::sys::result::number;
 use crate::sys::source::{Act, Pollable};
 
 /// One more than the highest number of a signal anywhere: Linux has 64, other systems fewer.
@@ -85,12 +93,12 @@ extern "C" fn arrived(signum: libc::c_int) {
     };
     let count = kind.arrived.fetch_add(1, Ordering::SeqCst) + 1;
     let written = WRITTEN.load(Ordering::SeqCst);
-    let errno = errno_place();
     // SAFETY: `errno` is a thread-local of this very thread, alive as long as the thread runs; reading and writing it
     // is allowed in a handler, and no other reference to it is used during this call. `write` is allowed too; it reads
     // eight bytes of a static. The notifier is never closed in the process that made it, so the number is either −1,
     // which fails, or the notifier's. The result of `write` is ignored: a full notifier is readable already.
     unsafe {
+        let errno = errno_place();
         let kept = *errno;
         libc::write(written, (&raw const ONE).cast(), size_of::<u64>());
         if count >= kind.hard.load(Ordering::SeqCst) && kind.users.load(Ordering::SeqCst) == 1 {
@@ -100,24 +108,6 @@ extern "C" fn arrived(signum: libc::c_int) {
         }
         *errno = kept;
     }
-}
-
-#[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "fuchsia"))]
-fn errno_place() -> *mut libc::c_int {
-    // SAFETY: the call has no arguments and gives the address of a thread-local.
-    unsafe { libc::__errno_location() }
-}
-
-#[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd"))]
-fn errno_place() -> *mut libc::c_int {
-    // SAFETY: the call has no arguments and gives the address of a thread-local.
-    unsafe { libc::__error() }
-}
-
-#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-fn errno_place() -> *mut libc::c_int {
-    // SAFETY: the call has no arguments and gives the address of a thread-local.
-    unsafe { libc::__errno() }
 }
 
 /// Why a signal is not caught.
@@ -160,10 +150,8 @@ pub(crate) struct Registration {
 impl Registration {
     /// Catches a signal that [`check`] has let through.
     pub(crate) fn new(signum: i32) -> io::Result<Self> {
-        Ok(match Self::take(signum, |_| true)? {
-            Some(registration) => registration,
-            None => unreachable!("any disposition will do"),
-        })
+        let taken = Self::take(signum, |_| true)?;
+        Ok(taken.expect("any disposition will do"))
     }
 
     /// Catches a signal if it has its default disposition; `None` if other code has caught or ignored it.
@@ -246,11 +234,7 @@ impl Drop for Registration {
 #[cfg(test)]
 pub(crate) fn raise(signum: i32) -> io::Result<()> {
     // SAFETY: the call takes a number. What it sets off is what the signal's disposition says.
-    if unsafe { libc::raise(signum) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    number(unsafe { libc::raise(signum) }).map(drop)
 }
 
 /// Returns whether this is the thread on which the program began, to which the terminal's signals belong.
@@ -269,9 +253,7 @@ pub(crate) fn is_main_thread() -> bool {
 /// Gives a signal its default action, whatever this process was started with.
 #[cfg(test)]
 pub(crate) fn reset(signum: i32) {
-    // SAFETY: the call takes numbers.
-    let former = unsafe { libc::signal(signum, libc::SIG_DFL) };
-    assert_ne!(former, libc::SIG_ERR);
+    exchange(signum, Some(&default_action())).unwrap();
 }
 
 /// Returns the words of a signal that `check` has let through.
@@ -283,10 +265,15 @@ fn kind(signum: i32) -> &'static Kind {
         .unwrap_or(&KIND[0])
 }
 
+/// The disposition of a signal for which a program has done nothing.
+fn default_action() -> libc::sigaction {
+    // SAFETY: `sigaction` is plain data for which all zeros is a value: no flags, an empty mask, the default action.
+    unsafe { std::mem::zeroed() }
+}
+
 /// Our handler, as the system wants it.
 fn ours() -> libc::sigaction {
-    // SAFETY: `sigaction` is plain data for which all zeros is a value: no flags, an empty mask, the default action.
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut action = default_action();
     action.sa_sigaction = handler();
     // On the alternate stack where a thread has one: its own may be small, or nearly full.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
@@ -299,17 +286,13 @@ fn handler() -> libc::sighandler_t {
 
 /// Installs a disposition, or none, and returns the former one.
 fn exchange(signum: i32, action: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
-    // SAFETY: as in `ours`.
-    let mut former: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut former = default_action();
     let action = action.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `action` is null, which means "change nothing", or a live and initialised disposition; `former` is live
     // and writable. The only handler that this crate installs is `arrived`, which does what handlers may do; any other
     // disposition is one that stood before.
-    if unsafe { libc::sigaction(signum, action, &mut former) } == 0 {
-        Ok(former)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    number(unsafe { libc::sigaction(signum, action, &mut former) })?;
+    Ok(former)
 }
 
 /// Restores the disposition from before, unless other code has replaced ours.
@@ -334,9 +317,8 @@ fn make_notifier(made: &mut Option<Made>) -> io::Result<Made> {
     let (polled, written) = new_notifier()?;
     FORGET_IN_CHILDREN.call_once(|| {
         fork::hold(before_fork, after_fork);
-        // SAFETY: null handlers are allowed and mean "none"; `child` lives as long as the process and does what is
-        // allowed between fork and exec: it reads and writes atomics and calls `sigaction`.
-        unsafe { libc::pthread_atfork(None, None, Some(child)) };
+        // `child` does what is allowed between fork and exec: it reads and writes atomics and calls `sigaction`.
+        fork::at_fork(None, None, Some(child));
     });
     let new = Made {
         forks: fork::generation(),
@@ -350,19 +332,13 @@ fn make_notifier(made: &mut Option<Made>) -> io::Result<Made> {
 /// Makes the end to poll and the end to write to.
 #[cfg(target_os = "linux")]
 fn new_notifier() -> io::Result<(RawFd, RawFd)> {
-    // SAFETY: the call takes numbers.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let fd = event_counter()?.into_raw_fd();
     Ok((fd, fd))
 }
 
 /// Makes the end to poll and the end to write to.
 #[cfg(not(target_os = "linux"))]
 fn new_notifier() -> io::Result<(RawFd, RawFd)> {
-    use std::os::fd::IntoRawFd;
-
     let (sender, receiver) = mio::unix::pipe::new()?;
     Ok((receiver.into_raw_fd(), sender.into_raw_fd()))
 }

@@ -14,6 +14,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use socket2::{SockAddr, SockAddrStorage};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::sys::result::opened;
+use crate::sys::result::{count, number};
+
 /// Where the name begins in the address of a Unix socket.
 const NAME_OFFSET: usize = offset_of!(libc::sockaddr_un, sun_path);
 
@@ -62,21 +66,23 @@ pub(crate) fn unix_address(name: &[u8]) -> io::Result<SockAddr> {
     }
     // A path ends with a NUL byte where there is room for one.
     let end = usize::from(name[0] != 0 && name.len() < LONGEST_NAME);
-    let make = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
-        let address = address.cast::<libc::sockaddr_un>();
-        // SAFETY: `try_init` lends a zeroed storage, which is at least as large as a `sockaddr_un` and as well aligned,
-        // and the length beside it. `name` fits into `sun_path`, as was checked above, and is other memory.
-        unsafe {
-            (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
-            let path = (&raw mut (*address).sun_path).cast::<u8>();
-            std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
-            *length = (NAME_OFFSET + name.len() + end) as libc::socklen_t;
-        }
-        Ok(())
-    };
-    // SAFETY: `make` leaves a valid address of the stated length behind: a family, and a name inside `sun_path`.
-    let made = unsafe { SockAddr::try_init(make) };
-    made.map(|((), address)| address)
+    Ok(address_of(name, NAME_OFFSET + name.len() + end))
+}
+
+/// Returns an address of that length with a name that fits into `sun_path`.
+fn address_of(name: &[u8], length: usize) -> SockAddr {
+    assert!(name.len() <= LONGEST_NAME);
+    let mut storage = SockAddrStorage::zeroed();
+    let address = (&raw mut storage).cast::<libc::sockaddr_un>();
+    // SAFETY: a storage is at least as large as a `sockaddr_un` and as well aligned, and all zeros are a value of both.
+    // `name` fits into `sun_path`, as was checked, and is other memory. Then the storage holds an address: a family, and a
+    // name inside `sun_path`. It is initialised throughout, so a length that says more than is there reads zeros.
+    unsafe {
+        (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
+        let path = (&raw mut (*address).sun_path).cast::<u8>();
+        std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
+        SockAddr::new(storage, length as libc::socklen_t)
+    }
 }
 
 /// Returns an address in the form in which the system takes it back. It reports the length of a path that fills
@@ -93,23 +99,17 @@ pub(crate) fn sendable(address: &SockAddr) -> io::Result<Cow<'_, SockAddr>> {
 /// `accept4(2)`: a client's socket, in non-blocking mode and closed in child processes, with its address as it is.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
-    use std::os::fd::FromRawFd as _;
-
-    let take = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
-        let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: `address` and `length` come from `try_init`, which lends a zeroed storage and its size: the kernel
-        // writes at most that many bytes of an address. The listener is borrowed, so it is open for the time of the
-        // call.
-        let fd = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), length, flags) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-    };
-    // SAFETY: a successful `accept4` leaves a valid address of the stated length behind; where it writes nothing, the
-    // zeroed storage is an unspecified address.
-    unsafe { SockAddr::try_init(take) }
+    let listener = listener.as_raw_fd();
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: `try_init` lends a zeroed storage and its size: the kernel writes at most that many bytes of an address, and
+    // leaves a valid one of the stated length behind when it succeeds; where it writes nothing, the zeroed storage is an
+    // unspecified address. The listener is borrowed, so it is open for the time of the call. The descriptor that the call
+    // opens is known here alone.
+    unsafe {
+        SockAddr::try_init(|address, length| {
+            opened(libc::accept4(listener, address.cast(), length, flags))
+        })
+    }
 }
 
 /// `accept(2)`, where the mode takes a second call.
@@ -125,7 +125,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes,
     // which any `u8` may be. The descriptor is borrowed, so it is open for the time of the call.
-    let count = unsafe {
+    let returned = unsafe {
         libc::recv(
             socket.as_raw_fd(),
             buffer.as_mut_ptr().cast(),
@@ -133,7 +133,7 @@ pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io:
             flags | libc::MSG_DONTWAIT,
         )
     };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    count(returned)
 }
 
 /// `recvmsg(2)`: the same for several buffers, at most as many as one call takes.
@@ -141,15 +141,16 @@ pub(crate) fn recv_vectored(
     socket: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
 ) -> io::Result<usize> {
-    // SAFETY: all zeros is a message header that names nothing.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = buffers.as_mut_ptr().cast();
-    message.msg_iovlen = buffers.len() as _;
-    // SAFETY: an `IoSliceMut` has the layout of an `iovec`, as the standard library promises; all of them are live and
-    // name writable memory, into which the kernel writes bytes, and the header says how many they are. The descriptor
-    // is borrowed, so it is open for the time of the call.
-    let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    // SAFETY: all zeros is a message header that names nothing. An `IoSliceMut` has the layout of an `iovec`, as the
+    // standard library promises; all of them are live and name writable memory, into which the kernel writes bytes, and
+    // the header says how many they are. The descriptor is borrowed, so it is open for the time of the call.
+    let returned = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = buffers.as_mut_ptr().cast();
+        message.msg_iovlen = buffers.len() as _;
+        libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT)
+    };
+    count(returned)
 }
 
 /// `recvfrom(2)`: the same for one datagram, with its sender.
@@ -158,35 +159,32 @@ pub(crate) fn recv_from(
     buffer: &mut [u8],
     flags: i32,
 ) -> io::Result<(usize, SockAddr)> {
-    let receive = |address: *mut SockAddrStorage, length: *mut libc::socklen_t| {
-        // SAFETY: `buffer` as in `recv`. `address` and `length` come from `try_init`, which lends a zeroed storage and
-        // its size: the kernel writes at most that many bytes of an address and says in `length` how long it is.
-        let count = unsafe {
-            libc::recvfrom(
-                socket.as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                flags | libc::MSG_DONTWAIT,
+    let flags = flags | libc::MSG_DONTWAIT;
+    // SAFETY: `buffer` is live and writable for its whole length, which is what the kernel is told; it writes bytes. The
+    // descriptor is borrowed, so it is open for the time of the call. `try_init` lends a zeroed storage and its size: the
+    // kernel writes at most that many bytes of an address and says in `length` how long it is. So a successful call leaves
+    // a valid address behind; one that knows no sender leaves the zeroed storage, an unspecified address.
+    unsafe {
+        SockAddr::try_init(|address, length| {
+            let (start, room) = (buffer.as_mut_ptr().cast(), buffer.len());
+            let socket = socket.as_raw_fd();
+            count(libc::recvfrom(
+                socket,
+                start,
+                room,
+                flags,
                 address.cast(),
                 length,
-            )
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
-    };
-    // SAFETY: `try_init` wants a closure that leaves a valid address of the stated length behind when it returns `Ok`,
-    // which is what a successful `recvfrom` does; one that knows no sender leaves the zeroed storage, an unspecified
-    // address.
-    unsafe { SockAddr::try_init(receive) }
+            ))
+        })
+    }
 }
 
 /// Returns how many bytes have come that were not read yet.
 pub(crate) fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: `FIONREAD` writes one `int`, and `count` is a live one. The descriptor is borrowed, so it is open.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    number(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
@@ -201,7 +199,7 @@ pub(crate) fn peer_cred(socket: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)> {
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
     // SAFETY: `cred` and `length` are live and writable, `length` is the size of `cred`, and the kernel writes no more
     // than that; every bit pattern is a valid `ucred`, which is three numbers.
-    let result = unsafe {
+    number(unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -209,10 +207,7 @@ pub(crate) fn peer_cred(socket: BorrowedFd<'_>) -> io::Result<(i32, u32, u32)> {
             (&raw mut cred).cast(),
             &mut length,
         )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    })?;
     Ok((cred.pid, cred.uid, cred.gid))
 }
 
@@ -231,16 +226,7 @@ mod tests {
 
     /// Returns an address of a Unix socket as a system may report it: `length` counts bytes of the name, there or not.
     fn reported(name: &[u8], length: usize) -> SockAddr {
-        let mut storage = SockAddrStorage::zeroed();
-        let address = (&raw mut storage).cast::<libc::sockaddr_un>();
-        // SAFETY: as in `unix_address`: a zeroed storage, and a name that fits.
-        unsafe {
-            (*address).sun_family = libc::AF_UNIX as libc::sa_family_t;
-            let path = (&raw mut (*address).sun_path).cast::<u8>();
-            std::ptr::copy_nonoverlapping(name.as_ptr(), path, name.len());
-        }
-        // SAFETY: the storage is initialised throughout; it is the length that may lie.
-        unsafe { SockAddr::new(storage, (NAME_OFFSET + length) as libc::socklen_t) }
+        address_of(name, NAME_OFFSET + length)
     }
 
     #[test]

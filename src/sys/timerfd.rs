@@ -8,6 +8,11 @@
 #![allow(unsafe_code)]
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd as _;
+
+#[cfg(target_os = "linux")]
+use crate::sys::result::{number, opened};
 
 #[cfg(target_os = "linux")]
 pub(crate) struct Alarm {
@@ -20,20 +25,9 @@ impl Alarm {
     /// Returns a disarmed timer, registered edge-triggered under `token`: re-arming it makes a new edge, so it is never
     /// read.
     pub(crate) fn new(registry: &mio::Registry, token: mio::Token) -> io::Result<Option<Self>> {
-        use std::os::fd::{AsRawFd, FromRawFd};
-
-        // SAFETY: the call takes no pointers.
-        let fd = unsafe {
-            libc::timerfd_create(
-                libc::CLOCK_MONOTONIC,
-                libc::TFD_NONBLOCK | libc::TFD_CLOEXEC,
-            )
-        };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was made by the successful call above and nothing else knows its number.
-        let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
+        // SAFETY: the call takes numbers, and the descriptor that it opens is known here alone.
+        let fd = unsafe { opened(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))? };
         registry.register(
             &mut mio::unix::SourceFd(&fd.as_raw_fd()),
             token,
@@ -44,13 +38,11 @@ impl Alarm {
 
     /// Returns the descriptor under which it is registered.
     pub(crate) fn number(&self) -> Option<i32> {
-        Some(std::os::fd::AsRawFd::as_raw_fd(&self.fd))
+        Some(self.fd.as_raw_fd())
     }
 
     /// Arms the timer for `deadline`, in nanoseconds of the monotonic clock; a past one fires at once.
     pub(crate) fn arm(&self, deadline: u64) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
-
         // An all-zero value would disarm the timer; one nanosecond after boot is as past as zero.
         let deadline = deadline.max(1);
         let spec = libc::itimerspec {
@@ -65,7 +57,7 @@ impl Alarm {
         };
         // SAFETY: `fd` is a live timerfd that `self` owns; `spec` is initialised, is only read, and outlives the call;
         // the null old-value pointer is allowed and means "not wanted".
-        let result = unsafe {
+        let returned = unsafe {
             libc::timerfd_settime(
                 self.fd.as_raw_fd(),
                 libc::TFD_TIMER_ABSTIME,
@@ -73,11 +65,7 @@ impl Alarm {
                 std::ptr::null_mut(),
             )
         };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        number(returned).map(drop)
     }
 }
 

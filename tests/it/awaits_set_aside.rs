@@ -56,7 +56,7 @@ fn all_kinds() -> Vec<Named> {
             let many = JoinAll::new().with(never()).with(never());
             Box::pin(async { drop(many.await) })
         }),
-        ("a task, polled by a foreign waker", || {
+        ("a task, polled with another runtime's waker", || {
             let mut task = never();
             let mut context = Context::from_waker(Waker::noop());
             assert!(Pin::new(&mut task).poll(&mut context).is_pending());

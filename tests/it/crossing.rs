@@ -109,7 +109,7 @@ impl Drop for Hostile {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
         if callsoon::try_get_running_loop().is_none() && !thread::panicking() {
-            panic!("on purpose: dropped abroad");
+            panic!("on purpose: dropped on another thread");
         }
     }
 }

@@ -153,7 +153,7 @@ fn a_handler_may_call_the_default_one() {
 fn a_handler_that_panics_is_survived_and_the_default_one_receives_both_reports() {
     on_virtual_time(|trace, event_loop| {
         event_loop.set_exception_handler(|_, _| panic!("on purpose: handler"));
-        let next = trace.note("the next in line");
+        let next = trace.note("the next in the queue");
         let lines = warnings_of(|| {
             event_loop.call_soon(|| panic!("on purpose: callback"));
             event_loop.call_soon(next);
@@ -166,7 +166,7 @@ fn a_handler_that_panics_is_survived_and_the_default_one_receives_both_reports()
              panicked: on purpose: handler"
         );
         assert!(lines[1].ends_with("panicked: on purpose: callback"));
-        trace.expect(["the next in line"]);
+        trace.expect(["the next in the queue"]);
     });
 }
 

@@ -429,13 +429,13 @@ fn d4_a_socket_that_is_connected_after_its_registration_waits_for_data() {
         let listener = StdListener::bind(loopback()).unwrap();
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.unwrap();
-        let twin = socket.try_clone().unwrap();
+        let copy = socket.try_clone().unwrap();
         let stream = event_loop
             .run_until_complete(async { TcpStream::from_std(socket.into()).unwrap() })
             .unwrap();
         // The poller reports the socket as closed in both directions, which is about to be wrong.
         turns_in(&event_loop, Duration::from_millis(1));
-        let started = twin.connect(&listener.local_addr().unwrap().into());
+        let started = copy.connect(&listener.local_addr().unwrap().into());
         assert!(started.is_ok() || started.unwrap_err().raw_os_error() == Some(libc::EINPROGRESS));
         let (mut peer, _) = listener.accept().unwrap();
         let reader = event_loop.create_task(async move {

@@ -516,8 +516,8 @@ fn a5_a_task_whose_awaiters_waker_changes_kind_wakes_the_newest() {
         for native_last in [false, true] {
             let future = event_loop.create_future::<()>();
             let inner = event_loop.create_task(future.clone());
-            let foreign = HostileWaker::new(|_| ());
-            let waker = foreign.waker();
+            let hostile = HostileWaker::new(|_| ());
+            let waker = hostile.waker();
             let mut inner = Box::pin(inner);
             let outer = event_loop.create_task(poll_fn(move |context| {
                 let own = context.waker().clone();
@@ -544,7 +544,7 @@ fn a5_a_task_whose_awaiters_waker_changes_kind_wakes_the_newest() {
             if native_last {
                 assert!(outer.done());
             } else {
-                assert_eq!(foreign.wakes(), 1);
+                assert_eq!(hostile.wakes(), 1);
                 outer.cancel();
                 one_turn(&event_loop);
             }

@@ -132,13 +132,13 @@ fn k2_running_and_closing_at_the_wrong_time_are_errors() {
 fn k2_what_belongs_to_another_loop_is_an_error_and_stays_unharmed() {
     audited(|| {
         let trace = Trace::new();
-        let (home, abroad) = (virtual_loop(&trace), virtual_loop(&trace));
+        let (home, other) = (virtual_loop(&trace), virtual_loop(&trace));
         let mut task = home.create_task(async { 1 });
-        let result = abroad.run_until_complete(&mut task).unwrap();
+        let result = other.run_until_complete(&mut task).unwrap();
         assert!(matches!(result, Err(TaskError::OtherLoop)));
         assert_eq!(home.run_until_complete(task).unwrap().unwrap(), 1);
         let future = home.create_future::<u32>();
-        let result = abroad.run_until_complete(future.clone()).unwrap();
+        let result = other.run_until_complete(future.clone()).unwrap();
         assert!(matches!(result, Err(FutureError::OtherLoop)));
         future.set_result(2).unwrap();
         assert_eq!(home.run_until_complete(future).unwrap().unwrap(), 2);

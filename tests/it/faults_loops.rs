@@ -26,9 +26,9 @@ fn i4_a_task_of_one_loop_awaited_on_another_says_so() {
         let error = other.run_until_complete(&mut task).unwrap().unwrap_err();
         assert!(matches!(error, TaskError::OtherLoop), "{error}");
         // Also where it is awaited through a waker that is not ours.
-        let (_, foreign) = CountingWaker::new();
+        let (_, waker) = CountingWaker::new();
         let refused = other.run_until_complete(async {
-            Pin::new(&mut task).poll(&mut Context::from_waker(&foreign))
+            Pin::new(&mut task).poll(&mut Context::from_waker(&waker))
         });
         assert!(matches!(
             refused.unwrap(),
@@ -45,9 +45,9 @@ fn i4_a_future_of_one_loop_awaited_on_another_says_so() {
         let owner = virtual_loop(&Trace::new());
         let other = virtual_loop(&Trace::new());
         let future = owner.create_future::<u8>();
-        let foreign = future.clone();
+        let awaited = future.clone();
         // By a task, and by the main future.
-        let awaiter = other.create_task(foreign);
+        let awaiter = other.create_task(awaited);
         let error = other.run_until_complete(awaiter).unwrap().unwrap();
         assert!(matches!(error, Err(FutureError::OtherLoop)), "{error:?}");
         let error = other.run_until_complete(&future).unwrap().unwrap_err();

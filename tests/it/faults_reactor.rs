@@ -73,7 +73,7 @@ fn d1_a_reused_descriptor_sees_no_stale_event() {
         assert_eq!(
             polls.get(),
             1,
-            "an event of the former tenant woke the new one"
+            "an event of the former owner woke the new one"
         );
         fresh_peer.write_all(b"f").unwrap();
         assert_eq!(reader.await.unwrap(), b'f');

@@ -207,7 +207,7 @@ fn a1_a_waker_of_a_finished_task_does_not_disturb_the_next_in_its_slot() {
         for round in 0..10 {
             stale.wake_by_ref();
             one_turn(&event_loop);
-            assert_eq!(polls.get(), 1 + round, "a key of the former tenant");
+            assert_eq!(polls.get(), 1 + round, "a key of the former owner");
             // And it has not used up the wake of the present one.
             own.borrow().as_ref().unwrap().wake_by_ref();
             stale.wake_by_ref();
@@ -352,9 +352,9 @@ fn a3_a_self_wake_polls_again_in_the_next_turn_and_once() {
             t.push("poll returns"); // never polled on the waker's stack
             Poll::<()>::Pending
         }));
-        event_loop.call_soon(trace.note("next in line"));
+        event_loop.call_soon(trace.note("next in the queue"));
         one_turn(&event_loop);
-        trace.expect(["poll 1", "poll returns", "next in line"]);
+        trace.expect(["poll 1", "poll returns", "next in the queue"]);
         assert_eq!(event_loop.metrics().ready, 1);
         one_turn(&event_loop);
         trace.expect(["poll 2", "poll returns"]);

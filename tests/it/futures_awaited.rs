@@ -20,9 +20,9 @@ fn awaiting_a_done_future_does_not_suspend() {
             t.push(format!("value {}", (&future).await.unwrap()));
             t.push(format!("again {}", future.await.unwrap()));
         });
-        event_loop.call_soon(trace.note("the next in line"));
+        event_loop.call_soon(trace.note("the next in the queue"));
         event_loop.run_until_complete(task).unwrap().unwrap();
-        trace.expect(["before", "value 5", "again 5", "the next in line"]);
+        trace.expect(["before", "value 5", "again 5", "the next in the queue"]);
     });
 }
 
@@ -152,20 +152,20 @@ fn a_future_that_is_cancelled_gives_its_awaiter_the_cancellation_and_the_awaiter
 fn a_future_of_another_loop_is_refused_and_its_own_awaiters_are_not_disturbed() {
     audited(|| {
         let trace = Trace::new();
-        let (home, abroad) = (virtual_loop(&trace), virtual_loop(&trace));
+        let (home, other) = (virtual_loop(&trace), virtual_loop(&trace));
         let future = home.create_future::<u8>();
         // Were it to wait, that would be for ever.
-        let handle = abroad.handle();
-        abroad.call_later(Duration::from_secs(1), move || handle.stop());
+        let handle = other.handle();
+        other.call_later(Duration::from_secs(1), move || handle.stop());
         let native = home.create_task(future.clone());
         one_turn(&home);
-        let error = abroad.run_until_complete(&future).unwrap().unwrap_err();
+        let error = other.run_until_complete(&future).unwrap().unwrap_err();
         assert!(matches!(error, FutureError::OtherLoop));
         assert_eq!(
             error.to_string(),
             "the future is attached to a different loop"
         );
-        let error = abroad
+        let error = other
             .run_until_complete(future.clone().take())
             .unwrap()
             .unwrap_err();
@@ -176,7 +176,7 @@ fn a_future_of_another_loop_is_refused_and_its_own_awaiters_are_not_disturbed() 
             3
         );
         // A result that is there needs no loop.
-        assert_eq!(abroad.run_until_complete(future).unwrap().unwrap(), 3);
+        assert_eq!(other.run_until_complete(future).unwrap().unwrap(), 3);
     });
 }
 
@@ -184,13 +184,13 @@ fn a_future_of_another_loop_is_refused_and_its_own_awaiters_are_not_disturbed() 
 fn a_loop_that_runs_may_set_the_future_of_one_that_does_not() {
     audited(|| {
         let trace = Trace::new();
-        let (home, abroad) = (virtual_loop(&trace), virtual_loop(&trace));
+        let (home, other) = (virtual_loop(&trace), virtual_loop(&trace));
         let future = home.create_future::<u8>();
         let awaiting = home.create_task(future.clone());
         one_turn(&home);
-        abroad.call_soon(move || future.set_result(3).unwrap());
-        one_turn(&abroad);
-        assert!(home.has_ready() && !abroad.has_ready());
+        other.call_soon(move || future.set_result(3).unwrap());
+        one_turn(&other);
+        assert!(home.has_ready() && !other.has_ready());
         assert_eq!(
             home.run_until_complete(awaiting).unwrap().unwrap().unwrap(),
             3

@@ -341,7 +341,7 @@ fn a_loop_changes_between_guest_and_host_at_will() {
 fn a_whole_program_runs_as_a_guest_by_its_descriptor_alone() {
     on_real_time(|_, event_loop| {
         let (announce, announced) = async_channel::bounded(1);
-        let poster = thread::spawn(move || announce.send_blocking("from abroad").unwrap());
+        let poster = thread::spawn(move || announce.send_blocking("from another thread").unwrap());
         let task = event_loop.create_task(async move {
             let (near, far) = stream_pair();
             let echo = create_task(async move {
@@ -360,7 +360,7 @@ fn a_whole_program_runs_as_a_guest_by_its_descriptor_alone() {
                     yield_now().await;
                 }
             }
-            assert_eq!(announced.recv().await.unwrap(), "from abroad");
+            assert_eq!(announced.recv().await.unwrap(), "from another thread");
             drop(near);
             echo.await.unwrap();
             "done"

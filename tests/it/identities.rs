@@ -243,10 +243,10 @@ fn a_handle_that_outlives_its_awaiter_ends_no_scope_of_another_task() {
                     yield_now().await;
                     let handle = Rc::clone(&handle);
                     // Detached from its awaiter by a waker of another runtime, with the node still noted.
-                    let mut foreign = Context::from_waker(Waker::noop());
+                    let mut outside = Context::from_waker(Waker::noop());
                     assert!(
                         Pin::new(&mut *handle.borrow_mut())
-                            .poll(&mut foreign)
+                            .poll(&mut outside)
                             .is_pending()
                     );
                     let scopes: Vec<_> = (0..40)

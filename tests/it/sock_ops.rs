@@ -13,8 +13,8 @@ use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::{
-    Trace, Waiting, audited, complete, counted_fds, event_polls, in_a_loop, loopback, on_real_time,
-    real_loop, refusing, turns_in, watched,
+    Trace, Waiting, audited, complete, counted_fds, event_polls, in_a_loop, is_blocking, loopback,
+    make_blocking, on_real_time, real_loop, refusing, turns_in, virtual_loop, watched,
 };
 
 fn pair_of(kind: Type) -> (Socket, Socket) {
@@ -376,6 +376,42 @@ fn debug_mode_refuses_a_blocking_socket() {
             near.set_nonblocking(true).unwrap();
             assert_eq!(handle.sock_recv(&near, 1).await.unwrap(), b"x");
         });
+    }));
+}
+
+#[test]
+fn a_socket_that_others_make_blocking_while_it_waits_for_room_blocks_nothing() {
+    audited(watched(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        let connected = event_loop.run_until_complete(async {
+            let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            let name = format!("\0callsoon-full-{}", std::process::id());
+            listener.bind(&SockAddr::unix(&name).unwrap()).unwrap();
+            listener.listen(0).unwrap();
+            let address = listener.local_addr().unwrap();
+            let socket = || {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+                socket.set_nonblocking(true).unwrap();
+                Rc::new(socket)
+            };
+            // One client fits in.
+            let (first, second) = (socket(), socket());
+            first.connect(&address).unwrap();
+            let (client, handle) = (Rc::clone(&second), get_running_loop());
+            let connecting =
+                create_task(async move { handle.sock_connect(&client, &address).await });
+            for _ in 0..3 {
+                yield_now().await;
+                make_blocking(&*second);
+                // Several tries. One that blocks does not come back, since this thread alone accepts.
+                callsoon::sleep(Duration::from_millis(200)).await;
+                assert!(!connecting.done() && !is_blocking(&*second));
+            }
+            make_blocking(&*second);
+            listener.accept().unwrap();
+            connecting.await.unwrap()
+        });
+        connected.unwrap().unwrap();
     }));
 }
 

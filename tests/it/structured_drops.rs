@@ -178,7 +178,7 @@ enum By {
     /// With a waker that wakes the task's own.
     Wrapper,
     /// With a waker that counts and wakes no task, whenever the task is polled.
-    Foreign,
+    AnotherWaker,
     /// With a waker that panics when it is woken.
     Panicking,
 }
@@ -198,11 +198,11 @@ async fn cut_short(mut victim: Boxed, polls: usize, by: By) -> bool {
         let waker = match by {
             By::Task => task.clone(),
             By::Wrapper => Waker::from(std::sync::Arc::new(Passing(task.clone()))),
-            By::Foreign => counting.clone(),
+            By::AnotherWaker => counting.clone(),
             By::Panicking => hostile.waker(),
         };
         let polled = victim.as_mut().poll(&mut Context::from_waker(&waker));
-        if matches!(by, By::Foreign | By::Panicking) && polled.is_pending() {
+        if matches!(by, By::AnotherWaker | By::Panicking) && polled.is_pending() {
             // Nothing wakes this task: it is polled again a little later.
             get_running_loop().call_later(SECOND / 4, move || task.wake());
         }
@@ -326,7 +326,7 @@ fn n1_the_same_through_a_waker_of_a_combinator() {
 
 #[test]
 fn n1_the_same_through_a_waker_of_another_runtime() {
-    at_every_await(By::Foreign, End::Dropped);
+    at_every_await(By::AnotherWaker, End::Dropped);
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn n1_a_notified_waiter_that_is_dropped_while_it_waits_for_the_lock_notifies_the
         let mut second = begun(&condition, &lock);
         let guard = lock.try_acquire().unwrap();
         condition.notify(1);
-        assert!(first.poll().is_none(), "now it stands in the lock's line");
+        assert!(first.poll().is_none(), "now it waits for the lock");
         drop(guard);
         // It has been given both a notification and the lock.
         drop(first);

@@ -356,19 +356,19 @@ fn a_task_that_awaits_itself_gets_an_error() {
 fn a_task_of_another_loop_is_refused_until_it_has_ended() {
     audited(|| {
         let trace = Trace::new();
-        let (home, abroad) = (virtual_loop(&trace), virtual_loop(&trace));
+        let (home, other) = (virtual_loop(&trace), virtual_loop(&trace));
         // Were it to wait, that would be for ever.
-        let handle = abroad.handle();
-        abroad.call_later(Duration::from_secs(1), move || handle.stop());
+        let handle = other.handle();
+        other.call_later(Duration::from_secs(1), move || handle.stop());
         let mut task = home.create_task(async { 1 });
-        let error = abroad.run_until_complete(&mut task).unwrap().unwrap_err();
+        let error = other.run_until_complete(&mut task).unwrap().unwrap_err();
         assert!(matches!(error, TaskError::OtherLoop));
         assert_eq!(
             error.to_string(),
             "the task is attached to a different loop"
         );
         one_turn(&home);
-        assert_eq!(abroad.run_until_complete(task).unwrap().unwrap(), 1);
+        assert_eq!(other.run_until_complete(task).unwrap().unwrap(), 1);
     });
 }
 

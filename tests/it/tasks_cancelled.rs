@@ -152,6 +152,6 @@ fn a_stored_waker_counts_as_one_wake_however_often_it_is_used() {
             assert!(Pin::new(&mut handle).poll(&mut context).is_pending());
         }
         future.set_result(()).unwrap();
-        assert_eq!(counter.wakes(), 1, "one handle has one place in line");
+        assert_eq!(counter.wakes(), 1, "one handle has one place in the queue");
     });
 }

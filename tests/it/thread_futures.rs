@@ -284,12 +284,12 @@ fn a_late_cancel_harms_no_other_task() {
             yield_now().await;
             // The request is on its way while the coroutine ends and another task gets its slot.
             thread::spawn(move || clone.cancel()).join().unwrap();
-            let tenant = create_task(async {
+            let owner = create_task(async {
                 yield_now().await;
                 7
             });
             yield_now().await;
-            assert_eq!(tenant.await.unwrap(), 7);
+            assert_eq!(owner.await.unwrap(), 7);
         });
         assert!(future.done());
     });
@@ -536,7 +536,7 @@ fn a_future_that_is_polled_after_its_end_says_so() {
 #[test]
 fn a_cancel_that_comes_late_does_not_reach_the_next_task_in_the_same_slot() {
     // A key distinguishes this many tasks of one slot.
-    const TENANTS: usize = 1 << 16;
+    const OWNERS: usize = 1 << 16;
     on_real_time(|_, event_loop| {
         let gate = event_loop.create_future::<()>();
         WAITS.with(|place| *place.borrow_mut() = Some(gate.clone()));
@@ -557,7 +557,7 @@ fn a_cancel_that_comes_late_does_not_reach_the_next_task_in_the_same_slot() {
             thread::spawn(move || future.cancel()).join().unwrap();
             yield_now().await;
             let handle = get_running_loop();
-            for _ in 1..TENANTS {
+            for _ in 1..OWNERS {
                 drop(handle.task_builder().eager(true).spawn(async {}));
             }
             let victim = handle.create_task(async {

@@ -441,12 +441,12 @@ fn two_loops_of_two_threads_call_each_other() {
     on_real_time(|_, event_loop| {
         let home = event_loop.remote();
         let (announce, announced) = mpsc::channel();
-        let abroad = thread::spawn(move || {
+        let thread = thread::spawn(move || {
             let event_loop = EventLoop::new().unwrap();
             announce.send(event_loop.remote()).unwrap();
             event_loop.run_forever().unwrap();
         });
-        let abroad_remote = announced.recv().unwrap();
+        let there = announced.recv().unwrap();
         fn bounce(left: u32, here: callsoon::RemoteHandle, there: callsoon::RemoteHandle) {
             let next = there.clone();
             there
@@ -462,9 +462,9 @@ fn two_loops_of_two_threads_call_each_other() {
                 })
                 .unwrap();
         }
-        event_loop.call_soon(move || bounce(1000, home, abroad_remote));
+        event_loop.call_soon(move || bounce(1000, home, there));
         event_loop.run_forever().unwrap();
-        abroad.join().unwrap();
+        thread.join().unwrap();
     });
 }
 

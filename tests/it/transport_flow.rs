@@ -259,3 +259,50 @@ fn f1_a_cap_below_what_is_buffered_ends_the_connection_and_none_bounds_nothing()
         trace.expect(["made", "pause", "lost: QuotaExceeded"]);
     });
 }
+
+/// A line whose bytes are asked for by user code, which may end the connection.
+struct Line<'a> {
+    asked: &'a Cell<usize>,
+    ends: Option<&'a Transport>,
+}
+
+impl AsRef<[u8]> for Line<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.asked.set(self.asked.get() + 1);
+        if let Some(transport) = self.ends {
+            transport.abort();
+        }
+        b"line"
+    }
+}
+
+#[test]
+fn lines_of_which_one_ends_the_connection_are_neither_sent_nor_kept() {
+    on_real_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            for is_full in [false, true] {
+                let (transport, recorder, mut peer) = recorded(Recorder::new(&trace)).await;
+                let mut sent = 0;
+                while is_full && transport.get_write_buffer_size() == 0 {
+                    transport.write(&[0; 10_000]);
+                    sent += 10_000;
+                }
+                let asked = Cell::new(0);
+                let line = |ends| Line {
+                    asked: &asked,
+                    ends,
+                };
+                transport.writelines(&[line(None), line(Some(&transport)), line(None)]);
+                // What is to be buffered is asked for line by line; what is sent at once, for all of it first.
+                assert_eq!(asked.get(), if is_full { 2 } else { 3 });
+                assert_eq!(transport.get_write_buffer_size(), 0);
+                until(|| recorder.lost.get()).await;
+                let mut received = Vec::new();
+                let _ = peer.read_to_end(&mut received);
+                assert!(received.len() <= sent, "no line has come");
+                assert!(received.iter().all(|byte| *byte == 0));
+            }
+        });
+        trace.expect(["made", "lost", "made", "lost"]);
+    });
+}

@@ -33,8 +33,8 @@ use support::{
 /// A test under audit. What the process makes once for all, at the first handler, is made before.
 #[track_caller]
 fn tested(test: impl FnOnce() + Send + 'static) {
-    static BELL: Once = Once::new();
-    BELL.call_once(|| {
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(|| {
         // The parent process may have had some ignored.
         for signum in [SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2] {
             set_disposition(signum, libc::SIG_DFL);
@@ -395,7 +395,7 @@ fn a_signal_reaches_every_loop_that_listens_on_whatever_thread() {
                 .unwrap();
         }
         let ready = Arc::new(Barrier::new(4));
-        let abroad: Vec<_> = (0..3)
+        let others: Vec<_> = (0..3)
             .map(|_| {
                 let ready = Arc::clone(&ready);
                 thread::spawn(move || {
@@ -408,7 +408,7 @@ fn a_signal_reaches_every_loop_that_listens_on_whatever_thread() {
             .collect();
         ready.wait();
         kill(SIGUSR1);
-        for thread in abroad {
+        for thread in others {
             thread.join().unwrap();
         }
         // All three have received it, so it has arrived.

@@ -54,11 +54,6 @@ impl Tree {
         self.key(index)
     }
 
-    /// Notes the awaited task of an await, so that it can be cancelled at once.
-    fn note_awaited(&mut self, index: u32, awaited: Identity) {
-        self.at_mut(index).awaited = awaited;
-    }
-
     /// Cancels the awaited tasks of awaits below `top` that were polled just before and are asked now, without another
     /// poll.
     pub(super) fn cancel_awaited(&mut self, top: u32) {
@@ -135,7 +130,8 @@ impl LoopState {
         let (key, duty, known, first) = self.tree(|tree| {
             let (key, index) = tree.visit(key, place, Kind::Await, direct);
             let first = tree.stamp(index, turn);
-            tree.note_awaited(index, awaited);
+            // So that it can be cancelled at once.
+            tree.at_mut(index).awaited = awaited;
             let duty = tree.duty(index, ended, cancelled);
             (key, duty, direct || tree.wakes(index, waker), first)
         });
@@ -152,7 +148,7 @@ impl LoopState {
     pub(super) fn keep_waker(&self, key: NodeKey, waker: &Waker) {
         let waker = waker.clone();
         let former = self.tree(|tree| match tree.find(key) {
-            Some(index) => tree.keep_waker(index, waker),
+            Some(index) => tree.at_mut(index).waker.replace(waker),
             None => Some(waker),
         });
         drop(former);
@@ -160,40 +156,24 @@ impl LoopState {
 
     /// Completes an await whose task or future has ended.
     pub(crate) fn complete_await(&self, key: NodeKey) {
-        self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.complete(index);
-            }
-        });
+        self.with_node(key, Tree::complete);
     }
 
     /// Lets an await pass: what it awaited was cancelled at once.
     pub(crate) fn pass_await(&self, key: NodeKey) {
-        self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.pass(index);
-            }
-        });
+        self.with_node(key, Tree::pass);
     }
 
     /// Drops an await that is unfinished.
     pub(crate) fn drop_await(&self, key: NodeKey) {
         if key != NodeKey::NONE {
-            self.tree(|tree| {
-                if let Some(index) = tree.find(key) {
-                    tree.dropped(index);
-                }
-            });
+            self.with_node(key, Tree::dropped);
         }
     }
 
     /// Notes that the awaited task has ended: an await that has cancelled it is polled.
     pub(crate) fn await_ended(&self, key: NodeKey) {
-        self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.work_done(index);
-            }
-        });
+        self.with_node(key, Tree::work_done);
     }
 }
 
@@ -231,16 +211,14 @@ pub(super) fn step_await(
     header.set_node(key);
     match duty {
         Duty::Hold => return Awaited::Wait,
-        Duty::Nothing if ended => {
+        Duty::Nothing if !ended => {}
+        Duty::Nothing | Duty::GiveUp => {
             header.set_node(NodeKey::NONE);
             state.complete_await(key);
-            return Awaited::Take;
-        }
-        Duty::Nothing => {}
-        Duty::GiveUp => {
-            header.set_node(NodeKey::NONE);
-            state.complete_await(key);
-            return Awaited::ItSelf;
+            return match ended {
+                true => Awaited::Take,
+                false => Awaited::ItSelf,
+            };
         }
         Duty::Cancel { again } => {
             if state.is_being_cancelled(header) {

@@ -28,7 +28,6 @@ use crate::kernel::cancel::node::{Kind, Members, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::{Identity, Key};
-use crate::kernel::task::slots::TaskNodes;
 use crate::kernel::task::waker::current;
 
 /// An edge of the search: one task waits for another.
@@ -121,7 +120,7 @@ impl LoopState {
         let suspects = self.tree(|tree| std::mem::take(&mut tree.suspects));
         let mut seen = HashSet::new();
         for suspect in suspects {
-            let task = self.tree(|tree| tree.task_of(suspect)).map(|(_, key)| key);
+            let task = self.tree(|tree| tree.task_of(suspect));
             let task = task.and_then(|key| self.task(key));
             if let Some(task) = task {
                 self.search(self.identity_of(task.header()), &mut seen);
@@ -158,7 +157,8 @@ impl LoopState {
 
     fn stop_at(&self, task: Identity) -> Stop {
         let mut edges = Vec::new();
-        if let Some(root) = self.tree_of(task) {
+        let is_unfinished = task.key != Key::NONE && self.find_task(task).is_some();
+        if let Some(root) = is_unfinished.then(|| self.tree_of(task.key)).flatten() {
             let waits = self.tree(|tree| tree.waits(root));
             edges = waits.awaits;
             for (through, members) in waits.members {
@@ -180,17 +180,5 @@ impl LoopState {
             self.suspect_cycle(node);
         }
         self.cancel_task(child, request);
-    }
-
-    /// Returns the root of an unfinished task's tree.
-    fn tree_of(&self, task: Identity) -> Option<u32> {
-        if task.key == Key::NONE {
-            return None;
-        }
-        self.find_task(task)?;
-        match self.nodes(task.key) {
-            TaskNodes::Tree(root) => Some(root),
-            TaskNodes::Bare | TaskNodes::Awaits(_) => None,
-        }
     }
 }

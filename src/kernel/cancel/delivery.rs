@@ -11,7 +11,7 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Header, Scheduler};
+use crate::kernel::task::cell::{Header, Run, Scheduler};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Awaited;
@@ -32,6 +32,16 @@ impl LoopState {
         };
         self.put_into_effect(effects);
         result
+    }
+
+    /// Reads or changes the node of a key; `None` if it does not exist any more.
+    #[inline]
+    pub(super) fn with_node<R>(
+        &self,
+        key: NodeKey,
+        f: impl FnOnce(&mut Tree, u32) -> R,
+    ) -> Option<R> {
+        self.tree(|tree| Some(f(tree, tree.find(key)?)))
     }
 
     #[inline(never)]
@@ -64,6 +74,14 @@ impl LoopState {
         self.queues(|queues| queues.tasks.nodes(task))
     }
 
+    /// Returns the root of a task's tree, if it has a tree.
+    pub(super) fn tree_of(&self, task: Key) -> Option<u32> {
+        match self.nodes(task) {
+            TaskNodes::Tree(root) => Some(root),
+            TaskNodes::Bare | TaskNodes::Awaits(_) => None,
+        }
+    }
+
     fn set_nodes(&self, task: Key, nodes: TaskNodes) {
         if task.slot() == ROOT_SLOT {
             if let TaskNodes::Awaits(_) = nodes {
@@ -93,16 +111,10 @@ impl LoopState {
     }
 
     /// Returns the task that `task` awaits without a node, if it still does.
-    fn plainly_awaited(
-        &self,
-        task: Key,
-        slot: u32,
-    ) -> Option<Rc<dyn crate::kernel::task::cell::Run>> {
+    fn plainly_awaited(&self, task: Key, slot: u32) -> Option<Rc<dyn Run>> {
         let awaited = self.queues(|queues| queues.tasks.at(slot).map(Rc::clone))?;
-        awaited
-            .header()
-            .is_plainly_awaited_by(task)
-            .then_some(awaited)
+        let is_awaited = awaited.header().is_plainly_awaited_by(task);
+        is_awaited.then_some(awaited)
     }
 
     /// Returns the root of a task's tree. If there is none it is made, and an await without a node gets one.
@@ -148,7 +160,7 @@ impl LoopState {
 
     /// Tears down the tree of a task that has ended or is about to. Keys of its nodes are stale then.
     pub(crate) fn tear_down(&self, task: Key) {
-        if let TaskNodes::Tree(root) = self.nodes(task) {
+        if let Some(root) = self.tree_of(task) {
             self.set_nodes(task, TaskNodes::Bare);
             self.tear_down_tree(root);
         }
@@ -166,32 +178,13 @@ impl LoopState {
         if header.state.is_requested() {
             return true;
         }
-        match self.nodes(self.key_of(header)) {
-            TaskNodes::Tree(root) => self.tree(|tree| tree.has_own(root)),
-            TaskNodes::Bare | TaskNodes::Awaits(_) => false,
-        }
-    }
-
-    /// Begins a poll with a request in progress. `Some` is the cancellation with which the task ends, unpolled.
-    fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
-        let ends = self.begin_request(header);
-        self.decide();
-        if ends.is_none() {
-            let task = self.key_of(header);
-            if let TaskNodes::Tree(root) = self.nodes(task) {
-                if self.tree(|tree| tree.is_due(root)) {
-                    self.scopes.undecided.set(task);
-                    self.budget.exhaust();
-                }
-            }
-        }
-        ends
+        let root = self.tree_of(self.key_of(header));
+        root.is_some_and(|root| self.tree(|tree| tree.at(root).own.is_some()))
     }
 
     fn begin_request(&self, header: &Header) -> Option<Cancellation> {
         let task = self.key_of(header);
-        let requested = header.state.take_request();
-        if requested {
+        if header.state.take_request() {
             let request = header.take_request();
             let polled = self.recency(task).is_before();
             let root = match self.nodes(task) {
@@ -206,46 +199,27 @@ impl LoopState {
             self.tree(|tree| tree.deliver_at_start(root, request, polled));
             return self.end_if_decided(task, header, root);
         }
-        let TaskNodes::Tree(root) = self.nodes(task) else {
+        let Some(root) = self.tree_of(task) else {
             header.state.note_out_of_flight();
             return None;
         };
-        self.tree(|tree| tree.count_poll(root));
-        self.end_if_decided(task, header, root)
-    }
-
-    /// Ends a pending poll with a request in progress. `Some` is the cancellation with which the task ends.
-    fn settle_request(&self, header: &Header) -> Option<Cancellation> {
-        let task = self.key_of(header);
-        let TaskNodes::Tree(root) = self.nodes(task) else {
-            header.state.note_out_of_flight();
-            return None;
-        };
-        self.decide();
-        let queued = self.is_queued(task);
-        self.tree(|tree| tree.settle(root, queued));
+        self.tree(|tree| tree.at_mut(root).polls += 1);
         self.end_if_decided(task, header, root)
     }
 
     /// Tears down the tree of a task that is to end. Returns the request by which it ends.
     fn end_if_decided(&self, task: Key, header: &Header, root: u32) -> Option<Cancellation> {
         let (ends, in_flight) = self.tree(|tree| tree.root_ends(root));
-        match ends {
-            Some(request) => {
-                self.tear_down(task);
-                Some(request)
-            }
-            None => {
-                if !in_flight {
-                    header.state.note_out_of_flight();
-                    self.tree(|tree| {
-                        let put_off = tree.take_put_off(root);
-                        tree.effects.wakers.extend(put_off);
-                    });
-                }
-                None
-            }
+        if ends.is_some() {
+            self.tear_down(task);
+        } else if !in_flight {
+            header.state.note_out_of_flight();
+            self.tree(|tree| {
+                let put_off = tree.take_put_off(root);
+                tree.effects.wakers.extend(put_off);
+            });
         }
+        ends
     }
 
     /// Returns whether a wait has to stay pending although it could end now and return something: an item, bytes, a
@@ -265,10 +239,8 @@ impl LoopState {
         // Cloned with nothing borrowed, since it may be another runtime's.
         let mut waker = Some(waker.clone());
         let task = self.current_task.get();
-        let puts_off = match self.nodes(task) {
-            TaskNodes::Tree(root) => self.tree(|tree| tree.put_off(root, &mut waker)),
-            TaskNodes::Bare | TaskNodes::Awaits(_) => false,
-        };
+        let root = self.tree_of(task);
+        let puts_off = root.is_some_and(|root| self.tree(|tree| tree.put_off(root, &mut waker)));
         if !puts_off {
             self.decide();
         }
@@ -340,12 +312,32 @@ impl Scheduler for Rc<LoopState> {
             || self.note_another_await(awaiting, awaited)
     }
 
+    /// Begins a poll with a request in progress. `Some` is the cancellation with which the task ends, unpolled.
     fn begin_with_request(&self, header: &Header) -> Option<Cancellation> {
-        LoopState::begin_with_request(self, header)
+        let ends = self.begin_request(header);
+        self.decide();
+        if ends.is_none() {
+            let task = self.key_of(header);
+            let root = self.tree_of(task);
+            if root.is_some_and(|root| self.tree(|tree| tree.is_due(root))) {
+                self.scopes.undecided.set(task);
+                self.budget.exhaust();
+            }
+        }
+        ends
     }
 
+    /// Ends a pending poll with a request in progress. `Some` is the cancellation with which the task ends.
     fn settle_request(&self, header: &Header) -> Option<Cancellation> {
-        LoopState::settle_request(self, header)
+        let task = self.key_of(header);
+        let Some(root) = self.tree_of(task) else {
+            header.state.note_out_of_flight();
+            return None;
+        };
+        self.decide();
+        let queued = self.is_queued(task);
+        self.tree(|tree| tree.settle(root, queued));
+        self.end_if_decided(task, header, root)
     }
 
     fn tear_down(&self, header: &Header) {
@@ -360,10 +352,8 @@ impl Scheduler for Rc<LoopState> {
 impl LoopState {
     /// Sets the children of a group or gather at its node.
     pub(crate) fn note_members(&self, key: NodeKey, members: Weak<dyn Members>) {
-        self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.at_mut(index).members = Some(members);
-            }
+        self.with_node(key, |tree, index| {
+            tree.at_mut(index).members = Some(members)
         });
     }
 
@@ -371,23 +361,20 @@ impl LoopState {
     /// below it that were not polled when it was polled last were set aside.
     #[must_use]
     pub(crate) fn deliver_to(&self, key: NodeKey, request: &Cancellation) -> bool {
-        let Some((_, task)) = self.tree(|tree| tree.task_of(key)) else {
+        let Some(task) = self.tree(|tree| tree.task_of(key)) else {
             return false;
         };
         // A detached node is in no task's tree.
         let task = (task != Key::NONE).then(|| self.task(task)).flatten();
         let running = task.is_some_and(|task| task.header().state.is_running());
-        self.tree(|tree| {
-            let index = tree.find(key);
-            if let Some(index) = index {
-                let recent = match running {
-                    true => Recent::Any,
-                    false => Recent::Turn(tree.at(index).visited),
-                };
-                tree.deliver(index, request.clone(), recent);
-            }
-            index.is_some()
-        })
+        let delivered = self.with_node(key, |tree, index| {
+            let recent = match running {
+                true => Recent::Any,
+                false => Recent::Turn(tree.at(index).visited),
+            };
+            tree.deliver(index, request.clone(), recent);
+        });
+        delivered.is_some()
     }
 
     /// Notes that a task awaits another one than before. Returns `false` if it still awaits the former too: then both

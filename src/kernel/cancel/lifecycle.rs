@@ -6,7 +6,7 @@
 use std::task::Waker;
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
+use crate::kernel::cancel::node::{Kind, NIL, Node, NodeKey, State, Vote};
 use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::NEVER;
@@ -46,11 +46,9 @@ impl Tree {
         let node = self.at_mut(index);
         if node.state == State::Parked {
             // If its inner future was cancelled, that stays pending: then the node has to act, though late.
-            let inside_passed = node.passed && node.kind != Kind::Region;
-            node.state = if inside_passed {
-                State::Asked
-            } else {
-                State::Idle
+            node.state = match node.passed && node.kind != Kind::Region {
+                true => State::Asked,
+                false => State::Idle,
             };
         }
         (key, index)
@@ -70,7 +68,7 @@ impl Tree {
         let mut here = Some(index);
         while let Some(below) = here {
             here = self.next_below(below, index);
-            self.leave_due(below);
+            self.restart(below);
             if self.is_handled(below) {
                 // The holder of its token decides about a request that is over.
                 self.unlink(below);
@@ -80,11 +78,7 @@ impl Tree {
             let node = self.at_mut(below);
             node.state = State::Idle;
             node.in_cycle = false;
-            node.waiting = 0;
-            node.passed = false;
-            node.kept = false;
             node.owes = false;
-            node.tear_down = false;
             node.missed = false;
             node.begun = NEVER;
             let may_ask = node.kind.is_voter() || node.kind == Kind::Region;
@@ -119,11 +113,8 @@ impl Tree {
             let next = self.at(first).next;
             self.unlink(first);
             self.move_to(first, index);
-            let (owes, passed) = {
-                let child = self.at(first);
-                (child.owes, child.state == State::Passed)
-            };
-            self.at_mut(index).passed |= passed;
+            let &Node { owes, state, .. } = self.at(first);
+            self.at_mut(index).passed |= state == State::Passed;
             if owes {
                 self.at_mut(parent).waiting -= 1;
                 self.at_mut(index).waiting += 1;
@@ -142,16 +133,10 @@ impl Tree {
         known.as_ref().is_some_and(|known| known.will_wake(waker))
     }
 
-    /// Keeps the newest waker. Returns the former one, for the caller to drop with nothing borrowed.
-    pub(super) fn keep_waker(&mut self, index: u32, waker: Waker) -> Option<Waker> {
-        self.at_mut(index).waker.replace(waker)
-    }
-
     /// Removes a node whose future has ended by itself, and counts its vote.
     #[inline]
     pub(super) fn complete(&mut self, index: u32) {
         let node = self.at(index);
-        let (owes, parent) = (node.owes, node.parent);
         let acted =
             matches!(node.state, State::Asked | State::Taken) || node.tear_down || node.passed;
         let vote = match (acted, node.kind) {
@@ -159,9 +144,16 @@ impl Tree {
             (true, _) => Vote::Pass,
             (false, _) => Vote::Abstain,
         };
-        if owes {
-            self.propagate_handled(index, parent);
+        if node.owes {
+            self.propagate_handled(index, node.parent);
         }
+        self.end(index, vote);
+    }
+
+    /// Removes a node, and counts its vote if it owes one.
+    #[inline]
+    pub(super) fn end(&mut self, index: u32, vote: Vote) {
+        let &Node { owes, parent, .. } = self.at(index);
         self.remove(index);
         if owes {
             self.take_vote(parent, vote);
@@ -186,28 +178,13 @@ impl Tree {
     /// Removes a node whose future was dropped unfinished. If it owes a vote it passes, so that the request is not
     /// lost.
     pub(super) fn dropped(&mut self, index: u32) {
-        let node = self.at(index);
-        let (owes, parent) = (node.owes, node.parent);
-        self.remove(index);
-        if owes {
-            self.take_vote(parent, Vote::Pass);
-        }
+        self.end(index, Vote::Pass);
     }
 
     /// Removes a node that owes no vote.
     pub(super) fn forget(&mut self, index: u32) {
         debug_assert!(!self.at(index).owes);
         self.remove(index);
-    }
-
-    /// Removes a catch whose cancellation counts as handled: it keeps.
-    pub(super) fn keep(&mut self, index: u32) {
-        let node = self.at(index);
-        let (owes, parent) = (node.owes, node.parent);
-        self.remove(index);
-        if owes {
-            self.take_vote(parent, Vote::Keep);
-        }
     }
 
     /// Lets a node pass. It stays pending until it is dropped.
@@ -314,7 +291,7 @@ mod tests {
             let (inside, _) = tree.visit(NodeKey::NONE, root, Kind::Await, true);
             let (_, limit) = tree.visit(NodeKey::NONE, root, Kind::Region, true);
             tree.adopt(limit, mark);
-            let parents = [beside, inside].map(|key| tree.find(key).map(|i| tree.parent(i)));
+            let parents = [beside, inside].map(|key| tree.find(key).map(|i| tree.at(i).parent));
             assert_eq!(parents, [Some(root), Some(limit)], "after {links}");
         }
     }

@@ -15,7 +15,7 @@
 //! Each of them is a loop and none recurses: a tree may be as deep as its task's futures are nested.
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::{Kind, NIL, State, Vote};
+use crate::kernel::cancel::node::{Kind, NIL, NodeKey, State, Vote};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::task::key::Key;
 
@@ -115,15 +115,14 @@ impl Tree {
         }
     }
 
-    fn restart(&mut self, index: u32) {
+    pub(super) fn restart(&mut self, index: u32) {
         self.leave_due(index);
         let node = self.at_mut(index);
         if node.state == State::Asked {
             // It has not acted yet. The nodes below it decide anew whether it is asked.
-            node.state = if node.again {
-                State::Taken
-            } else {
-                State::Idle
+            node.state = match node.again {
+                true => State::Taken,
+                false => State::Idle,
             };
         }
         node.rounds = 0;
@@ -141,20 +140,12 @@ impl Tree {
 
     /// Counts a node among those for whose vote its parent waits, after everything below it was counted.
     fn count(&mut self, index: u32) {
-        let (kind, state, waiting, passed, parent) = {
-            let node = self.at(index);
-            (
-                node.kind,
-                node.state,
-                node.waiting,
-                node.passed,
-                node.parent,
-            )
-        };
-        match (kind, state) {
+        let node = self.at(index);
+        let (parent, passed) = (node.parent, node.passed);
+        match (node.kind, node.state) {
             (_, State::Passed) => self.at_mut(parent).passed = true,
             (_, State::Parked) => {}
-            (Kind::Region, _) if waiting == 0 => self.at_mut(parent).passed |= passed,
+            (Kind::Region, _) if node.waiting == 0 => self.at_mut(parent).passed |= passed,
             (Kind::Root | Kind::Resume, _) => {}
             _ => {
                 self.at_mut(index).owes = true;
@@ -210,13 +201,18 @@ impl Tree {
 
     /// Counts the vote of a child that owed it to `parent`.
     pub(super) fn take_vote(&mut self, parent: u32, vote: Vote) {
+        if self.count_vote(parent, vote) {
+            self.answer(parent);
+        }
+    }
+
+    /// Counts a vote of a child. Returns whether it was the last that the node waits for.
+    fn count_vote(&mut self, parent: u32, vote: Vote) -> bool {
         let node = self.at_mut(parent);
         node.waiting -= 1;
         node.passed |= vote == Vote::Pass;
         node.kept |= vote == Vote::Keep;
-        if node.waiting == 0 {
-            self.answer(parent);
-        }
+        node.waiting == 0
     }
 
     /// Lets a node conclude for which all below have voted, and then each parent that waited for that vote alone.
@@ -224,15 +220,9 @@ impl Tree {
         let mut index = index;
         while let Some(vote) = self.conclude(index) {
             let node = self.at_mut(index);
-            if !std::mem::replace(&mut node.owes, false) {
-                return;
-            }
+            let owed = std::mem::replace(&mut node.owes, false);
             index = node.parent;
-            let parent = self.at_mut(index);
-            parent.waiting -= 1;
-            parent.passed |= vote == Vote::Pass;
-            parent.kept |= vote == Vote::Keep;
-            if parent.waiting > 0 {
+            if !owed || !self.count_vote(index, vote) {
                 return;
             }
         }
@@ -343,10 +333,9 @@ impl Tree {
     pub(super) fn settle(&mut self, root: u32, queued: bool) {
         let polls = self.at(root).polls;
         let queued = queued && self.at(root).idle_polls < MOST_IDLE_POLLS;
-        self.at_mut(root).idle_polls = if queued {
-            self.at(root).idle_polls + 1
-        } else {
-            0
+        self.at_mut(root).idle_polls = match queued {
+            true => self.at(root).idle_polls + 1,
+            false => 0,
         };
         let mut here = self.at(root).due_next;
         while here != root {
@@ -383,49 +372,23 @@ impl Tree {
     /// Delivers a request to a task at the start of its poll: a node that is asked now must act in this poll. `polled`
     /// says whether nodes of the tree were polled in the poll before.
     pub(super) fn deliver_at_start(&mut self, root: u32, request: Cancellation, polled: bool) {
-        let recent = self.newest_turn(root, polled);
-        self.count_poll(root);
+        let recent = match polled {
+            true => Recent::Turn(self.at(root).visited),
+            false => Recent::Nothing,
+        };
+        self.at_mut(root).polls += 1;
         self.starting = true;
         self.deliver(root, request, recent);
         self.starting = false;
     }
 
-    /// Returns which nodes of a tree are not set aside while its task is not being polled. `polled` says whether nodes
-    /// were polled in the task's newest poll.
-    pub(super) fn newest_turn(&self, root: u32, polled: bool) -> Recent {
-        if polled {
-            Recent::Turn(self.at(root).visited)
-        } else {
-            Recent::Nothing
-        }
-    }
-
-    /// Counts a poll of a task with a request in progress.
-    pub(super) fn count_poll(&mut self, root: u32) {
-        let node = self.at_mut(root);
-        node.polls += 1;
-    }
-
     /// Returns the request by which a task ends now, if it does, and whether a request stays in progress.
     pub(super) fn root_ends(&mut self, root: u32) -> (Option<Cancellation>, bool) {
         if self.at(root).tear_down && self.may_tear_down(root) {
-            return (
-                Some(self.at_mut(root).own.take().unwrap_or_default()),
-                false,
-            );
+            let request = self.at_mut(root).own.take();
+            return (Some(request.unwrap_or_default()), false);
         }
         (None, self.at(root).tear_down || self.is_due(root))
-    }
-
-    /// Returns whether a region is to be torn down, and was not yet.
-    #[inline]
-    pub(super) fn is_to_tear_down(&self, index: u32) -> bool {
-        self.at(index).tear_down && self.at(index).state != State::Passed
-    }
-
-    /// Returns whether a node has a request of its own in progress.
-    pub(super) fn has_own(&self, index: u32) -> bool {
-        self.at(index).own.is_some()
     }
 
     /// Has a node polled that has acted and whose children or awaited task have ended now.
@@ -443,13 +406,9 @@ impl Tree {
         self.raise(index);
     }
 
-    /// Returns the root above a node, and its task.
-    pub(super) fn task_of(&self, key: crate::kernel::cancel::node::NodeKey) -> Option<(u32, Key)> {
+    /// Returns the task of the tree that a node is in.
+    pub(super) fn task_of(&self, key: NodeKey) -> Option<Key> {
         let root = self.at(self.find(key)?).root;
-        Some((root, self.at(root).task))
-    }
-
-    pub(super) fn parent(&self, index: u32) -> u32 {
-        self.at(index).parent
+        Some(self.at(root).task)
     }
 }

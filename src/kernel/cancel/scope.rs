@@ -71,19 +71,17 @@ impl Scope {
     #[inline]
     pub(crate) fn enter(&mut self, waker: &Waker) -> bool {
         let known = self.state.as_deref().map(std::ptr::from_ref);
-        let task = with_current(|state| {
-            (
-                known == Some(std::ptr::from_ref(state)),
-                state.current_task.get(),
-            )
+        let is_known = with_current(|state| {
+            let in_task = state.current_task.get() != Key::NONE;
+            in_task.then(|| known == Some(std::ptr::from_ref(state)))
         });
-        match task {
-            Some((true, task)) if task != Key::NONE => {}
-            Some((false, task)) if task != Key::NONE => {
+        match is_known.flatten() {
+            Some(true) => {}
+            Some(false) => {
                 self.leave();
                 self.state = current();
             }
-            _ => {
+            None => {
                 self.leave();
                 return false;
             }
@@ -150,10 +148,8 @@ impl Scope {
     /// Makes the node, if there is one, the current one.
     #[inline]
     fn make_current(&self) -> Option<Within<'_>> {
-        let state = self
-            .state
-            .as_deref()
-            .filter(|_| self.key != NodeKey::NONE)?;
+        let has_node = self.key != NodeKey::NONE;
+        let state = self.state.as_deref().filter(|_| has_node)?;
         let former = state.scopes.current.replace(self.key);
         Some(Within { state, former })
     }
@@ -161,11 +157,7 @@ impl Scope {
     /// Reads or changes the node; `None` if there is none.
     #[inline]
     fn node<R>(&self, f: impl FnOnce(&mut Tree, u32) -> R) -> Option<R> {
-        let state = self.state.as_ref()?;
-        state.tree(|tree| {
-            let index = tree.find(self.key)?;
-            Some(f(tree, index))
-        })
+        self.state.as_ref()?.with_node(self.key, f)
     }
 
     /// Returns the state of the node; `Idle` if there is none.
@@ -301,8 +293,11 @@ impl Scope {
     /// inner future.
     #[inline]
     pub(crate) fn tear_down_region(&self) -> bool {
-        self.node(|tree, index| tree.is_to_tear_down(index) && tree.tear_down_inside(index))
-            .unwrap_or(false)
+        let torn_down = self.node(|tree, index| {
+            let node = tree.at(index);
+            node.tear_down && node.state != State::Passed && tree.tear_down_inside(index)
+        });
+        torn_down.unwrap_or(false)
     }
 }
 
@@ -316,10 +311,6 @@ impl Drop for Scope {
 impl LoopState {
     /// Moves the deadline of a region by its node.
     pub(crate) fn set_deadline_of(&self, key: NodeKey, deadline: u64) {
-        self.tree(|tree| {
-            if let Some(index) = tree.find(key) {
-                tree.at_mut(index).deadline = deadline;
-            }
-        });
+        self.with_node(key, |tree, index| tree.at_mut(index).deadline = deadline);
     }
 }

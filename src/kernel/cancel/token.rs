@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use crate::error::Cancellation;
-use crate::kernel::cancel::node::{Kind, NodeKey, State};
+use crate::kernel::cancel::node::{Kind, NodeKey, State, Vote};
 use crate::kernel::cancel::scope::Scope;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::waker::with_current;
@@ -134,11 +134,9 @@ impl Deref for Cancelled {
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        self.state.tree(|tree| {
-            if let Some(index) = tree.find(self.key) {
-                tree.keep(index);
-            }
-        });
+        // The cancellation counts as handled.
+        self.state
+            .with_node(self.key, |tree, index| tree.end(index, Vote::Keep));
     }
 }
 
@@ -196,7 +194,7 @@ impl Scope {
         let place = state.place().filter(|_| is_here);
         let adopted = state.tree(|tree| {
             let index = tree.find(key)?;
-            if place != Some(tree.parent(index)) {
+            if place != Some(tree.at(index).parent) {
                 // It was caught elsewhere, where it is no longer waited for.
                 tree.dropped(index);
                 return None;

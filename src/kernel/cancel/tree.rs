@@ -115,10 +115,9 @@ impl Tree {
     fn make(&mut self, kind: Kind, root: u32, task: Key) -> u32 {
         self.generation += 1;
         self.taken += 1;
-        let index = if self.free == NIL {
-            self.nodes.len() as u32
-        } else {
-            self.free
+        let index = match self.free {
+            NIL => self.nodes.len() as u32,
+            free => free,
         };
         let node = Node {
             generation: self.generation,
@@ -203,10 +202,8 @@ impl Tree {
     /// Removes a node, with all below it, from its parent's children.
     #[inline]
     pub(super) fn unlink(&mut self, index: u32) {
-        let (parent, prev, next) = {
-            let node = self.at(index);
-            (node.parent, node.prev, node.next)
-        };
+        let node = self.at(index);
+        let (parent, prev, next) = (node.parent, node.prev, node.next);
         let first = self.at(parent).first_child;
         if next != NIL {
             self.at_mut(next).prev = prev;
@@ -305,11 +302,9 @@ impl Tree {
 
     /// Takes the wakers of waits that were put off until the request in progress in a task is decided.
     pub(super) fn take_put_off(&mut self, root: u32) -> Vec<Waker> {
-        let (of_root, others) = std::mem::take(&mut self.put_off)
-            .into_iter()
-            .partition(|(task, _)| *task == root);
+        let all = std::mem::take(&mut self.put_off).into_iter();
+        let (of_root, others): (Vec<_>, _) = all.partition(|(task, _)| *task == root);
         self.put_off = others;
-        let of_root: Vec<(u32, Waker)> = of_root;
         of_root.into_iter().map(|(_, waker)| waker).collect()
     }
 
@@ -329,10 +324,8 @@ impl Tree {
 
     #[inline]
     pub(super) fn leave_due(&mut self, index: u32) {
-        let (prev, next) = {
-            let node = self.at(index);
-            (node.due_prev, node.due_next)
-        };
+        let node = self.at(index);
+        let (prev, next) = (node.due_prev, node.due_next);
         if next == index {
             return;
         }

@@ -31,7 +31,7 @@ impl<'a, T> JoinAll<'a, T> {
 
     pub(crate) fn add(&mut self, future: impl Future<Output = T> + 'a) {
         let notifier = Arc::new(Notifier {
-            rung: AtomicBool::new(true),
+            notified: AtomicBool::new(true),
             parent: Mutex::new(None),
         });
         self.members.push((notifier, Some(Box::pin(future))));
@@ -46,8 +46,8 @@ impl<T> Future for JoinAll<'_, T> {
         let mut left = 0;
         for (number, (notifier, member)) in this.members.iter_mut().enumerate() {
             let Some(future) = member else { continue };
-            notifier.hang(context.waker());
-            if notifier.rung.swap(false, Ordering::SeqCst) {
+            notifier.set_parent(context.waker());
+            if notifier.notified.swap(false, Ordering::SeqCst) {
                 let waker = Waker::from(Arc::clone(notifier));
                 if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
                 {
@@ -66,12 +66,12 @@ impl<T> Future for JoinAll<'_, T> {
 }
 
 struct Notifier {
-    rung: AtomicBool,
+    notified: AtomicBool,
     parent: Mutex<Option<Waker>>,
 }
 
 impl Notifier {
-    fn hang(&self, parent: &Waker) {
+    fn set_parent(&self, parent: &Waker) {
         let parent = Some(parent.clone());
         *self.parent.lock().unwrap_or_else(PoisonError::into_inner) = parent;
     }
@@ -83,7 +83,7 @@ impl Wake for Notifier {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::SeqCst);
+        self.notified.store(true, Ordering::SeqCst);
         let parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner);
         let parent = parent.clone();
         if let Some(parent) = parent {
