@@ -565,7 +565,8 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
         });
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
-        // The pending entries move to the batch, and the place of a closure moves when the one before it is taken; neither hides it.
+        // The pending entries move to the batch, and the place of a closure moves when the one before it is taken;
+        // neither hides it.
         assert_eq!(this.drain(), [Delivery::Call, Delivery::Call]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");

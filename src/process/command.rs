@@ -326,7 +326,7 @@ impl Command {
     /// Starts the process on a loop, which need not be running.
     ///
     /// # Errors
-    /// Those of [`spawn`](Self::spawn). [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop is closed.
+    /// Those of [`spawn`](Self::spawn). [`LoopClosed`], inside an `io::Error`, if the loop is closed.
     ///
     /// ```
     /// let event_loop = callsoon::EventLoop::new()?;

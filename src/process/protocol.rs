@@ -65,8 +65,8 @@ pub trait SubprocessProtocol: 'static {
     /// Called when the child has written to its descriptor 1 or 2. `data` is valid for this call only.
     fn pipe_data_received(&self, transport: &SubprocessTransport, fd: i32, data: &[u8]) {}
 
-    /// Called when a pipe is closed: 0 when this side closed it or the child closed its end, 1 and 2 when everything has been
-    /// read.
+    /// Called when a pipe is closed: 0 when this side closed it or the child closed its end, 1 and 2 when everything
+    /// has been read.
     fn pipe_connection_lost(
         &self,
         transport: &SubprocessTransport,
@@ -214,8 +214,8 @@ impl SubprocessTransport {
         self.send_signal(libc::SIGKILL)
     }
 
-    /// Closes the pipes, and kills the process if it still runs. The protocol's methods for these events are called. A second
-    /// call does nothing.
+    /// Closes the pipes, and kills the process if it still runs. The protocol's methods for these events are called. A
+    /// second call does nothing.
     ///
     /// ```
     /// # callsoon::doctest::with_child(async |transport| {
@@ -323,7 +323,8 @@ impl ChildPipe {
         self.transport.resume_reading();
     }
 
-    /// Closes the pipe. For the child's input, buffered bytes are written first. For its output, unread bytes are discarded.
+    /// Closes the pipe. For the child's input, buffered bytes are written first. For its output, unread bytes are
+    /// discarded.
     ///
     /// ```
     /// # callsoon::doctest::with_child(async |transport| {

@@ -43,8 +43,8 @@ const FIRST_CHUNK: usize = 64 * 1024;
 
 /// A pool of processes: asyncio's `ProcessPoolExecutor`, for [`Function`]s.
 ///
-/// Workers start on demand, one for each concurrent job up to [`max_workers`](Self::max_workers), and are reused. Clones are
-/// the same pool. When the last one is dropped, idle workers exit.
+/// Workers start on demand, one for each concurrent job up to [`max_workers`](Self::max_workers), and are reused.
+/// Clones are the same pool. When the last one is dropped, idle workers exit.
 ///
 /// ```no_run
 /// use callsoon::process_pool::{Function, ProcessPoolExecutor, worker};
@@ -70,8 +70,8 @@ struct Pool {
     /// One permit for each worker that there may be. A job holds one while it has a worker.
     permits: Semaphore,
     idle: RefCell<Vec<Worker>>,
-    /// Workers that get no more jobs and may not have exited yet. They stay here until they have, so that a shutdown can wait
-    /// for them even if an earlier one was dropped before its end.
+    /// Workers that get no more jobs and may not have exited yet. They stay here until they have, so that a shutdown
+    /// can wait for them even if an earlier one was dropped before its end.
     retired: RefCell<Vec<Rc<Process>>>,
     /// How many processes were ever started.
     started: Cell<usize>,
@@ -370,8 +370,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets how many jobs a worker runs before it is replaced, which bounds what a function may leak. By default a worker is
-    /// never replaced.
+    /// Sets how many jobs a worker runs before it is replaced, which bounds what a function may leak. By default a
+    /// worker is never replaced.
     ///
     /// ```
     /// use std::num::NonZero;
