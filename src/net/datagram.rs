@@ -170,8 +170,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
-        let send =
-            |socket: &Watchable<K::Std>| nonblocking::send_to(socket, bytes, &address.to_system()?);
+        let send = |socket: &Watchable<K::Std>| address.send(socket.as_fd(), bytes);
         if K::ROOM_IS_TOLD {
             return self.io.operate(Direction::Write, send, |_| false).await;
         }
@@ -191,8 +190,7 @@ impl<K: DatagramKind> DatagramSocket<K> {
         bytes: &[u8],
         address: &K::Address,
     ) -> io::Result<usize> {
-        let send =
-            |socket: &Watchable<K::Std>| nonblocking::send_to(socket, bytes, &address.to_system()?);
+        let send = |socket: &Watchable<K::Std>| address.send(socket.as_fd(), bytes);
         if K::ROOM_IS_TOLD {
             return self.io.attempt(Direction::Write, send);
         }

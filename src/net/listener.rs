@@ -189,7 +189,7 @@ type Client<K> = (Socket, <K as StreamKind>::Address);
 fn take<K: StreamKind>(listener: &Listener) -> io::Result<Client<K>> {
     let (socket, address) = accept(listener.as_fd())?;
     let address = K::Address::accepted(&address, socket.as_fd())?;
-    Ok((socket, address))
+    Ok((socket.into(), address))
 }
 
 impl<K> AsFd for SocketListener<K> {

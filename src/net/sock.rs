@@ -310,8 +310,9 @@ impl LoopHandle {
     pub async fn sock_accept(&self, socket: &Socket) -> io::Result<(Socket, SockAddr)> {
         self.check(socket).await?;
         let accept = || accept(socket.as_fd());
-        self.fd_operation(socket.as_raw_fd(), Direction::Read, accept)
-            .await
+        let accepted = self.fd_operation(socket.as_raw_fd(), Direction::Read, accept);
+        let (client, address) = accepted.await?;
+        Ok((client.into(), address))
     }
 
     /// Fails in debug mode if the socket is in blocking mode.

@@ -16,7 +16,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
@@ -37,10 +37,9 @@ use crate::sys::socket;
 pub(crate) const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
 /// Accepts a client of a socket, in non-blocking mode.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(Socket, SockAddr)> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     expect_client(listener)?;
-    let (client, address) = socket::accept(listener)?;
-    Ok((client.into(), address))
+    socket::accept(listener)
 }
 
 /// A listening socket in non-blocking mode.

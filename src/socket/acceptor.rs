@@ -98,7 +98,8 @@ impl Acceptor {
             let host = self.host.borrow().clone();
             let take = |listener: &Listener| {
                 let (socket, peer) = accept(listener.as_fd())?;
-                Ok((StreamSocket::new(socket, self.is_unix), Address::from(peer)))
+                let socket = StreamSocket::new(socket.into(), self.is_unix);
+                Ok((socket, Address::from(peer)))
             };
             let accepted = self.with_io(|io| io.attempt(Direction::Read, take));
             let (Some(host), Some(accepted)) = (host, accepted) else {

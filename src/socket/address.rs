@@ -24,6 +24,7 @@ use std::path::Path;
 use socket2::{SockAddr, SockRef};
 
 use crate::error::invalid_input;
+use crate::socket::nonblocking::send_to;
 use crate::sys::socket::{UnixName, unix_address, unix_name};
 
 /// The name of one end of a connection: an IP address and port, a path, an abstract name, or no name at all, which is
@@ -133,6 +134,8 @@ pub trait NetAddress: Sized {
     fn peer(socket: BorrowedFd<'_>) -> io::Result<Self>;
     /// Converts what `accept` has said of a client.
     fn accepted(address: &SockAddr, client: BorrowedFd<'_>) -> io::Result<Self>;
+    /// Sends a datagram to it.
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize>;
     /// Converts it into the form that the system takes.
     ///
     /// # Errors
@@ -153,7 +156,10 @@ impl NetAddress for SocketAddr {
         internet(address)
     }
 
-    #[inline]
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        send_to(&socket, bytes, &(*self).into())
+    }
+
     fn to_system(&self) -> io::Result<SockAddr> {
         Ok((*self).into())
     }
@@ -174,6 +180,10 @@ impl NetAddress for unix::SocketAddr {
         let asked = || copy(client)?.peer_addr();
         let address = std_address(address).map_or_else(asked, Ok);
         Ok(address.unwrap_or_else(|_| unnamed()))
+    }
+
+    fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        send_to(&socket, bytes, &self.to_system()?)
     }
 
     fn to_system(&self) -> io::Result<SockAddr> {

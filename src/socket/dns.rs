@@ -340,10 +340,8 @@ fn numeric(host: &str, port: u16) -> io::Result<Option<Vec<SocketAddr>>> {
         };
         let zone = zone.parse().ok().or_else(|| dns::interface(zone));
         let Some(zone) = zone else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the zone of the address is no interface of this machine",
-            ));
+            let why = "the zone of the address is no interface of this machine";
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
         };
         return Ok(Some(vec![SocketAddrV6::new(ip, port, 0, zone).into()]));
     }
@@ -372,9 +370,8 @@ pub(crate) fn check_name(host: &str) -> io::Result<()> {
         return Err(invalid_input("a host name holds a NUL byte"));
     }
     if !host.is_ascii() {
-        return Err(invalid_input(
-            "a host name that is not ASCII is written in its xn-- form",
-        ));
+        let why = "a host name that is not ASCII is written in its xn-- form";
+        return Err(invalid_input(why));
     }
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > LONGEST_NAME {

@@ -66,10 +66,8 @@ impl SocketFile {
         if identity(&fs::symlink_metadata(&self.path)?) == self.identity {
             return Ok(());
         }
-        Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another socket has taken the path before this one listened",
-        ))
+        let why = "another socket has taken the path before this one listened";
+        Err(io::Error::new(io::ErrorKind::AddrInUse, why))
     }
 }
 

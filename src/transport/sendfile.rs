@@ -88,10 +88,8 @@ impl<'a> SendFile<'a> {
             return Err(io::ErrorKind::NotConnected.into());
         }
         if connection.sending_file.replace(true) {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another file is being sent over this connection",
-            ));
+            let why = "another file is being sent over this connection";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
         }
         connection.file.set(Some(Box::default()));
         connection.with_io(|io| io.set_writes(true));
