@@ -172,7 +172,7 @@ pub async fn yields<R: Runtime>(_on: R, yields: u64) -> Report {
 
 pub async fn ping_pong<R: Runtime>(on: R, trips: u64) -> Report {
     measure(trips, async |trips| {
-        let (ball, back) = (OneSlot::new(), OneSlot::new());
+        let (ball, back) = (OneSlot::default(), OneSlot::default());
         let (ball_there, back_there) = (ball.clone(), back.clone());
         let there = on.spawn(async move {
             for _ in 0..trips {

@@ -22,14 +22,16 @@ impl<T> Clone for OneSlot<T> {
     }
 }
 
-impl<T> OneSlot<T> {
-    pub fn new() -> Self {
+impl<T> Default for OneSlot<T> {
+    fn default() -> Self {
         Self(Rc::new(RefCell::new(Slot {
             value: None,
             receiver: None,
         })))
     }
+}
 
+impl<T> OneSlot<T> {
     /// Puts a value in and wakes the receiver. The players take turns, so the slot is empty.
     pub fn send(&self, value: T) {
         let receiver = {

@@ -159,14 +159,14 @@ pub const ROWS: &[Row] = &[
         "waiters_leave",
         "100,000 waiters leave in random order, each",
         Counted,
-        (10_000, 20_000),
+        (2_000, 8_000),
         CROWD,
     ),
     row(
         "callbacks_leave",
         "100,000 done callbacks removed in random order, each",
         Counted,
-        (10_000, 20_000),
+        (2_000, 8_000),
         CROWD,
     ),
     row(

@@ -82,14 +82,14 @@ fn cpu() -> String {
 
 /// The file.
 #[derive(Debug, Default)]
-struct Limits {
+pub struct Limits {
     machine: Machine,
     /// By row: the figures, as many as there are runtimes, and the reason.
     rows: BTreeMap<String, (Vec<Option<f64>>, String)>,
 }
 
 impl Limits {
-    fn read() -> Result<Self, Failure> {
+    pub fn read() -> Result<Self, Failure> {
         let text = std::fs::read_to_string(PATH)?;
         let mut limits = Self::default();
         for line in text
@@ -117,7 +117,13 @@ impl Limits {
     }
 
     fn of(&self, row: Row) -> Option<f64> {
-        *self.rows.get(row.name)?.0.first()?
+        self.figure(row.name, OURS)
+    }
+
+    /// A row's instructions in a runtime.
+    pub fn figure(&self, row: &str, runtime: &str) -> Option<f64> {
+        let column = RUNTIMES.iter().position(|known| *known == runtime)?;
+        *self.rows.get(row)?.0.get(column)?
     }
 
     fn write(&self, order: &[&str]) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ callsoon beside other runtimes, row by row.
     (no mode)        instructions an operation under callgrind, then medians of time and memory
     --counts         instructions alone
     --times          time and memory alone
-    --markdown       the README's table; --readme puts it there
+    --markdown       the README's table, instructions as in limits.txt; --readme puts it there
     --syscalls       system calls of a million posts, by strace
     --check          runs every row once, briefly; holds callsoon's instructions to limits.txt
     --write          measures instructions and writes limits.txt: lower limits, new rows, the peers' figures
@@ -84,6 +84,7 @@ impl Options {
                 other => return Err(format!("{other}? --help says what there is").into()),
             }
         }
+        options.quick |= options.mode == Mode::Check;
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 7 };
         }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use peers::row::{Kind, Row};
 
+use crate::limits::Limits;
 use crate::measure::Measured;
 use crate::run::is_there;
 use crate::{FLOOR, Failure, OURS, RUNTIMES};
@@ -145,11 +146,8 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
 const MARKS: (&str, &str) = ("<!-- peers -->\n", "<!-- /peers -->\n");
 
 pub fn markdown(mut measured: Measured<'_>, into_readme: bool) -> Result<ExitCode, Failure> {
-    if measured.can_count() {
-        measured.count_all()?;
-    }
     measured.time_all()?;
-    let table = table(&measured);
+    let table = table(&measured, &Limits::read()?);
     print!("{table}");
     if into_readme {
         let text = std::fs::read_to_string(README)?;
@@ -165,7 +163,7 @@ pub fn markdown(mut measured: Measured<'_>, into_readme: bool) -> Result<ExitCod
     Ok(measured.verdict())
 }
 
-fn table(measured: &Measured<'_>) -> String {
+fn table(measured: &Measured<'_>, limits: &Limits) -> String {
     let mut lines = vec![
         "| row | work | callsoon | best peer | floor | instructions: callsoon, best peer, floor |"
             .to_owned(),
@@ -192,7 +190,7 @@ fn table(measured: &Measured<'_>) -> String {
             .median(theirs, FLOOR)
             .map_or_else(String::new, |value| quantity(row, value));
         let (name, title, ours) = (row.name, row.title, quantity(row, ours));
-        let counts = instructions(measured, row);
+        let counts = instructions(limits, row);
         lines.push(format!(
             "| `{name}` | {title} | {ours} | {best} | {floor} | {counts} |"
         ));
@@ -201,9 +199,9 @@ fn table(measured: &Measured<'_>) -> String {
 }
 
 /// Ours, the best peer's, the floor's. Those that are not limited differ from run to run and are not shown.
-fn instructions(measured: &Measured<'_>, row: Row) -> String {
-    let Some(ours) = measured
-        .instructions(row, OURS)
+fn instructions(limits: &Limits, row: Row) -> String {
+    let Some(ours) = limits
+        .figure(row.name, OURS)
         .filter(|_| row.kind == Kind::Counted)
     else {
         return String::new();
@@ -212,14 +210,14 @@ fn instructions(measured: &Measured<'_>, row: Row) -> String {
         .iter()
         .copied()
         .filter(|runtime| ![OURS, FLOOR].contains(runtime));
-    let counts = peers.filter_map(|peer| Some((peer, measured.instructions(row, peer)?)));
+    let counts = peers.filter_map(|peer| Some((peer, limits.figure(row.name, peer)?)));
     let best = counts.min_by(|one, other| one.1.total_cmp(&other.1));
     let best = best.map_or_else(
         || "–".to_owned(),
         |(peer, count)| format!("{peer} {count:.0}"),
     );
-    let floor = measured
-        .instructions(row, FLOOR)
+    let floor = limits
+        .figure(row.name, FLOOR)
         .map_or_else(|| "–".to_owned(), |count| format!("{count:.0}"));
     format!("{ours:.0}, {best}, {floor}")
 }

@@ -299,8 +299,9 @@ extern "C" fn read(stream: Handle, count: isize, buffer: *const Buffer) {
         unsafe { uv_close(stream, None) };
     } else if count > 0 {
         // SAFETY: libuv gives the buffer that it has read into, `count` bytes of it.
+        let base = unsafe { (*buffer).base };
         let echo = Buffer {
-            base: unsafe { (*buffer).base },
+            base,
             len: count as usize,
         };
         // SAFETY: the stream is open and the buffer is live.
