@@ -200,7 +200,7 @@ pub const ROWS: &[Row] = &[
     ),
     row(
         "idle_task",
-        "an idle task with 100 bytes of state",
+        "an idle task with 104 bytes of state",
         Bytes,
         NONE,
         (100_000, 20_000),

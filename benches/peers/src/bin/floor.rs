@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::future::{Future, poll_fn};
+use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -254,12 +255,6 @@ impl Runtime for Floor {
         arm(deadline, Due::Callback(Box::new(callback)));
     }
 
-    fn cancel_at(&self, deadline: Instant, _context: &mut Context<'_>) {
-        let fired = Rc::new(());
-        let key = arm(deadline, Due::Callback(Box::new(move || drop(fired))));
-        TIMERS.with_borrow_mut(|timers| timers.remove(&key));
-    }
-
     fn post(&self) -> Option<Box<Post>> {
         let inbox = INBOX.with(Arc::clone);
         Some(Box::new(move |callback| inbox.post(callback)))
@@ -279,11 +274,10 @@ impl Runtime for Floor {
     }
 }
 
-fn arm(deadline: Instant, due: Due) -> (Instant, u64) {
+fn arm(deadline: Instant, due: Due) {
     let key = (deadline, SEQUENCE.get());
     SEQUENCE.set(key.1 + 1);
     TIMERS.with_borrow_mut(|timers| timers.insert(key, due));
-    key
 }
 
 /// One connection over epoll: a wait, a read and a write a request.
@@ -332,11 +326,41 @@ fn serve(stream: &mut TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// Futures in a queue, each with a cell for its value: no wakers, since nobody waits.
+fn spawn_join(ops: u64, at_once: u64) -> Report {
+    let mut queue: VecDeque<Task> = VecDeque::new();
+    let mut values = Vec::new();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut work = |tasks: u64| {
+        for _ in 0..tasks / at_once {
+            for number in 0..at_once {
+                let value = Rc::new(Cell::new(None));
+                let stored = Rc::clone(&value);
+                queue.push_back(Box::pin(async move { stored.set(Some(black_box(number))) }));
+                values.push(value);
+            }
+            while let Some(mut task) = queue.pop_front() {
+                assert!(task.as_mut().poll(&mut context).is_ready());
+            }
+            for (number, value) in (0..).zip(values.drain(..)) {
+                assert_eq!(value.take(), Some(number));
+            }
+        }
+    };
+    work(2_000);
+    let watch = Stopwatch::new();
+    work(ops);
+    watch.stop(ops)
+}
+
 fn main() -> ExitCode {
     peers::main_with(|row, ops| match row {
+        "spawn_join" => Some(Ok(spawn_join(ops, 1))),
+        "spawn_join_1000" => Some(Ok(spawn_join(ops, 1_000))),
         "echo_net" => Some(echo(ops)),
-        // It is no floor for these: they would be spawns and joins, and memory that it keeps as it likes.
-        "gather_1000" | "group_1000" | "burst_memory" => None,
+        // It is no floor for these: they would be spawns and joins, a tree where a wheel is better, and memory that it
+        // keeps as it likes.
+        "gather_1000" | "group_1000" | "timer_pair" | "burst_memory" => None,
         row => Some(peers::work::<Floor>(row, ops)),
     })
 }
