@@ -88,7 +88,7 @@ fn source() -> PathBuf {
     root().join("src")
 }
 
-/// Every Rust file below a folder: its path there without the extension, and its text.
+/// Every Rust file below a folder: its path there without the extension, and its text. What Cargo builds is not ours.
 fn files(below: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![below.to_owned()];
@@ -96,7 +96,7 @@ fn files(below: &Path) -> BTreeMap<String, String> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!path.ends_with("target")).then_some(path));
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let name = path.strip_prefix(below).unwrap().with_extension("");
                 found.insert(

@@ -1,0 +1,122 @@
+//! The work of `peers`, written once, over [`Runtime`]; each binary in `bin/` is a runtime and little else.
+//!
+//! - `row`: the rows: names, units, how many operations are counted and timed
+//! - `runtime`: what a runtime has to offer
+//! - `local`: rows that stay on one thread and do not wait
+//! - `timed`: rows with timers
+//! - `posts`: closures from other threads
+//! - `memory`: resident bytes
+//! - `net`: connections, and the client process that holds their other ends
+//! - `meter`: clocks, resident memory, and what a binary prints
+//! - `gate`, `one_slot`, `random`: what every runtime's row uses alike
+
+pub mod gate;
+pub mod local;
+pub mod memory;
+pub mod meter;
+pub mod net;
+pub mod one_slot;
+pub mod posts;
+pub mod random;
+pub mod row;
+pub mod runtime;
+pub mod timed;
+
+use std::process::ExitCode;
+
+use meter::Report;
+use runtime::Runtime;
+
+/// Why a binary has nothing to say about a row.
+#[derive(Debug)]
+pub enum Missing {
+    /// The runtime has no such thing.
+    Row,
+    /// The runtime cannot run here, or the row failed.
+    Failed(String),
+}
+
+impl<E: std::error::Error> From<E> for Missing {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// The exit code that says [`Missing::Row`].
+pub const NO_ROW: u8 = 3;
+/// The exit code that says [`Missing::Failed`].
+pub const FAILED: u8 = 4;
+
+/// `BIN ROW N`: does a row's work `N` times and prints the figures, one a line. `own` may answer a row first.
+pub fn main_with(own: impl FnOnce(&str, u64) -> Option<Result<Report, Missing>>) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("client", order)) = arguments
+        .split_first()
+        .map(|(kind, rest)| (kind.as_str(), rest))
+    {
+        return match net::client(order) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("client: {error}");
+                ExitCode::from(FAILED)
+            }
+        };
+    }
+    let [row, count] = &arguments[..] else {
+        eprintln!("usage: BIN ROW N");
+        return ExitCode::FAILURE;
+    };
+    let Ok(count) = count.parse() else {
+        eprintln!("N is a number");
+        return ExitCode::FAILURE;
+    };
+    match own(row, count).unwrap_or(Err(Missing::Row)) {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(Missing::Row) => ExitCode::from(NO_ROW),
+        Err(Missing::Failed(why)) => {
+            eprintln!("{why}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The same for a runtime that answers every row by [`Runtime`].
+pub fn main<R: Runtime>() -> ExitCode {
+    main_with(|row, count| Some(work::<R>(row, count)))
+}
+
+/// Does a row's work.
+pub fn work<R: Runtime>(row: &str, ops: u64) -> Result<Report, Missing> {
+    let done = match row {
+        "callback_chain" => R::run(move |on| local::callback_chain(on, ops)),
+        "callback_batch" => R::run(move |on| local::callback_batch(on, ops)),
+        "spawn_join" => R::run(move |on| local::spawn_join(on, ops)),
+        "spawn_join_1000" => R::run(move |on| local::spawn_join_1000(on, ops)),
+        "detached" => R::run(move |on| local::detached(on, ops)),
+        "yield" => R::run(move |on| local::yields(on, ops)),
+        "yield_100" => R::run(move |on| local::yield_100(on, ops)),
+        "ping_pong" => R::run(move |on| local::ping_pong(on, ops)),
+        "gather_1000" => R::run(move |on| local::gather(on, ops)),
+        "group_1000" => R::run(move |on| local::group(on, ops)),
+        "waiters_leave" => {
+            return R::run(move |on| local::waiters_leave(on, ops)).map_err(Missing::Failed)?;
+        }
+        "callbacks_leave" => {
+            return R::run(move |on| local::callbacks_leave(on, ops)).map_err(Missing::Failed)?;
+        }
+        "timer_pair" => R::run(move |on| timed::pairs(on, ops)),
+        "burst_task" => R::run(move |on| timed::burst(on, ops, timed::by_task::<R>)),
+        "burst_callback" => R::run(move |on| timed::burst(on, ops, timed::by_callback::<R>)),
+        "fire_task" => R::run(move |on| timed::spread(on, ops, timed::by_task::<R>)),
+        "fire_callback" => R::run(move |on| timed::spread(on, ops, timed::by_callback::<R>)),
+        "posts_1" => return posts::posts::<R>(1, ops),
+        "posts_4" => return posts::posts::<R>(4, ops),
+        "idle_task" => R::run(move |on| memory::idle_tasks(on, ops)),
+        "burst_memory" => R::run(move |on| memory::after_burst(on, ops)),
+        row => return net::work::<R>(row, ops),
+    };
+    done.map_err(Missing::Failed)
+}
