@@ -83,7 +83,7 @@
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/waiters      a list of waiters
-//!   kernel/io/readiness      the cached readiness of one source
+//!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
 //!   kernel/report            reports of failures, the default handler
@@ -188,11 +188,11 @@
 //!   signal/interrupts        Ctrl-C for run and Runner
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   socket/nonblocking       calls on sockets that never block
-//!   socket/backoff           the pauses between tries where no event tells when to try again
+//!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
 //!   socket/address           Address, and its conversions
 //!   socket/gai_error         GaiError
 //!   socket/resolver          the thread pool that looks names up
-//!   socket/hosts_file        names that end in a number
+//!   socket/hosts_file        names that end in a number, which the system's resolver would take for addresses
 //!   socket/dns               lookup_host, ToSocketAddrs
 //!   socket/addr_info         getaddrinfo, getnameinfo
 //!   socket/shared_mode       the mode of a file description that others share
@@ -268,7 +268,8 @@
 //! ```
 //!
 //! # One event's walk
-//! What happens between a packet's arrival and the step of the task that waits for it. All files are in `kernel/`:
+//! What happens between a packet's arrival and the step of the task that waits for it; `transport/mod` has the same for a
+//! protocol. All files are in `kernel/`:
 //!
 //! ```text
 //!    1 turn          polls the reactor for events
@@ -279,7 +280,7 @@
 //!    6 turn          takes the task from the queue, in the order of arrival
 //!    7 enter         enters user code: sets the context and the current task, and catches a panic
 //!    8 task/cell     polls the task's future
-//!    9 future        stores a result and wakes its awaiter, which continues at 4
+//!    9 turn          wakes the awaiter of a task that has ended, which continues at 4; `future` does so for a `Future`
 //! ```
 //!
 //! # Where it is decided
@@ -289,17 +290,20 @@
 //! |---|---|
 //! | how long the loop sleeps, and when it polls although work is ready | `kernel/turn`, `kernel/wake_time` |
 //! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
-//! | what a timer costs, and in which order timers fire | `kernel/timers` |
-//! | where the panic of a callback, a task or a protocol is caught, and who hears of it | `kernel/enter`, `kernel/report` |
+//! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |
+//! | where the panic of a callback or a protocol is caught; of a task | `kernel/enter`; `kernel/task/cell` |
+//! | who is told of a failure | `kernel/handlers` |
 //! | which code may be called while a borrow is held: none of the user's | `kernel/mod` |
 //! | how a request to cancel goes through a task; one, step by step | `kernel/cancel/mod` |
-//! | where the parent of a cancelled gather or group waits for its children | `combine/child_count`, `combine/gather`, `combine/group/state` |
+//! | where a cancelled gather waits for its children; a group | `combine/gather`; `combine/group/scope` |
 //! | how many operations one step of a task may complete | `kernel/budget` |
 //! | when a short read proves that a socket is drained | `kernel/io/readiness` |
-//! | who calls a protocol, when, and what ends a connection | `transport/mod`, `transport/lifecycle` |
-//! | when a transport pauses, and where it is resumed | `transport/read`, `transport/write` |
-//! | what a listener does when `accept` fails | `socket/accept_error`, `socket/accept` |
-//! | on which threads names are looked up | `socket/resolver` |
+//! | who calls a protocol, and when; the path of a byte to a protocol, and to a stream | `transport/mod` |
+//! | what ends a connection | `transport/connection`, `transport/lifecycle` |
+//! | where a transport that was paused reads again | `transport/transport`, then `transport/read` |
+//! | where a protocol that was asked to pause writing is resumed | `transport/write` |
+//! | what a listener does when `accept` fails, as without descriptors | `socket/accept` |
+//! | on which threads names are looked up, and what closing does to them | `socket/resolver` |
 //! | whether a descriptor that others share blocks | `socket/nonblocking`, `socket/shared_mode` |
 //! | what happens to all of this when a loop closes, or its process forks | `kernel/close`, `sys/fork` |
 //!
@@ -310,7 +314,7 @@
 //! - **notifier**: the descriptor that ends a loop's wait when something was posted.
 //! - **key**: the name of a task in one word. Wakers are keys, and no waker points to a task.
 //! - **scope**: a part of a task that can be cancelled by itself, such as a timeout or a task group.
-//! - **answer**: what a scope replies to a request to cancel: it ends, or it goes on.
+//! - **answer**: what a scope replies to a request to cancel: it ends, or it goes on. `kernel/cancel/mod` says *vote*.
 //! - **budget**: how many operations a task may complete in one step before it has to suspend.
 //! - **background future**: a future that a loop polls for itself, and that is no task.
 //! - **instrumented**: said of a loop that has a context variable, a task hook or debug mode. Only there user code is entered

@@ -193,7 +193,9 @@ impl<C> Gather<C> {
         }
     }
 
-    /// Handles a pending cancel request, then returns the state of the children.
+    /// Handles a pending cancel request, then returns the state of the children. A request cancels the children, and the
+    /// gather stays pending until the last of them has ended; then it votes that it is cancelled, as `kernel/cancel/mod`
+    /// tells step by step.
     pub(super) fn poll_children(&mut self, context: &mut Context<'_>) -> Progress {
         // Enters the scope before it reads the count: the clone of a waker may end children.
         let in_task = self.scope.enter(context.waker());

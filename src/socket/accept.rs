@@ -1,4 +1,5 @@
-//! One `accept`, and what follows when it fails: the same in `net` and in `transport`.
+//! One `accept`, and what follows when it fails: the same for the listeners of `net` and the servers of `transport`. Calls that
+//! do not wait, `try_accept` and `sock_accept`, return each error.
 //!
 //! ```text
 //! accept -> a client            it is taken

@@ -2,9 +2,12 @@
 //!
 //! A look-up blocks in the system for as long as some server takes, and cannot be interrupted. So each loop has a small
 //! [`ThreadPoolExecutor`] for look-ups alone: a resolver that hangs delays other look-ups and nothing more. asyncio looks
-//! names up on the default executor. The threads start on demand, and end when they are idle or when the loop closes. A
-//! thread that is stuck ends by itself, and nothing waits for it. Dropping a look-up abandons it at once: a job that has
+//! names up on the default executor. The threads start on demand, four at most, and end when they have been idle for two seconds.
+//! A loop that closes drops the jobs that have not begun and waits for no thread: one that is stuck ends when the system's
+//! call returns. Dropping a look-up abandons it at once: a job that has
 //! not begun is taken back, and the result of one that has begun is dropped.
+//!
+//! An address needs no thread. Nor does a name that ends in a number: `hosts_file` answers for it on the loop's thread.
 
 use std::io;
 use std::time::Duration;

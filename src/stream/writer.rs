@@ -101,7 +101,7 @@ impl StreamWriter {
         let connection = &self.stream.transport.connection;
         self.stream
             .protocol
-            .wait_to_write(|protocol| match connection.has_reached(State::Draining) {
+            .wait_to_write(|protocol| match connection.has_reached(State::Failing) {
                 // What was received is delivered first, and then the error is known.
                 true => protocol.is_lost(),
                 false => !protocol.is_writing_paused(),

@@ -8,7 +8,7 @@
 //!    │                   │ │                          └──── 3 force_close ─────┤
 //!    ├───────────────────┼─┴─────────────── 3 force_close ─────────────────────┤
 //!    │                   │                                                     │
-//!    └───────────────────┴── 5 fail_writing ──► Draining ──── 6 end_draining ──┘
+//!    └───────────────────┴── 5 fail_writing ──► Failing ───── 6 end_failing ───┘
 //! ```
 //!
 //! 1. The caller that asked for the connection has been given it, or `connection_made` of a server's connection has
@@ -22,8 +22,8 @@
 //! 7. `connection_lost` has returned, or the loop closes, from any state. `lose` in `lifecycle.rs`, `abandon` in `read.rs`.
 //!
 //! `connection_lost` is queued when `Lost` is entered, with two exceptions: arrow 4 in `write_ready` calls it at once,
-//! and arrow 6 has its own queued call. Nothing is ever read in `Closing` or later, except for the rest in `Draining`.
-//! Nothing is ever sent in `Draining` or later.
+//! and arrow 6 has its own queued call. Nothing is ever read in `Closing` or later, except for the rest in `Failing`.
+//! Nothing is ever sent in `Failing` or later.
 //!
 //! # Who touches what
 //! | field | who may write it |
@@ -58,7 +58,7 @@ use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::{AnyLayer, Layer};
 
 /// The states of a connection. A connection only goes to later ones, and none passes through both `Closing` and
-/// `Draining`.
+/// `Failing`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
 pub(crate) enum State {
     /// The caller that asked for the connection has not been given it: nothing is read yet.
@@ -66,8 +66,8 @@ pub(crate) enum State {
     Open,
     /// Nothing is read any more. When everything is sent the connection is lost.
     Closing,
-    /// A write has failed: what the system has received is still delivered.
-    Draining,
+    /// A write has failed, so nothing is sent any more. What the system had received by then is still delivered.
+    Failing,
     /// `connection_lost` is queued, or runs.
     Lost,
     /// The socket is closed.
@@ -112,7 +112,7 @@ pub(crate) enum Pause {
     /// A stream keeps more than twice its reader's limit.
     ForReader = 2,
     /// Reading was resumed while the connection was in the ready queue: callbacks that were queued since then run first.
-    Resuming = 4,
+    UntilQueued = 4,
 }
 
 /// The reasons that hold now, a bit each.
@@ -169,7 +169,7 @@ pub(crate) struct Connection<P: ?Sized> {
     pub(crate) write_ended: Cell<bool>,
     /// What a write failed with in `Made`, until `start`.
     failure: Cell<Option<io::Error>>,
-    /// How many writes came in `Draining` or later.
+    /// How many writes came in `Failing` or later.
     pub(crate) writes_refused: Cell<u32>,
     /// A file is being sent: what is written waits, and nothing is read.
     pub(crate) sending_file: Cell<bool>,
@@ -237,15 +237,15 @@ impl<P: ?Sized> Connection<P> {
         }
     }
 
-    /// Arrow 2; in `Draining` arrow 6, whose queued call then ends the connection.
+    /// Arrow 2; in `Failing` arrow 6, whose queued call then ends the connection.
     pub(crate) fn begin_close(&self) -> Close {
         match self.state.get() {
             State::Made | State::Open => {
                 self.state.set(State::Closing);
                 self.finish_close()
             }
-            State::Draining => {
-                self.end_draining();
+            State::Failing => {
+                self.end_failing();
                 Close::Wait
             }
             State::Closing | State::Lost | State::Closed => Close::Wait,
@@ -263,7 +263,7 @@ impl<P: ?Sized> Connection<P> {
 
     /// Arrow 3: drops what is buffered.
     pub(crate) fn force_close(&self) -> Close {
-        if self.has_reached(State::Draining) {
+        if self.has_reached(State::Failing) {
             return Close::Wait;
         }
         self.outgoing.borrow_mut().clear();
@@ -280,16 +280,16 @@ impl<P: ?Sized> Connection<P> {
             return FailWriting::Lose(error);
         }
         self.outgoing.borrow_mut().clear();
-        if self.state.replace(State::Draining) == State::Open {
+        if self.state.replace(State::Failing) == State::Open {
             return FailWriting::DeliverRest(error);
         }
         self.failure.set(Some(error));
         FailWriting::WaitForStart
     }
 
-    /// Arrow 6, if the state is `Draining`.
-    pub(crate) fn end_draining(&self) {
-        if self.is(State::Draining) {
+    /// Arrow 6, if the state is `Failing`.
+    pub(crate) fn end_failing(&self) {
+        if self.is(State::Failing) {
             self.state.set(State::Lost);
         }
     }
@@ -437,7 +437,7 @@ mod tests {
             start(connection);
             assert!(connection.may_read());
             assert!(matches!(fail(connection), FailWriting::DeliverRest(_)));
-            assert!(connection.is(State::Draining) && !connection.may_read());
+            assert!(connection.is(State::Failing) && !connection.may_read());
             assert!(matches!(fail(connection), FailWriting::Lose(_)));
             assert_eq!(connection.force_close(), Close::Wait);
             assert_eq!(connection.begin_close(), Close::Wait);
@@ -455,7 +455,7 @@ mod tests {
     fn a_write_that_fails_before_reading_begins_is_told_at_the_start() {
         with_connection(|connection| {
             assert!(matches!(fail(connection), FailWriting::WaitForStart));
-            assert!(connection.is(State::Draining));
+            assert!(connection.is(State::Failing));
             assert!(matches!(connection.start(), Start::DeliverRest(_)));
             start(connection);
         });

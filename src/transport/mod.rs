@@ -26,8 +26,8 @@
 //! 7. A panic in a callback goes to the exception handler and ends its own connection, not the loop. One in
 //!    `pause_writing` or `resume_writing` ends nothing.
 //!
-//! A protocol is entered by `Transport::enter` in `lifecycle.rs`, and for a read by `receive_for_protocol` in
-//! `read.rs`.
+//! A protocol is called by `Transport::enter` in `lifecycle.rs`, and for a read by `receive_for_protocol` in `read.rs`, and by
+//! nothing else. Protocols of datagrams and of subprocesses are called by `datagram/endpoint.rs` and `process/transport.rs`.
 //!
 //! Where asyncio asks `get_extra_info` for a word, there is a method with a type: `peername`, `sockname`, `socket`, `pipe`.
 //! The parameters `proto` and `flags` of asyncio's `create_connection` belong to
@@ -39,8 +39,8 @@
 //! cycle, which ends with the connection.
 //!
 //! # The way of a byte
-//! From the return of `epoll_wait` to a protocol, nine files. Each line is a function. Indented ones have returned when
-//! the next line that is not indented is called. Helpers that only pass on are left out, and so is the system call
+//! From the return of `epoll_wait` to a protocol, nine files. Each line is a function. Indented ones are called by the
+//! line above that is not indented, and have returned when the next such line is called. Helpers that only pass on are left out, and so is the system call
 //! below the socket.
 //!
 //! ```text

@@ -8,7 +8,7 @@
 //! that answer, so it is delivered before `connection_lost`:
 //!
 //! ```text
-//! a write fails → Draining, nothing is sent any more → data_received, one read a turn → connection_lost(error)
+//! a write fails → Failing, nothing is sent any more → data_received, one read a turn → connection_lost(error)
 //! ```
 //!
 //! As much is delivered as the system kept when the write failed, so a peer that goes on sending cannot put off the end.
@@ -161,7 +161,7 @@ impl Transport {
     #[inline]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         let connection = &self.connection;
-        if !connection.may_read() && !connection.is(State::Draining) {
+        if !connection.may_read() && !connection.is(State::Failing) {
             return Received::Nothing;
         }
         connection
@@ -223,11 +223,11 @@ impl Transport {
     /// has an entry in the ready queue from the time before, that entry delivers nothing.
     pub(crate) fn read_after_queued(&self) {
         let connection = &self.connection;
-        let waits = !connection.is(State::Open) || connection.pauses.has(Pause::Resuming);
+        let waits = !connection.is(State::Open) || connection.pauses.has(Pause::UntilQueued);
         if !waits && connection.with_io(Io::is_queued) == Some(true) {
-            connection.pauses.set(Pause::Resuming);
+            connection.pauses.set(Pause::UntilQueued);
             self.call_soon(|transport| {
-                transport.connection.pauses.lift(Pause::Resuming);
+                transport.connection.pauses.lift(Pause::UntilQueued);
                 transport.requeue_if_readable();
             });
         } else {
@@ -328,7 +328,7 @@ impl Transport {
     }
 }
 
-/// Delivering the rest, in `Draining`.
+/// Delivering the rest, in `Failing`.
 impl Transport {
     /// Delivers what the system has received, then loses the connection to the error.
     pub(crate) fn deliver_rest_soon(&self, error: io::Error) {
@@ -340,7 +340,7 @@ impl Transport {
     #[cold]
     fn deliver_rest(&self, error: io::Error, unread: usize) {
         let connection = &self.connection;
-        if connection.is(State::Draining) && unread > 0 {
+        if connection.is(State::Failing) && unread > 0 {
             // The poller may not have reported it yet.
             connection.with_io(|io| io.readiness(Readiness::assume_readable));
             if let Some(Received::Bytes { count, .. }) = self.receive_for_protocol() {
@@ -348,7 +348,7 @@ impl Transport {
                 return self.call_soon(move |transport| transport.deliver_rest(error, left));
             }
         }
-        connection.end_draining();
+        connection.end_failing();
         self.lose(Some(error));
     }
 }

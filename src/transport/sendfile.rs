@@ -106,7 +106,7 @@ impl<'a> SendFile<'a> {
         let connection = &self.transport.connection;
         let budget = &connection.handle.state.budget;
         loop {
-            if connection.has_reached(State::Draining) {
+            if connection.has_reached(State::Failing) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             if connection.has_unsent() {
@@ -164,7 +164,7 @@ impl Drop for SendFile<'_> {
         let file = connection.file.take().map(|file| *file);
         let FileInProgress { sender, after } = file.unwrap_or_default();
         drop(sender);
-        if connection.has_reached(State::Draining) {
+        if connection.has_reached(State::Failing) {
             return;
         }
         connection.outgoing.borrow_mut().append(after);
@@ -192,7 +192,7 @@ impl SendFile<'_> {
         // By way of the ready queue, since a file may end in a destructor.
         self.transport.call_soon(|transport| {
             let connection = &transport.connection;
-            if !connection.has_reached(State::Draining) && !connection.sending_file.get() {
+            if !connection.has_reached(State::Failing) && !connection.sending_file.get() {
                 let size = connection.outgoing.borrow().len();
                 transport.resume_writing_if_low(size);
             }

@@ -108,7 +108,7 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn abort(&self) {
-        self.connection.end_draining();
+        self.connection.end_failing();
         self.force_close(None);
     }
 
@@ -167,7 +167,7 @@ impl Transport {
         let pauses = &connection.pauses;
         let paused = pauses.has(Pause::ByProgram) || pauses.has(Pause::ForReader);
         let open = !self.is_closing() && !paused && !connection.sending_file.get();
-        open || connection.is(State::Draining)
+        open || connection.is(State::Failing)
     }
 
     /// Returns how many bytes are written and not yet taken by the system.

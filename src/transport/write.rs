@@ -77,13 +77,13 @@ impl Transport {
                 &many
             };
             // `as_ref` may have ended the connection.
-            if self.connection.has_reached(State::Draining) || !self.send_pieces(pieces) {
+            if self.connection.has_reached(State::Failing) || !self.send_pieces(pieces) {
                 return;
             }
         }
         for line in rest {
             let bytes = line.as_ref();
-            if self.connection.has_reached(State::Draining) {
+            if self.connection.has_reached(State::Failing) {
                 return;
             }
             let kept = self.connection.outgoing.borrow_mut().push(bytes);
@@ -145,7 +145,7 @@ impl Transport {
     #[track_caller]
     fn accepts(&self, call: &str) -> bool {
         let connection = &self.connection;
-        if connection.has_reached(State::Draining) {
+        if connection.has_reached(State::Failing) {
             self.refuse(call);
             return false;
         }
@@ -257,7 +257,7 @@ impl Transport {
     /// Sends once after an event: asyncio's `_write_ready`.
     pub(crate) fn write_ready(&self) {
         let connection = &self.connection;
-        if connection.has_reached(State::Draining) {
+        if connection.has_reached(State::Failing) {
             return;
         }
         if !connection.has_unsent() {
@@ -277,7 +277,7 @@ impl Transport {
         let size = connection.outgoing.borrow().len();
         self.resume_writing_if_low(size);
         // The protocol may well have written at once, or ended the connection.
-        if connection.has_reached(State::Draining) {
+        if connection.has_reached(State::Failing) {
             return;
         }
         if connection.has_unsent() {
