@@ -355,7 +355,7 @@ fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
             if waiter.slot() == ROOT_SLOT {
                 state.schedule(waiter);
             }
-            // The slab's reference is not the last one: `task` is here and the handle has another.
+            // Dropping the last reference runs no user code: the handle has it, or the output needs no drop.
             let removed = state.queues(|queues| {
                 if waiter != Key::NONE {
                     queues.schedule(waiter);

@@ -322,7 +322,8 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     /// Ends the task by a value.
     #[inline]
     fn end(&self) -> Step {
-        if self.header.state.finish_plainly() {
+        let needs_drop = std::mem::needs_drop::<F::Output>();
+        if self.header.state.finish_plainly(needs_drop) {
             return Step::Done(self.header.take_waiter(self.scheduler.loop_id()));
         }
         self.end_owing()

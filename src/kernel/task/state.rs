@@ -53,7 +53,7 @@ pub(crate) enum Step {
     /// The future waits.
     Pending,
     /// The task has ended in this step. It owes a wake to this task or to none, and nothing else: it has no other
-    /// runtime's waker, no callbacks and no drop panic, and its handle will take the output.
+    /// runtime's waker, no callbacks and no drop panic. Its handle will take the output, or that needs no drop.
     Done(Key),
     /// The task has ended in this step; its header says what it owes to others.
     DoneOwing,
@@ -138,13 +138,14 @@ impl State {
         self.clear(RUNNING);
     }
 
-    /// Goes from running to done if the task has no request, no cold fields, and a handle. One test decides the common
-    /// case. Otherwise it returns `false` and changes nothing.
+    /// Goes from running to done if the task has no request, no cold fields, and a handle unless its output needs no
+    /// drop. One test decides the common case. Otherwise it returns `false` and changes nothing.
     #[inline]
     #[must_use]
-    pub(crate) fn finish_plainly(&self) -> bool {
+    pub(crate) fn finish_plainly(&self, output_needs_drop: bool) -> bool {
         let bits = self.0.get();
-        if bits & (REQUESTED | ABANDONED | COLD) != 0 {
+        let unread = if output_needs_drop { ABANDONED } else { 0 };
+        if bits & (REQUESTED | COLD | unread) != 0 {
             return false;
         }
         self.0.set(bits & !RUNNING | DONE);
