@@ -49,7 +49,7 @@
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
 //! | counters of a loop | `inspect/` |
-//! | system calls, and all unsafe code but that of three files | `sys/` |
+//! | system calls, and all unsafe code but that of seven files | `sys/` |
 //!
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
@@ -94,8 +94,10 @@
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
 //!   kernel/cancel/lifecycle  nodes are opened, polled, completed, dropped
 //!   kernel/task/cold_fields  what most tasks never need
+//!   kernel/task/header       what is known of a task without its future's type
+//!   kernel/task/any_task     a counted reference to a task, in one word
+//!   kernel/task/cell_pool    the memory of ended tasks, kept for new ones
 //!   kernel/task/cell         a task's one allocation
-//!   kernel/task/header       requests, drop panic and name of a task
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/ready             the ready queue

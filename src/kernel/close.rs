@@ -11,7 +11,7 @@ use crate::kernel::loop_state::{LoopState, Phase};
 use crate::kernel::ready::Entry;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::Header;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::waker::enter;
 
 /// The message of the report of a destructor that panicked here.
@@ -71,6 +71,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     state.catch_panic(IN_CLOSE, || drop(handler));
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);
+    state.cells.close();
     registry::release(state.id);
     drop(entered);
 }
@@ -81,8 +82,8 @@ fn end_tasks(state: &Rc<LoopState>) {
         let outer = enter_context(state, task.header());
         report_pending(state, task.header());
         // A running task would refuse, but a running loop is not closed.
-        let _ = task.kill();
-        state.report_drop_panic(&*task);
+        task.kill();
+        state.report_drop_panic(&task);
         // Another loop or runtime may await it. Its callbacks would be queued on this loop, which never runs them. They
         // hold the task, so dropping them ends a cycle of references.
         let owed = task

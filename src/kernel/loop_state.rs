@@ -27,7 +27,9 @@ use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::cell_pool::CellPool;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
 use crate::kernel::timers::{TimerKey, Timers};
@@ -107,7 +109,7 @@ pub(crate) struct RootSlot {
     /// Whether the ready queue holds the root's token.
     pub(crate) scheduled: Cell<bool>,
     /// The root as a task, while there is one.
-    pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
+    pub(crate) task: RefCell<Option<AnyTask>>,
     /// Its nodes: see `kernel/cancel`.
     pub(crate) nodes: Cell<TaskNodes>,
     /// In which of its newest polls a node of it was polled.
@@ -167,7 +169,7 @@ pub(crate) struct Forest {
 }
 
 /// A task hook: called with a new task, before its first step.
-pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
+pub(crate) type TaskHook = Rc<dyn Fn(AnyTask, Key)>;
 
 /// One loop.
 ///
@@ -222,6 +224,8 @@ pub(crate) struct LoopState {
     /// Added to a task's serial number to make its generation.
     pub(super) generation_offset: u16,
     pub(crate) settings: Settings,
+    /// The memory of ended tasks.
+    pub(crate) cells: CellPool,
     pub(crate) slow_callback_duration: Cell<Duration>,
     /// The exception handler that a program has set.
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
@@ -284,6 +288,7 @@ impl LoopState {
             woken: Cell::new(Vec::new()),
             due: Cell::new(Vec::new()),
             broken: Cell::new(None),
+            cells: CellPool::new(),
             clock,
             settings,
         }))
@@ -412,7 +417,7 @@ impl LoopState {
     /// Stores a new task, so that its wakers find it, and queues its first step. It is always inlined: as a call it
     /// made a spawn a tenth slower.
     #[inline(always)]
-    pub(crate) fn take_in(&self, task: Rc<dyn Run>, header: &Header) -> Key {
+    pub(crate) fn take_in(&self, task: AnyTask, header: &Header) -> Key {
         let mut queues = self.queues.borrow_mut();
         let key = queues.tasks.insert(self.id, task, header);
         queues.ready.push_task(key);

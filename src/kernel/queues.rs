@@ -2,10 +2,10 @@
 //! a key checks the slot's scheduled flag, and popping one looks the task up. No user code is called here; the turn
 //! runs what comes out, after the borrow has ended.
 
-use std::rc::Rc;
+use std::mem::ManuallyDrop;
 
 use crate::kernel::ready::{Entry, ReadyQueue, Token};
-use crate::kernel::task::cell::Run;
+use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::slots::Slots;
 
@@ -19,8 +19,8 @@ pub(crate) struct Queues {
 pub(crate) enum Next {
     /// A callback of `call_soon`.
     Call(Box<dyn FnOnce()>),
-    /// A task to be polled.
-    Task(Rc<dyn Run>, Key),
+    /// A task to be polled, lent for one step.
+    Task(ManuallyDrop<AnyTask>, Key),
     /// A task that has ended since it was queued.
     Gone,
     /// Neither callback nor task.

@@ -14,7 +14,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -32,8 +31,9 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::handle::NEVER_RETRIEVED;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
@@ -211,6 +211,8 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
+    state.cells.cut_down();
+    state.queues(|queues| queues.tasks.cut_down());
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
     let now = if deadline == NEVER {
         0
@@ -268,7 +270,7 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
         Next::Call(callback) => run_queued(state, callback),
         Next::Task(task, key) => {
             state.budget.refill();
-            run_task(state, task, key);
+            run_task(state, &task, key);
         }
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
@@ -302,7 +304,7 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
 }
 
 #[inline(always)]
-fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+fn run_task(state: &LoopState, task: &AnyTask, key: Key) {
     if state.instrumented.get() {
         return run_in_context(state, task, key);
     }
@@ -316,9 +318,9 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
 
 /// Runs a task on the instrumented path. The step, and all that its end runs and reports, sees the task's own context.
 #[inline(never)]
-fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+fn run_in_context(state: &LoopState, task: &AnyTask, key: Key) {
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &*task, |context| task.step(context));
+    let step = timed_step(state, key, task, |context| task.step(context));
     end_in_context(state, task, key, step, outer);
 }
 
@@ -326,7 +328,7 @@ fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
 #[inline(never)]
 fn end_in_context(
     state: &LoopState,
-    task: Rc<dyn Run>,
+    task: &AnyTask,
     key: Key,
     step: Step,
     outer: Option<LoopContext>,
@@ -348,9 +350,9 @@ fn end_in_context(
 
 /// Acts on the result of a step.
 #[inline(always)]
-fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
+fn end_step(state: &LoopState, task: &AnyTask, key: Key, step: Step) {
     match step {
-        Step::Pending | Step::Refused => {}
+        Step::Pending => {}
         Step::Done(waiter) => {
             if waiter.slot() == ROOT_SLOT {
                 state.schedule(waiter);
@@ -366,7 +368,7 @@ fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
                 state.tear_down_tree(root);
             }
         }
-        Step::DoneOwing => finish(state, key, task),
+        Step::DoneOwing => finish(state, task, key),
     }
 }
 
@@ -386,7 +388,7 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     }
     let scope = state.scopes.current.replace(NodeKey::NONE);
     let undecided = state.scopes.undecided.get();
-    state.budget.share(|| run_task(state, task, key));
+    state.budget.share(|| run_task(state, &task, key));
     state.scopes.current.set(scope);
     state.scopes.undecided.set(undecided);
     if undecided != Key::NONE && undecided == outer {
@@ -409,10 +411,10 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     let key = state.root_key();
     state.budget.refill();
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &*task, |context| root.step(context));
+    let step = timed_step(state, key, &task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
-        state.report_drop_panic(&*task);
+        state.report_drop_panic(&task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
         // The run ends when the ready queue has got to this entry: the batch in which the root ended is finished.
@@ -423,22 +425,22 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
 
 /// Does what an ended task owes to others, in the order that `task/mod.rs` states.
 #[inline(never)]
-fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
-    let header = task.header();
-    announce_end(state, header);
+fn finish(state: &LoopState, task: &AnyTask, key: Key) {
+    announce_end(state, task.header());
     state.tear_down(key);
-    let removed = state.queues(|queues| queues.tasks.remove(key));
-    drop(removed);
-    state.report_drop_panic(&*task);
-    if header.state.is_abandoned() {
+    let Some((task, _)) = state.queues(|queues| queues.tasks.remove(key)) else {
+        return;
+    };
+    state.report_drop_panic(&task);
+    if task.header().state.is_abandoned() {
         drop_abandoned(state, task);
     }
 }
 
 /// Drops the last reference of a task whose handle was dropped, with a result that can never be read.
 #[inline(never)]
-fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
-    if let Some(panicked) = task.take_panic() {
+fn drop_abandoned(state: &LoopState, task: AnyTask) {
+    if let Some(panicked) = task.header().take_panic() {
         if task.header().state.is_taken() {
             drop_quietly(panicked);
         } else {

@@ -24,12 +24,15 @@
 //! The end of a task, in this order: future dropped → output stored → DONE → the waiter woken and callbacks queued →
 //! slot freed → last reference dropped, which may run the output's destructor.
 
+pub(crate) mod any_task;
 pub(crate) mod cell;
+pub(crate) mod cell_pool;
 mod cold_fields;
 pub(crate) mod handle;
-mod header;
+pub(crate) mod header;
 pub(crate) mod key;
 mod lookup;
+
 pub(crate) mod reference;
 pub(crate) mod root;
 pub(crate) mod slots;
