@@ -433,6 +433,8 @@ impl LoopState {
         self.queues(|queues| queues.schedule(key));
     }
 
+    #[cold]
+    #[inline(never)]
     fn schedule_root(&self, generation: u16) {
         if self.root.generation.get() == generation
             && self.root.task.borrow().is_some()
