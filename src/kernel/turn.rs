@@ -179,6 +179,8 @@ fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> 
 /// Runs phases 2 and 3 when nothing is ready.
 #[inline(never)]
 fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io::Result<()> {
+    state.cells.cut_down();
+    state.queues(|queues| queues.tasks.cut_down());
     let limit = match wait {
         Wait::Forever => NEVER,
         Wait::Until(limit) => limit,
@@ -211,8 +213,6 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
-    state.cells.cut_down();
-    state.queues(|queues| queues.tasks.cut_down());
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
     let now = if deadline == NEVER {
         0
