@@ -98,6 +98,7 @@
 //!   kernel/task/header       requests, drop panic and name of a task
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
+//!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
 //!   kernel/budget            how many operations may end in one poll

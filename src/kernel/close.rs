@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_state::{LoopState, Phase};
-use crate::kernel::ready::Entry;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::cell::Header;
@@ -37,8 +36,9 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         state.catch_panic(IN_CLOSE, || drop(posted));
     }
     end_tasks(state);
-    while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
-        if let Entry::Call(callback) = entry {
+    while let Some(token) = state.queues(|queues| queues.ready.pop()) {
+        if token.is_call() {
+            let callback = state.queues(|queues| queues.ready.pop_call());
             state.catch_panic(IN_CLOSE, || drop(callback));
         }
     }

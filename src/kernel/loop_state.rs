@@ -8,6 +8,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -400,13 +401,17 @@ impl LoopState {
         });
     }
 
-    /// Queues a callback and returns its sequence number, or returns the callback if the loop is closed.
+    /// Queues a callback and returns its number, or returns the callback if the loop is closed.
     #[inline]
-    pub(crate) fn push_call(&self, call: Box<dyn FnOnce()>) -> Result<u64, Box<dyn FnOnce()>> {
+    pub(crate) fn push_call<F: FnOnce() + 'static>(
+        &self,
+        call: F,
+        location: &'static Location<'static>,
+    ) -> Result<u64, F> {
         if self.admit().is_err() {
             return Err(call);
         }
-        Ok(self.queues(|queues| queues.ready.push_call(call)))
+        Ok(self.queues(|queues| queues.ready.push_call(call, location)))
     }
 
     /// Stores a new task, so that its wakers find it, and queues its first step. It is always inlined: as a call it

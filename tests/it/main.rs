@@ -9,6 +9,7 @@ mod support;
 
 // The loop: its life, its callbacks, its reports.
 mod callbacks; // callbacks run in the order in which they were queued, and a cancelled one does not run
+mod callbacks_captured; // what a callback captures arrives whole, or is dropped once when it is cancelled
 mod clocks; // what time it is on either clock, and how long a turn may wait
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
