@@ -97,6 +97,7 @@ pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
+pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
 pub(crate) mod proceed;
