@@ -36,11 +36,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         state.catch_panic(IN_CLOSE, || drop(posted));
     }
     end_tasks(state);
-    while let Some(token) = state.queues(|queues| queues.ready.pop()) {
-        if token.is_call() {
-            let callback = state.queues(|queues| queues.ready.pop_call());
-            state.catch_panic(IN_CLOSE, || drop(callback));
-        }
+    while let Some(callback) = state.queues(|queues| queues.ready.discard()) {
+        state.catch_panic(IN_CLOSE, || drop(callback));
     }
     for payload in state.timers(|timers| timers.drain()) {
         state.catch_panic(IN_CLOSE, || drop(payload));

@@ -399,7 +399,7 @@ impl LoopState {
     pub(crate) fn drain_inbox(&self) {
         self.inbox.drain(|delivery| match delivery {
             Delivery::Wake(key) => self.schedule(Key::from_bits(key)),
-            Delivery::Call => self.queues(|queues| queues.ready.push_posted()),
+            Delivery::Calls(count) => self.queues(|queues| queues.ready.push_posted(count)),
         });
     }
 

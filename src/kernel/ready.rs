@@ -46,8 +46,9 @@ pub(crate) enum Special {
     Root(u16),
     /// A timer that has fired.
     Timer(TimerKey),
-    /// The next closure that another thread posted.
-    Posted,
+    /// So many closures that were posted one after the other: the next one, and those for which the token has to be put
+    /// back.
+    Posted(u32),
     /// The end of the run with this number.
     Stop(u32),
     /// An observed source that became ready, with the low bits of its generation.
@@ -99,7 +100,7 @@ impl Token {
                 },
                 number: (self.0 >> 32) as u32 & ((1 << NUMBER_BITS) - 1),
             }),
-            _ => Special::Posted,
+            _ => Special::Posted(index),
         }
     }
 }
@@ -125,6 +126,8 @@ pub(crate) struct ReadyQueue {
     entries: Ring<Token>,
     /// The callback of each [`Token::NEXT_CALL`] of the entries, in their order.
     calls: Ring<Call>,
+    /// How many closures the tokens of posts stand for besides the first of each.
+    further_posts: usize,
 }
 
 impl ReadyQueue {
@@ -132,6 +135,7 @@ impl ReadyQueue {
         Self {
             entries: Ring::new(),
             calls: Ring::new(),
+            further_posts: 0,
         }
     }
 
@@ -146,8 +150,9 @@ impl ReadyQueue {
         self.calls.trim();
     }
 
+    /// Returns how many entries there are, of which each closure that was posted is one.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.further_posts
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -191,8 +196,18 @@ impl ReadyQueue {
         self.push(Token::new(TIMER, key.generation as u32, key.index));
     }
 
-    pub(crate) fn push_posted(&mut self) {
-        self.push(Token::new(POSTED, 0, 0));
+    /// Queues as many closures as were posted one after the other: at least one.
+    pub(crate) fn push_posted(&mut self, count: u32) {
+        self.push(Token::new(POSTED, 0, count));
+        self.further_posts += count as usize - 1;
+    }
+
+    /// Puts the token of so many closures that was just popped back, less the first of them.
+    pub(crate) fn unpop_posted(&mut self, count: u32) {
+        if count > 1 {
+            *self.entries.unpop() = Token::new(POSTED, 0, count - 1);
+            self.further_posts -= 1;
+        }
     }
 
     pub(crate) fn push_stop(&mut self, run: u32) {
@@ -223,6 +238,17 @@ impl ReadyQueue {
     pub(crate) fn pop_call(&mut self) -> Option<(InlineFn, Place)> {
         let call = self.calls.pop()?;
         Some((InlineFn::take(&mut call.function)?, call.location))
+    }
+
+    /// Removes all entries up to the next callback, and returns that, or `None` in it if it was cancelled. At close.
+    pub(crate) fn discard(&mut self) -> Option<Option<InlineFn>> {
+        while let Some(token) = self.pop() {
+            if token.is_call() {
+                return Some(self.pop_call().map(|(function, _)| function));
+            }
+        }
+        self.further_posts = 0;
+        None
     }
 
     /// Takes a callback out, or returns `None` if it has run or runs. The caller drops it with nothing borrowed.
@@ -259,11 +285,11 @@ mod tests {
     fn a_number_finds_its_own_callback_only() {
         let mut queue = ReadyQueue::new();
         let here = Location::caller();
-        queue.push_posted();
+        queue.push_posted(1);
         let first = queue.push_call(|| (), here);
         let second = queue.push_call(|| unreachable!(), here);
         let third = queue.push_call(|| (), here);
-        assert_eq!(pop_token(&mut queue).special(), Special::Posted);
+        assert_eq!(pop_token(&mut queue).special(), Special::Posted(1));
         assert!(queue.cancel(second).is_some());
         assert!(queue.cancel(second).is_none());
         assert!(run_call(&mut queue));
@@ -289,6 +315,30 @@ mod tests {
         queue.retract(other);
         assert_eq!(pop_token(&mut queue).task(), Some(one));
         assert!(run_call(&mut queue) && queue.is_empty());
+    }
+
+    #[test]
+    fn posts_are_entries_of_their_own_behind_one_token() {
+        let mut queue = ReadyQueue::new();
+        queue.push_posted(3);
+        queue.push_root(1);
+        queue.push_posted(1);
+        assert_eq!(queue.len(), 5);
+        for left in [3, 2, 1] {
+            let popped = pop_token(&mut queue).special();
+            assert_eq!(popped, Special::Posted(left));
+            queue.unpop_posted(left);
+            assert_eq!(queue.len(), 1 + left as usize);
+        }
+        assert_eq!(pop_token(&mut queue).special(), Special::Root(1));
+        assert_eq!(pop_token(&mut queue).special(), Special::Posted(1));
+        queue.unpop_posted(1);
+        assert!(queue.is_empty() && queue.len() == 0);
+        queue.push_posted(3);
+        queue.push_call(|| (), Location::caller());
+        queue.push_posted(2);
+        assert!(queue.discard().is_some_and(|call| call.is_some()));
+        assert!(queue.discard().is_none() && queue.len() == 0);
     }
 
     #[test]

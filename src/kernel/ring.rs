@@ -98,6 +98,12 @@ impl<T: Default> Ring<T> {
         Some(self.at(number))
     }
 
+    /// Puts the element back that was popped last, whose place still holds it, and returns the place.
+    pub(crate) fn unpop(&mut self) -> &mut T {
+        self.head -= 1;
+        self.at(self.head)
+    }
+
     /// Returns the place of the last element.
     pub(crate) fn last(&mut self) -> Option<&mut T> {
         self.get(self.tail.wrapping_sub(1))
@@ -242,6 +248,17 @@ mod tests {
             (pop(&mut ring), pop(&mut ring), pop(&mut ring)),
             (Some(1), Some(3), None)
         );
+    }
+
+    #[test]
+    fn what_was_popped_last_is_put_back() {
+        let mut ring = Ring::new();
+        (1..=FIRST as u64).for_each(|value| push(&mut ring, value));
+        assert_eq!(ring.pop(), Some(&mut 1));
+        *ring.unpop() += 100;
+        assert_eq!(ring.len(), FIRST);
+        push(&mut ring, 0);
+        assert_eq!((pop(&mut ring), pop(&mut ring)), (Some(101), Some(2)));
     }
 
     #[test]

@@ -293,7 +293,8 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
                 run_queued(state, || callback.call());
             }
         }
-        Special::Posted => {
+        Special::Posted(count) => {
+            state.queues(|queues| queues.ready.unpop_posted(count));
             if let Some(posted) = state.inbox.take_next() {
                 run_queued(state, || posted.call());
             }
