@@ -49,7 +49,7 @@
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
 //! | counters of a loop | `inspect/` |
-//! | system calls, and all unsafe code but that of seven files | `sys/` |
+//! | system calls, and all unsafe code but that of eight files | `sys/` |
 //!
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
@@ -100,8 +100,10 @@
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
+//!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
+//!   kernel/loop_cell         a cell whose borrows are checked in debug builds
 //!   kernel/budget            how many operations may end in one poll
 //!   kernel/loop_state        the parts of one loop
 //!   kernel/task/lookup       from keys and identities to tasks

@@ -174,7 +174,7 @@ fn a4_post_before_sleep_is_never_lost() {
         let fate = Fate::default();
         let closure = fate.closure();
         let other = thread::spawn(move || assert!(inbox.post(EPOCH, closure).is_ok()));
-        assert_eq!(this.turn(), [Delivery::Call]);
+        assert_eq!(this.turn(), [Delivery::Calls(1)]);
         assert_eq!(this.run(1), [true]);
         other.join().unwrap();
         assert_eq!((fate.ran(), fate.dropped()), (1, 1));
@@ -415,7 +415,7 @@ fn i2_keys_and_closures_of_a_sender_stay_in_order() {
         }
         assert_eq!(
             entries,
-            [Delivery::Wake(7), Delivery::Call, Delivery::Wake(7)]
+            [Delivery::Wake(7), Delivery::Calls(1), Delivery::Wake(7)]
         );
         assert_eq!(this.run(1), [true]);
         other.join().unwrap();
@@ -448,12 +448,7 @@ fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
         assert_eq!(
             this.drain(),
-            [
-                Delivery::Call,
-                Delivery::Wake(9),
-                Delivery::Call,
-                Delivery::Call,
-            ]
+            [Delivery::Calls(1), Delivery::Wake(9), Delivery::Calls(2),]
         );
         assert_eq!(this.run(3), [false, true, true]);
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
@@ -500,7 +495,7 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
             let mark = || mark.store(true, Relaxed);
             inbox.cancel(EPOCH, first, mark).is_some()
         });
-        assert_eq!(this.drain(), [Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Calls(1)]);
         let ran = this.run(1) == [true];
         assert_eq!(
             marked.load(Relaxed),
@@ -528,7 +523,7 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
                 .unwrap_or_else(|_| panic!("open"))
         };
         post(&fates[0]);
-        assert_eq!(this.drain(), [Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Calls(1)]);
         // One closure in the batch, then one in the inbox that is cancelled twice, then one more.
         let target = post(&fates[1]);
         let others = [(); 2].map(|()| {
@@ -562,7 +557,7 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
         // Mail becomes batch, and the place of a closure moves when the one before it is taken; neither hides it.
-        assert_eq!(this.drain(), [Delivery::Call, Delivery::Call]);
+        assert_eq!(this.drain(), [Delivery::Calls(2)]);
         assert_eq!(this.run(1), [true]);
         assert!(other.join().unwrap(), "nobody else has taken it");
         assert!(

@@ -8,7 +8,6 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_state::{LoopState, Phase};
-use crate::kernel::ready::Entry;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::header::Header;
@@ -37,10 +36,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         state.catch_panic(IN_CLOSE, || drop(posted));
     }
     end_tasks(state);
-    while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
-        if let Entry::Call(callback) = entry {
-            state.catch_panic(IN_CLOSE, || drop(callback));
-        }
+    while let Some(callback) = state.queues(|queues| queues.ready.discard()) {
+        state.catch_panic(IN_CLOSE, || drop(callback));
     }
     for payload in state.timers(|timers| timers.drain()) {
         state.catch_panic(IN_CLOSE, || drop(payload));

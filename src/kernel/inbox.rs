@@ -60,8 +60,9 @@ pub(crate) trait Notify: Send + Sync {
 pub(crate) enum Delivery {
     /// Poll the task with this key, if there is one.
     Wake(u64),
-    /// Queue a marker in the ready queue. When it reaches the front, [`Inbox::take_next`] returns the closure.
-    Call,
+    /// Queue markers of so many closures in the ready queue. When one reaches the front, [`Inbox::take_next`] returns
+    /// its closure.
+    Calls(u32),
 }
 
 /// One loop's inbox. It outlives every loop that opens it: a late sender finds it closed, or with another epoch. The
@@ -86,9 +87,9 @@ pub(crate) struct Inbox {
 }
 
 struct Pending {
-    /// One entry for each wake and each closure, in order of arrival.
+    /// One entry for each wake and each run of consecutive closures, in order of arrival.
     order: Vec<Delivery>,
-    /// The closures of `order`, in its order; `None` where one was cancelled. As many as `order` has `Call`s.
+    /// The closures of `order`, in its order; `None` where one was cancelled. As many as its `Calls` say.
     calls: VecDeque<Option<SendFn>>,
     /// The number of the next closure. Never reset, so a number means one closure in all the time of this inbox.
     sequence: u64,
@@ -137,7 +138,10 @@ impl Inbox {
         let sequence = pending.sequence;
         pending.sequence += 1;
         pending.calls.push_back(Some(f));
-        self.push(&mut pending, Delivery::Call);
+        match pending.order.last_mut() {
+            Some(Delivery::Calls(count)) if *count < u32::MAX => *count += 1,
+            _ => self.push(&mut pending, Delivery::Calls(1)),
+        }
         let notifier = pending.take_notifier();
         drop(pending);
         if let Some(notifier) = notifier {
@@ -320,7 +324,7 @@ impl Inbox {
     }
 
     /// Moves all pending entries to the batch and reports each to `f`, in order of arrival. `f` runs with the batch
-    /// locked: it queues entries and runs no user code. For each `Call` the loop later calls
+    /// locked: it queues entries and runs no user code. For each closure of a `Calls` the loop later calls
     /// [`take_next`](Self::take_next) once.
     pub(crate) fn drain(&self, mut f: impl FnMut(Delivery)) {
         let mut batch = held(self.batch.lock());

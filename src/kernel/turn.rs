@@ -21,7 +21,9 @@ use crate::error::Panicked;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
-use crate::kernel::enter::{enter_context, leave_context, plain_step, run_queued, timed_step};
+use crate::kernel::enter::{
+    enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
+};
 use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::call_observer::{call_observer, survive};
@@ -150,7 +152,11 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         ));
     }
     let mut woken = state.woken.take();
-    let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
+    let idle = state.queues(|queues| {
+        queues.ready.trim();
+        queues.ready.is_empty()
+    });
+    let idle = idle && !state.stopping.get();
     let result = if idle {
         wait_for_events(state, wait, &mut woken)
     } else {
@@ -267,7 +273,9 @@ fn queue_due_timers(state: &LoopState) {
 #[inline(always)]
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
-        Next::Call(callback) => run_queued(state, callback),
+        Next::Call(callback, location) => {
+            run_queued(state, || run_callback(|| callback.call(), location));
+        }
         Next::Task(task, key) => {
             state.budget.refill();
             run_task(state, &task, key);
@@ -287,7 +295,8 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
                 run_queued(state, || callback.call());
             }
         }
-        Special::Posted => {
+        Special::Posted(count) => {
+            state.queues(|queues| queues.ready.unpop_posted(count));
             if let Some(posted) = state.inbox.take_next() {
                 run_queued(state, || posted.call());
             }
@@ -298,8 +307,8 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Source(key) => {
             run_queued(state, || call_observer(state, key));
         }
-        // The end of a run that was stopped early, or a cancelled callback.
-        Special::Stop(_) | Special::Hole => {}
+        // The end of a run that was stopped early.
+        Special::Stop(_) => {}
     }
 }
 
