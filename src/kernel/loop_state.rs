@@ -435,16 +435,17 @@ impl LoopState {
     /// Queues the task of a key of this loop, unless it is queued already or has ended.
     #[inline]
     pub(crate) fn schedule(&self, key: Key) {
-        if key.slot() == ROOT_SLOT {
-            return self.schedule_root(key.generation());
+        if !self.queues(|queues| queues.schedule(key)) {
+            self.schedule_root(key);
         }
-        self.queues(|queues| queues.schedule(key));
     }
 
+    /// Does the same for the root, if the key is its own.
     #[cold]
     #[inline(never)]
-    fn schedule_root(&self, generation: u16) {
-        if self.root.generation.get() == generation
+    fn schedule_root(&self, key: Key) {
+        let generation = key.generation();
+        if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
             && self.root.task.borrow().is_some()
             && !self.root.scheduled.replace(true)
         {

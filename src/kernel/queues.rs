@@ -49,11 +49,16 @@ impl Queues {
         })
     }
 
-    /// Queues the task of a key, unless it is queued already or has ended.
+    /// Queues the task of a key, unless it is queued already or has ended. Returns `false` if there is no slot of this
+    /// number, as there is none for the root.
     #[inline(always)]
-    pub(crate) fn schedule(&mut self, key: Key) {
-        if self.tasks.schedule(key) {
+    pub(crate) fn schedule(&mut self, key: Key) -> bool {
+        let Some(unqueued) = self.tasks.schedule(key) else {
+            return false;
+        };
+        if unqueued {
             self.ready.push_task(key);
         }
+        true
     }
 }

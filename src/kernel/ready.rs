@@ -159,8 +159,18 @@ impl ReadyQueue {
         self.entries.is_empty()
     }
 
+    /// A push that makes the queue grow is a call of its own, so that a wake saves no register for it.
     #[inline]
     fn push(&mut self, token: Token) {
+        if self.entries.is_full() {
+            return self.push_growing(token);
+        }
+        *self.entries.push() = token;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_growing(&mut self, token: Token) {
         *self.entries.push() = token;
     }
 

@@ -79,12 +79,18 @@ impl<T: Default> Ring<T> {
     /// Appends an element. The caller writes it to the place that is returned.
     #[inline]
     pub(crate) fn push(&mut self) -> &mut T {
-        if self.len() == self.places.len() {
+        if self.is_full() {
             self.grow();
         }
         let number = self.tail;
         self.tail += 1;
         self.at(number)
+    }
+
+    /// Returns whether the next element makes the buffer grow.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() == self.places.len()
     }
 
     /// Removes the front element. The caller takes it out of the place that is returned.

@@ -36,7 +36,7 @@ use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::header::Header;
-use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::key::Key;
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
 
@@ -363,17 +363,15 @@ fn end_step(state: &LoopState, task: &AnyTask, key: Key, step: Step) {
     match step {
         Step::Pending => {}
         Step::Done(waiter) => {
-            if waiter.slot() == ROOT_SLOT {
+            if waiter != Key::NONE {
                 state.schedule(waiter);
             }
-            // Dropping the last reference runs no user code: the handle has it, or the output needs no drop.
-            let removed = state.queues(|queues| {
-                if waiter != Key::NONE {
-                    queues.schedule(waiter);
-                }
-                queues.tasks.remove(key)
-            });
-            if let Some(root) = removed.and_then(|(_, link)| link.tree()) {
+            let Some((task, link)) = state.queues(|queues| queues.tasks.remove(key)) else {
+                return;
+            };
+            // This runs no user code: the handle has another reference, or the output needs no drop.
+            drop(task);
+            if let Some(root) = link.tree() {
                 state.tear_down_tree(root);
             }
         }

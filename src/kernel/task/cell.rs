@@ -324,32 +324,34 @@ impl<T, H: Scheduler> Joined<T, H> {
         }
     }
 
-    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
-    /// task itself, which would wait for ever.
-    ///
-    /// `awaiting` is the task that the waker wakes, if it is one of ours.
+    /// Returns the output in the common case of a task that has ended.
     #[inline]
-    pub(crate) fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>> {
-        let header = self.task.header();
-        if header.state.is_plainly_done() {
-            return Poll::Ready(self.take_output());
-        }
-        let slot = header.slot.get();
-        if awaiting != Key::NONE
-            && awaiting.slot() != slot
-            && header.state.is_plainly_pending()
-            && self.scheduler().note_await(awaiting, slot)
-        {
-            header.set_waiter(awaiting);
-            return Poll::Pending;
-        }
-        self.join_slowly(awaiting, waker, false)
+    pub(crate) fn take_plainly(&self) -> Option<Result<T, TaskError>> {
+        let done = self.task.header().state.is_plainly_done();
+        done.then(|| self.take_output())
     }
 
-    /// Does the same as [`join`](Self::join), if the common case does not apply, or from behind a shield: then a
-    /// cancellation of the awaiter does not reach this task.
+    /// Notes the awaiter in the common case of a task that has not ended; `false` if there is more to do.
+    #[inline]
+    pub(crate) fn wait_plainly(&self, awaiting: Key) -> bool {
+        let header = self.task.header();
+        let slot = header.slot.get();
+        let noted = awaiting.slot() != slot
+            && header.state.is_plainly_pending()
+            && self.scheduler().note_await(awaiting, slot);
+        if noted {
+            header.set_waiter(awaiting);
+        }
+        noted
+    }
+
+    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
+    /// task itself, which would wait for ever. From behind a shield a cancellation of the awaiter does not reach this
+    /// task.
+    ///
+    /// `awaiting` is the task that the waker wakes, if it is one of ours.
     #[inline(never)]
-    pub(crate) fn join_slowly(
+    pub(crate) fn join(
         &self,
         awaiting: Key,
         waker: &Waker,

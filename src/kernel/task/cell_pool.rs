@@ -5,6 +5,7 @@
 //!
 //! While the loop is busy the lists keep all they get, which is at most what was in use at once. Before the loop waits
 //! they are cut down to half of what is in use then, or to [`KEPT`] if that is more: so the memory of a burst goes back.
+//! Where bursts recur, that of each is kept for more waits than that of the one before.
 //!
 //! A memory checker sees no use after free in memory that is kept. So the lists are off under Miri, and where the
 //! environment variable `CALLSOON_SANITIZED` is set when the crate is built.
@@ -17,6 +18,9 @@ use std::ptr::NonNull;
 
 /// How many bytes the lists may keep while the loop waits, however little is in use: about 1,500 small tasks.
 const KEPT: usize = 256 << 10;
+
+/// The most waits that the memory of a burst outlasts.
+const LONGEST_WAIT: u32 = 255;
 
 /// How many size classes there are; larger tasks are allocated one by one.
 const CLASSES: usize = 64;
@@ -68,6 +72,11 @@ pub(crate) struct CellPool {
     kept: Cell<usize>,
     /// How many bytes are in the lists or in use.
     allocated: Cell<usize>,
+    /// The lists were cut down, and no burst has come since.
+    was_cut: Cell<bool>,
+    /// How many calls of `cut_down` the present memory still outlasts, and that of the next burst.
+    wait: Cell<u32>,
+    next_wait: Cell<u32>,
     /// The loop has closed: nothing is kept any more.
     closed: Cell<bool>,
 }
@@ -78,6 +87,9 @@ impl CellPool {
             lists: [const { Cell::new(None) }; CLASSES],
             kept: Cell::new(0),
             allocated: Cell::new(0),
+            was_cut: Cell::new(false),
+            wait: Cell::new(0),
+            next_wait: Cell::new(0),
             closed: Cell::new(false),
         }
     }
@@ -106,8 +118,13 @@ impl CellPool {
     fn allocate(&self, space: Space) -> NonNull<u8> {
         // SAFETY: the layout is not of size 0: a class has 8 bytes, and a cell is larger.
         let memory = unsafe { alloc(space.layout) };
-        let size = space.layout.size();
-        self.allocated.set(self.allocated.get() + size);
+        let allocated = self.allocated.get() + space.layout.size();
+        self.allocated.set(allocated);
+        if allocated > 2 * KEPT && self.was_cut.replace(false) {
+            let wait = self.next_wait.get();
+            self.wait.set(wait);
+            self.next_wait.set((2 * wait + 1).min(LONGEST_WAIT));
+        }
         NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(space.layout))
     }
 
@@ -139,8 +156,24 @@ impl CellPool {
     #[inline]
     pub(crate) fn cut_down(&self) {
         if self.kept.get() > KEPT {
-            let in_use = self.allocated.get() - self.kept.get();
-            self.free_down_to(KEPT.max(in_use / 2));
+            self.cut_down_excess();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn cut_down_excess(&self) {
+        let in_use = self.allocated.get() - self.kept.get();
+        let most = KEPT.max(in_use / 2);
+        if self.kept.get() <= most {
+            return;
+        }
+        match self.wait.get().checked_sub(1) {
+            Some(wait) => self.wait.set(wait),
+            None => {
+                self.was_cut.set(true);
+                self.free_down_to(most);
+            }
         }
     }
 
@@ -151,7 +184,6 @@ impl CellPool {
     }
 
     /// Frees memory in the lists, the largest first, until they have no more than `most` bytes.
-    #[inline(never)]
     fn free_down_to(&self, most: usize) {
         for class in (0..CLASSES).rev() {
             while self.kept.get() > most {

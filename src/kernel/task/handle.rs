@@ -344,7 +344,7 @@ impl<T: 'static> Task<T> {
     pub(crate) fn poll_shielded(&self, context: &Context<'_>) -> Poll<Result<T, TaskError>> {
         let waker = context.waker();
         let awaiting = key_of(waker).unwrap_or(Key::NONE);
-        self.cell.join_slowly(awaiting, waker, true)
+        self.cell.join(awaiting, waker, true)
     }
 }
 
@@ -365,9 +365,15 @@ impl<T: 'static> Future for Task<T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(output) = self.cell.take_plainly() {
+            return Poll::Ready(output);
+        }
         let waker = context.waker();
-        let awaiting = key_of(waker).unwrap_or(Key::NONE);
-        self.cell.join(awaiting, waker)
+        let awaiting = key_of(waker);
+        if awaiting.is_some_and(|awaiting| self.cell.wait_plainly(awaiting)) {
+            return Poll::Pending;
+        }
+        self.cell.join(awaiting.unwrap_or(Key::NONE), waker, false)
     }
 }
 

@@ -238,16 +238,15 @@ impl Slots {
         }
     }
 
-    /// Sets the scheduled flag. Returns whether the caller has to queue the key.
+    /// Sets the scheduled flag. Returns whether the caller has to queue the key; `None` without a slot of this number.
     #[inline]
-    pub(crate) fn schedule(&mut self, key: Key) -> bool {
-        match self.slots.get_mut(key.slot() as usize) {
-            Some(found) if found.generation == key.generation() && found.flags & SCHEDULED == 0 => {
-                found.flags |= SCHEDULED;
-                true
-            }
-            _ => false,
+    pub(crate) fn schedule(&mut self, key: Key) -> Option<bool> {
+        let found = self.slots.get_mut(key.slot() as usize)?;
+        let unqueued = found.generation == key.generation() && found.flags & SCHEDULED == 0;
+        if unqueued {
+            found.flags |= SCHEDULED;
         }
+        Some(unqueued)
     }
 
     /// Clears the scheduled flag of a key that was popped from the ready queue, and lends its task for one step.
@@ -274,14 +273,12 @@ impl Slots {
         }
     }
 
-    /// Removes an ended task, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
+    /// Removes the ended task of a key, which has to be in its slot, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
     /// counts as scheduled, so that a late wake by its last key does nothing.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<(AnyTask, Link)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
-        if found.generation != key.generation() {
-            return None;
-        }
+        debug_assert_eq!(found.generation, key.generation());
         let task = found.task.take()?;
         debug_assert!(!task.header().state.is_running());
         let link = Link(found.link);
