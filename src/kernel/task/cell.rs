@@ -75,7 +75,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     // SAFETY: each function is cast to a type that differs in the first argument alone: a pointer to a sized type for a
     // reference to one, which are passed in the same way. The callers of `Vtable`'s functions pass a pointer to a whole
     // cell of this type, which is alive.
-    const VTABLE: &Vtable = unsafe {
+    const VTABLE: &'static Vtable = unsafe {
         &Vtable {
             step: transmute::<
                 fn(&Self, &mut Context<'_>) -> Step,
@@ -136,11 +136,11 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     /// # Safety
     /// As for [`destroy`](Self::destroy), with a cell that is dropped or has nothing to drop.
     #[inline]
-    unsafe fn free(mut cell: NonNull<Self>) {
+    unsafe fn free(cell: NonNull<Self>) {
         // SAFETY: the caller gives the cell up. `scheduler` is taken out here only. The memory came from its pool with
         // this space, in `make`.
         unsafe {
-            let scheduler = ManuallyDrop::take(&mut cell.as_mut().head.scheduler);
+            let scheduler = ManuallyDrop::take(&mut (*cell.as_ptr()).head.scheduler);
             scheduler.pool().give(cell.cast(), Self::SPACE);
         }
     }

@@ -6,7 +6,7 @@
 //!   spawn ──►  idle, queued ──(1)begin──► running ──(4)finish────────────► done ──(5)take──► taken
 //!                 │                       ▲   │
 //!                 │                       │   └──(4)finish_cancelled─────► done
-//!                 └────(2)begin_kill──────┘
+//!                 └────(2)begin, killed───┘
 //! ```
 //!
 //! 1 and 3 are a poll (`TaskCell::step`). 2 is the end without a poll (`AnyTask::kill`, at close: a step that was told

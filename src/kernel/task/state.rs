@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use crate::kernel::task::key::Key;
 
-/// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
+/// The future is being polled or dropped, or its stage is being replaced. Set by `begin`, cleared by
 /// `pause` and `finish`. While it is set, no other call may touch the stage: the cell's aliasing rests on this.
 const RUNNING: u16 = 1;
 /// The stage holds the output, or held it. Set by `finish`, never cleared.
