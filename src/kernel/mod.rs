@@ -100,6 +100,7 @@ pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+pub(crate) mod post_looks;
 pub(crate) mod proceed;
 pub(crate) mod queues;
 pub(crate) mod ready;
