@@ -78,6 +78,7 @@
 //!   kernel/registry          from a loop's id to its inbox
 //!   kernel/inhibit           guards that keep a virtual clock from jumping
 //!   kernel/clock             real and virtual time
+//!   kernel/post_looks        looking for posts before the loop sleeps
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep

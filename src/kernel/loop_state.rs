@@ -26,6 +26,7 @@ use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
+use crate::kernel::post_looks::PostLooks;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
@@ -213,6 +214,7 @@ pub(crate) struct LoopState {
     pub(crate) callbacks: Cell<u64>,
     queues: LoopCell<Queues>,
     timers: LoopCell<Timers<InlineFn>>,
+    pub(crate) post_looks: PostLooks,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
     /// The poller and its sources; `None` once closed.
@@ -280,6 +282,7 @@ impl LoopState {
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
             budget: Budget::new(),
+            post_looks: PostLooks::default(),
             stopping: Cell::new(false),
             event_polls: EventPolls::new(now),
             guest: Cell::new(false),
@@ -402,10 +405,18 @@ impl LoopState {
 
     /// Moves the entries of the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
+        let mut came = 0_u32;
         self.inbox.drain(|delivery| match delivery {
-            Delivery::Wake(key) => self.schedule(Key::from_bits(key)),
-            Delivery::Calls(count) => self.queues(|queues| queues.ready.push_posted(count)),
+            Delivery::Wake(key) => {
+                came = came.saturating_add(1);
+                self.schedule(Key::from_bits(key));
+            }
+            Delivery::Calls(count) => {
+                came = came.saturating_add(count);
+                self.queues(|queues| queues.ready.push_posted(count));
+            }
         });
+        self.post_looks.note(came);
     }
 
     /// Queues a callback and returns its number, or returns the callback if the loop is closed.

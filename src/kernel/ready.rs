@@ -343,12 +343,13 @@ mod tests {
         assert_eq!(pop_token(&mut queue).special(), Special::Root(1));
         assert_eq!(pop_token(&mut queue).special(), Special::Posted(1));
         queue.unpop_posted(1);
-        assert!(queue.is_empty() && queue.len() == 0);
+        assert_eq!((queue.is_empty(), queue.len()), (true, 0));
         queue.push_posted(3);
         queue.push_call(|| (), Location::caller());
         queue.push_posted(2);
         assert!(queue.discard().is_some_and(|call| call.is_some()));
-        assert!(queue.discard().is_none() && queue.len() == 0);
+        assert!(queue.discard().is_none());
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

@@ -152,11 +152,8 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         ));
     }
     let mut woken = state.woken.take();
-    let idle = state.queues(|queues| {
-        queues.ready.trim();
-        queues.ready.is_empty()
-    });
-    let idle = idle && !state.stopping.get();
+    state.queues(|queues| queues.ready.trim());
+    let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
     let result = if idle {
         wait_for_events(state, wait, &mut woken)
     } else {
@@ -230,8 +227,12 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     result?
 }
 
-/// Polls busily for a while, at most until `deadline`. Returns true if there is something to do.
+/// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said
+/// so. Returns true if there is something to do.
 fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
+    if state.post_looks.look(state.inbox, &state.clock, deadline) {
+        return Ok(true);
+    }
     let time = state.settings.spin;
     if time == Duration::ZERO || state.clock.is_virtual() {
         return Ok(false);
