@@ -154,17 +154,6 @@ impl TaskError {
             _ => None,
         }
     }
-
-    /// Takes the panic out, if this is one, and leaves `Taken` in its place.
-    pub(crate) fn take_panic(&mut self) -> Option<Panicked> {
-        match std::mem::replace(self, Self::Taken) {
-            Self::Panicked(panicked) => Some(panicked),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
 }
 
 impl fmt::Display for TaskError {

@@ -49,7 +49,7 @@
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
 //! | counters of a loop | `inspect/` |
-//! | system calls, and all unsafe code but that of three files | `sys/` |
+//! | system calls, and all unsafe code but that of eight files | `sys/` |
 //!
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
@@ -79,6 +79,7 @@
 //!   kernel/registry          from a loop's id to its inbox
 //!   kernel/inhibit           guards that keep a virtual clock from jumping
 //!   kernel/clock             real and virtual time
+//!   kernel/post_looks        looking for posts before the loop sleeps
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
@@ -95,12 +96,16 @@
 //!   kernel/cancel/detached   requests that outlive a tree, or a poll
 //!   kernel/cancel/lifecycle  nodes are opened, polled, completed, dropped
 //!   kernel/task/cold_fields  what most tasks never need
+//!   kernel/task/header       what is known of a task without its future's type
+//!   kernel/task/any_task     a counted reference to a task, in one word
+//!   kernel/task/cell_pool    the memory of ended tasks, kept for new ones
 //!   kernel/task/cell         a task's one allocation
-//!   kernel/task/header       requests, drop panic and name of a task
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
+//!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
+//!   kernel/loop_cell         a cell whose borrows are checked in debug builds
 //!   kernel/budget            how many operations may end in one poll
 //!   kernel/loop_state        the parts of one loop
 //!   kernel/task/lookup       from keys and identities to tasks

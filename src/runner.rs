@@ -396,9 +396,9 @@ async fn end_tasks(handle: &LoopHandle) {
         }
         TaskObserver::of(tasks.iter().cloned()).all_ended().await;
         for task in &tasks {
-            if let Some(panicked) = task.task.take_panic() {
+            let header = task.task.header();
+            if let Some(panicked) = header.take_panic() {
                 let message = "Unhandled exception during the end of run()";
-                let header = task.task.header();
                 handle.state.report_in_context_of(header, message, panicked);
             }
         }

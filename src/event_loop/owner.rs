@@ -16,7 +16,6 @@ use crate::kernel::context::Context;
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::{LoopState, Phase};
-use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::ROOT_SLOT;
 use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::slots::{Recency, TaskNodes};
@@ -59,7 +58,7 @@ struct NoRoot;
 
 impl Root for NoRoot {
     fn step(&mut self, _: &mut TaskContext<'_>) -> Step {
-        Step::Refused
+        Step::Pending
     }
 }
 
@@ -79,7 +78,7 @@ impl Running {
         let outer = enter_context(state, header.header());
         let message = "Exception in the destructor of an unfinished main task";
         state.catch_panic(message, discard);
-        header.0.state.finish_cancelled();
+        header.header().state.finish_cancelled();
         announce_end(state, header.header());
         leave_context(state, header.header(), outer);
     }
@@ -182,26 +181,27 @@ impl EventLoop {
         &self,
         context: Option<Context>,
         location: &'static Location<'static>,
-    ) -> Rc<RootHeader> {
+    ) -> RootHeader {
         let state = &self.handle.state;
         let (serial, generation) = state.queues(|queues| {
             let serial = queues.tasks.next_serial();
             (serial, queues.tasks.generation(serial))
         });
-        let header = Rc::new(RootHeader(Header::new(location)));
-        header.0.serial.set(serial);
-        header.0.slot.set(ROOT_SLOT);
+        let root = RootHeader::new(location, Rc::clone(state));
+        let header = root.header();
+        header.serial.set(serial);
+        header.slot.set(ROOT_SLOT);
         state.root.generation.set(generation);
         state.root.scheduled.set(false);
         state.root.nodes.set(TaskNodes::Bare);
         state.root.recency.set(Recency::NEVER);
-        let former = state.root.task.replace(Some(header.clone()));
+        let former = state.root.task.replace(Some(root.0.clone()));
         drop(former);
         state.schedule(state.root_key());
         if context.is_some() {
-            header.0.with_cold(|cold| cold.context = context);
+            header.with_cold(|cold| cold.context = context);
         }
-        header
+        root
     }
 
     /// Runs the loop until [`stop`](LoopHandle::stop) is called.

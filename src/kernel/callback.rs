@@ -1,7 +1,8 @@
 //! Callbacks that `call_soon`, `call_later` and `call_at` queue, and the handles that cancel them.
 //!
-//! A callback is wrapped once, when it is queued, in a closure that enters it: on the plain path, or, if the loop is
-//! instrumented, in a copy of the caller's context (`kernel/enter`).
+//! On the plain path the turn enters a callback of `call_soon`. That of a timer is wrapped when it is armed, in a closure
+//! that enters it. If the loop is instrumented, either is wrapped in one that enters it in a copy of the caller's
+//! context (`kernel/enter`).
 
 use std::cell::Cell;
 use std::fmt;
@@ -52,12 +53,9 @@ impl LoopHandle {
     pub(crate) fn queue_call<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
         if self.state.instrumented.get() {
             let context = self.state.copy_context();
-            return self.queue_boxed(
-                Box::new(move || run_callback_in(context, callback, location)),
-                location,
-            );
+            return self.queue_in(context, callback, location);
         }
-        self.queue_boxed(Box::new(move || run_callback(callback, location)), location)
+        self.queue(callback, location)
     }
 
     /// Queues a callback that runs in a given context.
@@ -67,24 +65,33 @@ impl LoopHandle {
         callback: F,
         location: Place,
     ) -> Handle {
-        if !self.state.instrumented.get() {
-            return self.queue_boxed(Box::new(move || run_callback(callback, location)), location);
+        if self.state.instrumented.get() {
+            return self.queue_in(context, callback, location);
         }
-        self.queue_boxed(
-            Box::new(move || run_callback_in(context, callback, location)),
-            location,
-        )
+        self.queue(callback, location)
+    }
+
+    /// Boxed, so that queueing is compiled once for all types of callbacks.
+    #[inline(never)]
+    fn queue_in<F: FnOnce() + 'static>(
+        &self,
+        context: Option<Context>,
+        callback: F,
+        location: Place,
+    ) -> Handle {
+        let call = Box::new(move || run_callback_in(context, callback, location));
+        self.queue(call as Box<dyn FnOnce()>, location)
     }
 
     #[inline]
-    fn queue_boxed(&self, boxed: Box<dyn FnOnce()>, location: Place) -> Handle {
+    fn queue<F: FnOnce() + 'static>(&self, callback: F, location: Place) -> Handle {
         let state = &self.state;
-        match state.push_call(boxed) {
-            Ok(sequence) => Handle::new(self, Some(sequence), location),
+        match state.push_call(callback, location) {
+            Ok(number) => Handle::new(self, number, location),
             Err(refused) => {
                 state.catch_panic(REFUSED, || drop(refused));
                 refuse(state, "call_soon");
-                Handle::new(self, None, location)
+                Handle::new(self, CANCELLED, location)
             }
         }
     }
@@ -133,20 +140,20 @@ impl LoopHandle {
 /// ```
 pub struct Handle {
     state: Rc<LoopState>,
-    /// The callback's sequence number in the ready queue; [`CANCELLED`] once it was cancelled.
-    sequence: Cell<u64>,
+    /// The callback's number in the ready queue; [`CANCELLED`] once it was cancelled.
+    number: Cell<u64>,
     location: Place,
 }
 
-/// The sequence number of no entry: it would take one entry a nanosecond for 584 years to reach it.
+/// The number of no callback: it would take one a nanosecond for 584 years to reach it.
 const CANCELLED: u64 = u64::MAX;
 
 impl Handle {
     #[inline]
-    fn new(handle: &LoopHandle, sequence: Option<u64>, location: Place) -> Self {
+    fn new(handle: &LoopHandle, number: u64, location: Place) -> Self {
         Self {
             state: Rc::clone(&handle.state),
-            sequence: Cell::new(sequence.unwrap_or(CANCELLED)),
+            number: Cell::new(number),
             location,
         }
     }
@@ -161,8 +168,8 @@ impl Handle {
     /// assert_eq!(std::rc::Rc::strong_count(&kept), 1);
     /// ```
     pub fn cancel(&self) {
-        let sequence = self.sequence.replace(CANCELLED);
-        let callback = self.state.queues(|queues| queues.ready.cancel(sequence));
+        let number = self.number.replace(CANCELLED);
+        let callback = self.state.queues(|queues| queues.ready.cancel(number));
         drop(callback);
     }
 
@@ -173,7 +180,7 @@ impl Handle {
     /// assert!(!event_loop.call_soon(|| ()).cancelled());
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.sequence.get() == CANCELLED
+        self.number.get() == CANCELLED
     }
 }
 

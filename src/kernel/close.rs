@@ -8,10 +8,9 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{enter_context, leave_context};
 use crate::kernel::loop_state::{LoopState, Phase};
-use crate::kernel::ready::Entry;
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::task::cell::Header;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::waker::enter;
 
 /// The message of the report of a destructor that panicked here.
@@ -35,10 +34,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     let entered = enter(state);
     discard(state, state.inbox.close());
     end_tasks(state);
-    while let Some(entry) = state.queues(|queues| queues.ready.pop()) {
-        if let Entry::Call(callback) = entry {
-            discard(state, [callback]);
-        }
+    while let Some(callback) = state.queues(|queues| queues.ready.discard()) {
+        discard(state, callback);
     }
     discard(state, state.timers(|timers| timers.drain()));
     let (mut woken, mut observers) = (Vec::new(), Vec::new());
@@ -58,6 +55,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     discard(state, state.replace_handler(None));
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);
+    state.cells.close();
     registry::release(state.id);
     drop(entered);
 }
@@ -75,8 +73,8 @@ fn end_tasks(state: &Rc<LoopState>) {
         let outer = enter_context(state, task.header());
         report_pending(state, task.header());
         // A running task would refuse, but a running loop is not closed.
-        let _ = task.kill();
-        state.report_drop_panic(&*task);
+        task.kill();
+        state.report_drop_panic(&task);
         // Another loop or runtime may await it. Its callbacks would be queued on this loop, which never runs them. They
         // hold the task, so dropping them ends a cycle of references.
         let owed = task

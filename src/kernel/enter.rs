@@ -44,7 +44,8 @@ use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::state::Step;
 use crate::kernel::task::waker::{current, key_of, wake_key, waker};
@@ -306,7 +307,7 @@ pub(crate) fn plain_step(
 pub(crate) fn timed_step(
     state: &LoopState,
     key: Key,
-    task: &dyn Run,
+    task: &AnyTask,
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
 ) -> Step {
     let start = state.debug.get().then(Instant::now);

@@ -12,7 +12,8 @@ use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
 use crate::kernel::report::{
     ExceptionContext, ReportHandler, default_handler, drop_quietly, run_quietly,
 };
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
 
 impl LoopState {
@@ -44,10 +45,10 @@ impl LoopState {
 
     /// Calls the task hook, if there is one.
     #[inline(never)]
-    pub(crate) fn call_task_hook(&self, task: &Rc<dyn Run>, key: Key) {
+    pub(crate) fn call_task_hook(&self, task: &AnyTask, key: Key) {
         let hook = self.task_hook.borrow().clone();
         if let Some(hook) = hook {
-            self.catch_panic("Exception in the task hook", || hook(Rc::clone(task), key));
+            self.catch_panic("Exception in the task hook", || hook(task.clone(), key));
             drop_quietly(hook);
         }
     }
@@ -99,7 +100,7 @@ impl LoopState {
     }
 
     /// Reports the drop panic of a task that has ended, if there was one.
-    pub(crate) fn report_drop_panic(&self, task: &dyn Run) {
+    pub(crate) fn report_drop_panic(&self, task: &AnyTask) {
         let header = task.header();
         let Some(payload) = header.peek_cold(|cold| cold.drop_panic.take()).flatten() else {
             return;

@@ -60,8 +60,9 @@ pub(crate) trait Notify: Send + Sync {
 pub(crate) enum Delivery {
     /// Poll the task with this key, if there is one.
     Wake(u64),
-    /// Queue a marker in the ready queue. When it reaches the front, [`Inbox::take_next`] returns the closure.
-    Call,
+    /// Queue markers of so many closures in the ready queue. When one reaches the front, [`Inbox::take_next`] returns
+    /// its closure.
+    Calls(u32),
 }
 
 /// One loop's inbox. It outlives every loop that opens it: a late sender finds it closed, or with another epoch. The
@@ -73,11 +74,11 @@ pub(crate) struct Inbox {
     pending: Mutex<Pending>,
     /// The entries that were drained and have not run. Only the loop and cancellers lock it, so senders never wait for
     /// a run.
-    batch: Mutex<Batch>,
+    batch: Line<Mutex<Batch>>,
     /// Whether entries are pending. Written under the lock of `pending` when the first entry comes and when all are
     /// drained. It is a hint: the loop reads it in every turn without the lock, and checks again with the lock before
     /// it sleeps.
-    hint: AtomicBool,
+    hint: Line<AtomicBool>,
     /// The fork generation of the process whose loop owns the inbox. In a forked child the inbox is a copy but the
     /// notifier is shared with the parent, and a thread that does not exist in the child may hold a lock for ever. So
     /// in a child every call is refused before it locks or notifies. It changes with the owner only, so its ordering
@@ -85,10 +86,15 @@ pub(crate) struct Inbox {
     forks: AtomicU32,
 }
 
+/// A value with cache lines of its own: the loop locks the batch for each closure while senders lock the pending
+/// entries, and looks at the hint while it waits.
+#[repr(align(64))]
+struct Line<T>(T);
+
 struct Pending {
-    /// One entry for each wake and each closure, in order of arrival.
+    /// One entry for each wake and each run of consecutive closures, in order of arrival.
     order: Vec<Delivery>,
-    /// The closures of `order`, in its order; `None` where one was cancelled. As many as `order` has `Call`s.
+    /// The closures of `order`, in its order; `None` where one was cancelled. As many as its `Calls` say.
     calls: VecDeque<Option<SendFn>>,
     /// The number of the next closure. Never reset, so a number means one closure in all the time of this inbox.
     sequence: u64,
@@ -137,7 +143,10 @@ impl Inbox {
         let sequence = pending.sequence;
         pending.sequence += 1;
         pending.calls.push_back(Some(f));
-        self.push(&mut pending, Delivery::Call);
+        match pending.order.last_mut() {
+            Some(Delivery::Calls(count)) if *count < u32::MAX => *count += 1,
+            _ => self.push(&mut pending, Delivery::Calls(1)),
+        }
         let notifier = pending.take_notifier();
         drop(pending);
         if let Some(notifier) = notifier {
@@ -180,7 +189,7 @@ impl Inbox {
             return None;
         }
         // With the batch locked no entry moves, so a closure that is in neither queue is in none.
-        let mut batch = held(self.batch.lock());
+        let mut batch = held(self.batch.0.lock());
         let mut pending = held(self.pending.lock());
         if pending.epoch != epoch {
             return None;
@@ -226,7 +235,7 @@ impl Inbox {
             // The lock orders everything that matters. A reader that sees the hint too early finds nothing, and one
             // that sees it too late drains in the next turn. Release pairs with `has_posts`, so that a reader of the
             // hint sees the entries too.
-            self.hint.store(true, Ordering::Release);
+            self.hint.0.store(true, Ordering::Release);
         }
         pending.order.push(entry);
     }
@@ -272,8 +281,8 @@ impl Inbox {
         };
         Self {
             pending: Mutex::new(pending),
-            batch: Mutex::new(Batch::default()),
-            hint: AtomicBool::new(false),
+            batch: Line(Mutex::new(Batch::default())),
+            hint: Line(AtomicBool::new(false)),
             forks: AtomicU32::new(0),
         }
     }
@@ -299,7 +308,7 @@ impl Inbox {
     /// drops them one by one, since each destructor may panic or post to this inbox. The buffers are freed too, so that
     /// an inbox without an owner holds no memory.
     pub(crate) fn close(&self) -> Vec<SendFn> {
-        let mut batch = held(self.batch.lock());
+        let mut batch = held(self.batch.0.lock());
         let mut pending = held(self.pending.lock());
         pending.closed = true;
         pending.asleep = false;
@@ -307,7 +316,7 @@ impl Inbox {
         let order = mem::take(&mut pending.order);
         let posted = mem::take(&mut pending.calls);
         let drained = mem::take(&mut *batch);
-        self.hint.store(false, Ordering::Release);
+        self.hint.0.store(false, Ordering::Release);
         drop(pending);
         drop(batch);
         drop((notifier, order));
@@ -316,14 +325,14 @@ impl Inbox {
 
     /// Returns whether a drain may find something: one load, no lock.
     pub(crate) fn has_posts(&self) -> bool {
-        self.hint.load(Ordering::Acquire)
+        self.hint.0.load(Ordering::Acquire)
     }
 
     /// Moves all pending entries to the batch and reports each to `f`, in order of arrival. `f` runs with the batch
-    /// locked: it queues entries and runs no user code. For each `Call` the loop later calls
+    /// locked: it queues entries and runs no user code. For each closure of a `Calls` the loop later calls
     /// [`take_next`](Self::take_next) once.
     pub(crate) fn drain(&self, mut f: impl FnMut(Delivery)) {
-        let mut batch = held(self.batch.lock());
+        let mut batch = held(self.batch.0.lock());
         let Batch { order, calls } = &mut *batch;
         {
             let mut pending = held(self.pending.lock());
@@ -333,7 +342,7 @@ impl Inbox {
             } else {
                 calls.append(&mut pending.calls);
             }
-            self.hint.store(false, Ordering::Release);
+            self.hint.0.store(false, Ordering::Release);
         }
         order.drain(..).for_each(&mut f);
         if order.capacity() > KEPT {
@@ -344,7 +353,7 @@ impl Inbox {
     /// Returns the closure of the marker at the front of the ready queue, or `None` if it was cancelled. Called once
     /// for each marker.
     pub(crate) fn take_next(&self) -> Option<SendFn> {
-        let mut batch = held(self.batch.lock());
+        let mut batch = held(self.batch.0.lock());
         let next = batch.calls.pop_front().flatten();
         if batch.calls.is_empty() && batch.calls.capacity() > KEPT {
             batch.calls = VecDeque::new();

@@ -1,13 +1,15 @@
 //! The parts of one loop, held together.
 //!
-//! A value of one word is in a `Cell`, a larger structure in a `RefCell` of its own. No borrow is held while user code
-//! runs, so no borrow can fail: the methods here borrow, move the wanted value out, and end the borrow before they
-//! return. A value that has to be dropped is returned to the caller.
+//! A value of one word is in a `Cell`, a larger structure in a `RefCell` of its own, and the two that nearly every
+//! operation touches in a [`LoopCell`]. No borrow is held while user code runs, so no borrow can fail: the methods here
+//! borrow, move the wanted value out, and end the borrow before they return. A value that has to be dropped is returned
+//! to the caller.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,11 +25,15 @@ use crate::kernel::inbox::{Delivery, Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
+use crate::kernel::loop_cell::LoopCell;
+use crate::kernel::post_looks::PostLooks;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::cell_pool::CellPool;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
 use crate::kernel::timers::{TimerKey, Timers};
@@ -107,7 +113,7 @@ pub(crate) struct RootSlot {
     /// Whether the ready queue holds the root's token.
     pub(crate) scheduled: Cell<bool>,
     /// The root as a task, while there is one.
-    pub(crate) task: RefCell<Option<Rc<dyn Run>>>,
+    pub(crate) task: RefCell<Option<AnyTask>>,
     /// Its nodes: see `kernel/cancel`.
     pub(crate) nodes: Cell<TaskNodes>,
     /// In which of its newest polls a node of it was polled.
@@ -167,7 +173,7 @@ pub(crate) struct Forest {
 }
 
 /// A task hook: called with a new task, before its first step.
-pub(crate) type TaskHook = Rc<dyn Fn(Rc<dyn Run>, Key)>;
+pub(crate) type TaskHook = Rc<dyn Fn(AnyTask, Key)>;
 
 /// One loop.
 ///
@@ -206,8 +212,9 @@ pub(crate) struct LoopState {
     pub(super) context: Cell<Option<Context>>,
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
-    queues: RefCell<Queues>,
-    timers: RefCell<Timers<InlineFn>>,
+    queues: LoopCell<Queues>,
+    timers: LoopCell<Timers<InlineFn>>,
+    pub(crate) post_looks: PostLooks,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
     /// The poller and its sources; `None` once closed.
@@ -222,6 +229,8 @@ pub(crate) struct LoopState {
     /// Added to a task's serial number to make its generation.
     pub(super) generation_offset: u16,
     pub(crate) settings: Settings,
+    /// The memory of ended tasks.
+    pub(crate) cells: CellPool,
     pub(crate) slow_callback_duration: Cell<Duration>,
     /// The exception handler that a program has set.
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
@@ -260,11 +269,11 @@ impl LoopState {
             instrumented: Cell::new(settings.debug),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
-            queues: RefCell::new(Queues {
+            queues: LoopCell::new(Queues {
                 ready: ReadyQueue::new(),
                 tasks: Slots::new(generation, counts),
             }),
-            timers: RefCell::new(Timers::new(now, u64::from(generation) + counts)),
+            timers: LoopCell::new(Timers::new(now, u64::from(generation) + counts)),
             reactor: RefCell::new(Some(reactor)),
             root: RootSlot::new(generation),
             scopes: Scopes::new(counts),
@@ -273,6 +282,7 @@ impl LoopState {
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
             budget: Budget::new(),
+            post_looks: PostLooks::default(),
             stopping: Cell::new(false),
             event_polls: EventPolls::new(now),
             guest: Cell::new(false),
@@ -284,6 +294,7 @@ impl LoopState {
             woken: Cell::new(Vec::new()),
             due: Cell::new(Vec::new()),
             broken: Cell::new(None),
+            cells: CellPool::new(),
             clock,
             settings,
         }))
@@ -303,17 +314,17 @@ impl LoopState {
             .unwrap_or(Ok(()))
     }
 
-    /// Borrows the ready queue and the tasks. `f` must not run user code. It is inlined, so that its caller compiles to
-    /// one piece of code, as in [`take_in`](Self::take_in).
+    /// Borrows the ready queue and the tasks. `f` must hold to the rules of [`LoopCell`]. It is inlined, so that its
+    /// caller compiles to one piece of code, as in [`take_in`](Self::take_in).
     #[inline(always)]
     pub(crate) fn queues<R>(&self, f: impl FnOnce(&mut Queues) -> R) -> R {
-        f(&mut self.queues.borrow_mut())
+        self.queues.with(f)
     }
 
-    /// Borrows the timers. `f` must not run user code.
-    #[inline]
+    /// Borrows the timers. `f` must hold to the rules of [`LoopCell`].
+    #[inline(always)]
     pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
-        f(&mut self.timers.borrow_mut())
+        self.timers.with(f)
     }
 
     /// Borrows the reactor. `f` must not run user code.
@@ -394,42 +405,58 @@ impl LoopState {
 
     /// Moves the entries of the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
+        let mut came = 0_u32;
         self.inbox.drain(|delivery| match delivery {
-            Delivery::Wake(key) => self.schedule(Key::from_bits(key)),
-            Delivery::Call => self.queues(|queues| queues.ready.push_posted()),
+            Delivery::Wake(key) => {
+                came = came.saturating_add(1);
+                self.schedule(Key::from_bits(key));
+            }
+            Delivery::Calls(count) => {
+                came = came.saturating_add(count);
+                self.queues(|queues| queues.ready.push_posted(count));
+            }
         });
+        self.post_looks.note(came);
     }
 
-    /// Queues a callback and returns its sequence number, or returns the callback if the loop is closed.
+    /// Queues a callback and returns its number, or returns the callback if the loop is closed.
     #[inline]
-    pub(crate) fn push_call(&self, call: Box<dyn FnOnce()>) -> Result<u64, Box<dyn FnOnce()>> {
+    pub(crate) fn push_call<F: FnOnce() + 'static>(
+        &self,
+        call: F,
+        location: &'static Location<'static>,
+    ) -> Result<u64, F> {
         if self.admit().is_err() {
             return Err(call);
         }
-        Ok(self.queues(|queues| queues.ready.push_call(call)))
+        Ok(self.queues(|queues| queues.ready.push_call(call, location)))
     }
 
     /// Stores a new task, so that its wakers find it, and queues its first step. It is always inlined: as a call it
     /// made a spawn a tenth slower.
     #[inline(always)]
-    pub(crate) fn take_in(&self, task: Rc<dyn Run>, header: &Header) -> Key {
-        let mut queues = self.queues.borrow_mut();
-        let key = queues.tasks.insert(self.id, task, header);
-        queues.ready.push_task(key);
-        key
+    pub(crate) fn take_in(&self, task: AnyTask, header: &Header) -> Key {
+        self.queues(|queues| {
+            let key = queues.tasks.insert(self.id, task, header);
+            queues.ready.push_task(key);
+            key
+        })
     }
 
     /// Queues the task of a key of this loop, unless it is queued already or has ended.
     #[inline]
     pub(crate) fn schedule(&self, key: Key) {
-        if key.slot() == ROOT_SLOT {
-            return self.schedule_root(key.generation());
+        if !self.queues(|queues| queues.schedule(key)) {
+            self.schedule_root(key);
         }
-        self.queues(|queues| queues.schedule(key));
     }
 
-    fn schedule_root(&self, generation: u16) {
-        if self.root.generation.get() == generation
+    /// Does the same for the root, if the key is its own.
+    #[cold]
+    #[inline(never)]
+    fn schedule_root(&self, key: Key) {
+        let generation = key.generation();
+        if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
             && self.root.task.borrow().is_some()
             && !self.root.scheduled.replace(true)
         {
@@ -439,8 +466,6 @@ impl LoopState {
 
     /// Arms a timer, or returns `call` if the loop is closed. `wakes` says that the timer only wakes a task, which
     /// happens as soon as it is due. Any other timer is then queued.
-    ///
-    /// All of it is one borrow: each borrow is a store that the next one waits for.
     #[inline]
     pub(crate) fn arm_timer<F: FnOnce() + 'static>(
         &self,
@@ -455,9 +480,9 @@ impl LoopState {
             // It is due already and fires in the next turn, which might otherwise not poll for events.
             self.event_polls.force();
         }
-        let mut timers = self.timers.borrow_mut();
-        let key = timers.reserve(deadline, wakes);
-        InlineFn::put(timers.fill(key), call);
+        // Two borrows: there may be too many timers for one more, and then `call` is dropped outside.
+        let key = self.timers(|timers| timers.reserve(deadline, wakes));
+        self.timers(|timers| InlineFn::put(timers.fill(key), call));
         Ok(key)
     }
 

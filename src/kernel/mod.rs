@@ -20,16 +20,17 @@
 //! |---|---|
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
-//! | [`ready`], [`queues`] | the ready queue; the ready queue and the tasks under one borrow |
+//! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`wake_time`] | the timer wheel; until when the loop may sleep |
-//! | [`inbox`], [`registry`] | posts and wakes of other threads; from a loop's id to its inbox |
+//! | [`inbox`], [`registry`], [`post_looks`] | posts and wakes of other threads; from a loop's id to its inbox; looking for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
 //! | [`wait`] | lists of waiters |
 //! | [`task`] | tasks: one allocation each, their states, keys, wakers and handles |
 //! | [`cancel`] | cancel scopes: how a request is asked, answered and decided |
 //! | [`future`], [`await_future`] | `Future`; awaiting it |
 //! | [`callback`], [`background`] | handles of callbacks; futures that are no tasks |
-//! | [`loop_state`], [`loop_handle`], [`local`] | the parts of one loop; its handle; per-loop slots of other modules |
+//! | [`loop_state`], [`loop_cell`] | the parts of one loop; the cell whose borrows are checked in debug builds |
+//! | [`loop_handle`], [`local`] | the handle of a loop; per-loop slots of other modules |
 //! | [`context`], [`current_context`] | values of context variables; which context is current |
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
@@ -63,7 +64,7 @@
 //! | requests to a task (`cancelling`) | 32 | a number that is shown | stays there |
 //! | turns | 64 | `yield_now`; which nodes were polled newly | not reached |
 //! | runs | 32 | the entry that ends a run, at most one turn old | begins again |
-//! | entries of the ready queue | 64 | `Handle::cancel` | not reached |
+//! | entries and callbacks of the ready queue | 64 | `Handle::cancel` | not reached |
 //! | posts of an inbox | 64 | `ThreadsafeHandle::cancel` | not reached |
 //! | timers | 64 | disarming; the order of handles | not reached |
 //! | the same in the ready queue | 24 | a due timer, at most one turn old | begins again: another due timer runs |
@@ -96,13 +97,16 @@ pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
 pub(crate) mod io;
 pub(crate) mod local;
+pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+pub(crate) mod post_looks;
 pub(crate) mod proceed;
 pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod registry;
 pub(crate) mod report;
+pub(crate) mod ring;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;

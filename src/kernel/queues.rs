@@ -2,10 +2,12 @@
 //! a key checks the slot's scheduled flag, and popping one looks the task up. No user code is called here; the turn
 //! runs what comes out, after the borrow has ended.
 
-use std::rc::Rc;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
 
-use crate::kernel::ready::{Entry, ReadyQueue, Token};
-use crate::kernel::task::cell::Run;
+use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::ready::{ReadyQueue, Token};
+use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::slots::Slots;
 
@@ -17,11 +19,11 @@ pub(crate) struct Queues {
 
 /// The front entry of the ready queue, with its task looked up.
 pub(crate) enum Next {
-    /// A callback of `call_soon`.
-    Call(Box<dyn FnOnce()>),
-    /// A task to be polled.
-    Task(Rc<dyn Run>, Key),
-    /// A task that has ended since it was queued.
+    /// A callback of `call_soon`, and where it was queued.
+    Call(InlineFn, &'static Location<'static>),
+    /// A task to be polled, lent for one step.
+    Task(ManuallyDrop<AnyTask>, Key),
+    /// A task that has ended since it was queued, or a callback that was cancelled.
     Gone,
     /// Neither callback nor task.
     Other(Token),
@@ -31,23 +33,32 @@ impl Queues {
     /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<Next> {
-        Some(match self.ready.pop()? {
-            Entry::Call(callback) => Next::Call(callback),
-            Entry::Token(token) => match token.task() {
-                Some(key) => match self.tasks.unschedule(key) {
-                    Some(task) => Next::Task(task, key),
-                    None => Next::Gone,
-                },
-                None => Next::Other(token),
-            },
+        let token = self.ready.pop()?;
+        Some(if let Some(key) = token.task() {
+            match self.tasks.unschedule(key) {
+                Some(task) => Next::Task(task, key),
+                None => Next::Gone,
+            }
+        } else if token.is_call() {
+            match self.ready.pop_call() {
+                Some((callback, location)) => Next::Call(callback, location),
+                None => Next::Gone,
+            }
+        } else {
+            Next::Other(token)
         })
     }
 
-    /// Queues the task of a key, unless it is queued already or has ended.
+    /// Queues the task of a key, unless it is queued already or has ended. Returns `false` if there is no slot of this
+    /// number, as there is none for the root.
     #[inline(always)]
-    pub(crate) fn schedule(&mut self, key: Key) {
-        if self.tasks.schedule(key) {
+    pub(crate) fn schedule(&mut self, key: Key) -> bool {
+        let Some(unqueued) = self.tasks.schedule(key) else {
+            return false;
+        };
+        if unqueued {
             self.ready.push_task(key);
         }
+        true
     }
 }

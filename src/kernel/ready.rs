@@ -1,17 +1,23 @@
 //! The ready queue: one FIFO of everything that is ready to run.
 //!
 //! Callbacks, tasks, fired timers and posts share it, so that they run exactly in the order in which they became ready.
-//! A callback's box is stored in the queue itself. Every other entry is a token of one word that names its owner. Each
-//! entry has a sequence number, which is the count of entries pushed before it. A callback's handle is that number:
-//! position = number − head. Cancelling leaves a hole, so that no other entry moves.
+//! An entry is a token of one word that names its owner. The callbacks themselves are in a second FIFO, in the same
+//! order: the token only says that the next of them is due. A callback's handle is its number there. Cancelling empties
+//! its place and leaves the token, so that no other entry moves.
 
-use std::collections::{TryReserveError, VecDeque};
+use std::collections::TryReserveError;
+use std::panic::Location;
+
+use crate::kernel::inline_fn::InlineFn;
 
 use crate::kernel::io::fd_table::{CallbackKey, NUMBER_BITS};
 use crate::kernel::io::reactor::{QUEUED_GENERATION_BITS, SourceKey};
 use crate::kernel::io::readiness::Direction;
+use crate::kernel::ring::Ring;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
+
+type Place = &'static Location<'static>;
 
 /// How many low bits of a timer's generation a token has room for.
 const TIMER_GENERATION_BITS: u32 = QUEUED_GENERATION_BITS;
@@ -19,33 +25,32 @@ const TIMER_GENERATION_BITS: u32 = QUEUED_GENERATION_BITS;
 /// The bit that no task's key has: loop ids end below it.
 const NOT_A_TASK: u64 = 1 << 63;
 
-/// An entry that is not a callback. A task's token is its key unchanged, so that the most frequent entry needs no
-/// unpacking. The others are `1 | kind 7 | generation 24 | index 32`.
-#[derive(Clone, Copy)]
+/// An entry. A task's token is its key unchanged, so that the most frequent entry needs no unpacking. The others are
+/// `1 | kind 7 | generation 24 | index 32`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Token(u64);
 
 const ROOT: u8 = 0;
 const TIMER: u8 = 1;
 const POSTED: u8 = 2;
 const STOP: u8 = 3;
-const HOLE: u8 = 4;
+const CALL: u8 = 4;
 const SOURCE: u8 = 5;
 const FD_READER: u8 = 6;
 const FD_WRITER: u8 = 7;
 
-/// A token that is not a task's, unpacked.
+/// A token that is neither a task's nor a callback's, unpacked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Special {
     /// The future of `run_until_complete`, if the generation is still its own.
     Root(u16),
     /// A timer that has fired.
     Timer(TimerKey),
-    /// The next closure that another thread posted.
-    Posted,
+    /// So many closures that were posted one after the other: the next one, and those for which the token has to be put
+    /// back.
+    Posted(u32),
     /// The end of the run with this number.
     Stop(u32),
-    /// A callback that was cancelled.
-    Hole,
     /// An observed source that became ready, with the low bits of its generation.
     Source(SourceKey),
     /// A callback whose descriptor is ready.
@@ -53,9 +58,12 @@ pub(crate) enum Special {
 }
 
 impl Token {
-    fn new(kind: u8, generation: u32, index: u32) -> Self {
+    /// The next callback of `call_soon`. The token of each.
+    const NEXT_CALL: Self = Self::new(CALL, 0, 0);
+
+    const fn new(kind: u8, generation: u32, index: u32) -> Self {
         let generation = generation & ((1 << TIMER_GENERATION_BITS) - 1);
-        Self(NOT_A_TASK | u64::from(kind) << 56 | u64::from(generation) << 32 | u64::from(index))
+        Self(NOT_A_TASK | (kind as u64) << 56 | (generation as u64) << 32 | index as u64)
     }
 
     /// Returns the task's key, if it is a task's token.
@@ -64,7 +72,12 @@ impl Token {
         (self.0 & NOT_A_TASK == 0).then_some(Key::from_bits(self.0))
     }
 
-    /// Unpacks a token that is not a task's.
+    #[inline]
+    pub(crate) fn is_call(self) -> bool {
+        self == Self::NEXT_CALL
+    }
+
+    /// Unpacks a token that is neither a task's nor a callback's.
     pub(crate) fn special(self) -> Special {
         let index = self.0 as u32;
         match (self.0 >> 56) as u8 & 0x7f {
@@ -73,7 +86,6 @@ impl Token {
                 let generation = (self.0 >> 32) & ((1 << TIMER_GENERATION_BITS) - 1);
                 Special::Timer(TimerKey { index, generation })
             }
-            POSTED => Special::Posted,
             STOP => Special::Stop(index),
             SOURCE => {
                 let generation = (self.0 >> 32) as u32 & ((1 << QUEUED_GENERATION_BITS) - 1);
@@ -88,96 +100,133 @@ impl Token {
                 },
                 number: (self.0 >> 32) as u32 & ((1 << NUMBER_BITS) - 1),
             }),
-            _ => Special::Hole,
+            _ => Special::Posted(index),
         }
     }
 }
 
-/// An entry of the queue. Sixteen bytes: the box's niche distinguishes the variants.
-pub(crate) enum Entry {
-    /// A callback of `call_soon`.
-    Call(Box<dyn FnOnce()>),
-    /// Anything else.
-    Token(Token),
+/// A callback of `call_soon`, and where it was queued.
+pub(crate) struct Call {
+    /// `None` once it was cancelled.
+    function: Option<InlineFn>,
+    location: Place,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self {
+            function: None,
+            location: Location::caller(),
+        }
+    }
 }
 
 /// The FIFO.
 pub(crate) struct ReadyQueue {
-    entries: VecDeque<Entry>,
-    /// The sequence number of the front entry.
-    head: u64,
+    entries: Ring<Token>,
+    /// The callback of each [`Token::NEXT_CALL`] of the entries, in their order.
+    calls: Ring<Call>,
+    /// How many closures the tokens of posts stand for besides the first of each.
+    further_posts: usize,
 }
 
 impl ReadyQueue {
     pub(crate) fn new() -> Self {
         Self {
-            entries: VecDeque::new(),
-            head: 0,
+            entries: Ring::new(),
+            calls: Ring::new(),
+            further_posts: 0,
         }
     }
 
     /// Makes room for so many entries at once.
     pub(crate) fn make_room(&mut self, entries: usize) -> Result<(), TryReserveError> {
-        self.entries.try_reserve_exact(entries)
+        self.entries.make_room(entries)
     }
 
+    /// Gives memory of a burst back: see [`Ring::trim`].
+    pub(crate) fn trim(&mut self) {
+        self.entries.trim();
+        self.calls.trim();
+    }
+
+    /// Returns how many entries there are, of which each closure that was posted is one.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.further_posts
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Queues a callback and returns its sequence number.
+    /// A push that makes the queue grow is a call of its own, so that a wake saves no register for it.
     #[inline]
-    pub(crate) fn push_call(&mut self, call: Box<dyn FnOnce()>) -> u64 {
-        let sequence = self.head + self.entries.len() as u64;
-        self.entries.push_back(Entry::Call(call));
-        sequence
+    fn push(&mut self, token: Token) {
+        if self.entries.is_full() {
+            return self.push_growing(token);
+        }
+        *self.entries.push() = token;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_growing(&mut self, token: Token) {
+        *self.entries.push() = token;
+    }
+
+    /// Queues a callback and returns its number.
+    #[inline]
+    pub(crate) fn push_call<F: FnOnce() + 'static>(&mut self, function: F, location: Place) -> u64 {
+        self.push(Token::NEXT_CALL);
+        let number = self.calls.tail();
+        let call = self.calls.push();
+        InlineFn::put(&mut call.function, function);
+        call.location = location;
+        number
     }
 
     #[inline]
     pub(crate) fn push_task(&mut self, key: Key) {
         debug_assert!(key.bits() & NOT_A_TASK == 0);
-        self.entries.push_back(Entry::Token(Token(key.bits())));
+        self.push(Token(key.bits()));
     }
 
-    /// Removes a task's key if it is the last entry. No handle has the number of a task's entry, so the next entry may
-    /// get it.
+    /// Removes a task's key if it is the last entry.
     pub(crate) fn retract(&mut self, key: Key) {
-        if matches!(self.entries.back(), Some(Entry::Token(token)) if token.task() == Some(key)) {
-            self.entries.pop_back();
+        if self.entries.last().copied() == Some(Token(key.bits())) {
+            self.entries.retract();
         }
     }
 
     pub(crate) fn push_root(&mut self, generation: u16) {
-        self.entries
-            .push_back(Entry::Token(Token::new(ROOT, 0, u32::from(generation))));
+        self.push(Token::new(ROOT, 0, u32::from(generation)));
     }
 
     pub(crate) fn push_timer(&mut self, key: TimerKey) {
-        self.entries.push_back(Entry::Token(Token::new(
-            TIMER,
-            key.generation as u32,
-            key.index,
-        )));
+        self.push(Token::new(TIMER, key.generation as u32, key.index));
     }
 
-    pub(crate) fn push_posted(&mut self) {
-        self.entries
-            .push_back(Entry::Token(Token::new(POSTED, 0, 0)));
+    /// Queues as many closures as were posted one after the other: at least one.
+    pub(crate) fn push_posted(&mut self, count: u32) {
+        self.push(Token::new(POSTED, 0, count));
+        self.further_posts += count as usize - 1;
+    }
+
+    /// Puts the token of so many closures that was just popped back, less the first of them.
+    pub(crate) fn unpop_posted(&mut self, count: u32) {
+        if count > 1 {
+            *self.entries.unpop() = Token::new(POSTED, 0, count - 1);
+            self.further_posts -= 1;
+        }
     }
 
     pub(crate) fn push_stop(&mut self, run: u32) {
-        self.entries
-            .push_back(Entry::Token(Token::new(STOP, 0, run)));
+        self.push(Token::new(STOP, 0, run));
     }
 
     #[inline]
     pub(crate) fn push_source(&mut self, key: SourceKey) {
-        self.entries
-            .push_back(Entry::Token(Token::new(SOURCE, key.generation, key.index)));
+        self.push(Token::new(SOURCE, key.generation, key.index));
     }
 
     pub(crate) fn push_fd_callback(&mut self, key: CallbackKey) {
@@ -185,30 +234,36 @@ impl ReadyQueue {
             Direction::Read => FD_READER,
             Direction::Write => FD_WRITER,
         };
-        let token = Token::new(kind, key.number, key.fd as u32);
-        self.entries.push_back(Entry::Token(token));
+        self.push(Token::new(kind, key.number, key.fd as u32));
     }
 
     /// Pops the front entry.
     #[inline(always)]
-    pub(crate) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.head += 1;
-        Some(entry)
+    pub(crate) fn pop(&mut self) -> Option<Token> {
+        self.entries.pop().copied()
     }
 
-    /// Replaces a callback by a hole and returns it, or `None` if it has run. The caller drops it with nothing
-    /// borrowed.
-    pub(crate) fn cancel(&mut self, sequence: u64) -> Option<Box<dyn FnOnce()>> {
-        let position = usize::try_from(sequence.checked_sub(self.head)?).ok()?;
-        let entry = self.entries.get_mut(position)?;
-        match std::mem::replace(entry, Entry::Token(Token::new(HOLE, 0, 0))) {
-            Entry::Call(call) => Some(call),
-            token @ Entry::Token(_) => {
-                *entry = token;
-                None
+    /// Pops the callback of a [`Token::NEXT_CALL`], or `None` if it was cancelled. Called once for each.
+    #[inline(always)]
+    pub(crate) fn pop_call(&mut self) -> Option<(InlineFn, Place)> {
+        let call = self.calls.pop()?;
+        Some((InlineFn::take(&mut call.function)?, call.location))
+    }
+
+    /// Removes all entries up to the next callback, and returns that, or `None` in it if it was cancelled. At close.
+    pub(crate) fn discard(&mut self) -> Option<Option<InlineFn>> {
+        while let Some(token) = self.pop() {
+            if token.is_call() {
+                return Some(self.pop_call().map(|(function, _)| function));
             }
         }
+        self.further_posts = 0;
+        None
+    }
+
+    /// Takes a callback out, or returns `None` if it has run or runs. The caller drops it with nothing borrowed.
+    pub(crate) fn cancel(&mut self, number: u64) -> Option<InlineFn> {
+        InlineFn::take(&mut self.calls.get(number)?.function)
     }
 }
 
@@ -218,31 +273,83 @@ mod tests {
 
     /// Pops what is not a callback.
     fn pop_token(queue: &mut ReadyQueue) -> Token {
-        match queue.pop() {
-            Some(Entry::Token(token)) => token,
-            _ => panic!("no token at the head"),
-        }
+        let token = queue.pop().expect("an entry");
+        assert!(!token.is_call());
+        token
+    }
+
+    /// Pops and runs a callback; `false` if it was cancelled.
+    fn run_call(queue: &mut ReadyQueue) -> bool {
+        assert!(queue.pop().is_some_and(Token::is_call));
+        let call = queue.pop_call();
+        call.map(|(function, _)| function.call()).is_some()
     }
 
     #[test]
-    fn an_entry_is_two_words() {
-        assert_eq!(size_of::<Entry>(), 16);
-        assert_eq!(size_of::<Option<Entry>>(), 24);
+    fn an_entry_is_one_word_and_a_callback_five() {
+        assert_eq!(size_of::<Token>(), 8);
+        assert_eq!(size_of::<Call>(), 40);
     }
 
     #[test]
-    fn a_sequence_number_finds_its_own_callback_only() {
+    fn a_number_finds_its_own_callback_only() {
         let mut queue = ReadyQueue::new();
-        queue.push_posted();
-        let first = queue.push_call(Box::new(|| ()));
-        let second = queue.push_call(Box::new(|| ()));
-        assert_eq!(pop_token(&mut queue).special(), Special::Posted);
+        let here = Location::caller();
+        queue.push_posted(1);
+        let first = queue.push_call(|| (), here);
+        let second = queue.push_call(|| unreachable!(), here);
+        let third = queue.push_call(|| (), here);
+        assert_eq!(pop_token(&mut queue).special(), Special::Posted(1));
         assert!(queue.cancel(second).is_some());
         assert!(queue.cancel(second).is_none());
-        assert!(matches!(queue.pop(), Some(Entry::Call(_))));
+        assert!(run_call(&mut queue));
         assert!(queue.cancel(first).is_none());
-        assert_eq!(pop_token(&mut queue).special(), Special::Hole);
+        assert!(!run_call(&mut queue));
+        assert!(run_call(&mut queue));
+        assert!(queue.cancel(third).is_none() && queue.cancel(third + 1).is_none());
         assert!(queue.pop().is_none() && queue.is_empty());
+    }
+
+    #[test]
+    fn a_task_is_retracted_only_while_it_is_the_last_entry() {
+        let mut queue = ReadyQueue::new();
+        let (one, other) = (Key::new(1, 0, 1), Key::new(1, 0, 2));
+        queue.retract(one);
+        queue.push_task(one);
+        queue.retract(other);
+        assert_eq!(queue.len(), 1);
+        queue.push_call(|| (), Location::caller());
+        queue.retract(one);
+        assert_eq!(queue.len(), 2);
+        queue.push_task(other);
+        queue.retract(other);
+        assert_eq!(pop_token(&mut queue).task(), Some(one));
+        assert!(run_call(&mut queue) && queue.is_empty());
+    }
+
+    #[test]
+    fn posts_are_entries_of_their_own_behind_one_token() {
+        let mut queue = ReadyQueue::new();
+        queue.push_posted(3);
+        queue.push_root(1);
+        queue.push_posted(1);
+        assert_eq!(queue.len(), 5);
+        for left in [3, 2, 1] {
+            let popped = pop_token(&mut queue).special();
+            assert_eq!(popped, Special::Posted(left));
+            queue.unpop_posted(left);
+            assert_eq!(queue.len(), 1 + left as usize);
+        }
+        assert_eq!(pop_token(&mut queue).special(), Special::Root(1));
+        assert_eq!(pop_token(&mut queue).special(), Special::Posted(1));
+        queue.unpop_posted(1);
+        assert_eq!((queue.is_empty(), queue.len()), (true, 0));
+        queue.push_posted(3);
+        queue.push_call(|| (), Location::caller());
+        queue.push_posted(2);
+        assert!(queue.discard().is_some_and(|call| call.is_some()));
+        assert!(queue.discard().is_none());
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

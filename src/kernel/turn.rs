@@ -14,7 +14,6 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -22,7 +21,9 @@ use crate::error::Panicked;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
-use crate::kernel::enter::{enter_context, leave_context, plain_step, run_queued, timed_step};
+use crate::kernel::enter::{
+    enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
+};
 use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::call_observer::{call_observer, survive};
@@ -32,9 +33,10 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::handle::NEVER_RETRIEVED;
-use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::header::Header;
+use crate::kernel::task::key::Key;
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
 
@@ -150,6 +152,7 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         ));
     }
     let mut woken = state.woken.take();
+    state.queues(|queues| queues.ready.trim());
     let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
     let result = if idle {
         wait_for_events(state, wait, &mut woken)
@@ -179,6 +182,8 @@ fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> 
 /// Runs phases 2 and 3 when nothing is ready.
 #[inline(never)]
 fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io::Result<()> {
+    state.cells.cut_down();
+    state.queues(|queues| queues.tasks.cut_down());
     let limit = match wait {
         Wait::Forever => NEVER,
         Wait::Until(limit) => limit,
@@ -222,8 +227,12 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     result?
 }
 
-/// Polls busily for a while, at most until `deadline`. Returns true if there is something to do.
+/// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said
+/// so. Returns true if there is something to do.
 fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
+    if state.post_looks.look(state.inbox, &state.clock, deadline) {
+        return Ok(true);
+    }
     let time = state.settings.spin;
     if time == Duration::ZERO || state.clock.is_virtual() {
         return Ok(false);
@@ -265,10 +274,12 @@ fn queue_due_timers(state: &LoopState) {
 #[inline(always)]
 fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
-        Next::Call(callback) => run_queued(state, callback),
+        Next::Call(callback, location) => {
+            run_queued(state, || run_callback(|| callback.call(), location));
+        }
         Next::Task(task, key) => {
             state.budget.refill();
-            run_task(state, task, key);
+            run_task(state, &task, key);
         }
         Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
@@ -285,7 +296,8 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
                 run_queued(state, || callback.call());
             }
         }
-        Special::Posted => {
+        Special::Posted(count) => {
+            state.queues(|queues| queues.ready.unpop_posted(count));
             if let Some(posted) = state.inbox.take_next() {
                 run_queued(state, || posted.call());
             }
@@ -296,13 +308,13 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Source(key) => {
             run_queued(state, || call_observer(state, key));
         }
-        // The end of a run that was stopped early, or a cancelled callback.
-        Special::Stop(_) | Special::Hole => {}
+        // The end of a run that was stopped early.
+        Special::Stop(_) => {}
     }
 }
 
 #[inline(always)]
-fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+fn run_task(state: &LoopState, task: &AnyTask, key: Key) {
     if state.instrumented.get() {
         return run_in_context(state, task, key);
     }
@@ -316,9 +328,9 @@ fn run_task(state: &LoopState, task: Rc<dyn Run>, key: Key) {
 
 /// Runs a task on the instrumented path. The step, and all that its end runs and reports, sees the task's own context.
 #[inline(never)]
-fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
+fn run_in_context(state: &LoopState, task: &AnyTask, key: Key) {
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &*task, |context| task.step(context));
+    let step = timed_step(state, key, task, |context| task.step(context));
     end_in_context(state, task, key, step, outer);
 }
 
@@ -326,7 +338,7 @@ fn run_in_context(state: &LoopState, task: Rc<dyn Run>, key: Key) {
 #[inline(never)]
 fn end_in_context(
     state: &LoopState,
-    task: Rc<dyn Run>,
+    task: &AnyTask,
     key: Key,
     step: Step,
     outer: Option<LoopContext>,
@@ -348,25 +360,23 @@ fn end_in_context(
 
 /// Acts on the result of a step.
 #[inline(always)]
-fn end_step(state: &LoopState, task: Rc<dyn Run>, key: Key, step: Step) {
+fn end_step(state: &LoopState, task: &AnyTask, key: Key, step: Step) {
     match step {
-        Step::Pending | Step::Refused => {}
+        Step::Pending => {}
         Step::Done(waiter) => {
-            if waiter.slot() == ROOT_SLOT {
+            if waiter != Key::NONE {
                 state.schedule(waiter);
             }
-            // The slab's reference is not the last one: `task` is here and the handle has another.
-            let removed = state.queues(|queues| {
-                if waiter != Key::NONE {
-                    queues.schedule(waiter);
-                }
-                queues.tasks.remove(key)
-            });
-            if let Some(root) = removed.and_then(|(_, link)| link.tree()) {
+            let Some((task, link)) = state.queues(|queues| queues.tasks.remove(key)) else {
+                return;
+            };
+            // This runs no user code: the handle has another reference, or the output needs no drop.
+            drop(task);
+            if let Some(root) = link.tree() {
                 state.tear_down_tree(root);
             }
         }
-        Step::DoneOwing => finish(state, key, task),
+        Step::DoneOwing => finish(state, task, key),
     }
 }
 
@@ -386,7 +396,7 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     }
     let scope = state.scopes.current.replace(NodeKey::NONE);
     let undecided = state.scopes.undecided.get();
-    state.budget.share(|| run_task(state, task, key));
+    state.budget.share(|| run_task(state, &task, key));
     state.scopes.current.set(scope);
     state.scopes.undecided.set(undecided);
     if undecided != Key::NONE && undecided == outer {
@@ -409,10 +419,10 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
     let key = state.root_key();
     state.budget.refill();
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &*task, |context| root.step(context));
+    let step = timed_step(state, key, &task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
-        state.report_drop_panic(&*task);
+        state.report_drop_panic(&task);
         let ended = state.root.task.borrow_mut().take();
         drop(ended);
         // The run ends when the ready queue has got to this entry: the batch in which the root ended is finished.
@@ -423,22 +433,22 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
 
 /// Does what an ended task owes to others, in the order that `task/mod.rs` states.
 #[inline(never)]
-fn finish(state: &LoopState, key: Key, task: Rc<dyn Run>) {
-    let header = task.header();
-    announce_end(state, header);
+fn finish(state: &LoopState, task: &AnyTask, key: Key) {
+    announce_end(state, task.header());
     state.tear_down(key);
-    let removed = state.queues(|queues| queues.tasks.remove(key));
-    drop(removed);
-    state.report_drop_panic(&*task);
-    if header.state.is_abandoned() {
+    let Some((task, _)) = state.queues(|queues| queues.tasks.remove(key)) else {
+        return;
+    };
+    state.report_drop_panic(&task);
+    if task.header().state.is_abandoned() {
         drop_abandoned(state, task);
     }
 }
 
 /// Drops the last reference of a task whose handle was dropped, with a result that can never be read.
 #[inline(never)]
-fn drop_abandoned(state: &LoopState, task: Rc<dyn Run>) {
-    if let Some(panicked) = task.take_panic() {
+fn drop_abandoned(state: &LoopState, task: AnyTask) {
+    if let Some(panicked) = task.header().take_panic() {
         if task.header().state.is_taken() {
             drop_quietly(panicked);
         } else {

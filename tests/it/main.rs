@@ -9,6 +9,7 @@ mod support;
 
 // The loop: its life, its callbacks, its reports.
 mod callbacks; // callbacks run in the order in which they were queued, and a cancelled one does not run
+mod callbacks_captured; // what a callback captures arrives whole, or is dropped once when it is cancelled
 mod clocks; // what time it is on either clock, and how long a turn may wait
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
@@ -16,6 +17,7 @@ mod exception_handler; // every failure that no code handles reaches the excepti
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod lifecycle; // running, stopping and closing, in every order
 mod misuse; // calls without a running loop, or on a closed one, say so
+mod posts_in_a_row; // posts that arrive one after the other keep their places, count, and are cancelled alone
 mod reports; // what is reported, in whose context, and with whose place
 mod runner; // `run` and `Runner`: a program's beginning and end
 mod smoke; // the shortest proof that the parts fit together

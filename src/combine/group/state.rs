@@ -14,6 +14,7 @@
 //! Nothing here is borrowed while user code runs: the tasks are copied out of the list before they are cancelled.
 
 use std::cell::{Cell, RefCell};
+use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -194,7 +195,7 @@ impl GroupState {
             let group_state = Rc::clone(self);
             let stop = move || group_state.stop(&fail_request(), true);
             // A loop that closes refuses the callback, and cancels all tasks itself.
-            drop(self.state.push_call(Box::new(stop)));
+            drop(self.state.push_call(stop, Location::caller()));
         }
     }
 

@@ -23,7 +23,7 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Kind, NodeKey, State};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::cell::Header;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::state::Awaited;
 use crate::kernel::task::waker::{key_of, with_current};

@@ -22,6 +22,7 @@
 //! suspects of a turn are searched together: the search visits each task once, however long their chain is.
 
 use std::collections::HashSet;
+use std::panic::Location;
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Kind, Members, NodeKey, State};
@@ -107,11 +108,12 @@ impl LoopState {
         });
         if first {
             // A closing loop refuses callbacks, and ends all tasks itself.
-            drop(self.push_call(Box::new(|| {
+            let break_cycles = || {
                 if let Some(state) = current() {
                     state.break_cycles();
                 }
-            })));
+            };
+            let _ = self.push_call(break_cycles, Location::caller());
         }
     }
 

@@ -11,7 +11,10 @@ use crate::kernel::cancel::request::Recent;
 use crate::kernel::cancel::tree::{Effects, Tree};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
-use crate::kernel::task::cell::{Header, Run, Scheduler};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::cell::Scheduler;
+use crate::kernel::task::cell_pool::CellPool;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Awaited;
@@ -111,8 +114,8 @@ impl LoopState {
     }
 
     /// Returns the task that `task` awaits without a node, if it still does.
-    fn plainly_awaited(&self, task: Key, slot: u32) -> Option<Rc<dyn Run>> {
-        let awaited = self.queues(|queues| queues.tasks.at(slot).map(Rc::clone))?;
+    fn plainly_awaited(&self, task: Key, slot: u32) -> Option<AnyTask> {
+        let awaited = self.queues(|queues| queues.tasks.at(slot).cloned())?;
         let is_awaited = awaited.header().is_plainly_awaited_by(task);
         is_awaited.then_some(awaited)
     }
@@ -301,6 +304,11 @@ impl Scheduler for Rc<LoopState> {
     #[inline]
     fn loop_id(&self) -> u16 {
         self.id
+    }
+
+    #[inline]
+    fn pool(&self) -> &CellPool {
+        &self.cells
     }
 
     #[inline]

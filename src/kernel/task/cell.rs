@@ -1,9 +1,11 @@
-//! One allocation for a whole task: header, then the future, then its output in the future's place.
+//! One allocation for a whole task: header, then the loop, then the future, then its output in the future's place.
 //!
-//! The slots see the cell as `Rc<dyn Run>`, and the handle sees it as `Rc<dyn Join<T>>`: one allocation, the compiler's
-//! own vtables, no manual free. Safety rests on the RUNNING state alone: code that touches the stage sets it first, and
-//! is refused if it is set already. So at most one `&mut` to the stage exists at any time, however the code that runs
-//! under it (poll, destructors) re-enters the loop.
+//! The slots see the cell as [`AnyTask`], and the handle sees it as [`Joined`]. Both are one pointer, and the header
+//! names the functions that know the future's type. Who keeps the memory, and how long, is in `task/mod.rs`.
+//!
+//! Access to the stage rests on the RUNNING state alone: code that touches the stage sets it first, and is refused if it
+//! is set already. So at most one `&mut` to the stage exists at any time, however the code that runs under it (poll,
+//! destructors) re-enters the loop.
 //!
 //! Who touches what: the loop calls `step` and `kill`, the handle calls `take`, and any code on the loop's thread reads
 //! the header. Nothing here wakes a task: the turn does what a finished task owes to others.
@@ -11,186 +13,27 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::future::Future;
-use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop, transmute};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::ptr;
-use std::rc::Rc;
+use std::ptr::{NonNull, drop_in_place};
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Cancellation, Panicked, TaskError};
-use crate::kernel::task::cold_fields::ColdFields;
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::cell_pool::{CellPool, Space};
+use crate::kernel::task::header::{Header, Vtable};
 use crate::kernel::task::key::Key;
-use crate::kernel::task::state::{Awaited, Begin, State, Step};
-
-/// One word for the place where a task was created, or for its cold fields, which have that place too. It is a pointer
-/// to the location, or an owned pointer to the cold fields with its lowest bit set. Both types are aligned, so that the
-/// bit is free.
-struct Side(Cell<*const u8>);
-
-const _: () = assert!(align_of::<ColdFields>() > 1 && align_of::<Location<'_>>() > 1);
-
-impl Side {
-    #[inline]
-    fn new(location: &'static Location<'static>) -> Self {
-        Self(Cell::new(ptr::from_ref(location).cast()))
-    }
-
-    #[inline]
-    fn has_cold(&self) -> bool {
-        self.0.get().addr() & 1 == 1
-    }
-
-    fn location(&self) -> &'static Location<'static> {
-        let place = self.0.get().map_addr(|place| place & !1);
-        if self.has_cold() {
-            // SAFETY: with the bit set the pointer came from `put`, which owned the cold fields, and `take` clears the
-            // bit before it gives them away: they are alive here, and no other reference to them exists.
-            return unsafe { (*place.cast::<ColdFields>()).location };
-        }
-        // SAFETY: without the bit the pointer was made of a `&'static Location`, by `new` or `take`.
-        unsafe { &*place.cast() }
-    }
-
-    /// Takes the cold fields out; the location stays.
-    fn take(&self) -> Option<Box<ColdFields>> {
-        if !self.has_cold() {
-            return None;
-        }
-        let place = self.0.get().map_addr(|place| place & !1).cast_mut();
-        // SAFETY: with the bit set the pointer is one that `put` got from `Box::into_raw`. The cell is overwritten
-        // right below, so no second box is ever made of it.
-        let cold = unsafe { Box::from_raw(place.cast::<ColdFields>()) };
-        self.0.set(ptr::from_ref(cold.location).cast());
-        Some(cold)
-    }
-
-    /// Puts cold fields in. Former ones are dropped, with nothing borrowed.
-    fn put(&self, cold: Box<ColdFields>) {
-        let former = self.take();
-        let place = Box::into_raw(cold).cast_const().cast::<u8>();
-        self.0.set(place.map_addr(|place| place | 1));
-        drop(former);
-    }
-}
-
-impl Drop for Side {
-    #[inline]
-    fn drop(&mut self) {
-        if self.has_cold() {
-            drop(self.take());
-        }
-    }
-}
-
-/// The slot of no task: there are never so many slots.
-pub(crate) const NO_TASK: u32 = u32::MAX - 1;
-
-/// What slots, handle and turn may read while the future runs: 32 bytes, and a reason for each.
-pub(crate) struct Header {
-    pub(crate) state: State,
-    /// The task that awaits this one, in two parts that fill a word with `state`; [`NO_TASK`] if none does or its waker
-    /// is another runtime's.
-    pub(super) waiter_generation: Cell<u16>,
-    pub(super) waiter_slot: Cell<u32>,
-    /// The task's own slot.
-    pub(crate) slot: Cell<u32>,
-    /// The number of this task among all that its loop has created. The default name shows it, and the generation is
-    /// made of it. Set, like `slot`, when the slots take the task in.
-    pub(crate) serial: Cell<u64>,
-    /// Where the task was created, or its cold fields. Those are taken out and put back, so that no borrow is ever
-    /// held.
-    side: Side,
-}
-
-impl Header {
-    #[inline]
-    pub(crate) fn new(location: &'static Location<'static>) -> Self {
-        Self {
-            state: State::new(),
-            waiter_generation: Cell::new(0),
-            waiter_slot: Cell::new(NO_TASK),
-            slot: Cell::new(NO_TASK),
-            serial: Cell::new(0),
-            side: Side::new(location),
-        }
-    }
-
-    /// Returns where the task was created.
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.side.location()
-    }
-
-    /// Sets the task to be woken at the end: the newest awaiter, which is of the same loop.
-    #[inline]
-    pub(crate) fn set_waiter(&self, waiter: Key) {
-        self.waiter_generation.set(waiter.generation());
-        self.waiter_slot.set(waiter.slot());
-    }
-
-    /// Takes out the task to be woken.
-    #[inline]
-    pub(crate) fn take_waiter(&self, loop_id: u16) -> Key {
-        match self.waiter_slot.replace(NO_TASK) {
-            NO_TASK => Key::NONE,
-            slot => Key::new(loop_id, self.waiter_generation.get(), slot),
-        }
-    }
-
-    /// Reads or changes the cold fields, which are made if there are none. `f` must not run user code: it returns what
-    /// it takes out.
-    pub(crate) fn with_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> R {
-        let cold = self.side.take();
-        let mut cold = cold.unwrap_or_else(|| Box::new(ColdFields::new(self.location())));
-        self.state.note_cold();
-        let result = f(&mut cold);
-        self.side.put(cold);
-        result
-    }
-
-    /// Reads or changes the cold fields, if there are any.
-    pub(crate) fn peek_cold<R>(&self, f: impl FnOnce(&mut ColdFields) -> R) -> Option<R> {
-        let mut cold = self.side.take()?;
-        let result = f(&mut cold);
-        self.side.put(cold);
-        Some(result)
-    }
-}
-
-/// A task as the loop sees it.
-pub(crate) trait Run {
-    fn header(&self) -> &Header;
-    /// Polls the future once, or delivers a request. Catches every panic.
-    fn step(&self, context: &mut Context<'_>) -> Step;
-    /// Ends the task without polling it: the future is dropped, the output says cancelled. Catches every panic.
-    fn kill(&self) -> Step;
-    /// Takes the output out if it is a panic that was not read.
-    fn take_panic(&self) -> Option<Panicked>;
-}
-
-/// A task as its handle sees it.
-pub(crate) trait Join<T, H>: Run {
-    /// Returns the loop that owns the task.
-    fn scheduler(&self) -> &H;
-    /// Returns the output: once, and only after the end.
-    fn take(&self) -> Option<Result<T, TaskError>>;
-    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
-    /// task itself, which would wait for ever.
-    ///
-    /// `awaiting` is the task that the waker wakes, if it is one of ours.
-    fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// Does the same as [`join`](Self::join) from behind a shield: a cancellation of the awaiter does not reach this
-    /// task.
-    fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<T, TaskError>>;
-    /// Returns the same task as the loop sees it.
-    fn into_run(self: Rc<Self>) -> Rc<dyn Run>;
-}
+use crate::kernel::task::state::{Awaited, Begin, Step};
 
 /// What a task's cell asks of its loop.
 pub(crate) trait Scheduler {
     fn loop_id(&self) -> u16;
+    /// Returns the pool of the loop's cells.
+    fn pool(&self) -> &CellPool;
     /// Notes that the running task awaits the one in the slot `awaited`, with its own waker and outside any scope.
     /// Returns `false` if the await needs a node, or is not of that kind.
     fn note_await(&self, awaiting: Key, awaited: u32) -> bool;
@@ -210,32 +53,96 @@ enum Stage<F: Future> {
     Taken,
 }
 
-/// The one allocation of a task. `H` is its loop.
-pub(crate) struct TaskCell<F: Future, H> {
-    pub(crate) header: Header,
-    pub(crate) scheduler: H,
+/// The beginning of a cell, which is the same for all futures. `H` is the loop.
+#[repr(C)]
+struct Head<H> {
+    header: Header,
+    /// Taken out when the cell is destroyed: its pool gets the memory.
+    scheduler: ManuallyDrop<H>,
+}
+
+/// The one allocation of a task.
+#[repr(C)]
+struct TaskCell<F: Future, H> {
+    head: Head<H>,
     /// Touched under RUNNING by the loop, and by the handle once DONE is set.
     stage: UnsafeCell<Stage<F>>,
 }
 
 impl<F: Future, H: Scheduler> TaskCell<F, H> {
+    const SPACE: Space = Space::of::<Self>();
+
+    // SAFETY: each function is cast to a type that differs in the first argument alone: a pointer to a sized type for a
+    // reference to one, which are passed in the same way. The callers of `Vtable`'s functions pass a pointer to a whole
+    // cell of this type, which is alive.
+    const VTABLE: &'static Vtable = unsafe {
+        &Vtable {
+            step: transmute::<
+                fn(&Self, &mut Context<'_>) -> Step,
+                unsafe fn(NonNull<Header>, &mut Context<'_>) -> Step,
+            >(Self::step),
+            take: transmute::<unsafe fn(&Self, NonNull<()>), unsafe fn(NonNull<Header>, NonNull<()>)>(
+                Self::take,
+            ),
+            destroy: Self::destroy,
+        }
+    };
+
+    /// Makes a cell with one reference.
     #[inline]
-    pub(crate) fn new(future: F, location: &'static Location<'static>, scheduler: H) -> Rc<Self> {
-        // Built in its place and not on the stack: copying bytes that were just written makes the processor wait.
-        let mut cell: Rc<MaybeUninit<Self>> = Rc::new(MaybeUninit::uninit());
-        if let Some(place) = Rc::get_mut(&mut cell) {
-            let place = place.as_mut_ptr();
-            // SAFETY: `place` points to memory allocated for a `Self`, valid and aligned for each of its fields, and
-            // `get_mut` made sure that there is no other reference. Each field is written once, without reading what
-            // was there.
-            unsafe {
-                (&raw mut (*place).header).write(Header::new(location));
-                (&raw mut (*place).scheduler).write(scheduler);
-                (&raw mut (*place).stage).write(UnsafeCell::new(Stage::Running(future)));
+    fn make(future: F, location: &'static Location<'static>, scheduler: H) -> AnyTask {
+        let place = scheduler.pool().take(Self::SPACE).cast::<Self>();
+        let cell = place.as_ptr();
+        // SAFETY: the memory is this function's alone, of the size and alignment of a `Self`. Each field is written
+        // once, without reading what was there: in its place and not on the stack, since copying bytes that were just
+        // written makes the processor wait. Then the cell is whole, and its header counts the reference made of it.
+        unsafe {
+            (&raw mut (*cell).head.header).write(Header::new(Self::VTABLE, location));
+            (&raw mut (*cell).head.scheduler).write(ManuallyDrop::new(scheduler));
+            (&raw mut (*cell).stage).write(UnsafeCell::new(Stage::Running(future)));
+            AnyTask::from_cell(place.cast())
+        }
+    }
+
+    /// Drops a cell and gives its memory back to the pool.
+    ///
+    /// # Safety
+    /// `cell` points to a whole cell of this type, to which no reference is left.
+    unsafe fn destroy(cell: NonNull<Header>) {
+        // SAFETY: the last reference was given up, so that nobody reads the cell any more. An emptied cell has nothing
+        // to drop but `scheduler`.
+        unsafe {
+            match cell.as_ref().state.is_emptied() {
+                true => Self::free(cell.cast()),
+                false => Self::drop_and_free(cell.cast()),
             }
         }
-        // SAFETY: all three fields were written above: a count that was just made is 1, so `get_mut` succeeded.
-        unsafe { cell.assume_init() }
+    }
+
+    /// # Safety
+    /// As for [`destroy`](Self::destroy), which calls this for a cell that is not emptied.
+    #[inline(never)]
+    unsafe fn drop_and_free(cell: NonNull<Self>) {
+        // SAFETY: the caller gives the cell up. Its drop leaves `scheduler` alone.
+        unsafe {
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop_in_place(cell.as_ptr())));
+            Self::free(cell);
+            if let Err(payload) = dropped {
+                resume_unwind(payload);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`destroy`](Self::destroy), with a cell that is dropped or has nothing to drop.
+    #[inline]
+    unsafe fn free(cell: NonNull<Self>) {
+        // SAFETY: the caller gives the cell up. `scheduler` is taken out here only. The memory came from its pool with
+        // this space, in `make`.
+        unsafe {
+            let scheduler = ManuallyDrop::take(&mut (*cell.as_ptr()).head.scheduler);
+            scheduler.pool().give(cell.cast(), Self::SPACE);
+        }
     }
 
     /// Drops what the stage holds and stores `output` in its place, with RUNNING set by the caller. The first
@@ -245,7 +152,7 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         // SAFETY: the caller set RUNNING, so `step`, `kill` and `take` refuse whatever the dropped future's destructor
         // calls on this task: this is the only reference to the stage while it lives.
         let stage = unsafe { &mut *self.stage.get() };
-        self.header.note_drop(&mut || *stage = Stage::Taken);
+        self.head.header.note_drop(&mut || *stage = Stage::Taken);
         *stage = Stage::Output(output);
     }
 
@@ -253,54 +160,36 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
     /// asked to end.
     #[cold]
     fn end_cancelled(&self, cancellation: Cancellation) -> Step {
-        self.scheduler.tear_down(&self.header);
+        self.head.scheduler.tear_down(&self.head.header);
         self.replace(Err(TaskError::Cancelled(cancellation)));
-        self.header.state.finish_cancelled();
+        self.head.header.state.finish_cancelled();
         Step::DoneOwing
     }
 
     /// Ends a pending poll with a request in progress.
     #[cold]
     fn pause_in_flight(&self) -> Step {
-        if let Some(cancellation) = self.scheduler.settle_request(&self.header) {
+        if let Some(cancellation) = self.head.scheduler.settle_request(&self.head.header) {
             return self.end_cancelled(cancellation);
         }
-        self.header.state.pause_in_flight();
+        self.head.header.state.pause_in_flight();
         Step::Pending
     }
 
-    /// Polls the handle, if the common case does not apply.
-    #[inline(never)]
-    fn join_slowly(
-        &self,
-        awaiting: Key,
-        waker: &Waker,
-        shielded: bool,
-    ) -> Poll<Result<F::Output, TaskError>> {
-        loop {
-            let step = self
-                .scheduler
-                .step_await(&self.header, awaiting, waker, shielded);
-            return match step {
-                Awaited::Take => Poll::Ready(self.take_output()),
-                Awaited::Wait => Poll::Pending,
-                Awaited::Again => continue,
-                Awaited::OtherLoop => Poll::Ready(Err(TaskError::OtherLoop)),
-                Awaited::ItSelf => Poll::Ready(Err(TaskError::AwaitsItself)),
-            };
-        }
-    }
-
-    /// Moves the output of an ended task out.
-    #[inline]
-    fn take_output(&self) -> Result<F::Output, TaskError> {
-        self.header.state.note_taken();
+    /// Moves the output of an ended task to `place`.
+    ///
+    /// # Safety
+    /// The task has ended. `place` is valid and aligned for a write of a `Result<F::Output, TaskError>`.
+    unsafe fn take(&self, place: NonNull<()>) {
+        self.head.header.state.note_emptied();
         // SAFETY: called with DONE set only, so the loop never touches the stage again. No other reference to it lives
-        // across user code, and moving the output out runs no code.
-        let stage = unsafe { &mut *self.stage.get() };
-        match std::mem::replace(stage, Stage::Taken) {
-            Stage::Output(output) => output,
-            Stage::Running(_) | Stage::Taken => Err(TaskError::Taken),
+        // across user code, and moving the output out runs no code. The caller promises the place.
+        unsafe {
+            let output = match std::mem::replace(&mut *self.stage.get(), Stage::Taken) {
+                Stage::Output(output) => output,
+                Stage::Running(_) | Stage::Taken => Err(TaskError::Taken),
+            };
+            place.cast::<Result<F::Output, TaskError>>().write(output);
         }
     }
 
@@ -311,51 +200,50 @@ impl<F: Future, H: Scheduler> TaskCell<F, H> {
         // SAFETY: RUNNING is set and the poll's own reference ended with the unwinding.
         let has_output = matches!(unsafe { &*self.stage.get() }, Stage::Output(_));
         if has_output {
-            self.header.note_drop_panic(payload);
+            self.head.header.note_drop_panic(payload);
             return self.end_owing();
         }
-        self.replace(Err(TaskError::Panicked(Panicked::new(payload))));
-        self.header.state.finish_panicked();
+        self.head.header.note_panic(Panicked::new(payload));
+        self.replace(Err(TaskError::Taken));
+        self.head.header.state.finish_panicked();
         Step::DoneOwing
     }
 
     /// Ends the task by a value.
     #[inline]
     fn end(&self) -> Step {
-        if self.header.state.finish_plainly() {
-            return Step::Done(self.header.take_waiter(self.scheduler.loop_id()));
+        let needs_drop = needs_drop::<F::Output>();
+        if self.head.header.state.finish_plainly(needs_drop) {
+            return Step::Done(self.head.header.take_waiter(self.head.scheduler.loop_id()));
         }
         self.end_owing()
     }
 
     #[inline(never)]
     fn end_owing(&self) -> Step {
-        if self.header.state.is_requested() {
-            return self.end_cancelled(self.header.take_request());
+        if self.head.header.state.is_requested() {
+            return self.end_cancelled(self.head.header.take_request());
         }
-        self.header.state.finish();
+        self.head.header.state.finish();
         Step::DoneOwing
-    }
-}
-
-impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
-    fn header(&self) -> &Header {
-        &self.header
     }
 
     fn step(&self, context: &mut Context<'_>) -> Step {
-        match self.header.state.begin() {
+        match self.head.header.state.begin() {
             Begin::Poll => {}
             Begin::Deliver => {
-                if let Some(cancellation) = self.scheduler.begin_with_request(&self.header) {
+                if let Some(cancellation) =
+                    self.head.scheduler.begin_with_request(&self.head.header)
+                {
                     return self.end_cancelled(cancellation);
                 }
             }
-            Begin::Refused => return Step::Refused,
+            Begin::Kill => return self.end_cancelled(self.head.header.take_request()),
+            Begin::Refused => return Step::Pending,
         }
         let polled = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: `begin` set RUNNING, so nothing that the future does can reach the stage a second time. Pinning:
-            // the cell lives in an `Rc` from its creation to its end and the future leaves its place only by being
+            // the cell stays where it was made until it is destroyed, and the future leaves its place only by being
             // dropped there (`*stage = ..`), never by a move.
             let stage = unsafe { &mut *self.stage.get() };
             let Stage::Running(future) = stage else {
@@ -371,68 +259,115 @@ impl<F: Future, H: Scheduler> Run for TaskCell<F, H> {
             }
         }));
         match polled {
-            Ok(false) if self.header.state.pause() => Step::Pending,
+            Ok(false) if self.head.header.state.pause() => Step::Pending,
             Ok(false) => self.pause_in_flight(),
             Ok(true) => self.end(),
             Err(payload) => self.end_panicked(payload),
         }
     }
-
-    fn kill(&self) -> Step {
-        if self.header.state.begin_kill() {
-            self.end_cancelled(self.header.take_request())
-        } else {
-            Step::Refused
-        }
-    }
-
-    fn take_panic(&self) -> Option<Panicked> {
-        if !self.header.state.is_done() {
-            return None;
-        }
-        // SAFETY: DONE is set, so the loop never touches the stage again. `take` moves out of it within its own call,
-        // which runs no user code: no other reference to the stage lives.
-        let stage = unsafe { &mut *self.stage.get() };
-        match stage {
-            Stage::Output(Err(error)) => error.take_panic(),
-            _ => None,
-        }
-    }
 }
 
-impl<F: Future + 'static, H: Scheduler + 'static> Join<F::Output, H> for TaskCell<F, H> {
-    fn scheduler(&self) -> &H {
-        &self.scheduler
-    }
+/// A task as its handle sees it: `T` is what it gives, `H` is its loop.
+pub(crate) struct Joined<T, H> {
+    task: AnyTask,
+    types: PhantomData<(fn() -> T, H)>,
+}
 
-    fn take(&self) -> Option<Result<F::Output, TaskError>> {
-        self.header.state.is_done().then(|| self.take_output())
-    }
-
+impl<T, H: Scheduler> Joined<T, H> {
+    /// Makes a task of a future, which no slot holds yet.
     #[inline]
-    fn join(&self, awaiting: Key, waker: &Waker) -> Poll<Result<F::Output, TaskError>> {
-        let header = &self.header;
-        if header.state.is_plainly_done() {
-            return Poll::Ready(self.take_output());
+    pub(crate) fn new<F>(future: F, location: &'static Location<'static>, scheduler: H) -> Self
+    where
+        F: Future<Output = T>,
+    {
+        Self {
+            task: TaskCell::make(future, location, scheduler),
+            types: PhantomData,
         }
+    }
+
+    /// Returns the task without the type of what it gives.
+    #[inline]
+    pub(crate) fn task(&self) -> &AnyTask {
+        &self.task
+    }
+
+    /// Returns the loop that owns the task.
+    #[inline]
+    pub(crate) fn scheduler(&self) -> &H {
+        // SAFETY: `new` made the cell for an `H`, so that it begins with this type whatever the future is, and the
+        // reference keeps it. `destroy` alone has a `&mut` to it, when no reference is left.
+        unsafe { &self.task.cell().cast::<Head<H>>().as_ref().scheduler }
+    }
+
+    /// Returns the output: once, and only after the end.
+    pub(crate) fn take(&self) -> Option<Result<T, TaskError>> {
+        let header = self.task.header();
+        header.state.is_done().then(|| {
+            let output = self.take_output();
+            header
+                .take_panic()
+                .map_or(output, |panicked| Err(TaskError::Panicked(panicked)))
+        })
+    }
+
+    /// Moves the output of an ended task out, which is not a panic.
+    #[inline]
+    fn take_output(&self) -> Result<T, TaskError> {
+        let mut output = MaybeUninit::uninit();
+        let place = NonNull::from(&mut output).cast();
+        // SAFETY: `new` made the cell for a future that gives a `T`, so `take` writes a `Result<T, TaskError>`, for
+        // which `output` is a place. The table is for the types of the cell, which the reference keeps.
+        unsafe {
+            (self.task.header().vtable.take)(self.task.cell(), place);
+            output.assume_init()
+        }
+    }
+
+    /// Returns the output in the common case of a task that has ended.
+    #[inline]
+    pub(crate) fn take_plainly(&self) -> Option<Result<T, TaskError>> {
+        let done = self.task.header().state.is_plainly_done();
+        done.then(|| self.take_output())
+    }
+
+    /// Notes the awaiter in the common case of a task that has not ended; `false` if there is more to do.
+    #[inline]
+    pub(crate) fn wait_plainly(&self, awaiting: Key) -> bool {
+        let header = self.task.header();
         let slot = header.slot.get();
-        if awaiting != Key::NONE
-            && awaiting.slot() != slot
+        let noted = awaiting.slot() != slot
             && header.state.is_plainly_pending()
-            && self.scheduler.note_await(awaiting, slot)
-        {
+            && self.scheduler().note_await(awaiting, slot);
+        if noted {
             header.set_waiter(awaiting);
-            return Poll::Pending;
         }
-        self.join_slowly(awaiting, waker, false)
+        noted
     }
 
-    fn join_shielded(&self, awaiting: Key, waker: &Waker) -> Poll<Result<F::Output, TaskError>> {
-        self.join_slowly(awaiting, waker, true)
-    }
-
-    fn into_run(self: Rc<Self>) -> Rc<dyn Run> {
-        self
+    /// Returns the output; before the end it notes the awaiter. An awaiter on another loop is refused, and so is the
+    /// task itself, which would wait for ever. From behind a shield a cancellation of the awaiter does not reach this
+    /// task.
+    ///
+    /// `awaiting` is the task that the waker wakes, if it is one of ours.
+    #[inline(never)]
+    pub(crate) fn join(
+        &self,
+        awaiting: Key,
+        waker: &Waker,
+        shielded: bool,
+    ) -> Poll<Result<T, TaskError>> {
+        let header = self.task.header();
+        loop {
+            let scheduler = self.scheduler();
+            return match scheduler.step_await(header, awaiting, waker, shielded) {
+                Awaited::Take => self.take().map_or(Poll::Pending, Poll::Ready),
+                Awaited::Wait => Poll::Pending,
+                Awaited::Again => continue,
+                Awaited::OtherLoop => Poll::Ready(Err(TaskError::OtherLoop)),
+                Awaited::ItSelf => Poll::Ready(Err(TaskError::AwaitsItself)),
+            };
+        }
     }
 }
 
@@ -456,37 +391,13 @@ impl<F, S: Unpin> Held<F, S> {
     /// Returns the two parts, the first as pinned as the whole.
     #[inline]
     pub(crate) fn project(self: Pin<&mut Self>) -> (Pin<&mut Option<F>>, &mut S) {
-        // SAFETY: nothing is moved out of the reference: `future` is pinned again at once, in the same place.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: `future` lies in a pinned `Held`, whose only way to it is this method, so it leaves its place only by
-        // being dropped there. `Held` has no destructor that could move it, it is not packed, and it is `Unpin` only
-        // where `F` is, since that is what the compiler derives for it. `beside` is never pinned: it may be moved.
-        (
-            unsafe { Pin::new_unchecked(&mut this.future) },
-            &mut this.beside,
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_is_four_words_and_keeps_its_place_whatever_its_cold_fields_do() {
-        assert_eq!(size_of::<Header>(), 32);
-        let place = Location::caller();
-        let header = Header::new(place);
-        assert_eq!(header.location(), place);
-        assert!(header.peek_cold(|_| ()).is_none());
-        for name in ["one", "two"] {
-            header.with_cold(|cold| {
-                cold.name = Some(name.into());
-                // A nested call sees the place, and new cold fields, which are dropped.
-                assert_eq!(header.location(), place);
-                header.with_cold(|other| assert!(other.name.is_none()));
-            });
-            assert_eq!((header.name().as_str(), header.location()), (name, place));
+        // SAFETY: nothing is moved out of the reference: `future` is pinned again at once, in the same place. It lies in
+        // a pinned `Held`, whose only way to it is this method, so it leaves its place only by being dropped there.
+        // `Held` has no destructor that could move it, it is not packed, and it is `Unpin` only where `F` is, since that
+        // is what the compiler derives for it. `beside` is never pinned: it may be moved.
+        unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &mut this.beside)
         }
     }
 }

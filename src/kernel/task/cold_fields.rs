@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::task::Waker;
 
-use crate::error::Cancellation;
+use crate::error::{Cancellation, Panicked};
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context;
 
@@ -33,6 +33,8 @@ pub(crate) struct ColdFields {
     /// The drop panic: of a destructor that ran while the task ended. It is reported and never becomes the task's
     /// result.
     pub(crate) drop_panic: Option<Box<dyn Any + Send>>,
+    /// The panic of the future, which is the task's output.
+    pub(super) panicked: Option<Panicked>,
     /// A report has said that the task was unfinished at the program's end, so its loop's close does not report it
     /// again.
     pub(crate) named_unended: bool,
@@ -50,6 +52,7 @@ impl ColdFields {
             requests: 0,
             node: None,
             drop_panic: None,
+            panicked: None,
             named_unended: false,
         }
     }

@@ -14,7 +14,8 @@ use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::cell::{Header, Join, Run, TaskCell};
+use crate::kernel::task::cell::Joined;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::reference::{CallbackId, TaskId, TaskRef, fmt_task};
 use crate::kernel::task::waker::key_of;
@@ -42,8 +43,8 @@ use crate::kernel::task::waker::key_of;
 /// std::thread::spawn(move || task.cancel());
 /// ```
 pub struct Task<T> {
-    /// Two words and nothing else: a handle is passed in registers.
-    cell: Rc<dyn Join<T, Rc<LoopState>>>,
+    /// One word and nothing else.
+    cell: Joined<T, Rc<LoopState>>,
 }
 
 /// A handle pins nothing, so it is `Unpin`.
@@ -64,12 +65,11 @@ impl LoopHandle {
         if state.admit().is_err() {
             return refuse_task(state, future, place);
         }
-        let cell = TaskCell::new(future, place, state);
-        let task: Rc<dyn Run> = cell.clone();
-        let state = &cell.scheduler;
-        let key = state.take_in(task, &cell.header);
+        let cell = Joined::new(future, place, state);
+        let (task, state) = (cell.task(), cell.scheduler());
+        let key = state.take_in(task.clone(), task.header());
         if state.instrumented.get() {
-            prepare_instrumented(state, &cell.header, key);
+            prepare_instrumented(state, task.header(), key);
         }
         Task { cell }
     }
@@ -98,10 +98,10 @@ impl LoopHandle {
     where
         F: Future + 'static,
     {
-        let cell = TaskCell::new(future, place, self.state);
-        let _ = cell.header.request_cancel(cancellation);
-        let _ = cell.kill();
-        cell.scheduler.report_drop_panic(&*cell);
+        let cell = Joined::new(future, place, self.state);
+        let _ = cell.task().header().request_cancel(cancellation);
+        cell.task().kill();
+        cell.scheduler().report_drop_panic(cell.task());
         Task { cell }
     }
 }
@@ -118,11 +118,11 @@ fn refuse_task<F>(
 where
     F: Future + 'static,
 {
-    let cell = TaskCell::new(future, location, state);
+    let cell = Joined::new(future, location, state);
     // The future is dropped first: its destructor may panic, and must not do so while the refusal unwinds.
-    let _ = cell.kill();
-    cell.scheduler.report_drop_panic(&*cell);
-    refuse(&cell.scheduler, "create_task");
+    cell.task().kill();
+    cell.scheduler().report_drop_panic(cell.task());
+    refuse(cell.scheduler(), "create_task");
     Task { cell }
 }
 
@@ -140,9 +140,9 @@ impl<T: 'static> Task<T> {
     )]
     pub fn as_ref(&self) -> TaskRef {
         let state = Rc::clone(self.cell.scheduler());
-        let key = state.key_of(self.cell.header());
+        let key = state.key_of(self.cell.task().header());
         TaskRef {
-            task: Rc::clone(&self.cell).into_run(),
+            task: self.cell.task().clone(),
             state,
             key,
         }
@@ -221,7 +221,7 @@ impl<T: 'static> Task<T> {
     /// assert!(task.done());
     /// ```
     pub fn done(&self) -> bool {
-        self.cell.header().state.is_done()
+        self.cell.task().header().state.is_done()
     }
 
     /// Returns whether the task has ended as cancelled.
@@ -234,7 +234,7 @@ impl<T: 'static> Task<T> {
     /// assert!(task.cancelled());
     /// ```
     pub fn cancelled(&self) -> bool {
-        self.cell.header().state.is_cancelled()
+        self.cell.task().header().state.is_cancelled()
     }
 
     /// Returns whether the task has ended by a panic of its future. Asking does not count as reading: the panic itself
@@ -250,7 +250,7 @@ impl<T: 'static> Task<T> {
     /// ```
     #[doc(alias = "exception")]
     pub fn panicked(&self) -> bool {
-        self.cell.header().state.is_panicked()
+        self.cell.task().header().state.is_panicked()
     }
 
     /// Moves the result out without awaiting.
@@ -289,7 +289,7 @@ impl<T: 'static> Task<T> {
     /// assert_eq!(event_loop.create_task(async {}).name(), "Task-1");
     /// ```
     pub fn name(&self) -> String {
-        self.cell.header().name()
+        self.cell.task().header().name()
     }
 
     /// Gives the task a context, where the builder had one: that very context, not a copy.
@@ -298,6 +298,7 @@ impl<T: 'static> Task<T> {
             self.cell.scheduler().instrumented.set(true);
             let former = self
                 .cell
+                .task()
                 .header()
                 .with_cold(|cold| std::mem::replace(&mut cold.context, context));
             drop(former);
@@ -307,7 +308,7 @@ impl<T: 'static> Task<T> {
     /// Gives the task a name, where the builder had one.
     pub(crate) fn rename(&self, name: Option<Rc<str>>) {
         if name.is_some() {
-            self.cell.header().with_cold(|cold| cold.name = name);
+            self.cell.task().header().with_cold(|cold| cold.name = name);
         }
     }
 
@@ -343,19 +344,19 @@ impl<T: 'static> Task<T> {
     pub(crate) fn poll_shielded(&self, context: &Context<'_>) -> Poll<Result<T, TaskError>> {
         let waker = context.waker();
         let awaiting = key_of(waker).unwrap_or(Key::NONE);
-        self.cell.join_shielded(awaiting, waker)
+        self.cell.join(awaiting, waker, true)
     }
 }
 
 impl<T> Task<T> {
     /// Returns the task's identity, for lists of tasks.
     pub(crate) fn identity(&self) -> Identity {
-        self.cell.scheduler().identity_of(self.cell.header())
+        self.cell.scheduler().identity_of(self.cell.task().header())
     }
 
     /// Notes that a failure of the task need not be reported.
     pub(crate) fn forgive(&self) {
-        self.cell.header().state.note_taken();
+        self.cell.task().header().state.note_taken();
     }
 }
 
@@ -364,25 +365,40 @@ impl<T: 'static> Future for Task<T> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(output) = self.cell.take_plainly() {
+            return Poll::Ready(output);
+        }
         let waker = context.waker();
-        let awaiting = key_of(waker).unwrap_or(Key::NONE);
-        self.cell.join(awaiting, waker)
+        let awaiting = key_of(waker);
+        if awaiting.is_some_and(|awaiting| self.cell.wait_plainly(awaiting)) {
+            return Poll::Pending;
+        }
+        self.cell.join(awaiting.unwrap_or(Key::NONE), waker, false)
     }
 }
 
 impl<T> Drop for Task<T> {
     #[inline]
     fn drop(&mut self) {
-        if !self.cell.header().state.abandon() {
-            return;
+        let state = &self.cell.task().header().state;
+        if !state.is_emptied() && state.abandon() {
+            self.give_up();
         }
-        let header = self.cell.header();
+    }
+}
+
+impl<T> Task<T> {
+    /// Drops the node of the await and reports a panic that was not read.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
+        let header = self.cell.task().header();
         self.cell.scheduler().drop_await(header.node());
         header.set_node(NodeKey::NONE);
         if header.state.is_taken() {
             return;
         }
-        if let Some(panicked) = self.cell.take_panic() {
+        if let Some(panicked) = header.take_panic() {
             let state = self.cell.scheduler();
             state.report_in_context_of(header, NEVER_RETRIEVED, panicked);
         }
@@ -394,6 +410,6 @@ pub(crate) const NEVER_RETRIEVED: &str = "Task exception was never retrieved";
 
 impl<T> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_task(self.cell.header(), f)
+        fmt_task(self.cell.task().header(), f)
     }
 }

@@ -1,26 +1,25 @@
 //! From keys and identities to the tasks of a loop, and back.
 
-use std::rc::Rc;
-
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::cell::{Header, Run};
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key, ROOT_SLOT};
 
 impl LoopState {
     /// Returns the task of a key of this loop, if it is unfinished. The key of an ended task may have become another
     /// task's: use [`find_task`](Self::find_task) for a task that was remembered for long.
-    pub(crate) fn task(&self, key: Key) -> Option<Rc<dyn Run>> {
+    pub(crate) fn task(&self, key: Key) -> Option<AnyTask> {
         if key.slot() == ROOT_SLOT {
             if key.generation() != self.root.generation.get() {
                 return None;
             }
             return self.root.task.borrow().clone();
         }
-        self.queues(|queues| queues.tasks.get(key).map(Rc::clone))
+        self.queues(|queues| queues.tasks.get(key).cloned())
     }
 
     /// Returns a task of this loop by its identity, if it is unfinished.
-    pub(crate) fn find_task(&self, identity: Identity) -> Option<Rc<dyn Run>> {
+    pub(crate) fn find_task(&self, identity: Identity) -> Option<AnyTask> {
         let task = self.task(identity.key)?;
         (task.header().serial.get() == identity.serial).then_some(task)
     }

@@ -9,7 +9,8 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::callback::refuse;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::task::cell::Run;
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
 
@@ -60,7 +61,7 @@ impl CallbackId {
 /// ```
 #[derive(Clone)]
 pub struct TaskRef {
-    pub(crate) task: Rc<dyn Run>,
+    pub(crate) task: AnyTask,
     pub(crate) state: Rc<LoopState>,
     pub(crate) key: Key,
 }
@@ -313,7 +314,7 @@ impl LoopState {
     /// Asks a task to end, if it has not.
     pub(crate) fn cancel_task(&self, task: Identity, request: &Cancellation) {
         if let Some(found) = self.find_task(task) {
-            self.cancel_found(&*found, task.key, request);
+            self.cancel_found(&found, task.key, request);
         }
     }
 
@@ -321,11 +322,11 @@ impl LoopState {
     pub(crate) fn cancel_current(&self, request: &Cancellation) {
         let key = self.current_task.get();
         if let Some(task) = self.task(key) {
-            self.cancel_found(&*task, key, request);
+            self.cancel_found(&task, key, request);
         }
     }
 
-    fn cancel_found(&self, task: &dyn Run, key: Key, request: &Cancellation) {
+    fn cancel_found(&self, task: &AnyTask, key: Key, request: &Cancellation) {
         if task.header().request_cancel(request.clone()) {
             // Not only queued: another loop may drive this one, and is to hear of it.
             wake_key(key);
@@ -335,7 +336,7 @@ impl LoopState {
 
 impl PartialEq for TaskRef {
     fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.task, &other.task)
+        self.task == other.task
     }
 }
 
@@ -348,10 +349,7 @@ impl fmt::Debug for TaskRef {
 }
 
 /// Formats a task: name, state, where it was created.
-pub(crate) fn fmt_task(
-    header: &crate::kernel::task::cell::Header,
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
+pub(crate) fn fmt_task(header: &Header, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let state = match &header.state {
         state if state.is_cancelled() => "cancelled",
         state if state.is_done() => "finished",

@@ -5,40 +5,23 @@
 //! `all_tasks`, can be cancelled, and has a key for its wakers.
 
 use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::{Future, pending};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use crate::error::{Cancellation, Panicked};
-use crate::kernel::task::cell::{Header, Run, Scheduler};
+use crate::error::Cancellation;
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::cell::{Joined, Scheduler};
+use crate::kernel::task::header::Header;
 use crate::kernel::task::state::{Begin, Step};
 
-/// The header alone. The loop cannot poll or kill through it.
-pub(crate) struct RootHeader(pub(crate) Header);
-
-impl Run for RootHeader {
-    fn header(&self) -> &Header {
-        &self.0
-    }
-
-    fn step(&self, _: &mut Context<'_>) -> Step {
-        Step::Refused
-    }
-
-    fn kill(&self) -> Step {
-        Step::Refused
-    }
-
-    fn take_panic(&self) -> Option<Panicked> {
-        None
-    }
-}
+/// The root as a task: of a future that stands for the one in its caller's frame, and that nobody polls.
+pub(crate) struct RootHeader(pub(crate) AnyTask);
 
 /// What the turn needs to know of the root: how to poll it once.
 pub(crate) trait Root {
-    /// One poll, or the delivery of a request; the same rules as [`Run::step`].
+    /// One poll, or the delivery of a request; the same rules as [`AnyTask::step`].
     fn step(&mut self, context: &mut Context<'_>) -> Step;
 }
 
@@ -51,7 +34,7 @@ pub(crate) enum Outcome<T> {
 
 /// The future in its caller's frame.
 pub(crate) struct RootFuture<'a, F: Future, H> {
-    pub(crate) header: Rc<RootHeader>,
+    pub(crate) header: RootHeader,
     pub(crate) scheduler: H,
     /// `None` once it has ended: it is dropped inside the loop, where its destructors may use it.
     pub(crate) future: Pin<&'a mut Option<F>>,
@@ -67,43 +50,54 @@ enum Beginning {
 
 // What does not depend on the future's type: there are as many of them as there are calls of `run_until_complete`.
 impl RootHeader {
+    pub(crate) fn new<H: Scheduler>(location: &'static Location<'static>, scheduler: H) -> Self {
+        let task = Joined::new(pending::<()>(), location, scheduler);
+        Self(task.task().clone())
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.0.header()
+    }
+
     fn begin(&self, scheduler: &impl Scheduler) -> Beginning {
-        match self.0.state.begin() {
+        match self.header().state.begin() {
             Begin::Poll => Beginning::Poll,
             Begin::Deliver => scheduler
-                .begin_with_request(&self.0)
+                .begin_with_request(self.header())
                 .map_or(Beginning::Poll, Beginning::End),
-            Begin::Refused => Beginning::Refused,
+            Begin::Kill | Begin::Refused => Beginning::Refused,
         }
     }
 
     /// After a poll that was pending; `Some` is what the root ends with.
     fn pause(&self, scheduler: &impl Scheduler) -> Option<Cancellation> {
-        if self.0.state.pause() {
+        if self.header().state.pause() {
             return None;
         }
-        let cancellation = scheduler.settle_request(&self.0);
+        let cancellation = scheduler.settle_request(self.header());
         if cancellation.is_none() {
-            self.0.state.pause_in_flight();
+            self.header().state.pause_in_flight();
         }
         cancellation
     }
 
     fn finish(&self, cancelled: bool) {
         if cancelled {
-            self.0.state.finish_cancelled();
+            self.header().state.finish_cancelled();
         } else {
-            self.0.state.finish();
+            self.header().state.finish();
         }
     }
 }
 
 impl<F: Future, H: Scheduler> RootFuture<'_, F, H> {
     fn end(&mut self, outcome: Outcome<F::Output>) -> Step {
-        self.scheduler.tear_down(&self.header.0);
-        self.header.0.note_drop(&mut || self.future.set(None));
+        self.scheduler.tear_down(self.header.header());
+        self.header
+            .header()
+            .note_drop(&mut || self.future.set(None));
         // A destructor may have polled a scope.
-        self.scheduler.tear_down(&self.header.0);
+        self.scheduler.tear_down(self.header.header());
         self.header.finish(matches!(outcome, Outcome::Cancelled(_)));
         self.outcome = Some(outcome);
         Step::DoneOwing
@@ -115,7 +109,7 @@ impl<F: Future, H: Scheduler> Root for RootFuture<'_, F, H> {
         match self.header.begin(&self.scheduler) {
             Beginning::Poll => {}
             Beginning::End(cancellation) => return self.end(Outcome::Cancelled(cancellation)),
-            Beginning::Refused => return Step::Refused,
+            Beginning::Refused => return Step::Pending,
         }
         let polled = catch_unwind(AssertUnwindSafe(|| {
             match self.future.as_mut().as_pin_mut() {
@@ -128,11 +122,11 @@ impl<F: Future, H: Scheduler> Root for RootFuture<'_, F, H> {
                 None => Step::Pending,
                 Some(cancellation) => self.end(Outcome::Cancelled(cancellation)),
             },
-            Ok(Poll::Ready(value)) if self.header.0.state.is_requested() => {
-                let cancellation = self.header.0.take_request();
+            Ok(Poll::Ready(value)) if self.header.header().state.is_requested() => {
+                let cancellation = self.header.header().take_request();
                 let step = self.end(Outcome::Cancelled(cancellation));
                 let mut value = Some(value);
-                self.header.0.note_drop(&mut || value = None);
+                self.header.header().note_drop(&mut || value = None);
                 step
             }
             Ok(Poll::Ready(value)) => self.end(Outcome::Value(value)),

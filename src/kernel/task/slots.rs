@@ -5,10 +5,13 @@
 //! linked through the slots themselves. It is our own and not the slab crate's: a spawn often follows the end of a task
 //! at once, and moving whole entries through memory was a fifth of the cost of both.
 
-use std::collections::TryReserveError;
-use std::rc::Rc;
+#![allow(unsafe_code)]
 
-use crate::kernel::task::cell::{Header, Run};
+use std::collections::TryReserveError;
+use std::mem::ManuallyDrop;
+
+use crate::kernel::task::any_task::AnyTask;
+use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
 
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
@@ -16,6 +19,9 @@ const NO_SLOT: u32 = u32::MAX;
 
 /// The highest slot: half of a [`TaskNodes`]'s numbers are slots.
 const LAST_SLOT: u32 = (1 << 31) - 2;
+
+/// How many slots are kept, however few tasks there are.
+const KEPT: usize = 1024;
 
 /// The bit by which a slot's link says that it names a tree.
 const TREE: u32 = 1 << 31;
@@ -34,7 +40,7 @@ pub(crate) enum TaskNodes {
 
 struct Slot {
     /// The task, owned; `None` in a free slot.
-    task: Option<Rc<dyn Run>>,
+    task: Option<AnyTask>,
     /// In a free slot the next free one; otherwise the task's [`TaskNodes`], as a number.
     link: u32,
     /// From the loop's counter, at insertion; the task's key has the same.
@@ -120,6 +126,10 @@ pub(crate) struct Slots {
     free: u32,
     /// How many slots are taken.
     taken: usize,
+    /// How many slots are never freed.
+    kept: usize,
+    /// With so many tasks or fewer it is worth a try to free slots.
+    few: usize,
     /// How many tasks were inserted so far.
     serial: u64,
     /// Added to a serial number to make a generation. It comes from the loop's epoch, so that the keys of a loop and of
@@ -134,6 +144,8 @@ impl Slots {
             slots: Vec::new(),
             free: NO_SLOT,
             taken: 0,
+            kept: KEPT,
+            few: 0,
             serial,
             offset,
         }
@@ -141,6 +153,7 @@ impl Slots {
 
     /// Makes room for so many tasks at once.
     pub(crate) fn make_room(&mut self, tasks: usize) -> Result<(), TryReserveError> {
+        self.kept = self.kept.max(tasks);
         self.slots.try_reserve_exact(tasks)
     }
 
@@ -159,14 +172,15 @@ impl Slots {
 
     /// Inserts a task, and sets its number and slot. It counts as scheduled: the caller queues the key.
     #[inline]
-    pub(crate) fn insert(&mut self, loop_id: u16, task: Rc<dyn Run>, header: &Header) -> Key {
+    pub(crate) fn insert(&mut self, loop_id: u16, task: AnyTask, header: &Header) -> Key {
         let serial = self.next_serial();
         let generation = self.generation(serial);
         let slot = match self.slots.get_mut(self.free as usize) {
             Some(found) => {
                 let slot = self.free;
                 self.free = found.link;
-                found.task = Some(task);
+                // A free slot has no task that would have to be dropped.
+                std::mem::forget(found.task.replace(task));
                 found.link = NO_SLOT;
                 found.generation = generation;
                 found.flags = SCHEDULED;
@@ -181,7 +195,7 @@ impl Slots {
     }
 
     #[cold]
-    fn grow(&mut self, task: Rc<dyn Run>, generation: u16) -> u32 {
+    fn grow(&mut self, task: AnyTask, generation: u16) -> u32 {
         let slot = self.slots.len() as u32;
         assert!(slot < LAST_SLOT, "more tasks than a loop can number");
         self.slots.push(Slot {
@@ -190,36 +204,67 @@ impl Slots {
             generation,
             flags: SCHEDULED,
         });
+        self.few = self.slots.len() / 4;
         slot
     }
 
-    /// Sets the scheduled flag. Returns whether the caller has to queue the key.
+    /// Frees the slots after the last task, before the loop waits, if at most a quarter is taken and at least half can
+    /// be freed. Where a task stands in the way, the next try is made with half as many tasks.
     #[inline]
-    pub(crate) fn schedule(&mut self, key: Key) -> bool {
-        match self.slots.get_mut(key.slot() as usize) {
-            Some(found) if found.generation == key.generation() && found.flags & SCHEDULED == 0 => {
-                found.flags |= SCHEDULED;
-                true
-            }
-            _ => false,
+    pub(crate) fn cut_down(&mut self) {
+        if self.taken <= self.few && self.slots.len() >= 2 * self.kept {
+            self.free_the_last();
         }
     }
 
-    /// Clears the scheduled flag of a key that was popped from the ready queue, and returns its task.
+    #[inline(never)]
+    fn free_the_last(&mut self) {
+        let last = self.slots.iter().rposition(|slot| slot.task.is_some());
+        let length = last.map_or(0, |last| last + 1).max(self.kept);
+        if length > self.slots.len() / 2 {
+            self.few = self.taken / 2;
+            return;
+        }
+        self.few = length / 4;
+        self.slots.truncate(length);
+        self.slots.shrink_to(length);
+        // The free list went through what is freed.
+        self.free = NO_SLOT;
+        for (number, slot) in self.slots.iter_mut().enumerate().rev() {
+            if slot.task.is_none() {
+                slot.link = self.free;
+                self.free = number as u32;
+            }
+        }
+    }
+
+    /// Sets the scheduled flag. Returns whether the caller has to queue the key; `None` without a slot of this number.
     #[inline]
-    pub(crate) fn unschedule(&mut self, key: Key) -> Option<Rc<dyn Run>> {
+    pub(crate) fn schedule(&mut self, key: Key) -> Option<bool> {
+        let found = self.slots.get_mut(key.slot() as usize)?;
+        let unqueued = found.generation == key.generation() && found.flags & SCHEDULED == 0;
+        if unqueued {
+            found.flags |= SCHEDULED;
+        }
+        Some(unqueued)
+    }
+
+    /// Clears the scheduled flag of a key that was popped from the ready queue, and lends its task for one step.
+    #[inline]
+    pub(crate) fn unschedule(&mut self, key: Key) -> Option<ManuallyDrop<AnyTask>> {
         let found = self.slots.get_mut(key.slot() as usize)?;
         if found.generation != key.generation() {
             return None;
         }
-        let task = found.task.clone()?;
+        // SAFETY: `task/mod.rs` says why the slot keeps its task until the caller's step has ended.
+        let task = unsafe { found.task.as_ref()?.lend() };
         found.flags <<= POLL_SHIFT;
         Some(task)
     }
 
     /// Returns the task of a key.
     #[inline]
-    pub(crate) fn get(&self, key: Key) -> Option<&Rc<dyn Run>> {
+    pub(crate) fn get(&self, key: Key) -> Option<&AnyTask> {
         let found = self.slots.get(key.slot() as usize)?;
         if found.generation == key.generation() {
             found.task.as_ref()
@@ -228,15 +273,14 @@ impl Slots {
         }
     }
 
-    /// Removes an ended task, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
+    /// Removes the ended task of a key, which has to be in its slot, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
     /// counts as scheduled, so that a late wake by its last key does nothing.
     #[inline]
-    pub(crate) fn remove(&mut self, key: Key) -> Option<(Rc<dyn Run>, Link)> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<(AnyTask, Link)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
-        if found.generation != key.generation() {
-            return None;
-        }
+        debug_assert_eq!(found.generation, key.generation());
         let task = found.task.take()?;
+        debug_assert!(!task.header().state.is_running());
         let link = Link(found.link);
         found.flags = SCHEDULED;
         found.link = self.free;
@@ -246,7 +290,7 @@ impl Slots {
     }
 
     /// Returns the task in a slot.
-    pub(crate) fn at(&self, slot: u32) -> Option<&Rc<dyn Run>> {
+    pub(crate) fn at(&self, slot: u32) -> Option<&AnyTask> {
         self.slots.get(slot as usize)?.task.as_ref()
     }
 
@@ -317,12 +361,12 @@ impl Slots {
     }
 
     /// Returns all tasks with their keys, in the order of their creation.
-    pub(crate) fn all(&self, loop_id: u16) -> Vec<(Key, Rc<dyn Run>)> {
+    pub(crate) fn all(&self, loop_id: u16) -> Vec<(Key, AnyTask)> {
         let numbered = self.slots.iter().zip(0..);
         let mut all: Vec<_> = numbered
             .filter_map(|(found, slot)| {
                 let task = found.task.as_ref()?;
-                Some((Key::new(loop_id, found.generation, slot), Rc::clone(task)))
+                Some((Key::new(loop_id, found.generation, slot), task.clone()))
             })
             .collect();
         all.sort_by_key(|(_, task)| task.header().serial.get());

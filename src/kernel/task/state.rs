@@ -6,7 +6,7 @@ use std::cell::Cell;
 
 use crate::kernel::task::key::Key;
 
-/// The future is being polled or dropped, or its stage is being replaced. Set by `begin` and `begin_kill`, cleared by
+/// The future is being polled or dropped, or its stage is being replaced. Set by `begin`, cleared by
 /// `pause` and `finish`. While it is set, no other call may touch the stage: the cell's aliasing rests on this.
 const RUNNING: u16 = 1;
 /// The stage holds the output, or held it. Set by `finish`, never cleared.
@@ -20,7 +20,7 @@ const IN_FLIGHT: u16 = 1 << 3;
 const CANCELLED: u16 = 1 << 4;
 /// The handle was dropped, so the output cannot be read any more. Set by `abandon`, never cleared.
 const ABANDONED: u16 = 1 << 5;
-/// The output was moved out. Set by `note_taken`, after `DONE`.
+/// The output was moved out, or nobody wants a report of it. Set by `note_taken` and `note_emptied`, after `DONE`.
 const TAKEN: u16 = 1 << 6;
 /// The future panicked. Set by `finish_panicked`, with `DONE`.
 const PANICKED: u16 = 1 << 7;
@@ -33,6 +33,10 @@ const SCOPED: u16 = 1 << 9;
 /// The awaiter waits from behind a shield: a cancellation of the awaiter does not reach this task. Set and cleared by
 /// `note_shielded`.
 const SHIELDED: u16 = 1 << 10;
+/// The stage holds nothing that needs a drop, and never will again. Set by `note_emptied` and `finish_plainly`.
+const EMPTIED: u16 = 1 << 11;
+/// The loop ends the task without a poll. Set by `note_killed` before that, never cleared.
+const KILLED: u16 = 1 << 12;
 
 /// What a poll must do.
 #[must_use]
@@ -42,6 +46,8 @@ pub(crate) enum Begin {
     Poll,
     /// A request is to be delivered before the future is polled.
     Deliver,
+    /// End the task without a poll.
+    Kill,
     /// The task runs already, further down this stack, or has ended.
     Refused,
 }
@@ -50,15 +56,13 @@ pub(crate) enum Begin {
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// The future waits.
+    /// The future waits. Or nothing was done: the task runs further down this stack, or has ended before.
     Pending,
     /// The task has ended in this step. It owes a wake to this task or to none, and nothing else: it has no other
-    /// runtime's waker, no callbacks and no drop panic, and its handle will take the output.
+    /// runtime's waker, no callbacks and no drop panic. Its handle will take the output, or that needs no drop.
     Done(Key),
     /// The task has ended in this step; its header says what it owes to others.
     DoneOwing,
-    /// Nothing was done: the task runs further down this stack, or has ended before.
-    Refused,
 }
 
 /// What a poll of a task's handle has to do.
@@ -99,7 +103,7 @@ impl State {
     #[inline]
     pub(crate) fn begin(&self) -> Begin {
         let bits = self.0.get();
-        if bits & (RUNNING | DONE | REQUESTED | IN_FLIGHT) == 0 {
+        if bits & (RUNNING | DONE | REQUESTED | IN_FLIGHT | KILLED) == 0 {
             self.0.set(bits | RUNNING);
             return Begin::Poll;
         }
@@ -107,17 +111,17 @@ impl State {
             return Begin::Refused;
         }
         self.0.set(bits | RUNNING);
+        if bits & KILLED != 0 {
+            return Begin::Kill;
+        }
         Begin::Deliver
     }
 
-    /// Goes from idle to running, for the end without a poll; `false` if the task runs already or has ended.
-    #[must_use]
-    pub(crate) fn begin_kill(&self) -> bool {
-        if self.has(RUNNING | DONE) {
-            return false;
+    /// Has the next `begin` end the task, unless that runs or has ended.
+    pub(crate) fn note_killed(&self) {
+        if !self.has(RUNNING | DONE) {
+            self.set(KILLED);
         }
-        self.set(RUNNING);
-        true
     }
 
     /// Goes from running to idle: the poll was pending. Returns `false` and changes nothing if a request is in
@@ -138,16 +142,21 @@ impl State {
         self.clear(RUNNING);
     }
 
-    /// Goes from running to done if the task has no request, no cold fields, and a handle. One test decides the common
-    /// case. Otherwise it returns `false` and changes nothing.
+    /// Goes from running to done if the task has no request, no cold fields, and a handle unless its output needs no
+    /// drop. One test decides the common case. Otherwise it returns `false` and changes nothing.
     #[inline]
     #[must_use]
-    pub(crate) fn finish_plainly(&self) -> bool {
+    pub(crate) fn finish_plainly(&self, output_needs_drop: bool) -> bool {
         let bits = self.0.get();
-        if bits & (REQUESTED | ABANDONED | COLD) != 0 {
+        let (unread, emptied) = if output_needs_drop {
+            (ABANDONED, 0)
+        } else {
+            (0, EMPTIED)
+        };
+        if bits & (REQUESTED | COLD | unread) != 0 {
             return false;
         }
-        self.0.set(bits & !RUNNING | DONE);
+        self.0.set(bits & !RUNNING | DONE | emptied);
         true
     }
 
@@ -225,10 +234,10 @@ impl State {
         self.set(if shielded { SHIELDED } else { 0 });
     }
 
-    /// Returns whether the task has ended and its await has no node: the output can be taken at once.
+    /// Returns whether the task has ended without a panic and its await has no node: the output can be taken at once.
     #[inline]
     pub(crate) fn is_plainly_done(&self) -> bool {
-        self.0.get() & (DONE | SCOPED) == DONE
+        self.0.get() & (DONE | SCOPED | PANICKED) == DONE
     }
 
     /// Returns whether the task is unfinished and its await, if any, has no node.
@@ -246,10 +255,21 @@ impl State {
         bits & (DONE | TAKEN) == DONE || bits & SCOPED != 0
     }
 
-    /// Notes that the output was taken.
-    #[inline]
+    /// Notes that a failure need not be reported.
     pub(crate) fn note_taken(&self) {
         self.set(TAKEN);
+    }
+
+    /// Notes that the output is moved out.
+    #[inline]
+    pub(crate) fn note_emptied(&self) {
+        self.set(TAKEN | EMPTIED);
+    }
+
+    /// Returns whether the whole cell has nothing that needs a drop.
+    #[inline]
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.0.get() & (EMPTIED | COLD) == EMPTIED
     }
 
     pub(crate) fn is_taken(&self) -> bool {
@@ -287,9 +307,12 @@ mod tests {
         let state = State::new();
         assert_eq!(state.begin(), Begin::Poll);
         assert_eq!(state.begin(), Begin::Refused);
-        assert!(!state.begin_kill());
+        state.note_killed();
         assert!(state.pause());
-        assert!(state.begin_kill());
+        assert_eq!(state.begin(), Begin::Poll);
+        assert!(state.pause());
+        state.note_killed();
+        assert_eq!(state.begin(), Begin::Kill);
         state.finish_cancelled();
         assert_eq!(state.begin(), Begin::Refused);
         assert!(state.is_done() && state.is_cancelled() && !state.is_running());

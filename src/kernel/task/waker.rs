@@ -48,22 +48,21 @@ pub(crate) fn key_of(waker: &Waker) -> Option<Key> {
     ptr::eq(waker.vtable(), &VTABLE).then(|| Key::from_bits(waker.data().addr() as u64))
 }
 
-/// Queues the task of a key, on its loop and thread.
+/// Queues the task of a key, on its loop and thread. Each rare case ends in a call of its own, so that the common one
+/// saves no register.
 #[inline]
 pub(crate) fn wake_key(key: Key) {
-    let same_loop = with_current(|state| {
-        let is_its_loop = state.id == key.loop_id();
-        if is_its_loop {
-            state.schedule(key);
-        }
-        is_its_loop
+    let woken = with_current(|state| match state.id == key.loop_id() {
+        true => state.schedule(key),
+        false => wake_other_loop(key),
     });
-    if same_loop != Some(true) {
+    if woken.is_none() {
         wake_other_loop(key);
     }
 }
 
 #[cold]
+#[inline(never)]
 fn wake_other_loop(key: Key) {
     if let Some(inbox) = registry::find(key.loop_id()) {
         inbox.wake(key.bits());
@@ -106,7 +105,7 @@ pub(crate) fn watch_forks() {
 }
 
 /// Calls `f` with the current loop, if there is one.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_current<R>(f: impl FnOnce(&LoopState) -> R) -> Option<R> {
     let current = CURRENT.get();
     if current.is_null() {
