@@ -79,6 +79,7 @@
 //!   kernel/inhibit           guards that keep a virtual clock from jumping
 //!   kernel/clock             real and virtual time
 //!   kernel/context           the values of context variables
+//!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/waiters      a list of waiters
@@ -125,6 +126,7 @@
 //!   kernel/local             per-loop slots
 //!   kernel/background        background futures
 //!   kernel/io/call_observer  calling the observer of a ready source
+//!   kernel/queue_due         from the timer wheel to the ready queue
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   inspect/metrics          Metrics: what a loop holds and has done

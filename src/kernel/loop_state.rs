@@ -21,7 +21,7 @@ use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Delivery, Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::inline_fn::{InlineFn, Stored};
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
@@ -30,7 +30,7 @@ use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
-use crate::kernel::timers::{TimerKey, Timers};
+use crate::kernel::timers::{Payload, TimerKey, Timers};
 use crate::sys::fork;
 
 /// The settings of the builder.
@@ -132,6 +132,25 @@ impl RootSlot {
     }
 }
 
+impl RootSlot {
+    /// Marks the future as scheduled. Returns whether the caller has to queue it.
+    pub(crate) fn schedule(&self, generation: u16) -> bool {
+        self.generation.get() == generation
+            && self.task.borrow().is_some()
+            && !self.scheduled.replace(true)
+    }
+}
+
+impl Payload for Stored {
+    #[inline]
+    fn task(&self) -> Option<u64> {
+        match self {
+            Self::Number(task) => Some(*task),
+            Self::Call(_) => None,
+        }
+    }
+}
+
 /// The scopes of all tasks.
 pub(crate) struct Scopes {
     /// The scope whose inner future is being polled; none at the level of the task, and between polls.
@@ -207,14 +226,13 @@ pub(crate) struct LoopState {
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
     queues: RefCell<Queues>,
-    timers: RefCell<Timers<InlineFn>>,
+    timers: RefCell<Timers<Stored>>,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
     /// The poller and its sources; `None` once closed.
     reactor: RefCell<Option<Reactor>>,
     /// Buffers that turns reuse.
     pub(crate) woken: Cell<Vec<Woken>>,
-    pub(crate) due: Cell<Vec<TimerKey>>,
     /// Distinguishes this loop from others that had or will have the same id.
     pub(crate) epoch: u64,
     /// The fork generation of the process that made the loop. A forked child has another one.
@@ -282,7 +300,6 @@ impl LoopState {
             locals: RefCell::new(Vec::new()),
             inhibitors: OnceCell::new(),
             woken: Cell::new(Vec::new()),
-            due: Cell::new(Vec::new()),
             broken: Cell::new(None),
             clock,
             settings,
@@ -312,7 +329,7 @@ impl LoopState {
 
     /// Borrows the timers. `f` must not run user code.
     #[inline]
-    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
+    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<Stored>) -> R) -> R {
         f(&mut self.timers.borrow_mut())
     }
 
@@ -429,39 +446,53 @@ impl LoopState {
     }
 
     fn schedule_root(&self, generation: u16) {
-        if self.root.generation.get() == generation
-            && self.root.task.borrow().is_some()
-            && !self.root.scheduled.replace(true)
-        {
+        if self.root.schedule(generation) {
             self.queues(|queues| queues.ready.push_root(generation));
         }
     }
 
-    /// Arms a timer, or returns `call` if the loop is closed. `wakes` says that the timer only wakes a task, which
-    /// happens as soon as it is due. Any other timer is then queued.
+    /// Arms a timer that calls `call` from the ready queue, or returns `call` if the loop is closed.
     ///
     /// All of it is one borrow: each borrow is a store that the next one waits for.
     #[inline]
     pub(crate) fn arm_timer<F: FnOnce() + 'static>(
         &self,
         deadline: u64,
-        wakes: bool,
         call: F,
     ) -> Result<TimerKey, F> {
-        if self.admit().is_err() {
+        if self.admit_timer(deadline).is_err() {
             return Err(call);
         }
-        if deadline <= self.event_polls.last.get() {
-            // It is due already and fires in the next turn, which might otherwise not poll for events.
-            self.event_polls.force();
-        }
         let mut timers = self.timers.borrow_mut();
-        let key = timers.reserve(deadline, wakes);
+        let key = timers.reserve(deadline);
         InlineFn::put(timers.fill(key), call);
         Ok(key)
     }
 
-    /// Disarms a timer. Returns its closure, for the caller to drop with nothing borrowed.
+    /// Arms a timer that wakes a task as soon as it is due, and then leaves by itself.
+    #[inline]
+    pub(crate) fn arm_waking(&self, deadline: u64, task: Key) -> Result<TimerKey, LoopClosed> {
+        self.admit_timer(deadline)?;
+        Ok(self.timers(|timers| {
+            let key = timers.reserve(deadline);
+            // What was there is a number: forgetting it saves a test.
+            let former = std::mem::replace(timers.fill(key), Stored::Number(task.bits()));
+            std::mem::forget(former);
+            key
+        }))
+    }
+
+    #[inline]
+    fn admit_timer(&self, deadline: u64) -> Result<(), LoopClosed> {
+        self.admit()?;
+        if deadline <= self.event_polls.last.get() {
+            // It is due already and fires in the next turn, which might otherwise not poll for events.
+            self.event_polls.force();
+        }
+        Ok(())
+    }
+
+    /// Disarms a timer. Returns its closure, if it has one, for the caller to drop with nothing borrowed.
     #[inline]
     pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
         self.timers(|timers| InlineFn::take(timers.cancel(key)?))

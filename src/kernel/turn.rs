@@ -29,6 +29,7 @@ use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{has_fired, queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::queue_due::queue_due_timers;
 use crate::kernel::queues::{Next, Queues};
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
@@ -185,9 +186,11 @@ fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io:
     };
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
-    let deadline = state
-        .timers(|timers| timers.wake_time(slack))
-        .unwrap_or(NEVER);
+    let deadline = state.timers(|timers| {
+        timers.trim();
+        timers.wake_time(slack)
+    });
+    let deadline = deadline.unwrap_or(NEVER);
     let deadline = deadline.min(limit);
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
@@ -240,25 +243,6 @@ fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<
         std::hint::spin_loop();
     }
     Ok(false)
-}
-
-/// Phase 5: queues due timers, in the order of deadline and creation. A timer that only wakes a task does so now. A
-/// callback's timer stays in the wheel until its entry runs, so that an earlier callback of the same batch can still
-/// cancel it.
-fn queue_due_timers(state: &LoopState) {
-    let now = state.clock.now();
-    state.event_polls.last.set(now);
-    state.event_polls.clock_read.set(now);
-    let mut due = state.due.take();
-    state.timers(|timers| timers.expire(now, &mut due));
-    for key in due.drain(..) {
-        if !state.timers(|timers| timers.wakes(key)) {
-            state.queues(|queues| queues.ready.push_timer(key));
-        } else if let Some(wake) = state.cancel_timer(key) {
-            wake.call();
-        }
-    }
-    state.due.set(due);
 }
 
 /// Runs phase 6 for one entry.

@@ -1,16 +1,19 @@
-//! How long a loop may sleep: until which time no timer is due.
+//! How long a loop may sleep: until which time no timer is due. And what it gives back before it sleeps.
 //!
 //! The wheel keeps its timers unsorted inside a slot, so the earliest deadline has to be searched for. It is searched
 //! for only when the loop is about to sleep, only in the first slot, and the answer is kept until it changes. A slot
 //! above level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
 
-use super::timers::{Entry, NONE, SLOTS, TICK_BITS, Timers};
+use super::timers::{Entry, FREE, NONE, Payload, SLOTS, TICK_BITS, Timers};
 
 /// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest
 /// timer. Sixteen list nodes cost about as much as the extra turn that the answer causes.
 const CROWD: usize = 16;
 
-impl<P> Timers<P> {
+/// Entries are given back when less than one in so many is in use.
+const SPARSE: usize = 8;
+
+impl<P: Payload> Timers<P> {
     /// Returns a time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is
     /// crowded. At a bound perhaps nothing is due, but expiring then spreads the slot over lower levels, so that the
     /// next answer is nearer to the deadline.
@@ -43,6 +46,30 @@ impl<P> Timers<P> {
             wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
         }
         Some(wake)
+    }
+
+    /// Gives memory back after a burst. Each timer pays for at most one entry that is looked at here.
+    pub(crate) fn trim(&mut self) {
+        let used = self.entries.len();
+        if used <= self.room || self.live > used / SPARSE || self.next_generation < self.next_trim {
+            return;
+        }
+        self.next_trim = self.next_generation + used as u64;
+        let is_taken = |entry: &Entry<P>| entry.slot != FREE;
+        let kept = self
+            .entries
+            .iter()
+            .rposition(is_taken)
+            .map_or(0, |last| last + 1);
+        self.entries.truncate(kept);
+        self.entries.shrink_to(self.room);
+        // The lowest are used first, so that the end becomes free.
+        self.free = NONE;
+        for (index, entry) in self.entries.iter_mut().enumerate().rev() {
+            if entry.slot == FREE {
+                entry.next = std::mem::replace(&mut self.free, index as u32);
+            }
+        }
     }
 
     /// Searches the first slot, which holds the earliest timer. Above level 0 it gives up after a few entries.
