@@ -60,6 +60,7 @@
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/sigpipe              calls that may raise SIGPIPE
 //!   sys/memchr               a byte among many
+//!   sys/prefetch             memory that is needed soon
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              a timer descriptor, to the microsecond

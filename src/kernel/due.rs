@@ -63,15 +63,16 @@ pub(super) fn sort(due: &mut [Due], spare: &mut Vec<Due>) {
     let bits = (high - low).ilog2() + 1;
     let passes = bits.div_ceil(DIGIT_BITS);
     let width = bits.div_ceil(passes);
-    spare.resize(due.len().max(spare.len()), Due::default());
-    let (mut from, mut to) = (due, &mut spare[..]);
+    let count = due.len();
+    spare.resize(count.max(spare.len()), Due::default());
+    let (mut from, mut to) = (due, &mut spare[..count]);
     for pass in 0..passes {
         let digit = |due: &Due| (due.deadline - low) >> (pass * width) & ((1 << width) - 1);
         scatter(from, to, digit);
         std::mem::swap(&mut from, &mut to);
     }
     if passes % 2 == 1 {
-        to[..from.len()].copy_from_slice(from);
+        to.copy_from_slice(from);
     }
 }
 

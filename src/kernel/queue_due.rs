@@ -6,6 +6,7 @@ use crate::kernel::queues::Queues;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::waker::wake_key;
 use crate::kernel::timers::TimerKey;
+use crate::sys::prefetch::{AHEAD, BURST};
 
 /// Phase 5: queues due timers, in the order of deadline and creation. A timer that only wakes a task does so now. A
 /// callback's timer stays in the wheel until its entry runs, so that an earlier callback of the same batch can still
@@ -26,9 +27,14 @@ pub(crate) fn queue_due_timers(state: &LoopState) {
 
 /// Queues what has become due, but for the tasks of other loops.
 fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops: &mut Vec<Key>) {
-    for due in due {
-        let Some(task) = due.task().map(Key::from_bits) else {
-            let (index, generation) = due.timer();
+    let is_burst = due.len() > BURST;
+    for (place, fired) in due.iter().enumerate() {
+        if is_burst {
+            let later = due.get(place + AHEAD).and_then(|later| later.task());
+            later.map(|key| queues.tasks.prefetch(Key::from_bits(key)));
+        }
+        let Some(task) = fired.task().map(Key::from_bits) else {
+            let (index, generation) = fired.timer();
             queues.ready.push_timer(TimerKey { index, generation });
             continue;
         };

@@ -189,6 +189,14 @@ impl ReadyQueue {
         self.entries.push_back(Entry::Token(token));
     }
 
+    /// Returns the task of the entry in so many places from the front.
+    pub(crate) fn task_at(&self, place: usize) -> Option<Key> {
+        match self.entries.get(place)? {
+            Entry::Token(token) => token.task(),
+            Entry::Call(_) => None,
+        }
+    }
+
     /// Pops the front entry.
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<Entry> {

@@ -508,6 +508,20 @@ fn bursts_of_any_size_and_spread_are_in_order() {
 }
 
 #[test]
+fn a_burst_of_several_crowded_slots_is_in_order() {
+    let mut random = Random(9);
+    let mut modelled = Modelled::new(0);
+    // Slots of one level, then of the next ones: a smaller crowd after a larger one, and the other way round.
+    for (slot, size) in [(1, 3_000), (2, 700), (3, 100), (70, 900), (5_000, 2_000)] {
+        for _ in 0..size {
+            modelled.insert_waking(slot * 64 * TICK + random.below(64 * TICK));
+        }
+    }
+    assert_eq!(modelled.expire(u64::MAX - 1), []);
+    assert_eq!(modelled.wheel.len(), 0);
+}
+
+#[test]
 fn entries_of_a_burst_are_given_back_unless_they_were_asked_for() {
     const BURST: u64 = 100_000;
     let mut wheel = Timers::new(0, 0);

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::kernel::task::cell::{Header, Run};
 use crate::kernel::task::key::Key;
+use crate::sys::prefetch::prefetch;
 
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
 const NO_SLOT: u32 = u32::MAX;
@@ -202,6 +203,22 @@ impl Slots {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Asks for the memory of a key's slot.
+    pub(crate) fn prefetch(&self, key: Key) {
+        if let Some(found) = self.slots.get(key.slot() as usize) {
+            prefetch(found);
+        }
+    }
+
+    /// Asks for the memory of a key's task, whose slot has come.
+    pub(crate) fn prefetch_task(&self, key: Key) {
+        if let Some(task) = self.get(key) {
+            let cell = Rc::as_ptr(task).cast::<u8>();
+            prefetch(cell);
+            prefetch(cell.wrapping_add(64));
         }
     }
 
