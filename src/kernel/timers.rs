@@ -174,11 +174,11 @@ pub(crate) struct Timers<P> {
     /// The entry that has the deadline `earliest`; `NONE` if that is a mere bound or unknown.
     pub(super) earliest_index: u32,
     /// The next timer's generation. Counted here, not in the entries, so that it also gives the order of creation.
-    pub(super) next_generation: u64,
+    next_generation: u64,
     /// Entries up to this number are never given back.
     pub(super) room: usize,
-    /// The generation from which on entries may be given back again.
-    pub(super) next_trim: u64,
+    /// Free entries from this index on are not in the free list, since they are about to be given back; usually `NONE`.
+    pub(super) limit: u32,
     /// What fires, and as much room for sorting. Both are empty between calls; here for their memory only.
     batch: Vec<Due>,
     spare: Vec<Due>,
@@ -200,7 +200,7 @@ impl<P: Payload> Timers<P> {
             earliest_index: NONE,
             next_generation: first_generation,
             room: ROOM_KEPT,
-            next_trim: 0,
+            limit: NONE,
             batch: Vec::new(),
             spare: Vec::new(),
         }
@@ -252,9 +252,15 @@ impl<P: Payload> Timers<P> {
         &mut self.entries[key.index as usize].payload
     }
 
-    /// Adds a free entry.
+    /// Finds or adds a free entry.
     #[cold]
     fn grow(&mut self) {
+        while self.free == NONE && self.limit != NONE {
+            self.list_free(self.limit, self.limit.saturating_mul(2));
+        }
+        if self.free != NONE {
+            return;
+        }
         let index = self.entries.len();
         assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
         self.entries.push(Entry {
@@ -273,8 +279,10 @@ impl<P: Payload> Timers<P> {
     fn release(&mut self, index: u32) -> &mut P {
         let entry = &mut self.entries[index as usize];
         entry.slot = FREE;
-        entry.next = std::mem::replace(&mut self.free, index);
         self.live -= 1;
+        if index < self.limit {
+            entry.next = std::mem::replace(&mut self.free, index);
+        }
         &mut entry.payload
     }
 
@@ -363,7 +371,7 @@ impl<P: Payload> Timers<P> {
         self.occupied = [0; LEVELS];
         self.levels = 0;
         self.forget_earliest();
-        (self.free, self.live) = (NONE, 0);
+        (self.free, self.limit, self.live) = (NONE, NONE, 0);
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
             .filter(|entry| entry.slot != FREE)

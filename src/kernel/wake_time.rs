@@ -48,26 +48,39 @@ impl<P: Payload> Timers<P> {
         Some(wake)
     }
 
-    /// Gives memory back after a burst. Each timer pays for at most one entry that is looked at here.
+    /// Gives memory back after a burst: the entries behind the last one in use. Those that are free and lie high are not
+    /// used again until low ones run out, so a timer that was armed again and again in one of them ends the next time.
     pub(crate) fn trim(&mut self) {
-        let used = self.entries.len();
-        if used <= self.room || self.live > used / SPARSE || self.next_generation < self.next_trim {
+        let usable = self.entries.len().min(self.limit as usize);
+        if usable > self.room && self.live <= usable / SPARSE {
+            self.list_free(0, self.room.max(2 * self.live) as u32);
+        } else if self.limit == NONE {
             return;
         }
-        self.next_trim = self.next_generation + used as u64;
-        let is_taken = |entry: &Entry<P>| entry.slot != FREE;
-        let kept = self
-            .entries
-            .iter()
-            .rposition(is_taken)
-            .map_or(0, |last| last + 1);
-        self.entries.truncate(kept);
-        self.entries.shrink_to(self.room);
-        // The lowest are used first, so that the end becomes free.
+        let limit = self.limit as usize;
+        while self.entries.len() > limit
+            && self.entries.last().is_some_and(|entry| entry.slot == FREE)
+        {
+            self.entries.pop();
+        }
+        let used = self.entries.len();
+        if used <= limit {
+            self.limit = NONE;
+        }
+        if used <= limit || used <= self.entries.capacity() / 2 {
+            self.entries.shrink_to(self.room);
+        }
+    }
+
+    /// Makes the free entries of a range the free list. `to` becomes the limit, unless there are no more entries.
+    pub(super) fn list_free(&mut self, from: u32, to: u32) {
+        let end = self.entries.len().min(to as usize);
+        self.limit = if end == to as usize { to } else { NONE };
         self.free = NONE;
-        for (index, entry) in self.entries.iter_mut().enumerate().rev() {
-            if entry.slot == FREE {
-                entry.next = std::mem::replace(&mut self.free, index as u32);
+        // The lowest are used first, so that the end becomes free.
+        for index in (from as usize..end).rev() {
+            if self.entries[index].slot == FREE {
+                self.entries[index].next = std::mem::replace(&mut self.free, index as u32);
             }
         }
     }

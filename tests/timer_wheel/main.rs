@@ -539,7 +539,7 @@ fn entries_of_a_burst_are_given_back_unless_they_were_asked_for() {
     assert!(wheel.entries.len() <= 4_096 && wheel.entries.capacity() <= 4_096);
     assert_eq!(wheel.cancelled(first), Some(0));
 
-    // One that stays at the end keeps the rest; the next timers begin at the other end, so that it is the last to stay.
+    // One that stays at the end keeps the rest until it ends, and is not followed by others.
     for n in 0..BURST {
         wheel.insert_waking(n, n);
     }
@@ -547,19 +547,27 @@ fn entries_of_a_burst_are_given_back_unless_they_were_asked_for() {
     assert_eq!(wheel.expired_count(BURST), BURST);
     wheel.trim();
     assert_eq!(wheel.entries.len() as u64, BURST + 1);
-    let next = wheel.insert(u64::MAX, 2);
-    assert_eq!(next.index, 0);
     assert_eq!(wheel.cancelled(last), Some(1));
-    // Looking again costs as many timers as there are entries.
-    wheel.trim();
-    assert_eq!(wheel.entries.len() as u64, BURST + 1);
-    for n in 0..BURST {
-        let key = wheel.insert(n, n);
-        wheel.cancelled(key);
-    }
+    let next = wheel.insert(u64::MAX, 2);
+    assert!(next.index < 4_096);
     wheel.trim();
     assert!(wheel.entries.len() <= 4_096);
     assert_eq!(wheel.cancelled(next), Some(2));
+
+    // Another burst, before that one has ended, uses what is there.
+    for n in 0..BURST {
+        wheel.insert_waking(n, n);
+    }
+    let last = wheel.insert(u64::MAX, 3);
+    assert_eq!(wheel.expired_count(BURST), BURST);
+    wheel.trim();
+    let again: BTreeSet<_> = (0..BURST).map(|n| wheel.insert(n, n).index).collect();
+    assert!(again.len() as u64 == BURST && !again.contains(&last.index));
+    assert_eq!(wheel.entries.len() as u64, BURST + 1);
+    for key in wheel.expired(BURST) {
+        wheel.taken(key).unwrap();
+    }
+    assert_eq!(wheel.cancelled(last), Some(3));
 
     wheel.make_room(BURST as usize).unwrap();
     burst(&mut wheel);
