@@ -104,7 +104,12 @@ impl Builder {
     ///
     /// | slack | 200: median, 99 % | CPU | alone: median, 99 % | CPU |
     /// |---|---|---|---|---|
-    /// SLACK_TABLE
+    /// | 0 µs | ? | ? | ? | ? |
+    /// | 10 µs | ? | ? | ? | ? |
+    /// | 25 µs | ? | ? | ? | ? |
+    /// | 50 µs | ? | ? | ? | ? |
+    /// | 75 µs | ? | ? | ? | ? |
+    /// | 150 µs | ? | ? | ? | ? |
     ///
     /// ```
     /// let exact = callsoon::EventLoop::builder().timer_slack(std::time::Duration::ZERO).build()?;

@@ -71,8 +71,8 @@ const NEVER: u16 = u16::MAX;
 /// `Entry::slot` of a timer that has expired and waits for the loop to run it.
 const DUE: u16 = u16::MAX - 1;
 
-/// `Entry::slot` of an entry that holds no timer.
-pub(super) const FREE: u16 = u16::MAX - 2;
+/// `Entry::generation` of an entry that holds no timer, which no timer has.
+pub(super) const FREE: u64 = 0;
 
 /// How much room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
 /// million does not hold its memory for ever.
@@ -119,10 +119,11 @@ pub(super) struct Entry<P> {
     pub(super) next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
-    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
-    pub(super) slot: u16,
-    /// Equal to the generation in the timer's key; no two timers share it.
-    generation: u64,
+    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER` or `DUE`, and no list holds it. Means
+    /// nothing in a free entry.
+    slot: u16,
+    /// Equal to the generation in the timer's key, which no two timers share; or else `FREE`.
+    pub(super) generation: u64,
     /// What the loop does when the timer fires. Never dropped here: it goes back to the caller.
     payload: P,
 }
@@ -198,7 +199,7 @@ impl<P: Payload> Timers<P> {
             current: now >> TICK_BITS,
             earliest: u64::MAX,
             earliest_index: NONE,
-            next_generation: first_generation,
+            next_generation: first_generation.max(FREE + 1),
             room: ROOM_KEPT,
             limit: NONE,
             batch: Vec::new(),
@@ -267,8 +268,8 @@ impl<P: Payload> Timers<P> {
             deadline: 0,
             next: NONE,
             prev: NONE,
-            slot: FREE,
-            generation: 0,
+            slot: NEVER,
+            generation: FREE,
             payload: P::default(),
         });
         self.free = index as u32;
@@ -278,7 +279,7 @@ impl<P: Payload> Timers<P> {
     #[inline]
     fn release(&mut self, index: u32) -> &mut P {
         let entry = &mut self.entries[index as usize];
-        entry.slot = FREE;
+        entry.generation = FREE;
         self.live -= 1;
         if index < self.limit {
             entry.next = std::mem::replace(&mut self.free, index);
@@ -319,7 +320,7 @@ impl<P: Payload> Timers<P> {
     pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut P> {
         let entry = self.entries.get(key.index as usize)?;
         let differs = (entry.generation ^ key.generation) & TOKEN_GENERATION;
-        if entry.slot != DUE || differs != 0 {
+        if entry.slot != DUE || differs != 0 || entry.generation == FREE {
             return None;
         }
         Some(self.release(key.index))
@@ -374,7 +375,7 @@ impl<P: Payload> Timers<P> {
         (self.free, self.limit, self.live) = (NONE, NONE, 0);
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
-            .filter(|entry| entry.slot != FREE)
+            .filter(|entry| entry.generation != FREE)
             .map(|entry| (entry.generation, entry.payload))
             .collect();
         all.sort_by_key(|&(generation, _)| generation);
@@ -385,7 +386,7 @@ impl<P: Payload> Timers<P> {
     fn entry(&self, key: TimerKey) -> Option<&Entry<P>> {
         self.entries
             .get(key.index as usize)
-            .filter(|entry| entry.generation == key.generation && entry.slot != FREE)
+            .filter(|entry| entry.generation == key.generation)
     }
 
     /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so

@@ -59,7 +59,10 @@ impl<P: Payload> Timers<P> {
         }
         let limit = self.limit as usize;
         while self.entries.len() > limit
-            && self.entries.last().is_some_and(|entry| entry.slot == FREE)
+            && self
+                .entries
+                .last()
+                .is_some_and(|entry| entry.generation == FREE)
         {
             self.entries.pop();
         }
@@ -79,7 +82,7 @@ impl<P: Payload> Timers<P> {
         self.free = NONE;
         // The lowest are used first, so that the end becomes free.
         for index in (from as usize..end).rev() {
-            if self.entries[index].slot == FREE {
+            if self.entries[index].generation == FREE {
                 self.entries[index].next = std::mem::replace(&mut self.free, index as u32);
             }
         }
