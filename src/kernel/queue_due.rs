@@ -31,7 +31,9 @@ fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops
     for (place, fired) in due.iter().enumerate() {
         if is_burst {
             let later = due.get(place + AHEAD).and_then(|later| later.task());
-            later.map(|key| queues.tasks.prefetch(Key::from_bits(key)));
+            if let Some(key) = later {
+                queues.tasks.prefetch(Key::from_bits(key));
+            }
         }
         let Some(task) = fired.task().map(Key::from_bits) else {
             let (index, generation) = fired.timer();

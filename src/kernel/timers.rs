@@ -255,6 +255,7 @@ impl<P: Payload> Timers<P> {
 
     /// Finds or adds a free entry.
     #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
         while self.free == NONE && self.limit != NONE {
             self.list_free(self.limit, self.limit.saturating_mul(2));

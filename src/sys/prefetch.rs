@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn no_address_faults() {
-        prefetch(&raw const BURST);
+        let value = 7;
+        prefetch(&raw const value);
         prefetch(std::ptr::null::<u8>());
         prefetch(std::ptr::without_provenance::<u64>(usize::MAX));
     }

@@ -437,9 +437,9 @@ fn sleeps_and_callbacks_of_one_deadline_run_in_the_order_in_which_they_were_arme
 #[test]
 fn a_sleep_of_one_loop_wakes_the_task_of_another_that_awaits_it() {
     on_virtual_time(|trace, event_loop| {
-        let other = virtual_loop(trace);
+        let other = virtual_loop(&trace);
         let sleeping = event_loop
-            .run_until_complete(async { sleep(SECOND) })
+            .run_until_complete(async { Box::pin(sleep(SECOND)) })
             .unwrap();
         let note = trace.note("woken");
         let task = other.create_task(async move {
@@ -451,7 +451,7 @@ fn a_sleep_of_one_loop_wakes_the_task_of_another_that_awaits_it() {
             (event_loop.metrics().timers, other.metrics().timers),
             (1, 0)
         );
-        run_for(event_loop, 2 * SECOND);
+        run_for(&event_loop, 2 * SECOND);
         assert_eq!(event_loop.metrics().timers, 0);
         trace.expect([]);
         other.run_until_complete(task).unwrap().unwrap();
