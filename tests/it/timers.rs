@@ -438,8 +438,8 @@ fn sleeps_and_callbacks_of_one_deadline_run_in_the_order_in_which_they_were_arme
 fn a_sleep_of_one_loop_wakes_the_task_of_another_that_awaits_it() {
     on_virtual_time(|trace, event_loop| {
         let other = virtual_loop(&trace);
-        let sleeping = event_loop
-            .run_until_complete(async { Box::pin(sleep(SECOND)) })
+        let [sleeping] = event_loop
+            .run_until_complete(async { [sleep(SECOND)] })
             .unwrap();
         let note = trace.note("woken");
         let task = other.create_task(async move {
