@@ -21,6 +21,8 @@
 //!   clock before the sleep was made, to the first instruction after it. `_early`: how many woke before it, in the
 //!   worst round (callsoon's run fails if there is one). `_cpu`: µs of processor time a sleep.
 //! - `late_crowd`: the same by 200 tasks at once.
+//! - `slack`: both again by callsoon alone, under `Builder::timer_slack` of 0, 10, 25, 50, 75 and 150 µs: how late, and
+//!   at what cost. The table in the documentation of `timer_slack` is this row, measured on an idle machine.
 
 #![allow(unsafe_code)] // clock_gettime and alarm, in support
 
@@ -32,6 +34,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use callsoon::EventLoop;
 
 use support::cpu::{Stopwatch, measure, process_cpu};
 use support::gate::Gate;
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         "fire",
         "late_alone",
         "late_crowd",
+        "slack",
     ];
     // Filling smol's tree alone takes a second.
     rows.retain(|row| !quick || *row != "armed_1m");
@@ -62,7 +67,10 @@ fn main() -> ExitCode {
         peers: peers::NAMES,
         rows,
     }
-    .main(options, child, in_child)
+    .main(options, child, |row, peer, options| match (row, peer) {
+        ("slack", "tokio" | "smol") => Ok(Vec::new()),
+        _ => in_child(row, peer, options),
+    })
 }
 
 /// `--child ROW PEER`.
@@ -90,16 +98,6 @@ fn child(order: &[String], options: &Options) -> Result<(), Failure> {
 fn row_of<P: Peer>(row: &str, options: &Options) -> Result<Vec<Figure>, Failure> {
     let pairs = options.pick(300_000, 100_000);
     let fires = options.pick(100_000, 20_000);
-    let alone = Sleeps {
-        name: "late_alone",
-        tasks: 1,
-        each: options.pick(500, 150),
-    };
-    let crowd = Sleeps {
-        name: "late_crowd",
-        tasks: 200,
-        each: options.pick(40, 15),
-    };
     let row = row.to_owned();
     match row.as_str() {
         "armed_0" => Ok(P::run(|peer| armed(peer, row, 0, pairs))),
@@ -112,8 +110,9 @@ fn row_of<P: Peer>(row: &str, options: &Options) -> Result<Vec<Figure>, Failure>
             })?);
             Ok(figures)
         }
-        "late_alone" => Ok(P::run(|peer| lateness(peer, alone))),
-        "late_crowd" => Ok(P::run(|peer| lateness(peer, crowd))),
+        "late_alone" => Ok(P::run(|peer| lateness(peer, Sleeps::alone(row, options)))),
+        "late_crowd" => Ok(P::run(|peer| lateness(peer, Sleeps::crowd(row, options)))),
+        "slack" => slacks(options),
         _ => Err(format!("no row {row}").into()),
     }
 }
@@ -268,11 +267,44 @@ async fn fire<P: Peer>(
 }
 
 /// The sleeps of a lateness row.
-#[derive(Clone, Copy)]
 struct Sleeps {
-    name: &'static str,
+    name: String,
     tasks: u64,
     each: u64,
+}
+
+impl Sleeps {
+    fn alone(name: String, options: &Options) -> Self {
+        Self {
+            name,
+            tasks: 1,
+            each: options.pick(500, 150),
+        }
+    }
+
+    fn crowd(name: String, options: &Options) -> Self {
+        Self {
+            name,
+            tasks: 200,
+            each: options.pick(40, 15),
+        }
+    }
+}
+
+/// The row `slack`: each slack on a loop of its own.
+fn slacks(options: &Options) -> Result<Vec<Figure>, Failure> {
+    let mut figures = Vec::new();
+    for micros in [0, 10, 25, 50, 75, 150] {
+        for sleeps in [
+            Sleeps::alone(format!("slack_{micros}_alone"), options),
+            Sleeps::crowd(format!("slack_{micros}_crowd"), options),
+        ] {
+            let slack = Duration::from_micros(micros);
+            let event_loop = EventLoop::builder().timer_slack(slack).build()?;
+            figures.extend(Callsoon::run_on(event_loop, |peer| lateness(peer, sleeps)));
+        }
+    }
+    Ok(figures)
 }
 
 async fn lateness<P: Peer>(peer: P, sleeps: Sleeps) -> Vec<Figure> {
@@ -307,7 +339,7 @@ async fn lateness<P: Peer>(peer: P, sleeps: Sleeps) -> Vec<Figure> {
     done.pass().await;
     let cpu = process_cpu() - before;
     let mut late = late.borrow_mut();
-    let name = sleeps.name;
+    let name = &sleeps.name;
     vec![
         Figure::new(&format!("{name}_p50"), percentile(&mut late, 50), "us"),
         Figure::new(&format!("{name}_p99"), percentile(&mut late, 99), "us"),

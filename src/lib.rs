@@ -61,6 +61,7 @@
 //!   sys/clock                the monotonic clock in nanoseconds
 //!   sys/sigpipe              calls that may raise SIGPIPE
 //!   sys/memchr               a byte among many
+//!   sys/prefetch             memory that is needed soon
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
 //!   sys/timerfd              a timer descriptor, to the microsecond
@@ -81,6 +82,7 @@
 //!   kernel/clock             real and virtual time
 //!   kernel/post_looks        looking for posts before the loop sleeps
 //!   kernel/context           the values of context variables
+//!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/waiters      a list of waiters
@@ -131,6 +133,7 @@
 //!   kernel/local             per-loop slots
 //!   kernel/background        background futures
 //!   kernel/io/call_observer  calling the observer of a ready source
+//!   kernel/queue_due         from the timer wheel to the ready queue
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   inspect/metrics          Metrics: what a loop holds and has done

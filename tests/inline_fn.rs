@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use inline_fn::{InlineFn, SendFn};
+use inline_fn::{InlineFn, SendFn, Stored};
 
 thread_local! {
     /// Where each probe was when it was dropped.
@@ -98,11 +98,11 @@ fn each_way<F: FnOnce() + 'static>(size: usize, make: impl Fn() -> F) {
 
 /// The same for a place that is filled and emptied again and again, as a timer's is.
 fn each_way_in_a_place<F: FnOnce() + 'static>(size: usize, make: impl Fn() -> F) {
-    let mut place = None;
+    let mut place = Stored::Number(7);
     InlineFn::put(&mut place, make());
     InlineFn::take(&mut place).unwrap().call();
     assert_eq!(count(), (1, 1), "{size} bytes, taken and called");
-    assert!(InlineFn::take(&mut place).is_none() && place.is_none());
+    assert!(InlineFn::take(&mut place).is_none() && matches!(place, Stored::Number(0)));
     InlineFn::put(&mut place, make());
     let taken = InlineFn::take(&mut place);
     assert_eq!(count(), (0, 0), "{size} bytes, taken");

@@ -6,7 +6,9 @@ mod own {
     pub(crate) mod live_bytes;
 }
 
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use callsoon::net::UdpSocket;
@@ -122,6 +124,64 @@ fn a_century_of_timers_leaves_nothing() {
     assert!(grown < 16 * 1024, "{grown} bytes over 99 years");
 }
 
+/// What a timer costs that nobody awaits, as its documentation says, and what a sleep costs that was dropped.
+fn a_forgotten_timer_costs_64_bytes_and_a_dropped_sleep_nothing() {
+    // So many that the room for them, which doubles as it grows, is full.
+    const TIMERS: usize = 65_536;
+    let event_loop = virtual_loop();
+    event_loop.turn(Some(Duration::ZERO)).unwrap();
+    let base = live();
+    for _ in 0..TIMERS {
+        drop(event_loop.call_later(Duration::from_secs(9), || ()));
+    }
+    assert_eq!((live() - base) / TIMERS, 64);
+    event_loop
+        .run_until_complete(async {
+            let before = live();
+            for _ in 0..TIMERS {
+                drop(sleep(Duration::from_secs(9)));
+            }
+            assert_eq!((live(), size_of::<callsoon::Sleep>()), (before, 32));
+        })
+        .unwrap();
+}
+
+/// A burst of timers is given back before the loop sleeps for long.
+fn a_million_timers_that_have_fired_are_given_back() {
+    const TIMERS: u64 = 1_000_000;
+    let event_loop = virtual_loop();
+    let nap = || {
+        event_loop
+            .run_until_complete(sleep(Duration::from_millis(1)))
+            .unwrap()
+    };
+    nap();
+    let base = live();
+    for _ in 0..2 {
+        let burst = async {
+            let all = (0..TIMERS).map(|n| sleep(Duration::from_micros(1 + n * 7 % 1000)));
+            let mut all: Vec<_> = all.collect();
+            std::future::poll_fn(|context| {
+                for one in &mut all {
+                    assert!(Pin::new(one).poll(context).is_pending());
+                }
+                Poll::Ready(())
+            })
+            .await;
+            assert!(live() - base >= (64 + 32) * TIMERS as usize);
+            for one in all {
+                one.await;
+            }
+        };
+        event_loop.run_until_complete(burst).unwrap();
+        // The first one's own timer is in a place of the burst.
+        nap();
+        nap();
+        let kept = live().saturating_sub(base);
+        assert!(kept <= 300 * 1024, "{kept} bytes");
+    }
+}
+
 /// P2: a task that is waited for again and again keeps nothing of the waits that are over.
 fn waits_leave_nothing_with_the_tasks_that_they_waited_for() {
     let event_loop = virtual_loop();
@@ -170,6 +230,8 @@ fn k1_c4_p2_every_byte_comes_back() {
     full_loops_leave_nothing();
     cancelled_timers_leave_at_once();
     a_century_of_timers_leaves_nothing();
+    a_forgotten_timer_costs_64_bytes_and_a_dropped_sleep_nothing();
+    a_million_timers_that_have_fired_are_given_back();
     waits_leave_nothing_with_the_tasks_that_they_waited_for();
     a_message_to_an_address_allocates_nothing();
 }

@@ -99,6 +99,18 @@ impl Builder {
     /// A timer that is alone wakes the loop exactly at its deadline. Of several timers within the slack, earlier ones may
     /// wait for the last. With zero each wakes the loop by itself. No timer is ever early, and a virtual clock has no slack.
     ///
+    /// How late sleeps of 0.2 to 2 ms end, and what processor time each takes, for 200 tasks at once and for one alone
+    /// (`cargo bench --bench timers -- --only slack`):
+    ///
+    /// | slack | 200: median, 99 % | CPU | alone: median, 99 % | CPU |
+    /// |---|---|---|---|---|
+    /// | 0 µs | ? | ? | ? | ? |
+    /// | 10 µs | ? | ? | ? | ? |
+    /// | 25 µs | ? | ? | ? | ? |
+    /// | 50 µs | ? | ? | ? | ? |
+    /// | 75 µs | ? | ? | ? | ? |
+    /// | 150 µs | ? | ? | ? | ? |
+    ///
     /// ```
     /// let exact = callsoon::EventLoop::builder().timer_slack(std::time::Duration::ZERO).build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -109,10 +109,10 @@ impl LoopHandle {
             let context = state.copy_context();
             // Boxed, so that arming is compiled once for all types of callbacks.
             let call = Box::new(move || run_callback_in(context, callback, location));
-            state.arm_timer(deadline, false, call as Box<dyn FnOnce()>)
+            state.arm_timer(deadline, call as Box<dyn FnOnce()>)
         } else {
             let call = move || run_callback(callback, location);
-            let armed = state.arm_timer(deadline, false, call);
+            let armed = state.arm_timer(deadline, call);
             armed.map_err(|refused| Box::new(refused) as Box<dyn FnOnce()>)
         };
         let key = armed.unwrap_or_else(|refused| refuse_timer(state, refused, call));

@@ -18,12 +18,13 @@ type Words = [Word; 3];
 type Word = MaybeUninit<u64>;
 
 /// A `FnOnce()` whose type is erased and which lives in this value when it is small.
+#[repr(C)]
 pub(crate) struct InlineFn {
-    /// The closure, or the box that holds it; every other byte is uninitialised. Only `table` knows which type it is.
-    words: Words,
     /// The two functions made for the type in `words`. A reference is never null, which is where `Option` puts its
     /// `None`.
     table: &'static Table,
+    /// The closure, or the box that holds it; every other byte is uninitialised. Only `table` knows which type it is.
+    words: Words,
     /// Without this the type would be `Send` and `Sync` like its words, whatever the closure captures.
     erased: PhantomData<Box<dyn FnOnce()>>,
 }
@@ -35,6 +36,18 @@ struct Table {
     call: unsafe fn(Word, Word, Word),
     /// Drops the closure where it is.
     drop: unsafe fn(*mut Words),
+}
+
+/// A place that holds a closure or a number.
+pub(crate) enum Stored {
+    Number(u64),
+    Call(InlineFn),
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self::Number(0)
+    }
 }
 
 impl InlineFn {
@@ -74,12 +87,13 @@ impl InlineFn {
         }
     }
 
-    /// Stores `f` in an empty place, writing it there and nowhere else: see [`take`](Self::take) for what a copy costs.
+    /// Stores `f` in a place without a closure, writing it there and nowhere else: see [`take`](Self::take) for what a
+    /// copy costs.
     #[inline]
-    pub(crate) fn put<F: FnOnce() + 'static>(place: &mut Option<Self>, f: F) {
-        debug_assert!(place.is_none());
+    pub(crate) fn put<F: FnOnce() + 'static>(place: &mut Stored, f: F) {
+        debug_assert!(matches!(place, Stored::Number(_)));
         if const { !fits::<F>() } {
-            *place = Some(Self::new(f));
+            *place = Stored::Call(Self::new(f));
             return;
         }
         let table = const {
@@ -93,9 +107,9 @@ impl InlineFn {
             table,
             erased: PhantomData,
         };
-        // SAFETY: `place` is valid and aligned, and what is overwritten is `None`, which owns nothing.
-        unsafe { std::ptr::write(place, Some(empty)) };
-        if let Some(stored) = place {
+        // SAFETY: `place` is valid and aligned, and what is overwritten is a number, which owns nothing.
+        unsafe { std::ptr::write(place, Stored::Call(empty)) };
+        if let Stored::Call(stored) = place {
             // SAFETY: `fits` holds, so the pointer is aligned for `F` and the write stays inside the words, which are
             // this call's alone. From here on they hold a valid `F`, as the table says; nothing since the table was
             // written can unwind, so the two are never seen to disagree.
@@ -103,14 +117,16 @@ impl InlineFn {
         }
     }
 
-    /// Moves the closure out of its place.
+    /// Moves the closure out of its place, if it holds one.
     ///
     /// Word by word, which the compiler would not do of its own: a copy in wider pieces than those in which a closure
     /// was written waits until the writes have left the processor's store buffer, and most timers are cancelled soon
     /// after they were armed.
     #[inline]
-    pub(crate) fn take(place: &mut Option<Self>) -> Option<Self> {
-        let stored = place.as_ref()?;
+    pub(crate) fn take(place: &mut Stored) -> Option<Self> {
+        let Stored::Call(stored) = place else {
+            return None;
+        };
         // SAFETY: each pointer comes from a reference to one word of `stored`, so it is valid and aligned for reading a
         // `MaybeUninit`, which may hold anything, also the bytes of a pointer. `volatile` only forbids merging the
         // reads.
@@ -125,7 +141,7 @@ impl InlineFn {
         };
         // SAFETY: `place` is valid and aligned. The value that is overwritten without being dropped is the one that
         // `taken` owns from here on; nothing between the two can unwind.
-        unsafe { std::ptr::write(place, None) };
+        unsafe { std::ptr::write(place, Stored::default()) };
         Some(taken)
     }
 
@@ -197,6 +213,7 @@ unsafe impl Send for SendFn {}
 
 const _: () = {
     assert!(size_of::<InlineFn>() == 32 && size_of::<Option<InlineFn>>() == 32);
+    assert!(size_of::<Stored>() == 32);
     assert!(size_of::<SendFn>() == 32 && size_of::<Option<SendFn>>() == 32);
     assert!(fits::<Box<u8>>());
 

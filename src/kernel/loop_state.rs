@@ -23,7 +23,7 @@ use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Delivery, Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::inline_fn::{InlineFn, Stored};
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
 use crate::kernel::post_looks::PostLooks;
@@ -36,7 +36,7 @@ use crate::kernel::task::cell_pool::CellPool;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
-use crate::kernel::timers::{TimerKey, Timers};
+use crate::kernel::timers::{Payload, TimerKey, Timers};
 use crate::sys::fork;
 
 /// The settings of the builder.
@@ -138,6 +138,25 @@ impl RootSlot {
     }
 }
 
+impl RootSlot {
+    /// Marks the future as scheduled. Returns whether the caller has to queue it.
+    pub(crate) fn schedule(&self, generation: u16) -> bool {
+        self.generation.get() == generation
+            && self.task.borrow().is_some()
+            && !self.scheduled.replace(true)
+    }
+}
+
+impl Payload for Stored {
+    #[inline]
+    fn task(&self) -> Option<u64> {
+        match self {
+            Self::Number(task) => Some(*task),
+            Self::Call(_) => None,
+        }
+    }
+}
+
 /// The scopes of all tasks.
 pub(crate) struct Scopes {
     /// The scope whose inner future is being polled; none at the level of the task, and between polls.
@@ -213,7 +232,7 @@ pub(crate) struct LoopState {
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
     queues: LoopCell<Queues>,
-    timers: LoopCell<Timers<InlineFn>>,
+    timers: LoopCell<Timers<Stored>>,
     pub(crate) post_looks: PostLooks,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
@@ -221,7 +240,6 @@ pub(crate) struct LoopState {
     reactor: RefCell<Option<Reactor>>,
     /// Buffers that turns reuse.
     pub(crate) woken: Cell<Vec<Woken>>,
-    pub(crate) due: Cell<Vec<TimerKey>>,
     /// Distinguishes this loop from others that had or will have the same id.
     pub(crate) epoch: u64,
     /// The fork generation of the process that made the loop. A forked child has another one.
@@ -292,7 +310,6 @@ impl LoopState {
             locals: RefCell::new(Vec::new()),
             inhibitors: OnceCell::new(),
             woken: Cell::new(Vec::new()),
-            due: Cell::new(Vec::new()),
             broken: Cell::new(None),
             cells: CellPool::new(),
             clock,
@@ -323,7 +340,7 @@ impl LoopState {
 
     /// Borrows the timers. `f` must hold to the rules of [`LoopCell`].
     #[inline(always)]
-    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<InlineFn>) -> R) -> R {
+    pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<Stored>) -> R) -> R {
         self.timers.with(f)
     }
 
@@ -457,36 +474,52 @@ impl LoopState {
     fn schedule_root(&self, key: Key) {
         let generation = key.generation();
         if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
-            && self.root.task.borrow().is_some()
-            && !self.root.scheduled.replace(true)
+            && self.root.schedule(generation)
         {
             self.queues(|queues| queues.ready.push_root(generation));
         }
     }
 
-    /// Arms a timer, or returns `call` if the loop is closed. `wakes` says that the timer only wakes a task, which
-    /// happens as soon as it is due. Any other timer is then queued.
+    /// Arms a timer that calls `call` from the ready queue, or returns `call` if the loop is closed.
     #[inline]
     pub(crate) fn arm_timer<F: FnOnce() + 'static>(
         &self,
         deadline: u64,
-        wakes: bool,
         call: F,
     ) -> Result<TimerKey, F> {
-        if self.admit().is_err() {
+        if self.admit_timer(deadline).is_err() {
             return Err(call);
         }
-        if deadline <= self.event_polls.last.get() {
-            // It is due already and fires in the next turn, which might otherwise not poll for events.
-            self.event_polls.force();
-        }
         // Two borrows: there may be too many timers for one more, and then `call` is dropped outside.
-        let key = self.timers(|timers| timers.reserve(deadline, wakes));
+        let key = self.timers(|timers| timers.reserve(deadline));
         self.timers(|timers| InlineFn::put(timers.fill(key), call));
         Ok(key)
     }
 
-    /// Disarms a timer. Returns its closure, for the caller to drop with nothing borrowed.
+    /// Arms a timer that wakes a task as soon as it is due, and then leaves by itself.
+    #[inline]
+    pub(crate) fn arm_waking(&self, deadline: u64, task: Key) -> Result<TimerKey, LoopClosed> {
+        self.admit_timer(deadline)?;
+        Ok(self.timers(|timers| {
+            let key = timers.reserve(deadline);
+            // What was there is a number: forgetting it saves a test.
+            let former = std::mem::replace(timers.fill(key), Stored::Number(task.bits()));
+            std::mem::forget(former);
+            key
+        }))
+    }
+
+    #[inline]
+    fn admit_timer(&self, deadline: u64) -> Result<(), LoopClosed> {
+        self.admit()?;
+        if deadline <= self.event_polls.last.get() {
+            // It is due already and fires in the next turn, which might otherwise not poll for events.
+            self.event_polls.force();
+        }
+        Ok(())
+    }
+
+    /// Disarms a timer. Returns its closure, if it has one, for the caller to drop with nothing borrowed.
     #[inline]
     pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
         self.timers(|timers| InlineFn::take(timers.cancel(key)?))

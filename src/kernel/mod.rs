@@ -21,7 +21,7 @@
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
-//! | [`timers`], [`wake_time`] | the timer wheel; until when the loop may sleep |
+//! | [`timers`], [`due`], [`queue_due`], [`wake_time`] | the timer wheel; what is due, in order, and to the ready queue; until when the loop may sleep |
 //! | [`inbox`], [`registry`], [`post_looks`] | posts and wakes of other threads; from a loop's id to its inbox; looking for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
 //! | [`wait`] | lists of waiters |
@@ -89,6 +89,7 @@ pub(crate) mod clock;
 pub(crate) mod close;
 pub(crate) mod context;
 pub(crate) mod current_context;
+pub(crate) mod due;
 pub(crate) mod enter;
 pub(crate) mod future;
 pub(crate) mod handlers;
@@ -102,6 +103,7 @@ pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
 pub(crate) mod post_looks;
 pub(crate) mod proceed;
+pub(crate) mod queue_due;
 pub(crate) mod queues;
 pub(crate) mod ready;
 pub(crate) mod registry;

@@ -10,6 +10,7 @@ use crate::kernel::ready::{ReadyQueue, Token};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::slots::Slots;
+use crate::sys::prefetch::AHEAD;
 
 /// The two structures that nearly every operation touches together, under one borrow.
 pub(crate) struct Queues {
@@ -47,6 +48,18 @@ impl Queues {
         } else {
             Next::Other(token)
         })
+    }
+
+    /// Asks for the memory of tasks that are queued behind the next [`AHEAD`].
+    pub(crate) fn prefetch(&mut self) {
+        for place in AHEAD..2 * AHEAD {
+            if let Some(key) = self.ready.task_at(place + AHEAD) {
+                self.tasks.prefetch(key);
+            }
+            if let Some(key) = self.ready.task_at(place) {
+                self.tasks.prefetch_task(key);
+            }
+        }
     }
 
     /// Queues the task of a key, unless it is queued already or has ended. Returns `false` if there is no slot of this

@@ -8,7 +8,7 @@
 use std::collections::TryReserveError;
 use std::panic::Location;
 
-use crate::kernel::inline_fn::InlineFn;
+use crate::kernel::inline_fn::{InlineFn, Stored};
 
 use crate::kernel::io::fd_table::{CallbackKey, NUMBER_BITS};
 use crate::kernel::io::reactor::{QUEUED_GENERATION_BITS, SourceKey};
@@ -107,15 +107,15 @@ impl Token {
 
 /// A callback of `call_soon`, and where it was queued.
 pub(crate) struct Call {
-    /// `None` once it was cancelled.
-    function: Option<InlineFn>,
+    /// A number once it was cancelled.
+    function: Stored,
     location: Place,
 }
 
 impl Default for Call {
     fn default() -> Self {
         Self {
-            function: None,
+            function: Stored::default(),
             location: Location::caller(),
         }
     }
@@ -235,6 +235,11 @@ impl ReadyQueue {
             Direction::Write => FD_WRITER,
         };
         self.push(Token::new(kind, key.number, key.fd as u32));
+    }
+
+    /// Returns the task of the entry in so many places from the front.
+    pub(crate) fn task_at(&mut self, place: usize) -> Option<Key> {
+        self.entries.from_front(place)?.task()
     }
 
     /// Pops the front entry.

@@ -128,6 +128,11 @@ impl<T: Default> Ring<T> {
             .then(|| self.at(number))
     }
 
+    /// Returns the place of the element in so many places from the front.
+    pub(crate) fn from_front(&mut self, place: usize) -> Option<&mut T> {
+        self.get(self.head + place as u64)
+    }
+
     #[inline]
     fn at(&mut self, number: u64) -> &mut T {
         let mask = self.places.len().wrapping_sub(1);

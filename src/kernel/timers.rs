@@ -2,8 +2,10 @@
 //! list linked through the entries: a timer is written and taken in its place, and never moved as a whole, which would
 //! double its cost.
 //!
-//! An armed timer costs one entry until it is cancelled or fires. The entry holds the deadline, the links and a closure of
-//! up to 24 captured bytes; a larger closure costs a box in addition. A fired entry waits here for its turn in the ready queue.
+//! An armed timer costs one entry of 64 bytes until it is cancelled or fires, also if its handle was dropped. The entry
+//! holds the deadline, the links and a closure of up to 24 captured bytes, or the key of a task; a larger closure costs a
+//! box in addition. A timer that wakes a task leaves when it is due. A callback's entry waits for its turn in the ready
+//! queue, so that an earlier callback of the same batch can still cancel it.
 //!
 //! Most timers are timeouts that never fire, so arming and cancelling must cost a few nanoseconds whatever the number
 //! of timers outstanding; a heap does not do that and a map does not either. But users of asyncio also expect timers to
@@ -33,13 +35,16 @@
 //! deadlines.
 //!
 //! ```text
-//!            insert                     expire                take_due
+//!            reserve                    expire                take_due
 //!  (nothing) ──────> armed, in a slot ─────────> due, in no list ──────> (gone)
+//!       │              │ │  └── expire, if it wakes a task ─────────────> (gone)
 //!       └──────────> never, in no list             │
-//!                     │  └── cancel, from all three ┴──────────────────> (gone)
+//!                      │ └── cancel, from all three ┴──────────────────> (gone)
 //! ```
 
 use std::collections::TryReserveError;
+
+use super::due::{Due, sort};
 
 /// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing
 /// them one by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
@@ -66,15 +71,24 @@ const NEVER: u16 = u16::MAX;
 /// `Entry::slot` of a timer that has expired and waits for the loop to run it.
 const DUE: u16 = u16::MAX - 1;
 
-/// `Entry::slot` of an entry that holds no timer.
-const FREE: u16 = u16::MAX - 2;
+/// `Entry::generation` of an entry that holds no timer, which no timer has.
+pub(super) const FREE: u64 = 0;
 
-/// How many keys' room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch
-/// of a million does not hold its memory for ever.
+/// How much room `Timers::batch` keeps between expiries (16 KiB): the usual batch never allocates, a rare batch of a
+/// million does not hold its memory for ever.
 const BATCH_KEPT: usize = 1024;
+
+/// How many entries' room is kept when few are in use (256 KiB).
+const ROOM_KEPT: usize = 4096;
 
 /// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
 const TOKEN_GENERATION: u64 = 0x00FF_FFFF;
+
+/// What the loop does when a timer fires. The default is what a free entry holds.
+pub(crate) trait Payload: Default {
+    /// Returns the key of a task, below 2⁶³, if it does nothing but wake that task.
+    fn task(&self) -> Option<u64>;
+}
 
 /// Names one timer, and goes stale with it: a key of a timer that has run or was cancelled finds nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,7 +107,9 @@ impl TimerKey {
     };
 }
 
-/// One timer, from its insertion until it is cancelled or taken; then a free place.
+/// One timer, from its insertion until it is cancelled or taken; then a free place. What an expiry reads is at the
+/// beginning, in one cache line: a large slab begins 16 bytes behind the beginning of a line.
+#[repr(C)]
 pub(super) struct Entry<P> {
     /// When it fires, exactly as asked for, even if that was past already; `u64::MAX` if and only if `slot` was
     /// `NEVER`.
@@ -103,15 +119,13 @@ pub(super) struct Entry<P> {
     pub(super) next: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
     prev: u32,
-    /// Equal to the generation in the timer's key; no two timers share it.
-    generation: u64,
-    /// The timer wakes a task, and wants to be taken as soon as it is due; see [`Timers::wakes`].
-    wakes: bool,
-    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER`, `DUE` or `FREE`, and no list holds it.
+    /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER` or `DUE`, and no list holds it. Means
+    /// nothing in a free entry.
     slot: u16,
-    /// What the loop runs when the timer fires; `None` if and only if `slot` is `FREE`. Never dropped here: it goes
-    /// back to the caller.
-    payload: Option<P>,
+    /// Equal to the generation in the timer's key, which no two timers share; or else `FREE`.
+    pub(super) generation: u64,
+    /// What the loop does when the timer fires. Never dropped here: it goes back to the caller.
+    payload: P,
 }
 
 /// A list of entries in order of arrival.
@@ -144,9 +158,9 @@ pub(crate) struct Timers<P> {
     /// Every timer that was neither cancelled nor taken: armed, never firing, or due.
     pub(super) entries: Vec<Entry<P>>,
     /// The entry that was freed last, or `NONE`.
-    free: u32,
+    pub(super) free: u32,
     /// How many entries are not free.
-    live: usize,
+    pub(super) live: usize,
     /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
     pub(super) slots: Box<[Slot; SLOTS]>,
     /// For each level, a bit for each slot: set if and only if its list is not empty.
@@ -162,11 +176,16 @@ pub(crate) struct Timers<P> {
     pub(super) earliest_index: u32,
     /// The next timer's generation. Counted here, not in the entries, so that it also gives the order of creation.
     next_generation: u64,
-    /// What one slot fires, with deadlines, until it is in order. Empty between calls; here for its memory only.
-    batch: Vec<(u64, TimerKey)>,
+    /// Entries up to this number are never given back.
+    pub(super) room: usize,
+    /// Free entries from this index on are not in the free list, since they are about to be given back; usually `NONE`.
+    pub(super) limit: u32,
+    /// What fires, and as much room for sorting. Both are empty between calls; here for their memory only.
+    batch: Vec<Due>,
+    spare: Vec<Due>,
 }
 
-impl<P> Timers<P> {
+impl<P: Payload> Timers<P> {
     /// Returns an empty wheel at the time `now`, whose first timer gets `first_generation`: a value that differs
     /// between loops, lest one loop's keys fit another's timers.
     pub(crate) fn new(now: u64, first_generation: u64) -> Self {
@@ -180,32 +199,47 @@ impl<P> Timers<P> {
             current: now >> TICK_BITS,
             earliest: u64::MAX,
             earliest_index: NONE,
-            next_generation: first_generation,
+            next_generation: first_generation.max(FREE + 1),
+            room: ROOM_KEPT,
+            limit: NONE,
             batch: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
-    /// Makes room for so many timers at once.
+    /// Makes room for so many timers at once, for ever.
     pub(crate) fn make_room(&mut self, timers: usize) -> Result<(), TryReserveError> {
-        self.entries.try_reserve_exact(timers)
+        self.entries.try_reserve_exact(timers)?;
+        self.room = self.room.max(timers);
+        Ok(())
     }
 
     /// Arms a timer, whose payload the caller puts in by [`fill`](Self::fill), in the same borrow. `u64::MAX` is never:
     /// the timer stays until it is cancelled. A deadline that is past already fires at the next
-    /// [`expire`](Self::expire), in its place by its exact value. `wakes` is for the caller to read again.
+    /// [`expire`](Self::expire), in its place by its exact value.
     ///
     /// Two steps, so that a payload is written once, where it stays: nothing here depends on how it is made.
     #[inline]
-    pub(crate) fn reserve(&mut self, deadline: u64, wakes: bool) -> TimerKey {
-        let generation = self.next_generation;
-        self.next_generation = generation + 1;
-        if deadline == u64::MAX {
-            let index = self.occupy(deadline, NONE, generation, wakes, NEVER);
-            return TimerKey { index, generation };
+    pub(crate) fn reserve(&mut self, deadline: u64) -> TimerKey {
+        if self.free == NONE {
+            self.grow();
         }
+        let (index, generation) = (self.free, self.next_generation);
+        self.next_generation = generation + 1;
+        self.live += 1;
         let slot = slot_of(deadline, self.current);
         let prev = self.slots[slot].tail;
-        let index = self.occupy(deadline, prev, generation, wakes, slot as u16);
+        let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
+        entry.deadline = deadline;
+        entry.next = NONE;
+        entry.prev = prev;
+        entry.generation = generation;
+        if deadline == u64::MAX {
+            entry.slot = NEVER;
+            return TimerKey { index, generation };
+        }
+        entry.slot = slot as u16;
         self.link_last(slot, index, prev);
         if deadline < self.earliest {
             (self.earliest, self.earliest_index) = (deadline, index);
@@ -215,64 +249,55 @@ impl<P> Timers<P> {
 
     /// Returns the place of a timer's payload.
     #[inline]
-    pub(crate) fn fill(&mut self, key: TimerKey) -> &mut Option<P> {
+    pub(crate) fn fill(&mut self, key: TimerKey) -> &mut P {
         &mut self.entries[key.index as usize].payload
     }
 
-    /// Writes everything but the payload of a timer into a free place, the last of its list so far.
-    #[inline]
-    fn occupy(&mut self, deadline: u64, prev: u32, generation: u64, wakes: bool, slot: u16) -> u32 {
-        self.live += 1;
-        let index = self.free;
-        let Some(entry) = self.entries.get_mut(index as usize) else {
-            return self.grow(Entry {
-                deadline,
-                next: NONE,
-                prev,
-                generation,
-                wakes,
-                slot,
-                payload: None,
-            });
-        };
-        self.free = entry.next;
-        entry.deadline = deadline;
-        entry.next = NONE;
-        entry.prev = prev;
-        entry.generation = generation;
-        entry.wakes = wakes;
-        entry.slot = slot;
-        index
-    }
-
+    /// Finds or adds a free entry.
     #[cold]
-    fn grow(&mut self, entry: Entry<P>) -> u32 {
+    #[inline(never)]
+    fn grow(&mut self) {
+        while self.free == NONE && self.limit != NONE {
+            self.list_free(self.limit, self.limit.saturating_mul(2));
+        }
+        if self.free != NONE {
+            return;
+        }
         let index = self.entries.len();
         assert!(index < NONE as usize, "fewer than 2³² - 1 timers");
-        self.entries.push(entry);
-        index as u32
+        self.entries.push(Entry {
+            deadline: 0,
+            next: NONE,
+            prev: NONE,
+            slot: NEVER,
+            generation: FREE,
+            payload: P::default(),
+        });
+        self.free = index as u32;
     }
 
     /// Frees the place of an entry that is in no list. Returns its payload's place, which still holds it.
     #[inline]
-    fn release(&mut self, index: u32) -> &mut Option<P> {
+    fn release(&mut self, index: u32) -> &mut P {
         let entry = &mut self.entries[index as usize];
-        entry.slot = FREE;
-        entry.next = std::mem::replace(&mut self.free, index);
+        entry.generation = FREE;
         self.live -= 1;
+        if index < self.limit {
+            entry.next = std::mem::replace(&mut self.free, index);
+        }
         &mut entry.payload
     }
 
-    /// Returns whether a timer only wakes a task.
+    /// Returns what a timer does; `None` if the key is stale: it has run, has woken its task, or was cancelled.
     #[inline]
-    pub(crate) fn wakes(&self, key: TimerKey) -> bool {
-        self.entry(key).is_some_and(|entry| entry.wakes)
+    pub(crate) fn payload(&self, key: TimerKey) -> Option<&P> {
+        Some(&self.entry(key)?.payload)
     }
 
     /// Removes a timer in any state. Returns its payload's place; the caller takes the payload out at once, and drops
     /// it with nothing borrowed. `None` if the key is stale.
     #[inline]
-    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<&mut P> {
         let entry = self.entry(key)?;
         let (slot, prev, next) = (entry.slot, entry.prev, entry.next);
         if (slot as usize) < SLOTS {
@@ -286,31 +311,26 @@ impl<P> Timers<P> {
         Some(self.release(key.index))
     }
 
-    /// Removes a timer that [`expire`](Self::expire) reported. Returns its payload's place; the caller takes the
+    /// Removes a timer that [`expire`](Self::expire) reported and left here. Returns its payload's place; the caller takes the
     /// payload out and runs it. `None` if the timer was cancelled meanwhile.
     ///
     /// Only the low 24 bits of the generation count, because the ready queue's tokens hold no more. That suffices: a
     /// token is at most one batch old, and to be mistaken it would have to see exactly a multiple of 2²⁴ insertions
     /// later another timer at its index that is due as well.
     #[inline]
-    pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut Option<P>> {
+    pub(crate) fn take_due(&mut self, key: TimerKey) -> Option<&mut P> {
         let entry = self.entries.get(key.index as usize)?;
         let differs = (entry.generation ^ key.generation) & TOKEN_GENERATION;
-        if entry.slot != DUE || differs != 0 {
+        if entry.slot != DUE || differs != 0 || entry.generation == FREE {
             return None;
         }
         Some(self.release(key.index))
     }
 
-    /// Returns whether the key is not stale: its timer is armed, or due and not taken yet.
-    #[inline]
-    pub(crate) fn is_live(&self, key: TimerKey) -> bool {
-        self.entry(key).is_some()
-    }
-
-    /// Appends to `due` every armed timer whose deadline is not after `now`, in (deadline, creation) order. They stay
-    /// here, due, until they are taken: a callback of the same batch can still cancel a later one.
-    pub(crate) fn expire(&mut self, now: u64, due: &mut Vec<TimerKey>) {
+    /// Passes to `fire`, in (deadline, creation) order, every armed timer whose deadline is not after `now`. Those that
+    /// wake a task are gone by then. The others stay here, due, until they are taken: a callback of the same batch can
+    /// still cancel a later one.
+    pub(crate) fn expire(&mut self, now: u64, fire: impl FnOnce(&[Due])) {
         // An older `now` than before fires what is due by it, but moves nothing back.
         let last = (now >> TICK_BITS).max(self.current);
         while let Some(first) = self.first_slot() {
@@ -323,7 +343,7 @@ impl<P> Timers<P> {
             // Either way its timers precede those of all other slots, so they need no way down through the levels to be
             // sorted.
             self.current = first.end.min(last);
-            self.open(first.slot, now, due);
+            self.open(first.slot, now);
             if first.end >= last {
                 break;
             }
@@ -331,6 +351,13 @@ impl<P> Timers<P> {
         self.current = last;
         if self.earliest <= now {
             self.forget_earliest();
+        }
+        if !self.batch.is_empty() {
+            fire(&self.batch);
+            for used in [&mut self.batch, &mut self.spare] {
+                used.clear();
+                used.shrink_to(BATCH_KEPT);
+            }
         }
     }
 
@@ -346,10 +373,11 @@ impl<P> Timers<P> {
         self.occupied = [0; LEVELS];
         self.levels = 0;
         self.forget_earliest();
-        (self.free, self.live) = (NONE, 0);
+        (self.free, self.limit, self.live) = (NONE, NONE, 0);
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
-            .filter_map(|entry| Some((entry.generation, entry.payload?)))
+            .filter(|entry| entry.generation != FREE)
+            .map(|entry| (entry.generation, entry.payload))
             .collect();
         all.sort_by_key(|&(generation, _)| generation);
         all.into_iter().map(|(_, payload)| payload).collect()
@@ -359,7 +387,7 @@ impl<P> Timers<P> {
     fn entry(&self, key: TimerKey) -> Option<&Entry<P>> {
         self.entries
             .get(key.index as usize)
-            .filter(|entry| entry.generation == key.generation && entry.slot != FREE)
+            .filter(|entry| entry.generation == key.generation)
     }
 
     /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so
@@ -430,32 +458,32 @@ impl<P> Timers<P> {
         })
     }
 
-    /// Empties a slot: what is due by `now` goes to `due` in order, the rest where the current tick, which has just
+    /// Empties a slot: what is due by `now` goes to the batch in order, the rest where the current tick, which has just
     /// entered the slot, wants it.
-    fn open(&mut self, slot: usize, now: u64, due: &mut Vec<TimerKey>) {
+    fn open(&mut self, slot: usize, now: u64) {
+        let first = self.batch.len();
         let mut index = std::mem::replace(&mut self.slots[slot % SLOTS], EMPTY).head;
         self.mark_empty(slot);
         while index != NONE {
             let entry = &mut self.entries[index as usize];
             let (deadline, next) = (entry.deadline, entry.next);
-            if deadline <= now {
-                entry.slot = DUE;
-                let generation = entry.generation;
-                self.batch.push((deadline, TimerKey { index, generation }));
-            } else {
+            if deadline > now {
                 let slot = slot_of(deadline, self.current);
                 let prev = self.slots[slot].tail;
                 (entry.slot, entry.prev, entry.next) = (slot as u16, prev, NONE);
                 self.link_last(slot, index, prev);
+            } else if let Some(task) = entry.payload.task() {
+                self.batch.push(Due::task_at(deadline, task));
+                self.release(index);
+            } else {
+                entry.slot = DUE;
+                self.batch
+                    .push(Due::timer_at(deadline, index, entry.generation));
             }
             index = next;
         }
-        if !self.batch.is_sorted_by_key(|&(deadline, _)| deadline) {
-            // Stable, because among equals the list's order is the order of creation.
-            self.batch.sort_by_key(|&(deadline, _)| deadline);
-        }
-        due.extend(self.batch.drain(..).map(|(_, key)| key));
-        self.batch.shrink_to(BATCH_KEPT);
+        // Stable, because among equals the list's order is the order of creation.
+        sort(&mut self.batch[first..], &mut self.spare);
     }
 }
 

@@ -1,16 +1,19 @@
-//! How long a loop may sleep: until which time no timer is due.
+//! How long a loop may sleep: until which time no timer is due. And what it gives back before it sleeps.
 //!
 //! The wheel keeps its timers unsorted inside a slot, so the earliest deadline has to be searched for. It is searched
 //! for only when the loop is about to sleep, only in the first slot, and the answer is kept until it changes. A slot
 //! above level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
 
-use super::timers::{Entry, NONE, SLOTS, TICK_BITS, Timers};
+use super::timers::{Entry, FREE, NONE, Payload, SLOTS, TICK_BITS, Timers};
 
 /// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest
 /// timer. Sixteen list nodes cost about as much as the extra turn that the answer causes.
 const CROWD: usize = 16;
 
-impl<P> Timers<P> {
+/// Entries are given back when less than one in so many is in use.
+const SPARSE: usize = 8;
+
+impl<P: Payload> Timers<P> {
     /// Returns a time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is
     /// crowded. At a bound perhaps nothing is due, but expiring then spreads the slot over lower levels, so that the
     /// next answer is nearer to the deadline.
@@ -43,6 +46,46 @@ impl<P> Timers<P> {
             wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
         }
         Some(wake)
+    }
+
+    /// Gives memory back after a burst: the entries behind the last one in use. Those that are free and lie high are not
+    /// used again until low ones run out, so a timer that was armed again and again in one of them ends the next time.
+    pub(crate) fn trim(&mut self) {
+        let usable = self.entries.len().min(self.limit as usize);
+        if usable > self.room && self.live <= usable / SPARSE {
+            self.list_free(0, self.room.max(2 * self.live) as u32);
+        } else if self.limit == NONE {
+            return;
+        }
+        let limit = self.limit as usize;
+        while self.entries.len() > limit
+            && self
+                .entries
+                .last()
+                .is_some_and(|entry| entry.generation == FREE)
+        {
+            self.entries.pop();
+        }
+        let used = self.entries.len();
+        if used <= limit {
+            self.limit = NONE;
+        }
+        if used <= limit || used <= self.entries.capacity() / 2 {
+            self.entries.shrink_to(self.room);
+        }
+    }
+
+    /// Makes the free entries of a range the free list. `to` becomes the limit, unless there are no more entries.
+    pub(super) fn list_free(&mut self, from: u32, to: u32) {
+        let end = self.entries.len().min(to as usize);
+        self.limit = if end == to as usize { to } else { NONE };
+        self.free = NONE;
+        // The lowest are used first, so that the end becomes free.
+        for index in (from as usize..end).rev() {
+            if self.entries[index].generation == FREE {
+                self.entries[index].next = std::mem::replace(&mut self.free, index as u32);
+            }
+        }
     }
 
     /// Searches the first slot, which holds the earliest timer. Above level 0 it gives up after a few entries.

@@ -3,8 +3,8 @@
 //! mio waits for events and wraps sockets. What mio lacks is here, one file for each kernel object: the raw monotonic
 //! clock, the timer descriptor, level-triggered registrations in the poller's set, the resolver, the fork, signal
 //! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Three files
-//! are no system calls: what the number that a call returns means, the C library's search for a byte, and the locks of
-//! the inbox, which the loom test replaces.
+//! are no system calls: what the number that a call returns means, the C library's search for a byte, the locks of the
+//! inbox, which the loom test replaces, and a request to the processor.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
@@ -17,6 +17,7 @@ pub(crate) mod memchr;
 pub(crate) mod notifier;
 #[cfg(target_os = "linux")]
 pub(crate) mod pidfd;
+pub(crate) mod prefetch;
 pub(crate) mod result;
 pub(crate) mod sendfile;
 pub(crate) mod signal;

@@ -11,8 +11,8 @@ use crate::event_loop::free::{YieldNow, get_running_loop, yield_now};
 use crate::kernel::enter::wake;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::waker::{current, key_of, wake_key};
-use crate::kernel::timers::TimerKey;
+use crate::kernel::task::waker::{current, key_of};
+use crate::kernel::timers::{Payload, TimerKey};
 
 /// Waits for `delay`, counted from this call, or from the first poll if it is called outside a running loop. It never
 /// ends early; a delay that is too long for the clock never ends. A zero delay lets others run for one turn, as
@@ -106,10 +106,12 @@ enum Stage {
     New(u64, Rc<LoopState>),
     /// The timer is armed, or has fired and is freed.
     Armed {
-        key: TimerKey,
+        /// The two parts of the timer's key: apart, they leave room for the tag.
+        index: u32,
+        generation: u64,
+        /// It wakes a task, and its time was not over when it was armed: so once that is over, it has left the wheel.
+        leaves: bool,
         deadline: u64,
-        /// The task that the timer wakes; [`Key::NONE`] for another runtime's waker.
-        waker: Key,
         state: Rc<LoopState>,
     },
     /// A zero delay.
@@ -134,55 +136,70 @@ impl Sleep {
         }
     }
 
+    /// Returns the key of its timer; of none, if none was armed.
+    fn key(&self) -> TimerKey {
+        match self.stage {
+            Stage::Armed {
+                index, generation, ..
+            } => TimerKey { index, generation },
+            _ => TimerKey::STALE,
+        }
+    }
+
     fn arm(&mut self, state: Rc<LoopState>, deadline: u64, waker: &Waker) -> Poll<()> {
-        // Cloning and waking another runtime's waker runs user code, so its timer is queued like a callback. One of our
-        // wakers is one word.
+        // Cloning and waking another runtime's waker runs user code, so its timer is queued like a callback.
         let ours = key_of(waker);
         let armed = match ours {
-            Some(task) => state.arm_timer(deadline, true, move || wake_key(task)).ok(),
+            Some(task) => state.arm_waking(deadline, task).ok(),
             None => {
                 let waker = waker.clone();
-                state.arm_timer(deadline, false, move || wake(waker)).ok()
+                state.arm_timer(deadline, move || wake(waker)).ok()
             }
         };
-        if let Some(key) = armed {
-            let waker = ours.unwrap_or(Key::NONE);
+        // Otherwise the loop is closed, and this future will never be woken.
+        if let Some(TimerKey { index, generation }) = armed {
             self.stage = Stage::Armed {
-                key,
+                index,
+                generation,
+                leaves: ours.is_some() && deadline > state.event_polls.last.get(),
                 deadline,
-                waker,
                 state,
             };
         }
-        // Otherwise the loop is closed, and this future will never be woken.
         Poll::Pending
     }
 
     /// Polls an armed timer. If it has fired it is freed; otherwise it has to wake the newest waker.
     fn check(&mut self, waker: &Waker) -> Poll<()> {
         let Stage::Armed {
-            key,
+            leaves,
             deadline,
-            waker: known,
             state,
+            ..
         } = &self.stage
         else {
             return Poll::Ready(());
         };
-        let (key, deadline, known) = (*key, *deadline, *known);
-        let ours = key_of(waker);
-        // The second test is for a timer with another runtime's waker, which is due but still queued. Without it, a
-        // combinator that passes another waker at every poll could delay the end for ever.
         if state.is_closed() {
             // The timer was dropped with the loop and never fires.
             return Poll::Pending;
         }
-        if !state.timers(|timers| timers.is_live(key)) || state.event_polls.last.get() >= deadline {
+        let is_over = state.event_polls.last.get() >= *deadline;
+        if is_over && *leaves {
+            self.stage = Stage::Done;
+            return Poll::Ready(());
+        }
+        // The first test is for a timer with another runtime's waker, which is due but still queued. Without it, a
+        // combinator that passes another waker at every poll could delay the end for ever.
+        let (key, deadline) = (self.key(), *deadline);
+        let wakes = state.timers(|timers| timers.payload(key).map(Payload::task));
+        if is_over || wakes.is_none() {
             drop(state.cancel_timer(key));
             self.stage = Stage::Done;
             return Poll::Ready(());
         }
-        if ours != Some(known) {
+        let ours = key_of(waker).map(Key::bits);
+        if ours.is_none() || wakes != Some(ours) {
             let state = Rc::clone(state);
             let former = state.cancel_timer(key);
             self.stage = Stage::Done;
@@ -193,6 +210,8 @@ impl Sleep {
         Poll::Pending
     }
 }
+
+const _: () = assert!(size_of::<Sleep>() == 32);
 
 #[track_caller]
 fn running_loop() -> Rc<LoopState> {
@@ -232,8 +251,8 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Stage::Armed { key, state, .. } = &self.stage {
-            drop(state.cancel_timer(*key));
+        if let Stage::Armed { state, .. } = &self.stage {
+            drop(state.cancel_timer(self.key()));
         }
     }
 }

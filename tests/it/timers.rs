@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use callsoon::{LoopHandle, TimerHandle, get_running_loop, sleep, sleep_until};
+use callsoon::{
+    LoopHandle, TimerHandle, create_task, get_running_loop, sleep, sleep_until, yield_now,
+};
 
 use crate::support::{
     CountingWaker, DropProbe, Trace, audited, on_virtual_time, one_turn, virtual_loop,
@@ -397,6 +399,106 @@ fn a_sleep_wakes_its_newest_waker_once() {
         run_for(&event_loop, 2 * SECOND);
         assert!(done.get());
         assert_eq!((first.wakes(), second.wakes()), (0, 1));
+    });
+}
+
+#[test]
+fn sleeps_and_callbacks_of_one_deadline_run_in_the_order_in_which_they_were_armed() {
+    on_virtual_time(|trace, event_loop| {
+        let t = trace.clone();
+        let sleeping = async move {
+            let handle = get_running_loop();
+            let when = handle.time() + SECOND;
+            for (task, callback) in [("first task", "callback"), ("second task", "last callback")] {
+                let note = t.note(task);
+                let task = create_task(async move {
+                    sleep_until(when).await;
+                    note();
+                });
+                yield_now().await;
+                task.detach();
+                handle.call_at(when, t.note(callback));
+            }
+            // Armed last, and the sleep of no task but of the root.
+            sleep_until(when).await;
+            t.push("root");
+        };
+        event_loop.run_until_complete(sleeping).unwrap();
+        trace.expect([
+            "first task",
+            "callback",
+            "second task",
+            "last callback",
+            "root",
+        ]);
+    });
+}
+
+#[test]
+fn a_sleep_of_one_loop_wakes_the_task_of_another_that_awaits_it() {
+    on_virtual_time(|trace, event_loop| {
+        let other = virtual_loop(&trace);
+        let [sleeping] = event_loop
+            .run_until_complete(async { [sleep(SECOND)] })
+            .unwrap();
+        let note = trace.note("woken");
+        let task = other.create_task(async move {
+            sleeping.await;
+            note();
+        });
+        one_turn(&other);
+        assert_eq!(
+            (event_loop.metrics().timers, other.metrics().timers),
+            (1, 0)
+        );
+        run_for(&event_loop, 2 * SECOND);
+        assert_eq!(event_loop.metrics().timers, 0);
+        trace.expect([]);
+        other.run_until_complete(task).unwrap().unwrap();
+        trace.expect(["woken"]);
+    });
+}
+
+#[test]
+fn a_sleep_whose_time_has_come_leaves_no_timer_behind_however_it_is_polled() {
+    on_virtual_time(|trace, event_loop| {
+        let t = trace.clone();
+        let sleeping = async move {
+            let handle = get_running_loop();
+            let timers = {
+                let handle = handle.clone();
+                move || handle.metrics().timers
+            };
+            // Its timer is armed, and its time over, when it is polled again before the next turn.
+            let mut past = Box::pin(sleep_until(handle.time() - SECOND));
+            assert!(futures_lite::future::poll_once(&mut past).await.is_none());
+            assert_eq!(timers(), 1);
+            assert!(futures_lite::future::poll_once(&mut past).await.is_some());
+            assert_eq!(timers(), 0);
+            // It is not polled when its time comes.
+            let mut set_aside = Box::pin(sleep(SECOND));
+            assert!(
+                futures_lite::future::poll_once(&mut set_aside)
+                    .await
+                    .is_none()
+            );
+            let counted = timers.clone();
+            handle.call_later(SECOND, move || t.push(counted()));
+            sleep(2 * SECOND).await;
+            // A timer in the same place is not its own.
+            let later = handle.call_later(HOUR, || ());
+            assert!(
+                futures_lite::future::poll_once(&mut set_aside)
+                    .await
+                    .is_some()
+            );
+            drop(set_aside);
+            assert_eq!(timers(), 1);
+            later.cancel();
+        };
+        event_loop.run_until_complete(sleeping).unwrap();
+        // The long sleep of the task itself.
+        trace.expect(["1"]);
     });
 }
 

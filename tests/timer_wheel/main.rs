@@ -1,5 +1,8 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
+#[path = "../../src/kernel/due.rs"]
+mod due;
+mod jobs;
 mod model;
 #[path = "../../src/kernel/timers.rs"]
 mod timers;
@@ -8,38 +11,10 @@ mod wake_time;
 
 use std::collections::BTreeSet;
 
+use jobs::{ByValue, Job, moved_out};
 use model::{Modelled, Random};
 use proptest::prelude::*;
 use timers::{TimerKey, Timers};
-
-/// The wheel with payloads that are moved in and out in one call: the loop does it in two.
-trait ByValue<P> {
-    fn insert(&mut self, deadline: u64, payload: P) -> TimerKey;
-    fn cancelled(&mut self, key: TimerKey) -> Option<P>;
-    fn taken(&mut self, key: TimerKey) -> Option<P>;
-}
-
-impl<P> ByValue<P> for Timers<P> {
-    fn insert(&mut self, deadline: u64, payload: P) -> TimerKey {
-        let key = self.reserve(deadline, deadline % 2 == 0);
-        let former = self.fill(key).replace(payload);
-        assert!(former.is_none(), "a place is empty until it is filled");
-        assert_eq!(self.wakes(key), deadline % 2 == 0);
-        key
-    }
-
-    fn cancelled(&mut self, key: TimerKey) -> Option<P> {
-        let payload = self.cancel(key)?.take();
-        assert!(payload.is_some(), "every timer has a payload");
-        payload
-    }
-
-    fn taken(&mut self, key: TimerKey) -> Option<P> {
-        let payload = self.take_due(key)?.take();
-        assert!(payload.is_some(), "every timer has a payload");
-        payload
-    }
-}
 
 const TICK: u64 = 1 << 16;
 const DAY: u64 = 86_400_000_000_000;
@@ -76,6 +51,9 @@ fn apply(modelled: &mut Modelled, op: Op, last: &mut u64) {
         _ => {}
     }
     match op {
+        Op::After(_) | Op::Past(_) | Op::Never | Op::SameAsLast if *last % 2 == 0 => {
+            modelled.insert_waking(*last)
+        }
         Op::After(_) | Op::Past(_) | Op::Never | Op::SameAsLast => drop(modelled.insert(*last)),
         Op::Cancel(which) => modelled.cancel(which),
         Op::CheckNext(slack) => modelled.check_next(slack),
@@ -216,7 +194,13 @@ fn c1_the_ends_of_the_clock_neither_panic_nor_fire_early() {
         modelled.check_next(u64::MAX);
         // Only "never" is left, however far the clock got.
         assert_eq!(modelled.wheel.next_deadline(), None);
-        assert_eq!(modelled.wheel.drain(), [7]);
+        let left = modelled
+            .wheel
+            .drain()
+            .iter_mut()
+            .map(moved_out)
+            .collect::<Vec<_>>();
+        assert_eq!(left, [7]);
     }
 }
 
@@ -348,17 +332,14 @@ fn c4_a_million_live_timers_cancelled_at_once_are_reused_by_the_next_million() {
 fn c5_an_earlier_timer_of_the_batch_cancels_a_later_one() {
     let mut wheel = Timers::new(0, 0);
     let keys = ["first", "second", "third"].map(|name| wheel.insert(500, name));
-    let mut due = Vec::new();
-    wheel.expire(500, &mut due);
-    assert_eq!(due, keys);
+    assert_eq!(wheel.expired(500), keys);
     assert_eq!(wheel.taken(keys[0]), Some("first"));
     assert_eq!(wheel.cancelled(keys[1]), Some("second"));
     // The freed indices go to new timers; the old keys do not reach them.
     let again = [0; 2].map(|_| wheel.insert(0, "again"));
     assert_eq!(wheel.taken(keys[1]), None);
     assert_eq!(wheel.taken(keys[2]), Some("third"));
-    wheel.expire(500, &mut due);
-    assert_eq!(due[3..], again);
+    assert_eq!(wheel.expired(500), again);
     assert_eq!(keys.map(|key| wheel.taken(key)), [None; 3]);
     assert_eq!(keys.map(|key| wheel.cancelled(key)), [None; 3]);
     assert_eq!(wheel.len(), 2);
@@ -369,9 +350,7 @@ fn c5_a_timer_armed_again_by_its_own_callback_fires_once_a_poll() {
     let mut wheel = Timers::new(0, 0);
     let mut armed = wheel.insert(0, 0);
     for round in 1..10 {
-        let mut due = Vec::new();
-        wheel.expire(TICK, &mut due);
-        assert_eq!(due, [armed]);
+        assert_eq!(wheel.expired(TICK), [armed]);
         assert_eq!(wheel.taken(armed), Some(round - 1));
         armed = wheel.insert(0, round);
     }
@@ -383,7 +362,7 @@ fn c5_taking_compares_24_bits_of_the_generation_and_everything_else_all_of_them(
     let key = wheel.insert(1, ());
     assert_eq!(key.generation, 0xAB12_3456);
     let with = |generation| TimerKey { generation, ..key };
-    wheel.expire(1, &mut Vec::new());
+    assert_eq!(wheel.expired(1), [with(0x0012_3456)]);
     assert_eq!(wheel.cancelled(with(0x0012_3456)), None);
     assert!(!wheel.is_live(with(0x0012_3456)));
     assert!(!wheel.is_live(with(0x0012_3456)));
@@ -440,7 +419,7 @@ fn a_crowded_slot_answers_with_a_bound_that_one_turn_resolves() {
     let mut due = Vec::new();
     let mut trace = vec![bound];
     while due.is_empty() {
-        wheel.expire(*trace.last().unwrap(), &mut due);
+        due = wheel.expired(*trace.last().unwrap());
         trace.extend(wheel.next_deadline());
     }
     // The starts of the slots on levels 2 and 1, the earliest deadline, and then the one after it.
@@ -483,4 +462,115 @@ fn the_bound_goes_when_the_last_armed_timer_does() {
     }
     assert_eq!(wheel.next_deadline(), None);
     assert_eq!(wheel.cancelled(never), Some(0));
+}
+
+#[test]
+fn waking_timers_leave_when_they_are_due_in_order_with_the_others() {
+    let mut modelled = Modelled::new(DAY);
+    let mut random = Random(7);
+    let mut keys = Vec::new();
+    for n in 0..3_000_u64 {
+        // Few deadlines, so that most are shared by timers of both kinds.
+        let deadline = DAY + random.below(40) * 1_000;
+        if n % 3 == 0 {
+            keys.push(modelled.insert(deadline));
+        } else {
+            modelled.insert_waking(deadline);
+        }
+    }
+    // The model compares the order of all.
+    let fired = modelled.expire(DAY + 1_000_000);
+    assert_eq!(fired.len(), keys.len());
+    assert_eq!(modelled.wheel.len(), keys.len());
+    modelled.run(fired);
+    assert_eq!(modelled.wheel.len(), 0);
+}
+
+#[test]
+fn bursts_of_any_size_and_spread_are_in_order() {
+    let mut random = Random(8);
+    for size in [511, 512, 513, 5_000] {
+        for bits in [1, 9, 10, 11, 20, 27, 40, 63] {
+            let mut modelled = Modelled::new(0);
+            for _ in 0..size {
+                let deadline = random.next() >> (64 - bits);
+                if deadline % 2 == 0 {
+                    modelled.insert_waking(deadline);
+                } else {
+                    modelled.insert(deadline);
+                }
+            }
+            let fired = modelled.expire(u64::MAX - 1);
+            modelled.run(fired);
+            assert_eq!(modelled.wheel.len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_burst_of_several_crowded_slots_is_in_order() {
+    let mut random = Random(9);
+    let mut modelled = Modelled::new(0);
+    // Slots of one level, then of the next ones: a smaller crowd after a larger one, and the other way round.
+    for (slot, size) in [(1, 3_000), (2, 700), (3, 100), (70, 900), (5_000, 2_000)] {
+        for _ in 0..size {
+            modelled.insert_waking(slot * 64 * TICK + random.below(64 * TICK));
+        }
+    }
+    assert_eq!(modelled.expire(u64::MAX - 1), []);
+    assert_eq!(modelled.wheel.len(), 0);
+}
+
+#[test]
+fn entries_of_a_burst_are_given_back_unless_they_were_asked_for() {
+    const BURST: u64 = 100_000;
+    let mut wheel = Timers::new(0, 0);
+    let burst = |wheel: &mut Timers<Job<u64>>| {
+        let first = wheel.insert(u64::MAX, 0);
+        for n in 1..BURST {
+            wheel.insert_waking(n, n);
+        }
+        assert_eq!(wheel.expired_count(BURST), BURST - 1);
+        first
+    };
+    let first = burst(&mut wheel);
+    assert_eq!(wheel.entries.len() as u64, BURST);
+    wheel.trim();
+    assert!(wheel.entries.len() <= 4_096 && wheel.entries.capacity() <= 4_096);
+    assert_eq!(wheel.cancelled(first), Some(0));
+
+    // One that stays at the end keeps the rest until it ends, and is not followed by others.
+    for n in 0..BURST {
+        wheel.insert_waking(n, n);
+    }
+    let last = wheel.insert(u64::MAX, 1);
+    assert_eq!(wheel.expired_count(BURST), BURST);
+    wheel.trim();
+    assert_eq!(wheel.entries.len() as u64, BURST + 1);
+    assert_eq!(wheel.cancelled(last), Some(1));
+    let next = wheel.insert(u64::MAX, 2);
+    assert!(next.index < 4_096);
+    wheel.trim();
+    assert!(wheel.entries.len() <= 4_096);
+    assert_eq!(wheel.cancelled(next), Some(2));
+
+    // Another burst, before that one has ended, uses what is there.
+    for n in 0..BURST {
+        wheel.insert_waking(n, n);
+    }
+    let last = wheel.insert(u64::MAX, 3);
+    assert_eq!(wheel.expired_count(BURST), BURST);
+    wheel.trim();
+    let again: BTreeSet<_> = (0..BURST).map(|n| wheel.insert(n, n).index).collect();
+    assert!(again.len() as u64 == BURST && !again.contains(&last.index));
+    assert_eq!(wheel.entries.len() as u64, BURST + 1);
+    for key in wheel.expired(BURST) {
+        wheel.taken(key).unwrap();
+    }
+    assert_eq!(wheel.cancelled(last), Some(3));
+
+    wheel.make_room(BURST as usize).unwrap();
+    burst(&mut wheel);
+    wheel.trim();
+    assert!(wheel.entries.capacity() as u64 >= BURST, "asked for");
 }

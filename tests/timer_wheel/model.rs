@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ByValue;
+use crate::jobs::{ByValue, Job, moved_out};
 use crate::timers::{TimerKey, Timers};
 
 /// Sebastiano Vigna's splitmix64: the same numbers on every machine.
@@ -24,8 +24,10 @@ impl Random {
 /// The wheel and its naive model side by side; every step does the same to both and compares. A timer's payload is its
 /// number in the order of creation.
 pub(crate) struct Modelled {
-    pub(crate) wheel: Timers<u64>,
+    pub(crate) wheel: Timers<Job<u64>>,
     pub(crate) armed: BTreeMap<(u64, u64), TimerKey>,
+    /// The armed ones that wake a task, which has the same number.
+    pub(crate) waking: BTreeSet<u64>,
     pub(crate) due: BTreeSet<u64>,
     /// Every timer made and not yet chosen for a cancellation: armed, due and long gone.
     pub(crate) known: Vec<(u64, u64, TimerKey)>,
@@ -39,6 +41,7 @@ impl Modelled {
             // A generation passes 32 bits in the test, which must have no effect.
             wheel: Timers::new(now, u64::from(u32::MAX) - 100),
             armed: BTreeMap::new(),
+            waking: BTreeSet::new(),
             due: BTreeSet::new(),
             known: Vec::new(),
             now,
@@ -50,11 +53,23 @@ impl Modelled {
         let number = self.made;
         self.made += 1;
         let key = self.wheel.insert(deadline, number);
+        self.note(deadline, number, key);
+        key
+    }
+
+    pub(crate) fn insert_waking(&mut self, deadline: u64) {
+        let number = self.made;
+        self.made += 1;
+        let key = self.wheel.insert_waking(deadline, number);
+        self.waking.insert(number);
+        self.note(deadline, number, key);
+    }
+
+    fn note(&mut self, deadline: u64, number: u64, key: TimerKey) {
         self.armed.insert((deadline, number), key);
         self.known.push((deadline, number, key));
         assert!(self.wheel.is_live(key));
         assert_eq!(self.wheel.taken(key), None, "armed, not due");
-        key
     }
 
     pub(crate) fn cancel(&mut self, which: u64) {
@@ -67,28 +82,47 @@ impl Modelled {
         let expected = lives.then_some(number);
         assert_eq!(self.wheel.is_live(key), expected.is_some());
         assert_eq!(self.wheel.is_live(key), lives);
-        assert_eq!(self.wheel.cancelled(key), expected);
+        if self.waking.remove(&number) && lives {
+            let payload = self.wheel.cancel(key).map(std::mem::take);
+            assert!(matches!(payload, Some(Job::Wake(task)) if task == number));
+        } else {
+            assert_eq!(self.wheel.cancelled(key), expected);
+        }
         assert_eq!(self.wheel.cancelled(key), None, "stale");
         assert_eq!(self.wheel.taken(key), None, "stale");
     }
 
-    /// Expires and compares the whole trace; returns what fired.
+    /// Expires and compares the whole trace; returns what fired and has not left.
     pub(crate) fn expire(&mut self, now: u64) -> Vec<TimerKey> {
         self.now = now;
-        let mut fired = Vec::new();
-        self.wheel.expire(now, &mut fired);
+        let mut due = Vec::new();
+        self.wheel.expire(now, |all| due.extend_from_slice(all));
         // `u64::MAX` is never, even at the end of the clock.
         let later = self.armed.split_off(&(now.saturating_add(1), 0));
         let expected = std::mem::replace(&mut self.armed, later);
-        let keys: Vec<_> = expected.values().copied().collect();
-        assert_eq!(fired, keys, "at {now}");
-        self.due.extend(expected.keys().map(|&(_, number)| number));
-        fired
+        assert_eq!(due.len(), expected.len(), "at {now}");
+        let mut left = Vec::new();
+        for (due, (&(_, number), &key)) in due.iter().zip(&expected) {
+            if self.waking.remove(&number) {
+                assert_eq!(due.task(), Some(number), "at {now}");
+                assert!(!self.wheel.is_live(key), "it has left");
+                continue;
+            }
+            assert_eq!(due.task(), None, "at {now}");
+            let low = key.generation & 0x00FF_FFFF;
+            assert_eq!(due.timer(), (key.index, low), "at {now}");
+            self.due.insert(number);
+            left.push(key);
+        }
+        left
     }
 
     pub(crate) fn run(&mut self, fired: Vec<TimerKey>) {
         for key in fired {
-            let number = *self.wheel.fill(key);
+            let number = match self.wheel.fill(key) {
+                Job::Call(number) => Some(*number),
+                _ => None,
+            };
             let expected = number.filter(|number| self.due.remove(number));
             assert_eq!(self.wheel.taken(key), expected);
             assert_eq!(self.wheel.taken(key), None, "taken twice");
@@ -139,7 +173,15 @@ impl Modelled {
         let mut left: Vec<_> = self.armed.keys().map(|&(_, number)| number).collect();
         left.extend(&self.due);
         left.sort_unstable();
-        assert_eq!(self.wheel.drain(), left);
+        let drained = self
+            .wheel
+            .drain()
+            .into_iter()
+            .map(|mut job| match &mut job {
+                Job::Wake(task) => *task,
+                call => moved_out(call),
+            });
+        assert_eq!(drained.collect::<Vec<_>>(), left);
         assert!(self.wheel.len() == 0);
         assert_eq!(self.wheel.next_deadline(), None);
         for (_, _, key) in self.known {

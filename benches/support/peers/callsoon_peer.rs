@@ -24,15 +24,12 @@ impl Callsoon {
         let fired = Rc::clone(&self.fired);
         move || fired.set(fired.get() + 1)
     }
-}
 
-impl Peer for Callsoon {
-    /// The loop owns the timer.
-    type Held = ();
-    type Joined<T> = Result<T, TaskError>;
-
-    fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T {
-        let event_loop = EventLoop::new().expect("a loop");
+    /// [`run`](Peer::run) on a loop with other settings.
+    pub(crate) fn run_on<T: 'static, F: Future<Output = T> + 'static>(
+        event_loop: EventLoop,
+        main: impl FnOnce(Self) -> F,
+    ) -> T {
         // Rows that measure idle tasks leave them pending, of which a loop that closes would report each.
         event_loop.set_exception_handler(|_, context| {
             if !context.message.starts_with("Task was destroyed") {
@@ -47,6 +44,16 @@ impl Peer for Callsoon {
         joined
             .expect("the loop is not stopped")
             .expect("main does not panic")
+    }
+}
+
+impl Peer for Callsoon {
+    /// The loop owns the timer.
+    type Held = ();
+    type Joined<T> = Result<T, TaskError>;
+
+    fn run<T: 'static, F: Future<Output = T> + 'static>(main: impl FnOnce(Self) -> F) -> T {
+        Self::run_on(EventLoop::new().expect("a loop"), main)
     }
 
     fn call_soon(&self, callback: impl FnOnce() + 'static) {

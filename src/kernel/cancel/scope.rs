@@ -132,7 +132,9 @@ impl Scope {
     /// Does the same as [`enter`](Self::enter) after the inner future was polled already.
     pub(crate) fn enter_around(&mut self, waker: &Waker, mark: u64) -> bool {
         let in_task = self.enter(waker);
-        if in_task {
+        // If its own link is the only one since then, there is nothing that it could be put around.
+        let linked = self.state.as_ref().map(|state| state.scopes.linked.get());
+        if in_task && linked != Some(mark + 1) {
             self.node(|tree, index| tree.adopt(index, mark));
         }
         in_task

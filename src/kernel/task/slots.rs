@@ -13,6 +13,7 @@ use std::mem::ManuallyDrop;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
+use crate::sys::prefetch::prefetch;
 
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
 const NO_SLOT: u32 = u32::MAX;
@@ -235,6 +236,22 @@ impl Slots {
                 slot.link = self.free;
                 self.free = number as u32;
             }
+        }
+    }
+
+    /// Asks for the memory of a key's slot.
+    pub(crate) fn prefetch(&self, key: Key) {
+        if let Some(found) = self.slots.get(key.slot() as usize) {
+            prefetch(found);
+        }
+    }
+
+    /// Asks for the memory of a key's task, whose slot has come.
+    pub(crate) fn prefetch_task(&self, key: Key) {
+        if let Some(task) = self.get(key) {
+            let cell = task.cell().as_ptr().cast::<u8>();
+            prefetch(cell);
+            prefetch(cell.wrapping_add(64));
         }
     }
 

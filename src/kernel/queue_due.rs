@@ -1,0 +1,51 @@
+//! From the timer wheel to the ready queue: phase 5 of a turn.
+
+use crate::kernel::due::Due;
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::queues::Queues;
+use crate::kernel::task::key::{Key, ROOT_SLOT};
+use crate::kernel::task::waker::wake_key;
+use crate::kernel::timers::TimerKey;
+use crate::sys::prefetch::{AHEAD, BURST};
+
+/// Phase 5: queues due timers, in the order of deadline and creation. A timer that only wakes a task does so now. A
+/// callback's timer stays in the wheel until its entry runs, so that an earlier callback of the same batch can still
+/// cancel it.
+pub(crate) fn queue_due_timers(state: &LoopState) {
+    let now = state.clock.now();
+    state.event_polls.last.set(now);
+    state.event_polls.clock_read.set(now);
+    let mut of_other_loops = Vec::new();
+    state.timers(|timers| {
+        timers.expire(now, |due| {
+            state.queues(|queues| queue_due(state, queues, due, &mut of_other_loops));
+        });
+    });
+    // With nothing borrowed: a loop that cannot be woken is logged.
+    of_other_loops.into_iter().for_each(wake_key);
+}
+
+/// Queues what has become due, but for the tasks of other loops.
+fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops: &mut Vec<Key>) {
+    let is_burst = due.len() > BURST;
+    for (place, fired) in due.iter().enumerate() {
+        if is_burst {
+            let later = due.get(place + AHEAD).and_then(|later| later.task());
+            if let Some(key) = later {
+                queues.tasks.prefetch(Key::from_bits(key));
+            }
+        }
+        let Some(task) = fired.task().map(Key::from_bits) else {
+            let (index, generation) = fired.timer();
+            queues.ready.push_timer(TimerKey { index, generation });
+            continue;
+        };
+        if task.loop_id() != state.id {
+            of_other_loops.push(task);
+        } else if task.slot() != ROOT_SLOT {
+            queues.schedule(task);
+        } else if state.root.schedule(task.generation()) {
+            queues.ready.push_root(task.generation());
+        }
+    }
+}
