@@ -81,6 +81,7 @@
 //!   kernel/context           the values of context variables
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
+//!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order
 //!   kernel/wait/waiters      a list of waiters
 //!   kernel/io/readiness      the cached readiness of one source
 //!   kernel/io/fd_table       users' own descriptors

@@ -59,10 +59,8 @@ impl TaskObserver {
                 number,
             };
             let header = task.task.header();
-            header.with_cold(|cold| {
-                let announce = Box::new(move || drop(notice));
-                cold.callbacks.push((id.0, announce));
-            });
+            let announce = Box::new(move || drop(notice));
+            header.with_cold(|cold| cold.add_callback(id.0, announce));
             notices.push((task, id));
         }
         Self { shared, notices }

@@ -88,11 +88,11 @@ fn end_tasks(state: &Rc<LoopState>) {
         let owed = task
             .header()
             .peek_cold(|cold| (cold.waiter.take(), std::mem::take(&mut cold.callbacks)));
-        let (waiter, callbacks) = owed.unwrap_or_default();
+        let (waiter, mut callbacks) = owed.unwrap_or_default();
         if let Some(waiter) = waiter {
             state.catch_panic(IN_CLOSE, || waiter.wake());
         }
-        for callback in callbacks {
+        while let Some(callback) = callbacks.take_first() {
             state.catch_panic(IN_CLOSE, || drop(callback));
         }
         let removed = state.queues(|queues| queues.tasks.remove(key));

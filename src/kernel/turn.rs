@@ -37,6 +37,7 @@ use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
+use crate::kernel::wait::waiters::Waiters;
 
 /// How long the loop may run ready work without polling for events, in nanoseconds. A poll costs 0.3 µs between real
 /// work, so this spends about one part in eighty on polling, and delays a timer by at most this time.
@@ -479,12 +480,12 @@ pub(crate) fn announce_end(state: &LoopState, header: &Header) {
 fn announce_further(
     state: &LoopState,
     waiter: Option<Waker>,
-    callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
+    mut callbacks: Waiters<Box<dyn FnOnce()>>,
 ) {
     if let Some(waiter) = waiter {
         state.wake(waiter);
     }
-    for (_, queue) in callbacks {
+    while let Some(queue) = callbacks.take_first() {
         queue();
     }
 }

@@ -89,15 +89,16 @@ impl<A: Copy> WaitList<A> {
     }
 
     /// Returns whether this waiter was granted what it waits for: it is no longer queued.
+    #[inline(always)]
     pub(crate) fn was_granted(&self, id: WaiterId) -> bool {
-        self.waiters.borrow().position(id).is_none()
+        !self.waiters.borrow().contains(id)
     }
 
     /// Returns how many waiters are queued before this one. For a caller that is not queued, this is the length of the
     /// queue.
     #[inline]
     pub(crate) fn ahead(&self, id: Option<WaiterId>) -> usize {
-        let waiters = self.waiters.borrow();
+        let mut waiters = self.waiters.borrow_mut();
         match id {
             Some(id) => waiters.position(id).unwrap_or_default(),
             None => waiters.len(),
@@ -141,14 +142,8 @@ impl<A: Copy> WaitList<A> {
         amount: A,
         awaiter: Awaiter,
     ) -> Option<Awaiter> {
-        let mut waiters = self.waiters.borrow_mut();
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(waiter) => Some(std::mem::replace(&mut waiter.1, awaiter)),
-            None => {
-                *id = Some(waiters.join((amount, awaiter)));
-                None
-            }
-        }
+        let replaced = self.waiters.borrow_mut().wait(id, (amount, awaiter));
+        replaced.map(|(_, awaiter)| awaiter)
     }
 
     /// Removes a waiter. Returns `None` if it had been granted, otherwise its waker; the caller drops it when nothing
@@ -180,19 +175,11 @@ impl<A: Copy> WaitList<A> {
     /// Removes the first `at_most` waiters and wakes them, in order. Waiters that are added during the call are left
     /// alone.
     pub(crate) fn grant(&self, at_most: usize) {
-        let mut end = None;
+        let end = self.waiters.borrow().end();
+        let next = || self.waiters.borrow_mut().take_first_before(end);
         for _ in 0..at_most {
-            let mut waiters = self.waiters.borrow_mut();
-            let end = *end.get_or_insert(waiters.end());
-            let first = waiters.first().filter(|(id, _)| *id < end);
-            if first.is_none() {
-                return;
-            }
-            let first = waiters.take_first();
-            drop(waiters);
-            if let Some((_, awaiter)) = first {
-                awaiter.wake();
-            }
+            let Some((_, awaiter)) = next() else { return };
+            awaiter.wake();
         }
     }
 
@@ -218,12 +205,10 @@ impl<A: Copy> WaitList<A> {
     pub(crate) fn notify_first(&self, at_most: usize) {
         let awaiters: Vec<_> = {
             let mut waiters = self.waiters.borrow_mut();
-            let count = waiters.len().min(at_most);
-            let waken = (0..count).filter_map(|ahead| {
-                let waiter = waiters.at_mut(ahead)?;
-                Some(std::mem::replace(&mut waiter.1, Awaiter::WOKEN))
-            });
-            waken.collect()
+            let woken = waiters.iter_mut().take(at_most);
+            woken
+                .map(|waiter| std::mem::replace(&mut waiter.1, Awaiter::WOKEN))
+                .collect()
         };
         awaiters.into_iter().for_each(Awaiter::wake);
     }
@@ -289,30 +274,40 @@ impl<'a, A: Acquire> Wait<'a, A> {
 
     /// Polls on the slow path: the caller may have to wait, or waits already.
     fn poll_wait(&mut self, waker: &Waker) -> Poll<()> {
-        let (primitive, amount) = (self.primitive, self.amount);
-        let mut id = match self.stage {
-            Stage::Queued(id) => Some(id),
-            Stage::New | Stage::Taken => None,
-        };
-        let stage = &mut self.stage;
-        let condition = |id| match id {
-            Some(id) => primitive.wait_list().was_granted(id),
-            None => {
-                let taken = primitive.try_take(amount);
-                if taken {
-                    *stage = Stage::Taken;
-                }
-                taken
-            }
-        };
-        let polled = primitive
-            .wait_list()
-            .poll_until(&mut id, amount, waker, condition);
-        self.stage = match (polled, id) {
-            (Poll::Pending, Some(id)) => Stage::Queued(id),
-            _ => Stage::New,
-        };
-        polled
+        if self.is_over() {
+            self.stage = Stage::New;
+            return Poll::Ready(());
+        }
+        let awaiter = Awaiter::new(waker);
+        if matches!(awaiter, Awaiter::Other(_)) && self.is_over_by_now() {
+            self.stage = Stage::New;
+            return Poll::Ready(());
+        }
+        let list = self.primitive.wait_list();
+        match self.stage {
+            Stage::Queued(id) => drop(list.enqueue(&mut Some(id), self.amount, awaiter)),
+            _ => self.stage = Stage::Queued(list.join(self.amount, awaiter)),
+        }
+        Poll::Pending
+    }
+
+    /// Returns whether the amount was granted, or takes it if it is free.
+    #[inline(always)]
+    fn is_over(&mut self) -> bool {
+        if let Stage::Queued(id) = self.stage {
+            return self.primitive.wait_list().was_granted(id);
+        }
+        let taken = self.primitive.try_take(self.amount);
+        if taken {
+            self.stage = Stage::Taken;
+        }
+        taken
+    }
+
+    /// [`is_over`](Self::is_over), after the clone of another runtime's waker.
+    #[cold]
+    fn is_over_by_now(&mut self) -> bool {
+        self.is_over()
     }
 }
 

@@ -228,15 +228,13 @@ impl GroupState {
 
     /// Returns whether a child may run. If not, it is queued for a slot.
     pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
-        let ahead = {
-            let queued = self.queued.borrow();
-            match *slot {
-                Slot::Running => return true,
-                Slot::New => queued.len(),
-                Slot::Queued(id) => queued.position(id).unwrap_or(0),
-            }
+        let first = self.queued.borrow().first().map(|(id, _)| id);
+        let is_next = match *slot {
+            Slot::Running => return true,
+            Slot::New => first.is_none(),
+            Slot::Queued(id) => first == Some(id),
         };
-        if ahead == 0 && self.running.get() < self.limit.get() {
+        if is_next && self.running.get() < self.limit.get() {
             self.running.set(self.running.get() + 1);
             let former = std::mem::replace(slot, Slot::Running);
             if let Slot::Queued(id) = former {

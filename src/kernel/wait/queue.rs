@@ -43,16 +43,9 @@ impl WaitQueue {
     /// woken twice.
     pub(crate) fn wake_all(&self, state: &LoopState) {
         let end = self.0.borrow().end();
-        loop {
-            let mut waiters = self.0.borrow_mut();
-            if waiters.first().is_none_or(|(id, _)| id >= end) {
-                return;
-            }
-            let waker = waiters.take_first();
-            drop(waiters);
-            if let Some(waker) = waker {
-                state.wake(waker);
-            }
+        let next = || self.0.borrow_mut().take_first_before(end);
+        while let Some(waker) = next() {
+            state.wake(waker);
         }
     }
 }
