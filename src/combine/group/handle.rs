@@ -106,13 +106,13 @@ impl TaskGroup {
     {
         let handle = self.handle();
         if self.group_state.takes_children() {
-            return self.spawn(future.into_future(), location, |child| {
+            return self.spawn(future.into_future(), |child| {
                 handle.into_task(child, location)
             });
         }
         // A group of its own, so that the unstarted child does not count in this one.
         let other = GroupState::new(Rc::clone(&handle.state));
-        let (child, _) = Child::wrap(&other, future.into_future(), location);
+        let (child, _) = Child::wrap(&other, future.into_future());
         handle.into_cancelled_task(child, location, stop_request())
     }
 
@@ -146,7 +146,7 @@ impl TaskGroup {
         }
         let location = Location::caller();
         let handle = self.handle();
-        Ok(self.spawn(future.into_future(), location, |child| {
+        Ok(self.spawn(future.into_future(), |child| {
             handle.into_task(child, location)
         }))
     }
@@ -176,7 +176,7 @@ impl TaskGroup {
             return self.create_task(future);
         }
         let location = Location::caller();
-        self.spawn(future.into_future(), location, |child| {
+        self.spawn(future.into_future(), |child| {
             builder.spawn_at(child, location)
         })
     }
@@ -185,10 +185,9 @@ impl TaskGroup {
     fn spawn<F: Future<Output: Outcome> + 'static>(
         &self,
         future: F,
-        location: &'static Location<'static>,
         spawn: impl FnOnce(Held<F, Child>) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, id) = Child::wrap(&self.group_state, future, location);
+        let (child, id) = Child::wrap(&self.group_state, future);
         let task = spawn(child);
         self.group_state.note(&id, task.identity());
         task

@@ -226,30 +226,32 @@ impl GroupState {
         }
     }
 
-    /// Returns whether a child may run. If not, it is queued for a slot.
+    /// Returns whether a child that does not run may do so now. If not, it is queued for a slot.
+    #[inline]
     pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
-        let first = self.queued.borrow().first().map(|(id, _)| id);
+        let mut queued = self.queued.borrow_mut();
+        let first = queued.first().map(|(id, _)| id);
         let is_next = match *slot {
-            Slot::Running => return true,
-            Slot::New => first.is_none(),
             Slot::Queued(id) => first == Some(id),
+            _ => first.is_none(),
         };
         if is_next && self.running.get() < self.limit.get() {
             self.running.set(self.running.get() + 1);
-            let former = std::mem::replace(slot, Slot::Running);
-            if let Slot::Queued(id) = former {
-                self.queued.borrow_mut().leave(id);
+            *slot = Slot::Running;
+            if queued.take_first().is_some() {
+                drop(queued);
                 self.wake_first_queued();
             }
             return true;
         }
         if matches!(slot, Slot::New) {
-            *slot = Slot::Queued(self.queued.borrow_mut().join(waker));
+            *slot = Slot::Queued(queued.join(waker));
         }
         false
     }
 
     /// Wakes the first child that waits for a slot, if one is free.
+    #[inline]
     fn wake_first_queued(&self) {
         if self.running.get() < self.limit.get() {
             let first = self.queued.borrow().first().map(|(_, key)| *key);
@@ -260,6 +262,7 @@ impl GroupState {
     }
 
     /// Removes a child that has ended, and wakes what waits for that.
+    #[inline]
     pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
         self.children.borrow_mut().try_remove(index);
         match slot {
@@ -273,7 +276,9 @@ impl GroupState {
                 self.wake_first_queued();
             }
         }
-        self.vacancy.notify(0);
+        if !self.vacancy.is_empty() {
+            self.vacancy.notify(0);
+        }
         if self.len() == 0 {
             self.state.await_ended(self.node.get());
             self.wake();
