@@ -20,7 +20,7 @@ use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Identity;
-use crate::sync::wait_list::Awaiter;
+use crate::kernel::wait::list::Awaiter;
 
 /// The state that the children share with their parent.
 pub(crate) struct ChildCount {

@@ -19,7 +19,7 @@ use std::task::{Poll, Waker};
 
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
-use crate::sync::wait_list::Awaiter;
+use crate::kernel::wait::list::Awaiter;
 
 /// The observed tasks that have ended, in the order of their ends.
 pub(crate) struct TaskObserver {

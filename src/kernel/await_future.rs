@@ -66,7 +66,10 @@ impl<T> Future<T> {
             Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
             Duty::Cancel { .. } => {
                 let request = state.tree(|tree| tree.request_to(node));
-                self.finish(Err(FutureError::Cancelled(request)));
+                // The visit has cloned the waker: another runtime's may have set the result meanwhile.
+                if !self.done() {
+                    self.finish(Err(FutureError::Cancelled(request)));
+                }
                 self.shared.state.pass_await(node);
                 return Ok(Poll::Pending);
             }

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 
-use crate::sync::wait_list::{Acquire, Wait, WaitList};
+use crate::kernel::wait::list::WaitList;
+use crate::sync::acquire::{Acquire, Wait};
 
 /// A flag that tasks can wait for: asyncio's `Event`.
 ///

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::wait::queue::WaitQueue;
+use crate::kernel::wait::list::WaitList;
 use crate::socket::acceptor::{Accepts, Host, accept};
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
@@ -73,7 +73,7 @@ pub(crate) struct Serving {
     pub(crate) clients: RefCell<Slab<Transport>>,
     /// Tasks that wait for the server to close, or for its last client to close after that. All are woken at either
     /// event.
-    waiting: WaitQueue,
+    waiting: WaitList,
     /// A `serve_forever` runs.
     pub(crate) forever: Cell<bool>,
 }
@@ -89,7 +89,7 @@ impl Serving {
             location: plan.location,
             phase: Cell::new(Phase::Bound),
             clients: RefCell::new(Slab::new()),
-            waiting: WaitQueue::new(),
+            waiting: WaitList::new(),
             forever: Cell::new(false),
         })
     }
@@ -142,7 +142,7 @@ impl Serving {
             .catch_panic("Exception in the destructor of a protocol factory", || {
                 drop(factory);
             });
-        self.waiting.wake_all(&self.handle.state);
+        self.waiting.grant(usize::MAX);
     }
 
     /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
@@ -201,7 +201,7 @@ impl Tracker for Serving {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
-            self.waiting.wake_all(&self.handle.state);
+            self.waiting.grant(usize::MAX);
         }
     }
 }

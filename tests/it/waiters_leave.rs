@@ -117,12 +117,12 @@ fn barriers_queues_groups_and_futures_wake_those_that_stay_in_their_order() {
             let shared = Rc::clone(&barrier);
             let wait = move || -> Wait {
                 let barrier = Rc::clone(&shared);
-                Box::pin(async move { drop(barrier.wait().await) })
+                Box::pin(async move { assert!(barrier.wait().await.is_ok()) })
             };
             let fill = || {
                 for _ in 0..=LEAVING {
                     let barrier = Rc::clone(&barrier);
-                    create_task(async move { drop(barrier.wait().await) }).detach();
+                    create_task(async move { barrier.wait().await.unwrap() }).detach();
                 }
             };
             assert_order(&trace, wait, fill).await;
@@ -131,7 +131,7 @@ fn barriers_queues_groups_and_futures_wake_those_that_stay_in_their_order() {
             let shared = Rc::clone(&queue);
             let wait = move || -> Wait {
                 let queue = Rc::clone(&shared);
-                Box::pin(async move { drop(queue.get().await) })
+                Box::pin(async move { assert!(queue.get().await.is_ok()) })
             };
             let fill = || {
                 let queue = Rc::clone(&queue);
@@ -148,7 +148,7 @@ fn barriers_queues_groups_and_futures_wake_those_that_stay_in_their_order() {
             let shared = Rc::clone(&queue);
             let wait = move || -> Wait {
                 let queue = Rc::clone(&shared);
-                Box::pin(async move { drop(queue.put(0).await) })
+                Box::pin(async move { queue.put(0).await.unwrap() })
             };
             let empty = || {
                 let queue = Rc::clone(&queue);

@@ -14,8 +14,8 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
+use crate::kernel::wait::list::WaitList;
 use crate::kernel::wait::waiters::WaiterId;
-use crate::sync::wait_list::WaitList;
 
 /// The handle of a group of tasks; [`task_group`](crate::task_group) passes it to its body. Clones are handles of the
 /// same group, for children that start children.

@@ -26,8 +26,8 @@ use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
+use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
-use crate::sync::wait_list::{Awaiter, WaitList};
 
 /// The serial number of a child that has failed. It is not cancelled, because it ends by itself.
 const FAILED: u64 = u64::MAX;
