@@ -85,7 +85,8 @@ impl<T> Numbered<T> {
     }
 
     /// Returns how many values are before the one of this number.
-    #[inline]
+    // Not inlined, so that its callers are: mostly it is the list's first waiter that they ask for.
+    #[inline(never)]
     pub(super) fn position(&mut self, number: u64) -> Option<usize> {
         let place = self.find(number)?;
         self.entries[place].1.as_ref()?;
