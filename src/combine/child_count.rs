@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Members, NodeKey};
+use crate::kernel::enter::wake;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::drop_quietly;
@@ -118,6 +119,13 @@ impl ChildCount {
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
     }
 
+    /// Returns whether the child that has ended last [is still being dropped](is_being_dropped).
+    pub(crate) fn is_ending(&self, waker: &Waker) -> bool {
+        let last = self.ended.borrow().last().copied();
+        let task = last.and_then(|last| self.children.borrow().get(last as usize).copied());
+        task.is_some_and(|task| is_being_dropped(&self.state, task, waker))
+    }
+
     /// Cancels all children that have not ended.
     pub(crate) fn cancel(&self, request: &Cancellation) {
         let count = self.children.borrow().len();
@@ -170,6 +178,17 @@ impl ChildCount {
             }
         }
     }
+}
+
+/// Returns whether a child that has reported its end is still being dropped, so that its task has not ended. That is so
+/// when another runtime's waker polls the parent while it is woken. `waker` is then woken in the next turn.
+pub(crate) fn is_being_dropped(state: &LoopState, child: Identity, waker: &Waker) -> bool {
+    let task = state.find_task(child);
+    if !task.is_some_and(|task| task.header().state.is_running()) {
+        return false;
+    }
+    let waker = waker.clone();
+    state.push_call(Box::new(move || wake(waker))).is_ok()
 }
 
 impl Members for ChildCount {

@@ -191,6 +191,9 @@ impl<C> Gather<C> {
 
     /// Handles a pending cancel request, then returns the state of the children.
     pub(super) fn poll_children(&mut self, context: &mut Context<'_>) -> Progress {
+        if self.child_count.is_ending(context.waker()) {
+            return Progress::Pending;
+        }
         // Enters the scope before it reads the count: the clone of a waker may end children.
         let in_task = self.scope.enter(context.waker());
         if in_task && self.scope.is_asked() {

@@ -19,6 +19,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::combine::child_count::is_being_dropped;
 use crate::combine::group::error::{Failure, FailureCause};
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Members, NodeKey};
@@ -38,6 +39,8 @@ pub(crate) struct GroupState {
     pub(crate) state: Rc<LoopState>,
     /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
     children: RefCell<Slab<(u64, Identity)>>,
+    /// The child that has ended last, when none is left.
+    last: Cell<Identity>,
     /// The serial number of the next child.
     serial: Cell<u64>,
     /// The failures so far, in order.
@@ -70,6 +73,7 @@ impl GroupState {
         Rc::new(Self {
             state,
             children: RefCell::default(),
+            last: Cell::new(Identity::NONE),
             serial: Cell::new(0),
             failures: RefCell::default(),
             stopped: Cell::new(false),
@@ -88,6 +92,11 @@ impl GroupState {
     /// Returns the number of children that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.children.borrow().len()
+    }
+
+    /// Returns whether the child that has ended last [is still being dropped](is_being_dropped).
+    pub(crate) fn is_ending(&self, waker: &Waker) -> bool {
+        is_being_dropped(&self.state, self.last.get(), waker)
     }
 
     /// Returns whether the group takes more children.
@@ -264,7 +273,7 @@ impl GroupState {
     /// Removes a child that has ended, and wakes what waits for that.
     #[inline]
     pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
-        self.children.borrow_mut().try_remove(index);
+        let removed = self.children.borrow_mut().try_remove(index);
         match slot {
             Slot::New => {}
             Slot::Queued(id) => {
@@ -280,6 +289,8 @@ impl GroupState {
             self.vacancy.notify(0);
         }
         if self.len() == 0 {
+            self.last
+                .set(removed.map_or(Identity::NONE, |(_, task)| task));
             self.state.await_ended(self.node.get());
             self.wake();
         }
