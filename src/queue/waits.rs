@@ -105,9 +105,6 @@ impl<T, S> Acquire for Join<'_, T, S> {
     }
 
     fn guard(&self, (): ()) {}
-
-    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
-    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 /// The future of [`Queue::get`].

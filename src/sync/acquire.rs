@@ -39,8 +39,9 @@ pub(crate) trait Acquire {
     fn guard(&self, amount: Self::Amount) -> Self::Guard<'_>;
 
     /// Handles a waiter that was dropped. If it had been granted, the amount goes to other waiters. If it was still
-    /// queued, the waiters behind it may have waited for it alone, and are checked.
-    fn give_up(&self, amount: Self::Amount, granted: bool);
+    /// queued, the waiters behind it may have waited for it alone, and are checked. Nothing is to be done where all
+    /// waiters are granted at once, since none depends on another.
+    fn give_up(&self, _amount: Self::Amount, _granted: bool) {}
 }
 
 /// The progress of a [`Wait`].

@@ -112,9 +112,6 @@ impl Acquire for Event {
     }
 
     fn guard(&self, (): ()) {}
-
-    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
-    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 impl Default for Event {

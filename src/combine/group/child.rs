@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::combine::group::error::{Failure, FailureCause, Outcome};
-use crate::combine::group::state::{ChildId, GroupState, Slot};
+use crate::combine::group::state::{GroupState, Slot};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::task::cell::Held;
 
@@ -26,14 +26,14 @@ impl Child {
     pub(super) fn wrap<F: Future>(
         group_state: &Rc<GroupState>,
         future: F,
-    ) -> (Held<F, Self>, ChildId) {
-        let id = group_state.add_child();
+    ) -> (Held<F, Self>, usize) {
+        let index = group_state.add_child();
         let child = Self {
             group_state: Rc::clone(group_state),
-            index: id.index,
+            index,
             slot: Slot::New,
         };
-        (Held::new(future, child), id)
+        (Held::new(future, child), index)
     }
 
     /// Reports a failure to the group. The task ends as cancelled, because it has no value to return.

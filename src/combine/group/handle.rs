@@ -144,11 +144,7 @@ impl TaskGroup {
         if !self.group_state.takes_children() {
             return Err(GroupClosed(future));
         }
-        let location = Location::caller();
-        let handle = self.handle();
-        Ok(self.spawn(future.into_future(), |child| {
-            handle.into_task(child, location)
-        }))
+        Ok(self.create_task_at(future, Location::caller()))
     }
 
     /// Starts a child like [`create_task`](Self::create_task), with a name, a context or an eager start.
@@ -187,9 +183,9 @@ impl TaskGroup {
         future: F,
         spawn: impl FnOnce(Held<F, Child>) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, id) = Child::wrap(&self.group_state, future);
+        let (child, index) = Child::wrap(&self.group_state, future);
         let task = spawn(child);
-        self.group_state.note(&id, task.identity());
+        self.group_state.note(index, &task);
         task
     }
 

@@ -25,24 +25,21 @@ use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
 use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
-/// The serial number of a child that has failed. It is not cancelled, because it ends by itself.
-const FAILED: u64 = u64::MAX;
-
 /// The state of one group.
 pub(crate) struct GroupState {
     /// The loop of the children.
     pub(crate) state: Rc<LoopState>,
-    /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
-    children: RefCell<Slab<(u64, Identity)>>,
+    /// The children that have not ended, with no task while the task is being made. One that has failed is not
+    /// cancelled, because it ends by itself.
+    children: RefCell<Slab<(Failed, Identity)>>,
     /// The child that has ended last, when none is left.
     last: Cell<Identity>,
-    /// The serial number of the next child.
-    serial: Cell<u64>,
     /// The failures so far, in order.
     failures: RefCell<Vec<Failure>>,
     /// The group takes no more children.
@@ -74,7 +71,6 @@ impl GroupState {
             state,
             children: RefCell::default(),
             last: Cell::new(Identity::NONE),
-            serial: Cell::new(0),
             failures: RefCell::default(),
             stopped: Cell::new(false),
             cancelled: Cell::new(false),
@@ -126,26 +122,24 @@ impl GroupState {
         self.len() < self.limit.get()
     }
 
-    /// Adds a child that has no task yet. The caller [notes](Self::note) the task.
-    pub(super) fn add_child(&self) -> ChildId {
-        let serial = self.serial.get();
-        self.serial.set(serial + 1);
-        let index = self.children.borrow_mut().insert((serial, Identity::NONE));
-        ChildId { index, serial }
+    /// Adds a child that has no task yet, and returns its index. The caller [notes](Self::note) the task.
+    pub(super) fn add_child(&self) -> usize {
+        let child = (Failed(false), Identity::NONE);
+        self.children.borrow_mut().insert(child)
     }
 
-    /// Records the task of a new child, unless the child has ended already. If the group was stopped meanwhile, the
-    /// child is cancelled now.
-    pub(super) fn note(&self, child: &ChildId, task: Identity) {
-        let there = match self.children.borrow_mut().get_mut(child.index) {
-            Some((serial, noted)) if *serial == child.serial => {
-                *noted = task;
-                true
-            }
-            _ => false,
-        };
-        if there && self.cancelled.get() {
-            self.state.cancel_task(task, &stop_request());
+    /// Records the task of a new child, unless it has ended already, when the index may be another's. If the group was
+    /// stopped meanwhile, the child is cancelled now.
+    pub(super) fn note<T: 'static>(&self, index: usize, task: &Task<T>) {
+        if task.done() {
+            return;
+        }
+        let identity = task.identity();
+        if let Some(child) = self.children.borrow_mut().get_mut(index) {
+            child.1 = identity;
+        }
+        if self.cancelled.get() {
+            self.state.cancel_task(identity, &stop_request());
         }
     }
 
@@ -177,7 +171,7 @@ impl GroupState {
         }
         let tasks: Vec<Identity> = {
             let children = self.children.borrow();
-            let unfailed = children.iter().filter(|(_, child)| child.0 != FAILED);
+            let unfailed = children.iter().filter(|(_, child)| !child.0.0);
             unfailed.map(|(_, (_, task))| *task).collect()
         };
         for task in tasks {
@@ -196,7 +190,7 @@ impl GroupState {
     /// on the order of the ready queue.
     pub(super) fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
         if let Some(child) = self.children.borrow_mut().get_mut(index) {
-            child.0 = FAILED;
+            child.0 = Failed(true);
         }
         self.failures.borrow_mut().push(failure);
         if !self.stopped.replace(true) {
@@ -319,11 +313,8 @@ pub(crate) fn stop_request() -> Cancellation {
     )
 }
 
-/// The position of a child in the list.
-pub(super) struct ChildId {
-    pub(super) index: usize,
-    serial: u64,
-}
+/// Whether a child has failed.
+struct Failed(bool);
 
 /// Whether a child has one of the slots for running children.
 pub(super) enum Slot {
