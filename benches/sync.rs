@@ -13,6 +13,8 @@
 //!   switches tasks for every item and `bounded_16` for every sixteenth. `unbounded` has a producer that yields after
 //!   every 100 items.
 //! - `event_set`: 100 tasks wait, one sets; ns a task woken, its next wait included.
+//! - `waiters_leave`: 100,000 futures wait for a lock that stays held, and are dropped in random order; ns each, its box,
+//!   its one poll and its drop together.
 //! - `gather_1000`: a thousand tasks that yield once, their values in a list in order; ns a task. `gather` here; elsewhere
 //!   the tasks are spawned, then awaited one after another.
 //! - `task_group_1000`: the same without values: `task_group`; tokio's `JoinSet`; smol has nothing of the kind, so spawned
@@ -24,10 +26,11 @@
 
 mod support;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use support::cpu::measure;
@@ -332,6 +335,7 @@ fn main() -> ExitCode {
             "queue_put_get_bounded_16",
             "queue_put_get_unbounded",
             "event_set",
+            "waiters_leave",
             "gather_1000",
             "task_group_1000",
             "timeout_ready",
@@ -367,6 +371,7 @@ fn figures<P: Primitives>(row: &str, options: &Options) -> Result<Vec<Figure>, F
         "queue_put_get_bounded_16" => P::run(|peer| queue(peer, ops, Some(16))),
         "queue_put_get_unbounded" => P::run(|peer| queue(peer, ops, None)),
         "event_set" => P::run(|peer| event_set(peer, ops)),
+        "waiters_leave" => P::run(|peer| waiters_leave(peer, 100_000)),
         "gather_1000" => P::run(|peer| gather(peer, ops)),
         "task_group_1000" => P::run(|peer| group(peer, ops)),
         "timeout_ready" => P::run(|peer| timeout_ready(peer, ops)),
@@ -505,6 +510,28 @@ async fn event_set<P: Primitives>(peer: P, wakes: u64) -> Vec<Figure> {
         P::joined(setter.await);
     })
     .await
+}
+
+async fn waiters_leave<P: Primitives>(_peer: P, waiters: u64) -> Vec<Figure> {
+    let lock = P::lock();
+    let held = P::acquire(&lock).await;
+    let figures = measure("waiters_leave", waiters, async || {
+        let mut waits: Vec<_> = (0..waiters).map(|_| Box::pin(P::acquire(&lock))).collect();
+        for wait in &mut waits {
+            let polled = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context).is_pending()));
+            assert!(polled.await, "the lock is held");
+        }
+        let mut random = 1_u64;
+        while !waits.is_empty() {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            drop(waits.swap_remove((random >> 33) as usize % waits.len()));
+        }
+    })
+    .await;
+    drop(held);
+    figures
 }
 
 /// Tasks that are held together.

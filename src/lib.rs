@@ -85,6 +85,7 @@
 //!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
 //!   kernel/wake_time         until when a loop may sleep
+//!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order
 //!   kernel/wait/waiters      a list of waiters
 //!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
@@ -117,7 +118,7 @@
 //!   kernel/task/waker        wakers that are keys; the current loop
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
-//!   kernel/wait/queue        waiting for a condition
+//!   kernel/wait/list         the wait queue of a primitive
 //!   kernel/cancel/awaits     pending awaits as nodes
 //!   kernel/cancel/delivery   requests before and after a task's poll
 //!   kernel/cancel/cycles     tasks that wait for one another in a circle
@@ -156,7 +157,7 @@
 //!   time/region              a timeout around a future
 //!   time/timeout             timeout, timeout_at, wait_for, move_on_after, Timeout
 //!   scope/catch              catch_cancelled
-//!   sync/wait_list           the wait queue of a primitive
+//!   sync/acquire             waiting for what a primitive grants
 //!   sync/lock                Lock
 //!   sync/event               Event
 //!   sync/condition           Condition

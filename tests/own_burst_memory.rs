@@ -18,6 +18,7 @@ use std::task::Poll;
 
 use callsoon::net::UnixDatagram;
 use callsoon::stream::{StreamReader, StreamWriter, open_connection};
+use callsoon::sync::Semaphore;
 use callsoon::transport::{DatagramProtocol, DatagramTransport};
 use callsoon::{EventLoop, create_task, get_running_loop, yield_now};
 
@@ -208,6 +209,31 @@ async fn a_queue_of_datagrams_leaves_nothing() {
     turns().await;
 }
 
+/// They give up in no order, or are let in.
+async fn a_crowd_that_waited_leaves_nothing() {
+    const CROWD: usize = 20_000;
+    for let_in in [false, true] {
+        let semaphore = Semaphore::new(0);
+        let before = live();
+        let mut waits = Vec::new();
+        for _ in 0..CROWD {
+            let mut wait = Box::pin(semaphore.acquire());
+            assert!(is_pending(&mut wait).await);
+            waits.push(Some(wait));
+        }
+        if let_in {
+            semaphore.add_permits(CROWD).unwrap();
+        }
+        for number in 0..CROWD {
+            // Every number once, since 7,919 is prime.
+            drop(waits[number * 7_919 % CROWD].take());
+        }
+        drop(waits);
+        let kept = live().saturating_sub(before);
+        assert!(kept <= 2 * MOST_KEPT, "{kept} bytes");
+    }
+}
+
 #[test]
 fn a_burst_is_given_back() {
     let event_loop = EventLoop::new().unwrap();
@@ -221,6 +247,7 @@ fn a_burst_is_given_back() {
             what_nobody_reads_is_not_kept().await;
             a_burst_that_was_sent_leaves_nothing().await;
             a_queue_of_datagrams_leaves_nothing().await;
+            a_crowd_that_waited_leaves_nothing().await;
         })
         .unwrap();
 }

@@ -4,29 +4,37 @@
 //! end to the count. That costs no allocation; a done callback would cost two. The parent is woken once, when the last
 //! child has ended, or at each end if it asks for that.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::Location;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Cancellation;
 use crate::kernel::cancel::node::{Members, NodeKey};
+use crate::kernel::enter::wake;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::report::drop_quietly;
 use crate::kernel::task::cell::Held;
+use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::Identity;
-use crate::sync::wait_list::Awaiter;
+use crate::kernel::wait::list::Awaiter;
 
 /// The state that the children share with their parent.
 pub(crate) struct ChildCount {
     state: Rc<LoopState>,
-    /// The tasks of all children, by number, including those that have ended.
+    /// The tasks of all children, by number, including those that have ended; without the one that is being made.
     children: RefCell<Vec<Identity>>,
     /// The number of children that have not ended.
     unfinished: Cell<usize>,
-    /// The children that have ended and were not read by [`next_ended`](Self::next_ended).
-    ended: RefCell<VecDeque<u32>>,
+    /// The children that have ended, in the order of their ends.
+    ended: RefCell<Vec<u32>>,
+    /// How many of them were read by [`next_ended`](Self::next_ended).
+    read: Cell<usize>,
     /// The first child that ended without a value.
     failed: Cell<Option<u32>>,
     /// Whether the parent is woken at each end.
@@ -44,6 +52,7 @@ impl ChildCount {
             children: RefCell::default(),
             unfinished: Cell::new(0),
             ended: RefCell::default(),
+            read: Cell::new(0),
             failed: Cell::new(None),
             notify_each: Cell::new(false),
             awaiter: Cell::new(None),
@@ -51,24 +60,32 @@ impl ChildCount {
         })
     }
 
-    /// Wraps the future of the next child. The caller then [adds](Self::add) the task that it makes of it.
-    pub(crate) fn child<F: Future>(self: &Rc<Self>, future: F) -> Held<F, Counted> {
-        let number = self.children.borrow().len() as u32;
-        self.children.borrow_mut().push(Identity::NONE);
+    /// Makes room for so many children.
+    pub(crate) fn reserve(&self, children: usize) {
+        self.children.borrow_mut().reserve(children);
+        self.ended.borrow_mut().reserve(children);
+    }
+
+    /// Makes a task of the next child's future.
+    #[inline]
+    pub(crate) fn spawn<F>(
+        self: &Rc<Self>,
+        future: F,
+        location: &'static Location<'static>,
+    ) -> Task<F::Output>
+    where
+        F: Future + 'static,
+    {
         self.unfinished.set(self.unfinished.get() + 1);
         let counted = Counted {
             child_count: Rc::clone(self),
-            number,
+            number: self.children.borrow().len() as u32,
             has_value: false,
         };
-        Held::new(future, counted)
-    }
-
-    /// Records the task of the child that was wrapped last.
-    pub(crate) fn add(&self, task: Identity) {
-        if let Some(last) = self.children.borrow_mut().last_mut() {
-            *last = task;
-        }
+        let handle = LoopHandle::of(&self.state);
+        let task = handle.into_task(Held::new(future, counted), location);
+        self.children.borrow_mut().push(task.identity());
+        task
     }
 
     /// Returns the number of children that have not ended.
@@ -88,8 +105,9 @@ impl ChildCount {
 
     /// Returns the next child that has ended, in the order of the ends.
     pub(crate) fn next_ended(&self) -> Option<usize> {
-        let next = self.ended.borrow_mut().pop_front();
-        next.map(|number| number as usize)
+        let next = self.ended.borrow().get(self.read.get()).copied()?;
+        self.read.set(self.read.get() + 1);
+        Some(next as usize)
     }
 
     /// Records the parent's waker and cancel node. Cloning another runtime's waker runs user code, so the caller checks
@@ -100,6 +118,13 @@ impl ChildCount {
             self.state.note_members(node, members);
         }
         drop(self.awaiter.replace(Some(Awaiter::new(waker))));
+    }
+
+    /// Returns whether the child that has ended last [is still being dropped](is_being_dropped).
+    pub(crate) fn is_ending(&self, waker: &Waker) -> bool {
+        let last = self.ended.borrow().last().copied();
+        let task = last.and_then(|last| self.children.borrow().get(last as usize).copied());
+        task.is_some_and(|task| is_being_dropped(&self.state, task, waker))
     }
 
     /// Cancels all children that have not ended.
@@ -117,22 +142,30 @@ impl ChildCount {
         self.state.suspect_cycle(self.node.get());
     }
 
-    /// Handles a child whose future returned a value. Drops the rest of the future with `discard`, then returns whether
-    /// the task ends with that value. A child that has cancelled itself does not.
-    fn note_value(&self, discard: Option<&mut dyn FnMut()>) -> bool {
-        let Some(task) = self.state.task(self.state.current_task.get()) else {
-            return true;
-        };
-        if let Some(discard) = discard {
-            task.header().note_drop(discard);
+    /// Keeps the panic of a destructor of a child that has returned a value, for the report: the value stands.
+    #[cold]
+    fn note_drop_panic(&self, payload: Box<dyn Any + Send>) {
+        match self.state.task(self.state.current_task.get()) {
+            Some(task) => task.header().note_drop_panic(payload),
+            None => drop_quietly(payload),
         }
-        !task.header().state.is_requested()
     }
 
     /// Records the end of a child, and wakes the parent if it waits for that.
+    #[inline]
     fn child_ended(&self, number: u32, has_value: bool) {
+        self.ended.borrow_mut().push(number);
         let unfinished = self.unfinished.get() - 1;
         self.unfinished.set(unfinished);
+        if unfinished == 0 || !has_value || self.notify_each.get() {
+            self.announce(number, has_value);
+        }
+    }
+
+    /// Does the rest of [`child_ended`](Self::child_ended).
+    #[inline(never)]
+    fn announce(&self, number: u32, has_value: bool) {
+        let unfinished = self.unfinished.get();
         let failed = !has_value && self.failed.get().is_none();
         if failed {
             self.failed.set(Some(number));
@@ -146,6 +179,18 @@ impl ChildCount {
             }
         }
     }
+}
+
+/// Returns whether a child that has reported its end is still being dropped, so that its task has not ended. That is so
+/// when another runtime's waker polls the parent while it is woken. `waker` is then woken in the next turn.
+pub(crate) fn is_being_dropped(state: &LoopState, child: Identity, waker: &Waker) -> bool {
+    let task = state.find_task(child);
+    if !task.is_some_and(|task| task.header().state.is_running()) {
+        return false;
+    }
+    let waker = waker.clone();
+    let wake_again = move || wake(waker);
+    state.push_call(wake_again, Location::caller()).is_ok()
 }
 
 impl Members for ChildCount {
@@ -162,8 +207,8 @@ pub(crate) struct Counted {
 }
 
 impl Drop for Counted {
+    #[inline]
     fn drop(&mut self) {
-        self.child_count.ended.borrow_mut().push_back(self.number);
         self.child_count.child_ended(self.number, self.has_value);
     }
 }
@@ -179,12 +224,12 @@ impl<F: Future> Future for Held<F, Counted> {
         };
         let polled = inside.poll(context);
         if polled.is_ready() {
-            let mut discard = || future.set(None);
-            let discard: Option<&mut dyn FnMut()> = match std::mem::needs_drop::<F>() {
-                true => Some(&mut discard),
-                false => None,
-            };
-            counted.has_value = counted.child_count.note_value(discard);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
+                counted.child_count.note_drop_panic(payload);
+            }
+            // A child that has cancelled itself ends without its value.
+            let state = &counted.child_count.state;
+            counted.has_value = !state.is_requested(state.current_task.get());
         }
         polled
     }

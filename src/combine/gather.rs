@@ -58,18 +58,15 @@ pub fn gather<I>(futures: I) -> Gather<Vec<Task<<I::Item as IntoFuture>::Output>
 where
     I: IntoIterator<Item: IntoFuture<IntoFuture: 'static>>,
 {
-    let handle = get_running_loop();
     let location = Location::caller();
-    let mut gather = Gather::new(ChildCount::new(handle.state.clone()), Vec::new());
+    let mut gather = Gather::new(ChildCount::new(get_running_loop().state), Vec::new());
     let futures = futures.into_iter();
-    gather
-        .tasks
-        .reserve(futures.size_hint().0.min(MAX_RESERVED));
+    let expected = futures.size_hint().0.min(MAX_RESERVED);
+    gather.tasks.reserve(expected);
+    gather.child_count.reserve(expected);
     // One by one: if the iterator panics, dropping the gather cancels the children that were made.
     for future in futures {
-        let child = gather.child_count.child(future.into_future());
-        let task = handle.clone().into_task(child, location);
-        gather.child_count.add(task.identity());
+        let task = gather.child_count.spawn(future.into_future(), location);
         gather.tasks.push(task);
     }
     gather
@@ -97,9 +94,8 @@ const MAX_RESERVED: usize = 1 << 16;
 /// ```
 #[track_caller]
 pub fn gather_tuple<F: GatherFutures>(futures: F) -> Gather<<F as GatherFutures>::Tasks> {
-    let handle = get_running_loop();
-    let child_count = ChildCount::new(handle.state.clone());
-    let tasks = futures.into_tasks(&handle, &child_count, Location::caller());
+    let child_count = ChildCount::new(get_running_loop().state);
+    let tasks = futures.into_tasks(&child_count, Location::caller());
     Gather::new(child_count, tasks)
 }
 
@@ -197,6 +193,9 @@ impl<C> Gather<C> {
     /// gather stays pending until the last of them has ended; then it votes that it is cancelled, as `kernel/cancel/mod`
     /// tells step by step.
     pub(super) fn poll_children(&mut self, context: &mut Context<'_>) -> Progress {
+        if self.child_count.is_ending(context.waker()) {
+            return Progress::Pending;
+        }
         // Enters the scope before it reads the count: the clone of a waker may end children.
         let in_task = self.scope.enter(context.waker());
         if in_task && self.scope.is_asked() {

@@ -19,7 +19,7 @@ use std::task::{Poll, Waker};
 
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::reference::{CallbackId, TaskRef};
-use crate::sync::wait_list::Awaiter;
+use crate::kernel::wait::list::Awaiter;
 
 /// The observed tasks that have ended, in the order of their ends.
 pub(crate) struct TaskObserver {
@@ -59,10 +59,8 @@ impl TaskObserver {
                 number,
             };
             let header = task.task.header();
-            header.with_cold(|cold| {
-                let announce = Box::new(move || drop(notice));
-                cold.callbacks.push((id.0, announce));
-            });
+            let announce = Box::new(move || drop(notice));
+            header.with_cold(|cold| cold.add_callback(id.0, announce));
             notices.push((task, id));
         }
         Self { shared, notices }

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use crate::combine::child_count::ChildCount;
 use crate::error::TaskError;
-use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::handle::Task;
 
 /// The index of a child that failed, and its error.
@@ -32,7 +31,6 @@ pub(crate) trait IntoTasks {
     /// Makes a task of each future.
     fn into_tasks(
         self,
-        handle: &LoopHandle,
         child_count: &Rc<ChildCount>,
         location: &'static Location<'static>,
     ) -> Self::Tasks;
@@ -99,10 +97,12 @@ impl<T: 'static> TakeResults for Vec<Task<T>> {
     }
 
     fn take_values(&mut self) -> Result<Vec<T>, Failure> {
-        let numbered = self.iter_mut().enumerate();
-        numbered
-            .map(|(number, task)| take_result(task).map_err(|error| (number, error)))
-            .collect()
+        // `collect` would not know how many there are.
+        let mut values = Vec::with_capacity(self.len());
+        for (number, task) in self.iter_mut().enumerate() {
+            values.push(take_result(task).map_err(|error| (number, error))?);
+        }
+        Ok(values)
     }
 
     fn take_settled(&mut self) -> Self::Settled {
@@ -161,16 +161,10 @@ macro_rules! tuples {
 
             fn into_tasks(
                 self,
-                handle: &LoopHandle,
                 child_count: &Rc<ChildCount>,
                 location: &'static Location<'static>,
             ) -> Self::Tasks {
-                ($({
-                    let child = child_count.child(self.$number.into_future());
-                    let task = handle.clone().into_task(child, location);
-                    child_count.add(task.identity());
-                    task
-                },)+)
+                ($(child_count.spawn(self.$number.into_future(), location),)+)
             }
         }
     };

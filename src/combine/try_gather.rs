@@ -224,6 +224,9 @@ impl<T: 'static, E: 'static> Future for TryGather<T, E> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.gather.child_count.is_ending(context.waker()) {
+            return Poll::Pending;
+        }
         if this.gather.scope.enter(context.waker()) && this.gather.scope.is_asked() {
             if let Some(request) = this.gather.scope.take() {
                 if this.cancelled && this.cancel_on_failure {

@@ -9,6 +9,7 @@ use crate::kernel::cancel::awaits::Duty;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::future::{Future, Listener};
 use crate::kernel::task::key::Identity;
+use crate::kernel::task::reference::CallbackId;
 use crate::kernel::task::waker::{key_of, with_current};
 
 impl<T> Future<T> {
@@ -65,7 +66,10 @@ impl<T> Future<T> {
             Duty::Hold | Duty::GiveUp => return Ok(Poll::Pending),
             Duty::Cancel { .. } => {
                 let request = state.tree(|tree| tree.request_to(node));
-                self.finish(Err(FutureError::Cancelled(request)));
+                // The visit has cloned the waker: another runtime's may have set the result meanwhile.
+                if !self.done() {
+                    self.finish(Err(FutureError::Cancelled(request)));
+                }
                 self.shared.state.pass_await(node);
                 return Ok(Poll::Pending);
             }
@@ -105,6 +109,7 @@ impl<T> Future<T> {
             return Ok(Poll::Ready(()));
         }
         let mut listeners = self.shared.listeners.borrow_mut();
+        listeners.number_from(CallbackId::next(&self.shared.state).0);
         let replaced = listeners.wait(&mut self.waiting, awaiter);
         drop(listeners);
         drop(replaced);

@@ -80,11 +80,11 @@ fn end_tasks(state: &Rc<LoopState>) {
         let owed = task
             .header()
             .peek_cold(|cold| (cold.waiter.take(), std::mem::take(&mut cold.callbacks)));
-        let (waiter, callbacks) = owed.unwrap_or_default();
+        let (waiter, mut callbacks) = owed.unwrap_or_default();
         if let Some(waiter) = waiter {
             state.catch_panic(IN_CLOSE, || waiter.wake());
         }
-        discard(state, callbacks);
+        discard(state, std::iter::from_fn(|| callbacks.take_first()));
         let removed = state.queues(|queues| queues.tasks.remove(key));
         drop(removed);
         leave_context(state, task.header(), outer);

@@ -32,7 +32,7 @@ pub(super) type QueueCallback<T> = Box<dyn FnOnce(&Future<T>)>;
 /// A waker or callback that is queued when the result is set.
 pub(super) enum Listener<T> {
     Awaiter(Waker),
-    Callback(CallbackId, QueueCallback<T>),
+    Callback(QueueCallback<T>),
 }
 
 pub(super) struct Shared<T> {
@@ -40,7 +40,7 @@ pub(super) struct Shared<T> {
     /// Where the future was created.
     location: &'static Location<'static>,
     stage: RefCell<Stage<T>>,
-    /// In order of arrival; empty once the result is set.
+    /// In order of arrival, numbered by the loop's [`CallbackId`]s; empty once the result is set.
     pub(super) listeners: RefCell<Waiters<Listener<T>>>,
     /// The result was read, or need not be. An error that was not read is reported by the drop.
     retrieved: Cell<bool>,
@@ -234,7 +234,7 @@ impl<T> Future<T> {
         for listener in listeners {
             match listener {
                 Listener::Awaiter(waker) => self.shared.state.wake(waker),
-                Listener::Callback(_, queue) => self.queue(queue),
+                Listener::Callback(queue) => self.queue(queue),
             }
         }
     }
@@ -333,10 +333,9 @@ impl<T: 'static> Future<T> {
         if self.done() {
             queue(self);
         } else {
-            self.shared
-                .listeners
-                .borrow_mut()
-                .join(Listener::Callback(id, Box::new(queue)));
+            let mut listeners = self.shared.listeners.borrow_mut();
+            listeners.number_from(id.0);
+            listeners.join(Listener::Callback(Box::new(queue)));
         }
         id
     }
@@ -350,8 +349,7 @@ impl<T: 'static> Future<T> {
     /// assert!(future.remove_done_callback(id));
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
-        let is_it = |listener: &Listener<T>| matches!(listener, Listener::Callback(present, ..) if *present == id);
-        let removed = self.shared.listeners.borrow_mut().remove_first(is_it);
+        let removed = self.shared.listeners.borrow_mut().leave_number(id.0);
         removed.is_some()
     }
 }

@@ -40,6 +40,7 @@ use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
+use crate::kernel::wait::waiters::Waiters;
 use crate::sys::prefetch::{AHEAD, BURST};
 
 /// How long the loop may run ready work without polling for events, in nanoseconds. A poll costs 0.3 µs between real
@@ -496,12 +497,12 @@ pub(crate) fn announce_end(state: &LoopState, header: &Header) {
 fn announce_further(
     state: &LoopState,
     waiter: Option<Waker>,
-    callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
+    mut callbacks: Waiters<Box<dyn FnOnce()>>,
 ) {
     if let Some(waiter) = waiter {
         state.wake(waiter);
     }
-    for (_, queue) in callbacks {
+    while let Some(queue) = callbacks.take_first() {
         queue();
     }
 }

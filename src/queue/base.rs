@@ -19,9 +19,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::kernel::wait::list::WaitList;
 use crate::queue::error::{GetError, PutError, TooManyTasksDone};
 use crate::queue::store::QueueStore;
-use crate::sync::wait_list::WaitList;
 
 /// A queue between tasks, first in first out: asyncio's `Queue`.
 ///

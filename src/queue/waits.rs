@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::task::waker::puts_off;
+use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::queue::base::Queue;
 use crate::queue::error::ShutDown;
 use crate::queue::store::QueueStore;
-use crate::sync::wait_list::{Acquire, Awaiter, Wait, WaitList, poll_shut_down};
+use crate::sync::acquire::{Acquire, Wait, poll_shut_down};
 
 impl<T, S> Queue<T, S> {
     /// Waits until the work on all items that were put is [done](Self::task_done). If it is, this does not suspend.
@@ -104,9 +105,6 @@ impl<T, S> Acquire for Join<'_, T, S> {
     }
 
     fn guard(&self, (): ()) {}
-
-    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
-    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 /// The future of [`Queue::get`].

@@ -18,8 +18,8 @@ use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
+use crate::kernel::wait::list::Awaiter;
 use crate::signal::error::SignalError;
-use crate::sync::wait_list::Awaiter;
 use crate::sys::signal::{Registration, SignalNotifier, Unfit, check};
 
 static SIGNALS: LoopLocal<Signals> = LoopLocal::new(Signals::default);

@@ -12,9 +12,9 @@ use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
 use crate::kernel::task::waker::puts_off;
+use crate::kernel::wait::list::Awaiter;
 use crate::signal::error::SignalError;
 use crate::signal::listeners::{Listener, Role, register};
-use crate::sync::wait_list::Awaiter;
 
 impl LoopHandle {
     /// Returns a stream of the arrivals of a signal from now on. See [`signal`].

@@ -16,7 +16,7 @@ use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::wait::queue::WaitQueue;
+use crate::kernel::wait::list::WaitList;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
@@ -55,7 +55,7 @@ pub(crate) struct StreamProtocol {
     /// The task that waits to read. There is one reader, so there is one such task.
     reader: Cell<Option<Waker>>,
     /// Tasks that wait for room, or for the end.
-    writers: WaitQueue,
+    writers: WaitList,
     on_connect: Option<OnConnect>,
 }
 
@@ -79,7 +79,7 @@ impl StreamProtocol {
             child: Cell::new(false),
             error: RefCell::new(None),
             reader: Cell::new(None),
-            writers: WaitQueue::new(),
+            writers: WaitList::new(),
             on_connect,
         })
     }
@@ -194,7 +194,7 @@ impl StreamProtocol {
     }
 
     fn wake_writers(&self) {
-        self.writers.wake_all(&self.state);
+        self.writers.grant(usize::MAX);
     }
 
     /// Has the reader's task woken when bytes arrive, or nothing more will. On a closed loop nobody would wake it.

@@ -20,8 +20,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::waiters::WaiterId;
-use crate::sync::wait_list::{Awaiter, WaitList, poll_shut_down};
+use crate::sync::acquire::poll_shut_down;
 
 /// The states of the drawing in the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

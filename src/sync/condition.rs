@@ -7,8 +7,9 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 
+use crate::kernel::wait::list::WaitList;
+use crate::sync::acquire::{Acquire, Wait};
 use crate::sync::lock::LockGuard;
-use crate::sync::wait_list::{Acquire, Wait, WaitList};
 
 /// Lets tasks wait until another task changes the value that a [`Lock`](crate::sync::Lock) protects: asyncio's
 /// `Condition`.

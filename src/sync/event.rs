@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 
-use crate::sync::wait_list::{Acquire, Wait, WaitList};
+use crate::kernel::wait::list::WaitList;
+use crate::sync::acquire::{Acquire, Wait};
 
 /// A flag that tasks can wait for: asyncio's `Event`.
 ///
@@ -111,9 +112,6 @@ impl Acquire for Event {
     }
 
     fn guard(&self, (): ()) {}
-
-    /// Does nothing: all waiters are granted at once, so no other waiter depends on this one.
-    fn give_up(&self, (): (), _granted: bool) {}
 }
 
 impl Default for Event {

@@ -22,7 +22,8 @@ use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 
-use crate::sync::wait_list::{Acquire, Wait, WaitList};
+use crate::kernel::wait::list::WaitList;
+use crate::sync::acquire::{Acquire, Wait};
 
 /// The states of a lock. While it is `Free`, the wait queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,12 +11,12 @@
 //! queue, and anything that was granted to it in the same moment goes to the next waiter. Forgetting a future or a
 //! guard (`mem::forget`) keeps what it held for ever, and does no other harm.
 
+pub(crate) mod acquire;
 mod barrier;
 mod condition;
 mod event;
 pub(crate) mod lock;
 pub(crate) mod semaphore;
-pub(crate) mod wait_list;
 
 pub use barrier::{Barrier, BrokenBarrier};
 pub use condition::Condition;

@@ -11,7 +11,8 @@ use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 
-use crate::sync::wait_list::{Acquire, Wait, WaitList};
+use crate::kernel::wait::list::WaitList;
+use crate::sync::acquire::{Acquire, Wait};
 
 /// A counting semaphore: asyncio's `Semaphore`.
 ///

@@ -19,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::wait::queue::WaitQueue;
+use crate::kernel::wait::list::WaitList;
 use crate::net::listen_options::ListenOptions;
 use crate::socket::address::Address;
 use crate::socket::dns::Target;
@@ -261,7 +261,7 @@ impl CreateServer {
             location: self.location,
             phase: Cell::new(Phase::Bound),
             clients: RefCell::default(),
-            waiting: WaitQueue::new(),
+            waiting: WaitList::new(),
             forever: Cell::new(false),
         };
         let server = Server {

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
-use crate::kernel::wait::queue::WaitQueue;
+use crate::kernel::wait::list::WaitList;
 use crate::socket::acceptor::{Acceptor, Host};
 use crate::socket::address::Address;
 use crate::socket::socket_file::SocketFile;
@@ -56,7 +56,7 @@ pub(crate) struct Serving {
     pub(crate) clients: RefCell<Slab<Transport>>,
     /// Tasks that wait for the server to close, or for its last client to close after that. All are woken at either
     /// event.
-    pub(crate) waiting: WaitQueue,
+    pub(crate) waiting: WaitList,
     /// A `serve_forever` runs.
     pub(crate) forever: Cell<bool>,
 }
@@ -104,7 +104,7 @@ impl Serving {
         let factory = self.factory.take();
         let what = "Exception in the destructor of a protocol factory";
         self.handle.state.catch_panic(what, || drop(factory));
-        self.waiting.wake_all(&self.handle.state);
+        self.waiting.grant(usize::MAX);
     }
 
     /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
@@ -159,7 +159,7 @@ impl Host for Serving {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
-            self.waiting.wake_all(&self.handle.state);
+            self.waiting.grant(usize::MAX);
         }
     }
 

@@ -1,13 +1,17 @@
 //! Awaiting a `Future`: when awaiters resume, in which order, and what happens when one is cancelled.
 
+use std::cell::Cell;
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use callsoon::{FutureError, shield};
+use callsoon::{FutureError, create_task, get_running_loop, shield, yield_now};
 
-use crate::support::{Trace, audited, on_virtual_time, one_turn, virtual_loop};
+use crate::support::{
+    HostileWaker, Touch, Trace, audited, complete, on_virtual_time, one_turn, virtual_loop,
+};
 
 #[test]
 fn awaiting_a_done_future_does_not_suspend() {
@@ -195,5 +199,41 @@ fn a_loop_that_runs_may_set_the_future_of_one_that_does_not() {
             home.run_until_complete(awaiting).unwrap().unwrap().unwrap(),
             3
         );
+    });
+}
+
+/// The cancellation reaches an await whose newest waker sets the result while it is cloned.
+#[test]
+fn a_cancellation_does_not_overwrite_the_result_that_a_wakers_clone_sets() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let future = get_running_loop().create_future();
+            let setter = Cell::new(Some(future.clone()));
+            let armed = Rc::new(Cell::new(false));
+            let arms = Rc::clone(&armed);
+            let hostile = HostileWaker::new(move |touch| {
+                if touch == Touch::Clone && arms.get() {
+                    let setter = setter.take();
+                    setter
+                        .into_iter()
+                        .for_each(|setter| setter.set_result(7).unwrap());
+                }
+            });
+            let (awaited, arms) = (future.clone(), Rc::clone(&armed));
+            let task = create_task(async move {
+                let mut awaited = pin!(awaited);
+                let wakers = [Waker::noop().clone(), hostile.waker()];
+                poll_fn(|_| {
+                    let waker = &wakers[usize::from(arms.get())];
+                    awaited.as_mut().poll(&mut Context::from_waker(waker))
+                })
+                .await
+            });
+            yield_now().await;
+            armed.set(true);
+            task.cancel();
+            assert!(task.await.unwrap_err().cancelled().is_some());
+            assert_eq!(future.result().unwrap().unwrap(), 7);
+        });
     });
 }

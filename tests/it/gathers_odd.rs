@@ -1,15 +1,19 @@
 //! Gathers that are cancelled, dropped, nested, forgotten, or polled from elsewhere.
 
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
-use callsoon::{catch_cancelled, create_task, gather, sleep, sleep_with, try_gather, yield_now};
+use callsoon::{
+    catch_cancelled, create_task, gather, get_running_loop, sleep, sleep_with, task_group,
+    try_gather, yield_now,
+};
 
 use crate::gathers::{SECOND, made, secs};
 use crate::support::{
-    DropProbe, HostileWaker, Scenario, Touch, Trace, Waiting, audited, ending_of, forget,
+    DropProbe, HostileWaker, Scenario, Touch, Trace, Waiting, audited, complete, ending_of, forget,
     on_virtual_time, one_turn, outcome, panic_text, quiet_panics, run_scenario, virtual_loop,
 };
 
@@ -280,6 +284,64 @@ fn c7_a_gather_whose_last_child_ends_while_it_is_cancelled_is_cancelled() {
                 format!("{order}: the task was cancelled: outside")
             );
         }
+    });
+}
+
+/// Polls a future whenever it is woken, at once, as another runtime may, and writes down its output.
+fn polled_when_woken<T: 'static>(
+    trace: &Trace,
+    future: impl Future<Output = T> + 'static,
+    describe: impl Fn(T) -> String + 'static,
+) {
+    let (trace, own) = (trace.clone(), Rc::new(OnceCell::new()));
+    let future = RefCell::new(Some(Box::pin(future)));
+    let poll = Rc::new(move |waker: &Waker| {
+        let taken = future.borrow_mut().take();
+        let Some(mut taken) = taken else { return };
+        match taken.as_mut().poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(output) => trace.push(describe(output)),
+            Poll::Pending => *future.borrow_mut() = Some(taken),
+        }
+    });
+    let (polls, waker) = (Rc::downgrade(&poll), Rc::downgrade(&own));
+    let hostile = HostileWaker::new(move |touch| {
+        let waker = waker.upgrade().filter(|_| touch == Touch::Wake);
+        if let (Some(waker), Some(poll)) = (waker, polls.upgrade()) {
+            poll(waker.get().unwrap());
+        }
+    });
+    let waker = own.get_or_init(|| hostile.waker()).clone();
+    poll(&waker);
+    // Both are kept while the loop runs.
+    get_running_loop().call_later(SECOND, move || drop((poll, own)));
+}
+
+/// The last child of each reports its end while its future is dropped, so a moment before its task has ended.
+#[test]
+fn a_parent_that_is_polled_by_the_wake_of_its_last_child_finds_it_ended() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let children = || [1, 2].map(|n| async move { n });
+            polled_when_woken(&trace, gather(children()), |all| {
+                format!("{:?}", all.unwrap())
+            });
+            let settled = gather(children()).settled();
+            polled_when_woken(&trace, settled, |all| {
+                format!("{:?}", all[1].as_ref().unwrap())
+            });
+            let children = children().map(|child| async { Ok::<_, ()>(child.await) });
+            polled_when_woken(&trace, try_gather(children), |all| format!("{all:?}"));
+            let last = Rc::new(Cell::new(None));
+            let started = Rc::clone(&last);
+            let group = task_group(async move |group| {
+                started.set(Some(group.create_task(yield_now())));
+            });
+            polled_when_woken(&trace, group, move |ended| {
+                format!("{ended:?} and {}", last.take().unwrap().done())
+            });
+            sleep(2 * SECOND).await;
+            trace.expect(["[1, 2]", "2", "Ok([1, 2])", "Ok(()) and true"]);
+        });
     });
 }
 

@@ -79,6 +79,7 @@ mod sync_event; // `Event`, by asyncio's own tests
 mod sync_lock; // `Lock`, and the grant of a cancelled waiter
 mod sync_model; // locks, events, semaphores and conditions beside naive models
 mod sync_semaphore; // `Semaphore` and `BoundedSemaphore`, with many permits, none, or too many
+mod waiters_leave; // those that stay are woken in their order, even if others leave in any order
 
 // Threads.
 mod crossing; // context variables and coroutines that go to another thread and come back

@@ -4,13 +4,13 @@
 //! dropped, it reports the end of the child.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::combine::group::error::{Failure, FailureCause, Outcome};
-use crate::combine::group::state::{ChildId, GroupState, Slot};
+use crate::combine::group::state::{GroupState, Slot};
 use crate::error::{CancelOrigin, Cancellation, Panicked};
 use crate::kernel::task::cell::Held;
 
@@ -18,7 +18,6 @@ use crate::kernel::task::cell::Held;
 pub(crate) struct Child {
     group_state: Rc<GroupState>,
     index: usize,
-    location: &'static Location<'static>,
     slot: Slot,
 }
 
@@ -27,16 +26,14 @@ impl Child {
     pub(super) fn wrap<F: Future>(
         group_state: &Rc<GroupState>,
         future: F,
-        location: &'static Location<'static>,
-    ) -> (Held<F, Self>, ChildId) {
-        let id = group_state.add_child();
+    ) -> (Held<F, Self>, usize) {
+        let index = group_state.add_child();
         let child = Self {
             group_state: Rc::clone(group_state),
-            index: id.index,
-            location,
+            index,
             slot: Slot::New,
         };
-        (Held::new(future, child), id)
+        (Held::new(future, child), index)
     }
 
     /// Reports a failure to the group. The task ends as cancelled, because it has no value to return.
@@ -46,7 +43,7 @@ impl Child {
         let task = state.task(key);
         let failure = Failure {
             task: task.as_ref().map(|task| task.header().name()),
-            location: Some(self.location),
+            location: task.as_ref().map(|task| task.header().location()),
             cause,
         };
         self.group_state.fail(failure, self.index);
@@ -85,7 +82,8 @@ impl<F: Future<Output: Outcome>> Future for Held<F, Child> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut future, child) = self.project();
         let current = child.group_state.state.current_task.get();
-        if !child.group_state.try_start(&mut child.slot, current) {
+        let runs = matches!(child.slot, Slot::Running);
+        if !runs && !child.group_state.try_start(&mut child.slot, current) {
             return Poll::Pending;
         }
         let Some(inside) = future.as_mut().as_pin_mut() else {

@@ -14,8 +14,8 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::task::cell::Held;
 use crate::kernel::task::handle::Task;
 use crate::kernel::task::waker::with_current;
+use crate::kernel::wait::list::WaitList;
 use crate::kernel::wait::waiters::WaiterId;
-use crate::sync::wait_list::WaitList;
 
 /// The handle of a group of tasks; [`task_group`](crate::task_group) passes it to its body. Clones are handles of the
 /// same group, for children that start children.
@@ -106,13 +106,13 @@ impl TaskGroup {
     {
         let handle = self.handle();
         if self.group_state.takes_children() {
-            return self.spawn(future.into_future(), location, |child| {
+            return self.spawn(future.into_future(), |child| {
                 handle.into_task(child, location)
             });
         }
         // A group of its own, so that the unstarted child does not count in this one.
         let other = GroupState::new(Rc::clone(&handle.state));
-        let (child, _) = Child::wrap(&other, future.into_future(), location);
+        let (child, _) = Child::wrap(&other, future.into_future());
         handle.into_cancelled_task(child, location, stop_request())
     }
 
@@ -144,11 +144,7 @@ impl TaskGroup {
         if !self.group_state.takes_children() {
             return Err(GroupClosed(future));
         }
-        let location = Location::caller();
-        let handle = self.handle();
-        Ok(self.spawn(future.into_future(), location, |child| {
-            handle.into_task(child, location)
-        }))
+        Ok(self.create_task_at(future, Location::caller()))
     }
 
     /// Starts a child like [`create_task`](Self::create_task), with a name, a context or an eager start.
@@ -176,7 +172,7 @@ impl TaskGroup {
             return self.create_task(future);
         }
         let location = Location::caller();
-        self.spawn(future.into_future(), location, |child| {
+        self.spawn(future.into_future(), |child| {
             builder.spawn_at(child, location)
         })
     }
@@ -185,12 +181,11 @@ impl TaskGroup {
     fn spawn<F: Future<Output: Outcome> + 'static>(
         &self,
         future: F,
-        location: &'static Location<'static>,
         spawn: impl FnOnce(Held<F, Child>) -> Task<<F::Output as Outcome>::Value>,
     ) -> Task<<F::Output as Outcome>::Value> {
-        let (child, id) = Child::wrap(&self.group_state, future, location);
+        let (child, index) = Child::wrap(&self.group_state, future);
         let task = spawn(child);
-        self.group_state.note(&id, task.identity());
+        self.group_state.note(index, &task);
         task
     }
 

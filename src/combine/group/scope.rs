@@ -113,6 +113,9 @@ impl<T> GroupFuture<'_, T> {
     where
         F: Future<Output: Outcome<Value = T>>,
     {
+        if self.group_state.is_ending(context.waker()) {
+            return Poll::Pending;
+        }
         let in_task = self.scope.enter(context.waker());
         self.group_state.set_node(self.scope.key());
         self.handle_request(body.as_mut());

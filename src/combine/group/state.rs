@@ -20,27 +20,27 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::combine::child_count::is_being_dropped;
 use crate::combine::group::error::{Failure, FailureCause};
 use crate::error::{CancelOrigin, Cancellation};
 use crate::kernel::cancel::node::{Members, NodeKey};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::handle::Task;
 use crate::kernel::task::key::{Identity, Key};
 use crate::kernel::task::waker::wake_key;
+use crate::kernel::wait::list::{Awaiter, WaitList};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
-use crate::sync::wait_list::{Awaiter, WaitList};
-
-/// The serial number of a child that has failed. It is not cancelled, because it ends by itself.
-const FAILED: u64 = u64::MAX;
 
 /// The state of one group.
 pub(crate) struct GroupState {
     /// The loop of the children.
     pub(crate) state: Rc<LoopState>,
-    /// The children that have not ended. Each has a unique serial number, and no task while the task is being made.
-    children: RefCell<Slab<(u64, Identity)>>,
-    /// The serial number of the next child.
-    serial: Cell<u64>,
+    /// The children that have not ended, with no task while the task is being made. One that has failed is not
+    /// cancelled, because it ends by itself.
+    children: RefCell<Slab<(Failed, Identity)>>,
+    /// The child that has ended last, when none is left.
+    last: Cell<Identity>,
     /// The failures so far, in order.
     failures: RefCell<Vec<Failure>>,
     /// The group takes no more children.
@@ -71,7 +71,7 @@ impl GroupState {
         Rc::new(Self {
             state,
             children: RefCell::default(),
-            serial: Cell::new(0),
+            last: Cell::new(Identity::NONE),
             failures: RefCell::default(),
             stopped: Cell::new(false),
             cancelled: Cell::new(false),
@@ -89,6 +89,11 @@ impl GroupState {
     /// Returns the number of children that have not ended.
     pub(crate) fn len(&self) -> usize {
         self.children.borrow().len()
+    }
+
+    /// Returns whether the child that has ended last [is still being dropped](is_being_dropped).
+    pub(crate) fn is_ending(&self, waker: &Waker) -> bool {
+        is_being_dropped(&self.state, self.last.get(), waker)
     }
 
     /// Returns whether the group takes more children.
@@ -118,26 +123,24 @@ impl GroupState {
         self.len() < self.limit.get()
     }
 
-    /// Adds a child that has no task yet. The caller [notes](Self::note) the task.
-    pub(super) fn add_child(&self) -> ChildId {
-        let serial = self.serial.get();
-        self.serial.set(serial + 1);
-        let index = self.children.borrow_mut().insert((serial, Identity::NONE));
-        ChildId { index, serial }
+    /// Adds a child that has no task yet, and returns its index. The caller [notes](Self::note) the task.
+    pub(super) fn add_child(&self) -> usize {
+        let child = (Failed(false), Identity::NONE);
+        self.children.borrow_mut().insert(child)
     }
 
-    /// Records the task of a new child, unless the child has ended already. If the group was stopped meanwhile, the
-    /// child is cancelled now.
-    pub(super) fn note(&self, child: &ChildId, task: Identity) {
-        let there = match self.children.borrow_mut().get_mut(child.index) {
-            Some((serial, noted)) if *serial == child.serial => {
-                *noted = task;
-                true
-            }
-            _ => false,
-        };
-        if there && self.cancelled.get() {
-            self.state.cancel_task(task, &stop_request());
+    /// Records the task of a new child, unless it has ended already, when the index may be another's. If the group was
+    /// stopped meanwhile, the child is cancelled now.
+    pub(super) fn note<T: 'static>(&self, index: usize, task: &Task<T>) {
+        if task.done() {
+            return;
+        }
+        let identity = task.identity();
+        if let Some(child) = self.children.borrow_mut().get_mut(index) {
+            child.1 = identity;
+        }
+        if self.cancelled.get() {
+            self.state.cancel_task(identity, &stop_request());
         }
     }
 
@@ -169,7 +172,7 @@ impl GroupState {
         }
         let tasks: Vec<Identity> = {
             let children = self.children.borrow();
-            let unfailed = children.iter().filter(|(_, child)| child.0 != FAILED);
+            let unfailed = children.iter().filter(|(_, child)| !child.0.0);
             unfailed.map(|(_, (_, task))| *task).collect()
         };
         for task in tasks {
@@ -188,7 +191,7 @@ impl GroupState {
     /// on the order of the ready queue.
     pub(super) fn fail(self: &Rc<Self>, failure: Failure, index: usize) {
         if let Some(child) = self.children.borrow_mut().get_mut(index) {
-            child.0 = FAILED;
+            child.0 = Failed(true);
         }
         self.failures.borrow_mut().push(failure);
         if !self.stopped.replace(true) {
@@ -227,32 +230,32 @@ impl GroupState {
         }
     }
 
-    /// Returns whether a child may run. If not, it is queued for a slot.
+    /// Returns whether a child that does not run may do so now. If not, it is queued for a slot.
+    #[inline]
     pub(super) fn try_start(&self, slot: &mut Slot, waker: Key) -> bool {
-        let ahead = {
-            let queued = self.queued.borrow();
-            match *slot {
-                Slot::Running => return true,
-                Slot::New => queued.len(),
-                Slot::Queued(id) => queued.position(id).unwrap_or(0),
-            }
+        let mut queued = self.queued.borrow_mut();
+        let first = queued.first().map(|(id, _)| id);
+        let is_next = match *slot {
+            Slot::Queued(id) => first == Some(id),
+            _ => first.is_none(),
         };
-        if ahead == 0 && self.running.get() < self.limit.get() {
+        if is_next && self.running.get() < self.limit.get() {
             self.running.set(self.running.get() + 1);
-            let former = std::mem::replace(slot, Slot::Running);
-            if let Slot::Queued(id) = former {
-                self.queued.borrow_mut().leave(id);
+            *slot = Slot::Running;
+            if queued.take_first().is_some() {
+                drop(queued);
                 self.wake_first_queued();
             }
             return true;
         }
         if matches!(slot, Slot::New) {
-            *slot = Slot::Queued(self.queued.borrow_mut().join(waker));
+            *slot = Slot::Queued(queued.join(waker));
         }
         false
     }
 
     /// Wakes the first child that waits for a slot, if one is free.
+    #[inline]
     fn wake_first_queued(&self) {
         if self.running.get() < self.limit.get() {
             let first = self.queued.borrow().first().map(|(_, key)| *key);
@@ -263,8 +266,9 @@ impl GroupState {
     }
 
     /// Removes a child that has ended, and wakes what waits for that.
+    #[inline]
     pub(super) fn child_ended(&self, index: usize, slot: &Slot) {
-        self.children.borrow_mut().try_remove(index);
+        let removed = self.children.borrow_mut().try_remove(index);
         match slot {
             Slot::New => {}
             Slot::Queued(id) => {
@@ -276,8 +280,12 @@ impl GroupState {
                 self.wake_first_queued();
             }
         }
-        self.vacancy.notify(0);
+        if !self.vacancy.is_empty() {
+            self.vacancy.notify(0);
+        }
         if self.len() == 0 {
+            self.last
+                .set(removed.map_or(Identity::NONE, |(_, task)| task));
             self.state.await_ended(self.node.get());
             self.wake();
         }
@@ -306,11 +314,8 @@ pub(crate) fn stop_request() -> Cancellation {
     )
 }
 
-/// The position of a child in the list.
-pub(super) struct ChildId {
-    pub(super) index: usize,
-    serial: u64,
-}
+/// Whether a child has failed.
+struct Failed(bool);
 
 /// Whether a child has one of the slots for running children.
 pub(super) enum Slot {

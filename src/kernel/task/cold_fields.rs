@@ -11,6 +11,7 @@ use std::task::Waker;
 use crate::error::{Cancellation, Panicked};
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context;
+use crate::kernel::wait::waiters::Waiters;
 
 /// The cold fields of one task.
 pub(crate) struct ColdFields {
@@ -20,8 +21,8 @@ pub(crate) struct ColdFields {
     pub(crate) name: Option<Rc<str>>,
     /// The waker of an awaiter, if it is another runtime's or not a task's.
     pub(crate) waiter: Option<Waker>,
-    /// Done callbacks in registration order, with their ids.
-    pub(crate) callbacks: Vec<(u64, Box<dyn FnOnce()>)>,
+    /// Done callbacks in registration order, by their ids.
+    pub(crate) callbacks: Waiters<Box<dyn FnOnce()>>,
     /// The newest request: its origin and its message.
     pub(crate) cancelled: Option<Cancellation>,
     /// The context in which the task runs; `None` is an empty one.
@@ -46,7 +47,7 @@ impl ColdFields {
             location,
             name: None,
             waiter: None,
-            callbacks: Vec::new(),
+            callbacks: Waiters::new(),
             cancelled: None,
             context: None,
             requests: 0,
@@ -55,5 +56,11 @@ impl ColdFields {
             panicked: None,
             named_unended: false,
         }
+    }
+
+    /// Adds a done callback. Its id is greater than those before it.
+    pub(crate) fn add_callback(&mut self, id: u64, callback: Box<dyn FnOnce()>) {
+        self.callbacks.number_from(id);
+        self.callbacks.join(callback);
     }
 }

@@ -18,6 +18,20 @@ impl LoopState {
         self.queues(|queues| queues.tasks.get(key).cloned())
     }
 
+    /// Returns whether the unfinished task of this key is asked to end, by a request that was not delivered yet.
+    #[inline]
+    pub(crate) fn is_requested(&self, key: Key) -> bool {
+        if key.slot() == ROOT_SLOT {
+            return self
+                .task(key)
+                .is_some_and(|task| task.header().state.is_requested());
+        }
+        self.queues(|queues| {
+            let task = queues.tasks.get(key);
+            task.is_some_and(|task| task.header().state.is_requested())
+        })
+    }
+
     /// Returns a task of this loop by its identity, if it is unfinished.
     pub(crate) fn find_task(&self, identity: Identity) -> Option<AnyTask> {
         let task = self.task(identity.key)?;

@@ -285,7 +285,7 @@ impl TaskRef {
         let location = Location::caller();
         let context = self.state.copy_context();
         let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
-        header.with_cold(|cold| cold.callbacks.push((id.0, Box::new(queue))));
+        header.with_cold(|cold| cold.add_callback(id.0, Box::new(queue)));
         id
     }
 
@@ -299,13 +299,8 @@ impl TaskRef {
     /// assert!(reference.remove_done_callback(id));
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
-        let removed = self.task.header().peek_cold(|cold| {
-            let position = cold
-                .callbacks
-                .iter()
-                .position(|(present, _)| *present == id.0)?;
-            Some(cold.callbacks.remove(position))
-        });
+        let header = self.task.header();
+        let removed = header.peek_cold(|cold| cold.callbacks.leave_number(id.0));
         removed.flatten().is_some()
     }
 }

@@ -1,8 +1,9 @@
-//! Lists of waiters, in order of arrival.
+//! Waiters, in order of arrival.
 //!
-//! [`waiters`] is the list: it stores wakers or callbacks and never calls them. [`queue`] is built on it: a wait for a
-//! condition, whose waiters are all woken whenever the condition may have changed. Primitives that grant something to
-//! one waiter at a time have a list of their own, in `sync/wait_list`.
+//! [`waiters`] stores wakers or callbacks and never calls them. Its second to last waiters are in a [`numbered`] queue,
+//! which each of them may leave at any time. [`list`] is built on it: the wait queue of locks, semaphores, queues and
+//! whatever else tasks wait for.
 
-pub(crate) mod queue;
+pub(crate) mod list;
+mod numbered;
 pub(crate) mod waiters;

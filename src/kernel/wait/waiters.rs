@@ -1,26 +1,23 @@
 //! A list of waiters in order of arrival.
 //!
-//! A waiter is named by the number that it gets when it joins. Numbers only grow, so the list is sorted by them. As
-//! long as no waiter has left from the middle, the number gives the position; otherwise binary search finds it. The
-//! first waiter is stored in the struct itself: most things are awaited by one task, and that must not allocate. The
-//! methods that every hand-over calls are inlined, so that a waiter is written to its slot from registers.
+//! A waiter is named by the number that it gets when it joins. The first waiter is stored in the struct itself: most
+//! things are awaited by one task, and that must not allocate. The others are in a [`Numbered`] queue, which any of them
+//! may leave at any time. The methods that every hand-over calls are inlined, so that a waiter is written to its slot
+//! from registers.
 
-use std::collections::VecDeque;
+use crate::kernel::wait::numbered::Numbered;
 
 /// The number of a waiter in its list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
 /// A FIFO of waiters. Each is a `T`: a waker, a callback, or either.
-#[allow(
-    clippy::box_collection,
-    reason = "an empty list of waiters is part of every idle connection: one word, not four"
-)]
 pub(crate) struct Waiters<T> {
     /// The first waiter, unless it has left while others wait.
     first: Option<(WaiterId, T)>,
-    /// All others, sorted by number; allocated for the second waiter.
-    rest: Option<Box<VecDeque<(WaiterId, T)>>>,
+    /// All others; allocated for the second waiter. An empty list of waiters is part of every idle connection, so this
+    /// is one word.
+    rest: Option<Box<Numbered<T>>>,
     /// The number of the next waiter.
     next: u64,
 }
@@ -57,9 +54,16 @@ impl<T> Waiters<T> {
         if self.is_empty() {
             self.first = Some((id, waiter));
         } else {
-            self.rest.get_or_insert_default().push_back((id, waiter));
+            self.rest.get_or_insert_default().push(id.0, waiter);
         }
         id
+    }
+
+    /// Sets the number of the next waiter, for an owner that numbers waiters itself; it must not be one that was given
+    /// before, or lower.
+    #[inline]
+    pub(crate) fn number_from(&mut self, next: u64) {
+        self.next = next;
     }
 
     /// Stores the newest `waiter` of a future: it replaces the waiter `id` if that still waits, and otherwise joins at
@@ -80,21 +84,26 @@ impl<T> Waiters<T> {
     pub(crate) fn get_mut(&mut self, id: WaiterId) -> Option<&mut T> {
         match &mut self.first {
             Some((first, waiter)) if *first == id => Some(waiter),
-            _ => {
-                let rest = self.rest.as_mut()?;
-                let position = find(rest, id)?;
-                Some(&mut rest[position].1)
-            }
+            _ => self.rest.as_mut()?.get_mut(id.0),
+        }
+    }
+
+    /// Returns whether the waiter of this number still waits.
+    #[inline]
+    pub(crate) fn contains(&self, id: WaiterId) -> bool {
+        match &self.first {
+            Some((first, _)) if *first == id => true,
+            _ => self.rest.as_ref().is_some_and(|rest| rest.contains(id.0)),
         }
     }
 
     /// Returns how many wait before the waiter of this number, if it still waits.
     #[inline]
-    pub(crate) fn position(&self, id: WaiterId) -> Option<usize> {
+    pub(crate) fn position(&mut self, id: WaiterId) -> Option<usize> {
         match &self.first {
             Some((first, _)) if *first == id => Some(0),
             first => {
-                let position = find(self.rest.as_ref()?, id)?;
+                let position = self.rest.as_mut()?.position(id.0)?;
                 Some(position + usize::from(first.is_some()))
             }
         }
@@ -106,27 +115,33 @@ impl<T> Waiters<T> {
         let before = usize::from(self.first.is_some());
         match position.checked_sub(before) {
             None => self.first.as_mut().map(|(_, waiter)| waiter),
-            Some(position) => {
-                let waiter = self.rest.as_mut()?.get_mut(position)?;
-                Some(&mut waiter.1)
-            }
+            Some(position) => self.rest.as_mut()?.at_mut(position),
         }
     }
 
     /// Returns the first waiter and its number.
     #[inline]
     pub(crate) fn first(&self) -> Option<(WaiterId, &T)> {
-        let first = match &self.first {
-            Some(first) => first,
-            None => self.rest.as_ref()?.front()?,
-        };
-        Some((first.0, &first.1))
+        match &self.first {
+            Some((id, waiter)) => Some((*id, waiter)),
+            None => {
+                let (number, waiter) = self.rest.as_ref()?.first()?;
+                Some((WaiterId(number), waiter))
+            }
+        }
     }
 
     /// Returns the numbers of all waiters, in order.
     pub(crate) fn ids(&self) -> impl Iterator<Item = WaiterId> {
         let rest = self.rest.iter().flat_map(|rest| rest.iter());
-        self.first.iter().chain(rest).map(|(id, _)| *id)
+        let rest = rest.map(|(number, _)| WaiterId(number));
+        self.first.iter().map(|(id, _)| *id).chain(rest)
+    }
+
+    /// Returns all waiters, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.iter_mut());
+        self.first.iter_mut().map(|(_, waiter)| waiter).chain(rest)
     }
 
     /// Removes the first waiter.
@@ -135,7 +150,21 @@ impl<T> Waiters<T> {
         if let Some((_, waiter)) = self.first.take() {
             return Some(waiter);
         }
-        self.rest.as_mut()?.pop_front().map(|(_, waiter)| waiter)
+        self.rest.as_mut()?.pop_first()
+    }
+
+    /// Removes the first waiter if its number is below `end`.
+    #[inline]
+    pub(crate) fn take_first_before(&mut self, end: WaiterId) -> Option<T> {
+        match &self.first {
+            Some((id, _)) if *id >= end => None,
+            Some(_) => self.first.take().map(|(_, waiter)| waiter),
+            None => {
+                let rest = self.rest.as_mut()?;
+                rest.first().filter(|(number, _)| *number < end.0)?;
+                rest.pop_first()
+            }
+        }
     }
 
     /// Removes the waiter of this number. The caller drops it with nothing borrowed.
@@ -143,35 +172,20 @@ impl<T> Waiters<T> {
     pub(crate) fn leave(&mut self, id: WaiterId) -> Option<T> {
         match &self.first {
             Some((first, _)) if *first == id => self.first.take().map(|(_, waiter)| waiter),
-            _ => {
-                let rest = self.rest.as_mut()?;
-                let position = find(rest, id)?;
-                rest.remove(position).map(|(_, waiter)| waiter)
-            }
+            _ => self.rest.as_mut()?.remove(id.0),
         }
     }
 
-    /// Removes the first waiter for which `is_it` returns true.
-    pub(crate) fn remove_first(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        if let Some((id, _)) = self.first.as_ref().filter(|(_, waiter)| is_it(waiter)) {
-            return self.leave(*id);
-        }
-        let position = self
-            .rest
-            .as_ref()?
-            .iter()
-            .position(|(_, waiter)| is_it(waiter))?;
-        self.rest
-            .as_mut()?
-            .remove(position)
-            .map(|(_, waiter)| waiter)
+    /// Removes the waiter that its owner has [numbered](Self::number_from) so.
+    pub(crate) fn leave_number(&mut self, number: u64) -> Option<T> {
+        self.leave(WaiterId(number))
     }
 
     /// Moves all waiters to `out`, in order.
     pub(crate) fn take_all(&mut self, out: &mut Vec<T>) {
         out.extend(self.first.take().map(|(_, waiter)| waiter));
         if let Some(rest) = &mut self.rest {
-            out.extend(rest.drain(..).map(|(_, waiter)| waiter));
+            rest.take_all(out);
         }
     }
 }
@@ -180,22 +194,6 @@ impl<T> Default for Waiters<T> {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Returns the position of the waiter of this number in the sorted list.
-#[inline]
-fn find<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
-    let distance = id.0.checked_sub(rest.front()?.0.0)? as usize;
-    match rest.get(distance) {
-        Some((there, _)) if *there == id => Some(distance),
-        _ => search(rest, id),
-    }
-}
-
-/// Does the rest of [`find`]: the waiter has left, or another one has left from the middle.
-#[cold]
-fn search<T>(rest: &VecDeque<(WaiterId, T)>, id: WaiterId) -> Option<usize> {
-    rest.binary_search_by_key(&id, |(id, _)| *id).ok()
 }
 
 #[cfg(test)]

@@ -3,25 +3,26 @@
 //! A waiter is queued with its newest waker. It can leave the queue in two ways, and each primitive uses one of them:
 //!
 //! - **Granted**: the task that releases removes the first waiter from the queue and gives it what it waited for. The
-//!   waiter needs to check one thing only: an id that is no longer queued has been granted. [`Wait`] is the future of
-//!   this kind. If it is dropped after the grant, it gives the grant to the next waiter ([`Acquire::give_up`]).
+//!   waiter needs to check one thing only: an id that is no longer queued has been granted. `sync/acquire` has the
+//!   future of this kind.
 //! - **Notified**: the waiter is woken and stays queued. It leaves the queue itself when there is enough for it and for
 //!   every waiter before it. Nothing is given to it before that, so nothing can be lost, and operations that do not
 //!   wait may still take what is there.
+//!
+//! A wait for a condition that holds for all or none needs neither: [`WaitList::wait_until`].
 //!
 //! Cloning, waking or dropping another runtime's waker runs user code, which may use the same primitive. So the queue
 //! is never borrowed during such a call, and the condition is checked again after a clone. Tasks of our own are woken
 //! by key, which runs no user code.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use crate::kernel::enter::wake;
 use crate::kernel::task::key::Key;
-use crate::kernel::task::waker::{key_of, wake_key, with_current};
+use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
 
 /// How to wake a waiter.
@@ -56,14 +57,6 @@ impl Awaiter {
     }
 }
 
-/// Takes one unit from the poll budget for a wait that ended because its object was shut down. The next wait on that
-/// object ends at once too, so a loop of such waits would never let other tasks run. When the budget is used up, this
-/// is pending once.
-#[cold]
-pub(crate) fn poll_shut_down(context: &Context<'_>) -> Poll<()> {
-    with_current(|state| state.poll_begin(context)).unwrap_or(Poll::Ready(()))
-}
-
 /// A FIFO queue of waiters, each of which waits for an amount `A` of something.
 pub(crate) struct WaitList<A = ()> {
     waiters: RefCell<Waiters<(A, Awaiter)>>,
@@ -89,15 +82,16 @@ impl<A: Copy> WaitList<A> {
     }
 
     /// Returns whether this waiter was granted what it waits for: it is no longer queued.
+    #[inline(always)]
     pub(crate) fn was_granted(&self, id: WaiterId) -> bool {
-        self.waiters.borrow().position(id).is_none()
+        !self.waiters.borrow().contains(id)
     }
 
     /// Returns how many waiters are queued before this one. For a caller that is not queued, this is the length of the
     /// queue.
     #[inline]
     pub(crate) fn ahead(&self, id: Option<WaiterId>) -> usize {
-        let waiters = self.waiters.borrow();
+        let mut waiters = self.waiters.borrow_mut();
         match id {
             Some(id) => waiters.position(id).unwrap_or_default(),
             None => waiters.len(),
@@ -141,14 +135,8 @@ impl<A: Copy> WaitList<A> {
         amount: A,
         awaiter: Awaiter,
     ) -> Option<Awaiter> {
-        let mut waiters = self.waiters.borrow_mut();
-        match id.and_then(|id| waiters.get_mut(id)) {
-            Some(waiter) => Some(std::mem::replace(&mut waiter.1, awaiter)),
-            None => {
-                *id = Some(waiters.join((amount, awaiter)));
-                None
-            }
-        }
+        let replaced = self.waiters.borrow_mut().wait(id, (amount, awaiter));
+        replaced.map(|(_, awaiter)| awaiter)
     }
 
     /// Removes a waiter. Returns `None` if it had been granted, otherwise its waker; the caller drops it when nothing
@@ -180,19 +168,11 @@ impl<A: Copy> WaitList<A> {
     /// Removes the first `at_most` waiters and wakes them, in order. Waiters that are added during the call are left
     /// alone.
     pub(crate) fn grant(&self, at_most: usize) {
-        let mut end = None;
+        let end = self.waiters.borrow().end();
+        let next = || self.waiters.borrow_mut().take_first_before(end);
         for _ in 0..at_most {
-            let mut waiters = self.waiters.borrow_mut();
-            let end = *end.get_or_insert(waiters.end());
-            let first = waiters.first().filter(|(id, _)| *id < end);
-            if first.is_none() {
-                return;
-            }
-            let first = waiters.take_first();
-            drop(waiters);
-            if let Some((_, awaiter)) = first {
-                awaiter.wake();
-            }
+            let Some((_, awaiter)) = next() else { return };
+            awaiter.wake();
         }
     }
 
@@ -218,132 +198,36 @@ impl<A: Copy> WaitList<A> {
     pub(crate) fn notify_first(&self, at_most: usize) {
         let awaiters: Vec<_> = {
             let mut waiters = self.waiters.borrow_mut();
-            let count = waiters.len().min(at_most);
-            let waken = (0..count).filter_map(|ahead| {
-                let waiter = waiters.at_mut(ahead)?;
-                Some(std::mem::replace(&mut waiter.1, Awaiter::WOKEN))
-            });
-            waken.collect()
+            let woken = waiters.iter_mut().take(at_most);
+            woken
+                .map(|waiter| std::mem::replace(&mut waiter.1, Awaiter::WOKEN))
+                .collect()
         };
         awaiters.into_iter().for_each(Awaiter::wake);
     }
 }
 
-/// A primitive that grants its waiters what they wait for.
-pub(crate) trait Acquire {
-    /// The amount that one waiter asks for.
-    type Amount: Copy;
-
-    /// What a successful wait returns.
-    type Guard<'a>
-    where
-        Self: 'a;
-
-    fn wait_list(&self) -> &WaitList<Self::Amount>;
-
-    /// Takes the amount for a caller that is not queued. Returns `false` if there is not enough, or if an earlier
-    /// waiter must go first.
-    fn try_take(&self, amount: Self::Amount) -> bool;
-
-    /// Returns the guard of a caller for which the amount was taken or granted.
-    fn guard(&self, amount: Self::Amount) -> Self::Guard<'_>;
-
-    /// Handles a waiter that was dropped. If it had been granted, the amount goes to other waiters. If it was still
-    /// queued, the waiters behind it may have waited for it alone, and are checked.
-    fn give_up(&self, amount: Self::Amount, granted: bool);
-}
-
-/// The progress of a [`Wait`].
-enum Stage {
-    /// Not queued, and nothing was granted.
-    New,
-    /// Queued, or granted and therefore no longer in the list.
-    Queued(WaiterId),
-    /// The amount was taken without waiting, in a poll that has not returned.
-    Taken,
-}
-
-/// Waits until the primitive grants the amount.
-///
-/// # Cancellation
-/// Dropping it removes the waiter, or gives back what was granted.
-#[must_use = "futures do nothing unless they are awaited"]
-#[repr(C)]
-pub(crate) struct Wait<'a, A: Acquire> {
-    primitive: &'a A,
-    // Stands between the two words of a semaphore's guard. Side by side they would be copied as one, right after they
-    // were written as two, and the processor would stall on that.
-    stage: Stage,
-    amount: A::Amount,
-}
-
-impl<'a, A: Acquire> Wait<'a, A> {
-    #[inline]
-    pub(crate) fn new(primitive: &'a A, amount: A::Amount) -> Self {
-        Self {
-            primitive,
-            stage: Stage::New,
-            amount,
-        }
-    }
-
-    /// Polls on the slow path: the caller may have to wait, or waits already.
-    fn poll_wait(&mut self, waker: &Waker) -> Poll<()> {
-        let (primitive, amount) = (self.primitive, self.amount);
-        let mut id = match self.stage {
-            Stage::Queued(id) => Some(id),
-            Stage::New | Stage::Taken => None,
+impl WaitList {
+    /// Waits until `is_so` returns true. Code that changes its value wakes all waiters afterwards: by
+    /// [`grant`](Self::grant), after which a waiter whose condition does not hold joins again, or by
+    /// [`notify_first`](Self::notify_first).
+    pub(crate) async fn wait_until(&self, is_so: impl Fn() -> bool) {
+        let mut place = Place {
+            list: self,
+            id: None,
         };
-        let stage = &mut self.stage;
-        let condition = |id| match id {
-            Some(id) => primitive.wait_list().was_granted(id),
-            None => {
-                let taken = primitive.try_take(amount);
-                if taken {
-                    *stage = Stage::Taken;
-                }
-                taken
-            }
-        };
-        let polled = primitive
-            .wait_list()
-            .poll_until(&mut id, amount, waker, condition);
-        self.stage = match (polled, id) {
-            (Poll::Pending, Some(id)) => Stage::Queued(id),
-            _ => Stage::New,
-        };
-        polled
+        poll_fn(|context| self.poll_until(&mut place.id, (), context.waker(), |_| is_so())).await;
     }
 }
 
-/// No field is ever pinned.
-impl<A: Acquire> Unpin for Wait<'_, A> {}
-
-impl<'a, A: Acquire> Future for Wait<'a, A> {
-    type Output = A::Guard<'a>;
-
-    // The guard is built in the caller's frame. If a call returned it, a guard of three words would be copied from
-    // where it was just written, and the processor would stall on that.
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let taken = matches!(this.stage, Stage::New) && this.primitive.try_take(this.amount);
-        if !taken && this.poll_wait(context.waker()).is_pending() {
-            return Poll::Pending;
-        }
-        Poll::Ready(this.primitive.guard(this.amount))
-    }
+/// The place of one [`wait_until`](WaitList::wait_until) in the list.
+struct Place<'a> {
+    list: &'a WaitList,
+    id: Option<WaiterId>,
 }
 
-impl<A: Acquire> Drop for Wait<'_, A> {
-    #[inline]
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let left = match self.stage {
-            Stage::New => return,
-            Stage::Queued(id) => self.primitive.wait_list().leave(id),
-            Stage::Taken => None,
-        };
-        self.primitive.give_up(self.amount, left.is_none());
-        drop(left);
+        drop(self.id.and_then(|id| self.list.leave(id)));
     }
 }
