@@ -31,7 +31,7 @@ impl Stream {
     }
 
     /// Waits until more has arrived than is kept now, or nothing more can arrive.
-    pub(crate) fn wait_for_more(&self) -> More<'_> {
+    fn wait_for_more(&self) -> More<'_> {
         self.transport.resume_for_reader();
         More {
             before: self.kept(),
@@ -45,21 +45,32 @@ impl Stream {
         self.protocol.state().proceed()
     }
 
+    /// Returns how many bytes are kept.
+    pub(crate) fn length(&self) -> usize {
+        self.protocol.incoming.borrow().len()
+    }
+
     /// Returns what a waiting read depends on: how much is kept, and whether more can arrive.
     fn kept(&self) -> (usize, bool, bool) {
         let protocol = &self.protocol;
-        let length = protocol.incoming.borrow().len();
-        (length, protocol.eof.get(), protocol.is_lost())
+        (self.length(), protocol.eof.get(), protocol.is_lost())
+    }
+
+    /// Takes so many bytes of those that are kept.
+    pub(crate) fn take(&self, count: usize) -> io::Result<Vec<u8>> {
+        let taken = self.protocol.incoming.borrow_mut().take(count)?;
+        self.after_taking();
+        Ok(taken)
     }
 
     /// Acts on bytes that were taken out: reading may go on, and memory may be freed.
     pub(crate) fn after_taking(&self) {
         let protocol = &self.protocol;
         let held = self.transport.is_paused_for_reader();
-        if held && protocol.incoming.borrow().len() <= protocol.limit.get() {
+        if held && self.length() <= protocol.limit.get() {
             self.transport.resume_for_reader();
         }
-        if protocol.incoming.borrow().len() == 0 {
+        if self.length() == 0 {
             protocol.spare_memory(&self.transport);
         }
     }
@@ -75,8 +86,60 @@ impl Stream {
     }
 }
 
+/// A read that ends when `attempt` gives what it returns. It tries at once, and again whenever more has arrived.
+pub(crate) struct Read<'a, F> {
+    stream: &'a Stream,
+    attempt: F,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    /// Nothing was taken from the budget.
+    New,
+    Begun,
+    Waiting(More<'a>),
+}
+
+impl Stream {
+    /// Reads as `attempt` says. It must not take anything out unless it returns something.
+    pub(crate) fn read<T, E: From<io::Error>, F>(&self, attempt: F) -> Read<'_, F>
+    where
+        F: FnMut(&Self) -> Option<Result<T, E>> + Unpin,
+    {
+        Read {
+            stream: self,
+            attempt,
+            stage: Stage::New,
+        }
+    }
+}
+
+impl<T, E: From<io::Error>, F> Future for Read<'_, F>
+where
+    F: FnMut(&Stream) -> Option<Result<T, E>> + Unpin,
+{
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.stage {
+                // An operation that may return at once, such as a read at the end of the stream, takes from the budget.
+                Stage::New => ready!(this.stream.protocol.state().poll_begin(context)),
+                Stage::Begun => {}
+                Stage::Waiting(more) => ready!(Pin::new(more).poll(context))?,
+            }
+            this.stage = Stage::Begun;
+            if let Some(read) = (this.attempt)(this.stream) {
+                return Poll::Ready(read);
+            }
+            this.stage = Stage::Waiting(this.stream.wait_for_more());
+        }
+    }
+}
+
 /// See [`Stream::wait_for_more`].
-pub(crate) struct More<'a> {
+struct More<'a> {
     stream: &'a Stream,
     before: (usize, bool, bool),
     #[expect(dead_code, reason = "it is held, and dropped when there is more")]
