@@ -14,7 +14,7 @@ use crate::transport::protocol::Transport;
 
 /// How many writes to a lost connection are dropped without a warning, as in asyncio: a few are written before the program
 /// hears of the end, more are a program that does not listen.
-const QUIET_WRITES: u32 = 4;
+const QUIET_WRITES: u8 = 4;
 
 /// Up to this many pieces are sent without an allocation.
 const FEW_PIECES: usize = 16;
@@ -216,7 +216,7 @@ impl Transport {
 
     /// Ends a connection that has more than its cap buffered, and returns whether it has.
     pub(crate) fn check_cap(&self, size: usize) -> bool {
-        let over = size > self.connection.marks.borrow().cap;
+        let over = size > self.connection.marks.borrow().cap();
         if over {
             self.fail_over_cap();
         }

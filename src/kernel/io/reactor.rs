@@ -88,9 +88,15 @@ struct Entry {
     writes: bool,
 }
 
+/// Room for so many sources is kept whatever becomes of them.
+const KEPT: usize = 1024;
+
 /// The sources, the timer descriptor and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
+    /// With fewer sources than this, room for many is freed: a quarter of the most that there were. Where a source in the
+    /// last slot keeps the room, it is tried again with half as many, so that trying costs little however many close.
+    trim_below: usize,
     /// Users' own descriptors.
     pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
@@ -124,6 +130,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
+            trim_below: 0,
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
@@ -186,6 +193,7 @@ impl Reactor {
             queued: false,
             writes: false,
         });
+        self.trim_below = self.trim_below.max(self.sources.len() / 4);
         Ok(key)
     }
 
@@ -203,7 +211,19 @@ impl Reactor {
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);
+        if self.sources.len() < self.trim_below {
+            self.trim();
+        }
         entry.observer
+    }
+
+    /// Frees the room of a burst of sources that is over.
+    #[cold]
+    fn trim(&mut self) {
+        self.trim_below = self.sources.len() / 2;
+        if self.sources.capacity() > KEPT {
+            self.sources.shrink_to_fit();
+        }
     }
 
     #[inline]
