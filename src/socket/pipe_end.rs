@@ -121,6 +121,7 @@ impl PipeEnd {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check_owner()?;
         if matches!(self.mechanism, Mechanism::Socket) {
@@ -138,6 +139,7 @@ impl PipeEnd {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.send_vectored(&[IoSlice::new(bytes)])
     }

@@ -115,6 +115,7 @@ impl StreamProtocol {
     }
 
     /// Holds a virtual clock while a child is waited for: the clock must not jump before the child has answered.
+    #[inline]
     pub(crate) fn hold_clock(&self) -> Option<Box<Inhibitor>> {
         if self.child.get() {
             self.state.inhibit().map(Box::new)

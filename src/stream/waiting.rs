@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::source::own_waker;
 use crate::kernel::proceed::Proceed;
-use crate::kernel::task::waker::key_of;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
@@ -199,8 +200,8 @@ impl Fetch<'_, '_> {
         if self.buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut cloned = None;
-        loop {
+        let (mut waker, mut waits) = (None, false);
+        while !waits {
             if protocol.is_readable() {
                 let taken = protocol.take_into(self.buffer);
                 self.stream.after_taking();
@@ -210,7 +211,13 @@ impl Fetch<'_, '_> {
                 return Poll::Ready(taken);
             }
             transport.resume_for_reader();
-            match transport.fetch(self.buffer) {
+            let fetched = transport.fetch(self.buffer, |readiness| {
+                waker = waker.take().or_else(|| own_waker(context));
+                waits = waker.is_some();
+                // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
+                readiness.wait(Direction::Read, &mut self.waiting, &mut waker);
+            });
+            match fetched {
                 Fetched::Bytes(count) => {
                     // A place in the wait queue was taken while nothing was there, and the wake has removed it since.
                     self.waiting = None;
@@ -219,19 +226,12 @@ impl Fetch<'_, '_> {
                 Fetched::Ended if protocol.eof.get() => continue,
                 // The call that resumes reading, or ends it, wakes the reader through the protocol.
                 Fetched::Ended => break,
+                // Cloning another runtime's waker is user code, so check again after it.
+                Fetched::Nothing if !waits && own_waker(context).is_none() => {
+                    waker = Some(context.waker().clone());
+                }
                 Fetched::Nothing => {}
             }
-            // Our own waker is a word. Cloning another runtime's is user code, so check again after it.
-            let waker = match cloned.take() {
-                None if key_of(context.waker()).is_none() => {
-                    cloned = Some(context.waker().clone());
-                    continue;
-                }
-                None => context.waker().clone(),
-                Some(waker) => waker,
-            };
-            transport.wait_to_fetch(&mut self.waiting, waker);
-            break;
         }
         protocol.wait_to_read(context)?;
         Poll::Pending

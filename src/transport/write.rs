@@ -32,16 +32,20 @@ impl Transport {
         if connection.sending_file.get() {
             return self.write_after_file(data);
         }
-        let mut sent = 0;
-        if connection.outgoing.borrow().is_empty() {
-            match connection.with_layer(|layer| layer.send(data)) {
-                Some(Ok(count)) if count == data.len() => return,
-                Some(Ok(count)) => sent = count,
-                Some(Err(error)) => return self.fail_writing(error),
-                None => {}
-            }
+        if !connection.outgoing.borrow().is_empty() {
+            return self.keep_rest(data);
         }
-        let kept = connection.outgoing.borrow_mut().push(&data[sent..]);
+        match connection.with_layer(|layer| layer.send(data)) {
+            Some(Ok(count)) if count == data.len() => {}
+            Some(Err(error)) => self.fail_writing(error),
+            sent => self.keep_rest(&data[sent.and_then(Result::ok).unwrap_or(0)..]),
+        }
+    }
+
+    /// Buffers what the system has not taken.
+    #[inline(never)]
+    fn keep_rest(&self, data: &[u8]) {
+        let kept = self.connection.outgoing.borrow_mut().push(data);
         match kept {
             Ok(()) => self.after_buffering(),
             Err(error) => self.fail_writing(error.into()),
@@ -125,6 +129,7 @@ impl Transport {
     }
 
     /// Keeps what is written while a file is sent.
+    #[cold]
     fn write_after_file(&self, data: &[u8]) {
         let Some(mut file) = self.connection.file.take() else {
             return;

@@ -135,8 +135,11 @@ impl Readiness {
             Direction::Read => &mut self.readers,
             Direction::Write => self.writers.get_or_insert_default(),
         };
-        if let Some(newest) = waker.take() {
-            *waker = waiters.wait(id, newest);
+        match waker.take() {
+            // What nearly every wait is, since a wake removes its waiter.
+            Some(newest) if id.is_none() => *id = Some(waiters.join(newest)),
+            Some(newest) => *waker = waiters.wait(id, newest),
+            None => {}
         }
     }
 

@@ -7,9 +7,10 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use mio::Interest;
 
@@ -19,6 +20,7 @@ use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::waker::{key_of, waker};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
@@ -135,6 +137,7 @@ impl<S: Pollable> Io<S> {
 
     /// Tries an operation once, without waiting. Returns `WouldBlock` without a system call if the cached readiness
     /// says that it would block.
+    #[inline(always)]
     pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
@@ -192,6 +195,12 @@ impl<S: Pollable> Drop for Io<S> {
     fn drop(&mut self) {
         drop(self.release());
     }
+}
+
+/// Returns a copy of the task's waker if it is one of ours: a word, whose copying runs no user code.
+#[inline]
+pub(crate) fn own_waker(context: &Context<'_>) -> Option<Waker> {
+    key_of(context.waker()).map(|key| ManuallyDrop::into_inner(waker(key)))
 }
 
 /// See [`Io::operate`].
@@ -264,6 +273,9 @@ where
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Poll::Ready(Err(error)),
                 }
+            }
+            if waker.is_none() {
+                waker = own_waker(context);
             }
             if waker.is_none() {
                 // Cloning another runtime's waker runs user code, which may poll the loop for this very event: check
