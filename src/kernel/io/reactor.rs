@@ -91,12 +91,14 @@ struct Entry {
 /// Room for so many sources is kept whatever becomes of them.
 const KEPT: usize = 1024;
 
+/// With fewer sources than this, freeing room costs nothing if it fails.
+const FEW: usize = 16;
+
 /// The sources, the timer descriptor and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
-    /// With fewer sources than this, room for many is freed: a quarter of the most that there were. Where a source in the
-    /// last slot keeps the room, it is tried again with half as many, so that trying costs little however many close.
-    trim_below: usize,
+    /// How many sources have left since there is four times the room that is needed, or since room was freed last.
+    left: usize,
     /// Users' own descriptors.
     pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
@@ -130,7 +132,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
-            trim_below: 0,
+            left: 0,
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
@@ -193,7 +195,6 @@ impl Reactor {
             queued: false,
             writes: false,
         });
-        self.trim_below = self.trim_below.max(self.sources.len() / 4);
         Ok(key)
     }
 
@@ -211,17 +212,19 @@ impl Reactor {
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);
-        if self.sources.len() < self.trim_below {
+        if self.sources.capacity() > KEPT && self.sources.len() < self.sources.capacity() / 4 {
             self.trim();
         }
         entry.observer
     }
 
-    /// Frees the room of a burst of sources that is over.
+    /// Frees the room of a burst of sources that is over. A source in a late slot keeps all room before it, and freeing
+    /// costs as much as there is room, so it is tried once for many sources that leave, and whenever few are left.
     #[cold]
     fn trim(&mut self) {
-        self.trim_below = self.sources.len() / 2;
-        if self.sources.capacity() > KEPT {
+        self.left += 1;
+        if self.left > self.sources.capacity() / 8 || self.sources.len() < FEW {
+            self.left = 0;
             self.sources.shrink_to_fit();
         }
     }
