@@ -31,6 +31,7 @@ impl Inhibitor {
 }
 
 impl Drop for Inhibitor {
+    #[cold]
     fn drop(&mut self) {
         if self.count.fetch_sub(1, Ordering::SeqCst) == 1 {
             // Only the notification is wanted. A closed loop needs none.

@@ -5,6 +5,7 @@
 //! holds. A fresh connection counts as writable.
 
 use std::fmt;
+use std::future::Future;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::net::Shutdown;
@@ -207,14 +208,16 @@ impl<K> SocketStream<K> {
     /// assert_eq!(server.read(&mut [0; 16]).await?, 0);
     /// # Ok(()) });
     /// ```
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
+    pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
         let room = buffer.len();
-        let read = |socket: &StreamSocket| receive(socket, buffer);
-        let short = |&count: &usize| 0 < count && count < room;
-        self.io.operate(Direction::Read, read, short).await
+        let read = move |socket: &StreamSocket| match room {
+            0 => Ok(0),
+            _ => receive(socket, buffer),
+        };
+        let short = move |&count: &usize| 0 < count && count < room;
+        self.io
+            .operate(Direction::Read, read, short)
+            .at_once_if(room == 0)
     }
 
     /// Reads what has come into several buffers, one after the other, and returns the number of bytes. 0 means that the
@@ -337,9 +340,9 @@ impl<K> SocketStream<K> {
     /// assert_eq!(client.write(b"hello").await?, 5);
     /// # Ok(()) });
     /// ```
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let write = |socket: &StreamSocket| send(socket, bytes);
-        self.io.operate(Direction::Write, write, |_| false).await
+    pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        let write = move |socket: &StreamSocket| send(socket, bytes);
+        self.io.operate(Direction::Write, write, |_| false)
     }
 
     /// Writes without waiting.
@@ -375,15 +378,21 @@ impl<K> SocketStream<K> {
     /// client.write_all(b"all of this").await?;
     /// # Ok(()) });
     /// ```
-    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
         let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.write(rest).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => rest = &rest[count..],
+        let write = move |socket: &StreamSocket| {
+            if !rest.is_empty() {
+                match send(socket, rest)? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    count => rest = &rest[count..],
+                }
             }
-        }
-        Ok(())
+            Ok(rest.len())
+        };
+        self.io
+            .operate(Direction::Write, write, |_| false)
+            .at_once_if(bytes.is_empty())
+            .until_nothing_is_left()
     }
 
     /// Writes what the system takes of several buffers, in their order, and returns the number of bytes. At most 1,024

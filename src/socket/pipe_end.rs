@@ -116,6 +116,7 @@ impl PipeEnd {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.check_owner()?;
         if matches!(self.mechanism, Mechanism::Socket) {
@@ -133,6 +134,7 @@ impl PipeEnd {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.send_vectored(&[IoSlice::new(bytes)])
     }

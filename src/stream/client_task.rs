@@ -10,6 +10,7 @@ use std::task::Poll;
 use crate::error::Panicked;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
+use crate::kernel::task::waker::current;
 use crate::stream::protocol::OnConnect;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
@@ -49,24 +50,21 @@ where
     F: AsyncFn(StreamReader, StreamWriter) -> R + 'static,
     R: ClientResult + 'static,
 {
-    let client_connected = Rc::new(client_connected);
-    let handle = handle.clone();
+    let (handle, server) = (handle.clone(), Rc::new((client_connected, location)));
     Rc::new(move |protocol, transport| {
-        let reader = StreamReader::new(&protocol, transport);
-        let writer = StreamWriter::new(&protocol, transport);
-        let client_connected = Rc::clone(&client_connected);
-        let reports = handle.clone();
         // However the function ends, it drops the writer, and that closes the connection.
+        let writer = StreamWriter::new(&protocol, transport);
+        let server = Rc::clone(&server);
+        // What this captures has its place in the task for good, so the reader is made inside.
         let task = handle.clone().into_task(
             async move {
-                let context = {
-                    let mut client = pin!(client_connected(reader, writer));
-                    failure_of(client.as_mut()).await
+                let reader = writer.reader();
+                let failure = {
+                    let client = pin!((server.0)(reader, writer));
+                    failure_of(client).await
                 };
-                if let Some(mut context) = context {
-                    context.message = "Unhandled exception in client_connected_cb".to_owned();
-                    context.location = Some(location);
-                    reports.state.report(context);
+                if let Some(context) = failure {
+                    report(context, server.1);
                 }
             },
             location,
@@ -75,10 +73,20 @@ where
     })
 }
 
+/// Reports the failure of a client, to the loop that runs it.
+#[cold]
+fn report(mut context: ExceptionContext, location: &'static Location<'static>) {
+    context.message = "Unhandled exception in client_connected_cb".to_owned();
+    context.location = Some(location);
+    if let Some(state) = current() {
+        state.report(context);
+    }
+}
+
 /// Runs a client's future to its end, which may be a panic.
-async fn failure_of<R: ClientResult>(
+fn failure_of<R: ClientResult>(
     mut client: Pin<&mut impl Future<Output = R>>,
-) -> Option<ExceptionContext> {
+) -> impl Future<Output = Option<ExceptionContext>> {
     poll_fn(
         move |context| match catch_unwind(AssertUnwindSafe(|| client.as_mut().poll(context))) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -94,5 +102,4 @@ async fn failure_of<R: ClientResult>(
             })),
         },
     )
-    .await
 }

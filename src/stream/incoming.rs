@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::sys::memchr::memchr;
 
 /// The least room that is made.
-const LEAST: usize = 256;
+const LEAST: usize = 64;
 
 /// Memory up to this size is kept when it is empty: enough for a message of the usual size, and little compared to
 /// what a connection has anyway.

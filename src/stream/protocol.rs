@@ -6,7 +6,7 @@
 //! When that has been read and nothing more is there, the memory is freed: an idle connection keeps 2 KiB at most.
 //! While more is there the memory stays, so a transfer does not allocate for each read.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
@@ -32,8 +32,14 @@ const BULK_READ: usize = 64 * 1024;
 /// What a server does with a client's connection.
 pub(crate) type OnConnect = Rc<dyn Fn(Rc<StreamProtocol>, &Transport)>;
 
+/// What `connection_made` needs.
+struct Opening {
+    this: Weak<StreamProtocol>,
+    on_connect: OnConnect,
+}
+
+/// Every idle connection has one, so what few connections need is behind one word.
 pub(crate) struct StreamProtocol {
-    this: Weak<Self>,
     state: Rc<LoopState>,
     pub(crate) limit: NonZeroUsize,
     pub(crate) incoming: RefCell<Incoming>,
@@ -49,14 +55,15 @@ pub(crate) struct StreamProtocol {
     /// The other end is a child's.
     pub(crate) child: Cell<bool>,
     /// What the connection was lost to.
-    error: RefCell<Option<io::Error>>,
+    error: OnceCell<io::Error>,
     /// A read has returned that error.
     failure_taken: Cell<bool>,
     /// The task that waits to read. There is one reader, so there is one such task.
     reader: Cell<Option<Waker>>,
-    /// Tasks that wait for room, or for the end.
-    writers: WaitList,
-    on_connect: Option<OnConnect>,
+    /// Tasks that wait for room, or for the end. Made by the first wait.
+    writers: OnceCell<Box<WaitList>>,
+    /// Taken by `connection_made`.
+    opening: Cell<Option<Box<Opening>>>,
 }
 
 impl StreamProtocol {
@@ -65,8 +72,11 @@ impl StreamProtocol {
         limit: NonZeroUsize,
         on_connect: Option<OnConnect>,
     ) -> Rc<Self> {
+        let opening = |this: &Weak<Self>| {
+            let this = Weak::clone(this);
+            on_connect.map(|on_connect| Box::new(Opening { this, on_connect }))
+        };
         Rc::new_cyclic(|this| Self {
-            this: Weak::clone(this),
             state: Rc::clone(&handle.state),
             limit,
             incoming: RefCell::new(Incoming::default()),
@@ -77,10 +87,10 @@ impl StreamProtocol {
             writing_paused: Cell::new(false),
             lost: Cell::new(false),
             child: Cell::new(false),
-            error: RefCell::new(None),
+            error: OnceCell::new(),
             reader: Cell::new(None),
-            writers: WaitList::new(),
-            on_connect,
+            writers: OnceCell::new(),
+            opening: Cell::new(opening(this)),
         })
     }
 
@@ -89,8 +99,7 @@ impl StreamProtocol {
         if !self.lost.get() {
             return None;
         }
-        let error = self.error.borrow();
-        error.as_ref().map(|error| match error.raw_os_error() {
+        self.error.get().map(|error| match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(error.kind(), error.to_string()),
         })
@@ -106,6 +115,7 @@ impl StreamProtocol {
     }
 
     /// Holds a virtual clock while a child is waited for: the clock must not jump before the child has answered.
+    #[inline]
     pub(crate) fn hold_clock(&self) -> Option<Box<Inhibitor>> {
         if self.child.get() {
             self.state.inhibit().map(Box::new)
@@ -194,7 +204,9 @@ impl StreamProtocol {
     }
 
     fn wake_writers(&self) {
-        self.writers.grant(usize::MAX);
+        if let Some(writers) = self.writers.get() {
+            writers.grant(usize::MAX);
+        }
     }
 
     /// Has the reader's task woken when bytes arrive, or nothing more will. On a closed loop nobody would wake it.
@@ -202,15 +214,22 @@ impl StreamProtocol {
         if self.state.is_closed() {
             return Err(LoopClosed);
         }
-        let former = self.reader.replace(Some(context.waker().clone()));
-        drop(former);
+        // Reads of one task wait with one waker: it stays where it is.
+        let former = self.reader.take();
+        let stays = former.filter(|waker| waker.will_wake(context.waker()));
+        let replaced = match stays {
+            Some(waker) => self.reader.replace(Some(waker)),
+            None => self.reader.replace(Some(context.waker().clone())),
+        };
+        drop(replaced);
         Ok(())
     }
 
     /// Waits until `is_so`, which changes with `writing_paused` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
         let is_so = || is_so(self) || self.is_over();
-        self.writers.wait_until(is_so).await;
+        let writers = self.writers.get_or_init(|| Box::new(WaitList::new()));
+        writers.wait_until(is_so).await;
     }
 
     /// Acts on bytes that have arrived.
@@ -230,8 +249,10 @@ impl StreamProtocol {
 
 impl Protocol for StreamProtocol {
     fn connection_made(&self, transport: &Transport) {
-        if let (Some(this), Some(on_connect)) = (self.this.upgrade(), &self.on_connect) {
-            on_connect(this, transport);
+        if let Some(opening) = self.opening.take() {
+            if let Some(this) = opening.this.upgrade() {
+                (opening.on_connect)(this, transport);
+            }
         }
     }
 
@@ -252,7 +273,10 @@ impl Protocol for StreamProtocol {
 
     fn connection_lost(&self, transport: &Transport, error: Option<io::Error>) {
         self.spare_memory(transport);
-        *self.error.borrow_mut() = error;
+        if let Some(error) = error {
+            // It is lost once only.
+            let _ = self.error.set(error);
+        }
         self.eof.set(true);
         self.lost.set(true);
         self.wake_reader();

@@ -65,19 +65,18 @@ impl StreamReader {
     /// assert_eq!(reader.read(100).await?, b"hello");
     /// # Ok(()) });
     /// ```
-    pub async fn read(&mut self, n: usize) -> io::Result<Vec<u8>> {
-        self.stream.proceed().await;
-        if n == 0 {
-            return Ok(Vec::new());
-        }
-        self.wait_for_bytes().await?;
-        let taken = {
-            let mut incoming = self.stream.protocol.incoming.borrow_mut();
-            let count = incoming.len().min(n);
-            incoming.take(count)?
-        };
-        self.stream.after_taking();
-        Ok(taken)
+    pub fn read(&mut self, n: usize) -> impl Future<Output = io::Result<Vec<u8>>> {
+        self.stream.read(move |stream| {
+            if n == 0 {
+                return Some(Ok(Vec::new()));
+            }
+            let most = stream.length().min(n);
+            if most > 0 {
+                return Some(stream.take(most));
+            }
+            let eof = stream.protocol.eof.get();
+            eof.then(|| stream.protocol.take_failure().map_or(Ok(Vec::new()), Err))
+        })
     }
 
     /// Reads like [`read`](Self::read), but into memory of the caller's and without an allocation. Returns how many
@@ -124,24 +123,16 @@ impl StreamReader {
 
     /// Reads to the end, and keeps what arrived.
     pub(crate) async fn read_all(&mut self) -> io::Result<()> {
-        self.stream.proceed().await;
-        loop {
-            if self.stream.protocol.eof.get() {
-                return self.stream.protocol.take_failure().map_or(Ok(()), Err);
-            }
-            self.stream.wait_for_more().await?;
-        }
+        let end = |stream: &Stream| {
+            let eof = stream.protocol.eof.get();
+            eof.then(|| stream.protocol.take_failure().map_or(Ok(()), Err))
+        };
+        self.stream.read(end).await
     }
 
     /// Takes what is kept.
     pub(crate) fn take_all(&mut self) -> io::Result<Vec<u8>> {
-        let taken = {
-            let mut incoming = self.stream.protocol.incoming.borrow_mut();
-            let count = incoming.len();
-            incoming.take(count)?
-        };
-        self.stream.after_taking();
-        Ok(taken)
+        self.stream.take(self.stream.length())
     }
 
     /// Reads exactly `n` bytes, which may be more than the limit.
@@ -161,21 +152,14 @@ impl StreamReader {
     /// assert_eq!(reader.readexactly(3).await?, b"llo");
     /// # Ok(()) });
     /// ```
-    pub async fn readexactly(&mut self, n: usize) -> Result<Vec<u8>, ReadError> {
-        self.stream.proceed().await;
-        loop {
-            let length = self.stream.protocol.incoming.borrow().len();
-            if length >= n {
-                let taken = self.stream.protocol.incoming.borrow_mut().take(n);
-                let taken = taken.map_err(io::Error::from)?;
-                self.stream.after_taking();
-                return Ok(taken);
+    pub fn readexactly(&mut self, n: usize) -> impl Future<Output = Result<Vec<u8>, ReadError>> {
+        self.stream.read(move |stream| {
+            if stream.length() >= n {
+                return Some(stream.take(n).map_err(ReadError::from));
             }
-            if self.stream.protocol.eof.get() {
-                return Err(self.cut_short(Some(n)));
-            }
-            self.stream.wait_for_more().await?;
-        }
+            let eof = stream.protocol.eof.get();
+            eof.then(|| Err(cut_short(stream, Some(n))))
+        })
     }
 
     /// Reads a line, with its `\n`. The last line may have none. After it, the line is empty.
@@ -198,7 +182,7 @@ impl StreamReader {
     /// # Ok(()) });
     /// ```
     pub async fn readline(&mut self) -> Result<Vec<u8>, ReadError> {
-        match self.readuntil(b"\n").await {
+        match self.until(&[b"\n"]).await {
             Err(ReadError::Incomplete(incomplete)) => Ok(incomplete.partial),
             Err(ReadError::Failed(failed)) => Ok(failed.partial),
             result => result,
@@ -273,39 +257,37 @@ impl StreamReader {
     /// # Ok(()) });
     /// ```
     pub async fn readuntil_any(&mut self, separators: &[&[u8]]) -> Result<Vec<u8>, ReadError> {
-        let longest = separators.iter().map(|separator| separator.len()).max();
-        let shortest = separators.iter().map(|separator| separator.len()).min();
-        let (Some(longest), Some(1..)) = (longest, shortest) else {
+        if separators.is_empty() || separators.iter().any(|separator| separator.is_empty()) {
             panic!(
                 "readuntil: a separator has at least one byte, and there is at least one separator"
             );
-        };
-        self.stream.proceed().await;
-        let limit = self.stream.protocol.limit.get();
+        }
+        self.until(separators).await
+    }
+
+    /// Reads up to the end of a separator, which none of them is without.
+    fn until(&mut self, separators: &[&[u8]]) -> impl Future<Output = Result<Vec<u8>, ReadError>> {
         // What lies before cannot be the beginning of a separator, so no byte is searched twice.
         let mut looked_at = 0;
-        loop {
-            {
-                let mut incoming = self.stream.protocol.incoming.borrow_mut();
-                if let Some(found) = find_first(incoming.bytes(), looked_at, separators) {
-                    if found.start > limit {
-                        return Err(overrun(found.start));
-                    }
-                    let taken = incoming.take(found.end).map_err(io::Error::from)?;
-                    drop(incoming);
-                    self.stream.after_taking();
-                    return Ok(taken);
-                }
-                looked_at = (incoming.len() + 1).saturating_sub(longest);
+        self.stream.read(move |stream| {
+            let limit = stream.protocol.limit.get();
+            let incoming = stream.protocol.incoming.borrow();
+            let found = find_first(incoming.bytes(), looked_at, separators);
+            drop(incoming);
+            if let Some(found) = found {
+                return Some(match found.start > limit {
+                    true => Err(overrun(found.start)),
+                    false => stream.take(found.end).map_err(ReadError::from),
+                });
             }
+            let longest = separators.iter().map(|separator| separator.len()).max();
+            looked_at = (stream.length() + 1).saturating_sub(longest.unwrap_or(1));
             if looked_at > limit {
-                return Err(overrun(looked_at));
+                return Some(Err(overrun(looked_at)));
             }
-            if self.stream.protocol.eof.get() {
-                return Err(self.cut_short(None));
-            }
-            self.stream.wait_for_more().await?;
-        }
+            let eof = stream.protocol.eof.get();
+            eof.then(|| Err(cut_short(stream, None)))
+        })
     }
 
     /// Returns whether the peer has finished and everything has been read, also the error of a connection that has
@@ -325,42 +307,27 @@ impl StreamReader {
             && protocol.incoming.borrow().len() == 0
             && protocol.peek_failure().is_none()
     }
+}
 
-    /// Returns why a read cannot get as much as it asks for. The error carries what has arrived.
-    #[cold]
-    fn cut_short(&mut self, expected: Option<usize>) -> ReadError {
-        let partial = match self.take_all() {
-            Ok(partial) => partial,
-            Err(error) => return error.into(),
-        };
-        let protocol = &self.stream.protocol;
-        if partial.is_empty() {
-            if let Some(error) = protocol.take_failure() {
-                return error.into();
-            }
-        }
-        match protocol.peek_failure() {
-            Some(error) => ReadError::Failed(FailedRead {
-                partial,
-                expected,
-                error,
-            }),
-            None => ReadError::Incomplete(IncompleteRead { partial, expected }),
+/// Returns why a read ends before it has all that it wants.
+#[cold]
+fn cut_short(stream: &Stream, expected: Option<usize>) -> ReadError {
+    let partial = match stream.take(stream.length()) {
+        Ok(partial) => partial,
+        Err(error) => return error.into(),
+    };
+    if partial.is_empty() {
+        if let Some(error) = stream.protocol.take_failure() {
+            return error.into();
         }
     }
-
-    /// Waits until there are bytes to read, or there never will be.
-    async fn wait_for_bytes(&mut self) -> io::Result<()> {
-        loop {
-            let protocol = &self.stream.protocol;
-            if protocol.incoming.borrow().len() > 0 {
-                return Ok(());
-            }
-            if protocol.eof.get() {
-                return protocol.take_failure().map_or(Ok(()), Err);
-            }
-            self.stream.wait_for_more().await?;
-        }
+    match stream.protocol.peek_failure() {
+        Some(error) => ReadError::Failed(FailedRead {
+            partial,
+            expected,
+            error,
+        }),
+        None => ReadError::Incomplete(IncompleteRead { partial, expected }),
     }
 }
 

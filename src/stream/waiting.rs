@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::inhibit::Inhibitor;
+use crate::kernel::io::readiness::Direction;
+use crate::kernel::io::source::own_waker;
 use crate::kernel::proceed::Proceed;
-use crate::kernel::task::waker::key_of;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::protocol::StreamProtocol;
 use crate::transport::protocol::Transport;
@@ -31,7 +32,7 @@ impl Stream {
     }
 
     /// Waits until more has arrived than is kept now, or nothing more can arrive.
-    pub(crate) fn wait_for_more(&self) -> More<'_> {
+    fn wait_for_more(&self) -> More<'_> {
         self.transport.resume_for_reader();
         More {
             before: self.kept(),
@@ -45,21 +46,32 @@ impl Stream {
         self.protocol.state().proceed()
     }
 
+    /// Returns how many bytes are kept.
+    pub(crate) fn length(&self) -> usize {
+        self.protocol.incoming.borrow().len()
+    }
+
     /// Returns what a waiting read depends on: how much is kept, and whether more can arrive.
     fn kept(&self) -> (usize, bool, bool) {
         let protocol = &self.protocol;
-        let length = protocol.incoming.borrow().len();
-        (length, protocol.eof.get(), protocol.is_lost())
+        (self.length(), protocol.eof.get(), protocol.is_lost())
+    }
+
+    /// Takes so many bytes of those that are kept.
+    pub(crate) fn take(&self, count: usize) -> io::Result<Vec<u8>> {
+        let taken = self.protocol.incoming.borrow_mut().take(count)?;
+        self.after_taking();
+        Ok(taken)
     }
 
     /// Acts on bytes that were taken out: reading may go on, and memory may be freed.
     pub(crate) fn after_taking(&self) {
         let protocol = &self.protocol;
         let held = self.transport.is_paused_for_reader();
-        if held && protocol.incoming.borrow().len() <= protocol.limit.get() {
+        if held && self.length() <= protocol.limit.get() {
             self.transport.resume_for_reader();
         }
-        if protocol.incoming.borrow().len() == 0 {
+        if self.length() == 0 {
             protocol.spare_memory(&self.transport);
         }
     }
@@ -75,8 +87,60 @@ impl Stream {
     }
 }
 
+/// A read that ends when `attempt` gives what it returns. It tries at once, and again whenever more has arrived.
+pub(crate) struct Read<'a, F> {
+    stream: &'a Stream,
+    attempt: F,
+    stage: Stage<'a>,
+}
+
+enum Stage<'a> {
+    /// Nothing was taken from the budget.
+    New,
+    Begun,
+    Waiting(More<'a>),
+}
+
+impl Stream {
+    /// Reads as `attempt` says. It must not take anything out unless it returns something.
+    pub(crate) fn read<T, E: From<io::Error>, F>(&self, attempt: F) -> Read<'_, F>
+    where
+        F: FnMut(&Self) -> Option<Result<T, E>> + Unpin,
+    {
+        Read {
+            stream: self,
+            attempt,
+            stage: Stage::New,
+        }
+    }
+}
+
+impl<T, E: From<io::Error>, F> Future for Read<'_, F>
+where
+    F: FnMut(&Stream) -> Option<Result<T, E>> + Unpin,
+{
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T, E>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.stage {
+                // An operation that may return at once, such as a read at the end of the stream, takes from the budget.
+                Stage::New => ready!(this.stream.protocol.state().poll_begin(context)),
+                Stage::Begun => {}
+                Stage::Waiting(more) => ready!(Pin::new(more).poll(context))?,
+            }
+            this.stage = Stage::Begun;
+            if let Some(read) = (this.attempt)(this.stream) {
+                return Poll::Ready(read);
+            }
+            this.stage = Stage::Waiting(this.stream.wait_for_more());
+        }
+    }
+}
+
 /// See [`Stream::wait_for_more`].
-pub(crate) struct More<'a> {
+struct More<'a> {
     stream: &'a Stream,
     before: (usize, bool, bool),
     #[expect(dead_code, reason = "it is held, and dropped when there is more")]
@@ -136,8 +200,8 @@ impl Fetch<'_, '_> {
         if self.buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let mut cloned = None;
-        loop {
+        let (mut waker, mut waits) = (None, false);
+        while !waits {
             if protocol.is_readable() {
                 let taken = protocol.take_into(self.buffer);
                 self.stream.after_taking();
@@ -147,7 +211,13 @@ impl Fetch<'_, '_> {
                 return Poll::Ready(taken);
             }
             transport.resume_for_reader();
-            match transport.fetch(self.buffer) {
+            let fetched = transport.fetch(self.buffer, |readiness| {
+                waker = waker.take().or_else(|| own_waker(context));
+                waits = waker.is_some();
+                // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
+                readiness.wait(Direction::Read, &mut self.waiting, &mut waker);
+            });
+            match fetched {
                 Fetched::Bytes(count) => {
                     // A place in the wait queue was taken while nothing was there, and the wake has removed it since.
                     self.waiting = None;
@@ -156,19 +226,12 @@ impl Fetch<'_, '_> {
                 Fetched::Ended if protocol.eof.get() => continue,
                 // The call that resumes reading, or ends it, wakes the reader through the protocol.
                 Fetched::Ended => break,
+                // Cloning another runtime's waker is user code, so check again after it.
+                Fetched::Nothing if !waits && own_waker(context).is_none() => {
+                    waker = Some(context.waker().clone());
+                }
                 Fetched::Nothing => {}
             }
-            // Our own waker is a word. Cloning another runtime's is user code, so check again after it.
-            let waker = match cloned.take() {
-                None if key_of(context.waker()).is_none() => {
-                    cloned = Some(context.waker().clone());
-                    continue;
-                }
-                None => context.waker().clone(),
-                Some(waker) => waker,
-            };
-            transport.wait_to_fetch(&mut self.waiting, waker);
-            break;
         }
         protocol.wait_to_read(context)?;
         Poll::Pending

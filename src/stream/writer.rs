@@ -1,12 +1,16 @@
 //! The writing end of a stream.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use crate::event_loop::free::yield_now;
 use crate::socket::address::Address;
 use crate::stream::protocol::StreamProtocol;
+use crate::stream::reader::StreamReader;
 use crate::stream::waiting::Stream;
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::State;
@@ -35,6 +39,11 @@ impl StreamWriter {
         Self {
             stream: Stream::new(protocol, transport),
         }
+    }
+
+    /// Returns the reading end of the same stream.
+    pub(crate) fn reader(&self) -> StreamReader {
+        StreamReader::new(&self.stream.protocol, &self.stream.transport)
     }
 
     /// Sends bytes, or buffers them until the system takes them. [`drain`](Self::drain) should follow. See
@@ -85,32 +94,10 @@ impl StreamWriter {
     /// writer.drain().await?;
     /// # Ok(()) });
     /// ```
-    pub async fn drain(&self) -> io::Result<()> {
-        // A peer that takes everything at once must not keep the loop from others, nor must one that has closed.
-        self.stream.proceed().await;
-        if self.stream.protocol.may_write() && !self.stream.transport.is_closing() {
-            return Ok(());
-        }
-        if let Some(error) = self.stream.protocol.failure() {
-            return Err(error);
-        }
-        if self.stream.transport.is_closing() {
-            // `connection_lost` may be queued already.
-            yield_now().await;
-        }
-        let connection = &self.stream.transport.connection;
-        self.stream
-            .protocol
-            .wait_to_write(|protocol| match connection.has_reached(State::Failing) {
-                // What was received is delivered first, and then the error is known.
-                true => protocol.is_lost(),
-                false => !protocol.is_writing_paused(),
-            })
-            .await;
-        match self.stream.protocol.failure() {
-            Some(error) => Err(error),
-            None if self.stream.protocol.is_over() => Err(self.stream.protocol.end_of_reader()),
-            None => Ok(()),
+    pub fn drain(&self) -> impl Future<Output = io::Result<()>> {
+        Drain {
+            stream: &self.stream,
+            wait: None,
         }
     }
 
@@ -284,6 +271,58 @@ impl StreamWriter {
     pub fn transport(&self) -> &Transport {
         &self.stream.transport
     }
+}
+
+/// See [`StreamWriter::drain`].
+struct Drain<'a> {
+    stream: &'a Stream,
+    /// What few drains come to: boxed, so that it takes no room in each client's task.
+    wait: Option<Pin<Box<dyn Future<Output = io::Result<()>> + 'a>>>,
+}
+
+impl Future for Drain<'_> {
+    type Output = io::Result<()>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.stream;
+        if self.wait.is_none() {
+            // A peer that takes everything at once must not keep the loop from others, nor must one that has closed.
+            ready!(stream.protocol.state().poll_begin(context));
+            if stream.protocol.may_write() && !stream.transport.is_closing() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let wait = self.wait.get_or_insert_with(|| wait_until_drained(stream));
+        wait.as_mut().poll(context)
+    }
+}
+
+#[cold]
+fn wait_until_drained(stream: &Stream) -> Pin<Box<dyn Future<Output = io::Result<()>> + '_>> {
+    Box::pin(async {
+        if let Some(error) = stream.protocol.failure() {
+            return Err(error);
+        }
+        if stream.transport.is_closing() {
+            // `connection_lost` may be queued already.
+            yield_now().await;
+        }
+        let connection = &stream.transport.connection;
+        stream
+            .protocol
+            .wait_to_write(|protocol| match connection.has_reached(State::Failing) {
+                // What was received is delivered first, and then the error is known.
+                true => protocol.is_lost(),
+                false => !protocol.is_writing_paused(),
+            })
+            .await;
+        match stream.protocol.failure() {
+            Some(error) => Err(error),
+            None if stream.protocol.is_over() => Err(stream.protocol.end_of_reader()),
+            None => Ok(()),
+        }
+    })
 }
 
 impl Drop for StreamWriter {

@@ -145,30 +145,48 @@ pub(crate) struct FileInProgress {
 /// buffered is full.
 const HIGH: usize = 64 * 1024;
 
-/// Two limits for one buffer, and whether its owner was asked to pause.
+/// Two limits for one buffer, and whether its owner was asked to pause. Two words while nobody has changed the limits:
+/// idle connections have one.
+#[derive(Default)]
 pub(crate) struct WaterMarks {
+    limits: Option<Box<Limits>>,
+    paused: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
     high: usize,
     low: usize,
-    paused: bool,
     /// The most that may be buffered at all.
-    pub(crate) cap: usize,
+    cap: usize,
 }
 
-impl Default for WaterMarks {
-    fn default() -> Self {
-        Self {
-            high: HIGH,
-            low: HIGH / 4,
-            paused: false,
-            cap: usize::MAX,
-        }
-    }
-}
+const DEFAULT: Limits = Limits {
+    high: HIGH,
+    low: HIGH / 4,
+    cap: usize::MAX,
+};
 
 impl WaterMarks {
+    #[inline]
+    fn get(&self) -> &Limits {
+        self.limits.as_deref().unwrap_or(&DEFAULT)
+    }
+
     /// Returns `(low, high)`, in asyncio's order.
     pub(crate) fn limits(&self) -> (usize, usize) {
-        (self.low, self.high)
+        let &Limits { low, high, .. } = self.get();
+        (low, high)
+    }
+
+    /// Returns the most that may be buffered at all.
+    #[inline]
+    pub(crate) fn cap(&self) -> usize {
+        self.get().cap
+    }
+
+    pub(crate) fn set_cap(&mut self, cap: usize) {
+        self.limits.get_or_insert_with(|| Box::new(DEFAULT)).cap = cap;
     }
 
     /// Sets the limits. One that is not given follows from the other.
@@ -182,7 +200,8 @@ impl WaterMarks {
         if low > high {
             return Err(InvalidLimits { high, low });
         }
-        (self.high, self.low) = (high, low);
+        let cap = self.cap();
+        self.limits = Some(Box::new(Limits { high, low, cap }));
         Ok(())
     }
 
@@ -194,13 +213,13 @@ impl WaterMarks {
     /// Returns whether the owner of a buffer of this size has to be told now to pause.
     #[inline]
     pub(crate) fn must_pause(&mut self, size: usize) -> bool {
-        size > self.high && self.pause()
+        size > self.get().high && self.pause()
     }
 
     /// Returns whether the owner of a buffer of this size may be told now to resume.
     #[inline]
     pub(crate) fn may_resume(&mut self, size: usize) -> bool {
-        size <= self.low && std::mem::replace(&mut self.paused, false)
+        size <= self.get().low && std::mem::replace(&mut self.paused, false)
     }
 }
 

@@ -170,7 +170,7 @@ pub(crate) struct Connection<P: ?Sized> {
     /// What a write failed with in `Made`, until `start`.
     failure: Cell<Option<io::Error>>,
     /// How many writes came in `Failing` or later.
-    pub(crate) writes_refused: Cell<u32>,
+    pub(crate) writes_refused: Cell<u8>,
     /// A file is being sent: what is written waits, and nothing is read.
     pub(crate) sending_file: Cell<bool>,
     pub(crate) file: Cell<Option<Box<FileInProgress>>>,

@@ -16,6 +16,7 @@ use std::os::fd::AsFd as _;
 
 use socket2::SockRef;
 
+use crate::error::LoopClosed;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
 use crate::socket::stream_socket::{MOST_AT_ONCE, StreamSocket};
@@ -42,7 +43,13 @@ pub(crate) trait Layer {
     fn io(&self) -> &Io<StreamSocket>;
 
     /// Returns whether [`receive`](Self::receive) may bring something now.
-    fn may_receive(&self) -> bool;
+    fn may_receive(&self) -> bool {
+        // A loop that is closed has no readiness left.
+        self.may_receive_or(|_| ()) == Ok(true)
+    }
+
+    /// Does the same, and calls `otherwise` if it may not.
+    fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed>;
 
     /// Receives once into a buffer that is not empty. Called only after [`may_receive`](Self::may_receive) was true.
     fn receive(&self, buffer: &mut [u8]) -> Received;
@@ -90,7 +97,7 @@ impl From<Io<StreamSocket>> for AnyLayer {
 impl Plain {
     /// Makes one attempt to send `total` bytes. Where a short write proves that the socket takes no more now, an event
     /// tells when it does.
-    #[inline]
+    #[inline(always)]
     fn send_with(
         &self,
         total: usize,
@@ -125,13 +132,17 @@ impl Layer for Plain {
     }
 
     #[inline]
-    fn may_receive(&self) -> bool {
-        let is_ready = |readiness: &mut Readiness| readiness.is_ready(Direction::Read);
-        // A loop that is closed has no readiness left.
-        self.io.readiness(is_ready) == Ok(true)
+    fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
+        self.io.readiness(|readiness| {
+            let ready = readiness.is_ready(Direction::Read);
+            if !ready {
+                otherwise(readiness);
+            }
+            ready
+        })
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         match self.io.source().receive(buffer) {
             Ok(0) => Received::End,

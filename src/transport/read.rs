@@ -19,8 +19,8 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::task::Waker;
 
+use crate::error::LoopClosed;
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::io::readiness::{Direction, Observer, Readiness};
 use crate::kernel::io::source::Io;
@@ -249,7 +249,8 @@ impl Transport {
     /// Lets reading go on: the reader has room again, or waits.
     #[inline]
     pub(crate) fn resume_for_reader(&self) {
-        if self.connection.pauses.lift(Pause::ForReader) {
+        if self.is_paused_for_reader() {
+            self.connection.pauses.lift(Pause::ForReader);
             self.requeue_if_readable();
         }
     }
@@ -286,33 +287,38 @@ impl Transport {
 /// For streams, whose tasks receive by themselves.
 impl Transport {
     /// Receives once for a task, from outside the protocol's callbacks. The protocol hears of the end and of errors.
-    pub(crate) fn fetch(&self, buffer: &mut [u8]) -> Fetched {
+    ///
+    /// If nothing can be there, `wait` is called: it may have a waker wait in the socket's own queue. That is woken when
+    /// something may have come, and nothing is delivered to the protocol instead. A task that is woken so fetches until
+    /// nothing is there, or leaves.
+    #[inline]
+    pub(crate) fn fetch(&self, buffer: &mut [u8], wait: impl FnOnce(&mut Readiness)) -> Fetched {
         let connection = &self.connection;
         if !connection.may_read() {
             return Fetched::Ended;
         }
-        let received = connection.with_layer(|layer| match layer.may_receive() {
-            true => layer.receive(buffer),
-            false => Received::Nothing,
+        let received = connection.with_layer(|layer| match layer.may_receive_or(wait) {
+            Ok(true) => Some(layer.receive(buffer)),
+            Ok(false) => Some(Received::Nothing),
+            Err(LoopClosed) => None,
         });
-        match received {
-            Some(Received::Bytes { count, .. }) => return Fetched::Bytes(count),
-            Some(Received::Nothing) | None => return Fetched::Nothing,
-            Some(Received::End) => self.end_reading(),
-            Some(Received::Failed(error)) => self.fail(error),
+        match received.flatten() {
+            Some(Received::Bytes { count, .. }) => Fetched::Bytes(count),
+            Some(Received::Nothing) => Fetched::Nothing,
+            ended => {
+                self.end_fetching(ended);
+                Fetched::Ended
+            }
         }
-        Fetched::Ended
     }
 
-    /// Has the waker wait in the socket's own queue. It is woken when something may have come, and nothing is delivered to
-    /// the protocol instead. A task that is woken so fetches until nothing is there, or leaves.
-    pub(crate) fn wait_to_fetch(&self, place: &mut Option<WaiterId>, waker: Waker) {
-        let mut waker = Some(waker);
-        self.connection.with_io(|io| {
-            // A loop that is closed has woken everybody.
-            let _ = io.readiness(|readiness| readiness.wait(Direction::Read, place, &mut waker));
-        });
-        drop(waker);
+    #[cold]
+    fn end_fetching(&self, received: Option<Received>) {
+        match received {
+            Some(Received::End) => self.end_reading(),
+            Some(Received::Failed(error)) => self.fail(error),
+            _ => {}
+        }
     }
 
     /// Leaves the socket's queue. A task that may have consumed an event without fetching has the connection queued, so

@@ -233,7 +233,8 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn set_write_buffer_cap(&self, bytes: Option<usize>) {
-        self.connection.marks.borrow_mut().cap = bytes.unwrap_or(usize::MAX);
+        let cap = bytes.unwrap_or(usize::MAX);
+        self.connection.marks.borrow_mut().set_cap(cap);
         self.check_cap(self.connection.buffered());
     }
 

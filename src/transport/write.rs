@@ -14,7 +14,7 @@ use crate::transport::protocol::Transport;
 
 /// How many writes to a lost connection are dropped without a warning, as in asyncio: a few are written before the program
 /// hears of the end, more are a program that does not listen.
-const QUIET_WRITES: u32 = 4;
+const QUIET_WRITES: u8 = 4;
 
 /// Up to this many pieces are sent without an allocation.
 const FEW_PIECES: usize = 16;
@@ -32,16 +32,20 @@ impl Transport {
         if connection.sending_file.get() {
             return self.write_after_file(data);
         }
-        let mut sent = 0;
-        if connection.outgoing.borrow().is_empty() {
-            match connection.with_layer(|layer| layer.send(data)) {
-                Some(Ok(count)) if count == data.len() => return,
-                Some(Ok(count)) => sent = count,
-                Some(Err(error)) => return self.fail_writing(error),
-                None => {}
-            }
+        if !connection.outgoing.borrow().is_empty() {
+            return self.keep_rest(data);
         }
-        let kept = connection.outgoing.borrow_mut().push(&data[sent..]);
+        match connection.with_layer(|layer| layer.send(data)) {
+            Some(Ok(count)) if count == data.len() => {}
+            Some(Err(error)) => self.fail_writing(error),
+            sent => self.keep_rest(&data[sent.and_then(Result::ok).unwrap_or(0)..]),
+        }
+    }
+
+    /// Buffers what the system has not taken.
+    #[inline(never)]
+    fn keep_rest(&self, data: &[u8]) {
+        let kept = self.connection.outgoing.borrow_mut().push(data);
         match kept {
             Ok(()) => self.after_buffering(),
             Err(error) => self.fail_writing(error.into()),
@@ -125,6 +129,7 @@ impl Transport {
     }
 
     /// Keeps what is written while a file is sent.
+    #[cold]
     fn write_after_file(&self, data: &[u8]) {
         let Some(mut file) = self.connection.file.take() else {
             return;
@@ -216,7 +221,7 @@ impl Transport {
 
     /// Ends a connection that has more than its cap buffered, and returns whether it has.
     pub(crate) fn check_cap(&self, size: usize) -> bool {
-        let over = size > self.connection.marks.borrow().cap;
+        let over = size > self.connection.marks.borrow().cap();
         if over {
             self.fail_over_cap();
         }

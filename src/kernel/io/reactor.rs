@@ -88,9 +88,17 @@ struct Entry {
     writes: bool,
 }
 
+/// Room for so many sources is kept whatever becomes of them.
+const KEPT: usize = 1024;
+
+/// With fewer sources than this, freeing room costs nothing if it fails.
+const FEW: usize = 16;
+
 /// The sources, the timer descriptor and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
+    /// How many sources have left since there is four times the room that is needed, or since room was freed last.
+    left: usize,
     /// Users' own descriptors.
     pub(crate) descriptors: Descriptors,
     /// The generation of the newest source. Stays below `u32::MAX`, which the two fixed tokens have.
@@ -124,6 +132,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
+            left: 0,
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
@@ -203,7 +212,21 @@ impl Reactor {
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);
+        if self.sources.capacity() > KEPT && self.sources.len() < self.sources.capacity() / 4 {
+            self.trim();
+        }
         entry.observer
+    }
+
+    /// Frees the room of a burst of sources that is over. A source in a late slot keeps all room before it, and freeing
+    /// costs as much as there is room, so it is tried once for many sources that leave, and whenever few are left.
+    #[cold]
+    fn trim(&mut self) {
+        self.left += 1;
+        if self.left > self.sources.capacity() / 8 || self.sources.len() < FEW {
+            self.left = 0;
+            self.sources.shrink_to_fit();
+        }
     }
 
     #[inline]

@@ -29,8 +29,6 @@ struct Half {
     ready: bool,
     /// The peer closed or the socket failed, so a short read proves nothing. Only EAGAIN clears it.
     closed: bool,
-    /// The operations that wait for `ready`.
-    waiters: Waiters<Waker>,
 }
 
 impl Half {
@@ -38,20 +36,15 @@ impl Half {
         Self {
             ready,
             closed: false,
-            waiters: Waiters::new(),
-        }
-    }
-
-    #[inline]
-    fn wake_all(&mut self, woken: &mut impl FnMut(Waker)) {
-        while let Some(waker) = self.waiters.take_first() {
-            woken(waker);
         }
     }
 }
 
-/// A source's cached readiness and waiters.
+/// A source's cached readiness, and the operations that wait for it.
 pub(crate) struct Readiness {
+    readers: Waiters<Waker>,
+    /// One word for an idle connection: made for the first operation that waits to write. It stays, since it counts them.
+    writers: Option<Box<Waiters<Waker>>>,
     read: Half,
     write: Half,
     /// Whether a short read proves that nothing is left. Switched off for good by an urgent mark.
@@ -64,6 +57,8 @@ impl Readiness {
     /// read.
     pub(crate) fn new(short_read_drains: bool, writable: bool) -> Self {
         Self {
+            readers: Waiters::new(),
+            writers: None,
             read: Half::new(false),
             write: Half::new(writable),
             short_read_drains,
@@ -85,7 +80,7 @@ impl Readiness {
     /// Returns whether an operation waits to read.
     #[inline]
     pub(crate) fn has_reader(&self) -> bool {
-        !self.read.waiters.is_empty()
+        !self.readers.is_empty()
     }
 
     /// Notes an event. Calls `woken` with the wakers to be woken, in order.
@@ -99,12 +94,14 @@ impl Readiness {
         if event.is_readable() || event.is_read_closed() || event.is_priority() || failed {
             self.read.ready = true;
             self.read.closed |= event.is_read_closed() || failed;
-            self.read.wake_all(&mut woken);
+            wake_all(&mut self.readers, &mut woken);
         }
         if event.is_writable() || event.is_write_closed() || failed {
             self.write.ready = true;
             self.write.closed |= event.is_write_closed() || failed;
-            self.write.wake_all(&mut woken);
+            if let Some(writers) = &mut self.writers {
+                wake_all(writers, &mut woken);
+            }
         }
     }
 
@@ -134,21 +131,39 @@ impl Readiness {
         id: &mut Option<WaiterId>,
         waker: &mut Option<Waker>,
     ) {
-        let waiters = &mut self.half(direction).waiters;
-        if let Some(newest) = waker.take() {
-            *waker = waiters.wait(id, newest);
+        let waiters = match direction {
+            Direction::Read => &mut self.readers,
+            Direction::Write => self.writers.get_or_insert_default(),
+        };
+        match waker.take() {
+            // What nearly every wait is, since a wake removes its waiter.
+            Some(newest) if id.is_none() => *id = Some(waiters.join(newest)),
+            Some(newest) => *waker = waiters.wait(id, newest),
+            None => {}
         }
     }
 
     /// Ends a wait. Returns its waker, for the caller to drop with nothing borrowed.
     pub(crate) fn leave(&mut self, direction: Direction, id: WaiterId) -> Option<Waker> {
-        self.half(direction).waiters.leave(id)
+        match direction {
+            Direction::Read => self.readers.leave(id),
+            Direction::Write => self.writers.as_mut()?.leave(id),
+        }
     }
 
     /// Takes all waiters of both directions: the source is being removed.
     pub(crate) fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
-        self.read.waiters.take_all(woken);
-        self.write.waiters.take_all(woken);
+        self.readers.take_all(woken);
+        if let Some(writers) = &mut self.writers {
+            writers.take_all(woken);
+        }
+    }
+}
+
+#[inline]
+fn wake_all(waiters: &mut Waiters<Waker>, woken: &mut impl FnMut(Waker)) {
+    while let Some(waker) = waiters.take_first() {
+        woken(waker);
     }
 }
 

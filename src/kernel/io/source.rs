@@ -5,11 +5,12 @@
 //! the operation ends its wait. A task in which many operations have ended in one poll has to yield, however ready its
 //! sources are, and also if the operations fail.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use mio::Interest;
 
@@ -19,6 +20,7 @@ use crate::kernel::io::readiness::Observer;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::task::waker::{key_of, waker};
 use crate::kernel::wait::waiters::WaiterId;
 use crate::sys::epoll::Numbered;
 use crate::sys::source::Pollable;
@@ -135,6 +137,7 @@ impl<S: Pollable> Io<S> {
 
     /// Tries an operation once, without waiting. Returns `WouldBlock` without a system call if the cached readiness
     /// says that it would block.
+    #[inline(always)]
     pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
@@ -180,6 +183,7 @@ impl<S: Pollable> Io<S> {
         Operation {
             io: self,
             direction,
+            at_once: false,
             waiting: None,
             op,
             short,
@@ -193,15 +197,45 @@ impl<S: Pollable> Drop for Io<S> {
     }
 }
 
+/// Returns a copy of the task's waker if it is one of ours: a word, whose copying runs no user code.
+#[inline]
+pub(crate) fn own_waker(context: &Context<'_>) -> Option<Waker> {
+    key_of(context.waker()).map(|key| ManuallyDrop::into_inner(waker(key)))
+}
+
 /// See [`Io::operate`].
 #[must_use]
 pub(crate) struct Operation<'a, S: Pollable, Op, Short> {
     io: &'a Io<S>,
     direction: Direction,
+    /// See [`at_once_if`](Self::at_once_if).
+    at_once: bool,
     /// The waiter of this operation, while it waits.
     waiting: Option<WaiterId>,
     op: Op,
     short: Short,
+}
+
+impl<S: Pollable, Op, Short> Operation<'_, S, Op, Short> {
+    /// If `so`, the operation has nothing to do: it ends at once, whatever the readiness is, and takes nothing from the
+    /// budget.
+    pub(crate) fn at_once_if(mut self, so: bool) -> Self {
+        self.at_once = so;
+        self
+    }
+
+    /// Repeats the operation until it returns 0, how much is left to be done. Each repetition is an operation by itself
+    /// for the budget.
+    pub(crate) fn until_nothing_is_left(mut self) -> impl Future<Output = io::Result<()>>
+    where
+        Op: FnMut(&S) -> io::Result<usize> + Unpin,
+        Short: Fn(&usize) -> bool + Unpin,
+    {
+        poll_fn(move |context| {
+            while ready!(Pin::new(&mut self).poll(context))? > 0 {}
+            Poll::Ready(Ok(()))
+        })
+    }
 }
 
 impl<S: Pollable, R, Op, Short> Future for Operation<'_, S, Op, Short>
@@ -214,6 +248,9 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
         let state = &this.io.state;
+        if this.at_once {
+            return Poll::Ready((this.op)(this.io.source()));
+        }
         // Each return but the last one keeps what this takes from the budget.
         ready!(state.poll_begin(context));
         let mut waker = None;
@@ -236,6 +273,9 @@ where
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Poll::Ready(Err(error)),
                 }
+            }
+            if waker.is_none() {
+                waker = own_waker(context);
             }
             if waker.is_none() {
                 // Cloning another runtime's waker runs user code, which may poll the loop for this very event: check
