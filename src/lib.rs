@@ -105,6 +105,7 @@
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
+//!   kernel/task/root_slot    what the root has instead of a slot
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
@@ -135,6 +136,7 @@
 //!   kernel/background        background futures
 //!   kernel/io/call_observer  calling the observer of a ready source
 //!   kernel/queue_due         from the timer wheel to the ready queue
+//!   kernel/wait_for_events   how long the loop sleeps
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
 //!   inspect/metrics          Metrics: what a loop holds and has done
@@ -297,7 +299,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | how long the loop sleeps, and when it polls although work is ready | `kernel/turn`, `kernel/wake_time` |
+//! | how long the loop sleeps; when it polls although work is ready | `kernel/wait_for_events`; `kernel/turn` |
 //! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
 //! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |
 //! | where the panic of a callback or a protocol is caught; of a task | `kernel/enter`; `kernel/task/cell` |

@@ -21,7 +21,8 @@ use crate::kernel::task::root::{Outcome, Root, RootFuture, RootHeader};
 use crate::kernel::task::slots::{Recency, TaskNodes};
 use crate::kernel::task::state::Step;
 use crate::kernel::task::waker::{Entered, enter, with_current};
-use crate::kernel::turn::{Wait, announce_end, guest_turn, run};
+use crate::kernel::turn::{announce_end, guest_turn, run};
+use crate::kernel::wait_for_events::Wait;
 
 /// An event loop: one thread, one FIFO queue.
 ///

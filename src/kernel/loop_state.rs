@@ -35,8 +35,9 @@ use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
-use crate::kernel::task::slots::{Recency, Slots, TaskNodes};
-use crate::kernel::timers::{Payload, TimerKey, Timers};
+use crate::kernel::task::root_slot::RootSlot;
+use crate::kernel::task::slots::Slots;
+use crate::kernel::timers::{TimerKey, Timers};
 use crate::sys::fork;
 
 /// The settings of the builder.
@@ -103,57 +104,6 @@ impl EventPolls {
     pub(crate) fn force(&self) {
         self.forced.set(true);
         self.left.set(0);
-    }
-}
-
-/// The future of `run_until_complete`, as its wakers see it.
-pub(crate) struct RootSlot {
-    /// The generation of the current run's root; wakers of earlier runs carry another.
-    pub(crate) generation: Cell<u16>,
-    /// Whether the ready queue holds the root's token.
-    pub(crate) scheduled: Cell<bool>,
-    /// The root as a task, while there is one.
-    pub(crate) task: RefCell<Option<AnyTask>>,
-    /// Its nodes: see `kernel/cancel`.
-    pub(crate) nodes: Cell<TaskNodes>,
-    /// In which of its newest polls a node of it was polled.
-    pub(crate) recency: Cell<Recency>,
-    /// A runner wants the context in which it ends.
-    pub(crate) keeps_context: Cell<bool>,
-    /// That context.
-    pub(crate) context: Cell<Option<Context>>,
-}
-
-impl RootSlot {
-    fn new(generation: u16) -> Self {
-        Self {
-            generation: Cell::new(generation),
-            scheduled: Cell::new(false),
-            task: RefCell::new(None),
-            nodes: Cell::new(TaskNodes::Bare),
-            recency: Cell::new(Recency::NEVER),
-            keeps_context: Cell::new(false),
-            context: Cell::new(None),
-        }
-    }
-}
-
-impl RootSlot {
-    /// Marks the future as scheduled. Returns whether the caller has to queue it.
-    pub(crate) fn schedule(&self, generation: u16) -> bool {
-        self.generation.get() == generation
-            && self.task.borrow().is_some()
-            && !self.scheduled.replace(true)
-    }
-}
-
-impl Payload for Stored {
-    #[inline]
-    fn task(&self) -> Option<u64> {
-        match self {
-            Self::Number(task) => Some(*task),
-            Self::Call(_) => None,
-        }
     }
 }
 

@@ -21,7 +21,8 @@
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
-//! | [`timers`], [`due`], [`queue_due`], [`wake_time`] | the timer wheel; what is due, in order, and to the ready queue; until when the loop may sleep |
+//! | [`timers`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
+//! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
 //! | [`inbox`], [`registry`], [`post_looks`] | posts and wakes of other threads; from a loop's id to its inbox; looking for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
 //! | [`wait`] | lists of waiters |
@@ -113,4 +114,5 @@ pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod wait;
+pub(crate) mod wait_for_events;
 pub(crate) mod wake_time;

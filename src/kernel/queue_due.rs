@@ -1,12 +1,23 @@
 //! From the timer wheel to the ready queue: phase 5 of a turn.
 
 use crate::kernel::due::Due;
+use crate::kernel::inline_fn::Stored;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::queues::Queues;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::waker::wake_key;
-use crate::kernel::timers::TimerKey;
+use crate::kernel::timers::{Payload, TimerKey};
 use crate::sys::prefetch::{AHEAD, BURST};
+
+impl Payload for Stored {
+    #[inline]
+    fn task(&self) -> Option<u64> {
+        match self {
+            Self::Number(task) => Some(*task),
+            Self::Call(_) => None,
+        }
+    }
+}
 
 /// Phase 5: queues due timers, in the order of deadline and creation. A timer that only wakes a task does so now. A
 /// callback's timer stays in the wheel until its entry runs, so that an earlier callback of the same batch can still

@@ -15,11 +15,9 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::error::Panicked;
 use crate::kernel::cancel::node::NodeKey;
-use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
     enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
@@ -27,7 +25,7 @@ use crate::kernel::enter::{
 use crate::kernel::handlers::of_task;
 use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::call_observer::{call_observer, survive};
-use crate::kernel::io::fd_ops::{has_fired, queue_fired, run_fd_callback};
+use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::queue_due::queue_due_timers;
@@ -41,20 +39,12 @@ use crate::kernel::task::key::Key;
 use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
 use crate::kernel::wait::waiters::Waiters;
+use crate::kernel::wait_for_events::{Wait, poll_events_now, wait_for_events};
 use crate::sys::prefetch::{AHEAD, BURST};
 
 /// How long the loop may run ready work without polling for events, in nanoseconds. A poll costs 0.3 µs between real
 /// work, so this spends about one part in eighty on polling, and delays a timer by at most this time.
 const EVENT_POLL_INTERVAL: u64 = 25_000;
-
-/// How long a turn may wait for events when nothing is ready.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wait {
-    /// Until an event comes or a timer is due.
-    Forever,
-    /// Until this time at the latest, on the loop's clock.
-    Until(u64),
-}
 
 /// THE loop: runs turns until one of them is told to stop.
 pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
@@ -197,85 +187,6 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     queue_fired(state);
     queue_due_timers(state);
     result
-}
-
-/// Runs phase 3 without waiting.
-fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
-    state.reactor(|reactor| reactor.poll_now(woken))?
-}
-
-/// Runs phases 2 and 3 when nothing is ready.
-#[inline(never)]
-fn wait_for_events(state: &LoopState, wait: Wait, woken: &mut Vec<Woken>) -> io::Result<()> {
-    state.cells.cut_down();
-    state.queues(|queues| queues.tasks.cut_down());
-    let limit = match wait {
-        Wait::Forever => NEVER,
-        Wait::Until(limit) => limit,
-    };
-    let slack = state.settings.timer_slack.as_nanos() as u64;
-    let slack = if state.clock.is_virtual() { 0 } else { slack };
-    let deadline = state.timers(|timers| {
-        timers.trim();
-        timers.wake_time(slack)
-    });
-    let deadline = deadline.unwrap_or(NEVER);
-    let deadline = deadline.min(limit);
-    if state.clock.is_virtual() {
-        let inhibited = state.is_inhibited();
-        poll_events_now(state, woken)?;
-        if !woken.is_empty() || state.inbox.has_posts() || has_fired(state) {
-            return Ok(());
-        }
-        if deadline != NEVER && !inhibited {
-            state.clock.advance_to(deadline);
-            return Ok(());
-        }
-    }
-    // A virtual clock that gets here has no deadline to jump to, or must not jump: the loop waits for a real event.
-    let deadline = if state.clock.is_virtual() {
-        NEVER
-    } else {
-        deadline
-    };
-    // Without a deadline the time is not needed: reading it costs as much as two callbacks.
-    let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
-    if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
-        return poll_events_now(state, woken);
-    }
-    // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
-    let now = if deadline == NEVER {
-        0
-    } else {
-        state.clock.now()
-    };
-    let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
-    state.inbox.awake();
-    result?
-}
-
-/// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said
-/// so. Returns true if there is something to do.
-fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
-    if state.post_looks.look(state.inbox, &state.clock, deadline) {
-        return Ok(true);
-    }
-    let time = state.settings.spin;
-    if time == Duration::ZERO || state.clock.is_virtual() {
-        return Ok(false);
-    }
-    let until = deadline.min(state.clock.after(time));
-    while state.clock.now() < until {
-        if state.inbox.has_posts() {
-            return Ok(true);
-        }
-        poll_events_now(state, woken)?;
-        if !woken.is_empty() || has_fired(state) {
-            return Ok(true);
-        }
-        std::hint::spin_loop();
-    }
-    Ok(false)
 }
 
 /// Runs phase 6 for one entry.

@@ -246,9 +246,9 @@ fn done_callbacks_that_were_not_removed_run_in_their_order() {
                 let note = trace.note(number);
                 ids.push(future.add_done_callback(move |_| note()));
                 // Other futures of the loop get callbacks and awaiters in between: their ids are not this one's.
-                let foreign = other.add_done_callback(|_| ());
+                let of_other = other.add_done_callback(|_| ());
                 assert!(
-                    !future.remove_done_callback(foreign)
+                    !future.remove_done_callback(of_other)
                         && !other.remove_done_callback(ids[number])
                 );
             }

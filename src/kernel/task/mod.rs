@@ -39,7 +39,7 @@
 //! - No code that runs during the step can bring about the first call for the same task. A second step of it is refused
 //!   by RUNNING, and later by DONE; neither ends it. Other tasks that start eagerly have other slots.
 //! - From `unschedule` until `begin` has set RUNNING, and from the step's end until `remove`, the task may run no step
-//!   of its own. What the turn does meanwhile (contexts, foreign wakers, reports) may run user code, which may drop the
+//!   of its own. What the turn does meanwhile (contexts, other runtimes' wakers, reports) may run user code, which may drop the
 //!   handle, cancel, spawn, and wake; none of these frees a slot.
 //! - Slots are truncated only behind the last task, and dropped with the loop's state, which a run keeps.
 //!
@@ -53,9 +53,9 @@ pub(crate) mod handle;
 pub(crate) mod header;
 pub(crate) mod key;
 mod lookup;
-
 pub(crate) mod reference;
 pub(crate) mod root;
+pub(crate) mod root_slot;
 pub(crate) mod slots;
 pub(crate) mod state;
 pub(crate) mod waker;

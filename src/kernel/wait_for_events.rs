@@ -1,0 +1,106 @@
+//! How long the loop sleeps: phases 2 and 3 of a turn when nothing is ready.
+//!
+//! The loop sleeps until the poller has an event, until a timer is due, or until the limit of a turn that another loop
+//! drives, whichever comes first. It does not sleep if another thread has posted. Before it sleeps it gives back memory
+//! that a burst has left. How many timers share one wake-up is decided in `wake_time`; how a post ends the sleep, in
+//! `inbox`.
+
+use std::io;
+use std::time::Duration;
+
+use crate::kernel::clock::NEVER;
+use crate::kernel::io::fd_ops::has_fired;
+use crate::kernel::io::reactor::Woken;
+use crate::kernel::loop_state::LoopState;
+
+/// How long a turn may wait for events when nothing is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Until an event comes or a timer is due.
+    Forever,
+    /// Until this time at the latest, on the loop's clock.
+    Until(u64),
+}
+
+/// Runs phase 3 without waiting.
+pub(crate) fn poll_events_now(state: &LoopState, woken: &mut Vec<Woken>) -> io::Result<()> {
+    state.reactor(|reactor| reactor.poll_now(woken))?
+}
+
+/// Runs phases 2 and 3 when nothing is ready.
+#[inline(never)]
+pub(crate) fn wait_for_events(
+    state: &LoopState,
+    wait: Wait,
+    woken: &mut Vec<Woken>,
+) -> io::Result<()> {
+    state.cells.cut_down();
+    state.queues(|queues| queues.tasks.cut_down());
+    let limit = match wait {
+        Wait::Forever => NEVER,
+        Wait::Until(limit) => limit,
+    };
+    let slack = state.settings.timer_slack.as_nanos() as u64;
+    let slack = if state.clock.is_virtual() { 0 } else { slack };
+    let deadline = state.timers(|timers| {
+        timers.trim();
+        timers.wake_time(slack)
+    });
+    let deadline = deadline.unwrap_or(NEVER);
+    let deadline = deadline.min(limit);
+    if state.clock.is_virtual() {
+        let inhibited = state.is_inhibited();
+        poll_events_now(state, woken)?;
+        if !woken.is_empty() || state.inbox.has_posts() || has_fired(state) {
+            return Ok(());
+        }
+        if deadline != NEVER && !inhibited {
+            state.clock.advance_to(deadline);
+            return Ok(());
+        }
+    }
+    // A virtual clock that gets here has no deadline to jump to, or must not jump: the loop waits for a real event.
+    let deadline = if state.clock.is_virtual() {
+        NEVER
+    } else {
+        deadline
+    };
+    // Without a deadline the time is not needed: reading it costs as much as two callbacks.
+    let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
+    if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
+        return poll_events_now(state, woken);
+    }
+    // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
+    let now = if deadline == NEVER {
+        0
+    } else {
+        state.clock.now()
+    };
+    let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
+    state.inbox.awake();
+    result?
+}
+
+/// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said
+/// so. Returns true if there is something to do.
+fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
+    if state.post_looks.look(state.inbox, &state.clock, deadline) {
+        return Ok(true);
+    }
+    let time = state.settings.spin;
+    if time == Duration::ZERO || state.clock.is_virtual() {
+        return Ok(false);
+    }
+    let until = deadline.min(state.clock.after(time));
+    while state.clock.now() < until {
+        if state.inbox.has_posts() {
+            return Ok(true);
+        }
+        poll_events_now(state, woken)?;
+        if !woken.is_empty() || has_fired(state) {
+            return Ok(true);
+        }
+        std::hint::spin_loop();
+    }
+    Ok(false)
+}
