@@ -60,7 +60,7 @@ impl TaskObserver {
             };
             let header = task.task.header();
             let announce = Box::new(move || drop(notice));
-            header.with_cold(|cold| cold.add_callback(id.0, announce));
+            header.with_cold(|cold| cold.add_callback(id.number, announce));
             notices.push((task, id));
         }
         Self { shared, notices }

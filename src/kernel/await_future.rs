@@ -109,7 +109,7 @@ impl<T> Future<T> {
             return Ok(Poll::Ready(()));
         }
         let mut listeners = self.shared.listeners.borrow_mut();
-        listeners.number_from(CallbackId::next(&self.shared.state).0);
+        listeners.number_from(CallbackId::next(&self.shared.state).number);
         let replaced = listeners.wait(&mut self.waiting, awaiter);
         drop(listeners);
         drop(replaced);

@@ -52,6 +52,8 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     discard(state, state.locals.take());
     discard(state, state.replace_task_hook(None));
     discard(state, [state.swap_context(None), state.root.context.take()]);
+    // It is there only if a panic has ended a run from outside its turns. It refers to the loop.
+    discard(state, state.root.task.take());
     discard(state, state.replace_handler(None));
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);

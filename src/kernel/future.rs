@@ -334,13 +334,13 @@ impl<T: 'static> Future<T> {
             queue(self);
         } else {
             let mut listeners = self.shared.listeners.borrow_mut();
-            listeners.number_from(id.0);
+            listeners.number_from(id.number);
             listeners.join(Listener::Callback(Box::new(queue)));
         }
         id
     }
 
-    /// Removes a done callback; `false` if it was removed before or is queued already.
+    /// Removes a done callback; `false` if it was removed before or is queued already, or is none of this future.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -349,7 +349,11 @@ impl<T: 'static> Future<T> {
     /// assert!(future.remove_done_callback(id));
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
-        let removed = self.shared.listeners.borrow_mut().leave_number(id.0);
+        // Awaiters have numbers too, but none that this loop has given to a callback.
+        let Some(number) = id.of(&self.shared.state) else {
+            return false;
+        };
+        let removed = self.shared.listeners.borrow_mut().leave_number(number);
         removed.is_some()
     }
 }

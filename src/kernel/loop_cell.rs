@@ -5,11 +5,11 @@
 //! have to begin while a closure that was passed to it runs. All those closures are passed to `LoopState::queues` and
 //! `LoopState::timers`, and hold to three rules:
 //!
-//! - They call no user code: no waker, callback, hook or handler, and no method of a task but `Run::header`, which
-//!   returns a field.
+//! - They call no user code: no waker, callback, hook or handler, and no method of a task but those that copy a
+//!   reference or read the header. They do not panic, since the panic hook is user code: what has no number any more
+//!   aborts the process.
 //! - They drop no value that a user gave. What is removed is returned, and dropped after the borrow. An assignment
-//!   overwrites numbers and empty places only, and what may be refused with a panic is refused before a user's value
-//!   is moved in, so that unwinding drops none either.
+//!   overwrites numbers and empty places only.
 //! - They do not borrow the same cell again.
 //!
 //! An allocator that is itself a client of a loop has never been possible: a second borrow used to be a panic, which an

@@ -53,7 +53,7 @@
 //! |---|---|---|---|
 //! | tasks of a loop (`Slots::serial`) | 64 | `TaskId`, `all_tasks`, names, [`Identity`](task::key::Identity) | not reached |
 //! | generation in a task's key | 16, the low ones of that | wakes; tasks that are known to be unfinished | begins again: a spurious poll |
-//! | slots of tasks | 31 | with a generation or an identity | no more tasks: panic |
+//! | slots of tasks | 31 | with a generation or an identity | no more tasks: the process aborts; memory ends first |
 //! | ids of loops | 15 | finding the inbox for a wake | `EventLoop::new` fails; freed ids are used again |
 //! | epochs of loops | 64 | what an id is checked against; `TaskId` | not reached |
 //! | nodes of a tree (`Tree::generation`) | 64 | keys of scopes, which act | not reached |
@@ -69,7 +69,7 @@
 //! | posts of an inbox | 64 | `ThreadsafeHandle::cancel` | not reached |
 //! | timers | 64 | disarming; the order of handles | not reached |
 //! | the same in the ready queue | 24 | a due timer, at most one turn old | begins again: another due timer runs |
-//! | places of timers | 32 | with the count of timers | no more timers: panic |
+//! | places of timers | 32 | with the count of timers | no more timers: the process aborts; memory ends first |
 //! | sources of the reactor | 32 | events of the poller; their owner deregisters them | begins again at 1: a spurious readiness |
 //! | places of users' descriptors | 32 | events of the poller | begins again at 1: a spurious readiness |
 //! | callbacks of users' descriptors | 24 | a callback that is queued, at most one turn old | begins again |

@@ -7,7 +7,7 @@ use crate::kernel::queues::Queues;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::waker::wake_key;
 use crate::kernel::timers::{Payload, TimerKey};
-use crate::sys::prefetch::{AHEAD, BURST};
+use crate::sys::prefetch::AHEAD;
 
 impl Payload for Stored {
     #[inline]
@@ -38,9 +38,9 @@ pub(crate) fn queue_due_timers(state: &LoopState) {
 
 /// Queues what has become due, but for the tasks of other loops.
 fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops: &mut Vec<Key>) {
-    let is_burst = due.len() > BURST;
+    let is_cold = due.len() > AHEAD && queues.tasks.is_crowd();
     for (place, fired) in due.iter().enumerate() {
-        if is_burst {
+        if is_cold {
             let later = due.get(place + AHEAD).and_then(|later| later.task());
             if let Some(key) = later {
                 queues.tasks.prefetch(Key::from_bits(key));

@@ -40,7 +40,7 @@ use crate::kernel::task::root::Root;
 use crate::kernel::task::state::Step;
 use crate::kernel::wait::waiters::Waiters;
 use crate::kernel::wait_for_events::{Wait, poll_events_now, wait_for_events};
-use crate::sys::prefetch::{AHEAD, BURST};
+use crate::sys::prefetch::AHEAD;
 
 /// How long the loop may run ready work without polling for events, in nanoseconds. A poll costs 0.3 µs between real
 /// work, so this spends about one part in eighty on polling, and delays a timer by at most this time.
@@ -84,8 +84,8 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         // 2 to 5: events and due timers.
         polled = poll_events(state, wait);
         count = state.queues(|queues| queues.ready.len());
-        if count > BURST {
-            count = run_burst(state, root, count);
+        if count > 2 * AHEAD && state.queues(|queues| queues.tasks.is_crowd()) {
+            count = run_cold(state, root, count);
         }
     }
     // 6: the entries that are ready now. The snapshot is a count, so unwinding loses no entry.
@@ -107,12 +107,12 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
     }
 }
 
-/// Runs most of very many entries, whose tasks are no longer in the processor's caches. Returns how many are left. It is
-/// asked for after a poll for events only, so that usual turns do not pay for the question.
+/// Runs most of these entries, some of very many tasks, which are no longer in the processor's caches. Returns how many
+/// are left. It is asked for after a poll for events only, so that usual turns do not pay for the question.
 #[inline(never)]
-fn run_burst(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
+fn run_cold(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
     let mut left = count;
-    while left > BURST {
+    while left > AHEAD {
         state.queues(|queues| queues.prefetch());
         run_entries(state, root, AHEAD);
         left -= AHEAD;

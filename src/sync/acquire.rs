@@ -86,6 +86,8 @@ impl<'a, A: Acquire> Wait<'a, A> {
         }
         let awaiter = Awaiter::new(waker);
         if matches!(awaiter, Awaiter::Other(_)) && self.is_over_by_now() {
+            // While the stage still says what was taken: if the waker's destructor panics, the wait gives it back.
+            drop(awaiter);
             self.stage = Stage::New;
             return Poll::Ready(());
         }

@@ -3,8 +3,8 @@
 
 #![allow(unsafe_code)]
 
-/// From how many entries on asking ahead is worth its instructions: fewer are mostly in the processor's caches.
-pub(crate) const BURST: usize = 2_000;
+/// From how many objects on asking ahead is worth its instructions: fewer are mostly in the processor's caches.
+pub(crate) const CROWD: usize = 4_096;
 
 /// How many entries ahead to ask: a memory access takes as long as a few entries.
 pub(crate) const AHEAD: usize = 8;

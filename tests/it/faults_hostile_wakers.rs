@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use callsoon::net::TcpStream;
+use callsoon::sync::{Lock, LockGuard};
 use callsoon::{EventLoop, ExceptionContext, LoopHandle, LoopLocal, TaskRef};
 
 use crate::support::{
@@ -549,5 +550,29 @@ fn a5_a_task_whose_awaiters_waker_changes_kind_wakes_the_newest() {
                 one_turn(&event_loop);
             }
         }
+    });
+}
+
+#[test]
+fn what_a_wait_took_is_given_back_if_the_waker_panics_when_it_is_dropped() {
+    audited(|| {
+        let lock = Rc::new(Lock::new(()));
+        let held = Rc::clone(&lock);
+        let hostile = HostileWaker::new(move |touch| match touch {
+            Touch::Clone => held.release().unwrap(),
+            Touch::Drop => panic!("on purpose: a waker is dropped"),
+            _ => {}
+        });
+        LockGuard::leak(lock.try_acquire().unwrap());
+        let waker = std::mem::ManuallyDrop::new(hostile.waker());
+        let mut wait = Box::pin(lock.acquire());
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            wait.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+        }));
+        assert!(polled.is_err() && hostile.count(Touch::Clone) == 1);
+        drop(wait);
+        assert!(!lock.locked());
     });
 }

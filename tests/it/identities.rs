@@ -317,3 +317,31 @@ fn done_callbacks_are_removed_by_their_own_id_alone() {
         });
     });
 }
+
+#[test]
+fn an_id_that_another_loop_gave_removes_no_callback_and_no_awaiter() {
+    audited(|| {
+        let trace = Trace::new();
+        let (one, other) = (virtual_loop(&trace), virtual_loop(&trace));
+        let ended = other.create_task(async {});
+        let ids: Vec<_> = (0..4).map(|_| ended.add_done_callback(|_| ())).collect();
+
+        let future = one.create_future::<u8>();
+        let awaiter = one.create_task(future.clone());
+        let note = trace.note("task's callback");
+        awaiter.add_done_callback(move |_| note());
+        one.turn(Some(Duration::ZERO)).unwrap();
+        for id in ids {
+            assert!(!future.remove_done_callback(id) && !awaiter.remove_done_callback(id));
+        }
+        future.set_result(1).unwrap();
+        let value = one.run_until_complete(async {
+            let value = awaiter.await;
+            yield_now().await;
+            value
+        });
+        assert_eq!(value.unwrap().unwrap().unwrap(), 1);
+        trace.expect(["task's callback"]);
+        other.run_until_complete(ended).unwrap().unwrap();
+    });
+}

@@ -88,7 +88,7 @@ struct Entry {
     writes: bool,
 }
 
-/// Room for so many sources is kept whatever becomes of them.
+/// Room for so many sources or fewer is never freed.
 const KEPT: usize = 1024;
 
 /// With fewer sources than this, freeing room costs nothing if it fails.
@@ -97,6 +97,8 @@ const FEW: usize = 16;
 /// The sources, the timer descriptor and the system's poller.
 pub(crate) struct Reactor {
     sources: Slab<Entry>,
+    /// For how many sources the builder has asked for room, which is kept.
+    room: usize,
     /// How many sources have left since there is four times the room that is needed, or since room was freed last.
     left: usize,
     /// Users' own descriptors.
@@ -132,6 +134,7 @@ impl Reactor {
         let alarm = timerfd::Alarm::new(poll.registry(), ALARM)?;
         Ok(Self {
             sources: Slab::new(),
+            room: 0,
             left: 0,
             descriptors: Descriptors::new(),
             generation: 0,
@@ -153,6 +156,7 @@ impl Reactor {
         // Without this the compiler may leave the allocation out.
         drop(black_box(probe));
         self.sources.reserve_exact(sources);
+        self.room = self.room.max(sources);
         Ok(())
     }
 
@@ -212,7 +216,9 @@ impl Reactor {
         self.entry(key)?;
         let mut entry = self.sources.remove(key.index as usize);
         entry.readiness.take_waiters(woken);
-        if self.sources.capacity() > KEPT && self.sources.len() < self.sources.capacity() / 4 {
+        if self.sources.capacity() > self.room.max(KEPT)
+            && self.sources.len() < self.sources.capacity() / 4
+        {
             self.trim();
         }
         entry.observer
@@ -226,6 +232,8 @@ impl Reactor {
         if self.left > self.sources.capacity() / 8 || self.sources.len() < FEW {
             self.left = 0;
             self.sources.shrink_to_fit();
+            let more = self.room.saturating_sub(self.sources.len());
+            self.sources.reserve_exact(more);
         }
     }
 

@@ -273,12 +273,12 @@ pub(crate) struct Joined<T, H> {
     types: PhantomData<(fn() -> T, H)>,
 }
 
-impl<T, H: Scheduler> Joined<T, H> {
+impl<T, H: Scheduler + 'static> Joined<T, H> {
     /// Makes a task of a future, which no slot holds yet.
     #[inline]
     pub(crate) fn new<F>(future: F, location: &'static Location<'static>, scheduler: H) -> Self
     where
-        F: Future<Output = T>,
+        F: Future<Output = T> + 'static,
     {
         Self {
             task: TaskCell::make(future, location, scheduler),

@@ -3,9 +3,11 @@
 //! Half of what a short task costs is its allocation. So a loop keeps the memory of ended tasks in lists, one for each
 //! size class. A class is 16 k + 8 bytes, since the common allocators spend 16 more for a multiple of 16.
 //!
-//! While the loop is busy the lists keep all they get, which is at most what was in use at once. Before the loop waits
-//! they are cut down to half of what is in use then, or to [`KEPT`] if that is more: so the memory of a burst goes back.
-//! Where bursts recur, that of each is kept for more waits than that of the one before.
+//! While the loop is busy the lists keep all they get, but when memory of another class has to be allocated at most as
+//! much as is in use then, or [`KEPT`] if that is more. Before the loop waits they are cut down to half of what is in use,
+//! or to [`KEPT`]: so the memory of a burst goes back. A burst that still ends is waited for: nothing is cut as long as the
+//! lists have grown since the last wait. Where bursts recur, the memory of each is kept for more waits than that of the
+//! one before.
 //!
 //! A memory checker sees no use after free in memory that is kept. So the lists are off under Miri, and where the
 //! environment variable `CALLSOON_SANITIZED` is set when the crate is built.
@@ -72,6 +74,8 @@ pub(crate) struct CellPool {
     kept: Cell<usize>,
     /// How many bytes are in the lists or in use.
     allocated: Cell<usize>,
+    /// How many bytes were in the lists before the last wait in which they had grown.
+    last_kept: Cell<usize>,
     /// The lists were cut down, and no burst has come since.
     was_cut: Cell<bool>,
     /// How many calls of `cut_down` the present memory still outlasts, and that of the next burst.
@@ -87,6 +91,7 @@ impl CellPool {
             lists: [const { Cell::new(None) }; CLASSES],
             kept: Cell::new(0),
             allocated: Cell::new(0),
+            last_kept: Cell::new(0),
             was_cut: Cell::new(false),
             wait: Cell::new(0),
             next_wait: Cell::new(0),
@@ -116,6 +121,8 @@ impl CellPool {
     #[cold]
     #[inline(never)]
     fn allocate(&self, space: Space) -> NonNull<u8> {
+        let in_use = self.allocated.get() - self.kept.get();
+        self.free_down_to(in_use.max(KEPT));
         // SAFETY: the layout is not of size 0: a class has 8 bytes, and a cell is larger.
         let memory = unsafe { alloc(space.layout) };
         let allocated = self.allocated.get() + space.layout.size();
@@ -165,7 +172,7 @@ impl CellPool {
     fn cut_down_excess(&self) {
         let in_use = self.allocated.get() - self.kept.get();
         let most = KEPT.max(in_use / 2);
-        if self.kept.get() <= most {
+        if self.kept.get() <= most || self.last_kept.replace(self.kept.get()) < self.kept.get() {
             return;
         }
         match self.wait.get().checked_sub(1) {

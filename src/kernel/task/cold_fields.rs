@@ -1,7 +1,7 @@
 //! The cold fields of a task, which most tasks never need: an allocation of their own that is made at first use.
 //!
 //! A header has one word for them. Without cold fields that word is the place where the task was created: see `Side` in
-//! `task/cell`.
+//! `task/header`.
 
 use std::any::Any;
 use std::panic::Location;

@@ -33,14 +33,15 @@
 //!
 //! One reference does not count: `Slots::unschedule` lends the slot's own one for a step. So **the slot of a task that
 //! was lent is not freed until the turn has acted on the end of its step**:
-//! - `Slots::remove` alone takes a task out of a slot. It has two callers. The turn calls it with the key whose step has
+//! - `Slots::remove` alone takes a task out of a slot. The turn calls it in two places, with the key whose step has
 //!   just ended the task, in the frames of that step, and uses the lent reference no more. `close` calls it while the
-//!   loop does not run, so that nothing is lent: `EventLoop::close` refuses a running loop, and a run borrows the owner.
+//!   loop does not run, so that nothing is lent: `EventLoop::close` refuses a running loop, a run borrows the owner, and
+//!   in a forked child `close` touches no task. A step that a panic has unwound has no frame that could use what was lent.
 //! - No code that runs during the step can bring about the first call for the same task. A second step of it is refused
 //!   by RUNNING, and later by DONE; neither ends it. Other tasks that start eagerly have other slots.
 //! - From `unschedule` until `begin` has set RUNNING, and from the step's end until `remove`, the task may run no step
-//!   of its own. What the turn does meanwhile (contexts, other runtimes' wakers, reports) may run user code, which may drop the
-//!   handle, cancel, spawn, and wake; none of these frees a slot.
+//!   of its own. What the turn does meanwhile (contexts, other runtimes' wakers, reports) may run user code, which may
+//!   drop the handle, cancel, spawn, and wake; none of these frees a slot.
 //! - Slots are truncated only behind the last task, and dropped with the loop's state, which a run keeps.
 //!
 //! Debug builds check in `remove` that the task is not running, and overwrite memory that is kept for another task.

@@ -39,14 +39,25 @@ pub struct TaskId {
 /// assert!(!task.remove_done_callback(id));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct CallbackId(pub(crate) u64);
+pub struct CallbackId {
+    /// What no other callback of the loop has.
+    pub(crate) number: u64,
+    /// The loop's.
+    epoch: u64,
+}
 
 impl CallbackId {
-    /// Returns a number that no other callback of the loop has.
+    /// Returns the id of a new callback.
     pub(crate) fn next(state: &LoopState) -> Self {
-        let id = state.callbacks.get();
-        state.callbacks.set(id + 1);
-        Self(id)
+        let number = state.callbacks.get();
+        state.callbacks.set(number + 1);
+        let epoch = state.epoch;
+        Self { number, epoch }
+    }
+
+    /// Returns the number, if this loop has given it: every loop counts from its own beginning.
+    pub(crate) fn of(self, state: &LoopState) -> Option<u64> {
+        (self.epoch == state.epoch).then_some(self.number)
     }
 }
 
@@ -285,11 +296,11 @@ impl TaskRef {
         let location = Location::caller();
         let context = self.state.copy_context();
         let queue = move || drop(handle.queue_call_in(context, move || callback(&task), location));
-        header.with_cold(|cold| cold.add_callback(id.0, Box::new(queue)));
+        header.with_cold(|cold| cold.add_callback(id.number, Box::new(queue)));
         id
     }
 
-    /// Removes a done callback; `false` where it was removed before or has been queued to run.
+    /// Removes a done callback; `false` where it was removed before or has been queued to run, or is none of this task.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -299,8 +310,11 @@ impl TaskRef {
     /// assert!(reference.remove_done_callback(id));
     /// ```
     pub fn remove_done_callback(&self, id: CallbackId) -> bool {
+        let Some(number) = id.of(&self.state) else {
+            return false;
+        };
         let header = self.task.header();
-        let removed = header.peek_cold(|cold| cold.callbacks.leave_number(id.0));
+        let removed = header.peek_cold(|cold| cold.callbacks.leave_number(number));
         removed.flatten().is_some()
     }
 }

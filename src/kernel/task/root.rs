@@ -50,7 +50,10 @@ enum Beginning {
 
 // What does not depend on the future's type: there are as many of them as there are calls of `run_until_complete`.
 impl RootHeader {
-    pub(crate) fn new<H: Scheduler>(location: &'static Location<'static>, scheduler: H) -> Self {
+    pub(crate) fn new<H: Scheduler + 'static>(
+        location: &'static Location<'static>,
+        scheduler: H,
+    ) -> Self {
         let task = Joined::new(pending::<()>(), location, scheduler);
         Self(task.task().clone())
     }

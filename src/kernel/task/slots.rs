@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
-use crate::sys::prefetch::prefetch;
+use crate::sys::prefetch::{CROWD, prefetch};
 
 /// The end of the free list. Not a slot: see [`LAST_SLOT`].
 const NO_SLOT: u32 = u32::MAX;
@@ -198,7 +198,10 @@ impl Slots {
     #[cold]
     fn grow(&mut self, task: AnyTask, generation: u16) -> u32 {
         let slot = self.slots.len() as u32;
-        assert!(slot < LAST_SLOT, "more tasks than a loop can number");
+        if slot >= LAST_SLOT {
+            // No panic: its hook is user code, and this is borrowed.
+            std::process::abort();
+        }
         self.slots.push(Slot {
             task: Some(task),
             link: NO_SLOT,
@@ -237,6 +240,12 @@ impl Slots {
                 self.free = number as u32;
             }
         }
+    }
+
+    /// Returns whether there are so many tasks that most are not in the processor's caches.
+    #[inline]
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.taken > CROWD
     }
 
     /// Asks for the memory of a key's slot.
@@ -290,14 +299,16 @@ impl Slots {
         }
     }
 
-    /// Removes the ended task of a key, which has to be in its slot, and returns it with its nodes, for the caller to drop with nothing borrowed. A free slot
-    /// counts as scheduled, so that a late wake by its last key does nothing.
+    /// Removes the ended task of a key, and returns it with its nodes, for the caller to drop with nothing borrowed. A
+    /// free slot counts as scheduled, so that a late wake by its last key does nothing.
     #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<(AnyTask, Link)> {
         let found = self.slots.get_mut(key.slot() as usize)?;
-        debug_assert_eq!(found.generation, key.generation());
+        if found.generation != key.generation() {
+            return None;
+        }
+        debug_assert!(!found.task.as_ref()?.header().state.is_running());
         let task = found.task.take()?;
-        debug_assert!(!task.header().state.is_running());
         let link = Link(found.link);
         found.flags = SCHEDULED;
         found.link = self.free;

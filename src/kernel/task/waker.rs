@@ -82,7 +82,8 @@ pub(crate) struct Entered {
 }
 
 /// Makes a loop the thread's current one. The guard must be dropped where it was made, in the frame that runs the loop:
-/// it is `!Send`, and the kernel binds it to a local variable at each of its three calls.
+/// it is `!Send`, and its two callers keep it there: `close` in a local variable, `EventLoop::begin` in the `Running` that it
+/// returns, which each run binds to a local variable.
 #[must_use]
 pub(crate) fn enter(state: &Rc<LoopState>) -> Entered {
     let state = Rc::clone(state);
