@@ -84,7 +84,7 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         // 2 to 5: events and due timers.
         polled = poll_events(state, wait);
         count = state.queues(|queues| queues.ready.len());
-        if count > 2 * AHEAD && state.queues(|queues| queues.tasks.is_crowd()) {
+        if count > 2 * AHEAD {
             count = run_cold(state, root, count);
         }
     }
@@ -107,11 +107,15 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
     }
 }
 
-/// Runs most of these entries, some of very many tasks, which are no longer in the processor's caches. Returns how many
-/// are left. It is asked for after a poll for events only, so that usual turns do not pay for the question.
+/// If there are very many tasks, which are no longer in the processor's caches, runs most of these entries. Returns how
+/// many are left. It is called after a poll for events only, so that usual turns do not pay for the question.
+#[cold]
 #[inline(never)]
 fn run_cold(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
     let mut left = count;
+    if !state.queues(|queues| queues.tasks.is_crowd()) {
+        return left;
+    }
     while left > AHEAD {
         state.queues(|queues| queues.prefetch());
         run_entries(state, root, AHEAD);
