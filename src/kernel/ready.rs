@@ -239,7 +239,7 @@ impl ReadyQueue {
 
     /// Returns the task of the entry in so many places from the front.
     pub(crate) fn task_at(&mut self, place: usize) -> Option<Key> {
-        self.entries.from_front(place)?.task()
+        self.entries.in_front(place)?.task()
     }
 
     /// Pops the front entry.

@@ -129,7 +129,7 @@ impl<T: Default> Ring<T> {
     }
 
     /// Returns the place of the element in so many places from the front.
-    pub(crate) fn from_front(&mut self, place: usize) -> Option<&mut T> {
+    pub(crate) fn in_front(&mut self, place: usize) -> Option<&mut T> {
         self.get(self.head + place as u64)
     }
 
