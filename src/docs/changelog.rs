@@ -94,6 +94,18 @@
 //! - A report about a task runs in the task's context, and names the caller's place for tasks that a combinator
 //!   creates.
 //!
+//! ## Changed: costs
+//! - A callback that captures at most 24 bytes needs no memory of its own.
+//! - The memory of ended tasks is used again for new ones. What a burst of tasks, callbacks, timers or connections has
+//!   needed is given back to the allocator when the loop is idle, but for the room that
+//!   [`Builder::capacity`](crate::Builder::capacity) asked for.
+//! - A wait that is given up, and a done callback that is removed, leave their lists in constant time. Before, 100,000 of
+//!   them in random order took half a second.
+//! - A [`CallbackId`](crate::CallbackId) of another loop removes nothing. Before, it could remove another callback.
+//! - After many posts at once the loop waits up to 10 µs for more before it sleeps.
+//! - [`read`](crate::stream::StreamReader::read), [`drain`](crate::stream::StreamWriter::drain) and some other methods
+//!   return `impl Future` instead of being `async fn`s, and are smaller. They do nothing before the first poll, as before.
+//!
 //! ## Changed: systems
 //! - The compiler refuses a system for which the crate has never been compiled, such as Windows, with a message.
 //! - The crate compiles for FreeBSD again.
