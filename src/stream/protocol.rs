@@ -205,7 +205,7 @@ impl StreamProtocol {
 
     fn wake_writers(&self) {
         if let Some(writers) = self.writers.get() {
-            writers.grant(usize::MAX);
+            writers.grant_all_on(&self.state);
         }
     }
 

@@ -104,7 +104,7 @@ impl Serving {
         let factory = self.factory.take();
         let what = "Exception in the destructor of a protocol factory";
         self.handle.state.catch_panic(what, || drop(factory));
-        self.waiting.grant(usize::MAX);
+        self.waiting.grant_all_on(&self.handle.state);
     }
 
     /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
@@ -159,7 +159,7 @@ impl Host for Serving {
         let transport = self.clients.borrow_mut().try_remove(number);
         drop(transport);
         if self.is_over() {
-            self.waiting.grant(usize::MAX);
+            self.waiting.grant_all_on(&self.handle.state);
         }
     }
 

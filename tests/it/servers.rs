@@ -5,13 +5,15 @@ use std::net::TcpStream as StdStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::task::Context;
 use std::time::Duration;
 
 use callsoon::transport::{Protocol, ServeError, Server, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, Waiting, complete, loopback, on_real_time, on_virtual_time, until,
+    HostileWaker, Recorder, Touch, Trace, Waiting, audited, complete, loopback, on_real_time,
+    on_virtual_time, until, virtual_loop,
 };
 
 struct Echo;
@@ -559,5 +561,26 @@ fn a_unix_stream_tells_its_unnamed_peer() {
         assert_eq!(transport.peername().unwrap().to_string(), "unnamed");
         drop(theirs);
         until(|| transport.get_protocol().is_none()).await;
+    });
+}
+
+#[test]
+fn a_waker_that_panics_when_a_server_closes_is_reported_to_the_server_s_own_loop() {
+    audited(|| {
+        let trace = Trace::new();
+        let (event_loop, other) = (virtual_loop(&trace), virtual_loop(&Trace::new()));
+        let server = event_loop.run_until_complete(echo_server()).unwrap();
+        let hostile = HostileWaker::new(|touch| {
+            if touch == Touch::Wake {
+                panic!("on purpose");
+            }
+        });
+        let waker = hostile.waker();
+        let mut closed = Box::pin(server.wait_closed());
+        let polled = closed.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        other.run_until_complete(async { server.close() }).unwrap();
+        assert_eq!(hostile.count(Touch::Wake), 1);
+        trace.expect(["report: Exception in a waker (on purpose)"]);
     });
 }

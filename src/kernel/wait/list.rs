@@ -21,6 +21,7 @@ use std::marker::PhantomData;
 use std::task::{Poll, Waker};
 
 use crate::kernel::enter::wake;
+use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{key_of, wake_key};
 use crate::kernel::wait::waiters::{WaiterId, Waiters};
@@ -42,6 +43,14 @@ impl Awaiter {
         match key_of(waker) {
             Some(key) => Self::Task(key),
             None => Self::Other(waker.clone()),
+        }
+    }
+
+    /// Wakes a waiter of a loop, to which a panic is reported. The rest is as in [`wake`](Self::wake).
+    fn wake_on(self, state: &LoopState) {
+        match self {
+            Self::Task(_) => self.wake(),
+            Self::Other(waker) => state.wake(waker),
         }
     }
 
@@ -173,6 +182,16 @@ impl<A: Copy> WaitList<A> {
         for _ in 0..at_most {
             let Some((_, awaiter)) = next() else { return };
             awaiter.wake();
+        }
+    }
+
+    /// Does the same for all waiters. A panic of another runtime's waker is reported to the loop that is given, also
+    /// where the thread runs another one or none.
+    pub(crate) fn grant_all_on(&self, state: &LoopState) {
+        let end = self.waiters.borrow().end();
+        let next = || self.waiters.borrow_mut().take_first_before(end);
+        while let Some((_, awaiter)) = next() {
+            awaiter.wake_on(state);
         }
     }
 
