@@ -10,14 +10,17 @@
 //! - `meter`: clocks, resident memory, and what a binary prints
 //! - `gate`, `one_slot`, `random`: what every runtime's row uses alike
 
-pub mod gate;
+#[path = "../../support/gate.rs"]
+mod gate;
 pub mod local;
 pub mod memory;
 pub mod meter;
 pub mod net;
-pub mod one_slot;
+#[path = "../../support/one_slot.rs"]
+mod one_slot;
 pub mod posts;
-pub mod random;
+#[path = "../../support/random.rs"]
+mod random;
 pub mod row;
 pub mod runtime;
 pub mod timed;

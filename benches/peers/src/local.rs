@@ -64,7 +64,7 @@ const BATCH: u64 = 10_000;
 #[derive(Default)]
 pub struct Batch {
     pub left: Cell<u64>,
-    pub done: Gate,
+    pub(crate) done: Gate,
 }
 
 impl Batch {
@@ -172,7 +172,7 @@ pub async fn yields<R: Runtime>(_on: R, yields: u64) -> Report {
 
 pub async fn ping_pong<R: Runtime>(on: R, trips: u64) -> Report {
     measure(trips, async |trips| {
-        let (ball, back) = (OneSlot::default(), OneSlot::default());
+        let (ball, back) = (OneSlot::new(), OneSlot::new());
         let (ball_there, back_there) = (ball.clone(), back.clone());
         let there = on.spawn(async move {
             for _ in 0..trips {

@@ -22,7 +22,7 @@ const AGAIN: usize = 3;
 const HEADER: &str = "\
 # Instructions an operation under callgrind, fat LTO, one unit; `peers --write` writes this file, `peers --check` holds
 # the column callsoon to it: a row may rise by 1 %. Compared only where rustc, glibc and CPU model are these. A higher
-# limit needs `--write --reason TEXT`, and the reason stands in its row.
+# limit needs `--write --reason TEXT`, and its row keeps the reason.
 ";
 
 /// What instructions depend on besides the code.

@@ -142,7 +142,7 @@ fn counterpart(row: &'static str) -> &'static str {
 }
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
-/// Between these the README's table stands.
+/// The README's table is between these.
 const MARKS: (&str, &str) = ("<!-- peers -->\n", "<!-- /peers -->\n");
 
 pub fn markdown(mut measured: Measured<'_>, into_readme: bool) -> Result<ExitCode, Failure> {

@@ -17,8 +17,11 @@ use std::time::Duration;
 use peers::Missing;
 use peers::meter::{Report, Stopwatch};
 use peers::net::Client;
-use peers::random::Random;
 use peers::runtime::Boxed;
+use random::Random;
+
+#[path = "../../../../support/random.rs"]
+mod random;
 
 /// `uv_loop_t`, `uv_handle_t` and all its kinds: addresses of memory that libuv fills.
 type Handle = *mut c_void;
