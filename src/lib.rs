@@ -37,7 +37,7 @@
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
-//! kernel, but for `sys/` and the two modules of errors, which it stands on.
+//! kernel, but for `sys/` and the two modules of errors, which it uses.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -49,7 +49,12 @@
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
 //! | counters of a loop | `inspect/` |
-//! | system calls, and all unsafe code but that of eight files | `sys/` |
+//! | system calls, and all unsafe code but what is named below | `sys/` |
+//!
+//! `unsafe` is in `sys/` and in eight files of the kernel: `inline_fn` (closures without a box), `loop_cell` (borrows
+//! that release builds do not check), and in `task/` `any_task`, `cell` and `header` (a task in one allocation, seen
+//! without its type), `cell_pool` (memory used again), `slots` (a task lent for one step) and `waker` (the current loop).
+//! A test checks that too.
 //!
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
 //!
@@ -80,7 +85,7 @@
 //!   kernel/registry          from a loop's id to its inbox
 //!   kernel/inhibit           guards that keep a virtual clock from jumping
 //!   kernel/clock             real and virtual time
-//!   kernel/post_looks        looking for posts before the loop sleeps
+//!   kernel/post_spin         spinning for posts before the loop sleeps
 //!   kernel/context           the values of context variables
 //!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
@@ -295,7 +300,7 @@
 //! ```
 //!
 //! # Where it is decided
-//! Mechanisms that stand in no signature, and the file whose first paragraph describes each:
+//! Mechanisms that no signature shows, and the file whose first paragraph describes each:
 //!
 //! | what | where |
 //! |---|---|

@@ -30,7 +30,7 @@ const CATCHES: &str = "
     kernel/io/call_observer  a panic of the crate's own I/O code ends one connection
     context_var              puts the caller's context back, then goes on
     event_loop/run_coroutine sends the panic of a coroutine to the thread that awaits it
-    combine/child_count      a child's value stands even if the rest of its future panics when it is dropped
+    combine/child_count      a child's value is kept even if the rest of its future panics when it is dropped
     combine/group/child      a child's panic is the failure of its group
     combine/group/scope      the panic of a group's body waits for the children
     queue/calls              the second call of a store after a panic, while that unwinds

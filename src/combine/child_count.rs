@@ -141,7 +141,7 @@ impl ChildCount {
         self.state.suspect_cycle(self.node.get());
     }
 
-    /// Keeps the panic of a destructor of a child that has returned a value, for the report: the value stands.
+    /// Keeps the panic of a destructor of a child that has returned a value, for the report: the value is kept.
     #[cold]
     fn note_drop_panic(&self, payload: Box<dyn Any + Send>) {
         match self.state.task(self.state.current_task.get()) {

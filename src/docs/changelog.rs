@@ -106,6 +106,9 @@
 //! - [`read`](crate::stream::StreamReader::read), [`drain`](crate::stream::StreamWriter::drain) and some other methods
 //!   return `impl Future` instead of being `async fn`s, and are smaller. They do nothing before the first poll, as before.
 //!
+//! ## Changed: names
+//! - [`Metrics::event_polls`](crate::Metrics::event_polls) was `looks`.
+//!
 //! ## Changed: systems
 //! - The compiler refuses a system for which the crate has never been compiled, such as Windows, with a message.
 //! - The crate compiles for FreeBSD again.

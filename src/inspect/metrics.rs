@@ -17,7 +17,7 @@ pub struct Metrics {
     /// How many turns the loop has run.
     pub turns: u64,
     /// How often the loop has polled the system for events.
-    pub looks: u64,
+    pub event_polls: u64,
     /// Entries in the ready queue, including cancelled ones.
     pub ready: usize,
     /// Timers whose callback has not run yet, including those that never fire.
@@ -54,7 +54,7 @@ impl LoopHandle {
         let (ready, tasks) = state.queues(|queues| (queues.ready.len(), queues.tasks.len()));
         Metrics {
             turns: state.turn_number.get(),
-            looks: state.event_polls.count.get(),
+            event_polls: state.event_polls.count.get(),
             ready,
             timers: state.timers(|timers| timers.len()),
             tasks,

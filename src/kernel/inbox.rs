@@ -87,7 +87,7 @@ pub(crate) struct Inbox {
 }
 
 /// A value with cache lines of its own: the loop locks the batch for each closure while senders lock the pending
-/// entries, and looks at the hint while it waits.
+/// entries, and reads the hint while it spins.
 #[repr(align(64))]
 struct Line<T>(T);
 

@@ -26,7 +26,7 @@ use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::{InlineFn, Stored};
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
-use crate::kernel::post_looks::PostLooks;
+use crate::kernel::post_spin::PostSpin;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
@@ -183,7 +183,7 @@ pub(crate) struct LoopState {
     pub(crate) callbacks: Cell<u64>,
     queues: LoopCell<Queues>,
     timers: LoopCell<Timers<Stored>>,
-    pub(crate) post_looks: PostLooks,
+    pub(crate) post_spin: PostSpin,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
     /// The poller and its sources; `None` once closed.
@@ -250,7 +250,7 @@ impl LoopState {
             run_number: Cell::new(counts as u32),
             callbacks: Cell::new(counts),
             budget: Budget::new(),
-            post_looks: PostLooks::default(),
+            post_spin: PostSpin::default(),
             stopping: Cell::new(false),
             event_polls: EventPolls::new(now),
             guest: Cell::new(false),
@@ -383,7 +383,7 @@ impl LoopState {
                 self.queues(|queues| queues.ready.push_posted(count));
             }
         });
-        self.post_looks.note(came);
+        self.post_spin.note(came);
     }
 
     /// Queues a callback and returns its number, or returns the callback if the loop is closed.

@@ -1,12 +1,12 @@
-//! Whether the loop looks for further posts of other threads before it falls asleep.
+//! Whether the loop spins for further posts of other threads before it sleeps.
 //!
 //! While a thread posts without a pause, a loop that sleeps as soon as it has run everything costs both threads a system
-//! call for every few posts. So if many posts came at once, more are likely to come, and the loop waits for them awake:
-//! for [`LOOK`] at most, and not beyond the next deadline. It does not take the first at once, but lets posts gather
+//! call for every few posts. So if many posts came at once, more are likely to come, and the loop spins until they do:
+//! for [`LONGEST`] at most, and not beyond the next deadline. It does not take the first at once, but lets posts gather
 //! for [`GATHER`], so that it and the sender do not take the lock from each other for each.
 //!
-//! A post that comes alone costs no look. Nor does an idle loop: a look that finds nothing is followed by sleep, and
-//! doubles the number of occasions that pass before the next look.
+//! After a single post the loop does not spin, nor while it is idle: it sleeps when it has spun in vain, and then twice as
+//! many occasions pass as before until it spins again.
 
 use std::cell::Cell;
 
@@ -19,35 +19,35 @@ const MANY: u32 = 8;
 /// How long posts gather, in nanoseconds.
 const GATHER: u64 = 5_000;
 
-/// How long the loop looks at most, in nanoseconds.
-const LOOK: u64 = 10_000;
+/// How long the loop spins at most, in nanoseconds.
+const LONGEST: u64 = 10_000;
 
-/// The most occasions that pass between two looks.
+/// The most occasions that pass until the loop spins again.
 const MOST_PASSED: u32 = 63;
 
 #[derive(Default)]
-pub(crate) struct PostLooks {
-    /// How many posts came at once last; 0 once a look was thought of.
+pub(crate) struct PostSpin {
+    /// How many posts came at once last; 0 once that was taken into account.
     came: Cell<u32>,
     /// How many occasions are still let pass.
     passing: Cell<u32>,
-    /// How many were let pass after the latest look that found nothing; 0 if one has found something since.
+    /// How many were let pass after the loop last spun in vain; 0 if it has found posts since.
     passed: Cell<u32>,
 }
 
-impl PostLooks {
+impl PostSpin {
     /// Notes how many posts came at once.
     pub(crate) fn note(&self, came: u32) {
         self.came.set(came);
     }
 
-    /// Looks for posts until the deadline at most, if that is worth while. Returns whether there are some.
-    pub(crate) fn look(&self, inbox: &Inbox, clock: &LoopClock, deadline: u64) -> bool {
+    /// Spins for posts until the deadline at most, if that is worth while. Returns whether there are some.
+    pub(crate) fn spin(&self, inbox: &Inbox, clock: &LoopClock, deadline: u64) -> bool {
         if !self.is_worth_while() || clock.is_virtual() {
             return false;
         }
         let began = clock.now();
-        let until = deadline.min(began + LOOK);
+        let until = deadline.min(began + LONGEST);
         let mut now = began;
         while now < until {
             if now - began >= GATHER && inbox.has_posts() {
@@ -70,7 +70,7 @@ impl PostLooks {
         passing == 0
     }
 
-    /// Notes whether a look has found posts.
+    /// Notes whether spinning has found posts.
     fn end(&self, found: bool) {
         let passed = if found {
             0
@@ -86,42 +86,42 @@ impl PostLooks {
 mod tests {
     use super::*;
 
-    /// Whether the loop looks after so many posts have come at once.
-    fn looks(looks: &PostLooks, came: u32) -> bool {
-        looks.note(came);
-        looks.is_worth_while()
+    /// Whether the loop spins after so many posts have come at once.
+    fn spins(state: &PostSpin, came: u32) -> bool {
+        state.note(came);
+        state.is_worth_while()
     }
 
     #[test]
-    fn only_many_posts_at_once_are_worth_a_look_and_only_one() {
-        let state = PostLooks::default();
+    fn the_loop_spins_after_many_posts_at_once_and_only_once() {
+        let state = PostSpin::default();
         assert!(!state.is_worth_while());
         for few in [0, 1, MANY - 1] {
-            assert!(!looks(&state, few));
+            assert!(!spins(&state, few));
         }
-        assert!(looks(&state, MANY));
+        assert!(spins(&state, MANY));
         state.end(true);
         assert!(!state.is_worth_while(), "nothing has come since");
-        assert!(looks(&state, u32::MAX));
+        assert!(spins(&state, u32::MAX));
     }
 
     #[test]
-    fn looks_that_find_nothing_become_rare_until_one_finds_something() {
-        let state = PostLooks::default();
+    fn spinning_in_vain_becomes_rare_until_posts_come() {
+        let state = PostSpin::default();
         for passed in [0, 1, 3, 7, 15, 31, 63, 63, 63] {
             for _ in 0..passed {
-                assert!(!looks(&state, MANY));
-                assert!(!looks(&state, 1), "a lone post is no occasion");
+                assert!(!spins(&state, MANY));
+                assert!(!spins(&state, 1), "a lone post is no occasion");
             }
-            assert!(looks(&state, MANY));
+            assert!(spins(&state, MANY));
             state.end(false);
         }
-        (0..MOST_PASSED).for_each(|_| assert!(!looks(&state, MANY)));
-        assert!(looks(&state, MANY));
+        (0..MOST_PASSED).for_each(|_| assert!(!spins(&state, MANY)));
+        assert!(spins(&state, MANY));
         state.end(true);
-        assert!(looks(&state, MANY), "it has paid");
+        assert!(spins(&state, MANY), "it has paid");
         state.end(false);
-        assert!(!looks(&state, MANY));
-        assert!(looks(&state, MANY));
+        assert!(!spins(&state, MANY));
+        assert!(spins(&state, MANY));
     }
 }

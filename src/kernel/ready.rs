@@ -126,7 +126,7 @@ pub(crate) struct ReadyQueue {
     entries: Ring<Token>,
     /// The callback of each [`Token::NEXT_CALL`] of the entries, in their order.
     calls: Ring<Call>,
-    /// How many closures the tokens of posts stand for besides the first of each.
+    /// How many closures the tokens of posts are for, besides the first of each.
     further_posts: usize,
 }
 

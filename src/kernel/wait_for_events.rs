@@ -84,7 +84,7 @@ pub(crate) fn wait_for_events(
 /// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said
 /// so. Returns true if there is something to do.
 fn spin(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
-    if state.post_looks.look(state.inbox, &state.clock, deadline) {
+    if state.post_spin.spin(state.inbox, &state.clock, deadline) {
         return Ok(true);
     }
     let time = state.settings.spin;

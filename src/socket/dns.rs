@@ -219,7 +219,7 @@ impl IntoTarget for &str {
             .and_then(|rest| rest.strip_suffix(']'));
         if bracketed.is_none() && host.contains(':') {
             return Err(invalid_input(
-                "an IPv6 address stands in brackets before a port",
+                "an IPv6 address needs brackets before a port",
             ));
         }
         Ok(Target::Host(bracketed.unwrap_or(host).to_owned(), port))

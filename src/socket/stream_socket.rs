@@ -1,7 +1,7 @@
 //! A connected socket, or a pipe, below a stream transport; and the options of connections.
 //!
 //! One type instead of a type parameter: a protocol need not know what it talks over, and its code exists once. The
-//! streams of `net` stand on it too, and have a type parameter only for addresses and conversions. No write raises SIGPIPE,
+//! streams of `net` use it too, and have a type parameter only for addresses and conversions. No write raises SIGPIPE,
 //! whatever the process does with that signal, and no call blocks, whatever mode the descriptor is in.
 
 use std::io::{self, IoSlice};

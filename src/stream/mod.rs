@@ -12,7 +12,6 @@ mod client_task;
 mod error;
 mod incoming;
 pub(crate) mod open;
-#[cfg(unix)]
 mod pipes;
 pub(crate) mod protocol;
 pub(crate) mod reader;
@@ -22,9 +21,7 @@ pub(crate) mod writer;
 pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
-#[cfg(unix)]
 pub use open::{open_unix_connection, start_unix_server};
-#[cfg(unix)]
 pub use pipes::{OpenReadPipe, OpenWritePipe, open_read_pipe, open_write_pipe};
 pub use reader::StreamReader;
 pub use writer::StreamWriter;

@@ -76,7 +76,6 @@ pub fn open_connection(to: impl Into<ConnectTo>) -> OpenConnection {
 /// }).unwrap();
 /// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 /// ```
-#[cfg(unix)]
 #[track_caller]
 pub fn open_unix_connection(path: impl AsRef<std::path::Path>) -> OpenConnection {
     open_connection(ConnectTo::path(path.as_ref()))
@@ -190,7 +189,6 @@ where
 ///     Ok::<(), std::io::Error>(())
 /// }).unwrap().unwrap();
 /// ```
-#[cfg(unix)]
 #[track_caller]
 pub fn start_unix_server<F, R>(
     client_connected: F,

@@ -118,7 +118,6 @@ impl StreamWriter {
     /// assert_eq!(writer.sendfile(&file, 0, None).await?, length);
     /// # Ok(()) });
     /// ```
-    #[cfg(unix)]
     pub async fn sendfile(
         &self,
         file: &std::fs::File,

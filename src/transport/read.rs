@@ -55,7 +55,6 @@ impl Observer for Connection<dyn Protocol> {
         let transport = Transport { connection: self };
         transport.read_ready();
         transport.write_ready();
-        #[cfg(unix)]
         transport.notice_hang_up();
     }
 
@@ -263,7 +262,6 @@ impl Transport {
 
     /// Ends the writing end of a pipe that nobody reads any more. Events that say so set the reading bit, which nothing
     /// else uses there.
-    #[cfg(unix)]
     fn notice_hang_up(&self) {
         let connection = &self.connection;
         if connection.is(State::Made) {

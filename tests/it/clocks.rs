@@ -48,7 +48,7 @@ fn polls_for_events_are_left_out_while_work_is_ready_unless_every_turn_is_to_pol
                     }
                 })
                 .unwrap();
-            event_loop.metrics().looks
+            event_loop.metrics().event_polls
         }
         let every_turn = event_polls_of(EventLoop::builder().event_interval(1));
         assert!(every_turn >= 10_000);
@@ -74,7 +74,7 @@ fn a_virtual_clock_gives_the_same_trace_each_time() {
                         for round in 0..20 {
                             sleep(Duration::from_micros(n * 37 % 11 * round)).await;
                             let metrics = handle.metrics();
-                            let (turn, poll) = (metrics.turns, metrics.looks);
+                            let (turn, poll) = (metrics.turns, metrics.event_polls);
                             let now = handle.time() - start;
                             t.push(format!("{n} {round} {turn} {poll} {now:?}"));
                         }
@@ -206,7 +206,7 @@ fn sleeps_of_any_length_are_never_early_and_never_busy_real_clock() {
             event_loop.run_until_complete(sleep(delay)).unwrap();
             assert!(start.elapsed() >= delay);
         }
-        let polls = event_loop.metrics().looks - before.looks;
+        let polls = event_loop.metrics().event_polls - before.event_polls;
         // Each sleep is a run: its first poll for events, its wait, and at most one more.
         assert!(polls <= 3 * delays.len() as u64, "{polls} polls");
     });

@@ -260,7 +260,7 @@ fn i2_sixteen_threads_post_a_million_times_each_to_a_loop_that_is_notified_once_
         NEXT.with_borrow(|next| assert_eq!(*next, [volleys() * VOLLEY; SENDERS]));
         // Each volley found the loop asleep and notified it; and the loop sleeps at most once each time it polls for
         // events.
-        let (notifications, polls) = (notifications(notifier), event_loop.metrics().looks);
+        let (notifications, polls) = (notifications(notifier), event_loop.metrics().event_polls);
         assert!(
             notifications >= volleys() as u64,
             "{notifications} notifications"

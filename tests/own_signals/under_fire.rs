@@ -229,9 +229,9 @@ fn h9_a_forked_child_has_the_dispositions_from_before_and_leaves_its_parent_s_no
             0
         });
         assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == SIGTERM);
-        let polls = event_loop.metrics().looks;
+        let polls = event_loop.metrics().event_polls;
         one_turn(&event_loop);
-        assert_eq!(event_loop.metrics().looks, polls + 1);
+        assert_eq!(event_loop.metrics().event_polls, polls + 1);
         trace.expect([]);
         raise(SIGTERM);
         one_turn(&event_loop);

@@ -454,7 +454,6 @@ impl Reactor {
 
     /// Returns the descriptor that is readable when a turn has something to do. It is the same file for as long as the loop
     /// lives; only where no descriptor is left for it, it is the poller's own.
-    #[cfg(unix)]
     pub(crate) fn poll_fd(&mut self) -> std::os::fd::RawFd {
         use std::os::fd::AsRawFd as _;
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -470,15 +469,9 @@ impl Reactor {
     }
 }
 
-/// Returns the descriptor of the poller's set; −1 where it has none.
+/// Returns the descriptor of the poller's set.
 fn poll_number(poll: &Poll) -> Descriptor {
-    #[cfg(unix)]
-    return std::os::fd::AsRawFd::as_raw_fd(poll);
-    #[cfg(not(unix))]
-    {
-        let _ = poll;
-        -1
-    }
+    std::os::fd::AsRawFd::as_raw_fd(poll)
 }
 
 /// Rounds up, so that no timer is early, and to at most a day, which every system's poll can express.

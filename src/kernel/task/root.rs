@@ -16,7 +16,7 @@ use crate::kernel::task::cell::{Joined, Scheduler};
 use crate::kernel::task::header::Header;
 use crate::kernel::task::state::{Begin, Step};
 
-/// The root as a task: of a future that stands for the one in its caller's frame, and that nobody polls.
+/// The root as a task: of a future that is never polled, since the root's own is in its caller's frame.
 pub(crate) struct RootHeader(pub(crate) AnyTask);
 
 /// What the turn needs to know of the root: how to poll it once.

@@ -213,7 +213,7 @@ impl Slots {
     }
 
     /// Frees the slots after the last task, before the loop waits, if at most a quarter is taken and at least half can
-    /// be freed. Where a task stands in the way, the next try is made with half as many tasks.
+    /// be freed. Where a task is in the way, the next try is made with half as many tasks.
     #[inline]
     pub(crate) fn cut_down(&mut self) {
         if self.taken <= self.few && self.slots.len() >= 2 * self.kept {

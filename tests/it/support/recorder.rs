@@ -126,8 +126,8 @@ async fn until_box(is_so: Box<dyn Fn() -> bool + '_>) {
 /// what local sockets and pipes have done by now is in the second.
 pub(crate) async fn event_polls(count: u64) {
     let handle = get_running_loop();
-    let last = handle.metrics().looks + count;
-    while handle.metrics().looks < last {
+    let last = handle.metrics().event_polls + count;
+    while handle.metrics().event_polls < last {
         yield_now().await;
     }
 }
