@@ -202,6 +202,7 @@
 //!   signal/listeners         add_signal_handler, and the dispatch of signals to listeners
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for run and Runner
+//!   poll_io                  PollRead, PollBufRead, PollWrite: what all byte streams have in common
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   socket/nonblocking       calls on sockets that never block
 //!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
@@ -367,6 +368,7 @@ mod executor;
 mod inspect;
 mod kernel;
 pub mod net;
+mod poll_io;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(all(target_os = "linux", feature = "process-pool"))]
@@ -422,6 +424,7 @@ pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]
 pub use process::{create_subprocess_exec, create_subprocess_shell};
 pub use queue::{LifoQueue, PriorityQueue, Queue};

@@ -1,4 +1,5 @@
-//! From the timer wheel to the ready queue: phase 5 of a turn.
+//! From the timer wheel to the ready queue: phase 5 of a turn. The wheel knows no tasks and the queue no times; both are
+//! borrowed here, and only here at once.
 
 use crate::kernel::due::Due;
 use crate::kernel::inline_fn::Stored;

@@ -1,6 +1,6 @@
 //! The memory of ended tasks, kept for new ones.
 //!
-//! Half of what a short task costs is its allocation. So a loop keeps the memory of ended tasks in lists, one for each
+//! A third of what a short task costs is its allocation. So a loop keeps the memory of ended tasks in lists, one for each
 //! size class. A class is 16 k + 8 bytes, since the common allocators spend 16 more for a multiple of 16.
 //!
 //! While the loop is busy the lists keep all they get, but when memory of another class has to be allocated at most as

@@ -1,0 +1,140 @@
+//! Reading and writing bytes by poll functions: what all byte streams of the crate have in common.
+//!
+//! Sockets, their halves, streams and pipes implement these traits, and so may a program's own types. Everything that
+//! works on any byte stream stands on them: `copy`, and the adapters to the traits of other crates. Their
+//! names differ from those of the `futures` and `tokio` traits, so that all may be imported in one file.
+//!
+//! An implementation never blocks, and when it returns `Pending` the task of the context is woken once another call may
+//! do better. One direction of a stream remembers one waker, the last. A call that is not repeated loses nothing: bytes
+//! leave a stream only in a call that returns them, and a write has taken what it says it took.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+/// A source of bytes.
+///
+/// ```
+/// use std::io;
+/// use std::task::{Context, Poll};
+///
+/// use callsoon::PollRead;
+///
+/// /// Endless zeros.
+/// struct Zeros;
+///
+/// impl PollRead for Zeros {
+///     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+///         buffer.fill(0);
+///         Poll::Ready(Ok(buffer.len()))
+///     }
+/// }
+/// ```
+pub trait PollRead {
+    /// Reads at least one byte into the start of `buffer` and returns how many. 0 means that nothing more comes, or that
+    /// `buffer` is empty.
+    ///
+    /// # Errors
+    /// Those of the stream. No `WouldBlock` and no `Interrupted`.
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>>;
+}
+
+/// A source of bytes that keeps what it has received, so that a caller can look at bytes before it takes them.
+pub trait PollBufRead: PollRead {
+    /// Returns what was received and not taken yet. Empty means that nothing more comes.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_fill_buf(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>>;
+
+    /// Takes so many bytes of what [`poll_fill_buf`](Self::poll_fill_buf) returned, at most all of them.
+    fn consume(&mut self, count: usize);
+}
+
+/// A sink of bytes.
+pub trait PollWrite {
+    /// Takes at least one of the bytes, from the start, and returns how many. 0 only if `bytes` is empty.
+    ///
+    /// # Errors
+    /// Those of the stream. No `WouldBlock` and no `Interrupted`.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Does the same with several pieces. Without an implementation of its own it takes of the first that is not empty.
+    ///
+    /// # Errors
+    /// Those of [`poll_write`](Self::poll_write).
+    fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = pieces.iter().find(|piece| !piece.is_empty());
+        self.poll_write(context, first.map_or(&[], |piece| &piece[..]))
+    }
+
+    /// Returns whether [`poll_write_vectored`](Self::poll_write_vectored) is better than writing pieces one by one.
+    fn is_write_vectored(&self) -> bool {
+        false
+    }
+
+    /// Waits until what was taken is with the system, or with whatever the sink writes to.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Flushes, then tells the other side that nothing more comes. Its answers can still be read.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl<T: PollRead + ?Sized> PollRead for &mut T {
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_read(context, buffer)
+    }
+}
+
+impl<T: PollBufRead + ?Sized> PollBufRead for &mut T {
+    fn poll_fill_buf(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        (**self).poll_fill_buf(context)
+    }
+
+    fn consume(&mut self, count: usize) {
+        (**self).consume(count);
+    }
+}
+
+impl<T: PollWrite + ?Sized> PollWrite for &mut T {
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        (**self).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        (**self).is_write_vectored()
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(context)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(context)
+    }
+}
