@@ -48,6 +48,7 @@
 //! | what these share: names and addresses, connecting, accepting, calls that do not block | `socket/` |
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
+//! | the traits of other crates, each behind a feature | `interop/` |
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
@@ -176,6 +177,7 @@
 //!   queue/calls              calls of a store, and the wake-ups that follow; shutdown
 //!   queue/waits              get, put, join
 //!   queue/ordered            LifoQueue, PriorityQueue
+//!   queue/items              a queue as Stream and Sink
 //!   combine/observer         waiting for the ends of many tasks
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
@@ -236,6 +238,7 @@
 //!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
 //!   net/udp                  UdpSocket
 //!   net/unix_datagram        UnixDatagram
+//!   net/poll_datagram        datagrams by poll functions
 //!   net/sock                 sock_recv and the other sock_ methods
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/buffer         what the system has not taken yet, high and low water
@@ -263,6 +266,7 @@
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
 //!   stream/poll_ends         the two ends of a stream as PollRead, PollBufRead and PollWrite
+//!   stream/joined            join: a reader and a writer as one byte stream
 //!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
@@ -279,6 +283,9 @@
 //!   process_pool/function    Function, and the format of requests and responses
 //!   process_pool/serve       worker: the worker's side of a pool
 //!   process_pool/executor    ProcessPoolExecutor
+//!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
+//!   interop/futures_items    futures-core's Stream, futures-sink's Sink
+//!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //!   doctest                  what examples of the documentation set up
@@ -368,6 +375,8 @@ mod error;
 mod event_loop;
 mod executor;
 mod inspect;
+#[cfg(any(feature = "futures", feature = "tokio-io"))]
+mod interop;
 mod kernel;
 pub mod net;
 mod poll_io;

@@ -1,0 +1,11 @@
+//! The traits of other crates, for the types of this one. Each file is behind a feature of its own.
+//!
+//! All of them call the poll functions that the types have without any feature, so nothing is boxed or copied between.
+//! Every type here may be moved at any time, so a pinned reference is as good as a plain one.
+
+#[cfg(feature = "futures")]
+mod futures_bytes;
+#[cfg(feature = "futures")]
+mod futures_items;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;
