@@ -9,7 +9,7 @@
 //! of an event to a stream's task.
 
 mod client_task;
-mod error;
+pub(crate) mod error;
 mod incoming;
 pub(crate) mod open;
 mod pipes;
