@@ -263,6 +263,8 @@
 //!   stream/protocol          between a transport and a stream
 //!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
+//!   stream/lines             StreamReader::lines
+//!   stream/feeder            a reader that the program itself feeds
 //!   stream/writer            StreamWriter
 //!   stream/poll_ends         the two ends of a stream as PollRead, PollBufRead and PollWrite
 //!   stream/client_task       a server's clients as tasks

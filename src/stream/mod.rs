@@ -10,7 +10,9 @@
 
 mod client_task;
 pub(crate) mod error;
+mod feeder;
 mod incoming;
+mod lines;
 pub(crate) mod open;
 mod pipes;
 mod poll_ends;
@@ -21,6 +23,8 @@ pub(crate) mod writer;
 
 pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
+pub use feeder::StreamFeeder;
+pub use lines::ReaderLines;
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 pub use open::{open_unix_connection, start_unix_server};
 pub use pipes::{OpenReadPipe, OpenWritePipe, open_read_pipe, open_write_pipe};
