@@ -47,6 +47,7 @@
 //! | sockets with async methods; transports and protocols; streams | `net/`, `transport/`, `stream/` |
 //! | what these share: names and addresses, connecting, accepting, calls that do not block | `socket/` |
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
+//! | files; copying, and lines of any byte stream | `fs/`, `bytes/` |
 //! | `run` and `Runner` | `runner` |
 //! | the traits of other crates, each behind a feature | `interop/` |
 //! | counters of a loop | `inspect/` |
@@ -183,6 +184,7 @@
 //!   combine/as_completed     as_completed
 //!   combine/shield           shield
 //!   combine/cancel_on_drop   cancel_on_drop
+//!   combine/race             race: the first of several futures
 //!   combine/child_count      how many children have not ended
 //!   combine/tasks            children in a list or a tuple
 //!   combine/gather           gather
@@ -264,12 +266,17 @@
 //!   stream/protocol          between a transport and a stream
 //!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
+//!   stream/lines             StreamReader::lines
+//!   stream/feeder            a reader that the program itself feeds
 //!   stream/writer            StreamWriter
 //!   stream/poll_ends         the two ends of a stream as PollRead, PollBufRead and PollWrite
 //!   stream/joined            join: a reader and a writer as one byte stream
 //!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
+//!   bytes/copy               copy
+//!   bytes/copy_bidirectional copy_bidirectional
+//!   bytes/lines              lines
 //!   process/stdio            PIPE, DEVNULL, STDOUT
 //!   process/error            a program that cannot be started
 //!   process/exit             the descriptor that becomes readable when a child exits
@@ -283,6 +290,11 @@
 //!   process_pool/function    Function, and the format of requests and responses
 //!   process_pool/serve       worker: the worker's side of a pool
 //!   process_pool/executor    ProcessPoolExecutor
+//!   fs/error                 PathError
+//!   fs/call                  one call in a thread
+//!   fs/path                  read, write, rename and the other calls that name a path
+//!   fs/sequential            a file from its beginning to its end
+//!   fs/file                  File
 //!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
 //!   interop/futures_items    futures-core's Stream, futures-sink's Sink
 //!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
@@ -364,6 +376,7 @@ compile_error!(
 
 mod async_drop;
 mod async_fd;
+mod bytes;
 mod cancellation;
 mod combine;
 mod context_var;
@@ -374,6 +387,7 @@ pub mod doctest;
 mod error;
 mod event_loop;
 mod executor;
+pub mod fs;
 mod inspect;
 #[cfg(any(feature = "futures", feature = "tokio-io"))]
 mod interop;
@@ -398,11 +412,12 @@ pub mod transport;
 
 pub use async_drop::{AsyncDrop, defer_async_drop};
 pub use async_fd::{AsyncFd, ReadyGuard};
+pub use bytes::{Copying, CopyingBidirectional, Lines, copy, copy_bidirectional, lines};
 pub use combine::{
     AsCompleted, CancelOnDrop, Failure, FailureCause, Gather, GatherError, GatherFutures,
-    GroupClosed, GroupError, Outcome, ReturnWhen, Settled, Shield, TaskGroup, Tasks, TryGather,
-    TryGatherError, as_completed, for_each_limit, gather, gather_tuple, shield, task_group,
-    try_gather, wait,
+    GroupClosed, GroupError, Outcome, Race, RaceFutures, ReturnWhen, Settled, Shield, TaskGroup,
+    Tasks, TryGather, TryGatherError, as_completed, for_each_limit, gather, gather_tuple, race,
+    race_tuple, shield, task_group, try_gather, wait,
 };
 pub use context_var::{ContextToken, ContextVar, copy_context};
 pub use error::{

@@ -5,6 +5,8 @@
 //! outlives them all. [`wait()`], [`as_completed()`] and [`shield()`] only observe: cancelling the waiter leaves the tasks
 //! running.
 //!
+//! [`race()`] is neither: it makes no tasks, and runs its futures inside the caller's await.
+//!
 //! A task reports its end by itself, once. So waiting for n tasks costs n steps in total, no matter how often the
 //! waiter is woken. Children report to their [`ChildCount`](child_count::ChildCount), which costs no allocation. Other
 //! tasks report to a [`TaskObserver`](observer::TaskObserver).
@@ -16,6 +18,7 @@ mod for_each;
 mod gather;
 mod group;
 pub(crate) mod observer;
+mod race;
 mod shield;
 pub(crate) mod tasks;
 mod try_gather;
@@ -26,6 +29,7 @@ pub use cancel_on_drop::CancelOnDrop;
 pub use for_each::for_each_limit;
 pub use gather::{Gather, GatherError, Settled, gather, gather_tuple};
 pub use group::{Failure, FailureCause, GroupClosed, GroupError, Outcome, TaskGroup, task_group};
+pub use race::{Race, RaceFutures, race, race_tuple};
 pub use shield::{Shield, shield};
 pub use tasks::{GatherFutures, Tasks};
 pub use try_gather::{TryGather, TryGatherError, try_gather};

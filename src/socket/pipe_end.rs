@@ -1,12 +1,14 @@
-//! One end of a pipe, below a transport: a FIFO, a terminal or another character device, a socket.
+//! One end of a pipe, below a transport: a FIFO, a terminal or another character device, a socket, a regular file.
 //!
 //! No call on it blocks, and other users of the descriptor notice nothing where that is possible: standard input is
 //! shared with the shell that gave it, and with children. A pipe, a FIFO and a terminal are opened again, which gives
 //! an open file description of our own. What cannot be opened again has one of the other mechanisms of
 //! `socket/nonblocking.rs`.
 //!
-//! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. A regular file is
-//! refused, since reading it blocks the loop for as long as a disk takes.
+//! A device that the poller refuses because it never blocks, such as `/dev/null`, is always ready. So is a regular file,
+//! which a shell gives a program as its standard input or output: `prog < in > out` has to work. The poller is not asked
+//! about a file, since kqueue would never report its end. A call on it takes as long as the disk does; it is not opened
+//! again, since the position and the append mode belong to the description that others share.
 
 use std::cell::OnceCell;
 use std::fs::{File, Metadata};
@@ -28,7 +30,7 @@ use crate::sys::source::{Act, Pollable};
 
 /// What keeps a call on an end from blocking.
 enum Mechanism {
-    /// The description is in non-blocking mode and ours alone.
+    /// The description is in non-blocking mode and ours alone, or of a regular file, for which there is no such mode.
     Own,
     /// A socket: each call has a flag.
     Socket,
@@ -49,7 +51,7 @@ pub(crate) struct PipeEnd {
     forks: u32,
     /// A character device, which may be a terminal.
     device: bool,
-    /// The poller has refused it.
+    /// A regular file, or the poller has refused it.
     always_ready: bool,
     /// All writers of a FIFO had gone before it was opened again, which the new description does not report.
     ended_before: bool,
@@ -57,7 +59,7 @@ pub(crate) struct PipeEnd {
 
 impl PipeEnd {
     /// # Errors
-    /// `InvalidInput` for anything but a pipe, a socket or a character device.
+    /// `InvalidInput` for anything but a pipe, a socket, a character device or a regular file.
     pub(crate) fn new(pipe: OwnedFd, direction: Direction) -> io::Result<Self> {
         let file = File::from(pipe);
         let data = file.metadata()?;
@@ -68,8 +70,13 @@ impl PipeEnd {
         if kind.is_socket() {
             return Ok(end);
         }
+        if kind.is_file() {
+            end.mechanism = Mechanism::Own;
+            end.always_ready = true;
+            return Ok(end);
+        }
         if !(device || kind.is_fifo()) {
-            let why = "a pipe, a socket or a character device is expected; read and write files in a thread";
+            let why = "a pipe, a socket, a character device or a regular file is expected";
             return Err(invalid_input(why));
         }
         if let Some(own) = opened_again(&end.file, &data) {

@@ -9,9 +9,11 @@
 //! of an event to a stream's task.
 
 mod client_task;
-mod error;
+pub(crate) mod error;
+mod feeder;
 mod incoming;
 mod joined;
+mod lines;
 pub(crate) mod open;
 mod pipes;
 mod poll_ends;
@@ -22,7 +24,9 @@ pub(crate) mod writer;
 
 pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
+pub use feeder::StreamFeeder;
 pub use joined::{Joined, join};
+pub use lines::ReaderLines;
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 pub use open::{open_unix_connection, start_unix_server};
 pub use pipes::{OpenReadPipe, OpenWritePipe, open_read_pipe, open_write_pipe};

@@ -15,14 +15,14 @@ use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
 use crate::transport::pipe::ConnectPipe;
 
-/// Opens a reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping
-/// the reader closes the pipe.
+/// Opens a reader of the reading end of a pipe: a FIFO, a terminal or another character device, a socket, a regular
+/// file. Dropping the reader closes the pipe.
 ///
 /// In asyncio this takes `connect_read_pipe` and a `StreamReaderProtocol`. See
 /// [`connect_read_pipe`](LoopHandle::connect_read_pipe).
 ///
 /// # Errors
-/// `InvalidInput` for anything else, such as a regular file. Awaiting gives it.
+/// `InvalidInput` for anything else, such as a folder. Awaiting gives it.
 ///
 /// # Panics
 /// Outside a running loop.
@@ -98,13 +98,13 @@ impl IntoFuture for OpenReadPipe {
     }
 }
 
-/// Opens a writer to the writing end of a pipe: a FIFO, a terminal or another character device, a socket. Dropping
-/// the writer closes the pipe, after what was written has been sent.
+/// Opens a writer to the writing end of a pipe: a FIFO, a terminal or another character device, a socket, a regular
+/// file. Dropping the writer closes the pipe, after what was written has been sent.
 ///
 /// See [`connect_write_pipe`](LoopHandle::connect_write_pipe).
 ///
 /// # Errors
-/// `InvalidInput` for anything else, such as a regular file. Awaiting gives it.
+/// `InvalidInput` for anything else, such as a folder. Awaiting gives it.
 ///
 /// # Panics
 /// Outside a running loop.

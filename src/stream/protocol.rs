@@ -286,7 +286,7 @@ impl StreamProtocol {
     }
 
     /// Acts on bytes that have arrived.
-    fn after_receive(&self, transport: &Transport, count: usize) {
+    pub(crate) fn after_receive(&self, transport: &Transport, count: usize) {
         self.bulk.set(count >= BULK);
         if self.reader_dropped.get() {
             self.incoming.borrow_mut().clear();

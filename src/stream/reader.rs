@@ -10,6 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use crate::stream::error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::{Incoming, find_first};
@@ -276,28 +277,21 @@ impl StreamReader {
 
     /// Reads up to the end of a separator, which none of them is without.
     fn until(&mut self, separators: &[&[u8]]) -> impl Future<Output = Result<Vec<u8>, ReadError>> {
-        // What lies before cannot be the beginning of a separator, so no byte is searched twice.
-        let mut looked_at = 0;
+        let mut searched = 0;
         self.put_back_shown();
-        self.stream.read(move |stream| {
-            let limit = stream.protocol.limit.get();
-            let incoming = stream.protocol.incoming.borrow();
-            let found = find_first(incoming.bytes(), looked_at, separators);
-            drop(incoming);
-            if let Some(found) = found {
-                return Some(match found.start > limit {
-                    true => Err(overrun(found.start)),
-                    false => stream.take(found.end).map_err(ReadError::from),
-                });
-            }
-            let longest = separators.iter().map(|separator| separator.len()).max();
-            looked_at = (stream.length() + 1).saturating_sub(longest.unwrap_or(1));
-            if looked_at > limit {
-                return Some(Err(overrun(looked_at)));
-            }
-            let eof = stream.protocol.eof.get();
-            eof.then(|| Err(cut_short(stream, None)))
-        })
+        self.stream
+            .read(move |stream| take_until(stream, separators, &mut searched))
+    }
+
+    /// Polls for what [`readline`](Self::readline) reads. `searched` is 0 for a new line.
+    pub(super) fn poll_line(
+        &mut self,
+        context: &mut Context<'_>,
+        searched: &mut usize,
+    ) -> Poll<Result<Vec<u8>, ReadError>> {
+        self.put_back_shown();
+        let attempt = |stream: &Stream| take_until(stream, &[b"\n"], searched);
+        self.stream.poll_read(context, attempt)
     }
 
     fn buffered(&self) -> usize {
@@ -319,6 +313,32 @@ impl StreamReader {
         let protocol = &self.stream.protocol;
         protocol.eof.get() && self.buffered() == 0 && protocol.peek_failure().is_none()
     }
+}
+
+/// Takes what is kept up to the end of a separator. `None` if there is none yet and more may come. The first `searched`
+/// bytes cannot be the beginning of a separator, so none is searched twice.
+fn take_until(
+    stream: &Stream,
+    separators: &[&[u8]],
+    searched: &mut usize,
+) -> Option<Result<Vec<u8>, ReadError>> {
+    let limit = stream.protocol.limit.get();
+    let incoming = stream.protocol.incoming.borrow();
+    let found = find_first(incoming.bytes(), *searched, separators);
+    drop(incoming);
+    if let Some(found) = found {
+        return Some(match found.start > limit {
+            true => Err(overrun(found.start)),
+            false => stream.take(found.end).map_err(ReadError::from),
+        });
+    }
+    let longest = separators.iter().map(|separator| separator.len()).max();
+    *searched = (stream.length() + 1).saturating_sub(longest.unwrap_or(1));
+    if *searched > limit {
+        return Some(Err(overrun(*searched)));
+    }
+    let eof = stream.protocol.eof.get();
+    eof.then(|| Err(cut_short(stream, None)))
 }
 
 /// Returns why a read ends before it has all that it wants.

@@ -87,6 +87,29 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Polls for what `attempt` gives. It must not take anything out unless it returns something.
+    pub(crate) fn poll_read<T, E: From<io::Error>>(
+        &self,
+        context: &mut Context<'_>,
+        mut attempt: impl FnMut(&Self) -> Option<Result<T, E>>,
+    ) -> Poll<Result<T, E>> {
+        let state = self.protocol.state();
+        ready!(state.poll_begin(context));
+        loop {
+            if let Some(read) = attempt(self) {
+                return Poll::Ready(read);
+            }
+            let mut more = self.wait_for_more();
+            if Pin::new(&mut more).poll(context)?.is_pending() {
+                self.protocol.hold_clock_until_woken();
+                state.budget.give_back();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
 /// A read that ends when `attempt` gives what it returns. It tries at once, and again whenever more has arrived.
 pub(crate) struct Read<'a, F> {
     stream: &'a Stream,

@@ -184,20 +184,22 @@ pub(crate) struct Connection<P: ?Sized> {
 }
 
 impl<P: ?Sized> Connection<P> {
+    /// Makes one of a way to a socket and a protocol, in `Made`; without them in `Closed`.
     pub(crate) fn new(
-        layer: AnyLayer,
-        protocol: Rc<P>,
+        handle: LoopHandle,
+        ends: Option<(AnyLayer, Rc<P>)>,
         peer: Option<Address>,
         location: &'static Location<'static>,
     ) -> Self {
-        let handle = layer.io().handle();
-        let pipe = direction_of(layer.io());
         let context = handle.state.copy_context();
+        let state = ends.as_ref().map_or(State::Closed, |_| State::Made);
+        let (layer, protocol) = ends.unzip();
+        let pipe = layer.as_ref().and_then(|layer| direction_of(layer.io()));
         Self {
             handle,
-            layer: RefCell::new(Some(layer)),
-            protocol: RefCell::new(Some(protocol)),
-            state: Cell::new(State::Made),
+            layer: RefCell::new(layer),
+            protocol: RefCell::new(protocol),
+            state: Cell::new(state),
             outgoing: RefCell::new(WriteBuffer::default()),
             marks: RefCell::new(WaterMarks::default()),
             pauses: Pauses::default(),
@@ -387,7 +389,8 @@ mod tests {
         here.set_nonblocking(true).unwrap();
         let io = StreamSocket::Unix(here.into()).watched(&event_loop.handle());
         let place = Location::caller();
-        let connection = Connection::new(io.unwrap().into(), Rc::new(()), None, place);
+        let ends = Some((io.unwrap().into(), Rc::new(())));
+        let connection = Connection::new(event_loop.handle(), ends, None, place);
         test(&connection);
         connection.release();
         assert!(connection.is(State::Closed));

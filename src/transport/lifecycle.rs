@@ -8,9 +8,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::Address;
 use crate::transport::connection::{Close, Connection};
-use crate::transport::layer::AnyLayer;
+use crate::transport::layer::{AnyLayer, Layer as _};
 use crate::transport::protocol::{Protocol, Transport};
 
 impl Transport {
@@ -22,7 +23,14 @@ impl Transport {
         peer: Option<Address>,
         location: &'static Location<'static>,
     ) -> io::Result<Self> {
-        let connection = Rc::new(Connection::new(layer.into(), protocol, peer, location));
+        let layer = layer.into();
+        let handle = layer.io().handle();
+        let connection = Rc::new(Connection::new(
+            handle,
+            Some((layer, protocol)),
+            peer,
+            location,
+        ));
         let observer = Rc::clone(&connection);
         let observed = connection.with_io(|io| {
             // Small writes are sent at once. A socket that has no such option never waits either.
@@ -32,6 +40,13 @@ impl Transport {
         observed.unwrap_or(Ok(()))?;
         Ok(Self { connection })
     }
+
+    /// Makes one that is closed from the start and has never had a socket, for a reader that the program itself feeds.
+    pub(crate) fn closed(handle: LoopHandle, location: &'static Location<'static>) -> Self {
+        let connection = Rc::new(Connection::new(handle, None, None, location));
+        Self { connection }
+    }
+
     /// Calls `connection_made`, once.
     pub(crate) fn announce(&self) {
         self.enter_or_abort("connection_made", |protocol| protocol.connection_made(self));

@@ -1,4 +1,4 @@
-//! Transports on pipes: one direction each, with the same protocols as sockets.
+//! Transports on pipes, and on the files that stand for them: one direction each, with the same protocols as sockets.
 //!
 //! A pipe differs from a socket in three points. A call for the other direction is a mistake and panics. The reading
 //! end closes at the end of file, whatever `eof_received` returns, since there is no other side to keep open; the
@@ -18,7 +18,8 @@ use crate::transport::client::{Connected, CreateConnection};
 use crate::transport::protocol::Protocol;
 
 impl LoopHandle {
-    /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket.
+    /// Makes a transport of the reading end of a pipe: a FIFO, a terminal or another character device, a socket, a
+    /// regular file.
     ///
     /// After the end of file come `eof_received` and `connection_lost`. Writing to such a transport panics.
     ///
@@ -28,8 +29,12 @@ impl LoopHandle {
     /// mode, and back when the last transport in this process that shares them has closed. asyncio switches all of
     /// them, and never back.
     ///
+    /// A regular file is always ready. It is here because a shell gives it to a program as its standard input or output;
+    /// asyncio refuses it. The loop waits for the disk meanwhile, and a file has no end that others could wait for: what
+    /// is appended after the end was read does not come. [`fs`](crate::fs) reads and writes files in a thread.
+    ///
     /// # Errors
-    /// `InvalidInput` for anything else, such as a regular file: read and write files in a thread. Awaiting gives it.
+    /// `InvalidInput` for anything else, such as a folder. Awaiting gives it.
     ///
     /// # Cancellation
     /// As [`create_connection`](Self::create_connection).
@@ -60,9 +65,11 @@ impl LoopHandle {
         ConnectPipe::new(handle, factory, pipe.into(), Direction::Read, location)
     }
 
-    /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket.
+    /// Makes a transport of the writing end of a pipe: a FIFO, a terminal or another character device, a socket, a
+    /// regular file.
     ///
-    /// Its mode is left alone or given back, as by [`connect_read_pipe`](Self::connect_read_pipe). When nobody reads
+    /// Its mode is left alone or given back, as by [`connect_read_pipe`](Self::connect_read_pipe), and a regular file
+    /// is always ready, as there: the connection is lost to `StorageFull` when the disk is full. When nobody reads
     /// any more the connection is lost, to `BrokenPipe` if something was still to be sent.
     /// [`write_eof`](crate::transport::Transport::write_eof) is the same as `close`. Nothing is ever read.
     ///
@@ -100,8 +107,8 @@ impl LoopHandle {
 /// ```
 /// # use callsoon::doctest::Idle;
 /// let event_loop = callsoon::EventLoop::new()?;
-/// let file = std::fs::File::open("/etc/hostname")?;
-/// let refused = event_loop.run_until_complete(event_loop.connect_read_pipe(|| Idle, file)).unwrap();
+/// let folder = std::fs::File::open("/etc")?;
+/// let refused = event_loop.run_until_complete(event_loop.connect_read_pipe(|| Idle, folder)).unwrap();
 /// assert_eq!(refused.map(drop).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 /// # Ok::<(), std::io::Error>(())
 /// ```

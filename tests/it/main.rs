@@ -57,6 +57,7 @@ mod timers; // timers and sleeps, in order and never early
 mod as_completed; // tasks are given in the order of their ends
 mod gathers; // `gather`, `gather!`, `settled`, `fail_fast` and `try_gather`
 mod gathers_odd; // gathers that are cancelled, dropped, nested, forgotten, or polled from elsewhere
+mod races; // the first value wins, and the losers lose nothing
 mod shield; // a cancellation ends at a shield
 mod structured_drops; // every combinator may be dropped at each of its awaits
 mod task_groups; // no child outlives its group, and every failure is reported

@@ -1,7 +1,7 @@
-//! Transports and streams on pipes: FIFOs, sockets, terminals and devices, by their two ends.
+//! Transports and streams on pipes: FIFOs, sockets, terminals, devices and regular files, by their two ends.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream as StdUnix;
 use std::rc::Rc;
@@ -180,20 +180,116 @@ fn the_wrong_direction_is_a_mistake() {
 #[test]
 fn d5_what_is_no_pipe_is_refused_and_closed() {
     settling(|event_loop, _| async move {
-        let scratch = Scratch::new(b"regular");
         let open = counted_fds();
-        for place in [scratch.path(), "/"] {
-            let file = File::open(place).unwrap();
-            let recorder = Recorder::new(&Trace::new());
-            let refused = event_loop.connect_read_pipe(|| recorder, file).await;
-            let error = refused.map(drop).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-            assert!(error.to_string().contains("pipe"), "{error}");
-            let file = File::open(place).unwrap();
-            let error = open_write_pipe(file).await.map(drop).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        }
+        let folder = File::open("/").unwrap();
+        let recorder = Recorder::new(&Trace::new());
+        let refused = event_loop.connect_read_pipe(|| recorder, folder).await;
+        let error = refused.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("pipe"), "{error}");
+        let folder = File::open("/").unwrap();
+        let error = open_write_pipe(folder).await.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(counted_fds(), open);
+    });
+}
+
+#[test]
+fn a_regular_file_is_read_from_its_position_to_its_end_like_a_pipe() {
+    settling(|event_loop, trace| async move {
+        let scratch = Scratch::new(b"read already, one\ntwo");
+        let mut file = scratch.file.try_clone().unwrap();
+        file.seek(SeekFrom::Start(14)).unwrap();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_read_pipe(|| recorder, file);
+        let (_, recorder) = connecting.await.unwrap();
+        until(|| recorder.lost.get()).await;
+        trace.expect(["made", "data one\ntwo", "eof", "lost"]);
+        assert_eq!(
+            scratch.position(),
+            21,
+            "others that share it go on from there"
+        );
+        let mut ended = open_read_pipe(scratch.file.try_clone().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(ended.readline().await.unwrap(), b"");
+        assert!(ended.at_eof());
+    });
+}
+
+#[test]
+fn a_large_file_is_read_whole_while_other_tasks_run() {
+    settling(|_, _| async {
+        let bytes: Vec<_> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let scratch = Scratch::new(&bytes);
+        let mut reader = open_read_pipe(File::open(scratch.path()).unwrap())
+            .await
+            .unwrap();
+        let turns = Rc::new(std::cell::Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let other = create_task(async move {
+            loop {
+                yield_now().await;
+                counted.set(counted.get() + 1);
+            }
+        });
+        let read = reader.read_to_end().await.unwrap();
+        other.cancel();
+        assert!(read == bytes, "{} bytes, not all as written", read.len());
+        assert!(turns.get() >= 3, "{} turns of the other task", turns.get());
+    });
+}
+
+#[test]
+fn what_is_written_to_a_regular_file_is_in_it_when_drain_returns_and_keeps_its_append_mode() {
+    settling(|event_loop, trace| async move {
+        let scratch = Scratch::new(b"head ");
+        let mut append = OpenOptions::new();
+        let append = append.append(true).open(scratch.path()).unwrap();
+        let recorder = Recorder::new(&trace);
+        let connecting = event_loop.connect_write_pipe(|| recorder, append);
+        let (transport, recorder) = connecting.await.unwrap();
+        transport.write(b"body ");
+        // Another one that appends, such as a second process that logs to the same file.
+        let mut other = OpenOptions::new();
+        let mut other = other.append(true).open(scratch.path()).unwrap();
+        other.write_all(b"other ").unwrap();
+        transport.writelines(&["tail ", "end"]);
+        transport.write_eof();
+        until(|| recorder.lost.get()).await;
+        let text = std::fs::read_to_string(scratch.path()).unwrap();
+        assert_eq!(text, "head body other tail end");
+        trace.expect(["made", "lost"]);
+
+        let writer = open_write_pipe(scratch.file.try_clone().unwrap())
+            .await
+            .unwrap();
+        writer.write(&[b'x'; 100_000]);
+        writer.drain().await.unwrap();
+        assert_eq!(scratch.file.metadata().unwrap().len(), 100_005);
+    });
+}
+
+#[test]
+fn a_full_disk_is_the_error_of_a_writer() {
+    settling(|_, _| async {
+        // A device, since no test can fill a disk: what a write to either of them gives is the same.
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let writer = open_write_pipe(full).await.unwrap();
+        writer.write(b"too much");
+        assert_eq!(
+            writer.wait_closed().await.unwrap_err().kind(),
+            ErrorKind::StorageFull
+        );
+        // A file that was opened for reading alone.
+        let scratch = Scratch::new(b"read only");
+        let writer = open_write_pipe(File::open(scratch.path()).unwrap())
+            .await
+            .unwrap();
+        writer.write(b"no");
+        let error = writer.wait_closed().await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
     });
 }
 
