@@ -48,6 +48,7 @@
 //! | what these share: names and addresses, connecting, accepting, calls that do not block | `socket/` |
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
+//! | traits of other crates | `interop/` |
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
@@ -203,6 +204,7 @@
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for run and Runner
 //!   poll_io                  PollRead, PollBufRead, PollWrite: what all byte streams have in common
+//!   joined                   Joined: a reader and a writer as one stream
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   socket/nonblocking       calls on sockets that never block
 //!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
@@ -277,6 +279,9 @@
 //!   process_pool/function    Function, and the format of requests and responses
 //!   process_pool/serve       worker: the worker's side of a pool
 //!   process_pool/executor    ProcessPoolExecutor
+//!   interop/hyper/io         HyperIo: a byte stream as hyper's connection
+//!   interop/hyper/timer      HyperTimer
+//!   interop/hyper/executor   HyperExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //!   doctest                  what examples of the documentation set up
@@ -366,6 +371,8 @@ mod error;
 mod event_loop;
 mod executor;
 mod inspect;
+pub mod interop;
+mod joined;
 mod kernel;
 pub mod net;
 mod poll_io;
@@ -414,6 +421,7 @@ pub use executor::{
     run_in_executor, to_thread,
 };
 pub use inspect::metrics::Metrics;
+pub use joined::Joined;
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
