@@ -231,6 +231,7 @@
 //!   net/listener             SocketListener: what their listeners share
 //!   net/tcp                  TcpStream, TcpListener
 //!   net/halves               the two sides of a stream
+//!   net/poll_stream          sockets and their halves as PollRead and PollWrite
 //!   net/connect_options      ConnectOptions
 //!   net/listen_options       ListenOptions
 //!   net/unix                 UnixStream, UnixListener
@@ -263,6 +264,7 @@
 //!   stream/waiting           reads that wait
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
+//!   stream/poll_ends         the two ends of a stream as PollRead, PollBufRead and PollWrite
 //!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe

@@ -104,6 +104,10 @@ pub struct OwnedWriteHalf<K = Tcp> {
 }
 
 impl<K> ReadHalf<'_, K> {
+    pub(super) fn stream(&self) -> &SocketStream<K> {
+        self.stream
+    }
+
     /// Reads what has come. See [`SocketStream::read`].
     ///
     /// # Errors
@@ -138,6 +142,10 @@ impl<K> ReadHalf<'_, K> {
 }
 
 impl<K> WriteHalf<'_, K> {
+    pub(super) fn stream(&self) -> &SocketStream<K> {
+        self.stream
+    }
+
     /// Writes what the system takes. See [`SocketStream::write`].
     ///
     /// # Errors

@@ -12,6 +12,7 @@ pub(crate) mod datagram;
 mod halves;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
+mod poll_stream;
 pub(crate) mod sendfile;
 mod sock;
 mod stream;

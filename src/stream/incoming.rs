@@ -77,7 +77,8 @@ impl Incoming {
         Ok(taken)
     }
 
-    fn consume(&mut self, count: usize) {
+    /// Drops so many bytes from the front.
+    pub(crate) fn consume(&mut self, count: usize) {
         self.filled.start += count;
         if self.filled.is_empty() {
             self.clear();

@@ -13,6 +13,7 @@ mod error;
 mod incoming;
 pub(crate) mod open;
 mod pipes;
+mod poll_ends;
 pub(crate) mod protocol;
 pub(crate) mod reader;
 mod waiting;

@@ -10,13 +10,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::num::NonZeroUsize;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::LoopClosed;
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait::list::WaitList;
+use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
@@ -36,6 +37,17 @@ pub(crate) type OnConnect = Rc<dyn Fn(Rc<StreamProtocol>, &Transport)>;
 struct Opening {
     this: Weak<StreamProtocol>,
     on_connect: OnConnect,
+}
+
+/// What a connection has on which somebody has waited to write, or polled a child's output.
+struct Waiting {
+    /// Tasks that wait for room, or for the end.
+    writers: WaitList,
+    /// The waiter of the poll functions among the writers, if it still waits.
+    polled: Cell<WaiterId>,
+    /// What the last poll of a child's output holds until its waker is woken. Nothing tells that such a poll is not going
+    /// to be repeated, so it must not outlive the child.
+    clock: Cell<Option<Box<Inhibitor>>>,
 }
 
 /// Every idle connection has one, so what few connections need is behind one word.
@@ -60,8 +72,8 @@ pub(crate) struct StreamProtocol {
     failure_taken: Cell<bool>,
     /// The task that waits to read. There is one reader, so there is one such task.
     reader: Cell<Option<Waker>>,
-    /// Tasks that wait for room, or for the end. Made by the first wait.
-    writers: OnceCell<Box<WaitList>>,
+    /// Made by the first wait that needs it.
+    waiting: OnceCell<Box<Waiting>>,
     /// Taken by `connection_made`.
     opening: Cell<Option<Box<Opening>>>,
 }
@@ -89,7 +101,7 @@ impl StreamProtocol {
             child: Cell::new(false),
             error: OnceCell::new(),
             reader: Cell::new(None),
-            writers: OnceCell::new(),
+            waiting: OnceCell::new(),
             opening: Cell::new(opening(this)),
         })
     }
@@ -197,16 +209,42 @@ impl StreamProtocol {
         }
     }
 
+    fn waiting(&self) -> &Waiting {
+        self.waiting.get_or_init(|| {
+            Box::new(Waiting {
+                writers: WaitList::new(),
+                polled: Cell::new(WaiterId::NONE),
+                clock: Cell::new(None),
+            })
+        })
+    }
+
     fn wake_reader(&self) {
         if let Some(waker) = self.reader.take() {
             self.state.wake(waker);
         }
+        if self.child.get() {
+            self.release_clock();
+        }
     }
 
     fn wake_writers(&self) {
-        if let Some(writers) = self.writers.get() {
-            writers.grant_all_on(&self.state);
+        if let Some(waiting) = self.waiting.get() {
+            waiting.writers.grant_all_on(&self.state);
         }
+    }
+
+    /// Holds a virtual clock until the reader is woken. See [`hold_clock`](Self::hold_clock).
+    pub(crate) fn hold_clock_until_woken(&self) {
+        if let Some(held) = self.hold_clock() {
+            self.waiting().clock.set(Some(held));
+        }
+    }
+
+    /// Lets a virtual clock go on: the reader is woken, or gone.
+    #[cold]
+    pub(crate) fn release_clock(&self) {
+        drop(self.waiting.get().and_then(|waiting| waiting.clock.take()));
     }
 
     /// Has the reader's task woken when bytes arrive, or nothing more will. On a closed loop nobody would wake it.
@@ -228,8 +266,23 @@ impl StreamProtocol {
     /// Waits until `is_so`, which changes with `writing_paused` and `lost` only, or the connection is over.
     pub(crate) async fn wait_to_write(&self, is_so: impl Fn(&Self) -> bool) {
         let is_so = || is_so(self) || self.is_over();
-        let writers = self.writers.get_or_init(|| Box::new(WaitList::new()));
-        writers.wait_until(is_so).await;
+        self.waiting().writers.wait_until(is_so).await;
+    }
+
+    /// Polls for the same. The poll functions of a connection have one waiter together: it keeps the last waker.
+    pub(crate) fn poll_to_write(
+        &self,
+        context: &Context<'_>,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> Poll<()> {
+        let Waiting {
+            writers, polled, ..
+        } = self.waiting();
+        let mut id = Some(polled.get());
+        let is_so = |_| is_so(self) || self.is_over();
+        let result = writers.poll_until(&mut id, (), context.waker(), is_so);
+        polled.set(id.unwrap_or(WaiterId::NONE));
+        result
     }
 
     /// Acts on bytes that have arrived.

@@ -12,7 +12,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::stream::error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
-use crate::stream::incoming::find_first;
+use crate::stream::incoming::{Incoming, find_first};
 use crate::stream::protocol::StreamProtocol;
 use crate::stream::waiting::Stream;
 use crate::transport::protocol::Transport;
@@ -39,13 +39,17 @@ use crate::transport::protocol::Transport;
 /// }).unwrap().unwrap();
 /// ```
 pub struct StreamReader {
-    stream: Stream,
+    pub(super) stream: Stream,
+    /// What [`PollBufRead`](crate::PollBufRead) shows of what has arrived, until it is consumed. It comes before what is
+    /// kept. Made by the first such call.
+    pub(super) shown: Option<Box<Incoming>>,
 }
 
 impl StreamReader {
     pub(crate) fn new(protocol: &Rc<StreamProtocol>, transport: &Transport) -> Self {
         Self {
             stream: Stream::new(protocol, transport),
+            shown: None,
         }
     }
 
@@ -66,6 +70,7 @@ impl StreamReader {
     /// # Ok(()) });
     /// ```
     pub fn read(&mut self, n: usize) -> impl Future<Output = io::Result<Vec<u8>>> {
+        self.put_back_shown();
         self.stream.read(move |stream| {
             if n == 0 {
                 return Some(Ok(Vec::new()));
@@ -97,6 +102,7 @@ impl StreamReader {
     /// # Ok(()) });
     /// ```
     pub fn read_into(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        self.put_back_shown();
         self.stream.fetch(buffer)
     }
 
@@ -123,6 +129,7 @@ impl StreamReader {
 
     /// Reads to the end, and keeps what arrived.
     pub(crate) async fn read_all(&mut self) -> io::Result<()> {
+        self.put_back_shown();
         let end = |stream: &Stream| {
             let eof = stream.protocol.eof.get();
             eof.then(|| stream.protocol.take_failure().map_or(Ok(()), Err))
@@ -132,6 +139,7 @@ impl StreamReader {
 
     /// Takes what is kept.
     pub(crate) fn take_all(&mut self) -> io::Result<Vec<u8>> {
+        self.put_back_shown();
         self.stream.take(self.stream.length())
     }
 
@@ -153,6 +161,7 @@ impl StreamReader {
     /// # Ok(()) });
     /// ```
     pub fn readexactly(&mut self, n: usize) -> impl Future<Output = Result<Vec<u8>, ReadError>> {
+        self.put_back_shown();
         self.stream.read(move |stream| {
             if stream.length() >= n {
                 return Some(stream.take(n).map_err(ReadError::from));
@@ -269,6 +278,7 @@ impl StreamReader {
     fn until(&mut self, separators: &[&[u8]]) -> impl Future<Output = Result<Vec<u8>, ReadError>> {
         // What lies before cannot be the beginning of a separator, so no byte is searched twice.
         let mut looked_at = 0;
+        self.put_back_shown();
         self.stream.read(move |stream| {
             let limit = stream.protocol.limit.get();
             let incoming = stream.protocol.incoming.borrow();
@@ -290,6 +300,10 @@ impl StreamReader {
         })
     }
 
+    fn buffered(&self) -> usize {
+        self.stream.length() + self.shown.as_ref().map_or(0, |shown| shown.len())
+    }
+
     /// Returns whether the peer has finished and everything has been read, also the error of a connection that has
     /// failed.
     ///
@@ -303,9 +317,7 @@ impl StreamReader {
     /// ```
     pub fn at_eof(&self) -> bool {
         let protocol = &self.stream.protocol;
-        protocol.eof.get()
-            && protocol.incoming.borrow().len() == 0
-            && protocol.peek_failure().is_none()
+        protocol.eof.get() && self.buffered() == 0 && protocol.peek_failure().is_none()
     }
 }
 
@@ -338,6 +350,7 @@ fn overrun(consumed: usize) -> ReadError {
 impl Drop for StreamReader {
     fn drop(&mut self) {
         self.stream.protocol.reader_dropped.set(true);
+        self.stream.protocol.release_clock();
         self.stream.protocol.incoming.borrow_mut().clear();
         self.stream.protocol.spare_memory(&self.stream.transport);
         if !self.stream.transport.can_write_eof() {
@@ -354,7 +367,7 @@ impl Drop for StreamReader {
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")
-            .field("buffered", &self.stream.protocol.incoming.borrow().len())
+            .field("buffered", &self.buffered())
             .field("eof", &self.stream.protocol.eof.get())
             .field("limit", &self.stream.protocol.limit)
             .field("transport", &self.stream.transport)

@@ -31,7 +31,7 @@ use crate::transport::protocol::Transport;
 /// }).unwrap().unwrap();
 /// ```
 pub struct StreamWriter {
-    stream: Stream,
+    pub(super) stream: Stream,
 }
 
 impl StreamWriter {

@@ -151,6 +151,8 @@ const HIGH: usize = 64 * 1024;
 pub(crate) struct WaterMarks {
     limits: Option<Box<Limits>>,
     paused: bool,
+    /// The owner may not be told to resume before the buffer is empty.
+    until_empty: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -210,6 +212,12 @@ impl WaterMarks {
         !std::mem::replace(&mut self.paused, true)
     }
 
+    /// Pauses the owner until nothing is buffered any more. Returns whether it has to be told now.
+    pub(crate) fn pause_until_empty(&mut self) -> bool {
+        self.until_empty = true;
+        self.pause()
+    }
+
     /// Returns whether the owner of a buffer of this size has to be told now to pause.
     #[inline]
     pub(crate) fn must_pause(&mut self, size: usize) -> bool {
@@ -219,7 +227,12 @@ impl WaterMarks {
     /// Returns whether the owner of a buffer of this size may be told now to resume.
     #[inline]
     pub(crate) fn may_resume(&mut self, size: usize) -> bool {
-        size <= self.get().low && std::mem::replace(&mut self.paused, false)
+        if !self.paused || size > self.get().low || (self.until_empty && size > 0) {
+            return false;
+        }
+        self.paused = false;
+        self.until_empty = false;
+        true
     }
 }
 
@@ -347,5 +360,17 @@ mod tests {
         assert!(!marks.may_resume(4));
         assert!(marks.may_resume(3));
         assert!(!marks.may_resume(0), "once");
+    }
+
+    #[test]
+    fn a_pause_until_all_is_sent_ends_at_nothing_and_the_next_one_at_low() {
+        let mut marks = WaterMarks::default();
+        marks.set(Some(10), Some(3)).unwrap();
+        assert!(marks.pause_until_empty());
+        assert!(!marks.pause_until_empty() && !marks.must_pause(11), "once");
+        assert!(!marks.may_resume(1));
+        assert!(marks.may_resume(0));
+        assert!(marks.must_pause(11));
+        assert!(marks.may_resume(3));
     }
 }

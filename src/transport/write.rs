@@ -248,6 +248,13 @@ impl Transport {
         let _ = self.enter("pause_writing", |protocol| protocol.pause_writing(self));
     }
 
+    /// Asks the protocol to pause writing until everything is sent. A stream's task waits for that by this.
+    pub(crate) fn pause_until_sent(&self) {
+        if self.connection.marks.borrow_mut().pause_until_empty() {
+            self.pause_writing();
+        }
+    }
+
     /// Tells the protocol to go on writing if so little is buffered. Its panic is reported, and costs it this call only.
     #[inline]
     pub(crate) fn resume_writing_if_low(&self, size: usize) {

@@ -92,6 +92,7 @@ mod threads; // what other threads may ask of a loop, and how it sleeps until th
 // Descriptors and pipes.
 mod async_fds; // `AsyncFd`: a task waits for any descriptor
 mod pipes; // transports and streams on pipes, terminals and devices
+mod poll_bytes; // byte streams by their poll functions
 mod raw_fds; // callbacks for users' own descriptors
 mod shared_modes; // a description that others share, and make blocking, does not block the loop
 

@@ -5,6 +5,11 @@
 //! until the peer has closed, failed or sent an urgent mark: after those a short read may leave data for which no
 //! further edge comes. EAGAIN clears every bit of its direction, also `closed`: a socket that is registered before
 //! `connect` reports itself closed at once, and a bit that survived EAGAIN would spin.
+//!
+//! An async operation is a waiter of its own, which its drop removes. The poll functions of one direction are one waiter
+//! together, whose number is kept here: a call that finds it still queued replaces its waker. Nothing tells that such a
+//! call is not going to be repeated, so its waker stays until the next event or the end of the source, and no other
+//! waiter depends on what its task does.
 
 use std::io;
 use std::rc::Rc;
@@ -40,11 +45,28 @@ impl Half {
     }
 }
 
+/// The operations that wait to write.
+struct Writers {
+    waiters: Waiters<Waker>,
+    polled: WaiterId,
+}
+
+impl Default for Writers {
+    fn default() -> Self {
+        Self {
+            waiters: Waiters::new(),
+            polled: WaiterId::NONE,
+        }
+    }
+}
+
 /// A source's cached readiness, and the operations that wait for it.
 pub(crate) struct Readiness {
     readers: Waiters<Waker>,
+    /// The waiter of the poll functions among the readers, if it still waits.
+    polled: WaiterId,
     /// One word for an idle connection: made for the first operation that waits to write. It stays, since it counts them.
-    writers: Option<Box<Waiters<Waker>>>,
+    writers: Option<Box<Writers>>,
     read: Half,
     write: Half,
     /// Whether a short read proves that nothing is left. Switched off for good by an urgent mark.
@@ -58,6 +80,7 @@ impl Readiness {
     pub(crate) fn new(short_read_drains: bool, writable: bool) -> Self {
         Self {
             readers: Waiters::new(),
+            polled: WaiterId::NONE,
             writers: None,
             read: Half::new(false),
             write: Half::new(writable),
@@ -100,7 +123,7 @@ impl Readiness {
             self.write.ready = true;
             self.write.closed |= event.is_write_closed() || failed;
             if let Some(writers) = &mut self.writers {
-                wake_all(writers, &mut woken);
+                wake_all(&mut writers.waiters, &mut woken);
             }
         }
     }
@@ -133,7 +156,7 @@ impl Readiness {
     ) {
         let waiters = match direction {
             Direction::Read => &mut self.readers,
-            Direction::Write => self.writers.get_or_insert_default(),
+            Direction::Write => &mut self.writers.get_or_insert_default().waiters,
         };
         match waker.take() {
             // What nearly every wait is, since a wake removes its waiter.
@@ -143,11 +166,28 @@ impl Readiness {
         }
     }
 
+    /// Waits as the one waiter that the poll functions of this direction have. It replaces the former waker if that
+    /// still waits, and keeps its place then. Takes the waker out of `waker`, and leaves the replaced one there, for the
+    /// caller to drop with nothing borrowed.
+    pub(crate) fn wait_polled(&mut self, direction: Direction, waker: &mut Option<Waker>) {
+        let (waiters, polled) = match direction {
+            Direction::Read => (&mut self.readers, &mut self.polled),
+            Direction::Write => {
+                let writers = self.writers.get_or_insert_default();
+                (&mut writers.waiters, &mut writers.polled)
+            }
+        };
+        let Some(newest) = waker.take() else { return };
+        let mut id = Some(*polled);
+        *waker = waiters.wait(&mut id, newest);
+        *polled = id.unwrap_or(WaiterId::NONE);
+    }
+
     /// Ends a wait. Returns its waker, for the caller to drop with nothing borrowed.
     pub(crate) fn leave(&mut self, direction: Direction, id: WaiterId) -> Option<Waker> {
         match direction {
             Direction::Read => self.readers.leave(id),
-            Direction::Write => self.writers.as_mut()?.leave(id),
+            Direction::Write => self.writers.as_mut()?.waiters.leave(id),
         }
     }
 
@@ -155,7 +195,7 @@ impl Readiness {
     pub(crate) fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
         self.readers.take_all(woken);
         if let Some(writers) = &mut self.writers {
-            writers.take_all(woken);
+            writers.waiters.take_all(woken);
         }
     }
 }

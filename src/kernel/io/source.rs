@@ -191,6 +191,78 @@ impl<S: Pollable> Io<S> {
     }
 }
 
+/// Polling operations.
+impl<S: Pollable> Io<S> {
+    /// Does the same as [`operate`](Self::operate) as a poll function: the calls for one direction have one waiter
+    /// together. It keeps the waker of the last call that was pending, until the direction becomes ready.
+    pub(crate) fn poll_operate<R>(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+        mut op: impl FnMut(&S) -> io::Result<R>,
+        short: impl Fn(&R) -> bool,
+    ) -> Poll<io::Result<R>> {
+        let wait = |readiness: &mut Readiness, waker: &mut Option<Waker>| {
+            readiness.wait_polled(direction, waker);
+        };
+        self.poll_until_done(direction, context, &mut op, &short, wait)
+    }
+
+    /// Does the same as [`ready`](Self::ready) as a poll function.
+    pub(crate) fn poll_ready(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_operate(direction, context, |_| Ok(()), |()| false)
+    }
+
+    /// Runs `op` while the direction is ready, and has `wait` take the waker once it would block.
+    #[inline(always)]
+    fn poll_until_done<R>(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+        op: &mut impl FnMut(&S) -> io::Result<R>,
+        short: &impl Fn(&R) -> bool,
+        mut wait: impl FnMut(&mut Readiness, &mut Option<Waker>),
+    ) -> Poll<io::Result<R>> {
+        // Each return but the last one keeps what this takes from the budget.
+        ready!(self.state.poll_begin(context));
+        let mut waker = None;
+        loop {
+            while self.readiness(|readiness| readiness.is_ready(direction))? {
+                match op(self.source()) {
+                    Ok(value) => {
+                        if short(&value) {
+                            self.readiness(Readiness::short_read)?;
+                        }
+                        return Poll::Ready(Ok(value));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.readiness(|readiness| readiness.blocked(direction))?;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            if waker.is_none() {
+                waker = own_waker(context);
+            }
+            if waker.is_none() {
+                // Cloning another runtime's waker runs user code, which may poll the loop for this very event: check
+                // again.
+                waker = Some(context.waker().clone());
+                continue;
+            }
+            // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
+            self.readiness(|readiness| wait(readiness, &mut waker))?;
+            self.state.budget.give_back();
+            return Poll::Pending;
+        }
+    }
+}
+
 impl<S: Pollable> Drop for Io<S> {
     fn drop(&mut self) {
         drop(self.release());
@@ -247,49 +319,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<R>> {
         let this = &mut *self;
-        let state = &this.io.state;
         if this.at_once {
             return Poll::Ready((this.op)(this.io.source()));
         }
-        // Each return but the last one keeps what this takes from the budget.
-        ready!(state.poll_begin(context));
-        let mut waker = None;
-        loop {
-            while this
-                .io
-                .readiness(|readiness| readiness.is_ready(this.direction))?
-            {
-                match (this.op)(this.io.source()) {
-                    Ok(value) => {
-                        if (this.short)(&value) {
-                            this.io.readiness(Readiness::short_read)?;
-                        }
-                        return Poll::Ready(Ok(value));
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        this.io
-                            .readiness(|readiness| readiness.blocked(this.direction))?;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
-            if waker.is_none() {
-                waker = own_waker(context);
-            }
-            if waker.is_none() {
-                // Cloning another runtime's waker runs user code, which may poll the loop for this very event: check
-                // again.
-                waker = Some(context.waker().clone());
-                continue;
-            }
-            // Afterwards `waker` holds the replaced one, which is dropped with nothing borrowed.
-            this.io.readiness(|readiness| {
-                readiness.wait(this.direction, &mut this.waiting, &mut waker)
-            })?;
-            state.budget.give_back();
-            return Poll::Pending;
-        }
+        let (direction, waiting) = (this.direction, &mut this.waiting);
+        let wait = |readiness: &mut Readiness, waker: &mut Option<Waker>| {
+            readiness.wait(direction, waiting, waker);
+        };
+        this.io
+            .poll_until_done(direction, context, &mut this.op, &this.short, wait)
     }
 }
 

@@ -11,6 +11,11 @@ use crate::kernel::wait::numbered::Numbered;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct WaiterId(u64);
 
+impl WaiterId {
+    /// The number of no waiter: no list gets so far.
+    pub(crate) const NONE: Self = Self(u64::MAX);
+}
+
 /// A FIFO of waiters. Each is a `T`: a waker, a callback, or either.
 pub(crate) struct Waiters<T> {
     /// The first waiter, unless it has left while others wait.
