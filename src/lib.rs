@@ -298,6 +298,9 @@
 //!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
 //!   interop/futures_items    futures-core's Stream, futures-sink's Sink
 //!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
+//!   interop/hyper/io         HyperIo: a byte stream as hyper's connection
+//!   interop/hyper/timer      HyperTimer
+//!   interop/hyper/executor   HyperExecutor
 //!   async_drop               defer_async_drop
 //!   runner                   run, Runner
 //!   doctest                  what examples of the documentation set up
@@ -389,8 +392,7 @@ mod event_loop;
 mod executor;
 pub mod fs;
 mod inspect;
-#[cfg(any(feature = "futures", feature = "tokio-io"))]
-mod interop;
+pub mod interop;
 mod kernel;
 pub mod net;
 mod poll_io;

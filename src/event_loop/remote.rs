@@ -104,6 +104,12 @@ impl RemoteHandle {
         });
     }
 
+    /// Returns whether this is a handle of the loop that has this state.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn is_of(&self, state: &LoopState) -> bool {
+        self.epoch == state.epoch
+    }
+
     /// Returns whether the current thread is the loop's own.
     pub(crate) fn is_own_thread(&self) -> bool {
         self.inbox.is_home(self.epoch)

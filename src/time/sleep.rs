@@ -217,6 +217,47 @@ impl Sleep {
     }
 }
 
+/// The timer of a sleep, without its loop: what a future that is `Send` may hold.
+#[cfg(feature = "hyper")]
+#[derive(Clone, Copy)]
+pub(crate) struct ArmedTimer {
+    key: TimerKey,
+    /// As in [`Stage::Armed`].
+    leaves: bool,
+    deadline: u64,
+}
+
+#[cfg(feature = "hyper")]
+impl Sleep {
+    /// Gives the armed timer up, if there is one, without disarming it. [`attach`](Self::attach) takes it back.
+    pub(crate) fn detach(mut self) -> Option<ArmedTimer> {
+        let key = self.key();
+        match std::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::Armed {
+                leaves, deadline, ..
+            } => Some(ArmedTimer {
+                key,
+                leaves,
+                deadline,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Makes a sleep of a timer again, with the loop that has it.
+    pub(crate) fn attach(timer: ArmedTimer, state: Rc<LoopState>) -> Self {
+        let TimerKey { index, generation } = timer.key;
+        let stage = Stage::Armed {
+            index,
+            generation,
+            leaves: timer.leaves,
+            deadline: timer.deadline,
+            state,
+        };
+        Self { stage }
+    }
+}
+
 const _: () = assert!(size_of::<Sleep>() == 32);
 
 #[track_caller]

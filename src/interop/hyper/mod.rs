@@ -1,0 +1,48 @@
+//! HTTP by the `hyper` crate: its traits for bytes, timers and tasks, on this loop. Feature `hyper`.
+//!
+//! - [`HyperIo`] makes a connection of a byte stream.
+//! - [`HyperTimer`] measures timeouts on the loop's clock.
+//! - [`HyperExecutor`] runs what HTTP/2 starts besides the connection as tasks of the running loop.
+//!
+//! None of them needs `Send`: services, bodies and connections may hold an `Rc`. The dependency is hyper without
+//! features; a program asks hyper itself for `http1`, `http2`, `client` and `server`.
+//!
+//! Only hyper's `with_upgrades` demands connections that are `Send`, which those of a loop are not. HTTP/1 without it
+//! gives the connection back through `without_shutdown` and `into_parts`.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use callsoon::interop::hyper::{HyperIo, HyperTimer};
+//! use callsoon::net::UnixStream;
+//! use http_body_util::{BodyExt, Empty, Full};
+//! use hyper::body::{Bytes, Incoming};
+//! use hyper::service::service_fn;
+//! use hyper::{Request, Response};
+//!
+//! async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     Ok(Response::new(Full::new(Bytes::from("hello"))))
+//! }
+//!
+//! # callsoon::doctest::run(async {
+//! let (near, far) = UnixStream::pair()?;
+//! let mut server = hyper::server::conn::http1::Builder::new();
+//! server.timer(HyperTimer);
+//! callsoon::create_task(server.serve_connection(HyperIo::new(far), service_fn(answer)));
+//!
+//! let near = HyperIo::new(near);
+//! let (mut client, connection) = hyper::client::conn::http1::handshake(near).await.unwrap();
+//! callsoon::create_task(connection);
+//! let request = Request::get("/").header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+//! let response = client.send_request(request).await.unwrap();
+//! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+//! # Ok(()) });
+//! ```
+
+mod executor;
+mod io;
+mod timer;
+
+pub use self::executor::HyperExecutor;
+pub use self::io::HyperIo;
+pub use self::timer::HyperTimer;

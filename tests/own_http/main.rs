@@ -1,0 +1,15 @@
+//! A binary of its own, because it starts curl, and because hyper is much to compile: HTTP/1 and HTTP/2 on the loop.
+//!
+//! Clients and servers are hyper's, over sockets and over pairs of reader and writer; a peer that misbehaves is a plain
+//! socket whose bytes the test writes. What only a timeout ends is tested on the virtual clock.
+
+#[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
+#[path = "../it/support/mod.rs"]
+mod support;
+
+mod exchange; // what the tests share: the routes, bodies that are not `Send`, connections
+mod halfway; // a peer that stops, or sends garbage, at each byte
+mod http1; // HTTP/1: keep-alive, pipelining, chunked bodies, shutdown, limits, cancellation
+mod http2; // HTTP/2: many requests on one connection, flow control, shutdown, resets, pings
+mod peers; // curl
+mod timers; // hyper's timeouts and tasks on the loop's clock
