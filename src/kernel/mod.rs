@@ -21,7 +21,7 @@
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
-//! | [`timers`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
+//! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
 //! | [`inbox`], [`registry`], [`post_spin`] | posts and wakes of other threads; from a loop's id to its inbox; spinning for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
@@ -102,6 +102,7 @@ pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+mod open_slot;
 pub(crate) mod post_spin;
 pub(crate) mod proceed;
 pub(crate) mod queue_due;

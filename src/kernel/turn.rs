@@ -116,8 +116,9 @@ fn run_cold(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
     if !state.queues(|queues| queues.tasks.is_crowd()) {
         return left;
     }
+    state.queues(|queues| queues.prefetch(0));
     while left > AHEAD {
-        state.queues(|queues| queues.prefetch());
+        state.queues(|queues| queues.prefetch(AHEAD));
         run_entries(state, root, AHEAD);
         left -= AHEAD;
     }
