@@ -30,7 +30,8 @@
 //! | [`cancel`] | cancel scopes: how a request is asked, answered and decided |
 //! | [`future`], [`await_future`] | `Future`; awaiting it |
 //! | [`callback`], [`background`] | handles of callbacks; futures that are no tasks |
-//! | [`loop_state`], [`loop_cell`] | the parts of one loop; the cell whose borrows are checked in debug builds |
+//! | [`loop_state`], [`loop_cell`] | the parts of one loop; the cell of the two that nearly every operation touches |
+//! | [`hot_paths`] | what every step, callback and timer does with these two |
 //! | [`loop_handle`], [`local`] | the handle of a loop; per-loop slots of other modules |
 //! | [`context`], [`current_context`] | values of context variables; which context is current |
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
@@ -94,6 +95,7 @@ pub(crate) mod due;
 pub(crate) mod enter;
 pub(crate) mod future;
 pub(crate) mod handlers;
+pub(crate) mod hot_paths;
 pub(crate) mod inbox;
 pub(crate) mod inhibit;
 pub(crate) mod inline_fn;

@@ -46,7 +46,9 @@ fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops
         }
     };
     if is_cold {
-        due[..AHEAD].iter().for_each(|first| ask(queues, Some(first)));
+        due[..AHEAD]
+            .iter()
+            .for_each(|first| ask(queues, Some(first)));
     }
     for (place, fired) in due.iter().enumerate() {
         if is_cold {
