@@ -53,8 +53,8 @@
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
-//! `unsafe` is in `sys/` and in eight files of the kernel: `inline_fn` (closures without a box), `loop_cell` (borrows
-//! that release builds do not check), and in `task/` `any_task`, `cell` and `header` (a task in one allocation, seen
+//! `unsafe` is in `sys/` and in nine files of the kernel: `inline_fn` (closures without a box), `loop_cell` and
+//! `hot_paths` (borrows that release builds do not check), and in `task/` `any_task`, `cell` and `header` (a task in one allocation, seen
 //! without its type), `cell_pool` (memory used again), `slots` (a task lent for one step) and `waker` (the current loop).
 //! A test checks that too.
 //!
@@ -91,6 +91,7 @@
 //!   kernel/context           the values of context variables
 //!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
+//!   kernel/open_slot         what happens to the timers of a slot
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order
 //!   kernel/wait/waiters      a list of waiters
@@ -116,9 +117,10 @@
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
-//!   kernel/loop_cell         a cell whose borrows are checked in debug builds
+//!   kernel/loop_cell         a cell whose borrows are checked, but for those of hot_paths
 //!   kernel/budget            how many operations may end in one poll
 //!   kernel/loop_state        the parts of one loop
+//!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks
 //!   kernel/loop_handle       LoopHandle, ExceptionHandler
 //!   kernel/current_context   the current context of a loop

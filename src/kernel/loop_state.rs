@@ -9,7 +9,6 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +22,7 @@ use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
 use crate::kernel::inbox::{Delivery, Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
-use crate::kernel::inline_fn::{InlineFn, Stored};
+use crate::kernel::inline_fn::Stored;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
 use crate::kernel::post_spin::PostSpin;
@@ -33,11 +32,10 @@ use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
-use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root_slot::RootSlot;
 use crate::kernel::task::slots::Slots;
-use crate::kernel::timers::{TimerKey, Timers};
+use crate::kernel::timers::Timers;
 use crate::sys::fork;
 
 /// The settings of the builder.
@@ -181,8 +179,8 @@ pub(crate) struct LoopState {
     pub(super) context: Cell<Option<Context>>,
     /// Counts done callbacks: the next one's id.
     pub(crate) callbacks: Cell<u64>,
-    queues: LoopCell<Queues>,
-    timers: LoopCell<Timers<Stored>>,
+    pub(super) queues: LoopCell<Queues>,
+    pub(super) timers: LoopCell<Timers<Stored>>,
     pub(crate) post_spin: PostSpin,
     pub(crate) clock: LoopClock,
     pub(crate) root: RootSlot,
@@ -281,14 +279,13 @@ impl LoopState {
             .unwrap_or(Ok(()))
     }
 
-    /// Borrows the ready queue and the tasks. `f` must hold to the rules of [`LoopCell`]. It is inlined, so that its
-    /// caller compiles to one piece of code, as in [`take_in`](Self::take_in).
+    /// Borrows the ready queue and the tasks. `f` must hold to the rules of [`LoopCell`], and a borrow inside it panics.
     #[inline(always)]
     pub(crate) fn queues<R>(&self, f: impl FnOnce(&mut Queues) -> R) -> R {
         self.queues.with(f)
     }
 
-    /// Borrows the timers. `f` must hold to the rules of [`LoopCell`].
+    /// Borrows the timers. `f` must hold to the rules of [`LoopCell`], and a borrow inside it panics.
     #[inline(always)]
     pub(crate) fn timers<R>(&self, f: impl FnOnce(&mut Timers<Stored>) -> R) -> R {
         self.timers.with(f)
@@ -386,42 +383,10 @@ impl LoopState {
         self.post_spin.note(came);
     }
 
-    /// Queues a callback and returns its number, or returns the callback if the loop is closed.
-    #[inline]
-    pub(crate) fn push_call<F: FnOnce() + 'static>(
-        &self,
-        call: F,
-        location: &'static Location<'static>,
-    ) -> Result<u64, F> {
-        if self.admit().is_err() {
-            return Err(call);
-        }
-        Ok(self.queues(|queues| queues.ready.push_call(call, location)))
-    }
-
-    /// Stores a new task, so that its wakers find it, and queues its first step. It is always inlined: as a call it
-    /// made a spawn a tenth slower.
-    #[inline(always)]
-    pub(crate) fn take_in(&self, task: AnyTask, header: &Header) -> Key {
-        self.queues(|queues| {
-            let key = queues.tasks.insert(self.id, task, header);
-            queues.ready.push_task(key);
-            key
-        })
-    }
-
-    /// Queues the task of a key of this loop, unless it is queued already or has ended.
-    #[inline]
-    pub(crate) fn schedule(&self, key: Key) {
-        if !self.queues(|queues| queues.schedule(key)) {
-            self.schedule_root(key);
-        }
-    }
-
-    /// Does the same for the root, if the key is its own.
+    /// Queues the root of the current run, unless it is queued already, if the key is its own.
     #[cold]
     #[inline(never)]
-    fn schedule_root(&self, key: Key) {
+    pub(super) fn schedule_root(&self, key: Key) {
         let generation = key.generation();
         if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
             && self.root.schedule(generation)
@@ -430,48 +395,13 @@ impl LoopState {
         }
     }
 
-    /// Arms a timer that calls `call` from the ready queue, or returns `call` if the loop is closed.
     #[inline]
-    pub(crate) fn arm_timer<F: FnOnce() + 'static>(
-        &self,
-        deadline: u64,
-        call: F,
-    ) -> Result<TimerKey, F> {
-        if self.admit_timer(deadline).is_err() {
-            return Err(call);
-        }
-        // Two borrows: there may be too many timers for one more, and then `call` is dropped outside.
-        let key = self.timers(|timers| timers.reserve(deadline));
-        self.timers(|timers| InlineFn::put(timers.fill(key), call));
-        Ok(key)
-    }
-
-    /// Arms a timer that wakes a task as soon as it is due, and then leaves by itself.
-    #[inline]
-    pub(crate) fn arm_waking(&self, deadline: u64, task: Key) -> Result<TimerKey, LoopClosed> {
-        self.admit_timer(deadline)?;
-        Ok(self.timers(|timers| {
-            let key = timers.reserve(deadline);
-            // What was there is a number: forgetting it saves a test.
-            let former = std::mem::replace(timers.fill(key), Stored::Number(task.bits()));
-            std::mem::forget(former);
-            key
-        }))
-    }
-
-    #[inline]
-    fn admit_timer(&self, deadline: u64) -> Result<(), LoopClosed> {
+    pub(super) fn admit_timer(&self, deadline: u64) -> Result<(), LoopClosed> {
         self.admit()?;
         if deadline <= self.event_polls.last.get() {
             // It is due already and fires in the next turn, which might otherwise not poll for events.
             self.event_polls.force();
         }
         Ok(())
-    }
-
-    /// Disarms a timer. Returns its closure, if it has one, for the caller to drop with nothing borrowed.
-    #[inline]
-    pub(crate) fn cancel_timer(&self, key: TimerKey) -> Option<InlineFn> {
-        self.timers(|timers| InlineFn::take(timers.cancel(key)?))
     }
 }

@@ -21,7 +21,7 @@
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
-//! | [`timers`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
+//! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
 //! | [`inbox`], [`registry`], [`post_spin`] | posts and wakes of other threads; from a loop's id to its inbox; spinning for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
@@ -30,7 +30,8 @@
 //! | [`cancel`] | cancel scopes: how a request is asked, answered and decided |
 //! | [`future`], [`await_future`] | `Future`; awaiting it |
 //! | [`callback`], [`background`] | handles of callbacks; futures that are no tasks |
-//! | [`loop_state`], [`loop_cell`] | the parts of one loop; the cell whose borrows are checked in debug builds |
+//! | [`loop_state`], [`loop_cell`] | the parts of one loop; the cell of the two that nearly every operation touches |
+//! | [`hot_paths`] | what every step, callback and timer does with these two |
 //! | [`loop_handle`], [`local`] | the handle of a loop; per-loop slots of other modules |
 //! | [`context`], [`current_context`] | values of context variables; which context is current |
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
@@ -94,6 +95,7 @@ pub(crate) mod due;
 pub(crate) mod enter;
 pub(crate) mod future;
 pub(crate) mod handlers;
+pub(crate) mod hot_paths;
 pub(crate) mod inbox;
 pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
@@ -102,6 +104,7 @@ pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+mod open_slot;
 pub(crate) mod post_spin;
 pub(crate) mod proceed;
 pub(crate) mod queue_due;

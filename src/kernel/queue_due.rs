@@ -40,12 +40,19 @@ pub(crate) fn queue_due_timers(state: &LoopState) {
 /// Queues what has become due, but for the tasks of other loops.
 fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops: &mut Vec<Key>) {
     let is_cold = due.len() > AHEAD && queues.tasks.is_crowd();
+    let ask = |queues: &Queues, due: Option<&Due>| {
+        if let Some(key) = due.and_then(|due| due.task()) {
+            queues.tasks.prefetch(Key::from_bits(key));
+        }
+    };
+    if is_cold {
+        due[..AHEAD]
+            .iter()
+            .for_each(|first| ask(queues, Some(first)));
+    }
     for (place, fired) in due.iter().enumerate() {
         if is_cold {
-            let later = due.get(place + AHEAD).and_then(|later| later.task());
-            if let Some(key) = later {
-                queues.tasks.prefetch(Key::from_bits(key));
-            }
+            ask(queues, due.get(place + AHEAD));
         }
         let Some(task) = fired.task().map(Key::from_bits) else {
             let (index, generation) = fired.timer();

@@ -50,9 +50,9 @@ impl Queues {
         })
     }
 
-    /// Asks for the memory of tasks that are queued behind the next [`AHEAD`].
-    pub(crate) fn prefetch(&mut self) {
-        for place in AHEAD..2 * AHEAD {
+    /// Asks for the memory of [`AHEAD`] tasks, of which the first is so many places from the front.
+    pub(crate) fn prefetch(&mut self, first: usize) {
+        for place in first..first + AHEAD {
             if let Some(key) = self.ready.task_at(place + AHEAD) {
                 self.tasks.prefetch(key);
             }

@@ -87,10 +87,11 @@ impl<T: Default> Ring<T> {
         self.at(number)
     }
 
-    /// Returns whether the next element makes the buffer grow.
+    /// Returns whether the next element makes the buffer grow. There are never more elements than places; that this is
+    /// written as a possibility tells the compiler that a buffer which is not full has places.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.len() == self.places.len()
+        self.len() >= self.places.len()
     }
 
     /// Removes the front element. The caller takes it out of the place that is returned.

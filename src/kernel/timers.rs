@@ -44,14 +44,14 @@
 
 use std::collections::TryReserveError;
 
-use super::due::{Due, sort};
+use super::due::Due;
 
 /// A tick is 2¹⁶ ns, 65.5 µs: fine enough that timers seldom share a slot that is about to expire (2²⁰ makes firing
 /// them one by one six times slower at 100,000), coarse enough that eight levels reach the end of the clock.
 pub(super) const TICK_BITS: u32 = 16;
 
 /// 64 slots a level, so that one machine word says which of them hold timers.
-const DIGIT_BITS: u32 = 6;
+pub(super) const DIGIT_BITS: u32 = 6;
 
 /// 16 + 8 × 6 = 64 bits: every deadline has a place, nothing wraps and no overflow list exists.
 pub(super) const LEVELS: usize = 8;
@@ -60,7 +60,7 @@ pub(super) const LEVELS: usize = 8;
 pub(super) const SLOTS: usize = LEVELS << DIGIT_BITS;
 
 /// A digit's mask, and the last slot of a level.
-const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
+pub(super) const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
 /// The end of a list, and "no entry". The slab never gets there: [`Timers::reserve`] panics first.
 pub(super) const NONE: u32 = u32::MAX;
@@ -69,7 +69,7 @@ pub(super) const NONE: u32 = u32::MAX;
 const NEVER: u16 = u16::MAX;
 
 /// `Entry::slot` of a timer that has expired and waits for the loop to run it.
-const DUE: u16 = u16::MAX - 1;
+pub(super) const DUE: u16 = u16::MAX - 1;
 
 /// `Entry::generation` of an entry that holds no timer, which no timer has.
 pub(super) const FREE: u64 = 0;
@@ -117,15 +117,18 @@ pub(super) struct Entry<P> {
     /// The entry behind this one in its slot's list, or `NONE`. In a free entry, the next free one. Else it means
     /// nothing.
     pub(super) next: u32,
+    /// An entry that probably comes a few places later in the list, to be asked for ahead of time; or `NONE`. Nothing
+    /// depends on it.
+    pub(super) ahead: u32,
     /// The entry before this one in its slot's list, or `NONE`. Means nothing in no list.
-    prev: u32,
+    pub(super) prev: u32,
     /// The slot whose list holds this entry, below `SLOTS`; or else `NEVER` or `DUE`, and no list holds it. Means
     /// nothing in a free entry.
-    slot: u16,
+    pub(super) slot: u16,
     /// Equal to the generation in the timer's key, which no two timers share; or else `FREE`.
     pub(super) generation: u64,
     /// What the loop does when the timer fires. Never dropped here: it goes back to the caller.
-    payload: P,
+    pub(super) payload: P,
 }
 
 /// A list of entries in order of arrival.
@@ -138,7 +141,7 @@ pub(super) struct Slot {
 }
 
 /// A slot without timers. Both ends say so, that neither insertion nor cancellation needs the bitmaps to know.
-const EMPTY: Slot = Slot {
+pub(super) const EMPTY: Slot = Slot {
     head: NONE,
     tail: NONE,
 };
@@ -168,7 +171,7 @@ pub(crate) struct Timers<P> {
     /// A bit for each level: set if and only if one of its slots is not empty.
     levels: u8,
     /// The current tick: that of the latest `now` that was expired. Never goes back.
-    current: u64,
+    pub(super) current: u64,
     /// Never later than the earliest armed deadline. Zero without an index means that it must be searched; `u64::MAX`
     /// means that nothing is armed. So an insertion needs one comparison in each of these cases.
     pub(super) earliest: u64,
@@ -181,8 +184,8 @@ pub(crate) struct Timers<P> {
     /// Free entries from this index on are not in the free list, since they are about to be given back; usually `NONE`.
     pub(super) limit: u32,
     /// What fires, and as much room for sorting. Both are empty between calls; here for their memory only.
-    batch: Vec<Due>,
-    spare: Vec<Due>,
+    pub(super) batch: Vec<Due>,
+    pub(super) spare: Vec<Due>,
 }
 
 impl<P: Payload> Timers<P> {
@@ -230,7 +233,7 @@ impl<P: Payload> Timers<P> {
         let entry = &mut self.entries[index as usize];
         self.free = entry.next;
         entry.deadline = deadline;
-        entry.next = NONE;
+        (entry.next, entry.ahead) = (NONE, NONE);
         entry.prev = prev;
         entry.generation = generation;
         if deadline == u64::MAX {
@@ -269,6 +272,7 @@ impl<P: Payload> Timers<P> {
         self.entries.push(Entry {
             deadline: 0,
             next: NONE,
+            ahead: NONE,
             prev: NONE,
             slot: NEVER,
             generation: FREE,
@@ -279,7 +283,7 @@ impl<P: Payload> Timers<P> {
 
     /// Frees the place of an entry that is in no list. Returns its payload's place, which still holds it.
     #[inline]
-    fn release(&mut self, index: u32) -> &mut P {
+    pub(super) fn release(&mut self, index: u32) -> &mut P {
         let entry = &mut self.entries[index as usize];
         entry.generation = FREE;
         self.live -= 1;
@@ -394,7 +398,7 @@ impl<P: Payload> Timers<P> {
     /// Makes `index`, whose entry already has its slot and links, the last of the slot's list; `prev` was the last so
     /// far.
     #[inline]
-    fn link_last(&mut self, slot: usize, index: u32, prev: u32) {
+    pub(super) fn link_last(&mut self, slot: usize, index: u32, prev: u32) {
         self.slots[slot % SLOTS].tail = index;
         if prev == NONE {
             self.slots[slot % SLOTS].head = index;
@@ -425,7 +429,7 @@ impl<P: Payload> Timers<P> {
 
     /// Clears the bits of a slot whose list has become empty.
     #[inline]
-    fn mark_empty(&mut self, slot: usize) {
+    pub(super) fn mark_empty(&mut self, slot: usize) {
         let level = (slot >> DIGIT_BITS) % LEVELS;
         self.occupied[level] &= !(1 << (slot as u64 & DIGIT_MASK));
         if self.occupied[level] == 0 {
@@ -458,40 +462,12 @@ impl<P: Payload> Timers<P> {
             end: start | ((1 << width) - 1),
         })
     }
-
-    /// Empties a slot: what is due by `now` goes to the batch in order, the rest where the current tick, which has just
-    /// entered the slot, wants it.
-    fn open(&mut self, slot: usize, now: u64) {
-        let first = self.batch.len();
-        let mut index = std::mem::replace(&mut self.slots[slot % SLOTS], EMPTY).head;
-        self.mark_empty(slot);
-        while index != NONE {
-            let entry = &mut self.entries[index as usize];
-            let (deadline, next) = (entry.deadline, entry.next);
-            if deadline > now {
-                let slot = slot_of(deadline, self.current);
-                let prev = self.slots[slot].tail;
-                (entry.slot, entry.prev, entry.next) = (slot as u16, prev, NONE);
-                self.link_last(slot, index, prev);
-            } else if let Some(task) = entry.payload.task() {
-                self.batch.push(Due::task_at(deadline, task));
-                self.release(index);
-            } else {
-                entry.slot = DUE;
-                self.batch
-                    .push(Due::timer_at(deadline, index, entry.generation));
-            }
-            index = next;
-        }
-        // Stable, because among equals the list's order is the order of creation.
-        sort(&mut self.batch[first..], &mut self.spare);
-    }
 }
 
 /// Returns the slot of a timer: the level of the highest digit in which its tick and the current one differ, and its
 /// digit there. A deadline before the current tick counts as in it.
 #[inline]
-fn slot_of(deadline: u64, current: u64) -> usize {
+pub(super) fn slot_of(deadline: u64, current: u64) -> usize {
     let tick = (deadline >> TICK_BITS).max(current);
     // The 1 makes equal ticks differ in the lowest digit, where they belong.
     let level = ((tick ^ current) | 1).ilog2() / DIGIT_BITS;

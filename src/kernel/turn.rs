@@ -23,13 +23,12 @@ use crate::kernel::enter::{
     enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
 };
 use crate::kernel::handlers::of_task;
-use crate::kernel::inline_fn::InlineFn;
 use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::queue_due::queue_due_timers;
-use crate::kernel::queues::{Next, Queues};
+use crate::kernel::queues::Next;
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
@@ -79,11 +78,11 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
         state.drain_inbox();
     }
     let mut polled = Ok(());
-    let mut count = state.queues(|queues| queues.ready.len());
+    let mut count = state.ready_count();
     if count == 0 || should_poll_events(state) {
         // 2 to 5: events and due timers.
         polled = poll_events(state, wait);
-        count = state.queues(|queues| queues.ready.len());
+        count = state.ready_count();
         if count > 2 * AHEAD {
             count = run_cold(state, root, count);
         }
@@ -100,7 +99,7 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
     state.event_polls.left.set(left as u32);
     for _ in 0..count {
         // It is never `None`: only the turn pops, and it pops no more than it counted.
-        let Some(entry) = state.queues(Queues::next) else {
+        let Some(entry) = state.next_entry() else {
             break;
         };
         run_entry(state, root, entry);
@@ -116,8 +115,9 @@ fn run_cold(state: &LoopState, root: &mut dyn Root, count: usize) -> usize {
     if !state.queues(|queues| queues.tasks.is_crowd()) {
         return left;
     }
+    state.queues(|queues| queues.prefetch(0));
     while left > AHEAD {
-        state.queues(|queues| queues.prefetch());
+        state.queues(|queues| queues.prefetch(AHEAD));
         run_entries(state, root, AHEAD);
         left -= AHEAD;
     }
@@ -171,8 +171,11 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         ));
     }
     let mut woken = state.woken.take();
-    state.queues(|queues| queues.ready.trim());
-    let idle = !state.stopping.get() && state.queues(|queues| queues.ready.is_empty());
+    let is_empty = state.queues(|queues| {
+        queues.ready.trim();
+        queues.ready.is_empty()
+    });
+    let idle = is_empty && !state.stopping.get();
     let result = if idle {
         wait_for_events(state, wait, &mut woken)
     } else {
@@ -214,7 +217,7 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
 fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
     match entry {
         Special::Timer(key) => {
-            let due = state.timers(|timers| InlineFn::take(timers.take_due(key)?));
+            let due = state.take_due(key);
             if let Some(callback) = due {
                 run_queued(state, || callback.call());
             }
@@ -290,7 +293,7 @@ fn end_step(state: &LoopState, task: &AnyTask, key: Key, step: Step) {
             if waiter != Key::NONE {
                 state.schedule(waiter);
             }
-            let Some((task, link)) = state.queues(|queues| queues.tasks.remove(key)) else {
+            let Some((task, link)) = state.remove_ended(key) else {
                 return;
             };
             // This runs no user code: the handle has another reference, or the output needs no drop.
@@ -359,7 +362,7 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
 fn finish(state: &LoopState, task: &AnyTask, key: Key) {
     announce_end(state, task.header());
     state.tear_down(key);
-    let Some((task, _)) = state.queues(|queues| queues.tasks.remove(key)) else {
+    let Some((task, _)) = state.remove_ended(key) else {
         return;
     };
     state.report_drop_panic(&task);

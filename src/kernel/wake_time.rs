@@ -5,6 +5,7 @@
 //! above level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
 
 use super::timers::{Entry, FREE, NONE, Payload, SLOTS, TICK_BITS, Timers};
+use crate::sys::prefetch::{CROWD as COLD, prefetch};
 
 /// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest
 /// timer. Sixteen list nodes cost about as much as the extra turn that the answer causes.
@@ -120,8 +121,12 @@ impl<P: Payload> Timers<P> {
     /// Returns the entries of a slot, in order of arrival.
     fn list(&self, slot: usize) -> impl Iterator<Item = (u32, &Entry<P>)> {
         let mut index = self.slots[slot % SLOTS].head;
+        let is_cold = self.live > COLD;
         std::iter::from_fn(move || {
             let entry = (index != NONE).then(|| &self.entries[index as usize])?;
+            if is_cold && let Some(ahead) = self.entries.get(entry.ahead as usize) {
+                prefetch(ahead);
+            }
             Some((std::mem::replace(&mut index, entry.next), entry))
         })
     }

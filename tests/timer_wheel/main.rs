@@ -1,9 +1,16 @@
 //! A binary of its own, because it includes the kernel's private timer wheel by path to check it against a naive model.
 
+mod crowd;
 #[path = "../../src/kernel/due.rs"]
 mod due;
 mod jobs;
 mod model;
+#[path = "../../src/kernel/open_slot.rs"]
+mod open_slot;
+#[path = "../../src/sys"]
+mod sys {
+    pub(crate) mod prefetch;
+}
 #[path = "../../src/kernel/timers.rs"]
 mod timers;
 #[path = "../../src/kernel/wake_time.rs"]

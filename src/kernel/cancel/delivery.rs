@@ -316,8 +316,7 @@ impl Scheduler for Rc<LoopState> {
         if self.current_task.get() != awaiting || !self.scopes.current.get().is_none() {
             return false;
         }
-        self.queues(|queues| queues.tasks.note_await(awaiting, awaited))
-            || self.note_another_await(awaiting, awaited)
+        self.note_await_of_slot(awaiting, awaited) || self.note_another_await(awaiting, awaited)
     }
 
     /// Begins a poll with a request in progress. `Some` is the cancellation with which the task ends, unpolled.
