@@ -49,6 +49,8 @@ impl<E: std::error::Error> From<E> for Missing {
 pub const NO_ROW: u8 = 3;
 /// The exit code that says [`Missing::Failed`].
 pub const FAILED: u8 = 4;
+/// No row: a report of one figure, 1 where the runtime waits by io_uring here and 0 where it fell back to readiness.
+pub const URING: &str = "uring";
 
 /// `BIN ROW N`: does a row's work `N` times and prints the figures, one a line. `own` may answer a row first.
 pub fn main_with(own: impl FnOnce(&str, u64) -> Option<Result<Report, Missing>>) -> ExitCode {
@@ -94,6 +96,7 @@ pub fn main<R: Runtime>() -> ExitCode {
 /// Does a row's work.
 pub fn work<R: Runtime>(row: &str, ops: u64) -> Result<Report, Missing> {
     let done = match row {
+        URING => return R::by_uring().map(Report::uring).ok_or(Missing::Row),
         "callback_chain" => R::run(move |on| local::callback_chain(on, ops)),
         "callback_batch" => R::run(move |on| local::callback_batch(on, ops)),
         "spawn_join" => R::run(move |on| local::spawn_join(on, ops)),

@@ -28,7 +28,7 @@ type Failure = Box<dyn std::error::Error>;
 
 /// The binaries. Limits are the first one's; a floor is no peer.
 const RUNTIMES: &[&str] = &[
-    "callsoon", "tokio", "smol", "monoio", "glommio", "libuv", "floor",
+    "callsoon", "tokio", "smol", "monoio", "glommio", "compio", "libuv", "floor",
 ];
 /// The one whose rows are limited.
 const OURS: &str = RUNTIMES[0];

@@ -10,6 +10,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether the runtime waits by io_uring.
+    pub fn uring(by_uring: bool) -> Self {
+        Self {
+            figures: vec![(crate::URING, f64::from(u8::from(by_uring)))],
+        }
+    }
+
     /// Resident bytes.
     pub fn bytes(bytes: f64) -> Self {
         Self {

@@ -52,7 +52,7 @@ const TIMERS: (u64, u64) = (2_000, 12_000);
 /// Operations of rows over the network under callgrind.
 const TRIPS: (u64, u64) = (500, 2_500);
 /// Operations of most timed rows.
-const MANY: (u64, u64) = (1_000_000, 20_000);
+pub const MANY: (u64, u64) = (1_000_000, 20_000);
 /// The same of rows with timers and waiters.
 const CROWD: (u64, u64) = (100_000, 5_000);
 /// The same over the network.

@@ -64,6 +64,11 @@ pub trait Runtime: Clone + 'static {
         main: impl FnOnce(Self) -> F,
     ) -> Result<T, String>;
 
+    /// Whether it waits by io_uring here; nothing where a runtime has no choice.
+    fn by_uring() -> Option<bool> {
+        None
+    }
+
     /// Spawns a task; the future is the runtime's own handle. No task here panics.
     fn spawn<T: 'static>(
         &self,

@@ -23,6 +23,10 @@ mod runtime {
             Ok(runtime.block_on(async { monoio::spawn(main(Self)).await }))
         }
 
+        fn by_uring() -> Option<bool> {
+            Some(monoio::utils::detect_uring())
+        }
+
         fn spawn<T: 'static>(
             &self,
             future: impl Future<Output = T> + 'static,

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use peers::Missing;
-use peers::row::{Kind, ROWS, Row, is_cpu};
+use peers::row::{Kind, MANY, ROWS, Row, is_cpu};
+use peers::{Missing, URING};
 
 use crate::options::Options;
 use crate::run::{Bins, is_there};
@@ -15,6 +15,9 @@ use crate::{Failure, OURS, RUNTIMES};
 
 /// How often rows are counted whose instructions differ between runs.
 const COUNTS: usize = 5;
+/// About how long a timed run takes at the most: a runtime that enters the kernel for each operation would need half a
+/// minute for a million, and its figure would be the same.
+const LONGEST_NANOS: f64 = 2e9;
 
 /// All figures so far.
 pub struct Measured<'a> {
@@ -26,21 +29,35 @@ pub struct Measured<'a> {
     counts: BTreeMap<(&'static str, &'static str), Vec<f64>>,
     /// Nanoseconds, or bytes.
     times: BTreeMap<(&'static str, &'static str), Vec<f64>>,
+    /// How many operations a timed run has where a runtime is too slow for as many as the row says.
+    shorter: BTreeMap<(&'static str, &'static str), u64>,
     /// What is not asked again.
     missing: Vec<(&'static str, &'static str)>,
     failed: bool,
 }
 
-/// The runtimes that start here; says why others do not.
+/// The runtimes that start here; says why others do not, and which have fallen back from io_uring.
 pub fn startable(bins: &Bins) -> Vec<&'static str> {
     let starts = |runtime: &&str| match bins.figures(runtime, "timer_pair", 10) {
-        Ok(_) | Err(Missing::Row) => true,
+        Ok(_) | Err(Missing::Row) => {
+            say_driver(bins, runtime);
+            true
+        }
         Err(Missing::Failed(why)) => {
             eprintln!("{runtime} is skipped: {why}");
             false
         }
     };
     RUNTIMES.iter().copied().filter(starts).collect()
+}
+
+/// Says what a runtime waits with that has a choice.
+fn say_driver(bins: &Bins, runtime: &str) {
+    if let Ok(figures) = bins.figures(runtime, URING, 0) {
+        let by_uring = figures.iter().any(|(_, value)| *value > 0.0);
+        let driver = if by_uring { "io_uring" } else { "readiness" };
+        eprintln!("{runtime} waits by {driver}");
+    }
 }
 
 impl<'a> Measured<'a> {
@@ -57,6 +74,7 @@ impl<'a> Measured<'a> {
             runtimes,
             counts: BTreeMap::new(),
             times: BTreeMap::new(),
+            shorter: BTreeMap::new(),
             missing: Vec::new(),
             failed: false,
         }
@@ -120,11 +138,7 @@ impl<'a> Measured<'a> {
         if self.missing.contains(&(row.name, runtime)) {
             return;
         }
-        let ops = if self.options.quick {
-            row.timed.1
-        } else {
-            row.timed.0
-        };
+        let ops = self.operations(row, runtime);
         let figures = self.bins.figures(runtime, row.name, ops);
         let Some(figures) = self.noted(row, runtime, figures) else {
             return;
@@ -140,6 +154,30 @@ impl<'a> Measured<'a> {
                 .or_default()
                 .push(value);
         }
+    }
+
+    /// A row's operations: as many as it says, unless the runtime would need more than [`LONGEST_NANOS`] for them.
+    fn operations(&mut self, row: Row, runtime: &'static str) -> u64 {
+        let (many, few) = row.timed;
+        if self.options.quick || row.timed != MANY {
+            return if self.options.quick { few } else { many };
+        }
+        if let Some(ops) = self.shorter.get(&(row.name, runtime)) {
+            return *ops;
+        }
+        let probed = self.bins.figures(runtime, row.name, few);
+        let wall = probed.ok().and_then(|figures| {
+            let wall = figures.into_iter().find(|(name, _)| name == "wall")?;
+            Some(wall.1)
+        });
+        let ops = match wall {
+            Some(wall) if wall * many as f64 > LONGEST_NANOS => (LONGEST_NANOS / wall) as u64,
+            _ => many,
+        };
+        // Whole batches: some rows spawn a thousand at once.
+        let ops = ops.next_multiple_of(few).min(many);
+        self.shorter.insert((row.name, runtime), ops);
+        ops
     }
 
     pub fn syscalls(
