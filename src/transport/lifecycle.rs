@@ -25,7 +25,12 @@ impl Transport {
     ) -> io::Result<Self> {
         let layer = layer.into();
         let handle = layer.io().handle();
-        let connection = Rc::new(Connection::new(handle, Some((layer, protocol)), peer, location));
+        let connection = Rc::new(Connection::new(
+            handle,
+            Some((layer, protocol)),
+            peer,
+            location,
+        ));
         let observer = Rc::clone(&connection);
         let observed = connection.with_io(|io| {
             // Small writes are sent at once. A socket that has no such option never waits either.
