@@ -1,10 +1,11 @@
-//! Standard input by lines, while a task goes on beside it. Nothing blocks: the loop waits for the input.
+//! Standard input by lines, while a task goes on beside it: from a terminal, a pipe or a file.
 //!
 //! ```text
 //! $ (echo one; sleep 1; echo two) | cargo run --example stdin_lines
 //! 1: one
 //! 2: two
 //! the input has ended after 2 lines; meanwhile the loop has ticked 9 times
+//! $ cargo run --example stdin_lines < Cargo.toml
 //! ```
 
 use std::cell::Cell;
@@ -26,18 +27,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let ticks = Rc::new(Cell::new(0));
         let ticker = create_task(tick(Rc::clone(&ticks)));
 
-        // A terminal or a pipe; a regular file is always ready, so no loop can wait for it, and this is an error.
+        // A line is waited for while others run. A file is always ready: it is read at once.
         let mut reader = open_read_pipe(transport::stdin()?).await?;
-        let mut lines = 0;
-        while let Some(line) = reader.next_line().await? {
-            lines += 1;
-            println!("{lines}: {}", String::from_utf8_lossy(&line).trim_end());
+        let (mut lines, mut count) = (reader.lines(), 0);
+        while let Some(line) = lines.next_line().await? {
+            count += 1;
+            println!("{count}: {}", String::from_utf8_lossy(&line).trim_end());
         }
 
         ticker.cancel();
         let ticks = ticks.get();
         println!(
-            "the input has ended after {lines} lines; meanwhile the loop has ticked {ticks} times"
+            "the input has ended after {count} lines; meanwhile the loop has ticked {ticks} times"
         );
         Ok(())
     })?

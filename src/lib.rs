@@ -32,8 +32,8 @@
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Two pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table, and
-//! [`docs::changelog`] says what changed in each version.
+//! Three pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
+//! [`docs::from_tokio`] is for those who come from tokio, and [`docs::changelog`] says what changed in each version.
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
@@ -308,6 +308,7 @@
 //!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
+//!   docs/from_tokio          a page: for those who come from tokio
 //! ```
 //!
 //! # One event's walk

@@ -1,4 +1,4 @@
-//! A process of its own, because it starts itself as a child whose standard input and output are pipes.
+//! A process of its own, because it starts itself as a child whose standard input and output are pipes, or files.
 //!
 //! Standard input and output as transports and as streams: lines are read as they come, answers go out at once, the end
 //! of the input is the end of the child, and a parent that stops reading causes an error and does not end the process.
@@ -11,7 +11,7 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use callsoon::stream::{open_read_pipe, open_write_pipe};
@@ -176,5 +176,59 @@ fn a_parent_that_listens_no_more_is_an_error_of_stdout_s_transport() {
         assert_eq!(next_line(&mut lines), "listen");
         drop(output);
         assert_eq!(child.wait().unwrap().code(), Some(42));
+    })();
+}
+
+/// Returns a new file with these bytes, open for reading and writing, which has no name any more.
+fn nameless(bytes: &[u8]) -> std::fs::File {
+    let mut options = std::fs::File::options();
+    let options = options.read(true).write(true).create_new(true);
+    let (path, mut file) = support::at_a_new_path("stdio", |path| options.open(path));
+    std::fs::remove_file(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+#[test]
+fn lines_come_from_a_file_and_answers_go_to_one_as_a_shell_redirects_them() {
+    let test = "lines_come_from_a_file_and_answers_go_to_one_as_a_shell_redirects_them";
+    if role().is_some() {
+        return callsoon::run(answer()).unwrap();
+    }
+    watched(move || {
+        let input = nameless(b"one\ntwo\nlast");
+        let mut output = nameless(b"");
+        let ended = command(test, "answer")
+            .stdin(input.try_clone().unwrap())
+            .stdout(output.try_clone().unwrap())
+            .status()
+            .unwrap();
+        assert!(ended.success());
+        output.rewind().unwrap();
+        let text = std::io::read_to_string(&output).unwrap();
+        let (_, own) = text.split_once(MARK).unwrap();
+        let (own, _) = own.split_once("over\n").unwrap();
+        assert_eq!(own, format!("ONE\n{MARK}TWO\n{MARK}LAST{MARK}"));
+        assert!(is_blocking(&input) && is_blocking(&output));
+    })();
+}
+
+#[test]
+fn an_input_without_bytes_and_an_output_that_is_thrown_away() {
+    let test = "an_input_without_bytes_and_an_output_that_is_thrown_away";
+    if role().is_some() {
+        return callsoon::run(answer()).unwrap();
+    }
+    watched(move || {
+        let empty = nameless(b"");
+        let null = std::fs::File::options().write(true).open("/dev/null");
+        let inputs: [Stdio; 2] = [empty.into(), Stdio::null()];
+        for input in inputs {
+            let output = null.as_ref().unwrap().try_clone().unwrap();
+            let mut command = command(test, "answer");
+            let ended = command.stdin(input).stdout(output).status().unwrap();
+            assert!(ended.success());
+        }
     })();
 }

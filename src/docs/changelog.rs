@@ -14,6 +14,13 @@
 //! - [`ReadError::Failed`](crate::stream::ReadError::Failed) has the bytes that arrived before a connection failed.
 //! - [`BufferedProtocol::buffer_unused`](crate::transport::BufferedProtocol::buffer_unused) tells a protocol that a
 //!   buffer which it has lent is not needed, so that it can be freed.
+//! - [`copy`](crate::copy()) and [`copy_bidirectional`](crate::copy_bidirectional()) take bytes from one stream to another;
+//!   [`lines`](crate::lines()) and [`StreamReader::lines`](crate::stream::StreamReader::lines) cut them into lines.
+//! - [`fs`](crate::fs) reads and writes files in threads, with errors that name the path.
+//! - [`race`](crate::race()) and [`race!`](crate::race!) give the value of the first of several futures.
+//! - [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) makes a reader that a program feeds itself, so
+//!   that a parser is tested without a socket.
+//! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //!
 //! ## Changed: tasks and cancellation
 //! - Tasks that await each other in a circle end when one of them is cancelled: one of the awaits gives
@@ -50,6 +57,9 @@
 //! - [`Queue::join`](crate::Queue::join) also ends when the queue is empty and everything that was taken was reported.
 //!
 //! ## Changed: sockets, transports and streams
+//! - Regular files are ends of pipes, as standard input and output often are:
+//!   [`connect_read_pipe`](crate::LoopHandle::connect_read_pipe), [`open_read_pipe`](crate::stream::open_read_pipe) and
+//!   their counterparts for writing take them. Before, they were `InvalidInput`.
 //! - The traits `StreamKind` and `DatagramKind` of [`net`](crate::net) are withdrawn, which no program could implement. Code
 //!   for streams of either kind takes [`SocketStream<K>`](crate::net::SocketStream) without a bound.
 //! - `accept` of [`net`](crate::net) and servers of [`transport`](crate::transport) pause for one second, as asyncio

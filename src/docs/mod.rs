@@ -1,7 +1,9 @@
 //! Pages to read, in the documentation alone: nothing here is compiled into a program.
 //!
 //! - [`differences`]: every deviation from asyncio, in one table, with its reason.
+//! - [`from_tokio`]: what each part of tokio is called here, and where the rules differ.
 //! - [`changelog`]: what changed in each version.
 
 pub mod changelog;
 pub mod differences;
+pub mod from_tokio;

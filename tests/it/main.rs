@@ -90,9 +90,10 @@ mod shutdowns_given_up; // work whose waiter has given up is waited for by the n
 mod thread_futures; // coroutines that another thread starts, awaits and cancels
 mod threads; // what other threads may ask of a loop, and how it sleeps until they do
 
-// Descriptors and pipes.
+// Descriptors, pipes and files.
 mod async_fds; // `AsyncFd`: a task waits for any descriptor
-mod pipes; // transports and streams on pipes, terminals and devices
+mod files; // files in threads: nothing that was taken is lost, errors name the path
+mod pipes; // transports and streams on pipes, terminals, devices and files
 mod poll_bytes; // byte streams by their poll functions
 mod raw_fds; // callbacks for users' own descriptors
 mod shared_modes; // a description that others share, and make blocking, does not block the loop
@@ -120,11 +121,13 @@ mod whole_seconds; // durations are not cut to zero
 
 // Transports and streams.
 mod budgets_streams; // which operations of streams let other tasks run
+mod copies; // from one byte stream to another, both ways, and the lines of any
 mod datagram_endpoints; // protocols for datagrams
 mod datagram_errors; // endpoints whose sending fails
 mod servers; // what servers listen on, and how they end
 mod streams; // readers, writers, and servers that run a function for each client
 mod streams_failing; // a connection that fails gives the bytes that came before
+mod streams_fed; // readers that a program feeds itself, and the lines of a reader
 mod taken_paths; // a server whose path was taken says so
 mod transport_begin; // connection made, the caller resumed, then data
 mod transport_bulk; // megabytes in both directions
