@@ -109,6 +109,8 @@
 //! - The memory of ended tasks is used again for new ones. What a burst of tasks, callbacks, timers or connections has
 //!   needed is given back to the allocator when the loop is idle, but for the room that
 //!   [`Builder::capacity`](crate::Builder::capacity) asked for.
+//! - Of many thousands of timers each fires in less time: most of it was spent waiting for memory, which is now asked for
+//!   ahead.
 //! - A wait that is given up, and a done callback that is removed, leave their lists in constant time. Before, 100,000 of
 //!   them in random order took half a second.
 //! - A [`CallbackId`](crate::CallbackId) of another loop removes nothing. Before, it could remove another callback.
