@@ -15,10 +15,12 @@ mod sys {
         };
         /// Every thread of a model is the same one to std.
         pub(crate) const CHECKED: bool = true;
+        pub(crate) const MODEL: bool = true;
     }
 }
 #[path = "../src/kernel/batch.rs"]
 mod batch;
+#[expect(dead_code, reason = "no model polls for events")]
 #[path = "../src/kernel/inbox.rs"]
 mod inbox;
 #[expect(

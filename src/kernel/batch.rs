@@ -305,6 +305,7 @@ impl Locked<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::sync::MODEL;
     use std::sync::Arc;
 
     /// A batch whose closures send their numbers, and all numbers so far.
@@ -362,6 +363,9 @@ mod tests {
 
     #[test]
     fn closures_are_taken_in_order_over_several_drains_and_each_is_dropped_once() {
+        if MODEL {
+            return;
+        }
         let mut this = Fixture::new();
         this.append(3);
         assert_eq!(this.run(1), [0]);
@@ -375,6 +379,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_closure_is_passed_over_and_the_flag_goes_with_the_last() {
+        if MODEL {
+            return;
+        }
         let mut this = Fixture::new();
         this.append(6);
         assert_eq!(this.run(1), [0]);
@@ -393,6 +400,9 @@ mod tests {
 
     #[test]
     fn what_was_cancelled_before_the_drain_cannot_be_cancelled_again() {
+        if MODEL {
+            return;
+        }
         let this = Fixture::new();
         let mut cancelled = vec![ManuallyDrop::new(None)];
         this.batch.lock().append(&mut cancelled, &mut Vec::new());
@@ -403,6 +413,9 @@ mod tests {
 
     #[test]
     fn closing_returns_what_is_left_in_order_and_the_next_number_goes_on() {
+        if MODEL {
+            return;
+        }
         let mut this = Fixture::new();
         this.append(5);
         assert_eq!(this.run(1), [0]);
@@ -421,6 +434,9 @@ mod tests {
 
     #[test]
     fn a_buffer_that_is_never_empty_does_not_grow() {
+        if MODEL {
+            return;
+        }
         let mut this = Fixture::new();
         this.append(10);
         for number in 0..10_000 {
@@ -438,6 +454,9 @@ mod tests {
 
     #[test]
     fn another_thread_may_cancel_but_not_take() {
+        if MODEL {
+            return;
+        }
         let mut this = Fixture::new();
         this.append(2);
         let batch = &this.batch;

@@ -12,3 +12,7 @@ pub(crate) use std::sync::{
 /// says that it is sanitized.
 pub(crate) const CHECKED: bool =
     cfg!(any(debug_assertions, test)) || option_env!("CALLSOON_SANITIZED").is_some();
+
+/// Whether these are a model checker's, which exist in its models alone: unit tests of what uses them run without it.
+#[cfg(test)]
+pub(crate) const MODEL: bool = false;
