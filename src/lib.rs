@@ -53,9 +53,10 @@
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
-//! `unsafe` is in `sys/` and in nine files of the kernel: `inline_fn` (closures without a box), `loop_cell` and
-//! `hot_paths` (borrows that release builds do not check), and in `task/` `any_task`, `cell` and `header` (a task in one allocation, seen
-//! without its type), `cell_pool` (memory used again), `slots` (a task lent for one step) and `waker` (the current loop).
+//! `unsafe` is in `sys/` and in ten files of the kernel: `inline_fn` (closures without a box), `batch` (posts that the loop
+//! takes without a lock), `loop_cell` and `hot_paths` (borrows that release builds do not check), and in `task/`
+//! `any_task`, `cell` and `header` (a task in one allocation, seen without its type), `cell_pool` (memory used again),
+//! `slots` (a task lent for one step) and `waker` (the current loop).
 //! A test checks that too.
 //!
 //! The modules form a total order. Each imports only from modules before it in this list; a test checks that.
@@ -83,6 +84,7 @@
 //!   sys/child_exit           waiting for a child without a descriptor
 //!   sys/signal               signal dispositions and the signal handler
 //!   kernel/inline_fn         closures without a box
+//!   kernel/batch             posts that were drained and have not run
 //!   kernel/inbox             other threads' posts and wakes
 //!   kernel/registry          from a loop's id to its inbox
 //!   kernel/inhibit           guards that keep a virtual clock from jumping

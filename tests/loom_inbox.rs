@@ -3,17 +3,24 @@
 
 /// What `src/sys/sync.rs` names, in loom's edition.
 mod sys {
+    pub(crate) use super::prefetch;
     pub(crate) mod sync {
         /// No model forks.
         pub(crate) fn forks() -> u32 {
             0
         }
         pub(crate) use loom::sync::{
-            Mutex,
-            atomic::{AtomicBool, Ordering},
+            Mutex, MutexGuard,
+            atomic::{AtomicBool, AtomicU64, Ordering},
         };
+        /// Every thread of a model is the same one to std.
+        pub(crate) const CHECKED: bool = true;
+        pub(crate) const MODEL: bool = true;
     }
 }
+#[path = "../src/kernel/batch.rs"]
+mod batch;
+#[expect(dead_code, reason = "no model polls for events")]
 #[path = "../src/kernel/inbox.rs"]
 mod inbox;
 #[expect(
@@ -22,13 +29,17 @@ mod inbox;
 )]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
+#[path = "../src/sys/prefetch.rs"]
+#[expect(dead_code, reason = "tasks, which no model has, are asked for as well")]
+mod prefetch;
 
 use std::io;
 use std::sync::Arc;
 // Counters of the tests, read when the threads are joined: std's, so that loom does not explore the counting.
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use inbox::{Delivery, Inbox, Notify};
+use batch::Delivery;
+use inbox::{Inbox, Notify};
 use inline_fn::SendFn;
 use loom::sync::atomic::Ordering::Relaxed;
 use loom::sync::{Condvar, Mutex};
@@ -88,6 +99,12 @@ impl Loop {
             eventfd,
             sleeps: 0,
         }
+    }
+
+    /// Posts to the inbox, which is open, and returns the closure's number.
+    fn post(&self, closure: SendFn) -> u64 {
+        let posted = self.inbox.post(EPOCH, closure);
+        posted.unwrap_or_else(|_| panic!("open"))
     }
 
     /// A turn that has nothing else to do: sleeps unless there are entries, then returns them in order.
@@ -448,10 +465,7 @@ fn i3_a_destructor_may_post_to_the_inbox_it_is_dropped_by() {
             let posting = PostOnDrop(Arc::clone(&this.inbox));
             SendFn::new(move || drop(posting))
         };
-        let sequence = this
-            .inbox
-            .post(EPOCH, closure())
-            .unwrap_or_else(|_| panic!("open"));
+        let sequence = this.post(closure());
         assert!(this.inbox.cancel(EPOCH, sequence, || ()).is_some());
         assert!(this.inbox.post(EPOCH, closure()).is_ok());
         let mut entries = Vec::new();
@@ -494,10 +508,7 @@ fn i4_a_closure_runs_or_is_cancelled_and_never_both() {
     model(None, || {
         let this = Loop::new();
         let fate = Fate::default();
-        let first = this
-            .inbox
-            .post(EPOCH, fate.closure())
-            .unwrap_or_else(|_| panic!("open"));
+        let first = this.post(fate.closure());
         let inbox = Arc::clone(&this.inbox);
         let marked = Arc::new(sys::sync::AtomicBool::new(false));
         let mark = Arc::clone(&marked);
@@ -527,20 +538,15 @@ fn i4_a_cancel_hits_its_own_closure_while_both_places_move() {
     model(None, || {
         let this = Loop::new();
         let fates: [Fate; 3] = Default::default();
-        let post = |fate: &Fate| {
-            this.inbox
-                .post(EPOCH, fate.closure())
-                .unwrap_or_else(|_| panic!("open"))
-        };
-        post(&fates[0]);
+        this.post(fates[0].closure());
         assert_eq!(this.drain(), [Delivery::Calls(1)]);
         // One closure in the batch, then one in the inbox that is cancelled twice, then one more.
-        let target = post(&fates[1]);
+        let target = this.post(fates[1].closure());
         let others = [(); 2].map(|()| {
             let inbox = Arc::clone(&this.inbox);
             thread::spawn(move || usize::from(inbox.cancel(EPOCH, target, || ()).is_some()))
         });
-        post(&fates[2]);
+        this.post(fates[2].closure());
         assert_eq!(this.drain().len(), 2);
         let ran = this.run(3);
         let cancelled: usize = others.map(|other| other.join().unwrap()).iter().sum();
@@ -559,11 +565,7 @@ fn i4_a_cancel_finds_a_closure_that_is_on_its_way() {
     model(None, || {
         let this = Loop::new();
         let fates: [Fate; 2] = Default::default();
-        let [first, second] = [0, 1].map(|at| {
-            this.inbox
-                .post(EPOCH, fates[at].closure())
-                .unwrap_or_else(|_| panic!("open"))
-        });
+        let [first, second] = [0, 1].map(|at| this.post(fates[at].closure()));
         let inbox = Arc::clone(&this.inbox);
         let other = thread::spawn(move || inbox.cancel(EPOCH, second, || ()).is_some());
         // The pending entries move to the batch, and the place of a closure moves when the one before it is taken;
@@ -586,10 +588,7 @@ fn i4_a_cancel_that_meets_close_leaves_one_owner() {
     model(None, || {
         let this = Loop::new();
         let fate = Fate::default();
-        let sequence = this
-            .inbox
-            .post(EPOCH, fate.closure())
-            .unwrap_or_else(|_| panic!("open"));
+        let sequence = this.post(fate.closure());
         let inbox = Arc::clone(&this.inbox);
         let other =
             thread::spawn(move || usize::from(inbox.cancel(EPOCH, sequence, || ()).is_some()));

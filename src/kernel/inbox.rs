@@ -10,7 +10,8 @@
 //! Entries move in one direction, from pending to batch, all at once and under both locks, and leave at the front. So
 //! the closures of the batch followed by the pending ones always have consecutive sequence numbers, and a canceller
 //! finds its closure by subtraction. The code that takes a closure out of its slot decides its fate: run, cancelled, or
-//! returned by `close`. It decides under a lock, so no closure is decided about twice.
+//! returned by `close`. Pending ones are taken under the lock. Those of the batch are taken as `kernel/batch` describes, so
+//! that the loop needs no lock for each. So no closure is decided about twice.
 //!
 //! The flag `asleep` says that the loop sleeps. It is changed only under the lock of the pending entries:
 //! ```text
@@ -27,9 +28,8 @@
 //! Lock order: batch before pending. No user code runs with a lock held: closures are dropped and notifiers are
 //! notified afterwards.
 
-use std::collections::VecDeque;
 use std::io::{self, Write as _};
-use std::mem;
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, LockResult, PoisonError};
 use std::thread::{self, ThreadId};
@@ -37,13 +37,10 @@ use std::thread::{self, ThreadId};
 use tracing::dispatcher::get_default;
 use tracing::subscriber::NoSubscriber;
 
+use super::batch::{Batch, Delivery, KEPT, Slot};
 use super::inline_fn::SendFn;
+use crate::sys::prefetch::{AHEAD, prefetch_to_write};
 use crate::sys::sync::{AtomicBool, Mutex, Ordering, forks};
-
-/// Entries that a buffer may hold room for while it is empty. Enough that a loop under steady load allocates nothing
-/// (the two buffers of closures then keep 64 KiB), little enough that one burst of a million does not cost 50 MB for
-/// ever.
-const KEPT: usize = 1024;
 
 /// Ends a loop's sleep. In the crate that is an eventfd or mio's waker (`sys/notifier`), in the loom test a model of an
 /// eventfd.
@@ -55,26 +52,16 @@ pub(crate) trait Notify: Send + Sync {
     fn notify(&self) -> io::Result<()>;
 }
 
-/// What a drain reports to the loop, in order of arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// Poll the task with this key, if there is one.
-    Wake(u64),
-    /// Queue markers of so many closures in the ready queue. When one reaches the front, [`Inbox::take_next`] returns
-    /// its closure.
-    Calls(u32),
-}
-
 /// One loop's inbox. It outlives every loop that opens it: a late sender finds it closed, or with another epoch. The
 /// registry keeps inboxes side by side. Each is aligned to a cache line, so that one loop's senders do not slow down
 /// another's.
 #[repr(align(64))]
 pub(crate) struct Inbox {
     /// The entries that were not drained yet, and whether the loop sleeps.
-    pending: Mutex<Pending>,
+    pending: Line<Mutex<Pending>>,
     /// The entries that were drained and have not run. Only the loop and cancellers lock it, so senders never wait for
     /// a run.
-    batch: Line<Mutex<Batch>>,
+    batch: Line<Batch>,
     /// Whether entries are pending. Written under the lock of `pending` when the first entry comes and when all are
     /// drained. It is a hint: the loop reads it in every turn without the lock, and checks again with the lock before
     /// it sleeps.
@@ -86,39 +73,35 @@ pub(crate) struct Inbox {
     forks: AtomicU32,
 }
 
-/// A value with cache lines of its own: the loop locks the batch for each closure while senders lock the pending
+/// A value with cache lines of its own: the loop writes to the batch for each closure while senders lock the pending
 /// entries, and reads the hint while it spins.
 #[repr(align(64))]
 struct Line<T>(T);
 
+/// What every post touches comes first, so that it shares one cache line with the lock.
+#[repr(C)]
 struct Pending {
-    /// One entry for each wake and each run of consecutive closures, in order of arrival.
-    order: Vec<Delivery>,
-    /// The closures of `order`, in its order; `None` where one was cancelled. As many as its `Calls` say.
-    calls: VecDeque<Option<SendFn>>,
-    /// The number of the next closure. Never reset, so a number means one closure in all the time of this inbox.
-    sequence: u64,
+    /// The closures that are pending; `None` where one was cancelled. As many as the `Calls` of `order`, and `run`, say.
+    calls: Vec<Slot>,
+    /// The number of the first of them. Never reset, so a number means one closure in all the time of this inbox.
+    first: u64,
+    /// The epoch of the loop that owns the inbox, or owned it last.
+    epoch: u64,
+    /// How many closures came after the last entry of `order`.
+    run: u32,
     /// The loop waits or is about to wait, and was not notified yet. Set by `fall_asleep` when nothing is pending, and
     /// by a sender that failed to notify. Only in the second case it is set while entries are pending.
     asleep: bool,
     /// No loop owns the inbox: nothing is pending, there is no notifier, no loop sleeps, and every entry is refused.
     closed: bool,
-    /// The epoch of the loop that owns the inbox, or owned it last.
-    epoch: u64,
+    /// One entry for each wake and each run of consecutive closures but the last, in order of arrival.
+    order: Vec<Delivery>,
     /// The thread of that loop.
     thread: Option<ThreadId>,
     /// The notifier of that loop; `Some` unless closed. A sender clones it under the lock and notifies the clone
     /// afterwards. So its descriptor stays open as long as a thread may still write to it, whatever `close` does
     /// meanwhile.
     notifier: Option<Arc<dyn Notify>>,
-}
-
-#[derive(Default)]
-struct Batch {
-    /// Empty except during a drain: the buffer that `pending` gets in exchange for its own.
-    order: Vec<Delivery>,
-    /// The closure of each marker in the ready queue, in order; `None` where one was cancelled.
-    calls: VecDeque<Option<SendFn>>,
 }
 
 /// Ignores poison: a lock is poisoned by a panic while it is held, nothing that runs under ours can leave a half-done
@@ -133,20 +116,20 @@ impl Inbox {
     /// Appends the closure `f` and returns its number, or returns `f` if the loop of that epoch has closed. Unlike a
     /// key, a closure must never reach the next owner.
     pub(crate) fn post(&self, epoch: u64, f: SendFn) -> Result<u64, SendFn> {
+        // It has just been written.
+        let f = f.by_words();
         if self.is_inherited() {
             return Err(f);
         }
-        let mut pending = held(self.pending.lock());
+        let mut pending = held(self.pending.0.lock());
         if pending.closed || pending.epoch != epoch {
             return Err(f);
         }
-        let sequence = pending.sequence;
-        pending.sequence += 1;
-        pending.calls.push_back(Some(f));
-        match pending.order.last_mut() {
-            Some(Delivery::Calls(count)) if *count < u32::MAX => *count += 1,
-            _ => self.push(&mut pending, Delivery::Calls(1)),
+        if pending.is_empty() {
+            self.set_hint();
         }
+        let sequence = pending.next_number();
+        pending.push_call(f);
         let notifier = pending.take_notifier();
         drop(pending);
         if let Some(notifier) = notifier {
@@ -163,13 +146,17 @@ impl Inbox {
         if self.is_inherited() {
             return;
         }
-        let mut pending = held(self.pending.lock());
+        let mut pending = held(self.pending.0.lock());
         if pending.closed {
             return;
         }
         let wake = Delivery::Wake(key);
-        if pending.order.last() != Some(&wake) {
-            self.push(&mut pending, wake);
+        if pending.run > 0 || pending.order.last() != Some(&wake) {
+            if pending.is_empty() {
+                self.set_hint();
+            }
+            pending.end_run();
+            pending.order.push(wake);
         }
         // Also for a wake that was skipped: after a failed notification the flag is set although entries are pending.
         let notifier = pending.take_notifier();
@@ -189,20 +176,18 @@ impl Inbox {
             return None;
         }
         // With the batch locked no entry moves, so a closure that is in neither queue is in none.
-        let mut batch = held(self.batch.0.lock());
-        let mut pending = held(self.pending.lock());
+        let mut batch = self.batch.0.lock();
+        let mut pending = held(self.pending.0.lock());
         if pending.epoch != epoch {
             return None;
         }
-        let drained = batch.calls.len();
-        let head = pending.sequence - (drained + pending.calls.len()) as u64;
-        // No queue is that long, so a place that does not fit is simply not found.
-        let place = usize::try_from(sequence.checked_sub(head)?).unwrap_or(usize::MAX);
-        let slot = match place.checked_sub(drained) {
-            None => batch.calls.get_mut(place),
-            Some(place) => pending.calls.get_mut(place),
+        let Some(place) = sequence.checked_sub(batch.end()) else {
+            return batch.cancel(sequence, mark);
         };
-        slot.and_then(Option::take).inspect(|_| mark())
+        // No queue is that long, so a place that does not fit is simply not found.
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        let slot = pending.calls.get_mut(place);
+        slot.and_then(|slot| slot.take()).inspect(|_| mark())
     }
 
     /// Returns whether the loop of that epoch still owns the inbox.
@@ -210,7 +195,7 @@ impl Inbox {
         if self.is_inherited() {
             return false;
         }
-        let pending = held(self.pending.lock());
+        let pending = held(self.pending.0.lock());
         !pending.closed && pending.epoch == epoch
     }
 
@@ -225,19 +210,15 @@ impl Inbox {
             return false;
         }
         let here = thread::current().id();
-        let pending = held(self.pending.lock());
+        let pending = held(self.pending.0.lock());
         !pending.closed && pending.epoch == epoch && pending.thread == Some(here)
     }
 
-    /// Appends an entry, and sets the hint if it is the first.
-    fn push(&self, pending: &mut Pending, entry: Delivery) {
-        if pending.order.is_empty() {
-            // The lock orders everything that matters. A reader that sees the hint too early finds nothing, and one
-            // that sees it too late drains in the next turn. Release pairs with `has_posts`, so that a reader of the
-            // hint sees the entries too.
-            self.hint.0.store(true, Ordering::Release);
-        }
-        pending.order.push(entry);
+    /// Sets the hint, with the lock of the pending entries held. The lock orders everything that matters. A reader that
+    /// sees the hint too early finds nothing, and one that sees it too late drains in the next turn. Release pairs with
+    /// `has_posts`, so that a reader of the hint sees the entries too.
+    fn set_hint(&self) {
+        self.hint.0.store(true, Ordering::Release);
     }
 
     /// Ends the sleep whose flag the caller took. If that fails, the loop sleeps although entries are pending. So the
@@ -248,7 +229,7 @@ impl Inbox {
             return;
         };
         {
-            let mut pending = held(self.pending.lock());
+            let mut pending = held(self.pending.0.lock());
             // If the loop woke up by itself meanwhile, this costs one needless notification.
             if pending.epoch == epoch && !pending.closed {
                 pending.asleep = true;
@@ -270,18 +251,19 @@ impl Inbox {
     /// Returns an inbox that no loop owns.
     pub(crate) fn vacant() -> Self {
         let pending = Pending {
-            order: Vec::new(),
-            calls: VecDeque::new(),
-            sequence: 0,
+            calls: Vec::new(),
+            first: 0,
+            epoch: 0,
+            run: 0,
             asleep: false,
             closed: true,
-            epoch: 0,
+            order: Vec::new(),
             thread: None,
             notifier: None,
         };
         Self {
-            pending: Mutex::new(pending),
-            batch: Line(Mutex::new(Batch::default())),
+            pending: Line(Mutex::new(pending)),
+            batch: Line(Batch::new()),
             hint: Line(AtomicBool::new(false)),
             forks: AtomicU32::new(0),
         }
@@ -290,8 +272,9 @@ impl Inbox {
     /// Opens the inbox for a loop of the calling thread. The previous owner has closed it.
     pub(crate) fn open(&self, epoch: u64, notifier: Arc<dyn Notify>) {
         let own = thread::current().id();
+        self.batch.0.lock().open();
         self.forks.store(forks(), Relaxed);
-        let mut pending = held(self.pending.lock());
+        let mut pending = held(self.pending.0.lock());
         debug_assert!(
             pending.closed,
             "a loop opens an inbox that another loop still owns"
@@ -308,19 +291,22 @@ impl Inbox {
     /// drops them one by one, since each destructor may panic or post to this inbox. The buffers are freed too, so that
     /// an inbox without an owner holds no memory.
     pub(crate) fn close(&self) -> Vec<SendFn> {
-        let mut batch = held(self.batch.0.lock());
-        let mut pending = held(self.pending.lock());
+        let mut batch = self.batch.0.lock();
+        let mut pending = held(self.pending.0.lock());
         pending.closed = true;
         pending.asleep = false;
         let notifier = pending.notifier.take();
         let order = mem::take(&mut pending.order);
         let posted = mem::take(&mut pending.calls);
-        let drained = mem::take(&mut *batch);
+        pending.run = 0;
+        pending.first += posted.len() as u64;
+        let mut left = batch.close(pending.first);
         self.hint.0.store(false, Ordering::Release);
         drop(pending);
         drop(batch);
         drop((notifier, order));
-        drained.calls.into_iter().chain(posted).flatten().collect()
+        left.extend(posted.into_iter().filter_map(ManuallyDrop::into_inner));
+        left
     }
 
     /// Returns whether a drain may find something: one load, no lock.
@@ -332,54 +318,112 @@ impl Inbox {
     /// locked: it queues entries and runs no user code. For each closure of a `Calls` the loop later calls
     /// [`take_next`](Self::take_next) once.
     pub(crate) fn drain(&self, mut f: impl FnMut(Delivery)) {
-        let mut batch = held(self.batch.0.lock());
-        let Batch { order, calls } = &mut *batch;
-        {
-            let mut pending = held(self.pending.lock());
-            mem::swap(order, &mut pending.order);
-            if calls.is_empty() {
-                mem::swap(calls, &mut pending.calls);
-            } else {
-                calls.append(&mut pending.calls);
-            }
+        let mut batch = self.batch.0.lock();
+        let (order, run) = {
+            let mut pending = held(self.pending.0.lock());
+            let pending = &mut *pending;
+            pending.first += pending.calls.len() as u64;
+            let order = batch.append(&mut pending.calls, &mut pending.order);
             self.hint.0.store(false, Ordering::Release);
-        }
+            (order, mem::take(&mut pending.run))
+        };
         order.drain(..).for_each(&mut f);
         if order.capacity() > KEPT {
             *order = Vec::new();
+        }
+        if run > 0 {
+            f(Delivery::Calls(run));
         }
     }
 
     /// Returns the closure of the marker at the front of the ready queue, or `None` if it was cancelled. Called once
     /// for each marker.
+    #[inline]
     pub(crate) fn take_next(&self) -> Option<SendFn> {
-        let mut batch = held(self.batch.0.lock());
-        let next = batch.calls.pop_front().flatten();
-        if batch.calls.is_empty() && batch.calls.capacity() > KEPT {
-            batch.calls = VecDeque::new();
-        }
-        next
+        self.batch.0.take()
     }
 
     /// Notes that the loop is about to wait: from now on the first sender notifies it. Returns `false`, and changes
     /// nothing, if entries are pending.
     #[must_use]
     pub(crate) fn fall_asleep(&self) -> bool {
-        let mut pending = held(self.pending.lock());
-        if !pending.order.is_empty() {
+        let mut pending = held(self.pending.0.lock());
+        if !pending.is_empty() {
             return false;
         }
         pending.asleep = true;
+        drop(pending);
+        if self.batch.0.burst.load(Relaxed) != 0 {
+            self.free_burst();
+        }
         true
+    }
+
+    /// Gives memory of a burst back once the loop has polled for events so often without another. Called at each poll.
+    #[inline]
+    pub(crate) fn trim(&self) {
+        let burst = &self.batch.0.burst;
+        let left = burst.load(Relaxed);
+        if left != 0 {
+            burst.store(left - 1, Relaxed);
+            if left == 1 {
+                self.free_burst();
+            }
+        }
+    }
+
+    #[cold]
+    fn free_burst(&self) {
+        let mut batch = self.batch.0.lock();
+        if !batch.free() {
+            return;
+        }
+        let mut pending = held(self.pending.0.lock());
+        if pending.calls.is_empty() {
+            let calls = mem::take(&mut pending.calls);
+            drop(pending);
+            drop(batch);
+            drop(calls);
+        }
     }
 
     /// Notes that the wait has ended, for whatever reason: senders need not notify any more.
     pub(crate) fn awake(&self) {
-        held(self.pending.lock()).asleep = false;
+        held(self.pending.0.lock()).asleep = false;
     }
 }
 
 impl Pending {
+    /// Appends a closure. The places some way on, which the loop has read, are asked for: the sender's next lock would wait
+    /// until they are here.
+    #[inline]
+    fn push_call(&mut self, f: SendFn) {
+        let ahead = self.calls.as_ptr().wrapping_add(self.calls.len() + AHEAD);
+        prefetch_to_write(MaybeUninit::new(ahead.addr() as u64));
+        self.calls.push(ManuallyDrop::new(Some(f)));
+        if self.run == u32::MAX {
+            self.end_run();
+        }
+        self.run += 1;
+    }
+
+    /// Makes the last closures an entry.
+    fn end_run(&mut self) {
+        if self.run > 0 {
+            self.order.push(Delivery::Calls(mem::take(&mut self.run)));
+        }
+    }
+
+    /// Returns whether nothing is pending.
+    fn is_empty(&self) -> bool {
+        self.run == 0 && self.order.is_empty()
+    }
+
+    /// Returns the number of the next closure.
+    fn next_number(&self) -> u64 {
+        self.first + self.calls.len() as u64
+    }
+
     /// Takes the flag. Returns the notifier that the caller then has to notify.
     fn take_notifier(&mut self) -> Option<Arc<dyn Notify>> {
         if mem::take(&mut self.asleep) {

@@ -9,7 +9,9 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, needs_drop};
+
+use crate::sys::prefetch::prefetch_to_write;
 
 /// Three words: an `Arc`, a key and a number, or an `Arc` and a slice. With the table that makes 32 bytes, two
 /// closures to a cache line.
@@ -36,6 +38,8 @@ struct Table {
     call: unsafe fn(Word, Word, Word),
     /// Drops the closure where it is.
     drop: unsafe fn(*mut Words),
+    /// Whether it owns anything, whose memory its end then reads or frees.
+    owns: bool,
 }
 
 /// A place that holds a closure or a number.
@@ -78,6 +82,7 @@ impl InlineFn {
             &Table {
                 call: call::<F>,
                 drop: drop_at::<F>,
+                owns: needs_drop::<F>(),
             }
         };
         Self {
@@ -100,6 +105,7 @@ impl InlineFn {
             &Table {
                 call: call::<F>,
                 drop: drop_at::<F>,
+                owns: needs_drop::<F>(),
             }
         };
         let empty = Self {
@@ -202,6 +208,29 @@ impl SendFn {
     /// Runs the closure; see [`InlineFn::call`].
     pub(crate) fn call(self) {
         self.0.call();
+    }
+
+    /// Returns the closure, copied word by word: [`InlineFn::take`] says why.
+    #[inline(always)]
+    pub(crate) fn by_words(self) -> Self {
+        // SAFETY: as in `take`. `self` is forgotten below, so the copy is the only owner; nothing between can unwind.
+        let words = (self.0.words.each_ref()).map(|word| unsafe { std::ptr::read_volatile(word) });
+        let table = self.0.table;
+        std::mem::forget(self);
+        Self(InlineFn {
+            words,
+            table,
+            erased: PhantomData,
+        })
+    }
+
+    /// Asks for the memory that the closure owns: mostly a box that another processor has just written. It is also
+    /// asked for where the first word is something else, which costs next to nothing.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        if self.0.table.owns {
+            prefetch_to_write(self.0.words[0]);
+        }
     }
 }
 

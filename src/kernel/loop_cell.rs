@@ -28,10 +28,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 
-/// Whether unchecked borrows are checked after all: in debug builds, in the crate's unit tests, and wherever the build says that it is
-/// sanitized.
-const CHECKED: bool =
-    cfg!(any(debug_assertions, test)) || option_env!("CALLSOON_SANITIZED").is_some();
+use crate::sys::sync::CHECKED;
 
 pub(crate) struct LoopCell<T> {
     value: UnsafeCell<T>,

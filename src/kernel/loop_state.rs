@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::LoopClosed;
+use crate::kernel::batch::Delivery;
 use crate::kernel::budget::Budget;
 use crate::kernel::cancel::node::{NIL, NodeKey};
 use crate::kernel::cancel::tree::Tree;
 use crate::kernel::clock::{Clock, LoopClock};
 use crate::kernel::context::Context;
-use crate::kernel::inbox::{Delivery, Inbox, Notify};
+use crate::kernel::inbox::{Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};

@@ -67,7 +67,7 @@
 //! | turns | 64 | `yield_now`; which nodes were polled newly | not reached |
 //! | runs | 32 | the entry that ends a run, at most one turn old | begins again |
 //! | entries and callbacks of the ready queue | 64 | `Handle::cancel` | not reached |
-//! | posts of an inbox | 64 | `ThreadsafeHandle::cancel` | not reached |
+//! | posts of an inbox | 63 | `ThreadsafeHandle::cancel` | not reached |
 //! | timers | 64 | disarming; the order of handles | not reached |
 //! | the same in the ready queue | 24 | a due timer, at most one turn old | begins again: another due timer runs |
 //! | places of timers | 32 | with the count of timers | no more timers: the process aborts; memory ends first |
@@ -84,6 +84,7 @@
 
 pub(crate) mod await_future;
 pub(crate) mod background;
+pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod callback;
 pub(crate) mod cancel;

@@ -213,11 +213,20 @@ impl ReadyQueue {
     }
 
     /// Puts the token of so many closures that was just popped back, less the first of them.
+    #[inline]
     pub(crate) fn unpop_posted(&mut self, count: u32) {
         if count > 1 {
             *self.entries.unpop() = Token::new(POSTED, 0, count - 1);
             self.further_posts -= 1;
         }
+    }
+
+    /// Takes one closure off the front entry, which is the token of so many.
+    #[inline]
+    pub(crate) fn pop_posted(&mut self, count: u32) {
+        let front = self.pop();
+        debug_assert!(front == Some(Token::new(POSTED, 0, count)));
+        self.unpop_posted(count);
     }
 
     pub(crate) fn push_stop(&mut self, run: u32) {

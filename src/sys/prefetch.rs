@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+
 /// From how many objects on asking ahead is worth its instructions: fewer are mostly in the processor's caches.
 pub(crate) const CROWD: usize = 4_096;
 
@@ -23,6 +25,20 @@ pub(crate) fn prefetch<T>(at: *const T) {
     let _ = at;
 }
 
+/// Asks for the cache line of an address that is about to be written, so that no other processor has it then. The
+/// address need not be valid, nor known.
+#[inline(always)]
+pub(crate) fn prefetch_to_write(at: MaybeUninit<u64>) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above; processors that do not know the instruction, which has been among the no-operations of x86_64
+    // from the first, take it for one of those.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = at;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +49,10 @@ mod tests {
         prefetch(&raw const value);
         prefetch(std::ptr::null::<u8>());
         prefetch(std::ptr::without_provenance::<u64>(usize::MAX));
+        for at in [(&raw const value).addr() as u64, 0, u64::MAX] {
+            prefetch_to_write(MaybeUninit::new(at));
+        }
+        prefetch_to_write(MaybeUninit::uninit());
+        assert_eq!(value, 7);
     }
 }
