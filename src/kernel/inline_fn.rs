@@ -49,6 +49,7 @@ pub(crate) enum Stored {
 }
 
 impl Default for Stored {
+    #[inline]
     fn default() -> Self {
         Self::Number(0)
     }
@@ -165,6 +166,7 @@ impl InlineFn {
 }
 
 impl Drop for InlineFn {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: `call` never lets this destructor run, so the closure is still in the words, valid and aligned as
         // above. A value's destructor runs once, also when the captured value's destructor unwinds through it, and the

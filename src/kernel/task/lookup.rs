@@ -39,6 +39,7 @@ impl LoopState {
     }
 
     /// Returns the identity of a task of this loop, also after its end.
+    #[inline]
     pub(crate) fn identity_of(&self, header: &Header) -> Identity {
         Identity {
             key: self.key_of(header),
@@ -47,6 +48,7 @@ impl LoopState {
     }
 
     /// Returns the key of a task of this loop, also after its end.
+    #[inline]
     pub(crate) fn key_of(&self, header: &Header) -> Key {
         let generation = (header.serial.get() as u16).wrapping_add(self.generation_offset);
         Key::new(self.id, generation, header.slot.get())

@@ -83,18 +83,22 @@ pub(crate) enum Awaited {
 pub(crate) struct State(Cell<u16>);
 
 impl State {
+    #[inline]
     pub(crate) fn new() -> Self {
         Self(Cell::new(0))
     }
 
+    #[inline]
     fn has(&self, bits: u16) -> bool {
         self.0.get() & bits != 0
     }
 
+    #[inline]
     fn set(&self, bits: u16) {
         self.0.set(self.0.get() | bits);
     }
 
+    #[inline]
     fn clear(&self, bits: u16) {
         self.0.set(self.0.get() & !bits);
     }
