@@ -66,7 +66,7 @@ where
 /// The future of [`race`](fn@race).
 ///
 /// ```
-/// let first: callsoon::Race<_> = callsoon::race([async { 1 }, async { 2 }]);
+/// let first: callsoon::Race<_> = callsoon::race([1, 2].map(|n| async move { n }));
 /// assert_eq!(callsoon::run(first).unwrap(), 1);
 /// ```
 #[must_use = "futures do nothing unless they are awaited"]

@@ -130,7 +130,7 @@
 //!         for n in 0..100 {
 //!             sender.put(n).await.unwrap();
 //!         }
-//!         sender.shutdown();
+//!         sender.shutdown(false);
 //!     });
 //!     let mut sum = 0;
 //!     while let Ok(n) = queue.get().await {
