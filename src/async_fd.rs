@@ -10,6 +10,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll, ready};
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -175,6 +176,63 @@ impl<T: AsFd> AsyncFd<T> {
     /// ```
     pub async fn writable(&self) -> io::Result<ReadyGuard<'_, T>> {
         self.wait_ready(Direction::Write).await
+    }
+
+    /// Polls whether the descriptor is readable: [`readable`](Self::readable) as a poll function. Of all calls that are
+    /// pending, the last has its task woken.
+    ///
+    /// # Errors
+    /// `NotConnected` if the loop is closed; no other error.
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use std::io::{Read, Write};
+    /// # callsoon::doctest::run(async {
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let reader = callsoon::AsyncFd::new_readable(reader)?;
+    /// writer.write_all(b"x")?;
+    /// let mut ready = poll_fn(|context| reader.poll_read_ready(context)).await?;
+    /// assert_eq!(ready.try_io(|mut reader| reader.read(&mut [0; 8]))?, 1);
+    /// # Ok(()) });
+    /// ```
+    pub fn poll_read_ready(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<ReadyGuard<'_, T>>> {
+        self.poll_ready(Direction::Read, context)
+    }
+
+    /// Polls whether the descriptor is writable: [`writable`](Self::writable) as a poll function. Of all calls that are
+    /// pending, the last has its task woken.
+    ///
+    /// # Errors
+    /// `NotConnected` if the loop is closed; no other error.
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use std::io::Write;
+    /// # callsoon::doctest::run(async {
+    /// let (_reader, writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let writer = callsoon::AsyncFd::new(writer)?;
+    /// let mut ready = poll_fn(|context| writer.poll_write_ready(context)).await?;
+    /// assert_eq!(ready.try_io(|mut writer| writer.write(b"x"))?, 1);
+    /// # Ok(()) });
+    /// ```
+    pub fn poll_write_ready(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<ReadyGuard<'_, T>>> {
+        self.poll_ready(Direction::Write, context)
+    }
+
+    fn poll_ready(
+        &self,
+        direction: Direction,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<ReadyGuard<'_, T>>> {
+        ready!(self.io.poll_ready(direction, context))?;
+        let fd = self;
+        Poll::Ready(Ok(ReadyGuard { fd, direction }))
     }
 
     async fn wait_ready(&self, direction: Direction) -> io::Result<ReadyGuard<'_, T>> {

@@ -32,8 +32,9 @@
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Two pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table, and
-//! [`docs::changelog`] says what changed in each version.
+//! Three pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
+//! [`docs::changelog`] says what changed in each version, and [`docs::tokio_beside`] which crates of tokio's ecosystem work
+//! here.
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
@@ -48,7 +49,7 @@
 //! | what these share: names and addresses, connecting, accepting, calls that do not block | `socket/` |
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | `run` and `Runner` | `runner` |
-//! | traits of other crates | `interop/` |
+//! | the traits of other crates, each behind a feature | `interop/` |
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
@@ -177,6 +178,7 @@
 //!   queue/calls              calls of a store, and the wake-ups that follow; shutdown
 //!   queue/waits              get, put, join
 //!   queue/ordered            LifoQueue, PriorityQueue
+//!   queue/items              a queue as Stream and Sink
 //!   combine/observer         waiting for the ends of many tasks
 //!   combine/wait             wait
 //!   combine/as_completed     as_completed
@@ -204,7 +206,6 @@
 //!   signal/stream            signal, ctrl_c
 //!   signal/interrupts        Ctrl-C for run and Runner
 //!   poll_io                  PollRead, PollBufRead, PollWrite: what all byte streams have in common
-//!   joined                   Joined: a reader and a writer as one stream
 //!   async_fd                 AsyncFd, ReadyGuard
 //!   socket/nonblocking       calls on sockets that never block
 //!   socket/backoff           the pauses before a receiver or a backlog that is full is tried again
@@ -238,6 +239,7 @@
 //!   net/datagram             DatagramSocket: what UDP and Unix datagrams share
 //!   net/udp                  UdpSocket
 //!   net/unix_datagram        UnixDatagram
+//!   net/poll_datagram        datagrams by poll functions
 //!   net/sock                 sock_recv and the other sock_ methods
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/buffer         what the system has not taken yet, high and low water
@@ -265,6 +267,7 @@
 //!   stream/reader            StreamReader
 //!   stream/writer            StreamWriter
 //!   stream/poll_ends         the two ends of a stream as PollRead, PollBufRead and PollWrite
+//!   stream/joined            join: a reader and a writer as one byte stream
 //!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
 //!   stream/pipes             open_read_pipe, open_write_pipe
@@ -281,6 +284,9 @@
 //!   process_pool/function    Function, and the format of requests and responses
 //!   process_pool/serve       worker: the worker's side of a pool
 //!   process_pool/executor    ProcessPoolExecutor
+//!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
+//!   interop/futures_items    futures-core's Stream, futures-sink's Sink
+//!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
 //!   interop/hyper/io         HyperIo: a byte stream as hyper's connection
 //!   interop/hyper/timer      HyperTimer
 //!   interop/hyper/executor   HyperExecutor
@@ -289,6 +295,7 @@
 //!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
+//!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //! ```
 //!
 //! # One event's walk
@@ -373,8 +380,8 @@ mod error;
 mod event_loop;
 mod executor;
 mod inspect;
+#[cfg(any(feature = "futures", feature = "hyper", feature = "tokio-io"))]
 pub mod interop;
-mod joined;
 mod kernel;
 pub mod net;
 mod poll_io;
@@ -423,7 +430,6 @@ pub use executor::{
     run_in_executor, to_thread,
 };
 pub use inspect::metrics::Metrics;
-pub use joined::Joined;
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;

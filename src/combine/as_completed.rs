@@ -84,7 +84,17 @@ impl<T: 'static> AsCompleted<T> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Task<T>>> {
+    /// Polls for the next task to end: [`next`](Self::next) as a poll function.
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// callsoon::run(async {
+    ///     let mut ended = callsoon::as_completed([callsoon::create_task(async { 1 })]);
+    ///     let task = poll_fn(|context| ended.poll_next(context)).await.unwrap();
+    ///     assert_eq!(task.await.unwrap(), 1);
+    /// }).unwrap();
+    /// ```
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Task<T>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }

@@ -1,9 +1,14 @@
-//! Adapters between the loop and the traits of other crates, each behind a feature that is off by default.
+//! The traits of other crates, for the types of this one. Each file is behind a feature of its own.
 //!
-//! A crate that knows no runtime asks for traits instead: for bytes, for timers, for new tasks. Each folder here
-//! answers for one such crate, and is named after it. Nothing here does more than translate: the work is in the
-//! modules that everybody uses.
+//! All of them call the poll functions that the types have without any feature, so nothing is boxed between.
+//! Every type here may be moved at any time, so a pinned reference is as good as a plain one.
 
+#[cfg(feature = "futures")]
+mod futures_bytes;
+#[cfg(feature = "futures")]
+mod futures_items;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]
 pub mod hyper;
+#[cfg(feature = "tokio-io")]
+mod tokio_io;

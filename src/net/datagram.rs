@@ -7,6 +7,7 @@
 //! room: the sender itself stays writable, and each refusal even reports it writable once more. A wait for events would
 //! be a busy loop, so the sender tries again by timer: `socket/backoff.rs`.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -23,7 +24,7 @@ use crate::socket::nonblocking::{self, Watchable, receive};
 use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::BOTH;
 use crate::sys::fd::set_nonblocking;
-use crate::time::sleep;
+use crate::time::{Sleep, sleep};
 
 /// Makes `WouldBlock` a result, for an operation that must not wait for an event then.
 pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
@@ -73,6 +74,8 @@ pub struct DatagramSocket<K: DatagramKind> {
     pub(crate) io: Io<Watchable<K::Std>>,
     /// What is removed after the socket has closed.
     file: Option<SocketFile>,
+    /// The pause of a polled send whose receiver is full.
+    pub(super) pause: Cell<Option<(Sleep, Backoff)>>,
 }
 
 impl<K: DatagramKind> DatagramSocket<K> {
@@ -84,7 +87,8 @@ impl<K: DatagramKind> DatagramSocket<K> {
     ) -> io::Result<Self> {
         let (socket, readiness) = (Watchable(socket.into()), Readiness::new(false, true));
         let io = Io::new(handle, socket, BOTH, readiness)?;
-        Ok(Self { io, file })
+        let pause = Cell::new(None);
+        Ok(Self { io, file, pause })
     }
 
     /// Takes over a socket that was made by other means, and switches it to non-blocking mode.

@@ -3,10 +3,14 @@
 //! `accept` neither fails nor spins while there are no descriptors left. `socket/accept.rs` has the rules, which servers
 //! follow too.
 
+use std::cell::Cell;
 use std::fmt;
+use std::future::Future as _;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use socket2::{SockRef, Socket};
 
@@ -21,7 +25,7 @@ use crate::socket::accept::{
 use crate::socket::address::{Address, NetAddress as _};
 use crate::socket::socket_file::SocketFile;
 use crate::sys::fd::set_nonblocking;
-use crate::time::sleep;
+use crate::time::{Sleep, sleep};
 
 /// A listening socket: a [`TcpListener`](crate::net::TcpListener) or a [`UnixListener`](crate::net::UnixListener).
 ///
@@ -45,6 +49,9 @@ pub struct SocketListener<K> {
     file: Option<SocketFile>,
     /// What follows after an error of `accept`.
     failed: AcceptRetry,
+    /// What [`poll_accept`](Self::poll_accept) remembers: how many clients have failed in a row, and a pause.
+    failures: Cell<u32>,
+    pause: Cell<Option<Sleep>>,
     kind: PhantomData<K>,
 }
 
@@ -59,6 +66,8 @@ impl<K: StreamKind> SocketListener<K> {
             io: watch_listener(handle, socket)?,
             file,
             failed: AcceptRetry::default(),
+            failures: Cell::new(0),
+            pause: Cell::new(None),
             kind: PhantomData,
         })
     }
@@ -143,6 +152,71 @@ impl<K: StreamKind> SocketListener<K> {
                 },
             }
         }
+    }
+
+    /// Polls for the next client: [`accept`](Self::accept) as a poll function. Of all calls for one listener that are
+    /// pending, the last has its task woken.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Self::accept).
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use callsoon::net::TcpStream;
+    /// # callsoon::doctest::with_listener(async |listener| {
+    /// # let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (stream, address) = poll_fn(|context| listener.poll_accept(context)).await?;
+    /// # Ok(()) });
+    /// ```
+    pub fn poll_accept(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<(SocketStream<K>, K::Address)>> {
+        loop {
+            ready!(self.poll_pause(context));
+            let accepted = self
+                .io
+                .poll_operate(Direction::Read, context, take::<K>, |_| false);
+            let error = match ready!(accepted) {
+                Ok(client) => {
+                    self.failures.set(0);
+                    return Poll::Ready(self.connected(client));
+                }
+                Err(error) => error,
+            };
+            let mut failures = self.failures.get();
+            let after = self.failed.after(&error, &mut failures);
+            self.failures.set(failures);
+            match after {
+                AfterError::Next => {}
+                AfterError::Pause => {
+                    self.failures.set(0);
+                    let handle = self.io.handle();
+                    self.failed.report(&handle, error, None);
+                    let former = self
+                        .pause
+                        .replace(Some(Sleep::after(&handle, ACCEPT_RETRY)));
+                    drop(former);
+                }
+                AfterError::Broken => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Polls the pause after an error, if there is one. On a closed loop it would never end, and the next try fails.
+    fn poll_pause(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(mut pause) = self.pause.take() else {
+            return Poll::Ready(());
+        };
+        if self.io.handle().is_closed() {
+            return Poll::Ready(());
+        }
+        let polled = Pin::new(&mut pause).poll(context);
+        if polled.is_pending() {
+            let former = self.pause.replace(Some(pause));
+            drop(former);
+        }
+        polled
     }
 
     /// Accepts a client without waiting. It does not skip and does not retry.

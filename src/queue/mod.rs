@@ -18,11 +18,16 @@
 mod base;
 mod calls;
 mod error;
+#[cfg(feature = "futures")]
+mod items;
 mod ordered;
 mod store;
 mod waits;
 
 pub use base::Queue;
 pub use error::{GetError, PutError, ShutDown, TooManyTasksDone};
+#[cfg(feature = "futures")]
+#[cfg_attr(docsrs, doc(cfg(feature = "futures")))]
+pub use items::{Items, Puts};
 pub use ordered::{LifoQueue, PriorityQueue};
 pub use store::QueueStore;

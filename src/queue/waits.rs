@@ -53,10 +53,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     /// ```
     #[inline]
     pub fn get(&self) -> impl Future<Output = Result<T, ShutDown>> {
-        Get {
-            queue: self,
-            id: None,
-        }
+        Get::new(self)
     }
 
     /// Puts an item into the queue. If there is no room for it and for the items of every putter before it, this waits
@@ -78,11 +75,7 @@ impl<T, S: QueueStore<T>> Queue<T, S> {
     #[inline]
     pub fn put(&self, item: T) -> impl Future<Output = Result<(), ShutDown<T>>> {
         // Not an async function, which would reserve space for the item twice.
-        Put {
-            queue: self,
-            item: Some(item),
-            id: None,
-        }
+        Put::new(self, item)
     }
 }
 
@@ -109,9 +102,17 @@ impl<T, S> Acquire for Join<'_, T, S> {
 
 /// The future of [`Queue::get`].
 #[must_use = "futures do nothing unless they are awaited"]
-struct Get<'q, T, S: QueueStore<T>> {
+pub(crate) struct Get<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
     id: Option<WaiterId>,
+}
+
+impl<'q, T, S: QueueStore<T>> Get<'q, T, S> {
+    /// One that has returned an item may be polled for the next.
+    #[inline]
+    pub(crate) fn new(queue: &'q Queue<T, S>) -> Self {
+        Self { queue, id: None }
+    }
 }
 
 impl<T, S: QueueStore<T>> Future for Get<'_, T, S> {
@@ -166,7 +167,7 @@ impl<T, S: QueueStore<T>> Drop for Get<'_, T, S> {
 
 /// The future of [`Queue::put`].
 #[must_use = "futures do nothing unless they are awaited"]
-struct Put<'q, T, S: QueueStore<T>> {
+pub(crate) struct Put<'q, T, S: QueueStore<T>> {
     queue: &'q Queue<T, S>,
     /// `None` once it was put or given back.
     item: Option<T>,
@@ -174,6 +175,17 @@ struct Put<'q, T, S: QueueStore<T>> {
 }
 
 /// The item is never pinned.
+impl<'q, T, S: QueueStore<T>> Put<'q, T, S> {
+    #[inline]
+    pub(crate) fn new(queue: &'q Queue<T, S>, item: T) -> Self {
+        Self {
+            queue,
+            item: Some(item),
+            id: None,
+        }
+    }
+}
+
 impl<T, S: QueueStore<T>> Unpin for Put<'_, T, S> {}
 
 impl<T, S: QueueStore<T>> Future for Put<'_, T, S> {

@@ -5,12 +5,12 @@ use std::fmt;
 use std::future::poll_fn;
 use std::panic::Location;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use crate::error::LoopClosed;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
-use crate::kernel::proceed::proceed;
+use crate::kernel::proceed::{poll_within_budget, proceed};
 use crate::kernel::task::waker::puts_off;
 use crate::kernel::wait::list::Awaiter;
 use crate::signal::error::SignalError;
@@ -82,24 +82,42 @@ impl Signal {
     /// ```
     pub async fn recv(&mut self) -> Result<(), LoopClosed> {
         proceed().await;
-        let waiting = Waiting(&self.listener);
-        poll_fn(|context| {
-            if self.has_arrived() && puts_off(context.waker()) {
-                return Poll::Pending;
-            }
-            if let Some(arrived) = self.poll_seen() {
-                return Poll::Ready(arrived);
-            }
-            let awaiter = Awaiter::new(context.waker());
-            // Another runtime's waker is user code, so the signal may have arrived while it was cloned.
-            if let Some(arrived) = self.poll_seen() {
-                return Poll::Ready(arrived);
-            }
-            let replaced = waiting.0.awaiter.replace(Some(awaiter));
-            drop(replaced);
-            Poll::Pending
-        })
-        .await
+        let _waiting = Waiting(&self.listener);
+        poll_fn(|context| self.poll_arrival(context)).await
+    }
+
+    /// Polls for the signal: [`recv`](Self::recv) as a poll function.
+    ///
+    /// # Errors
+    /// [`LoopClosed`] if the loop is closed.
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # callsoon::run(async {
+    /// let mut usr1 = callsoon::signal(libc::SIGUSR1).unwrap();
+    /// # callsoon::doctest::kill("USR1");
+    /// poll_fn(|context| usr1.poll_recv(context)).await.unwrap();
+    /// # }).unwrap();
+    /// ```
+    pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LoopClosed>> {
+        poll_within_budget(context, |context| self.poll_arrival(context))
+    }
+
+    fn poll_arrival(&self, context: &Context<'_>) -> Poll<Result<(), LoopClosed>> {
+        if self.has_arrived() && puts_off(context.waker()) {
+            return Poll::Pending;
+        }
+        if let Some(arrived) = self.poll_seen() {
+            return Poll::Ready(arrived);
+        }
+        let awaiter = Awaiter::new(context.waker());
+        // Another runtime's waker is user code, so the signal may have arrived while it was cloned.
+        if let Some(arrived) = self.poll_seen() {
+            return Poll::Ready(arrived);
+        }
+        let replaced = self.listener.awaiter.replace(Some(awaiter));
+        drop(replaced);
+        Poll::Pending
     }
 
     fn has_arrived(&self) -> bool {

@@ -11,6 +11,7 @@
 mod client_task;
 mod error;
 mod incoming;
+mod joined;
 pub(crate) mod open;
 mod pipes;
 mod poll_ends;
@@ -21,6 +22,7 @@ pub(crate) mod writer;
 
 pub use client_task::ClientResult;
 pub use error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
+pub use joined::{Joined, join};
 pub use open::{OpenConnection, StartServer, open_connection, start_server};
 pub use open::{open_unix_connection, start_unix_server};
 pub use pipes::{OpenReadPipe, OpenWritePipe, open_read_pipe, open_write_pipe};

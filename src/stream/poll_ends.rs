@@ -8,7 +8,7 @@
 //! A writer takes bytes until the high-water mark is reached, then waits as `drain` does. A flush asks the transport to
 //! pause writing until everything is sent, so the event that ends it is the one that lets `drain` go on.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
 use crate::error::LoopClosed;
@@ -22,6 +22,10 @@ use crate::transport::read::Fetched;
 /// The most that one poll of a writer takes, so that a single large write does not fill the memory: the default
 /// high-water mark, and about what a socket takes at a time.
 const MOST_TAKEN: usize = 64 * 1024;
+
+/// The most pieces that one poll of a writer takes: those of a message, and no more than the transport sends without an
+/// allocation.
+const FEW_PIECES: usize = 16;
 
 /// Takes one from the budget for `operation`, and gives it back if that has to wait.
 fn within_budget<R>(
@@ -264,6 +268,32 @@ impl PollWrite for StreamWriter {
             self.stream.transport.write(taken);
             Poll::Ready(Ok(taken.len()))
         })
+    }
+
+    fn poll_write_vectored(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (mut few, mut count, mut total) = ([&[][..]; FEW_PIECES], 0, 0);
+        let filled = pieces.iter().filter(|piece| !piece.is_empty());
+        for (place, piece) in few.iter_mut().zip(filled) {
+            *place = &piece[..piece.len().min(MOST_TAKEN - total)];
+            total += place.len();
+            count += 1;
+        }
+        if total == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        within_budget(&self.stream, context, || {
+            ready!(self.stream.poll_room(context))?;
+            self.stream.transport.writelines(&few[..count]);
+            Poll::Ready(Ok(total))
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -171,7 +171,21 @@ impl Interval {
         poll_fn(|context| self.poll_tick(context)).await
     }
 
-    fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<Instant> {
+    /// Polls for the next tick: [`tick`](Self::tick) as a poll function.
+    ///
+    /// # Panics
+    /// As [`tick`](Self::tick).
+    ///
+    /// ```
+    /// # use std::future::poll_fn;
+    /// # use std::time::Duration;
+    /// callsoon::run(async {
+    ///     let mut ticks = callsoon::interval(Duration::from_millis(1));
+    ///     let first = poll_fn(|context| ticks.poll_tick(context)).await;
+    ///     assert!(ticks.tick().await > first);
+    /// }).unwrap();
+    /// ```
+    pub fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<Instant> {
         let (due, state) = self.settle();
         let when = state.clock.instant(due);
         let sleep = self.sleep.get_or_insert_with(|| sleep_until(when));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::event_loop::free::{YieldNow, get_running_loop, yield_now};
 use crate::kernel::enter::wake;
+use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::task::key::Key;
 use crate::kernel::task::waker::{current, key_of};
@@ -121,6 +122,11 @@ enum Stage {
 
 impl Sleep {
     /// Makes a sleep until a time on the clock of a loop.
+    /// Ends after a delay on the clock of this loop, whichever loop polls it.
+    pub(crate) fn after(handle: &LoopHandle, delay: Duration) -> Self {
+        Self::on_clock(handle.state.clock.after(delay), Rc::clone(&handle.state))
+    }
+
     #[inline]
     pub(crate) fn on_clock(deadline: u64, state: Rc<LoopState>) -> Self {
         Self {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::net::{TcpListener, TcpStream, UnixStream};
-use callsoon::stream::{open_connection, start_server};
-use callsoon::{Joined, create_task, get_running_loop, sleep, wait_for};
+use callsoon::stream::{join, open_connection, start_server};
+use callsoon::{create_task, get_running_loop, sleep, wait_for};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 
@@ -121,7 +121,7 @@ fn a_reader_and_a_writer_make_a_connection() {
         let serving = site.clone();
         let server = start_server(
             move |reader, writer| {
-                let served = serving.serve1(Joined::new(reader, writer));
+                let served = serving.serve1(join(reader, writer));
                 async move { served.await.unwrap().unwrap() }
             },
             loopback(),
@@ -129,7 +129,7 @@ fn a_reader_and_a_writer_make_a_connection() {
         let server = server.await.unwrap();
         let opening = open_connection(server.local_addr().unwrap());
         let (reader, writer) = opening.await.unwrap();
-        let (mut client, connection) = client1(Joined::new(reader, writer)).await;
+        let (mut client, connection) = client1(join(reader, writer)).await;
         for number in 0..3 {
             let body = Local::Fed(Fed::of([vec![b'x'; number * 100_000 + 1].into()]));
             let response = client.send_request(post("/length", body)).await.unwrap();

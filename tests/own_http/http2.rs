@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::net::UnixStream;
-use callsoon::stream::{open_connection, start_server};
-use callsoon::{Joined, create_task, get_running_loop, sleep};
+use callsoon::stream::{join, open_connection, start_server};
+use callsoon::{create_task, get_running_loop, sleep};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 
@@ -106,7 +106,7 @@ fn a_reader_and_a_writer_make_a_connection() {
         let serving = site.clone();
         let server = start_server(
             move |reader, writer| {
-                let served = serving.serve2(Joined::new(reader, writer));
+                let served = serving.serve2(join(reader, writer));
                 async move { served.await.unwrap().unwrap() }
             },
             loopback(),
@@ -114,7 +114,7 @@ fn a_reader_and_a_writer_make_a_connection() {
         let server = server.await.unwrap();
         let opening = open_connection(server.local_addr().unwrap());
         let (reader, writer) = opening.await.unwrap();
-        let (mut client, connection) = client2(Joined::new(reader, writer)).await;
+        let (mut client, connection) = client2(join(reader, writer)).await;
         let body = Local::Fed(Fed::of([vec![b'x'; 500_000].into()]));
         let response = client.send_request(post("/length", body)).await.unwrap();
         assert_eq!(text(response).await, "500000");

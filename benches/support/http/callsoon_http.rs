@@ -2,8 +2,8 @@
 
 use callsoon::interop::hyper::{HyperExecutor, HyperIo, HyperTimer};
 use callsoon::net::TcpListener;
-use callsoon::stream::start_server;
-use callsoon::{Joined, PollRead, PollWrite};
+use callsoon::stream::{join, start_server};
+use callsoon::{PollRead, PollWrite};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 
@@ -25,7 +25,7 @@ pub(crate) fn serve(form: Form) -> Result<(), Failure> {
 pub(crate) fn serve_streams(form: Form) -> Result<(), Failure> {
     callsoon::run(async {
         let server = start_server(
-            move |reader, writer| serve_one(Joined::new(reader, writer), form),
+            move |reader, writer| serve_one(join(reader, writer), form),
             ANYWHERE,
         );
         let server = server.await?;

@@ -1,0 +1,250 @@
+//! futures-io's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves and streams, by their poll functions.
+//!
+//! `poll_close` is [`PollWrite::poll_shutdown`]: it flushes and ends the writing direction. What the peer still sends can be
+//! read. The socket closes when it is dropped.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketStream, WriteHalf};
+use crate::poll_io::{PollBufRead, PollRead, PollWrite};
+use crate::stream::{Joined, StreamReader, StreamWriter};
+
+impl<K> AsyncRead for SocketStream<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for SocketStream<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for &SocketStream<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for &SocketStream<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for ReadHalf<'_, K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for WriteHalf<'_, K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for OwnedReadHalf<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for OwnedWriteHalf<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl AsyncRead for StreamReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl AsyncBufRead for StreamReader {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+impl AsyncWrite for StreamWriter {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<R: PollRead + Unpin, W: Unpin> AsyncRead for Joined<R, W> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        PollRead::poll_read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<R: PollBufRead + Unpin, W: Unpin> AsyncBufRead for Joined<R, W> {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+impl<R: Unpin, W: PollWrite + Unpin> AsyncWrite for Joined<R, W> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}

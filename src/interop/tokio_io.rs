@@ -1,0 +1,285 @@
+//! tokio's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves and streams, by their poll functions.
+//!
+//! The traits alone: nothing here needs a tokio runtime, and code that does, such as `tokio::time`, does not work on this
+//! loop.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketStream, WriteHalf};
+use crate::poll_io::{PollBufRead, PollRead, PollWrite};
+use crate::stream::{Joined, StreamReader, StreamWriter};
+
+/// Reads into the unfilled part. It has to be initialised, which happens once for each buffer.
+fn read(
+    source: &mut impl PollRead,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let count = ready!(source.poll_read(context, buffer.initialize_unfilled()))?;
+    buffer.advance(count);
+    Poll::Ready(Ok(()))
+}
+
+impl<K> AsyncRead for SocketStream<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for SocketStream<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for &SocketStream<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for &SocketStream<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for ReadHalf<'_, K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for WriteHalf<'_, K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<K> AsyncRead for OwnedReadHalf<K> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<K> AsyncWrite for OwnedWriteHalf<K> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl AsyncRead for StreamReader {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl AsyncBufRead for StreamReader {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+impl AsyncWrite for StreamWriter {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl<R: PollRead + Unpin, W: Unpin> AsyncRead for Joined<R, W> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl<R: PollBufRead + Unpin, W: Unpin> AsyncBufRead for Joined<R, W> {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+impl<R: Unpin, W: PollWrite + Unpin> AsyncWrite for Joined<R, W> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
