@@ -13,7 +13,6 @@ use std::thread;
 use std::time::Duration;
 
 use callsoon::{Task, create_task, timeout};
-use futures_util::StreamExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
@@ -58,22 +57,22 @@ impl<T> Drop for There<T> {
 }
 
 #[test]
-fn channels_of_tokio_and_futures_join_a_thread_and_a_task() {
+fn channels_of_tokio_and_smol_join_a_thread_and_a_task() {
     in_a_loop(async || {
         let (to_task, mut from_thread) = mpsc::channel(1);
-        let (to_thread, mut from_task) = async_channel::bounded(1);
+        let (to_thread, from_task) = async_channel::bounded(1);
         let worker = thread::spawn(move || {
             for number in 0..100 {
                 to_task.blocking_send(number).unwrap();
             }
-            futures_lite::future::block_on(async { std::pin::pin!(&mut from_task).next().await })
+            from_task.recv_blocking().unwrap()
         });
         let mut sum = 0;
         while let Some(number) = from_thread.recv().await {
             sum += number;
         }
         to_thread.send(sum).await.unwrap();
-        assert_eq!(worker.join().unwrap(), Some(4950));
+        assert_eq!(worker.join().unwrap(), 4950);
     });
 }
 

@@ -1,10 +1,11 @@
 //! One page, and the links in it.
 
 use std::error::Error;
+use std::time::Duration;
 
-use callsoon::create_task;
 use callsoon::interop::hyper::HyperIo;
 use callsoon::stream::{join, open_connection};
+use callsoon::{create_task, timeout};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, Uri};
@@ -12,8 +13,13 @@ use hyper::{Request, Uri};
 /// The most that is read of a page.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
+/// Returns the text of a page, unless that takes more than ten seconds.
+pub(crate) async fn page_in_time(url: &str) -> Result<String, Box<dyn Error>> {
+    timeout(Duration::from_secs(10), page(url)).await?
+}
+
 /// Returns the text of a page.
-pub(crate) async fn page(url: &str) -> Result<String, Box<dyn Error>> {
+async fn page(url: &str) -> Result<String, Box<dyn Error>> {
     let url: Uri = url.parse()?;
     let host = url.host().ok_or("no host")?;
     let port = url.port_u16().unwrap_or(80);

@@ -5,7 +5,7 @@
 //!
 //! | used in a task of this loop | works |
 //! |---|---|
-//! | the channels and combinators of `futures`; `async-tungstenite`; whatever asks for the traits of feature `futures` | yes |
+//! | the combinators of `futures`, `async-channel`, `async-tungstenite`; whatever asks for the traits of feature `futures` | yes |
 //! | `tokio::sync`: `mpsc`, `oneshot`, `watch`, `broadcast`, `Mutex`, `Notify`, `Semaphore` | yes, from any thread |
 //! | `tokio::select!`, `tokio::join!`, `tokio::pin!` | yes |
 //! | `tokio::io`'s traits and adapters, `tokio_util::codec`; whatever asks for the traits of feature `tokio-io` | yes |
