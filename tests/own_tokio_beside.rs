@@ -23,8 +23,18 @@ use support::{in_a_loop, panic_text, std_pair};
 const NO_REACTOR: &str =
     "there is no reactor running, must be called from the context of a Tokio 1.x runtime";
 
+/// Opens the descriptors that tokio keeps for signals as long as the process lives.
+fn begin_tokio() {
+    let _alone = support::audit::alone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    drop(runtime.unwrap());
+}
+
 /// Runs a test beside a tokio runtime in a thread of its own.
 fn beside(test: impl AsyncFnOnce(Handle) + Send + 'static) {
+    begin_tokio();
     in_a_loop(async move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
