@@ -75,6 +75,7 @@ fn channels_of_tokio_and_smol_join_a_thread_and_a_task() {
             for number in 0..100 {
                 to_task.blocking_send(number).unwrap();
             }
+            drop(to_task);
             from_task.recv_blocking().unwrap()
         });
         let mut sum = 0;
