@@ -1,6 +1,6 @@
 //! Workers that take pages from a queue and put what they find into others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -14,6 +14,7 @@ pub(crate) struct Crawl {
     /// Where the links go. It is shut down in the end.
     pub(crate) links: Queue<String>,
     known: RefCell<BTreeSet<String>>,
+    done: Cell<usize>,
     pub(crate) failed: RefCell<Vec<String>>,
 }
 
@@ -23,11 +24,11 @@ impl Crawl {
             pages: Queue::new(0),
             links: Queue::new(0),
             known: RefCell::default(),
+            done: Cell::new(0),
             failed: RefCell::default(),
         }
     }
 
-    /// Queues a new page.
     pub(crate) fn add(&self, page: String) {
         if self.known.borrow_mut().insert(page.clone()) {
             self.pages.put_nowait(page).expect("the queue has no limit");
@@ -43,15 +44,14 @@ impl Crawl {
             }
             self.pages.task_done().expect("one for each page");
             let (known, failed) = (self.known.borrow().len(), self.failed.borrow().len());
-            let asked = known - self.pages.qsize();
-            println!("{asked} of {known} pages, {failed} failed");
+            self.done.set(self.done.get() + 1);
+            println!("{} of {known} pages, {failed} failed", self.done.get());
         }
     }
 
     fn found(&self, origin: &str, text: &str) {
         for link in fetch::links(origin, text) {
-            let queued = self.links.put_nowait(link.clone());
-            queued.expect("the queue has no limit");
+            let _ = self.links.put_nowait(link.clone()); // it has no limit
             if link.starts_with(origin) {
                 self.add(link);
             }

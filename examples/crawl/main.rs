@@ -3,12 +3,12 @@
 //!
 //! ```text
 //! $ cargo run --example crawl --features hyper
-//! 1 of 1 pages, 0 failed
+//! 1 of 5 pages, 0 failed
 //! …
 //! 41 of 41 pages, 2 failed
 //! failed: http://127.0.0.1:43121/gone: 404 Not Found
 //! failed: http://127.0.0.1:43121/cut: connection closed before message completed
-//! 120 links in /tmp/crawl-7041.txt
+//! 79 links in …/crawl-7041.txt
 //! $ cargo run --example crawl --features hyper -- http://example.org/    # that page and what it links to there
 //! ```
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use callsoon::stream::{StreamReader, StreamWriter, start_server};
+use callsoon::transport::Server;
 use hyper::Uri;
 
 const MIB: usize = 1024 * 1024;
@@ -18,9 +19,9 @@ async fn answer(mut reader: StreamReader, writer: StreamWriter) -> Result<(), Bo
     Ok(())
 }
 
-/// Starts the site and returns its address.
-pub(crate) async fn serve() -> Result<Uri, Box<dyn Error>> {
+/// Starts the site and returns its server, which closes when it is dropped, and its address.
+pub(crate) async fn serve() -> Result<(Server, Uri), Box<dyn Error>> {
     let server = start_server(answer, ("127.0.0.1", 0)).await?;
     let address = server.local_addr().ok_or("no address")?;
-    Ok(format!("http://{address}/").parse()?)
+    Ok((server, format!("http://{address}/").parse()?))
 }

@@ -26,9 +26,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     callsoon::run(async {
-        let url = match argument {
-            Some(url) => url.parse()?,
-            None => big_page::serve().await?,
+        let (_server, url) = match argument {
+            Some(url) => (None, url.parse()?),
+            None => {
+                let (server, url) = big_page::serve().await?;
+                (Some(server), url)
+            }
         };
         timeout(Duration::from_secs(50), streamed::download(url)).await?
     })?

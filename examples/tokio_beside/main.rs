@@ -5,7 +5,7 @@
 //! $ cargo run --example tokio_beside
 //! http://127.0.0.1:34567/page/1: 6 bytes
 //! http://127.0.0.1:34567/page/2: 6 bytes
-//! /slow: deadline has elapsed, and its connection has ended
+//! /slow: timed out, and its connection has ended
 //! ```
 
 use std::error::Error;

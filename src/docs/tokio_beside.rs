@@ -9,7 +9,7 @@
 //! | `tokio::sync`: `mpsc`, `oneshot`, `watch`, `broadcast`, `Mutex`, `Notify`, `Semaphore` | yes, from any thread |
 //! | `tokio::select!`, `tokio::join!`, `tokio::pin!` | yes |
 //! | `tokio::io`'s traits and adapters, `tokio_util::codec`; whatever asks for the traits of feature `tokio-io` | yes |
-//! | `hyper`, over [`interop::hyper`](crate::interop) of feature `hyper` | yes |
+//! | `hyper`, over `interop::hyper` of feature `hyper` | yes |
 //! | `tokio::task::JoinHandle` of a task that a runtime runs | yes: it is awaited like any future |
 //! | `tokio::net`, `tokio::time`, `tokio::process`, `tokio::signal` | no: "there is no reactor running" |
 //! | `tokio::spawn`, `spawn_blocking`, `tokio::fs`; so also `reqwest`, `sqlx`, `tonic`'s channels | no, for the same reason |
