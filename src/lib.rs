@@ -32,8 +32,9 @@
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Three pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
-//! [`docs::from_tokio`] is for those who come from tokio, and [`docs::changelog`] says what changed in each version.
+//! Four pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
+//! [`docs::from_tokio`] is for those who come from tokio, [`docs::tokio_beside`] says which crates of tokio's ecosystem
+//! work here, and [`docs::changelog`] what changed in each version.
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
@@ -311,6 +312,7 @@
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
 //!   docs/from_tokio          a page: for those who come from tokio
+//!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //! ```
 //!
 //! # One event's walk
@@ -397,6 +399,7 @@ mod event_loop;
 mod executor;
 pub mod fs;
 mod inspect;
+#[cfg(any(feature = "futures", feature = "hyper", feature = "tokio-io"))]
 pub mod interop;
 mod kernel;
 pub mod net;

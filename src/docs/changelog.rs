@@ -7,6 +7,9 @@
 //! debug mode.
 //!
 //! ## Added
+//! - Feature `hyper`: `interop::hyper` has hyper's traits for bytes, timers and tasks, so that its HTTP/1 and HTTP/2 run
+//!   on this loop, with services and bodies that are not `Send`.
+//! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
 //! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be
 //!   wrapped.

@@ -127,6 +127,9 @@ impl Body for Local {
     }
 }
 
+/// A handler at work. Not `Send`.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Local>, Infallible>>>>;
+
 /// What the handlers of one server share. Not `Send`.
 #[derive(Clone)]
 pub(crate) struct Site {
@@ -201,12 +204,10 @@ impl Site {
         Request<Incoming>,
         Response = Response<Local>,
         Error = Infallible,
-        Future = Pin<Box<dyn Future<Output = Result<Response<Local>, Infallible>>>>,
+        Future = Answering,
     > + use<> {
         let site = self.clone();
-        service_fn(move |request| {
-            Box::pin(site.clone().answer(request)) as Pin<Box<dyn Future<Output = _>>>
-        })
+        service_fn(move |request| Box::pin(site.clone().answer(request)) as Answering)
     }
 
     /// Serves HTTP/1 over a stream, as a task.

@@ -4,8 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use callsoon::net::{TcpListener, TcpStream, UnixStream};
-use callsoon::stream::join;
-use callsoon::stream::{open_connection, start_server};
+use callsoon::stream::{join, open_connection, start_server};
 use callsoon::{create_task, get_running_loop, sleep, wait_for};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -14,14 +13,19 @@ use crate::exchange::{CANCELLED, Fed, Local, Site, client1, get, post, text};
 use crate::support::{loopback, on_virtual_time, settling, stream_pair};
 
 /// Reads until the peer has finished.
-pub(crate) async fn rest(stream: &UnixStream) -> String {
+pub(crate) async fn rest_bytes(stream: &UnixStream) -> Vec<u8> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         match stream.read(&mut buffer).await.unwrap() {
-            0 => return String::from_utf8(bytes).unwrap(),
+            0 => return bytes,
             count => bytes.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// Does the same and returns a text.
+pub(crate) async fn rest(stream: &UnixStream) -> String {
+    String::from_utf8(rest_bytes(stream).await).unwrap()
 }
 
 #[test]

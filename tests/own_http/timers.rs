@@ -97,9 +97,9 @@ fn a_sleep_that_is_reset_ends_at_the_new_deadline_alone_also_after_it_has_ended(
 }
 
 /// A sleep of another timer than ours.
-struct Foreign;
+struct Elsewhere;
 
-impl Future for Foreign {
+impl Future for Elsewhere {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -107,13 +107,13 @@ impl Future for Foreign {
     }
 }
 
-impl Sleep for Foreign {}
+impl Sleep for Elsewhere {}
 
 #[test]
 fn a_sleep_of_another_timer_is_replaced_by_a_reset() {
     on_virtual_time(|trace, event_loop| {
         let run = event_loop.run_until_complete(async {
-            let mut timeout: BoxedSleep = Box::pin(Foreign);
+            let mut timeout: BoxedSleep = Box::pin(Elsewhere);
             let start = HyperTimer.now();
             HyperTimer.reset(&mut timeout, start + SECOND);
             timeout.await;
@@ -149,9 +149,9 @@ fn a_sleep_may_be_dropped_between_two_runs_and_after_its_loop() {
             let run = event_loop.run_until_complete(async {
                 let mut timeout = HyperTimer.sleep(SECOND);
                 assert!(!poll_once(&mut timeout).await);
-                timeout
+                Some(timeout)
             });
-            run.unwrap()
+            run.unwrap().unwrap()
         };
         let (first, second) = (begin(&event_loop), begin(&event_loop));
         assert_eq!(event_loop.metrics().timers, 2);
@@ -172,9 +172,9 @@ fn a_sleep_moves_to_the_loop_that_polls_it() {
         let run = first.run_until_complete(async {
             let mut timeout = HyperTimer.sleep(SECOND);
             assert!(!poll_once(&mut timeout).await);
-            timeout
+            Some(timeout)
         });
-        let mut timeout = run.unwrap();
+        let mut timeout = run.unwrap().unwrap();
         let run = second.run_until_complete(async {
             assert!(!poll_once(&mut timeout).await);
             assert_eq!(armed_timers(), 1);

@@ -16,8 +16,8 @@ use crate::poll_io::{PollRead, PollWrite};
 
 /// A stream of bytes as hyper's `Read` and `Write`.
 ///
-/// It takes whatever has [`PollRead`] and [`PollWrite`]: sockets, and a reader and a writer that are
-/// [`Joined`](crate::stream::Joined).
+/// It takes whatever has [`PollRead`] and [`PollWrite`]: sockets, and a reader and a writer that were
+/// [joined](crate::stream::join).
 ///
 /// ```
 /// use callsoon::interop::hyper::HyperIo;
