@@ -11,7 +11,7 @@
 mod client_task;
 mod error;
 mod incoming;
-mod joined;
+pub(crate) mod joined;
 pub(crate) mod open;
 mod pipes;
 mod poll_ends;
