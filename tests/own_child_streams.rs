@@ -10,7 +10,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -22,7 +22,7 @@ use callsoon::process::{
     Command, DEVNULL, PIPE, SubprocessProtocol, SubprocessTransport, create_subprocess_shell,
 };
 use callsoon::stream::{StreamReader, StreamWriter};
-use callsoon::{EventLoop, create_task, get_running_loop, sleep};
+use callsoon::{EventLoop, PollRead as _, create_task, get_running_loop, sleep};
 
 use support::{Trace, audited, complete, counted_fds, real_loop, until, virtual_loop, watched};
 
@@ -160,7 +160,8 @@ fn a_virtual_clock_does_not_jump_during_any_kind_of_read() {
         let start = event_loop.time();
         let talk = async move {
             let hour = create_task(sleep(Duration::from_secs(3600)));
-            let line = "sleep 0.05; echo one; sleep 0.05; echo two";
+            let line =
+                "sleep 0.05; echo one; sleep 0.05; echo two; sleep 0.05; echo three; sleep 0.05";
             let mut shell = create_subprocess_shell(line).stdout(PIPE).await.unwrap();
             let stdout = shell.stdout.as_mut().unwrap();
             assert_eq!(stdout.readline().await.unwrap(), b"one\n");
@@ -169,6 +170,12 @@ fn a_virtual_clock_does_not_jump_during_any_kind_of_read() {
             let count = stdout.read_into(&mut two).await.unwrap();
             assert_eq!(&two[..count], b"two\n");
             assert_eq!(get_running_loop().time(), start);
+            let polled = poll_fn(|context| stdout.poll_read(context, &mut two));
+            assert_eq!(polled.await.unwrap(), 6);
+            assert_eq!(get_running_loop().time(), start);
+            // A poll that is not repeated holds the clock until the child ends, and no longer.
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(stdout.poll_read(&mut context, &mut two).is_pending());
             shell.wait().await.unwrap();
             // A read that was given up holds nothing.
             hour.await.unwrap();

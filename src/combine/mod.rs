@@ -11,7 +11,7 @@
 //! waiter is woken. Children report to their [`ChildCount`](child_count::ChildCount), which costs no allocation. Other
 //! tasks report to a [`TaskObserver`](observer::TaskObserver).
 
-mod as_completed;
+pub(crate) mod as_completed;
 mod cancel_on_drop;
 pub(crate) mod child_count;
 mod for_each;

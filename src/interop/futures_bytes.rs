@@ -9,9 +9,12 @@ use std::task::{Context, Poll};
 
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
-use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketStream, WriteHalf};
+use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::stream::SocketStream;
 use crate::poll_io::{PollBufRead, PollRead, PollWrite};
-use crate::stream::{Joined, StreamReader, StreamWriter};
+use crate::stream::joined::Joined;
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::StreamWriter;
 
 impl<K> AsyncRead for SocketStream<K> {
     fn poll_read(

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use futures_core::{FusedStream, Stream};
 
-use crate::combine::AsCompleted;
+use crate::combine::as_completed::AsCompleted;
 use crate::kernel::task::handle::Task;
-use crate::net::SocketListener;
+use crate::net::listener::SocketListener;
 use crate::net::stream::{SocketStream, StreamKind};
-use crate::signal::Signal;
-use crate::time::Interval;
+use crate::signal::stream::Signal;
+use crate::time::interval::Interval;
 
 /// The ticks, without an end.
 ///
@@ -63,6 +63,15 @@ impl<K: StreamKind> Stream for &SocketListener<K> {
 }
 
 /// One item for one or more arrivals since the last. The stream ends when the loop is closed.
+///
+/// ```
+/// use futures_util::StreamExt as _;
+/// # callsoon::run(async {
+/// let mut usr1 = callsoon::signal(libc::SIGUSR1).unwrap();
+/// # callsoon::doctest::kill("USR1");
+/// usr1.next().await.unwrap();
+/// # }).unwrap();
+/// ```
 impl Stream for Signal {
     type Item = ();
 

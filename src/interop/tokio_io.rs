@@ -9,9 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketStream, WriteHalf};
+use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::net::stream::SocketStream;
 use crate::poll_io::{PollBufRead, PollRead, PollWrite};
-use crate::stream::{Joined, StreamReader, StreamWriter};
+use crate::stream::joined::Joined;
+use crate::stream::reader::StreamReader;
+use crate::stream::writer::StreamWriter;
 
 /// Reads into the unfilled part. It has to be initialised, which happens once for each buffer.
 fn read(

@@ -24,7 +24,7 @@ use crate::socket::nonblocking::{self, Watchable, receive};
 use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::BOTH;
 use crate::sys::fd::set_nonblocking;
-use crate::time::{Sleep, sleep};
+use crate::time::sleep::{Sleep, sleep};
 
 /// Makes `WouldBlock` a result, for an operation that must not wait for an event then.
 pub(crate) fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {

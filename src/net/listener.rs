@@ -25,7 +25,7 @@ use crate::socket::accept::{
 use crate::socket::address::{Address, NetAddress as _};
 use crate::socket::socket_file::SocketFile;
 use crate::sys::fd::set_nonblocking;
-use crate::time::{Sleep, sleep};
+use crate::time::sleep::{Sleep, sleep};
 
 /// A listening socket: a [`TcpListener`](crate::net::TcpListener) or a [`UnixListener`](crate::net::UnixListener).
 ///

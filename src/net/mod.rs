@@ -9,7 +9,7 @@
 
 pub(crate) mod connect_options;
 pub(crate) mod datagram;
-mod halves;
+pub(crate) mod halves;
 pub(crate) mod listen_options;
 pub(crate) mod listener;
 mod poll_datagram;

@@ -13,7 +13,7 @@ use crate::net::datagram::{DatagramKind, DatagramSocket, unless_blocked};
 use crate::socket::address::NetAddress as _;
 use crate::socket::backoff::Backoff;
 use crate::socket::nonblocking::{Watchable, receive, send};
-use crate::time::Sleep;
+use crate::time::sleep::Sleep;
 
 impl<K: DatagramKind> DatagramSocket<K> {
     /// Polls whether receiving is worth trying. The answer may be wrong: try, and poll again on `WouldBlock`.

@@ -15,6 +15,9 @@ use crate::poll_io::{PollRead, PollWrite};
 use crate::socket::nonblocking::{receive, send, send_vectored};
 use crate::socket::stream_socket::StreamSocket;
 
+/// Nothing in it refers to itself, whatever the kind.
+impl<K> Unpin for SocketStream<K> {}
+
 impl<K> SocketStream<K> {
     /// Polls whether a read is worth trying: data has come, or the end, or an error. The answer may be wrong: try to
     /// read, and poll again on `WouldBlock`.

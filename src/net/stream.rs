@@ -67,9 +67,6 @@ pub struct SocketStream<K> {
     kind: PhantomData<K>,
 }
 
-/// Nothing in it refers to itself, whatever the kind.
-impl<K> Unpin for SocketStream<K> {}
-
 impl<K: StreamKind> SocketStream<K> {
     /// Takes over a connection that was made by other means, and switches it to non-blocking mode.
     ///

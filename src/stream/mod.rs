@@ -12,7 +12,7 @@ mod client_task;
 pub(crate) mod error;
 mod feeder;
 mod incoming;
-mod joined;
+pub(crate) mod joined;
 mod lines;
 pub(crate) mod open;
 mod pipes;

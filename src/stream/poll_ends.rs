@@ -198,7 +198,7 @@ impl Stream {
         if connection.is(State::Closing) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        ready!(self.poll_until_sent(context, || !protocol.is_writing_paused()))?;
+        ready!(self.poll_until(context, || !protocol.is_writing_paused()))?;
         if protocol.is_over() || connection.has_reached(State::Closing) {
             return Poll::Ready(Err(protocol.end_of_reader()));
         }
@@ -215,16 +215,17 @@ impl Stream {
             }
             self.transport.pause_until_sent();
         }
-        self.poll_until_sent(context, is_sent)
+        self.poll_until(context, is_sent)
+    }
+
+    /// Waits until the connection is lost.
+    fn poll_lost(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_until(context, || self.protocol.is_lost())
     }
 
     /// Waits until `is_so`, or the connection is over. What a failing connection has received is delivered first, and
     /// then the error is known.
-    fn poll_until_sent(
-        &self,
-        context: &Context<'_>,
-        is_so: impl Fn() -> bool,
-    ) -> Poll<io::Result<()>> {
+    fn poll_until(&self, context: &Context<'_>, is_so: impl Fn() -> bool) -> Poll<io::Result<()>> {
         let connection = &self.transport.connection;
         let waited = self.protocol.poll_to_write(context, |protocol| {
             match connection.has_reached(State::Failing) {
@@ -303,6 +304,10 @@ impl PollWrite for StreamWriter {
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(context))?;
         self.stream.transport.write_eof();
-        Poll::Ready(Ok(()))
+        match self.stream.transport.is_closing() {
+            // A pipe closes in a turn of the loop, and its reader sees the end by that.
+            true => self.stream.poll_lost(context),
+            false => Poll::Ready(Ok(())),
+        }
     }
 }

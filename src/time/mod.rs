@@ -7,7 +7,7 @@
 //! A [`Sleep`] holds 32 bytes where it is stored. It has a timer from its first poll until its time or its drop, so one
 //! that is dropped unpolled has cost the loop nothing.
 
-mod interval;
+pub(crate) mod interval;
 mod region;
 pub(crate) mod sleep;
 pub(crate) mod timeout;

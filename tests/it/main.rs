@@ -95,6 +95,8 @@ mod async_fds; // `AsyncFd`: a task waits for any descriptor
 mod files; // files in threads: nothing that was taken is lost, errors name the path
 mod pipes; // transports and streams on pipes, terminals, devices and files
 mod poll_bytes; // byte streams by their poll functions
+mod poll_sockets; // listeners, datagrams, descriptors and ticks by their poll functions
+mod poll_streams; // the two ends of a stream by their poll functions
 mod raw_fds; // callbacks for users' own descriptors
 mod shared_modes; // a description that others share, and make blocking, does not block the loop
 
@@ -104,6 +106,10 @@ mod dns; // names to addresses and back, offline
 mod dns_any_name; // any host is read exactly, asked for as it is, or refused
 mod full_receivers; // a datagram for a full receiver waits without spinning
 mod happy_eyeballs; // the race of connection attempts
+#[cfg(feature = "futures")]
+mod interop_futures; // crates that ask for the traits of futures run on this loop
+#[cfg(feature = "tokio-io")]
+mod interop_tokio; // crates that ask for the traits of tokio run on this loop
 mod names; // transports, streams and servers by name
 mod network_drops; // every operation may be dropped at each of its waits
 mod network_options; // options reach the socket

@@ -1,0 +1,324 @@
+//! Crates that ask for the traits of futures-io, futures-core and futures-sink run on this loop.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::Message;
+use async_tungstenite::{accept_async, client_async};
+use callsoon::net::{TcpListener, TcpStream, UnixStream};
+use callsoon::stream::{StreamReader, StreamWriter, join, open_connection};
+use callsoon::{Queue, create_task, get_running_loop, interval, yield_now};
+use futures_lite::io::{self, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
+use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use futures_rustls::{TlsAcceptor, TlsConnector};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+
+use crate::support::{complete, loopback, on_virtual_time, reset, settling, std_pair, stream_pair};
+
+/// More than any socket buffer holds, so that both sides have to wait for each other.
+const MUCH: usize = 5_000_000;
+
+fn bytes() -> Vec<u8> {
+    (0..MUCH).map(|place| (place % 251) as u8).collect()
+}
+
+/// The two ends of a connection as one stream, and the far socket.
+async fn joined_and_stream() -> (callsoon::stream::Joined, TcpStream) {
+    let (near, far) = std_pair();
+    let (reader, writer) = open_connection(near).await.unwrap();
+    (join(reader, writer), TcpStream::from_std(far).unwrap())
+}
+
+/// Sends much one way while it is sent back the other way, then closes.
+async fn echoed_whole(
+    near: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    far: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) {
+    let echo = create_task(async move {
+        let (reader, mut writer) = io::split(far);
+        let count = io::copy(reader, &mut writer).await.unwrap();
+        writer.close().await.unwrap();
+        count
+    });
+    let (mut reader, mut writer) = io::split(near);
+    let sending = create_task(async move {
+        writer.write_all(&bytes()).await.unwrap();
+        writer.close().await.unwrap();
+    });
+    let mut back = Vec::new();
+    reader.read_to_end(&mut back).await.unwrap();
+    assert!(back == bytes(), "{} bytes", back.len());
+    sending.await.unwrap();
+    assert_eq!(echo.await.unwrap(), MUCH as u64);
+}
+
+#[test]
+fn sockets_and_joined_streams_echo_megabytes_by_futures_io() {
+    settling(|_, _| async {
+        let (near, far) = stream_pair();
+        echoed_whole(near, far).await;
+        let (near, far) = UnixStream::pair().unwrap();
+        echoed_whole(near, far).await;
+        let (near, far) = joined_and_stream().await;
+        echoed_whole(near, far).await;
+    });
+}
+
+#[test]
+fn halves_and_references_read_parts_and_the_end_and_write_in_pieces() {
+    async fn check(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
+        let pieces = [std::io::IoSlice::new(b"he"), std::io::IoSlice::new(b"llo")];
+        assert_eq!(writer.write_vectored(&pieces).await.unwrap(), 5);
+        writer.flush().await.unwrap();
+        let mut part = [0; 3];
+        reader.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"hel");
+        writer.close().await.unwrap();
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).await.unwrap();
+        assert_eq!(rest, "lo");
+        assert_eq!(reader.read(&mut part).await.unwrap(), 0);
+        let late = writer.write(b"x").await;
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+    settling(|_, _| async {
+        let (near, far) = stream_pair();
+        check(&near, &far).await;
+        let (near, far) = stream_pair();
+        check(near.split().0, far.split().1).await;
+        let (near, far) = stream_pair();
+        let (reader, _writer) = near.into_split();
+        check(reader, far.into_split().1).await;
+        let (near, far) = std_pair();
+        let (reader, _writer) = open_connection(near).await.unwrap();
+        let (_reader, writer) = open_connection(far).await.unwrap();
+        check(reader, writer).await;
+    });
+}
+
+#[test]
+fn a_reset_connection_is_an_error_of_both_directions() {
+    settling(|_, _| async {
+        let (near, far) = std_pair();
+        let mut near = TcpStream::from_std(near).unwrap();
+        reset(far);
+        let read = AsyncReadExt::read(&mut near, &mut [0; 8]).await;
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let written = AsyncWriteExt::write(&mut near, b"x").await;
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn lines_of_a_stream_are_read_by_its_buffer() {
+    settling(|_, _| async {
+        let (near, mut peer) = std_pair();
+        let (reader, _writer) = open_connection(near).await.unwrap();
+        peer.write_all(b"one\ntwo\nthree").unwrap();
+        drop(peer);
+        let lines: Vec<_> = AsyncBufReadExt::lines(reader)
+            .map(Result::unwrap)
+            .collect()
+            .await;
+        assert_eq!(lines, ["one", "two", "three"]);
+    });
+}
+
+#[test]
+fn copy_pumps_a_stream_into_a_slow_peer() {
+    settling(|_, _| async {
+        let (source, mut feed) = std_pair();
+        let (drain, mut sink) = std_pair();
+        let feeding = std::thread::spawn(move || feed.write_all(&bytes()).unwrap());
+        let draining = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            sink.read_to_end(&mut all).unwrap();
+            all == bytes()
+        });
+        let (reader, _keeps): (StreamReader, StreamWriter) = open_connection(source).await.unwrap();
+        let (_keeps_too, mut writer) = open_connection(drain).await.unwrap();
+        assert_eq!(io::copy(reader, &mut writer).await.unwrap(), MUCH as u64);
+        assert_eq!(writer.get_write_buffer_size(), 0, "copy flushes");
+        AsyncWriteExt::close(&mut writer).await.unwrap();
+        feeding.join().unwrap();
+        assert!(draining.join().unwrap());
+    });
+}
+
+#[test]
+fn async_tungstenite_echoes_messages_of_all_sizes() {
+    settling(|_, _| async {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = create_task(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
+            let mut count = 0;
+            while let Some(message) = socket.next().await {
+                let message = message.unwrap();
+                if message.is_text() || message.is_binary() {
+                    count += 1;
+                    socket.send(message).await.unwrap();
+                }
+            }
+            count
+        });
+        let (reader, writer) = open_connection(address).await.unwrap();
+        let stream = join(reader, writer);
+        let (mut socket, _) = client_async("ws://localhost/echo", stream).await.unwrap();
+        let large = vec![7; 1_000_000];
+        for message in [
+            Message::text("hello"),
+            Message::text(""),
+            Message::binary(large),
+        ] {
+            socket.send(message.clone()).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), message);
+        }
+        socket.close(None).await.unwrap();
+        while let Some(message) = socket.next().await {
+            assert!(message.unwrap().is_close());
+        }
+        assert_eq!(server.await.unwrap(), 3);
+    });
+}
+
+/// A server's and a client's settings that trust each other.
+fn tls() -> (TlsAcceptor, TlsConnector) {
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(issued.cert.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (Arc::new(server).into(), Arc::new(client).into())
+}
+
+#[test]
+fn futures_rustls_shakes_hands_and_echoes_megabytes() {
+    settling(|_, _| async {
+        let (acceptor, connector) = tls();
+        let (near, far) = joined_and_stream().await;
+        let name = ServerName::try_from("localhost").unwrap();
+        let accepting = create_task(acceptor.accept(far));
+        let client = connector.connect(name, near).await.unwrap();
+        let server = accepting.await.unwrap().unwrap();
+        echoed_whole(client, server).await;
+    });
+}
+
+#[test]
+fn futures_rustls_refuses_a_name_that_is_not_in_the_certificate() {
+    settling(|_, _| async {
+        let (acceptor, connector) = tls();
+        let (near, far) = joined_and_stream().await;
+        let name = ServerName::try_from("example.org").unwrap();
+        let accepting = create_task(acceptor.accept(far));
+        assert!(connector.connect(name, near).await.is_err());
+        assert!(accepting.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn a_queue_is_a_stream_until_it_is_shut_down_and_a_sink_that_waits_for_room() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let queue = Rc::new(Queue::new(2));
+            let putting = create_task({
+                let queue = Rc::clone(&queue);
+                async move {
+                    let mut items = stream::iter(0..10).map(Ok);
+                    queue.puts().send_all(&mut items).await.unwrap();
+                    queue.shutdown(false);
+                    queue.puts().send(10).await.unwrap_err().0
+                }
+            });
+            yield_now().await;
+            assert!(queue.is_full());
+            let items: Vec<_> = queue.items().collect().await;
+            assert_eq!(items, (0..10).collect::<Vec<_>>());
+            assert_eq!(putting.await.unwrap(), 10, "the item comes back");
+        });
+    });
+}
+
+#[test]
+fn a_stream_of_a_queue_that_is_dropped_loses_no_item() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let queue = Rc::new(Queue::new(0));
+            let mut first = Box::pin(queue.items());
+            let other = create_task({
+                let queue = Rc::clone(&queue);
+                async move { queue.get().await.unwrap() }
+            });
+            assert!(futures_util::poll!(first.next()).is_pending());
+            yield_now().await;
+            queue.put_nowait("item").unwrap();
+            drop(first);
+            assert_eq!(other.await.unwrap(), "item");
+        });
+    });
+}
+
+#[test]
+fn ticks_and_items_are_one_stream_in_the_order_of_their_times() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let queue = Rc::new(Queue::new(0));
+            let clock = get_running_loop();
+            let begin = clock.time();
+            let putting = create_task({
+                let queue = Rc::clone(&queue);
+                async move {
+                    for delay in [1_500, 1_000] {
+                        callsoon::sleep(Duration::from_millis(delay)).await;
+                        queue.put_nowait(delay).unwrap();
+                    }
+                    queue.shutdown(false);
+                }
+            });
+            let ticks = interval(Duration::from_secs(1)).take(3);
+            let ticks = ticks.map(|_| "tick".to_owned());
+            let items = queue.items().map(|item| format!("item {item}"));
+            let mut both = stream::select(ticks, items);
+            while let Some(what) = both.next().await {
+                trace.push(format!("{:?} {what}", clock.time() - begin));
+            }
+            putting.await.unwrap();
+        });
+        assert_eq!(
+            trace.take(),
+            [
+                "0ns tick",
+                "1s tick",
+                "1.5s item 1500",
+                "2s tick",
+                "2.5s item 1000"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_listener_is_a_stream_of_clients() {
+    settling(|_, _| async {
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clients = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
+        let accepted: Vec<_> = (&listener).take(2).map(Result::unwrap).collect().await;
+        let names: Vec<_> = accepted.iter().map(|(_, peer)| *peer).collect();
+        assert_eq!(names, clients.map(|client| client.local_addr().unwrap()));
+    });
+}
