@@ -85,7 +85,7 @@ impl Transport {
     /// ```
     pub fn can_write_eof(&self) -> bool {
         #[cfg(feature = "tls")]
-        if self.connection.is_encrypted() {
+        if self.connection.encrypted.get() {
             return false;
         }
         self.connection.pipe_direction() != Some(Direction::Read)
