@@ -56,6 +56,12 @@ impl Stream {
             match self.transport.fetch(buffer, |_| ()) {
                 Fetched::Bytes(count) => return Poll::Ready(Ok(count)),
                 Fetched::Ended if self.protocol.eof.get() => continue,
+                // A peer that sends much that says nothing must not keep the loop from others.
+                #[cfg(feature = "tls")]
+                Fetched::Progress => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Fetched::Ended | Fetched::Nothing => {}
             }
             ready!(self.poll_arrival(context))?;

@@ -12,6 +12,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use crate::kernel::io::readiness::Direction;
 use crate::stream::error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::{Incoming, find_first};
 use crate::stream::protocol::StreamProtocol;
@@ -373,7 +374,8 @@ impl Drop for StreamReader {
         self.stream.protocol.release_clock();
         self.stream.protocol.incoming.borrow_mut().clear();
         self.stream.protocol.spare_memory(&self.stream.transport);
-        if !self.stream.transport.can_write_eof() {
+        let connection = &self.stream.transport.connection;
+        if connection.pipe_direction() == Some(Direction::Read) {
             // Nobody writes to a pipe, so nobody else would close it.
             return self.stream.transport.close();
         }

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::address::Address;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::connection::{Close, Connection};
-use crate::transport::layer::{AnyLayer, Layer as _};
+use crate::transport::layer::Layer as _;
 use crate::transport::protocol::{Protocol, Transport};
 
 impl Transport {

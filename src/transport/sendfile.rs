@@ -16,9 +16,10 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::net::sendfile::Transfer;
 use crate::socket::stream_socket::StreamSocket;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::FileInProgress;
 use crate::transport::connection::State;
-use crate::transport::layer::{AnyLayer, Layer};
+use crate::transport::layer::Layer;
 use crate::transport::protocol::Transport;
 
 impl LoopHandle {
@@ -27,8 +28,8 @@ impl LoopHandle {
     ///
     /// What was written before is sent before the file, what is written meanwhile after it, where asyncio refuses
     /// such a write. The protocol is told to pause writing until the file is sent, and nothing is read meanwhile. A
-    /// close waits for the file, an abort does not. The system copies by itself where it can. Reading from a disk
-    /// blocks the loop for as long as it takes, a megabyte at a time.
+    /// close waits for the file, an abort does not. The system copies by itself where it can, but over TLS the file is
+    /// read. Reading from a disk blocks the loop for as long as it takes, a megabyte at a time.
     ///
     /// # Errors
     /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that
@@ -113,8 +114,7 @@ impl<'a> SendFile<'a> {
                 return Poll::Pending;
             }
             ready!(connection.handle.state.poll_begin(context));
-            let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
-            let step = connection.with_io(|io| io.attempt(Direction::Write, step));
+            let step = connection.with_layer(|layer| step(layer, transfer));
             match step.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into())) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
@@ -143,6 +143,19 @@ impl<'a> SendFile<'a> {
         });
         drop(former);
     }
+}
+
+/// Sends a part of the file: past the layer, or through it if it changes bytes.
+fn step(layer: &AnyLayer, transfer: &mut Transfer<'_>) -> io::Result<u64> {
+    #[cfg(feature = "tls")]
+    if let Some(layer) = layer.encrypted() {
+        return transfer.step_through(|bytes| match layer.send(bytes)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        });
+    }
+    let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
+    layer.io().attempt(Direction::Write, step)
 }
 
 /// What says that the connection is lost, and not that the file cannot be read.
@@ -193,7 +206,7 @@ impl SendFile<'_> {
         self.transport.call_soon(|transport| {
             let connection = &transport.connection;
             if !connection.has_reached(State::Failing) && !connection.sending_file.get() {
-                let size = connection.outgoing.borrow().len();
+                let size = connection.unsent();
                 transport.resume_writing_if_low(size);
             }
         });

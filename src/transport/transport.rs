@@ -56,7 +56,8 @@ impl Transport {
     /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
     ///
     /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
-    /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes.
+    /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes. Over TLS this sends a
+    /// close_notify, upon which a peer may well close its side too.
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"all I have to say");
@@ -75,7 +76,8 @@ impl Transport {
         }
     }
 
-    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe only.
+    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe, and for an encrypted
+    /// connection, whose peer may end it then.
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
@@ -83,6 +85,10 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn can_write_eof(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.connection.encrypted.get() {
+            return false;
+        }
         self.connection.pipe_direction() != Some(Direction::Read)
     }
 
@@ -97,6 +103,8 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         self.after_close(self.connection.begin_close(), None);
+        #[cfg(feature = "tls")]
+        self.watch_shutdown();
     }
 
     /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.

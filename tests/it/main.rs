@@ -135,6 +135,8 @@ mod streams; // readers, writers, and servers that run a function for each clien
 mod streams_failing; // a connection that fails gives the bytes that came before
 mod streams_fed; // readers that a program feeds itself, and the lines of a reader
 mod taken_paths; // a server whose path was taken says so
+#[cfg(feature = "tls")]
+mod tls; // TLS on protocols and streams: beginning, end, and start_tls
 mod transport_begin; // connection made, the caller resumed, then data
 mod transport_bulk; // megabytes in both directions
 mod transport_faults; // transports whose peer, socket or protocol fails
