@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let connecting = callsoon::open_connection(address).ssl(client);
         let (mut reader, writer) = connecting.server_hostname("localhost").await?;
         let info = writer.tls_info().ok_or("no TLS")?;
-        println!("{:?} with localhost", info.version());
+        println!("{:?} with localhost", info.version);
         writer.write(b"Hello World!\n");
         let answer = reader.readline().await?;
         println!("Received: {:?}", String::from_utf8_lossy(&answer));

@@ -38,9 +38,9 @@ fn both_versions_begin_and_say_what_they_agreed_on() {
                     let t = t.clone();
                     Recorder::new(&t.clone()).on("made", move |transport| {
                         let info = transport.tls_info().unwrap();
-                        assert_eq!(info.version(), v);
-                        t.push(format!("name {:?}", info.server_name()));
-                        assert!(info.peer_certificates().is_empty());
+                        assert_eq!(info.version, v);
+                        t.push(format!("name {:?}", info.server_name));
+                        assert!(info.peer_certificates.is_empty());
                     })
                 },
                 loopback(),
@@ -50,11 +50,11 @@ fn both_versions_begin_and_say_what_they_agreed_on() {
             client.alpn_protocols = vec![b"http/1.1".to_vec()];
             let (mut reader, writer) = connecting(address_of(&server), client).await.unwrap();
             let info = writer.tls_info().unwrap();
-            assert_eq!(info.version(), version.version);
-            assert_eq!(info.alpn_protocol(), Some(&b"http/1.1"[..]));
-            assert_eq!(info.peer_certificates()[0], certificates().server.certificate);
-            assert!(!info.resumed());
-            let suite = format!("{:?}", info.cipher_suite());
+            assert_eq!(info.version, version.version);
+            assert_eq!(info.alpn_protocol.as_deref(), Some(&b"http/1.1"[..]));
+            assert_eq!(info.peer_certificates[0], certificates().server.certificate);
+            assert!(!info.resumed);
+            let suite = format!("{:?}", info.cipher_suite);
             assert!(suite.contains("AES") || suite.contains("CHACHA"), "{suite}");
             writer.write(b"bye");
             writer.close();
@@ -77,13 +77,13 @@ fn a_session_is_resumed_by_the_same_context_and_by_no_other() {
                     connecting(address_of(&server), context.clone()).await.unwrap();
                 writer.write(b"!");
                 assert_eq!(reader.readexactly(1).await.unwrap(), b"!");
-                assert_eq!(writer.tls_info().unwrap().resumed(), expected);
+                assert_eq!(writer.tls_info().unwrap().resumed, expected);
                 writer.close();
                 writer.wait_closed().await.unwrap();
             }
             let other = connecting(address_of(&server), client_config_of(&[version]));
             let (_, writer) = other.await.unwrap();
-            assert!(!writer.tls_info().unwrap().resumed());
+            assert!(!writer.tls_info().unwrap().resumed);
             writer.close();
             close(server).await;
         }
@@ -174,7 +174,7 @@ fn a_client_s_certificate_reaches_the_server_and_one_without_is_refused() {
                 let known = known.clone();
                 Recorder::new(&t).on("made", move |transport| {
                     let info = transport.tls_info().unwrap();
-                    assert_eq!(info.peer_certificates(), [known.clone()]);
+                    assert_eq!(info.peer_certificates, [known.clone()]);
                 })
             },
             loopback(),

@@ -188,9 +188,9 @@ type Notes = Rc<RefCell<Vec<String>>>;
 /// What a connection is protected by.
 fn described(writer: &StreamWriter) -> String {
     let info = writer.tls_info().unwrap();
-    let version = info.version().as_str().unwrap().to_owned();
-    let resumed = if info.resumed() { ", resumed" } else { "" };
-    let known = match info.peer_certificates().len() {
+    let version = info.version.as_str().unwrap().to_owned();
+    let resumed = if info.resumed { ", resumed" } else { "" };
+    let known = match info.peer_certificates.len() {
         0 => "",
         _ => ", known",
     };
