@@ -238,19 +238,30 @@
 //!   net/sock                 sock_recv and the other sock_ methods
 //!   net/sendfile             sendfile, sock_sendfile
 //!   transport/buffer         what the system has not taken yet, high and low water
-//!   transport/layer          between a transport and its socket; a place for TLS
+//!   transport/layer          between a transport and its socket
+//!   transport/tls/error      errors of TLS as errors of I/O
+//!   transport/tls/context    ClientContext, ServerContext
+//!   transport/tls/session    a TLS session without its socket
+//!   transport/tls/encrypted  the layer that encrypts
+//!   transport/any_layer      the layer that a connection has
 //!   transport/connection     the states of a connection, and all transitions
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
 //!   transport/lifecycle      from connection_made to connection_lost
 //!   transport/read           one receive for one event
 //!   transport/write          what is sent, and flow control
 //!   transport/transport      what a program asks of a transport
+//!   transport/tls/shutdown   the end of an encrypted connection
+//!   transport/tls/handshake  the beginning of an encrypted connection
+//!   transport/tls/options    how a connection is encrypted: contexts, names and timeouts
+//!   transport/tls/info       TlsInfo
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport
 //!   transport/serving        a server at work
 //!   transport/server         Server
 //!   transport/create_server  create_server
+//!   transport/tls/connecting ssl on what connects and on servers
+//!   transport/tls/start_tls  start_tls
 //!   transport/datagram/datagram_protocol DatagramProtocol, DatagramTransport
 //!   transport/datagram/endpoint an endpoint at work
 //!   transport/datagram/datagram_transport what a program asks of an endpoint
@@ -437,6 +448,9 @@ pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,
 };
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use transport::tls;
 
 /// Tests the examples of the README.
 #[cfg(doctest)]

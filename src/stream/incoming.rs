@@ -77,6 +77,16 @@ impl Incoming {
         Ok(taken)
     }
 
+    /// Takes everything.
+    #[cfg(feature = "tls")]
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        let filled = std::mem::take(&mut self.filled);
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.truncate(filled.end);
+        memory.drain(..filled.start);
+        memory
+    }
+
     fn consume(&mut self, count: usize) {
         self.filled.start += count;
         if self.filled.is_empty() {

@@ -99,6 +99,9 @@ impl StreamProtocol {
         if !self.lost.get() {
             return None;
         }
+        #[cfg(feature = "tls")]
+        return self.error.get().map(crate::transport::tls::error::copy_of);
+        #[cfg(not(feature = "tls"))]
         self.error.get().map(|error| match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(error.kind(), error.to_string()),

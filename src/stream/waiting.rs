@@ -226,6 +226,12 @@ impl Fetch<'_, '_> {
                 Fetched::Ended if protocol.eof.get() => continue,
                 // The call that resumes reading, or ends it, wakes the reader through the protocol.
                 Fetched::Ended => break,
+                // A peer that sends much that says nothing must not keep the loop from others.
+                #[cfg(feature = "tls")]
+                Fetched::Progress => {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 // Cloning another runtime's waker is user code, so check again after it.
                 Fetched::Nothing if !waits && own_waker(context).is_none() => {
                     waker = Some(context.waker().clone());

@@ -205,6 +205,21 @@ impl WaterMarks {
         Ok(())
     }
 
+    /// Raises the limits to those of an encrypted connection, unless the program has set some. asyncio's figures: records
+    /// are encrypted in bulk.
+    #[cfg(feature = "tls")]
+    pub(crate) fn raise(&mut self) {
+        const HIGH_OF_TLS: usize = 512 * 1024;
+        let raised = || {
+            Box::new(Limits {
+                high: HIGH_OF_TLS,
+                low: HIGH_OF_TLS / 4,
+                ..DEFAULT
+            })
+        };
+        self.limits.get_or_insert_with(raised);
+    }
+
     /// Pauses the owner whatever the size. Returns whether it has to be told now.
     pub(crate) fn pause(&mut self) -> bool {
         !std::mem::replace(&mut self.paused, true)

@@ -19,6 +19,8 @@ use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
 use crate::socket::connector::Connector;
 use crate::socket::dns::ToSocketAddrs;
 use crate::transport::protocol::{Protocol, Transport};
+#[cfg(feature = "tls")]
+use crate::transport::tls::{handshake::Unconnected, options::TlsOptions};
 
 type Place = &'static Location<'static>;
 
@@ -151,6 +153,8 @@ pub struct CreateConnection<F> {
     pub(crate) factory: F,
     to: ConnectTo,
     connector: Connector,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: TlsOptions,
     location: Place,
 }
 
@@ -161,6 +165,8 @@ impl<F> CreateConnection<F> {
             factory,
             to,
             connector: Connector::default(),
+            #[cfg(feature = "tls")]
+            tls: TlsOptions::default(),
             location,
         }
     }
@@ -171,25 +177,22 @@ impl<F> CreateConnection<F> {
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
     ) -> Connected<P> {
         proceed().await;
+        #[cfg(feature = "tls")]
+        let session = self.tls.session(Some(&self.to))?;
         let (io, peer) = self.connector.connect(&self.handle, self.to).await?;
-        let (protocol, location) = (make(&self.handle, self.factory), self.location);
+        let (handle, location) = (self.handle, self.location);
+        #[cfg(feature = "tls")]
+        if let Some((session, timeouts)) = session {
+            let transport = Transport::encrypted(io, session, timeouts, peer, location)?;
+            let unconnected = Unconnected::shaken(transport, timeouts.handshake).await?;
+            let protocol = make(&handle, self.factory);
+            let transport = unconnected.connect(Some(Rc::clone(&protocol) as Rc<dyn Protocol>))?;
+            return announced(handle, transport, protocol, location).await;
+        }
+        let protocol = make(&handle, self.factory);
         let transport =
             Transport::new(io, Rc::clone(&protocol) as Rc<dyn Protocol>, peer, location)?;
-        let mut unless_taken = CloseUnlessTaken(Some(transport.clone()));
-        let made = self.handle.create_future();
-        let announce = made.clone();
-        self.handle.queue_call(
-            move || {
-                transport.announce();
-                // The caller may have been dropped.
-                let _ = announce.set_result(());
-            },
-            location,
-        );
-        // It fails only if the loop closes, and then nobody polls.
-        let _ = made.take().await;
-        let transport = unless_taken.0.take();
-        Ok((transport.ok_or(io::ErrorKind::NotConnected)?, protocol))
+        announced(handle, transport, protocol, location).await
     }
 
     /// Binds the socket to this address first. Addresses of the other family then fail.
@@ -270,6 +273,30 @@ impl<F> fmt::Debug for CreateConnection<F> {
             .field("connector", &self.connector)
             .finish_non_exhaustive()
     }
+}
+
+/// Gives the transport once `connection_made` has run.
+async fn announced<P>(
+    handle: LoopHandle,
+    transport: Transport,
+    protocol: Rc<P>,
+    location: Place,
+) -> Connected<P> {
+    let mut unless_taken = CloseUnlessTaken(Some(transport.clone()));
+    let made = handle.create_future();
+    let announce = made.clone();
+    handle.queue_call(
+        move || {
+            transport.announce();
+            // The caller may have been dropped.
+            let _ = announce.set_result(());
+        },
+        location,
+    );
+    // It fails only if the loop closes, and then nobody polls.
+    let _ = made.take().await;
+    let transport = unless_taken.0.take();
+    Ok((transport.ok_or(io::ErrorKind::NotConnected)?, protocol))
 }
 
 /// Closes the transport, unless the caller is given it.

@@ -15,7 +15,7 @@
 //!    returned: reading begins. `begin_reading` in `read.rs`.
 //! 2. The program closes, or the peer has finished and the protocol does not keep its side open. `close` in `transport.rs`.
 //! 3. The program aborts, or an error ends the connection. `force_close` in `lifecycle.rs`.
-//! 4. The last buffered byte is sent, or nothing was buffered. `write_ready` in `write.rs`, `begin_close` here, and the end
+//! 4. The last buffered byte is sent, or nothing was buffered; an encrypted connection has exchanged close_notify too. `write_ready` in `write.rs`, `begin_close` here, and the end
 //!    of a `sendfile`.
 //! 5. A write fails: nothing more is sent, and what the system has received is still delivered. `fail_writing` in `write.rs`.
 //! 6. All of that is delivered, or the program closes or aborts. `deliver_rest` in `read.rs`.
@@ -29,10 +29,10 @@
 //! | field | who may write it |
 //! |---|---|
 //! | `state` | the transitions in this file |
-//! | `layer`, `protocol` | `new` in `lifecycle.rs`, `release` here; `protocol` also `Transport::set_protocol` |
+//! | `layer`, `protocol` | `new` in `lifecycle.rs`, `release` here; `layer` also `start_tls`; `protocol` also `set_protocol` |
 //! | `outgoing` | `write.rs`; the end of a `sendfile`; the transitions that drop it |
-//! | `marks` | `write.rs`, `sendfile.rs`; their limits `transport.rs` |
-//! | `pauses` | `read.rs`, and `Transport::pause_reading` and `resume_reading` |
+//! | `marks` | `write.rs`, `sendfile.rs`; their limits `transport.rs` and the end of a handshake |
+//! | `pauses` | `read.rs`, `Transport::pause_reading` and `resume_reading`, and `start_tls` |
 //! | `read_ended` | `read.rs` |
 //! | `write_ended` | `write.rs`, for `Transport::write_eof` |
 //! | `failure` | `fail_writing` sets it, `start` takes it |
@@ -54,8 +54,11 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::acceptor::Host;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
-use crate::transport::layer::{AnyLayer, Layer};
+use crate::transport::layer::Layer;
+#[cfg(feature = "tls")]
+use crate::transport::tls::encrypted::Encrypted;
 
 /// The states of a connection. A connection only goes to later ones, and none passes through both `Closing` and
 /// `Failing`.
@@ -113,6 +116,9 @@ pub(crate) enum Pause {
     ForReader = 2,
     /// Reading was resumed while the connection was in the ready queue: callbacks that were queued since then run first.
     UntilQueued = 4,
+    /// The handshake of `start_tls` goes on.
+    #[cfg(feature = "tls")]
+    ForHandshake = 8,
 }
 
 /// The reasons that hold now, a bit each.
@@ -257,6 +263,10 @@ impl<P: ?Sized> Connection<P> {
         if !self.is(State::Closing) || self.has_unsent() || self.sending_file.get() {
             return Close::Wait;
         }
+        #[cfg(feature = "tls")]
+        if self.with_encrypted(|layer| layer.finish()) == Some(false) {
+            return Close::Wait;
+        }
         self.state.set(State::Lost);
         Close::Lose
     }
@@ -329,6 +339,8 @@ impl<P: ?Sized> Connection<P> {
     /// Returns how many bytes are buffered, those that wait for a file included.
     pub(crate) fn buffered(&self) -> usize {
         let before = self.outgoing.borrow().len();
+        #[cfg(feature = "tls")]
+        let before = before + self.with_encrypted(|layer| layer.unsent()).unwrap_or(0);
         let Some(file) = self.file.take() else {
             return before;
         };
@@ -357,6 +369,19 @@ impl<P: ?Sized> Connection<P> {
     #[inline]
     pub(crate) fn with_layer<R>(&self, f: impl FnOnce(&AnyLayer) -> R) -> Option<R> {
         self.layer.borrow().as_ref().map(f)
+    }
+
+    /// Borrows the layer that encrypts, while there is one. `f` must not run user code.
+    #[cfg(feature = "tls")]
+    #[inline]
+    pub(crate) fn with_encrypted<R>(&self, f: impl FnOnce(&Encrypted) -> R) -> Option<R> {
+        self.with_layer(|layer| layer.encrypted().map(f)).flatten()
+    }
+
+    /// Returns whether the layer encrypts.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.with_encrypted(|_| ()).is_some()
     }
 
     /// Borrows the socket and its place in the loop, while there is one. `f` must not run user code.

@@ -1,14 +1,13 @@
 //! What lies between the transport and its socket.
 //!
-//! `read.rs` and `write.rs` reach the socket through [`Layer`] alone. There is one layer, [`Plain`], which passes bytes on
-//! as they are. TLS is another one: [`AnyLayer`] then becomes an enum of both, which implements the trait with a `match`,
-//! and neither `connection.rs` nor the code above it changes. Until then the type is known at compile time, so the trait
-//! costs nothing.
+//! `read.rs` and `write.rs` reach the socket through [`Layer`] alone. [`Plain`] passes bytes on as they are. With the
+//! feature `tls` there is another layer, which encrypts, in `tls/encrypted.rs`. `any_layer.rs` says which of them a
+//! connection has. Without the feature the type is known at compile time, so the trait costs nothing.
 //!
 //! A layer calls no user code and never waits, so its methods run while the connection is borrowed. A layer that keeps
 //! bytes of its own has to say so: [`may_receive`](Layer::may_receive) is true while it keeps bytes for the protocol, and
 //! [`has_unsent`](Layer::has_unsent) while it keeps bytes for the socket. `sendfile.rs` alone goes past the layer, since the
-//! system copies from the file to the socket: a layer that changes bytes has to be refused there.
+//! system copies from the file to the socket: over a layer that changes bytes it reads the file instead.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -80,15 +79,12 @@ pub(crate) trait Layer {
     fn unread(&self) -> usize;
 }
 
-/// The layer of every connection.
-pub(crate) type AnyLayer = Plain;
-
 /// The layer that changes nothing.
 pub(crate) struct Plain {
-    io: Io<StreamSocket>,
+    pub(crate) io: Io<StreamSocket>,
 }
 
-impl From<Io<StreamSocket>> for AnyLayer {
+impl From<Io<StreamSocket>> for Plain {
     fn from(io: Io<StreamSocket>) -> Self {
         Self { io }
     }

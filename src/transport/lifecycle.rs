@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::socket::address::Address;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::connection::{Close, Connection};
-use crate::transport::layer::AnyLayer;
 use crate::transport::protocol::{Protocol, Transport};
 
 impl Transport {

@@ -82,6 +82,7 @@
 //! A read of a line or of so many bytes waits for the protocol instead: the first walk up to `stream/protocol`'s
 //! `data_received`, which wakes the task, and from there the second one.
 
+pub(crate) mod any_layer;
 pub(crate) mod buffer;
 pub(crate) mod client;
 pub(crate) mod connection;
@@ -95,6 +96,9 @@ pub(crate) mod read;
 mod sendfile;
 pub(crate) mod server;
 mod serving;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after what it holds"

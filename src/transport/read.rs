@@ -28,8 +28,9 @@ use crate::kernel::local::LoopLocal;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::socket::stream_socket::StreamSocket;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::connection::{Connection, Pause, Start, State};
-use crate::transport::layer::{AnyLayer, Layer, Received};
+use crate::transport::layer::{Layer, Received};
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
 
 /// The most that one read takes: large enough that a system call is a small part of it, small enough to stay in a
@@ -46,6 +47,9 @@ pub(crate) enum Fetched {
     Bytes(usize),
     /// Nothing is there now.
     Nothing,
+    /// What was received holds no bytes for the program, and more is there.
+    #[cfg(feature = "tls")]
+    Progress,
     /// Nothing is read now, or nothing more ever comes.
     Ended,
 }
@@ -53,6 +57,10 @@ pub(crate) enum Fetched {
 impl Observer for Connection<dyn Protocol> {
     fn ready(self: Rc<Self>) {
         let transport = Transport { connection: self };
+        #[cfg(feature = "tls")]
+        if transport.session_ready() {
+            return;
+        }
         transport.read_ready();
         transport.write_ready();
         transport.notice_hang_up();
@@ -82,7 +90,12 @@ impl Transport {
             }
             Some(Received::End) => self.end_reading(),
             Some(Received::Failed(error)) => self.fail(error),
-            Some(Received::Nothing) | None => {}
+            // Records may hold nothing for the protocol.
+            #[cfg(feature = "tls")]
+            Some(Received::Nothing) => drop(self.requeue_if_readable()),
+            #[cfg(not(feature = "tls"))]
+            Some(Received::Nothing) => {}
+            None => {}
         }
     }
 
@@ -180,8 +193,11 @@ impl Transport {
     fn end_reading(&self) {
         self.connection.read_ended.set(true);
         let keep_open = self.enter_or_abort("eof_received", |protocol| protocol.eof_received(self));
-        // A pipe has no other side to keep open.
-        if keep_open == Some(false) || self.connection.pipe_direction().is_some() {
+        // A pipe has no other side to keep open, and TLS none that can be relied upon.
+        let other_side = self.connection.pipe_direction().is_none();
+        #[cfg(feature = "tls")]
+        let other_side = other_side && !self.connection.is_encrypted();
+        if keep_open == Some(false) || !other_side {
             self.close();
         }
     }
@@ -209,7 +225,7 @@ impl Transport {
         match self.connection.start() {
             Start::DeliverRest(error) => self.deliver_rest_soon(error),
             // Also the writing end of a pipe, which notices so that nobody reads any more.
-            Start::Read => drop(self.connection.with_io(queue_if_readable)),
+            Start::Read => drop(self.connection.with_layer(queue_if_readable)),
         }
     }
 
@@ -257,7 +273,7 @@ impl Transport {
     /// Puts the connection at the end of the ready queue if its socket may have more to read, and returns whether it may.
     #[inline]
     pub(crate) fn requeue_if_readable(&self) -> bool {
-        self.connection.may_read() && self.connection.with_io(queue_if_readable) == Some(true)
+        self.connection.may_read() && self.connection.with_layer(queue_if_readable) == Some(true)
     }
 
     /// Ends the writing end of a pipe that nobody reads any more. Events that say so set the reading bit, which nothing
@@ -302,6 +318,12 @@ impl Transport {
         });
         match received.flatten() {
             Some(Received::Bytes { count, .. }) => Fetched::Bytes(count),
+            #[cfg(feature = "tls")]
+            Some(Received::Nothing)
+                if connection.with_layer(AnyLayer::may_receive) == Some(true) =>
+            {
+                Fetched::Progress
+            }
             Some(Received::Nothing) => Fetched::Nothing,
             ended => {
                 self.end_fetching(ended);
@@ -361,10 +383,10 @@ fn is_readable(io: &Io<StreamSocket>) -> bool {
     io.readiness(|readiness| readiness.is_ready(Direction::Read)) == Ok(true)
 }
 
-fn queue_if_readable(io: &Io<StreamSocket>) -> bool {
-    let readable = is_readable(io);
+fn queue_if_readable(layer: &AnyLayer) -> bool {
+    let readable = layer.may_receive();
     if readable {
-        io.queue();
+        layer.io().queue();
     }
     readable
 }

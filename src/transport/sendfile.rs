@@ -16,9 +16,10 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::net::sendfile::Transfer;
 use crate::socket::stream_socket::StreamSocket;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::FileInProgress;
 use crate::transport::connection::State;
-use crate::transport::layer::{AnyLayer, Layer};
+use crate::transport::layer::Layer;
 use crate::transport::protocol::Transport;
 
 impl LoopHandle {

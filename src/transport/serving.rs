@@ -7,9 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
+#[cfg(feature = "tls")]
+use std::time::Duration;
 
 use slab::Slab;
 
+#[cfg(feature = "tls")]
+use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::wait::list::WaitList;
@@ -19,6 +23,8 @@ use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::connection::Tracked;
 use crate::transport::protocol::{Protocol, Transport};
+#[cfg(feature = "tls")]
+use crate::transport::tls::options::TlsOptions;
 
 /// Makes a protocol for each client.
 pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
@@ -50,6 +56,8 @@ pub(crate) struct Serving {
     pub(crate) listening: RefCell<Vec<Listening>>,
     pub(crate) backlog: i32,
     pub(crate) keep_alive: bool,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: TlsOptions,
     pub(crate) location: &'static Location<'static>,
     pub(crate) phase: Cell<Phase>,
     /// The connections that have not closed.
@@ -122,6 +130,13 @@ impl Serving {
             let _ = socket.with(|socket| socket.set_keepalive(true));
         }
         let io = socket.watched(&self.handle)?;
+        #[cfg(feature = "tls")]
+        if let Some((session, timeouts)) = self.tls.session(None)? {
+            let transport = Transport::encrypted(io, session, timeouts, peer, self.location)?;
+            self.track(&transport);
+            self.shake(transport, timeouts.handshake, factory);
+            return Ok(());
+        }
         let mut protocol = None;
         let state = &self.handle.state;
         state.catch_panic("Exception in a protocol factory", || {
@@ -131,15 +146,59 @@ impl Serving {
             return Ok(());
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
+        self.track(&transport);
+        transport.announce();
+        transport.begin_reading();
+        Ok(())
+    }
+
+    /// Notes a connection as one of this server's.
+    fn track(self: &Rc<Self>, transport: &Transport) {
         let number = self.clients.borrow_mut().insert(transport.clone());
         let by = Rc::clone(self) as Rc<dyn Host>;
         transport
             .connection
             .tracked
             .set(Some(Tracked { by, number }));
-        transport.announce();
-        transport.begin_reading();
-        Ok(())
+    }
+
+    /// Makes a client's protocol after the handshake, in the context in which clients are accepted. A handshake that fails
+    /// is reported in debug mode only, since any client can make it fail.
+    #[cfg(feature = "tls")]
+    fn shake(self: &Rc<Self>, transport: Transport, timeout: Duration, factory: Factory) {
+        let (serving, client) = (Rc::clone(self), transport.clone());
+        let done = move |shaken| {
+            let state = &serving.handle.state;
+            match shaken {
+                Ok(()) => {
+                    let entry = Entry {
+                        state,
+                        callee: Callee::Listener,
+                        location: serving.location,
+                    };
+                    let context = InContext::Of(&client.connection.context);
+                    match entry.run(context, || factory()) {
+                        Ok(protocol) => {
+                            client.set_protocol(protocol);
+                            client.announce();
+                            client.begin_reading();
+                        }
+                        Err(Failed) => client.abort(),
+                    }
+                }
+                Err(error) if state.debug.get() => state.report(ExceptionContext {
+                    message: "The TLS handshake of a client failed".to_owned(),
+                    exception: Some(Rc::new(error)),
+                    location: Some(serving.location),
+                    ..ExceptionContext::default()
+                }),
+                Err(_) => {}
+            }
+            // The server may have closed meanwhile, and this may be the last reference.
+            let what = "Exception in the destructor of a protocol factory";
+            state.catch_panic(what, || drop(factory));
+        };
+        transport.begin_handshake(timeout, Box::new(done));
     }
 }
 

@@ -75,7 +75,8 @@ impl Transport {
         }
     }
 
-    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe only.
+    /// Returns whether the writing side can be ended by itself: false for the reading end of a pipe, and for an encrypted
+    /// connection, whose peer may end it then.
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
@@ -83,6 +84,10 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn can_write_eof(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.connection.is_encrypted() {
+            return false;
+        }
         self.connection.pipe_direction() != Some(Direction::Read)
     }
 
@@ -97,6 +102,8 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         self.after_close(self.connection.begin_close(), None);
+        #[cfg(feature = "tls")]
+        self.watch_shutdown();
     }
 
     /// Drops what is buffered and queues `connection_lost`. Calling it again changes nothing.

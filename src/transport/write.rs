@@ -7,9 +7,10 @@ use std::io::{self, IoSlice};
 
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::report::run_quietly;
+use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::MOST_PIECES;
 use crate::transport::connection::{Close, Connection, FailWriting, State};
-use crate::transport::layer::{AnyLayer, Layer};
+use crate::transport::layer::Layer;
 use crate::transport::protocol::Transport;
 
 /// How many writes to a lost connection are dropped without a warning, as in asyncio: a few are written before the program

@@ -1,0 +1,170 @@
+//! The beginning of an encrypted connection: the handshake, driven by the events of its socket.
+//!
+//! A new connection has a protocol that does nothing until its handshake is complete. Then the code that began it is told, and
+//! gives it the protocol of the program. A connection that was open before keeps its protocol, which is called for nothing
+//! meanwhile. Each event costs one receive and one step of the session.
+
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::io::source::Io;
+use crate::socket::address::Address;
+use crate::socket::stream_socket::StreamSocket;
+use crate::transport::any_layer::AnyLayer;
+use crate::transport::buffer::WriteBuffer;
+use crate::transport::connection::State;
+use crate::transport::layer::Plain;
+use crate::transport::protocol::{Protocol, Transport};
+use crate::transport::tls::encrypted::{Done, Encrypted};
+use crate::transport::tls::error::copy_of;
+use crate::transport::tls::session::Session;
+
+/// The protocol of a new connection until its handshake is complete.
+struct Handshaking;
+
+impl Protocol for Handshaking {}
+
+/// How long a handshake may take, and how long the end may stand still.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) handshake: Duration,
+    pub(crate) shutdown: Duration,
+}
+
+impl Transport {
+    /// Makes a connection whose handshake has not begun.
+    pub(crate) fn encrypted(
+        io: Io<StreamSocket>,
+        session: Session,
+        timeouts: Timeouts,
+        peer: Option<Address>,
+        location: &'static Location<'static>,
+    ) -> io::Result<Self> {
+        let below = Plain::from(io);
+        let layer = Encrypted::new(below, session, WriteBuffer::default(), timeouts.shutdown);
+        Self::new(AnyLayer::from(layer), Rc::new(Handshaking), peer, location)
+    }
+
+    /// Begins the handshake of a connection whose layer encrypts. `done` is called at its end, however it ends.
+    pub(crate) fn begin_handshake(&self, timeout: Duration, done: Done) {
+        let connection = &self.connection;
+        let this = Rc::downgrade(connection);
+        let expired = move || {
+            if let Some(connection) = this.upgrade() {
+                let why = format!("the TLS handshake took longer than {timeout:?}");
+                let error = io::Error::new(io::ErrorKind::ConnectionAborted, why);
+                Self { connection }.fail_handshake(error);
+            }
+        };
+        let deadline = connection.handle.state.clock.after(timeout);
+        let (handle, location) = (&connection.handle, connection.location);
+        let timer = handle.queue_timer(deadline, expired, location, "start_tls");
+        connection.with_encrypted(|layer| layer.begin(timer, done));
+    }
+
+    /// Does what an event asks for if the connection is encrypted and at its beginning or its end. Returns whether it did.
+    #[inline]
+    pub(crate) fn session_ready(&self) -> bool {
+        match self.connection.with_encrypted(Encrypted::in_handshake) {
+            None => false,
+            Some(false) if !self.connection.is(State::Closing) => false,
+            Some(in_handshake) => {
+                if !in_handshake {
+                    self.shutdown_ready();
+                } else if !self.connection.has_reached(State::Failing) {
+                    self.handshake_ready();
+                }
+                true
+            }
+        }
+    }
+
+    fn handshake_ready(&self) {
+        let connection = &self.connection;
+        let entry = Entry {
+            state: &connection.handle.state,
+            callee: Callee::Protocol("TLS handshake"),
+            location: connection.location,
+        };
+        // Resolvers and verifiers of certificates are code of the program.
+        let context = InContext::Of(&connection.context);
+        let step = entry.run(context, || connection.with_encrypted(Encrypted::shake));
+        match step {
+            Ok(Some(Ok(true))) => self.finish_handshake(),
+            Ok(Some(Ok(false)) | None) => {}
+            Ok(Some(Err(error))) => self.fail_handshake(error),
+            Err(Failed) => self.fail_handshake(io::Error::other("the TLS handshake panicked")),
+        }
+    }
+
+    fn finish_handshake(&self) {
+        let connection = &self.connection;
+        let done = connection.with_encrypted(Encrypted::end_handshake);
+        connection.marks.borrow_mut().raise();
+        match connection.has_unsent() {
+            true => connection.queue_for_writing(),
+            false => drop(connection.with_io(|io| io.set_writes(false))),
+        }
+        if let Some(done) = done.flatten() {
+            done(Ok(()));
+        }
+        // What the program wrote before TLS began has gone.
+        let size = connection.outgoing.borrow().len();
+        self.resume_writing_if_low(size);
+        // The program may have closed it meanwhile.
+        self.after_close(connection.finish_close(), None);
+        self.watch_shutdown();
+    }
+
+    /// Ends the connection since its handshake has failed.
+    fn fail_handshake(&self, error: io::Error) {
+        let connection = &self.connection;
+        let done = connection.with_encrypted(Encrypted::end_handshake);
+        let copy = copy_of(&error);
+        self.fail(error);
+        if let Some(done) = done.flatten() {
+            done(Err(copy));
+        }
+    }
+}
+
+/// A connection whose handshake goes on or is complete. If it is dropped before it is given to the program, it ends.
+pub(crate) struct Unconnected(Option<Transport>);
+
+impl Unconnected {
+    /// Shakes hands on a connection whose layer encrypts.
+    pub(crate) async fn shaken(transport: Transport, timeout: Duration) -> io::Result<Self> {
+        let unconnected = Self(Some(transport.clone()));
+        let ended = transport.connection.handle.create_future();
+        let end = ended.clone();
+        // The caller may have been dropped.
+        let done = move |result| drop(end.set_result(result));
+        transport.begin_handshake(timeout, Box::new(done));
+        drop(transport);
+        match ended.take().await {
+            Ok(result) => result.map(|()| unconnected),
+            // The loop closes, and then nobody polls.
+            Err(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Returns the connection, with a protocol of the program if it needs one.
+    pub(crate) fn connect(mut self, protocol: Option<Rc<dyn Protocol>>) -> io::Result<Transport> {
+        let transport = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(protocol) = protocol {
+            transport.set_protocol(protocol);
+        }
+        Ok(transport)
+    }
+}
+
+impl Drop for Unconnected {
+    fn drop(&mut self) {
+        if let Some(transport) = self.0.take() {
+            transport.abort();
+        }
+    }
+}
