@@ -16,7 +16,7 @@ use callsoon::tls::{ClientContext, ServerContext};
 
 async fn serve(
     mut reader: StreamReader,
-    mut writer: StreamWriter,
+    writer: StreamWriter,
     context: ServerContext,
 ) -> Result<(), ReadError> {
     writer.write(b"220 ready\r\n");
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let serve = move |reader, writer| serve(reader, writer, server.clone());
         let server = callsoon::start_server(serve, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = server.local_addr().ok_or("no address")?;
-        let (mut reader, mut writer) = callsoon::open_connection(address).await?;
+        let (mut reader, writer) = callsoon::open_connection(address).await?;
         let say = async |reader: &mut StreamReader, whose| {
             let line = reader.readline().await?;
             println!("{whose}: {:?}", String::from_utf8_lossy(&line));
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         say(&mut reader, "server").await?;
         writer.start_tls(client).server_hostname("localhost").await?;
         writer.write(b"hello\r\n");
-        say(&mut reader, "over TLS").await
-    })??;
-    Ok(())
+        say(&mut reader, "over TLS").await?;
+        Ok(())
+    })?
 }

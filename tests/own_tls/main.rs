@@ -5,6 +5,7 @@
 
 mod boundaries; // every record boundary as a place to cut, to pause and to end
 mod both_ways; // both sides write much, and keys change meanwhile
+#[expect(dead_code, reason = "files are for other programs")]
 #[path = "../own/certificates.rs"]
 mod certificates;
 mod ends; // close_notify, truncation, and what closing waits for

@@ -25,7 +25,7 @@ async fn plain_pair() -> [(StreamReader, StreamWriter); 2] {
 #[test]
 fn streams_go_on_in_tls_on_both_sides_after_a_line_in_plain_text() {
     settling(|_, _| async {
-        let [(mut reader, mut writer), (mut served, mut serving)] = plain_pair().await;
+        let [(mut reader, writer), (mut served, serving)] = plain_pair().await;
         let server = async {
             assert_eq!(served.readline().await.unwrap(), b"STARTTLS\n");
             serving.write(b"go ahead\n");
@@ -59,7 +59,7 @@ fn streams_go_on_in_tls_on_both_sides_after_a_line_in_plain_text() {
 fn g2_a_hello_in_the_same_segment_as_the_line_before_it_is_handed_over() {
     settling(|_, _| async {
         let (ours, theirs) = std_pair();
-        let (mut reader, mut writer) = open_connection(ours).await.unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
         let mut peer = Peer::client(theirs, client_config());
         let segment = [b"PROXY TCP4 1.2.3.4\r\n".to_vec(), peer.records()].concat();
         peer.socket.write_all(&segment).await.unwrap();
@@ -84,7 +84,7 @@ fn g2_a_hello_in_the_same_segment_as_the_line_before_it_is_handed_over() {
 fn g2_plain_text_that_was_slipped_in_before_the_handshake_is_never_read_as_data_of_tls() {
     settling(|_, _| async {
         let (ours, theirs) = std_pair();
-        let (mut reader, mut writer) = open_connection(ours).await.unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
         let mut peer = Peer::client(theirs, client_config());
         let segment = [b"STARTTLS\nDELETE everything\n".to_vec(), peer.records()].concat();
         peer.socket.write_all(&segment).await.unwrap();
@@ -103,7 +103,7 @@ fn g2_plain_text_that_was_slipped_in_before_the_handshake_is_never_read_as_data_
 fn g2_a_server_s_plain_text_after_its_go_ahead_is_never_read_as_data_of_tls() {
     settling(|_, _| async {
         let (ours, theirs) = std_pair();
-        let (mut reader, mut writer) = open_connection(ours).await.unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
         let theirs = TcpStream::from_std(theirs).unwrap();
         theirs.write_all(b"220 go ahead\r\n250 injected\r\n").await.unwrap();
         assert_eq!(reader.readline().await.unwrap(), b"220 go ahead\r\n");
@@ -150,7 +150,7 @@ fn a_transport_changes_its_protocol_and_connection_made_is_not_called_again() {
 fn what_was_written_before_goes_out_in_plain_text_before_the_hello() {
     settling(|_, _| async {
         let (ours, theirs) = std_pair();
-        let (mut reader, mut writer) = open_connection(ours).await.unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
         let theirs_plain = TcpStream::from_std(theirs.try_clone().unwrap()).unwrap();
         // More than the socket takes.
         let text = pattern(3_000_000);
@@ -179,7 +179,7 @@ fn what_was_written_before_goes_out_in_plain_text_before_the_hello() {
 fn a_handshake_that_fails_closes_the_connection() {
     settling(|_, _| async {
         let (ours, theirs) = std_pair();
-        let (mut reader, mut writer) = open_connection(ours).await.unwrap();
+        let (mut reader, writer) = open_connection(ours).await.unwrap();
         let mut peer = Peer::server(theirs, server_config_with(&certificates().untrusted));
         let context = ClientContext::from(client_config());
         let upgrading = writer.start_tls(context).server_hostname("localhost");
@@ -201,7 +201,7 @@ fn a_change_that_is_given_up_closes_the_connection_and_leaves_no_timer() {
     settling(|event_loop, _| async move {
         let timers = event_loop.metrics().timers;
         let (ours, theirs) = std_pair();
-        let (_reader, mut writer) = open_connection(ours).await.unwrap();
+        let (_reader, writer) = open_connection(ours).await.unwrap();
         let context = ClientContext::from(client_config());
         {
             let upgrading = writer.start_tls(context).server_hostname("localhost");
@@ -220,7 +220,7 @@ fn a_change_that_is_given_up_closes_the_connection_and_leaves_no_timer() {
 fn a_connection_that_is_over_cannot_be_changed() {
     settling(|_, _| async {
         let (ours, _theirs) = std_pair();
-        let (_reader, mut writer) = open_connection(ours).await.unwrap();
+        let (_reader, writer) = open_connection(ours).await.unwrap();
         writer.close();
         let context = ClientContext::from(client_config());
         let refused = writer.start_tls(context).server_hostname("localhost").await;

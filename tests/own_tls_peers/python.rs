@@ -175,7 +175,7 @@ print("unwrapped", below.recv(100))"#;
 /// A line in plain text, then TLS on the same connection, then lines in upper case.
 async fn upgrading(
     mut reader: StreamReader,
-    mut writer: StreamWriter,
+    writer: StreamWriter,
     context: ServerContext,
 ) -> Result<(), ReadError> {
     assert_eq!(reader.readline().await?, b"STARTTLS\n");
@@ -239,7 +239,7 @@ async def main():
 run(main)"#;
         let (server, port) = python_server(script, &files).await;
         let connecting = open_connection(("127.0.0.1", port));
-        let (mut reader, mut writer) = connecting.await.unwrap();
+        let (mut reader, writer) = connecting.await.unwrap();
         writer.write(b"STARTTLS\n");
         assert_eq!(reader.readline().await.unwrap(), b"go ahead\n");
         let context = ClientContext::from(client_config());
