@@ -69,25 +69,45 @@ impl<'a> Transfer<'a> {
         // The call has no flag against blocking, and others may share the mode of the socket.
         self.by_reads |= is_blocking(socket)?;
         let count = if self.by_reads {
-            self.step_by_reads(socket)?
+            self.step_by_reads(|block| send(&socket, block))?
         } else {
             let most = self.left.min(CHUNK) as usize;
             match sendfile(socket, self.file, self.offset, most) {
                 // At the first call a failure may only mean that `sendfile` does not work here. Later it is a failure.
                 Err(error) if self.sent == 0 && is_impossible(&error) => {
                     self.by_reads = true;
-                    self.step_by_reads(socket)?
+                    self.step_by_reads(|block| send(&socket, block))?
                 }
                 result => result?,
             }
-        } as u64;
+        };
+        Ok(self.note(count as u64))
+    }
+
+    /// Sends a part by a function, and returns its length. 0 is the end.
+    #[cfg(feature = "tls")]
+    pub(crate) fn step_through(
+        &mut self,
+        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<u64> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        let count = self.step_by_reads(send)?;
+        Ok(self.note(count as u64))
+    }
+
+    fn note(&mut self, count: u64) -> u64 {
         self.offset += count;
         self.sent += count;
         self.left -= count;
-        Ok(count)
+        count
     }
 
-    fn step_by_reads(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    fn step_by_reads(
+        &mut self,
+        send: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         if self.block.is_empty() {
             let room = self.left.min(BLOCK as u64) as usize;
             self.block.resize(room, 0);
@@ -97,7 +117,7 @@ impl<'a> Transfer<'a> {
                 return Ok(0);
             }
         }
-        let count = send(&socket, &self.block)?;
+        let count = send(&self.block)?;
         self.block.drain(..count);
         Ok(count)
     }

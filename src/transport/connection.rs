@@ -336,11 +336,18 @@ impl<P: ?Sized> Connection<P> {
         !self.outgoing.borrow().is_empty() || self.with_layer(AnyLayer::has_unsent) == Some(true)
     }
 
+    /// Returns how many bytes are buffered, those that the layer keeps included.
+    #[inline]
+    pub(crate) fn unsent(&self) -> usize {
+        let buffered = self.outgoing.borrow().len();
+        #[cfg(feature = "tls")]
+        let buffered = buffered + self.with_encrypted(|layer| layer.unsent()).unwrap_or(0);
+        buffered
+    }
+
     /// Returns how many bytes are buffered, those that wait for a file included.
     pub(crate) fn buffered(&self) -> usize {
-        let before = self.outgoing.borrow().len();
-        #[cfg(feature = "tls")]
-        let before = before + self.with_encrypted(|layer| layer.unsent()).unwrap_or(0);
+        let before = self.unsent();
         let Some(file) = self.file.take() else {
             return before;
         };

@@ -114,8 +114,7 @@ impl<'a> SendFile<'a> {
                 return Poll::Pending;
             }
             ready!(connection.handle.state.poll_begin(context));
-            let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
-            let step = connection.with_io(|io| io.attempt(Direction::Write, step));
+            let step = connection.with_layer(|layer| step(layer, transfer));
             match step.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into())) {
                 Ok(0) => return Poll::Ready(Ok(())),
                 Ok(_) => {}
@@ -144,6 +143,19 @@ impl<'a> SendFile<'a> {
         });
         drop(former);
     }
+}
+
+/// Sends a part of the file: past the layer, or through it if it changes bytes.
+fn step(layer: &AnyLayer, transfer: &mut Transfer<'_>) -> io::Result<u64> {
+    #[cfg(feature = "tls")]
+    if let Some(layer) = layer.encrypted() {
+        return transfer.step_through(|bytes| match layer.send(bytes)? {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        });
+    }
+    let step = |socket: &StreamSocket| transfer.step(socket.as_fd());
+    layer.io().attempt(Direction::Write, step)
 }
 
 /// What says that the connection is lost, and not that the file cannot be read.
@@ -194,7 +206,7 @@ impl SendFile<'_> {
         self.transport.call_soon(|transport| {
             let connection = &transport.connection;
             if !connection.has_reached(State::Failing) && !connection.sending_file.get() {
-                let size = connection.outgoing.borrow().len();
+                let size = connection.unsent();
                 transport.resume_writing_if_low(size);
             }
         });

@@ -37,6 +37,10 @@ impl Transport {
             return self.keep_rest(data);
         }
         match connection.with_layer(|layer| layer.send(data)) {
+            #[cfg(feature = "tls")]
+            Some(Ok(count)) if count == data.len() && connection.is_encrypted() => {
+                self.after_buffering();
+            }
             Some(Ok(count)) if count == data.len() => {}
             Some(Err(error)) => self.fail_writing(error),
             sent => self.keep_rest(&data[sent.and_then(Result::ok).unwrap_or(0)..]),
@@ -212,7 +216,7 @@ impl Transport {
     /// Something may have been buffered: has it sent upon an event, and asks the protocol to pause if it is too much.
     fn after_buffering(&self) {
         let connection = &self.connection;
-        let size = connection.outgoing.borrow().len();
+        let size = connection.unsent();
         if size == 0 || self.check_cap(size) {
             return;
         }
@@ -280,7 +284,7 @@ impl Transport {
                 true => connection.queue_for_writing(),
             };
         }
-        let size = connection.outgoing.borrow().len();
+        let size = connection.unsent();
         self.resume_writing_if_low(size);
         // The protocol may well have written at once, or ended the connection.
         if connection.has_reached(State::Failing) {

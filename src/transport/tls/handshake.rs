@@ -112,8 +112,7 @@ impl Transport {
             done(Ok(()));
         }
         // What the program wrote before TLS began has gone.
-        let size = connection.outgoing.borrow().len();
-        self.resume_writing_if_low(size);
+        self.resume_writing_if_low(connection.unsent());
         // The program may have closed it meanwhile.
         self.after_close(connection.finish_close(), None);
         self.watch_shutdown();

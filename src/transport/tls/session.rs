@@ -173,6 +173,10 @@ impl Session {
             Ok(state) => {
                 self.plaintext = state.plaintext_bytes_to_read();
                 self.over |= state.peer_has_closed();
+                if !self.connection.is_handshaking() {
+                    // rustls keeps its answer to a key update until something is written: nothing is enough.
+                    let _ = self.connection.writer().write(&[]);
+                }
             }
             Err(error) => {
                 // What was decrypted before is left to be taken. rustls does not say how much it is, but it is less.
