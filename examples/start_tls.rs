@@ -55,7 +55,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         say(&mut reader, "server").await?;
         writer.write(b"STARTTLS\r\n");
         say(&mut reader, "server").await?;
-        writer.start_tls(client).server_hostname("localhost").await?;
+        writer
+            .start_tls(client)
+            .server_hostname("localhost")
+            .await?;
         writer.write(b"hello\r\n");
         say(&mut reader, "over TLS").await?;
         Ok(())

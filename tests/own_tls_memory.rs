@@ -199,7 +199,10 @@ fn g5_a_flood_that_the_program_does_not_read_is_held_up_to_300_kib_whatever_its_
             let most = MOST.load(Ordering::Relaxed) - before;
             println!("records of {size}: {sent} sent, {most} bytes held at most");
             assert!(most <= UNREAD, "records of {size}: {most} bytes");
-            assert!(sent < 50_000_000, "records of {size}: nothing stops the peer");
+            assert!(
+                sent < 50_000_000,
+                "records of {size}: nothing stops the peer"
+            );
         }
         server.close();
         server.abort_clients();

@@ -182,6 +182,7 @@ impl<'a> Pump<'a> {
             // A side that resets its connection has the other one reset too.
             let count = self.from.read(&mut buffer).await.map_err(|_| End::Reset)?;
             self.held.extend_from_slice(&buffer[..count]);
+            self.check_cut().await?;
             while let Some(length) = self.whole_record() {
                 let record: Vec<_> = self.held.drain(..length).collect();
                 self.send(&record).await?;
@@ -194,7 +195,6 @@ impl<'a> Pump<'a> {
                 let _ = self.to.shutdown(Shutdown::Write);
                 return Ok(());
             }
-            self.check_cut().await?;
         }
     }
 

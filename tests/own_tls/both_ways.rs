@@ -187,7 +187,10 @@ fn g5_pausing_in_data_received_holds_what_the_same_segment_brought() {
         drop(peer);
         until(|| recorder.lost.get()).await;
         let calls = trace.take();
-        let words: String = calls.iter().filter_map(|call| call.strip_prefix("data ")).collect();
+        let words: String = calls
+            .iter()
+            .filter_map(|call| call.strip_prefix("data "))
+            .collect();
         assert_eq!(words, "onetwothree");
     });
 }
@@ -225,7 +228,9 @@ fn g5_a_flood_on_one_connection_lets_others_have_their_turn() {
     settling(|_, trace| async move {
         let flooded = Recorder::new(&trace).quiet();
         let (_, flooded, mut flooding) = recorded_server(flooded).await;
-        let echo = Recorder::new(&trace).quiet().on("data", |transport| transport.write(b"!"));
+        let echo = Recorder::new(&trace)
+            .quiet()
+            .on("data", |transport| transport.write(b"!"));
         let (_, served, mut peer) = recorded_server(echo).await;
         let segment = pattern(200_000);
         for round in 1..=50 {

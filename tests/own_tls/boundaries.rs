@@ -28,7 +28,11 @@ async fn exchange(
     let ended = async {
         let context = client_config_of(&[version]);
         let (mut reader, writer) = connecting(address, context).await?;
-        let both = join(send(&writer, amount), receive(&mut reader, &mut came, amount)).await;
+        let both = join(
+            send(&writer, amount),
+            receive(&mut reader, &mut came, amount),
+        )
+        .await;
         both.0.and(both.1)?;
         writer.close();
         writer.wait_closed().await
@@ -103,12 +107,12 @@ const ENDED: [ErrorKind; 4] = [
 /// end is never taken for one that the peer has made.
 async fn ended_at_each_boundary(end: End) {
     let (server, ends) = echo_server(server_config()).await;
+    let mut failures = 0;
     for version in [&TLS12, &TLS13] {
         let counts = counted(address_of(&server), version).await;
         ends.borrow_mut().clear();
         for (way, count) in [(Way::ToServer, counts[0]), (Way::ToClient, counts[1])] {
-            // The last record of each side is its close_notify, after which nothing is missed.
-            for records in 0..count - 1 {
+            for records in 0..count {
                 for bytes in [0, 3, 5, 7] {
                     let cut = Cut {
                         way,
@@ -119,19 +123,25 @@ async fn ended_at_each_boundary(end: End) {
                     let proxy = Proxy::start(address_of(&server), Pace::Records, Some(cut)).await;
                     let (came, ended) = exchange(proxy.address, version, AMOUNT).await;
                     assert!(came == pattern(AMOUNT)[..came.len()], "{cut:?}");
-                    let error = ended.unwrap_err();
-                    assert!(ENDED.contains(&error.kind()), "{cut:?}: {error:?}");
+                    // Once everything is there it does not matter whether the peer's last word comes.
+                    let whole = came.len() == AMOUNT;
+                    match ended {
+                        Ok(()) => assert!(whole, "{cut:?}: {} bytes", came.len()),
+                        Err(error) => assert!(ENDED.contains(&error.kind()), "{cut:?}: {error:?}"),
+                    }
                     proxy.ended().await;
                     until(|| get_running_loop().metrics().sources == 1).await;
-                    // A server's function may not have begun, and otherwise has failed.
+                    // A server's function may not have begun, and otherwise has failed or has heard everything.
                     for end in ends.borrow_mut().drain(..) {
                         let failed = ENDED.iter().any(|kind| format!("{kind:?}") == end);
-                        assert!(failed, "{cut:?}: {end}");
+                        assert!(failed || whole && end == "end", "{cut:?}: {end}");
                     }
+                    failures += usize::from(!whole);
                 }
             }
         }
     }
+    assert!(failures > 100, "{failures}");
     close(server).await;
 }
 

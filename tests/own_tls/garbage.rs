@@ -47,12 +47,18 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         giant.extend(record(22, &[0; 16_000]));
     }
     vec![
-        ("http", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        (
+            "http",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        ),
         ("smtp", b"EHLO localhost\r\n".to_vec()),
         ("ssh", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
         ("zeros", vec![0; 100_000]),
         ("noise", noise.collect()),
-        ("a record that is too long", [&[22, 3, 1, 0xff, 0xff][..], &[1; 70_000]].concat()),
+        (
+            "a record that is too long",
+            [&[22, 3, 1, 0xff, 0xff][..], &[1; 70_000]].concat(),
+        ),
         ("a message that is too long", giant),
         ("an empty record", record(22, b"")),
         ("data first", record(23, b"early")),
@@ -61,9 +67,18 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         ("a change of cipher", record(20, &[1])),
         ("a heartbeat", record(24, &[1, 0x40, 0])),
         ("two hellos", [&hello[..], &hello].concat()),
-        ("a hello and http", [&hello[..], b"GET / HTTP/1.1\r\n\r\n"].concat()),
+        (
+            "a hello and http",
+            [&hello[..], b"GET / HTTP/1.1\r\n\r\n"].concat(),
+        ),
         ("half a hello", hello[..hello.len() / 2].to_vec()),
-        ("a hello in records of one byte", hello[5..].chunks(1).flat_map(|byte| record(22, byte)).collect()),
+        (
+            "a hello in records of one byte",
+            hello[5..]
+                .chunks(1)
+                .flat_map(|byte| record(22, byte))
+                .collect(),
+        ),
         ("a hello that is damaged", flipped),
         ("sslv2", [&[0x80, 0x2e, 1, 0, 2][..], &[0; 43]].concat()),
         ("nothing", Vec::new()),
@@ -150,6 +165,7 @@ fn a_connection_that_ends_or_breaks_before_the_handshake_is_over_was_reset() {
     settling(|_, trace| async move {
         for breaks in [false, true] {
             let (ours, mut theirs) = std_pair();
+            theirs.set_nonblocking(true).unwrap();
             let connecting = open_connection(ours).ssl(client_config());
             let connecting = connecting.server_hostname("localhost").into_future();
             let connecting = create_task(connecting);

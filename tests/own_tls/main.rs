@@ -3,8 +3,8 @@
 //!
 //! Certificates are made in `own/certificates`. `own/tls_proxy` stands between the sides and knows where records end.
 
-mod boundaries; // every record boundary as a place to cut, to pause and to end
 mod both_ways; // both sides write much, and keys change meanwhile
+mod boundaries; // every record boundary as a place to cut, to pause and to end
 #[expect(dead_code, reason = "files are for other programs")]
 #[path = "../own/certificates.rs"]
 mod certificates;

@@ -69,7 +69,8 @@ impl Peer {
             self.ended |= state.peer_has_closed();
             // Taken out at once, since rustls takes no more while it keeps much.
             let before = self.received.len();
-            self.received.resize(before + state.plaintext_bytes_to_read(), 0);
+            self.received
+                .resize(before + state.plaintext_bytes_to_read(), 0);
             self.tls.reader().read_exact(&mut self.received[before..])?;
         }
         Ok(count == 0)

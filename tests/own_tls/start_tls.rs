@@ -4,10 +4,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use callsoon::create_task;
 use callsoon::net::TcpStream;
 use callsoon::stream::{StreamReader, StreamWriter, open_connection};
 use callsoon::tls::{ClientContext, ServerContext};
-use callsoon::create_task;
 use futures_util::future::join;
 
 use crate::certificates::{certificates, client_config, server_config, server_config_with};
@@ -30,7 +30,10 @@ fn streams_go_on_in_tls_on_both_sides_after_a_line_in_plain_text() {
             assert_eq!(served.readline().await.unwrap(), b"STARTTLS\n");
             serving.write(b"go ahead\n");
             assert!(serving.tls_info().is_none());
-            serving.start_tls(ServerContext::from(server_config())).await.unwrap();
+            serving
+                .start_tls(ServerContext::from(server_config()))
+                .await
+                .unwrap();
             let secret = served.readexactly(500_000).await.unwrap();
             assert!(secret == pattern(500_000));
             serving.write(b"well received\n");
@@ -44,7 +47,11 @@ fn streams_go_on_in_tls_on_both_sides_after_a_line_in_plain_text() {
             writer.write(b"STARTTLS\n");
             assert_eq!(reader.readline().await.unwrap(), b"go ahead\n");
             let context = ClientContext::from(client_config());
-            writer.start_tls(context).server_hostname("localhost").await.unwrap();
+            writer
+                .start_tls(context)
+                .server_hostname("localhost")
+                .await
+                .unwrap();
             assert_eq!(writer.tls_info().unwrap().server_name, None);
             writer.write(&pattern(500_000));
             assert_eq!(reader.readline().await.unwrap(), b"well received\n");
@@ -90,7 +97,9 @@ fn g2_plain_text_that_was_slipped_in_before_the_handshake_is_never_read_as_data_
         peer.socket.write_all(&segment).await.unwrap();
         assert_eq!(reader.readline().await.unwrap(), b"STARTTLS\n");
         let context = ServerContext::from(server_config());
-        let limited = writer.start_tls(context).ssl_handshake_timeout(Duration::from_secs(20));
+        let limited = writer
+            .start_tls(context)
+            .ssl_handshake_timeout(Duration::from_secs(20));
         let error = limited.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
         let rest = reader.read_to_end().await;
@@ -105,10 +114,17 @@ fn g2_a_server_s_plain_text_after_its_go_ahead_is_never_read_as_data_of_tls() {
         let (ours, theirs) = std_pair();
         let (mut reader, writer) = open_connection(ours).await.unwrap();
         let theirs = TcpStream::from_std(theirs).unwrap();
-        theirs.write_all(b"220 go ahead\r\n250 injected\r\n").await.unwrap();
+        theirs
+            .write_all(b"220 go ahead\r\n250 injected\r\n")
+            .await
+            .unwrap();
         assert_eq!(reader.readline().await.unwrap(), b"220 go ahead\r\n");
         let context = ClientContext::from(client_config());
-        let error = writer.start_tls(context).server_hostname("localhost").await.unwrap_err();
+        let error = writer
+            .start_tls(context)
+            .server_hostname("localhost")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData, "{error:?}");
         let rest = reader.read_to_end().await;
         assert!(!rest.is_ok_and(|rest| rest.starts_with(b"250")));
@@ -157,7 +173,11 @@ fn what_was_written_before_goes_out_in_plain_text_before_the_hello() {
         writer.write(&text);
         let upgrading = async {
             let context = ClientContext::from(client_config());
-            writer.start_tls(context).server_hostname("localhost").await.unwrap();
+            writer
+                .start_tls(context)
+                .server_hostname("localhost")
+                .await
+                .unwrap();
             assert_eq!(reader.read(10).await.unwrap(), b"ok");
             writer.close();
         };

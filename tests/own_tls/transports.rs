@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::net::TcpStream as StdStream;
 use std::os::unix::net::UnixStream;
 
+use callsoon::get_running_loop;
 use callsoon::stream::{open_unix_connection, start_unix_server};
 use callsoon::transport::Address;
-use callsoon::get_running_loop;
 use futures_util::future::join;
 
 use crate::certificates::{client_config, server_config};
@@ -22,10 +22,17 @@ fn names_and_sockets_are_those_below() {
         let address = address_of(&server);
         let (_reader, writer) = connecting(address, client_config()).await.unwrap();
         assert_eq!(writer.peername(), Some(Address::from(address)));
-        let own = writer.transport().socket(|socket| socket.local_addr().unwrap());
+        let own = writer
+            .transport()
+            .socket(|socket| socket.local_addr().unwrap());
         let own = own.unwrap().as_socket().map(Address::from);
         assert_eq!(writer.sockname(), own);
-        assert_eq!(writer.transport().socket(|socket| socket.tcp_nodelay().unwrap()), Some(true));
+        assert_eq!(
+            writer
+                .transport()
+                .socket(|socket| socket.tcp_nodelay().unwrap()),
+            Some(true)
+        );
         writer.close();
         writer.wait_closed().await.unwrap();
         close(server).await;
@@ -52,7 +59,10 @@ fn unix_sockets_have_tls_too() {
     settling(|_, _| async {
         let name = format!("callsoon-tls-{}.sock", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let server = start_unix_server(echo, &path).ssl(server_config()).await.unwrap();
+        let server = start_unix_server(echo, &path)
+            .ssl(server_config())
+            .await
+            .unwrap();
         let connecting = open_unix_connection(&path).ssl(client_config());
         let (mut reader, writer) = connecting.server_hostname("localhost").await.unwrap();
         let data = pattern(1_000_000);
@@ -83,7 +93,10 @@ fn unix_sockets_have_tls_too() {
 fn the_marks_are_512_and_128_kib_and_are_kept() {
     settling(|_, trace| async move {
         let (transport, recorder, mut peer) = recorded_server(Recorder::new(&trace)).await;
-        assert_eq!(transport.get_write_buffer_limits(), (128 * 1024, 512 * 1024));
+        assert_eq!(
+            transport.get_write_buffer_limits(),
+            (128 * 1024, 512 * 1024)
+        );
         while transport.get_write_buffer_size() <= 512 * 1024 {
             transport.write(&[7; 64 * 1024]);
         }
@@ -158,7 +171,9 @@ fn a_loop_that_closes_drops_connections_in_every_state() {
                 client_config(),
             );
             half.flush().await.unwrap();
-            let (_, writer) = connecting(address_of(&server), client_config()).await.unwrap();
+            let (_, writer) = connecting(address_of(&server), client_config())
+                .await
+                .unwrap();
             writer.write(b"never mind");
             until(|| get_running_loop().metrics().sources >= 6).await;
             server.detach();
@@ -167,6 +182,9 @@ fn a_loop_that_closes_drops_connections_in_every_state() {
         drop(event_loop);
         drop(held);
         let calls = trace.take();
-        assert!(!calls.iter().any(|call| call.contains("panic")), "{calls:?}");
+        assert!(
+            !calls.iter().any(|call| call.contains("panic")),
+            "{calls:?}"
+        );
     }));
 }

@@ -1,7 +1,7 @@
 //! `openssl s_client` talks to our servers.
 
-use callsoon::transport::{Protocol, Transport};
 use callsoon::get_running_loop;
+use callsoon::transport::{Protocol, Transport};
 
 use crate::certificates::{server_config, server_config_for_known_clients};
 use crate::support::{Scratch, until};
@@ -113,11 +113,7 @@ fn a_client_s_certificate_is_known_and_one_without_is_refused_while_the_server_g
             let mut without = client(&port_of(&server), &files, &[flag, "-ign_eof"]).await;
             without.end_input();
             let (_, said) = without.end().await;
-            let alert = match version {
-                "TLSv1_2" => "handshake failure",
-                _ => "certificate required",
-            };
-            assert!(said.contains(alert), "{said}");
+            assert!(said.contains("alert certificate required"), "{said}");
             let more = [&[flag][..], &certificate].concat();
             let mut client = client(&port_of(&server), &files, &more).await;
             client.say("hello\n");
@@ -200,7 +196,10 @@ fn renegotiation_is_refused_and_others_are_served_all_the_same() {
         beside.say("Q\n");
         beside.end().await;
         until(|| notes.borrow().len() == 8).await;
-        assert_eq!(notes.borrow().iter().filter(|it| *it == "TLSv1_2").count(), 4);
+        assert_eq!(
+            notes.borrow().iter().filter(|it| *it == "TLSv1_2").count(),
+            4
+        );
         close(server).await;
     });
 }
@@ -213,7 +212,8 @@ fn a_version_that_is_too_old_gets_an_alert_and_no_client_function() {
         let old = ["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"];
         let (status, said) = client(&port_of(&server), &files, &old).await.end().await;
         assert!(!status.success());
-        assert!(said.contains("alert protocol version"), "{said}");
+        // rustls finds no cipher in common before it comes to the version.
+        assert!(said.contains("alert handshake failure"), "{said}");
         let mut good = client(&port_of(&server), &files, &[]).await;
         good.say("hello\n");
         good.hear("HELLO\n").await;

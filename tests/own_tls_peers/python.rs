@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use callsoon::get_running_loop;
 use callsoon::stream::{ReadError, StreamReader, StreamWriter, open_connection, start_server};
 use callsoon::tls::{ClientContext, ServerContext};
 use callsoon::transport::{Protocol, Transport};
-use callsoon::get_running_loop;
 
 use crate::certificates::{client_config, server_config};
 use crate::{Files, PATIENCE, Talk, close, pattern, port_of, run, upper_server, with};
@@ -243,7 +243,11 @@ run(main)"#;
         writer.write(b"STARTTLS\n");
         assert_eq!(reader.readline().await.unwrap(), b"go ahead\n");
         let context = ClientContext::from(client_config());
-        writer.start_tls(context).server_hostname("localhost").await.unwrap();
+        writer
+            .start_tls(context)
+            .server_hostname("localhost")
+            .await
+            .unwrap();
         writer.write(b"secret\n");
         assert_eq!(reader.readline().await.unwrap(), b"SECRET\n");
         writer.close();
