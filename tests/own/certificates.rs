@@ -19,6 +19,12 @@ pub(crate) struct Identity {
     pub(crate) key_pem: String,
 }
 
+impl Identity {
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
+    }
+}
+
 /// Everything that a test may present to the other side.
 pub(crate) struct Certificates {
     authority: CertificateDer<'static>,
@@ -123,7 +129,7 @@ pub(crate) fn client_config_with(identity: &Identity) -> ClientConfig {
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap()
         .with_root_certificates(certificates().roots())
-        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+        .with_client_auth_cert(vec![identity.certificate.clone()], identity.key())
         .unwrap()
 }
 
@@ -133,7 +139,7 @@ pub(crate) fn server_config_with(identity: &Identity) -> ServerConfig {
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+        .with_single_cert(vec![identity.certificate.clone()], identity.key())
         .unwrap()
 }
 
@@ -152,6 +158,6 @@ pub(crate) fn server_config_for_known_clients() -> ServerConfig {
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap()
         .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+        .with_single_cert(vec![identity.certificate.clone()], identity.key())
         .unwrap()
 }

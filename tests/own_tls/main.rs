@@ -12,6 +12,7 @@ mod ends; // close_notify, truncation, and what closing waits for
 mod garbage; // what is no handshake, or half of one
 mod handshakes; // how a connection begins, or does not
 mod peer; // the other end, by hand
+mod programs; // random programs on both sides, through a narrow socket
 #[path = "../own/tls_proxy.rs"]
 mod proxy;
 mod start_tls; // connections that begin in plain text
@@ -19,6 +20,7 @@ mod start_tls; // connections that begin in plain text
 #[path = "../it/support/mod.rs"]
 mod support;
 mod transports; // what a transport over TLS does and knows
+mod user_code; // resolvers, factories and protocols that use everything, or panic
 
 use std::cell::RefCell;
 use std::io;
