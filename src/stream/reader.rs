@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 
+use crate::kernel::io::readiness::Direction;
 use crate::stream::error::{FailedRead, IncompleteRead, LimitOverrun, ReadError};
 use crate::stream::incoming::find_first;
 use crate::stream::protocol::StreamProtocol;
@@ -340,7 +341,8 @@ impl Drop for StreamReader {
         self.stream.protocol.reader_dropped.set(true);
         self.stream.protocol.incoming.borrow_mut().clear();
         self.stream.protocol.spare_memory(&self.stream.transport);
-        if !self.stream.transport.can_write_eof() {
+        let connection = &self.stream.transport.connection;
+        if connection.pipe_direction() == Some(Direction::Read) {
             // Nobody writes to a pipe, so nobody else would close it.
             return self.stream.transport.close();
         }

@@ -16,7 +16,11 @@ use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::State;
 use crate::transport::protocol::Transport;
 #[cfg(feature = "tls")]
-use crate::transport::tls::{context::Context as TlsContext, info::TlsInfo, start_tls::StartTls};
+use crate::transport::tls::context::Context as TlsContext;
+#[cfg(feature = "tls")]
+use crate::transport::tls::info::TlsInfo;
+#[cfg(feature = "tls")]
+use crate::transport::tls::start_tls::StartTls;
 
 /// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
 ///

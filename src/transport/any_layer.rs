@@ -3,11 +3,9 @@
 //! `connection.rs` and the code above it see neither of them, but [`AnyLayer`]. Without the feature that is another name
 //! for `Plain`.
 
-use crate::transport::layer::Plain;
-
 /// The layer of every connection.
 #[cfg(not(feature = "tls"))]
-pub(crate) type AnyLayer = Plain;
+pub(crate) type AnyLayer = crate::transport::layer::Plain;
 
 #[cfg(feature = "tls")]
 pub(crate) use either::AnyLayer;
@@ -16,12 +14,11 @@ pub(crate) use either::AnyLayer;
 mod either {
     use std::io::{self, IoSlice};
 
-    use super::Plain;
     use crate::error::LoopClosed;
     use crate::kernel::io::readiness::Readiness;
     use crate::kernel::io::source::Io;
     use crate::socket::stream_socket::StreamSocket;
-    use crate::transport::layer::{Layer, Received};
+    use crate::transport::layer::{Layer, Plain, Received};
     use crate::transport::tls::encrypted::Encrypted;
 
     /// The layer of every connection.

@@ -20,7 +20,9 @@ use crate::socket::connector::Connector;
 use crate::socket::dns::ToSocketAddrs;
 use crate::transport::protocol::{Protocol, Transport};
 #[cfg(feature = "tls")]
-use crate::transport::tls::{handshake::Unconnected, options::TlsOptions};
+use crate::transport::tls::handshake::Unconnected;
+#[cfg(feature = "tls")]
+use crate::transport::tls::options::TlsOptions;
 
 type Place = &'static Location<'static>;
 

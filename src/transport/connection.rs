@@ -57,8 +57,6 @@ use crate::socket::stream_socket::StreamSocket;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::Layer;
-#[cfg(feature = "tls")]
-use crate::transport::tls::encrypted::Encrypted;
 
 /// The states of a connection. A connection only goes to later ones, and none passes through both `Closing` and
 /// `Failing`.
@@ -376,19 +374,6 @@ impl<P: ?Sized> Connection<P> {
     #[inline]
     pub(crate) fn with_layer<R>(&self, f: impl FnOnce(&AnyLayer) -> R) -> Option<R> {
         self.layer.borrow().as_ref().map(f)
-    }
-
-    /// Borrows the layer that encrypts, while there is one. `f` must not run user code.
-    #[cfg(feature = "tls")]
-    #[inline]
-    pub(crate) fn with_encrypted<R>(&self, f: impl FnOnce(&Encrypted) -> R) -> Option<R> {
-        self.with_layer(|layer| layer.encrypted().map(f)).flatten()
-    }
-
-    /// Returns whether the layer encrypts.
-    #[cfg(feature = "tls")]
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.with_encrypted(|_| ()).is_some()
     }
 
     /// Borrows the socket and its place in the loop, while there is one. `f` must not run user code.

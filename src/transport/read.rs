@@ -82,7 +82,13 @@ impl Transport {
         if !connection.may_read() || connection.with_layer(AnyLayer::may_receive) != Some(true) {
             return;
         }
-        match self.receive_for_protocol() {
+        let received = self.receive_for_protocol();
+        #[cfg(feature = "tls")]
+        if matches!(received, Some(Received::Nothing)) {
+            // Records may hold nothing for the protocol, and more may follow.
+            self.requeue_if_readable();
+        }
+        match received {
             Some(Received::Bytes { more, .. }) => {
                 if more && connection.may_read() {
                     connection.with_io(Io::queue);
@@ -90,12 +96,7 @@ impl Transport {
             }
             Some(Received::End) => self.end_reading(),
             Some(Received::Failed(error)) => self.fail(error),
-            // Records may hold nothing for the protocol.
-            #[cfg(feature = "tls")]
-            Some(Received::Nothing) => drop(self.requeue_if_readable()),
-            #[cfg(not(feature = "tls"))]
-            Some(Received::Nothing) => {}
-            None => {}
+            Some(Received::Nothing) | None => {}
         }
     }
 

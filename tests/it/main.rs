@@ -124,6 +124,8 @@ mod servers; // what servers listen on, and how they end
 mod streams; // readers, writers, and servers that run a function for each client
 mod streams_failing; // a connection that fails gives the bytes that came before
 mod taken_paths; // a server whose path was taken says so
+#[cfg(feature = "tls")]
+mod tls; // TLS on protocols and streams: beginning, end, and start_tls
 mod transport_begin; // connection made, the caller resumed, then data
 mod transport_bulk; // megabytes in both directions
 mod transport_faults; // transports whose peer, socket or protocol fails

@@ -15,7 +15,7 @@ use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::WriteBuffer;
-use crate::transport::connection::State;
+use crate::transport::connection::{Connection, State};
 use crate::transport::layer::Plain;
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::encrypted::{Done, Encrypted};
@@ -32,6 +32,19 @@ impl Protocol for Handshaking {}
 pub(crate) struct Timeouts {
     pub(crate) handshake: Duration,
     pub(crate) shutdown: Duration,
+}
+
+impl<P: ?Sized> Connection<P> {
+    /// Borrows the layer that encrypts, while there is one. `f` must not run user code.
+    #[inline]
+    pub(crate) fn with_encrypted<R>(&self, f: impl FnOnce(&Encrypted) -> R) -> Option<R> {
+        self.with_layer(|layer| layer.encrypted().map(f)).flatten()
+    }
+
+    /// Returns whether the layer encrypts.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.with_encrypted(|_| ()).is_some()
+    }
 }
 
 impl Transport {
