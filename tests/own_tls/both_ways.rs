@@ -201,7 +201,7 @@ fn g5_records_of_one_byte_and_of_none_cost_time_in_proportion() {
         let recorder = Recorder::new(&trace).quiet();
         let (_, recorder, mut peer) = recorded_server(recorder).await;
         let mut spent = Vec::new();
-        for amount in [2_000, 2_000, 8_000] {
+        for amount in [2_000, 2_000, 32_000] {
             let mut segment = Vec::new();
             for byte in pattern(amount).chunks(1) {
                 peer.queue(byte);
@@ -213,9 +213,9 @@ fn g5_records_of_one_byte_and_of_none_cost_time_in_proportion() {
             until(|| recorder.received.get() == before + amount).await;
             spent.push(own_cpu_time() - began);
         }
-        // Four times as much takes four times as long; eight is the allowance for a busy machine.
+        // Sixteen times as much takes sixteen times as long, and 256 times if each record were to cost more than the last.
         let base = spent[0].min(spent[1]);
-        assert!(spent[2] < base * 8 * 4, "{spent:?}");
+        assert!(spent[2] < base * 64, "{spent:?}");
         peer.close_notify().await;
         drop(peer);
         until(|| recorder.lost.get()).await;

@@ -148,6 +148,7 @@ fn g4_keys_change_at_random_while_much_is_under_way() {
             let mut random = Random(seed * 7919);
             let data = pattern(AMOUNT);
             let peer = async {
+                let mut peer = peer;
                 // One task, so what it reads makes room for what it writes: pieces are less than the sockets hold.
                 for piece in data.chunks(1000) {
                     for _ in 0..random.below(3) {

@@ -156,7 +156,7 @@ fn g4_a_client_that_only_reads_answers_every_update_of_the_server_s_keys() {
 fn a_server_that_asks_to_renegotiate_is_not_followed() {
     with("openssl", || async {
         let files = Files::new();
-        let (mut server, port) = server(&files, &["-tls1_2"]).await;
+        let (mut server, port) = server(&files, &["-tls1_2", "-naccept", "1"]).await;
         let (mut reader, writer) = connect(port, client_config()).await.unwrap();
         server.hear("CIPHER is").await;
         server.say("before\n");

@@ -182,7 +182,9 @@ pub(crate) fn run(kind: &str, order: &[String]) -> Result<(), Failure> {
             }
             let time = Duration::from_millis(millis as u64);
             echoes(&mut streams, time / 10)?;
-            timed(|| Ok(()), || echoes(&mut streams, time))
+            timed(|| Ok(()), || echoes(&mut streams, time))?;
+            streams.iter_mut().try_for_each(finish)?;
+            Ok(())
         }
         (kind, numbers) => Err(format!("no load {kind:?} of {numbers:?}").into()),
     }
