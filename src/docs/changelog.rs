@@ -7,8 +7,7 @@
 //! debug mode.
 //!
 //! ## Added
-//! - Feature `tls`: [`ssl`](crate::transport::CreateConnection::ssl) on everything that connects or listens,
-//!   [`start_tls`](crate::LoopHandle::start_tls) and [`tls_info`](crate::transport::Transport::tls_info), on rustls. Feature
+//! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. Feature
 //!   `tls-native-roots` trusts what the system trusts.
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
 //! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be

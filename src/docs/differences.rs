@@ -98,7 +98,7 @@
 //! | A name that ends in a number and is no address is looked up in the hosts file and never sent to a name server. | `getaddrinfo` decides. | No name in the public tree ends so; it is most often an address with a mistake. |
 //! | [`staggered_race`](crate::net::staggered_race) returns the winner's index and value, or all errors in order. Attempts that lost are cancelled and have cleaned up by then; one that goes on is waited for. Outside any task they are dropped at once. | Returns `(result, index, exceptions)`. | A `Result`. |
 //! | [`net`](crate::net) has sockets with async methods, a third level beside streams and transports. | `loop.sock_*` on non-blocking sockets, which is here too. | The shape that Rust users know. |
-//! | TLS is rustls's, of the feature `tls`: [`ssl`](crate::transport::CreateConnection::ssl) takes a configuration. There is no default context but [`native_roots`](crate::tls::ClientContext::native_roots). | `ssl=True`, `SSLContext` of OpenSSL. | Rust's library. The program chooses its cryptography. |
-//! | [`start_tls`](crate::LoopHandle::start_tls) encrypts the transport that there is. | It makes another transport. | Nothing can use the former one by mistake. |
+//! | TLS is rustls's, of the feature `tls`: `ssl` takes a configuration. There is no default context but `ClientContext::native_roots`. | `ssl=True`, `SSLContext` of OpenSSL. | Rust's library. The program chooses its cryptography. |
+//! | `start_tls` encrypts the transport that there is. | It makes another transport. | Nothing can use the former one by mistake. |
 //! | `ssl_shutdown_timeout` limits how long nothing moves. | It limits the whole end, and cuts off what a slow peer still reads. | What was written is not lost. |
 //! | An end without close_notify is `UnexpectedEof`. | By default an end of file. | It may be a truncation. |

@@ -30,6 +30,7 @@
 //! |---|---|
 //! | `state` | the transitions in this file |
 //! | `layer`, `protocol` | `new` in `lifecycle.rs`, `release` here; `layer` also `start_tls`; `protocol` also `set_protocol` |
+//! | `encrypted` | `start_tls` |
 //! | `outgoing` | `write.rs`; the end of a `sendfile`; the transitions that drop it |
 //! | `marks` | `write.rs`, `sendfile.rs`; their limits `transport.rs` and the end of a handshake |
 //! | `pauses` | `read.rs`, `Transport::pause_reading` and `resume_reading`, and `start_tls` |
@@ -159,6 +160,9 @@ pub(crate) struct Connection<P: ?Sized> {
     pub(crate) handle: LoopHandle,
     /// The way to the socket; `None` in `Closed`.
     pub(crate) layer: RefCell<Option<AnyLayer>>,
+    /// The layer encrypts, or did so before `Closed`.
+    #[cfg(feature = "tls")]
+    pub(crate) encrypted: Cell<bool>,
     /// The protocol to call; `None` in `Closed`.
     pub(crate) protocol: RefCell<Option<Rc<P>>>,
     state: Cell<State>,
@@ -199,6 +203,8 @@ impl<P: ?Sized> Connection<P> {
         let context = handle.state.copy_context();
         Self {
             handle,
+            #[cfg(feature = "tls")]
+            encrypted: Cell::new(layer.encrypted().is_some()),
             layer: RefCell::new(Some(layer)),
             protocol: RefCell::new(Some(protocol)),
             state: Cell::new(State::Made),

@@ -197,7 +197,7 @@ impl Transport {
         // A pipe has no other side to keep open, and TLS none that can be relied upon.
         let other_side = self.connection.pipe_direction().is_none();
         #[cfg(feature = "tls")]
-        let other_side = other_side && !self.connection.is_encrypted();
+        let other_side = other_side && !self.connection.encrypted.get();
         if keep_open == Some(false) || !other_side {
             self.close();
         }

@@ -28,8 +28,8 @@ impl LoopHandle {
     ///
     /// What was written before is sent before the file, what is written meanwhile after it, where asyncio refuses
     /// such a write. The protocol is told to pause writing until the file is sent, and nothing is read meanwhile. A
-    /// close waits for the file, an abort does not. The system copies by itself where it can. Reading from a disk
-    /// blocks the loop for as long as it takes, a megabyte at a time.
+    /// close waits for the file, an abort does not. The system copies by itself where it can, but over TLS the file is
+    /// read. Reading from a disk blocks the loop for as long as it takes, a megabyte at a time.
     ///
     /// # Errors
     /// `InvalidInput` for a count of 0, one beyond the largest file, and a pipe; `NotConnected` on a connection that

@@ -56,7 +56,8 @@ impl Transport {
     /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
     ///
     /// Calling it again, or on a transport that is closing, changes nothing. It does not close the connection, which
-    /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes.
+    /// ends by the peer's end of file or by [`close`](Self::close). A pipe's writing end closes. Over TLS this sends a
+    /// close_notify, upon which a peer may well close its side too.
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"all I have to say");
@@ -85,7 +86,7 @@ impl Transport {
     /// ```
     pub fn can_write_eof(&self) -> bool {
         #[cfg(feature = "tls")]
-        if self.connection.is_encrypted() {
+        if self.connection.encrypted.get() {
             return false;
         }
         self.connection.pipe_direction() != Some(Direction::Read)

@@ -38,7 +38,7 @@ impl Transport {
         }
         match connection.with_layer(|layer| layer.send(data)) {
             #[cfg(feature = "tls")]
-            Some(Ok(count)) if count == data.len() && connection.is_encrypted() => {
+            Some(Ok(count)) if count == data.len() && connection.encrypted.get() => {
                 self.after_buffering();
             }
             Some(Ok(count)) if count == data.len() => {}

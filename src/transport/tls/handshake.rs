@@ -38,12 +38,11 @@ impl<P: ?Sized> Connection<P> {
     /// Borrows the layer that encrypts, while there is one. `f` must not run user code.
     #[inline]
     pub(crate) fn with_encrypted<R>(&self, f: impl FnOnce(&Encrypted) -> R) -> Option<R> {
+        // One load tells where there is no TLS, which is the usual connection.
+        if !self.encrypted.get() {
+            return None;
+        }
         self.with_layer(|layer| layer.encrypted().map(f)).flatten()
-    }
-
-    /// Returns whether the layer encrypts.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.with_encrypted(|_| ()).is_some()
     }
 }
 

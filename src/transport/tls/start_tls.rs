@@ -207,6 +207,7 @@ impl StartTls {
         let before = std::mem::take(&mut *connection.outgoing.borrow_mut());
         let layer = Encrypted::new(below, session, before, timeouts.shutdown);
         *place = Some(layer.into());
+        connection.encrypted.set(true);
         connection.pauses.set(Pause::ForHandshake);
         Ok(timeouts.handshake)
     }
