@@ -179,7 +179,7 @@ fn a_client_s_certificate_reaches_the_server_and_one_without_is_refused() {
                 let known = known.clone();
                 Recorder::new(&t).on("made", move |transport| {
                     let info = transport.tls_info().unwrap();
-                    assert_eq!(info.peer_certificates, [known.clone()]);
+                    assert_eq!(info.peer_certificates, std::slice::from_ref(&known));
                 })
             },
             loopback(),

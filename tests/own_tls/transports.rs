@@ -76,7 +76,7 @@ fn unix_sockets_have_tls_too() {
         close(server).await;
 
         let (one, other) = UnixStream::pair().unwrap();
-        let serving = get_running_loop().connect_accepted_socket(|| Recorder::default(), one);
+        let serving = get_running_loop().connect_accepted_socket(Recorder::default, one);
         let serving = serving.ssl_server(server_config()).into_future();
         let connecting = callsoon::open_connection(other).ssl(client_config());
         let connecting = connecting.server_hostname("localhost").into_future();

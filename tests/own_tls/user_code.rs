@@ -72,7 +72,7 @@ fn a_resolver_chooses_the_certificate_by_the_name_and_refuses_others() {
             let connecting = callsoon::open_connection(address_of(&server)).ssl(context.clone());
             let (_, writer) = connecting.server_hostname(name).await.unwrap();
             let shown = writer.tls_info().unwrap().peer_certificates;
-            assert_eq!(shown, [identity.certificate.clone()]);
+            assert_eq!(shown, std::slice::from_ref(&identity.certificate));
             writer.close();
         }
         let refused = callsoon::open_connection(address_of(&server)).ssl(context.clone());
