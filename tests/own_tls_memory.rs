@@ -144,7 +144,7 @@ fn g3_a_peer_that_does_not_end_its_handshake_holds_64_kib_at_most() {
         let (begin, more) = (giant(&begin), giant(&[0; 16_000]));
         let nothing: Vec<u8> = Vec::new();
         let half_record = [&[22, 3, 1, 0x3f, 0xff][..], &[1; 16_000]].concat();
-        let cases: [(&str, Vec<u8>, Option<&[u8]>); 5] = [
+        let cases = [
             ("nothing", nothing, None),
             ("a hello", hello.clone(), None),
             ("half a hello", hello[..hello.len() / 2].to_vec(), None),
@@ -158,7 +158,7 @@ fn g3_a_peer_that_does_not_end_its_handshake_holds_64_kib_at_most() {
                 let stream = connect(&server);
                 let _ = stream.write_all(&begin).await;
                 if let Some(more) = more {
-                    pour(&stream, || more.to_vec(), 4_000_000).await;
+                    pour(&stream, || Vec::clone(more), 4_000_000).await;
                 }
                 streams.push(stream);
             }

@@ -3,7 +3,6 @@
 //! `openssl` and Python's `ssl`, each as a client and as a server, and `curl`. A program that this machine does not have is
 //! named and its tests are skipped.
 
-#[expect(dead_code, reason = "a part of it is needed here")]
 #[path = "../own/certificates.rs"]
 mod certificates;
 mod curl;
