@@ -1,4 +1,4 @@
-//! The layer that a connection has: [`Plain`], or with the feature `tls` that one or the one that encrypts.
+//! The layer that a connection has: the plain one, or with the feature `tls` that one or the one that encrypts.
 //!
 //! `connection.rs` and the code above it see neither of them, but [`AnyLayer`]. Without the feature that is another name
 //! for `Plain`.

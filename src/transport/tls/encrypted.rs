@@ -24,6 +24,19 @@ use crate::transport::tls::session::Session;
 /// The most ciphertext that one receive takes.
 const MOST_RECEIVED: usize = 64 * 1024;
 
+/// The most that waits encrypted for a socket that is full: what a program writes before it is asked to pause, and the
+/// write that exceeds that. So it is copied once, by the encryption. What is more waits in the connection as it is.
+const MOST_SEALED: usize = (512 + 64) * 1024;
+
+/// How much is encrypted before it is sent: a few records, which stay in a processor's near cache.
+const SEALED_AT_ONCE: usize = 64 * 1024;
+
+/// How much longer a record is than what it holds, in version 1.3.
+const OVERHEAD: usize = 22;
+
+/// The most that one record holds.
+const FRAGMENT: usize = 16 * 1024;
+
 /// The least that a receive has room for: a whole record, so that no record needs more than two receives.
 const RECORD: usize = 18 * 1024;
 
@@ -39,8 +52,8 @@ pub(crate) struct Encrypted {
     session: RefCell<Session>,
     /// What was written before TLS began: it goes first, as it is.
     before: RefCell<WriteBuffer>,
-    /// How many bytes were taken since everything was sent last.
-    taken: Cell<usize>,
+    /// How many bytes of records wait in rustls. It does not tell, so this is exact in version 1.3 and a little less before.
+    sealed: Cell<usize>,
     /// How many bytes the socket has taken, to tell a slow peer from one that stands still.
     pub(crate) sent: Cell<u64>,
     /// Bounds the handshake, and later the shutdown.
@@ -59,9 +72,9 @@ impl Encrypted {
     ) -> Self {
         Self {
             below,
-            session: RefCell::new(session),
+            session: RefCell::new(session.keeping(MOST_SEALED)),
             before: RefCell::new(before),
-            taken: Cell::new(0),
+            sealed: Cell::new(0),
             sent: Cell::new(0),
             timer: Cell::new(None),
             done: Cell::new(None),
@@ -175,7 +188,7 @@ impl Encrypted {
                 return Ok(false);
             }
         }
-        self.taken.set(0);
+        self.sealed.set(0);
         Ok(true)
     }
 
@@ -191,20 +204,24 @@ impl Encrypted {
             return Ok(0);
         }
         let mut taken = 0;
-        while self.flush_session(&mut session)? && taken < total {
+        loop {
+            let flushed = self.flush_session(&mut session)?;
+            if taken == total || !flushed && self.sealed.get() >= MOST_SEALED {
+                return Ok(taken);
+            }
             let count = seal(&mut session)?;
             if count == 0 {
-                break;
+                return Ok(taken);
             }
             taken += count;
-            self.taken.set(count);
+            let records = count.div_ceil(FRAGMENT) * OVERHEAD;
+            self.sealed.set(self.sealed.get() + count + records);
         }
-        Ok(taken)
     }
 
-    /// Returns how many bytes were taken whose records the socket has not taken all of.
+    /// Returns how many bytes wait for the socket.
     pub(crate) fn unsent(&self) -> usize {
-        self.before.borrow().len() + self.taken.get()
+        self.before.borrow().len() + self.sealed.get()
     }
 
     /// Receives and drops what the peer still sends, since nobody reads it any more. Returns why nothing more comes, if it
@@ -294,7 +311,8 @@ impl Layer for Encrypted {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut rest = bytes;
         self.send_sealed(bytes.len(), |session| {
-            let count = session.seal(&[IoSlice::new(rest)])?;
+            let piece = &rest[..rest.len().min(SEALED_AT_ONCE)];
+            let count = session.seal(&[IoSlice::new(piece)])?;
             rest = &rest[count..];
             Ok(count)
         })
@@ -349,9 +367,9 @@ struct ToSocket<'a>(&'a Encrypted);
 
 impl ToSocket<'_> {
     fn note(&self, count: usize) -> usize {
-        self.0
-            .sent
-            .set(self.0.sent.get().wrapping_add(count as u64));
+        let layer = self.0;
+        layer.sent.set(layer.sent.get().wrapping_add(count as u64));
+        layer.sealed.set(layer.sealed.get().saturating_sub(count));
         count
     }
 }

@@ -57,6 +57,12 @@ impl Session {
         }
     }
 
+    /// Sets how many bytes of records may wait for the socket.
+    pub(crate) fn keeping(mut self, most: usize) -> Self {
+        self.connection.set_buffer_limit(Some(most));
+        self
+    }
+
     /// Returns whether something can be taken out, or something was received that may bring something, or there is an end
     /// to be told of.
     pub(crate) fn has_more(&self) -> bool {
