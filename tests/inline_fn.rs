@@ -2,6 +2,11 @@
 
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;
+#[path = "../src/sys"]
+mod sys {
+    #[expect(dead_code, reason = "closures need a part of it")]
+    pub(crate) mod prefetch;
+}
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
