@@ -174,13 +174,17 @@ impl Future for More<'_> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stream.kept() != self.before {
+        let is_more = || self.stream.kept() != self.before;
+        if !is_more() {
+            self.stream.protocol.wait_to_read(context)?;
+        }
+        // Cloning another runtime's waker is user code, so check again after it.
+        if is_more() {
             return match self.stream.protocol.state().puts_off(context.waker()) {
                 true => Poll::Pending,
                 false => Poll::Ready(Ok(())),
             };
         }
-        self.stream.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have consumed an event.
         self.stream.transport.requeue_if_readable();
         // The beginning of a message may be left of a burst, which is a small part of its memory.
@@ -226,12 +230,7 @@ impl Fetch<'_, '_> {
         let (mut waker, mut waits) = (None, false);
         while !waits {
             if protocol.is_readable() {
-                let taken = protocol.take_into(self.buffer);
-                self.stream.after_taking();
-                if let Some(place) = self.waiting.take() {
-                    transport.leave_fetching(place, false);
-                }
-                return Poll::Ready(taken);
+                return Poll::Ready(self.take_kept());
             }
             transport.resume_for_reader();
             let fetched = transport.fetch(self.buffer, |readiness| {
@@ -257,7 +256,20 @@ impl Fetch<'_, '_> {
             }
         }
         protocol.wait_to_read(context)?;
+        // That has cloned the waker once more.
+        if own_waker(context).is_none() && protocol.is_readable() {
+            return Poll::Ready(self.take_kept());
+        }
         Poll::Pending
+    }
+
+    fn take_kept(&mut self) -> io::Result<usize> {
+        let taken = self.stream.protocol.take_into(self.buffer);
+        self.stream.after_taking();
+        if let Some(place) = self.waiting.take() {
+            self.stream.transport.leave_fetching(place, false);
+        }
+        taken
     }
 }
 
