@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketStream, WriteHalf};
-use crate::poll_io::{PollBufRead, PollRead, PollWrite};
+use crate::poll_io::{PollBufRead, PollRead, PollWrite, at_most};
 use crate::stream::{Joined, StreamReader, StreamWriter};
 
 /// Reads into the unfilled part. It has to be initialised, which happens once for each buffer.
@@ -20,7 +20,7 @@ fn read(
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     let count = ready!(source.poll_read(context, buffer.initialize_unfilled()))?;
-    buffer.advance(count);
+    buffer.advance(at_most(buffer.remaining(), count)?);
     Poll::Ready(Ok(()))
 }
 
