@@ -98,6 +98,7 @@ impl Stream {
         ready!(state.poll_begin(context));
         loop {
             if let Some(read) = attempt(self) {
+                self.protocol.end_polled_wait();
                 return Poll::Ready(read);
             }
             let mut more = self.wait_for_more();
@@ -155,6 +156,7 @@ where
             }
             this.stage = Stage::Begun;
             if let Some(read) = (this.attempt)(this.stream) {
+                this.stream.protocol.end_polled_wait();
                 return Poll::Ready(read);
             }
             this.stage = Stage::Waiting(this.stream.wait_for_more());
@@ -210,11 +212,13 @@ impl Future for Fetch<'_, '_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // A peer that sends without end must not keep the loop from others, nor must one that has finished.
-        let protocol = &this.stream.protocol;
+        let stream = this.stream;
+        let protocol = &stream.protocol;
         ready!(protocol.state().poll_begin(context));
         let polled = this.receive_or_wait(context);
-        if polled.is_pending() {
-            this.stream.protocol.state().budget.give_back();
+        match polled.is_pending() {
+            true => protocol.state().budget.give_back(),
+            false => protocol.end_polled_wait(),
         }
         polled
     }
