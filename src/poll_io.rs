@@ -93,6 +93,21 @@ pub trait PollWrite {
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
+/// Returns how many bytes a call has moved, if that is no more than it could.
+///
+/// # Errors
+/// `InvalidData` otherwise. The stream is a program's own then and breaks its contract, which must not become a panic in
+/// code that has only passed its bytes on.
+pub(crate) fn at_most(room: usize, count: usize) -> io::Result<usize> {
+    match count <= room {
+        true => Ok(count),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a stream has moved more bytes than it was given",
+        )),
+    }
+}
+
 impl<T: PollRead + ?Sized> PollRead for &mut T {
     fn poll_read(
         &mut self,

@@ -22,7 +22,7 @@ use callsoon::process::{
     Command, DEVNULL, PIPE, SubprocessProtocol, SubprocessTransport, create_subprocess_shell,
 };
 use callsoon::stream::{StreamReader, StreamWriter};
-use callsoon::{EventLoop, PollRead as _, create_task, get_running_loop, sleep};
+use callsoon::{EventLoop, PollBufRead as _, PollRead as _, create_task, get_running_loop, sleep};
 
 use support::{Trace, audited, complete, counted_fds, real_loop, until, virtual_loop, watched};
 
@@ -182,6 +182,52 @@ fn a_virtual_clock_does_not_jump_during_any_kind_of_read() {
         };
         event_loop.run_until_complete(talk).unwrap();
     }));
+}
+
+/// Runs a test with a silent child's output and its input, then lets ten seconds pass, which nothing may hold up.
+fn ten_seconds_after(test: impl AsyncFnOnce(&mut StreamReader, &StreamWriter) + Send + 'static) {
+    audited(watched(|| {
+        let event_loop = virtual_loop(&Trace::new());
+        complete(&event_loop, async move {
+            let mut cat = Command::new("cat").stdin(PIPE).stdout(PIPE).await.unwrap();
+            let stdin = cat.stdin.take().unwrap();
+            test(cat.stdout.as_mut().unwrap(), &stdin).await;
+            sleep(Duration::from_secs(10)).await;
+            drop(stdin);
+            cat.wait().await.unwrap();
+        });
+    }));
+}
+
+#[test]
+fn a_wait_for_a_line_that_is_given_up_holds_no_virtual_clock() {
+    ten_seconds_after(async |stdout, _| {
+        let mut lines = stdout.lines();
+        let mut line = Box::pin(lines.next_line());
+        assert!(support::poll_once(&mut line).await.is_none());
+        drop(line);
+        sleep(Duration::from_secs(10)).await;
+        // Still the same lines.
+        let mut line = Box::pin(lines.next_line());
+        assert!(support::poll_once(&mut line).await.is_none());
+    });
+}
+
+#[test]
+fn a_poll_that_another_read_has_followed_holds_no_virtual_clock() {
+    ten_seconds_after(async |stdout, stdin| {
+        let pending = poll_fn(|context| Poll::Ready(stdout.poll_read(context, &mut [0; 9])));
+        assert!(pending.await.is_pending());
+        stdin.write(b"one");
+        let mut bytes = [0; 9];
+        assert_eq!(stdout.read_into(&mut bytes).await.unwrap(), 3);
+    });
+    ten_seconds_after(async |stdout, stdin| {
+        let pending = poll_fn(|context| Poll::Ready(stdout.poll_fill_buf(context).is_pending()));
+        assert!(pending.await);
+        stdin.write(b"one");
+        assert_eq!(stdout.readexactly(3).await.unwrap(), b"one");
+    });
 }
 
 #[test]

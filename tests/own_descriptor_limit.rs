@@ -12,6 +12,7 @@ mod descriptors;
 mod support;
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::TcpStream as StdStream;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,12 +31,17 @@ fn serve(
     event_loop: &EventLoop,
     listener: &Rc<TcpListener>,
     accepted: &Rc<Cell<usize>>,
+    polled: bool,
 ) -> callsoon::Task<()> {
     let (listener, accepted) = (Rc::clone(listener), Rc::clone(accepted));
     event_loop.create_task(async move {
         let mut clients = Vec::new();
         loop {
-            clients.push(listener.accept().await.unwrap());
+            let client = match polled {
+                true => poll_fn(|context| listener.poll_accept(context)).await,
+                false => listener.accept().await,
+            };
+            clients.push(client.unwrap());
             accepted.set(clients.len());
         }
     })
@@ -55,7 +61,16 @@ fn time_until(event_loop: &EventLoop, accepted: &Rc<Cell<usize>>, count: usize) 
 
 #[test]
 fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_new_edge() {
-    on_virtual_time(|trace, event_loop| {
+    accept_without_descriptors(false);
+}
+
+#[test]
+fn l1_without_descriptors_a_polled_accept_does_the_same() {
+    accept_without_descriptors(true);
+}
+
+fn accept_without_descriptors(polled: bool) {
+    on_virtual_time(move |trace, event_loop| {
         let listener = Rc::new(complete(&event_loop, TcpListener::bind(loopback())).unwrap());
         let address = listener.local_addr().unwrap();
         // Made while there are descriptors: the waiting clients, and two that send all the time.
@@ -71,7 +86,7 @@ fn l1_without_descriptors_accept_neither_spins_nor_fails_and_goes_on_without_a_n
         let former = limit_descriptors(before as libc::rlim_t + 16);
         let mut files = exhaust();
         let accepted = Rc::new(Cell::new(0));
-        let server = serve(&event_loop, &listener, &accepted);
+        let server = serve(&event_loop, &listener, &accepted, polled);
 
         let start = event_loop.metrics();
         turns_in(&event_loop, Duration::from_secs(1));
@@ -129,7 +144,7 @@ fn l1_several_acceptors_report_once_and_a_cancelled_one_loses_no_client() {
         let files = exhaust();
         let accepted = Rc::new(Cell::new(0));
         let acceptors: Vec<_> = (0..4)
-            .map(|_| serve(&event_loop, &listener, &accepted))
+            .map(|_| serve(&event_loop, &listener, &accepted, false))
             .collect();
         let turns = turns_in(&event_loop, Duration::from_secs(1));
         assert!(turns <= 20, "{turns} turns in a second");

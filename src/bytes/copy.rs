@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use crate::kernel::proceed::poll_within_budget;
-use crate::poll_io::{PollRead, PollWrite};
+use crate::poll_io::{PollRead, PollWrite, at_most};
 
 /// How much a copy holds: copying so much costs more than the two system calls for it, so more would save little.
 const BUFFER: usize = 32 * 1024;
@@ -23,7 +23,7 @@ const BUFFER: usize = 32 * 1024;
 ///
 /// # Errors
 /// Those of the reader and of the writer. `WriteZero` if the writer takes nothing although it was given bytes, which
-/// breaks its contract. [`Copying::copied`] and [`Copying::unwritten`] tell then, too, how far the copy came.
+/// breaks its contract, and `InvalidData` if one of them has moved more bytes than it was given. [`Copying::copied`] and [`Copying::unwritten`] tell then, too, how far the copy came.
 ///
 /// # Cancellation
 /// Dropped before it is done it has read at most 32 KiB that are not written. To lose nothing, await it by `&mut`:
@@ -157,10 +157,11 @@ impl Transfer {
             self.buffer = vec![0; BUFFER].into();
         }
         loop {
-            // Streams of a program's own may always be ready.
+            // Before each call: streams of a program's own may always be ready, and go on by a byte at a time.
             ready!(poll_within_budget(context, |_| Poll::Ready(())));
-            while self.written < self.read {
+            if self.written < self.read {
                 ready!(self.poll_write(context, writer))?;
+                continue;
             }
             if self.ended {
                 return Poll::Ready(Ok(()));
@@ -168,7 +169,7 @@ impl Transfer {
             (self.written, self.read) = (0, 0);
             match reader.poll_read(context, &mut self.buffer) {
                 Poll::Ready(Ok(count)) => {
-                    self.read = count;
+                    self.read = at_most(self.buffer.len(), count)?;
                     self.ended = count == 0;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -189,7 +190,7 @@ impl Transfer {
         writer: &mut impl PollWrite,
     ) -> Poll<io::Result<()>> {
         let bytes = &self.buffer[self.written..self.read];
-        let count = ready!(writer.poll_write(context, bytes))?;
+        let count = at_most(bytes.len(), ready!(writer.poll_write(context, bytes))?)?;
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

@@ -60,6 +60,9 @@ pub struct Lines<R> {
     failed: Option<io::Error>,
 }
 
+/// What a call returns: a line, or `None` after the last one.
+type Line = Option<Vec<u8>>;
+
 impl<R: PollBufRead> Lines<R> {
     /// Sets how long a line may be, in bytes, not counting its `\n`. 64 KiB by default.
     ///
@@ -112,42 +115,48 @@ impl<R: PollBufRead> Lines<R> {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Vec<u8>>, ReadError>> {
-        poll_within_budget(context, |context| {
-            loop {
-                // A line that is over the limit stays where it is.
-                if self.begun.len() > self.limit.get() {
-                    return Poll::Ready(Err(overrun(self.begun.len())));
-                }
-                if let Some(error) = self.failed.take() {
-                    return Poll::Ready(Err(error.into()));
-                }
-                let piece = match ready!(self.reader.poll_fill_buf(context)) {
-                    Ok(piece) => piece,
-                    Err(error) if self.begun.is_empty() => return Poll::Ready(Err(error.into())),
-                    Err(error) => {
-                        self.failed = Some(error);
-                        &[]
-                    }
-                };
-                if piece.is_empty() {
-                    let last = std::mem::take(&mut self.begun);
-                    return Poll::Ready(Ok((!last.is_empty()).then_some(last)));
-                }
-                // No more than what shows that the line is too long.
-                let room = self.limit.get() + 1 - self.begun.len();
-                let piece = &piece[..piece.len().min(room)];
-                let end = memchr(b'\n', piece).map(|at| at + 1);
-                let count = end.unwrap_or(piece.len());
-                if let Err(error) = self.begun.try_reserve(count) {
-                    return Poll::Ready(Err(io::Error::from(error).into()));
-                }
-                self.begun.extend_from_slice(&piece[..count]);
-                self.reader.consume(count);
-                if end.is_some() {
-                    return Poll::Ready(Ok(Some(std::mem::take(&mut self.begun))));
-                }
+        loop {
+            // Each piece takes from the budget: a line may have very many, and a program's own reader may always be ready.
+            let polled = poll_within_budget(context, |context| self.poll_piece(context));
+            if let Some(line) = ready!(polled)? {
+                return Poll::Ready(Ok(line));
             }
-        })
+        }
+    }
+
+    /// Takes one piece of what has come. `None` if the line goes on behind it.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Line>, ReadError>> {
+        // A line that is over the limit stays where it is.
+        if self.begun.len() > self.limit.get() {
+            return Poll::Ready(Err(overrun(self.begun.len())));
+        }
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error.into()));
+        }
+        let piece = match ready!(self.reader.poll_fill_buf(context)) {
+            Ok(piece) => piece,
+            Err(error) if self.begun.is_empty() => return Poll::Ready(Err(error.into())),
+            Err(error) => {
+                self.failed = Some(error);
+                &[]
+            }
+        };
+        if piece.is_empty() {
+            let last = std::mem::take(&mut self.begun);
+            return Poll::Ready(Ok(Some((!last.is_empty()).then_some(last))));
+        }
+        // No more than what shows that the line is too long.
+        let room = (self.limit.get() - self.begun.len()).saturating_add(1);
+        let piece = &piece[..piece.len().min(room)];
+        let end = memchr(b'\n', piece).map(|at| at + 1);
+        let count = end.unwrap_or(piece.len());
+        if let Err(error) = self.begun.try_reserve(count) {
+            return Poll::Ready(Err(io::Error::from(error).into()));
+        }
+        self.begun.extend_from_slice(&piece[..count]);
+        self.reader.consume(count);
+        let line = end.map(|_| Some(std::mem::take(&mut self.begun)));
+        Poll::Ready(Ok(line))
     }
 
     /// Returns the reader, and what has come of the next line.

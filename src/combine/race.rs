@@ -12,6 +12,11 @@ use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use crate::kernel::enter::catch_panic;
+
+/// The report of a panic that must not cost the winner's value, which may be an item of a queue.
+const IN_DROP: &str = "Exception in the destructor of a future that has lost a race";
+
 /// Awaits the first of several futures of one type and returns its value. The others are dropped.
 ///
 /// The futures run in the caller's task, and nothing runs before the first poll. They are polled in the order of the
@@ -37,7 +42,8 @@ use std::task::{Context, Poll};
 /// here too.
 ///
 /// # Panics
-/// If there is no future, since there is nothing to wait for. The panic of a future is the caller's.
+/// If there is no future, since there is nothing to wait for. The panic of a future is the caller's. The panic of a
+/// loser's destructor is reported, since the value has been won.
 ///
 /// # Cancellation
 /// Dropping it drops all futures. Cancelling the task that awaits it reaches whatever the futures await, as it does
@@ -85,7 +91,9 @@ impl<F: Future> Future for Race<F> {
         for future in &mut self.futures {
             if let Poll::Ready(value) = future.as_mut().poll(context) {
                 // The losers are gone before the winner's value is used.
-                self.futures.clear();
+                for future in self.futures.drain(..) {
+                    catch_panic(IN_DROP, || drop(future));
+                }
                 return Poll::Ready(value);
             }
         }
@@ -161,6 +169,13 @@ pub(crate) trait First {
     fn first(self) -> impl Future<Output = Self::Value>;
 }
 
+/// Polls a future of a race that has no winner yet, so none of them is dropped.
+fn poll_one<F: Future>(future: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
+    future
+        .as_pin_mut()
+        .map_or(Poll::Pending, |future| future.poll(context))
+}
+
 /// Implements both traits for tuples of one length.
 macro_rules! tuples {
     ($first:ident $($future:ident)*) => {
@@ -178,18 +193,21 @@ macro_rules! tuples {
             #[allow(non_snake_case, reason = "a future's variable is named like its type")]
             async fn first(self) -> $first::Output {
                 let ($first, $($future,)*) = self;
-                let mut $first = pin!($first.into_future());
-                $(let mut $future = pin!($future.into_future());)*
-                poll_fn(move |context| {
-                    if let Poll::Ready(value) = $first.as_mut().poll(context) {
+                let mut $first = pin!(Some($first.into_future()));
+                $(let mut $future = pin!(Some($future.into_future()));)*
+                let value = poll_fn(|context| {
+                    if let Poll::Ready(value) = poll_one($first.as_mut(), context) {
                         return Poll::Ready(value);
                     }
-                    $(if let Poll::Ready(value) = $future.as_mut().poll(context) {
+                    $(if let Poll::Ready(value) = poll_one($future.as_mut(), context) {
                         return Poll::Ready(value);
                     })*
                     Poll::Pending
                 })
-                .await
+                .await;
+                catch_panic(IN_DROP, || $first.set(None));
+                $(catch_panic(IN_DROP, || $future.set(None));)*
+                value
             }
         }
     };

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::stream::SocketStream;
-use crate::poll_io::{PollBufRead, PollRead, PollWrite};
+use crate::poll_io::{PollBufRead, PollRead, PollWrite, at_most};
 use crate::stream::joined::Joined;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
@@ -23,7 +23,7 @@ fn read(
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     let count = ready!(source.poll_read(context, buffer.initialize_unfilled()))?;
-    buffer.advance(count);
+    buffer.advance(at_most(buffer.remaining(), count)?);
     Poll::Ready(Ok(()))
 }
 

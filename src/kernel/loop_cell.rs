@@ -21,8 +21,9 @@
 //! In release builds an unchecked borrow looks at no mark and leaves none. So the check of `with` finds another `with`
 //! there, and breaking a rule around an unchecked borrow is found by the tests alone, which run with all checks.
 //!
-//! An allocator that is itself a client of a loop has never been possible: a second borrow would be a panic, which an
-//! allocator must not let out.
+//! A closure may allocate, where a queue grows, so the global allocator is outside the argument: one that used a loop, be
+//! it by waking a task, would borrow a second time, which release builds do not find around an unchecked borrow. The
+//! authors of an allocator, which is unsafe to write, have to keep out of it what allocates, as the standard library asks.
 
 #![allow(unsafe_code)]
 

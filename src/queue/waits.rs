@@ -174,7 +174,6 @@ pub(crate) struct Put<'q, T, S: QueueStore<T>> {
     id: Option<WaiterId>,
 }
 
-/// The item is never pinned.
 impl<'q, T, S: QueueStore<T>> Put<'q, T, S> {
     #[inline]
     pub(crate) fn new(queue: &'q Queue<T, S>, item: T) -> Self {
@@ -186,6 +185,7 @@ impl<'q, T, S: QueueStore<T>> Put<'q, T, S> {
     }
 }
 
+/// The item is never pinned.
 impl<T, S: QueueStore<T>> Unpin for Put<'_, T, S> {}
 
 impl<T, S: QueueStore<T>> Future for Put<'_, T, S> {

@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use crate::stream::error::ReadError;
+use crate::stream::protocol::StreamProtocol;
 use crate::stream::reader::StreamReader;
 
 impl StreamReader {
@@ -65,6 +67,7 @@ impl ReaderLines<'_> {
     /// # Ok(()) });
     /// ```
     pub async fn next_line(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
+        let _wait = Wait(Rc::clone(&self.reader.stream.protocol));
         poll_fn(|context| self.poll_next_line(context)).await
     }
 
@@ -93,6 +96,15 @@ impl ReaderLines<'_> {
             line => line?,
         };
         Poll::Ready(Ok((!line.is_empty()).then_some(line)))
+    }
+}
+
+/// A wait that holds no virtual clock once it is given up, as a poll would.
+struct Wait(Rc<StreamProtocol>);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.end_polled_wait();
     }
 }
 

@@ -114,7 +114,8 @@ impl StreamReader {
     }
 }
 
-/// A wait for a child's output holds a virtual clock, as the async reads do, until its task is woken.
+/// A wait for a child's output holds a virtual clock, as the async reads do, until its task is woken or another read has
+/// ended.
 ///
 /// ```
 /// use std::future::poll_fn;
@@ -137,9 +138,11 @@ impl PollRead for StreamReader {
             return Poll::Ready(Ok(0));
         }
         self.put_back_shown();
-        within_budget(&self.stream, context, || {
+        let read = ready!(within_budget(&self.stream, context, || {
             self.stream.poll_fetch(context, buffer)
-        })
+        }));
+        self.stream.protocol.end_polled_wait();
+        Poll::Ready(read)
     }
 }
 
@@ -169,6 +172,7 @@ impl PollBufRead for StreamReader {
                 stream.poll_arrival(context)
             });
             ready!(arrived)?;
+            stream.protocol.end_polled_wait();
             std::mem::swap(&mut *stream.protocol.incoming.borrow_mut(), &mut **shown);
             stream.after_taking();
             if shown.len() == 0 {

@@ -226,9 +226,7 @@ impl StreamProtocol {
         if let Some(waker) = self.reader.take() {
             self.state.wake(waker);
         }
-        if self.child.get() {
-            self.release_clock();
-        }
+        self.end_polled_wait();
     }
 
     fn wake_writers(&self) {
@@ -241,6 +239,14 @@ impl StreamProtocol {
     pub(crate) fn hold_clock_until_woken(&self) {
         if let Some(held) = self.hold_clock() {
             self.waiting().clock.set(Some(held));
+        }
+    }
+
+    /// Lets a virtual clock go on that a poll has held: a read has ended since, or the poll is not going to be repeated.
+    #[inline]
+    pub(crate) fn end_polled_wait(&self) {
+        if self.child.get() {
+            self.release_clock();
         }
     }
 

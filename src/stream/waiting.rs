@@ -98,6 +98,7 @@ impl Stream {
         ready!(state.poll_begin(context));
         loop {
             if let Some(read) = attempt(self) {
+                self.protocol.end_polled_wait();
                 return Poll::Ready(read);
             }
             let mut more = self.wait_for_more();
@@ -155,6 +156,7 @@ where
             }
             this.stage = Stage::Begun;
             if let Some(read) = (this.attempt)(this.stream) {
+                this.stream.protocol.end_polled_wait();
                 return Poll::Ready(read);
             }
             this.stage = Stage::Waiting(this.stream.wait_for_more());
@@ -174,13 +176,17 @@ impl Future for More<'_> {
     type Output = io::Result<()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.stream.kept() != self.before {
+        let is_more = || self.stream.kept() != self.before;
+        if !is_more() {
+            self.stream.protocol.wait_to_read(context)?;
+        }
+        // Cloning another runtime's waker is user code, so check again after it.
+        if is_more() {
             return match self.stream.protocol.state().puts_off(context.waker()) {
                 true => Poll::Pending,
                 false => Poll::Ready(Ok(())),
             };
         }
-        self.stream.protocol.wait_to_read(context)?;
         // A fetch that was forgotten, not dropped, may have consumed an event.
         self.stream.transport.requeue_if_readable();
         // The beginning of a message may be left of a burst, which is a small part of its memory.
@@ -206,11 +212,13 @@ impl Future for Fetch<'_, '_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // A peer that sends without end must not keep the loop from others, nor must one that has finished.
-        let protocol = &this.stream.protocol;
+        let stream = this.stream;
+        let protocol = &stream.protocol;
         ready!(protocol.state().poll_begin(context));
         let polled = this.receive_or_wait(context);
-        if polled.is_pending() {
-            this.stream.protocol.state().budget.give_back();
+        match polled.is_pending() {
+            true => protocol.state().budget.give_back(),
+            false => protocol.end_polled_wait(),
         }
         polled
     }
@@ -226,12 +234,7 @@ impl Fetch<'_, '_> {
         let (mut waker, mut waits) = (None, false);
         while !waits {
             if protocol.is_readable() {
-                let taken = protocol.take_into(self.buffer);
-                self.stream.after_taking();
-                if let Some(place) = self.waiting.take() {
-                    transport.leave_fetching(place, false);
-                }
-                return Poll::Ready(taken);
+                return Poll::Ready(self.take_kept());
             }
             transport.resume_for_reader();
             let fetched = transport.fetch(self.buffer, |readiness| {
@@ -263,7 +266,20 @@ impl Fetch<'_, '_> {
             }
         }
         protocol.wait_to_read(context)?;
+        // That has cloned the waker once more.
+        if own_waker(context).is_none() && protocol.is_readable() {
+            return Poll::Ready(self.take_kept());
+        }
         Poll::Pending
+    }
+
+    fn take_kept(&mut self) -> io::Result<usize> {
+        let taken = self.stream.protocol.take_into(self.buffer);
+        self.stream.after_taking();
+        if let Some(place) = self.waiting.take() {
+            self.stream.transport.leave_fetching(place, false);
+        }
+        taken
     }
 }
 

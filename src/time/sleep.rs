@@ -121,12 +121,12 @@ enum Stage {
 }
 
 impl Sleep {
-    /// Makes a sleep until a time on the clock of a loop.
     /// Ends after a delay on the clock of this loop, whichever loop polls it.
     pub(crate) fn after(handle: &LoopHandle, delay: Duration) -> Self {
         Self::on_clock(handle.state.clock.after(delay), Rc::clone(&handle.state))
     }
 
+    /// Makes a sleep until a time on the clock of a loop.
     #[inline]
     pub(crate) fn on_clock(deadline: u64, state: Rc<LoopState>) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::num::NonZeroUsize;
@@ -423,4 +424,143 @@ fn a_reader_that_never_ends_a_line_lets_other_tasks_run() {
             assert!((128..=384).contains(&taken), "{taken} lines");
         });
     });
+}
+
+#[test]
+fn a_line_without_any_limit_ends_where_it_ends() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let reader = source(&[Some(b"on"), Some(b"e\ntwo")]);
+            let mut lines = lines(reader).limit(NonZeroUsize::MAX);
+            assert_eq!(lines.next_line().await.unwrap().unwrap(), b"one\n");
+            assert_eq!(lines.next_line().await.unwrap().unwrap(), b"two");
+            assert_eq!(lines.next_line().await.unwrap(), None);
+        });
+    });
+}
+
+/// Counts its calls, and always goes on by one byte.
+struct OneByOne(Rc<Cell<u32>>);
+
+impl OneByOne {
+    fn take(&self) -> usize {
+        self.0.set(self.0.get() + 1);
+        1
+    }
+}
+
+impl PollRead for OneByOne {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(self.take()))
+    }
+}
+
+impl PollBufRead for OneByOne {
+    fn poll_fill_buf(&mut self, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Poll::Ready(Ok(b"x"))
+    }
+    fn consume(&mut self, count: usize) {
+        assert_eq!(count, self.take());
+    }
+}
+
+impl PollWrite for OneByOne {
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(self.take()))
+    }
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Returns how many bytes go through in one poll of what is made for a stream.
+async fn in_one_poll<F: Future + 'static>(make: impl FnOnce(OneByOne) -> F) -> u32 {
+    let taken = Rc::new(Cell::new(0));
+    let task = create_task(make(OneByOne(Rc::clone(&taken))));
+    yield_now().await;
+    let in_one_poll = taken.get();
+    task.cancel();
+    assert!(task.await.is_err());
+    in_one_poll
+}
+
+#[test]
+fn streams_that_go_on_byte_by_byte_let_other_tasks_run() {
+    struct Full;
+    impl PollRead for Full {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buffer.len()))
+        }
+    }
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let polled = in_one_poll(|stream| async { copy(Full, stream).await }).await;
+            assert!((1..=128).contains(&polled), "{polled} writes");
+            let polled = in_one_poll(|stream| async {
+                lines(stream).limit(NonZeroUsize::MAX).next_line().await
+            });
+            let polled = polled.await;
+            assert!((1..=128).contains(&polled), "{polled} pieces");
+        });
+    });
+}
+
+/// Says that it has moved more bytes than it was given, or room for.
+struct Liar;
+
+impl PollRead for Liar {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buffer.len() + 1))
+    }
+}
+
+impl PollWrite for Liar {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len() + 1))
+    }
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_stream_that_says_it_has_moved_more_than_it_could_is_an_error() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let sink = Sink {
+                trace: trace.clone(),
+                most: 100,
+            };
+            let mut copying = copy(Liar, sink);
+            let error = (&mut copying).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert_eq!((copying.copied(), copying.unwritten()), (0, &b""[..]));
+
+            let mut copying = copy(source(&[Some(b"rest")]), Liar);
+            let error = (&mut copying).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert_eq!((copying.copied(), copying.unwritten()), (0, &b"rest"[..]));
+        });
+    });
+}
+
+#[cfg(feature = "tokio-io")]
+#[test]
+fn a_reader_that_says_it_has_read_more_than_it_could_is_an_error_of_tokios_read() {
+    use tokio::io::{AsyncRead as _, ReadBuf};
+    let mut joined = callsoon::stream::join(Liar, Liar);
+    let mut memory = [0; 8];
+    let mut buffer = ReadBuf::new(&mut memory);
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(&mut joined).poll_read(&mut context, &mut buffer) {
+        Poll::Ready(Err(error)) => assert_eq!(error.kind(), ErrorKind::InvalidData),
+        other => panic!("{other:?}"),
+    }
+    assert!(buffer.filled().is_empty());
 }

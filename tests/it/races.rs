@@ -1,10 +1,11 @@
 //! `race`: the first value wins, and the losers lose nothing.
 
-use std::future::{IntoFuture, pending, poll_fn, ready};
+use std::future::{Future, IntoFuture, pending, poll_fn, ready};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use callsoon::sync::{Lock, Semaphore};
@@ -84,8 +85,8 @@ fn losers_are_dropped_before_the_value_is_returned_and_unpolled_futures_with_a_d
             drop(race!(holding("unpolled")));
         });
         trace.expect([
-            "drop behind",
             "drop before",
+            "drop behind",
             "1",
             "drop a",
             "drop b",
@@ -323,6 +324,44 @@ fn a_panic_of_one_future_is_the_callers_and_the_others_are_dropped() {
             "on purpose"
         );
         trace.expect(["drop the other"]);
+    });
+}
+
+/// Loses, and panics when it is dropped.
+struct BadLoser(&'static str);
+
+impl Future for BadLoser {
+    type Output = u8;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u8> {
+        Poll::Pending
+    }
+}
+
+impl Drop for BadLoser {
+    fn drop(&mut self) {
+        panic!("{}", self.0);
+    }
+}
+
+#[test]
+fn losers_whose_destructors_panic_cost_no_value_and_are_reported() {
+    on_virtual_time(|trace, event_loop| {
+        quiet_panics();
+        let reports = trace.clone();
+        event_loop.set_exception_handler(move |_, context| {
+            reports.push(context.panic.as_ref().unwrap().message());
+        });
+        complete(&event_loop, async {
+            let queue = Queue::new(0);
+            (7..=8).for_each(|item| queue.put_nowait(item).unwrap());
+            let get = async { queue.get().await.unwrap() };
+            trace.push(race!(BadLoser("a"), BadLoser("b"), get).await);
+            let bad = |name| -> Pin<Box<dyn Future<Output = u8>>> { Box::pin(BadLoser(name)) };
+            let get = async { queue.get().await.unwrap() };
+            trace.push(race([bad("c"), Box::pin(get), bad("d")]).await);
+        });
+        trace.expect(["a", "b", "7", "c", "d", "8"]);
     });
 }
 

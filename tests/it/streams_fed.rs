@@ -1,13 +1,19 @@
 //! Readers that a program feeds itself, and the lines of a reader.
 
+use std::cell::Cell;
+use std::future::Future as _;
 use std::io::{ErrorKind, Write as _};
 use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use callsoon::stream::{ReadError, StreamFeeder, StreamReader, open_connection};
 use callsoon::{PollBufRead as _, PollRead as _, create_task, sleep, timeout, yield_now};
 
-use crate::support::{complete, on_virtual_time, panic_text, poll_once, settling, std_pair};
+use crate::support::{
+    HostileWaker, Touch, complete, on_virtual_time, panic_text, poll_once, settling, std_pair,
+};
 
 fn fed() -> (StreamReader, StreamFeeder) {
     StreamReader::unconnected(NonZeroUsize::new(16).unwrap())
@@ -210,5 +216,58 @@ fn a_line_of_a_reader_that_comes_byte_by_byte_or_is_too_long() {
             reading.await.unwrap();
         });
         trace.expect(["a\\n", "bc\\n", "too long: 17", "\\n", "end", "end"]);
+    });
+}
+
+/// Polls a read twice with a waker that feeds while it is cloned: the first time nothing is there. What was fed then
+/// must be returned, at once or after the waker was woken.
+fn read_fed_by_a_clone<T>(
+    event_loop: &callsoon::EventLoop,
+    poll: impl Fn(&mut StreamReader, &mut Context<'_>) -> Poll<T>,
+) -> T {
+    let (mut reader, feeder) = complete(event_loop, async { fed() });
+    let once = Cell::new(false);
+    let hostile = HostileWaker::new(move |touch| {
+        if touch == Touch::Clone && !once.replace(true) {
+            feeder.feed_data(b"line\n");
+        }
+    });
+    let waker = hostile.waker();
+    let mut context = Context::from_waker(&waker);
+    match poll(&mut reader, &mut context) {
+        Poll::Ready(read) => read,
+        Poll::Pending => panic!("bytes are there, and {} wakes", hostile.wakes()),
+    }
+}
+
+#[test]
+fn what_is_fed_while_a_waker_is_cloned_is_read_by_that_poll() {
+    on_virtual_time(|_, event_loop| {
+        let read = read_fed_by_a_clone(&event_loop, |reader, context| {
+            pin!(reader.readexactly(5))
+                .poll(context)
+                .map(Result::unwrap)
+        });
+        assert_eq!(read, b"line\n");
+        let read = read_fed_by_a_clone(&event_loop, |reader, context| {
+            reader.lines().poll_next_line(context).map(Result::unwrap)
+        });
+        assert_eq!(read.unwrap(), b"line\n");
+        let read = read_fed_by_a_clone(&event_loop, |reader, context| {
+            pin!(reader.read_into(&mut [0; 9]))
+                .poll(context)
+                .map(Result::unwrap)
+        });
+        assert_eq!(read, 5);
+        let read = read_fed_by_a_clone(&event_loop, |reader, context| {
+            reader.poll_read(context, &mut [0; 9]).map(Result::unwrap)
+        });
+        assert_eq!(read, 5);
+        let read = read_fed_by_a_clone(&event_loop, |reader, context| {
+            reader
+                .poll_fill_buf(context)
+                .map(|shown| shown.unwrap().len())
+        });
+        assert_eq!(read, 5);
     });
 }

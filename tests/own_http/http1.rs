@@ -1,13 +1,18 @@
 //! HTTP/1: keep-alive, pipelining, chunked bodies, shutdown with a deadline, limits, cancellation.
 
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use callsoon::interop::hyper::HyperIo;
 use callsoon::net::{TcpListener, TcpStream, UnixStream};
 use callsoon::stream::{join, open_connection, start_server};
 use callsoon::{create_task, get_running_loop, sleep, wait_for};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
+use hyper::rt::Write as _;
 
 use crate::exchange::{CANCELLED, Fed, Local, Site, client1, get, post, text};
 use crate::support::{loopback, on_virtual_time, settling, stream_pair};
@@ -331,5 +336,50 @@ fn a_response_whose_reader_goes_away_ends_the_servers_connection() {
         assert_eq!(connection.await.unwrap_err().to_string(), CANCELLED);
         assert!(served.await.unwrap().is_err());
         fed.end();
+    });
+}
+
+/// Says that it has moved more bytes than it was given, or room for.
+struct Liar;
+
+impl callsoon::PollRead for Liar {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buffer.len() + 1))
+    }
+}
+
+impl callsoon::PollWrite for Liar {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len() + 1))
+    }
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_stream_that_says_it_has_moved_more_than_it_could_ends_the_connection() {
+    settling(|_, trace| async move {
+        // No request has begun, so hyper's server ends without an error.
+        Site::new(&trace).serve1(Liar).await.unwrap().unwrap();
+        let (mut client, connection) = client1(Liar).await;
+        let error = client.send_request(get("/")).await.unwrap_err();
+        assert!(format!("{error:?}").contains("InvalidData"), "{error:?}");
+        connection.await.unwrap().unwrap();
+
+        let (mut stream, pieces) = (HyperIo::new(Liar), [io::IoSlice::new(b"one")]);
+        let mut context = Context::from_waker(Waker::noop());
+        for written in [
+            Pin::new(&mut stream).poll_write(&mut context, b"one"),
+            Pin::new(&mut stream).poll_write_vectored(&mut context, &pieces),
+        ] {
+            assert!(
+                matches!(&written, Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::InvalidData),
+                "{written:?}"
+            );
+        }
     });
 }

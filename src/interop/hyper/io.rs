@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::poll_io::{PollRead, PollWrite};
+use crate::poll_io::{PollRead, PollWrite, at_most};
 
 /// A stream of bytes as hyper's `Read` and `Write`.
 ///
@@ -111,7 +111,8 @@ impl<T: PollRead> Read for HyperIo<T> {
         let polled = self
             .get_mut()
             .stream
-            .poll_read(context, &mut scratch[..room]);
+            .poll_read(context, &mut scratch[..room])
+            .map(|count| at_most(room, count?));
         if let Poll::Ready(Ok(count)) = polled {
             buffer.put_slice(&scratch[..count]);
         }
@@ -128,7 +129,8 @@ impl<T: PollWrite> Write for HyperIo<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream.poll_write(context, bytes)
+        let polled = self.get_mut().stream.poll_write(context, bytes);
+        polled.map(|count| at_most(bytes.len(), count?))
     }
 
     fn poll_write_vectored(
@@ -136,7 +138,9 @@ impl<T: PollWrite> Write for HyperIo<T> {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream.poll_write_vectored(context, pieces)
+        let room = pieces.iter().map(|piece| piece.len()).sum();
+        let polled = self.get_mut().stream.poll_write_vectored(context, pieces);
+        polled.map(|count| at_most(room, count?))
     }
 
     fn is_write_vectored(&self) -> bool {
