@@ -28,7 +28,7 @@ pub(crate) enum Unconnected {}
 
 /// What a program can ask for: nothing.
 #[derive(Default)]
-pub(crate) struct TlsOptions;
+pub(crate) struct TlsOptions {}
 
 impl TlsOptions {
     pub(crate) fn check(&self) -> io::Result<()> {
