@@ -254,6 +254,7 @@
 //!   transport/tls/context    ClientContext, ServerContext
 //!   transport/tls/session    a TLS session without its socket
 //!   transport/tls/encrypted  the layer that encrypts
+//!   transport/without_tls/never_encrypted the same without the feature: a layer that no connection has
 //!   transport/any_layer      the layer that a connection has
 //!   transport/connection     the states of a connection, and all transitions
 //!   transport/protocol       Protocol, BufferedProtocol, Transport
@@ -264,6 +265,7 @@
 //!   transport/tls/shutdown   the end of an encrypted connection
 //!   transport/tls/handshake  the beginning of an encrypted connection
 //!   transport/tls/options    how a connection is encrypted: contexts, names and timeouts
+//!   transport/without_tls/never_shaken the same without the feature: nothing to ask for
 //!   transport/tls/info       TlsInfo
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
@@ -289,6 +291,7 @@
 //!   stream/joined            join: a reader and a writer as one byte stream
 //!   stream/client_task       a server's clients as tasks
 //!   stream/open              open_connection, start_server
+//!   stream/ssl               ssl on servers of streams, start_tls on streams
 //!   stream/pipes             open_read_pipe, open_write_pipe
 //!   bytes/copy               copy
 //!   bytes/copy_bidirectional copy_bidirectional

@@ -2,7 +2,7 @@
 
 #[expect(
     dead_code,
-    reason = "nothing is posted here, so nothing is asked for ahead"
+    reason = "the inbox, which is not included, asks for memory ahead and looks at what a place owns"
 )]
 #[path = "../src/kernel/inline_fn.rs"]
 mod inline_fn;

@@ -85,7 +85,6 @@ impl<'a> Transfer<'a> {
     }
 
     /// Sends a part by a function, and returns its length. 0 is the end.
-    #[cfg(feature = "tls")]
     pub(crate) fn step_through(
         &mut self,
         send: impl FnOnce(&[u8]) -> io::Result<usize>,

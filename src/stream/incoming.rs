@@ -77,16 +77,6 @@ impl Incoming {
         Ok(taken)
     }
 
-    /// Takes everything.
-    #[cfg(feature = "tls")]
-    pub(crate) fn take_all(&mut self) -> Vec<u8> {
-        let filled = std::mem::take(&mut self.filled);
-        let mut memory = std::mem::take(&mut self.memory);
-        memory.truncate(filled.end);
-        memory.drain(..filled.start);
-        memory
-    }
-
     /// Drops so many bytes from the front.
     pub(crate) fn consume(&mut self, count: usize) {
         self.filled.start += count;

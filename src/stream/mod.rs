@@ -19,6 +19,8 @@ mod pipes;
 mod poll_ends;
 pub(crate) mod protocol;
 pub(crate) mod reader;
+#[cfg(feature = "tls")]
+mod ssl;
 mod waiting;
 pub(crate) mod writer;
 

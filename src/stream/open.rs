@@ -8,8 +8,6 @@ use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
-#[cfg(feature = "tls")]
-use std::time::Duration;
 
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::loop_handle::LoopHandle;
@@ -23,8 +21,6 @@ use crate::transport::client::CreateConnection;
 use crate::transport::create_server::CreateServer;
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
-#[cfg(feature = "tls")]
-use crate::transport::tls::context::ServerContext;
 
 type Opened = io::Result<(StreamReader, StreamWriter)>;
 
@@ -256,57 +252,6 @@ impl StartServer {
     pub fn limit(self, bytes: NonZeroUsize) -> Self {
         self.limit.set(bytes);
         self
-    }
-
-    /// Encrypts the connections of clients. The function runs after the handshake. See
-    /// [`CreateServer::ssl`].
-    ///
-    /// ```no_run
-    /// # use callsoon::doctest::anywhere;
-    /// # use callsoon::tls::ServerContext;
-    /// # async fn example(context: ServerContext) -> std::io::Result<()> {
-    /// let greet = async |_, writer: callsoon::stream::StreamWriter| writer.write(b"bye\n");
-    /// let server = callsoon::start_server(greet, anywhere).ssl(context).await?;
-    /// # Ok(()) }
-    /// ```
-    #[cfg(feature = "tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn ssl(self, context: impl Into<ServerContext>) -> Self {
-        self.options(|server| server.ssl(context))
-    }
-
-    /// Sets how long the handshake of a client may take. See [`CreateServer::ssl_handshake_timeout`].
-    ///
-    /// ```no_run
-    /// # use callsoon::doctest::anywhere;
-    /// # use callsoon::tls::ServerContext;
-    /// # async fn example(context: ServerContext) -> std::io::Result<()> {
-    /// let limit = std::time::Duration::from_secs(5);
-    /// let starting = callsoon::start_server(async |_, _| (), anywhere).ssl(context);
-    /// let server = starting.ssl_handshake_timeout(limit).await?;
-    /// # Ok(()) }
-    /// ```
-    #[cfg(feature = "tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn ssl_handshake_timeout(self, limit: Duration) -> Self {
-        self.options(|server| server.ssl_handshake_timeout(limit))
-    }
-
-    /// Sets how long a client may do nothing when its connection closes. See [`CreateServer::ssl_shutdown_timeout`].
-    ///
-    /// ```no_run
-    /// # use callsoon::doctest::anywhere;
-    /// # use callsoon::tls::ServerContext;
-    /// # async fn example(context: ServerContext) -> std::io::Result<()> {
-    /// let limit = std::time::Duration::from_secs(1);
-    /// let starting = callsoon::start_server(async |_, _| (), anywhere).ssl(context);
-    /// let server = starting.ssl_shutdown_timeout(limit).await?;
-    /// # Ok(()) }
-    /// ```
-    #[cfg(feature = "tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn ssl_shutdown_timeout(self, limit: Duration) -> Self {
-        self.options(|server| server.ssl_shutdown_timeout(limit))
     }
 
     /// Sets the options that every server has, such as the backlog.

@@ -57,7 +57,6 @@ impl Stream {
                 Fetched::Bytes(count) => return Poll::Ready(Ok(count)),
                 Fetched::Ended if self.protocol.eof.get() => continue,
                 // A peer that sends much that says nothing must not keep the loop from others.
-                #[cfg(feature = "tls")]
                 Fetched::Progress => {
                     context.waker().wake_by_ref();
                     return Poll::Pending;

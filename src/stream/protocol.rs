@@ -20,6 +20,7 @@ use crate::kernel::wait::list::WaitList;
 use crate::kernel::wait::waiters::WaiterId;
 use crate::stream::incoming::Incoming;
 use crate::transport::protocol::{BufferedProtocol, Protocol, Transport};
+use crate::transport::tls::error::copy_of;
 
 /// asyncio's 64 KiB.
 pub(crate) const LIMIT: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
@@ -111,13 +112,7 @@ impl StreamProtocol {
         if !self.lost.get() {
             return None;
         }
-        #[cfg(feature = "tls")]
-        return self.error.get().map(crate::transport::tls::error::copy_of);
-        #[cfg(not(feature = "tls"))]
-        self.error.get().map(|error| match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(error.kind(), error.to_string()),
-        })
+        self.error.get().map(copy_of)
     }
 
     /// Returns the error of a write after an end without an error.

@@ -253,7 +253,6 @@ impl Fetch<'_, '_> {
                 // The call that resumes reading, or ends it, wakes the reader through the protocol.
                 Fetched::Ended => break,
                 // A peer that sends much that says nothing must not keep the loop from others.
-                #[cfg(feature = "tls")]
                 Fetched::Progress => {
                     context.waker().wake_by_ref();
                     return Poll::Pending;

@@ -15,12 +15,6 @@ use crate::stream::waiting::Stream;
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::State;
 use crate::transport::protocol::Transport;
-#[cfg(feature = "tls")]
-use crate::transport::tls::context::Context as TlsContext;
-#[cfg(feature = "tls")]
-use crate::transport::tls::info::TlsInfo;
-#[cfg(feature = "tls")]
-use crate::transport::tls::start_tls::StartTls;
 
 /// The writing end of a connection, or of a child's input. Dropping it closes that, after what was written has been sent.
 ///
@@ -264,50 +258,6 @@ impl StreamWriter {
         low: Option<usize>,
     ) -> Result<(), InvalidLimits> {
         self.stream.transport.set_write_buffer_limits(high, low)
-    }
-
-    /// Encrypts a stream that is open already. Both of its ends go on as they are.
-    ///
-    /// What was written before goes first, as it is. What was received and not read is taken for the beginning of the
-    /// handshake. A client has to say which name the peer has to prove, by
-    /// [`server_hostname`](crate::tls::StartTls::server_hostname). See
-    /// [`LoopHandle::start_tls`](crate::LoopHandle::start_tls). asyncio drains first.
-    ///
-    /// # Errors
-    /// As [`LoopHandle::start_tls`](crate::LoopHandle::start_tls).
-    ///
-    /// # Cancellation
-    /// Dropped before it is done it aborts the connection.
-    ///
-    /// ```no_run
-    /// # use callsoon::tls::ClientContext;
-    /// # async fn example(context: ClientContext) -> Result<(), Box<dyn std::error::Error>> {
-    /// let (mut reader, writer) = callsoon::open_connection(("mail.example.com", 587)).await?;
-    /// writer.write(b"STARTTLS\r\n");
-    /// reader.readline().await?;
-    /// writer.start_tls(context).server_hostname("mail.example.com").await?;
-    /// # Ok(()) }
-    /// ```
-    #[cfg(feature = "tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn start_tls(&self, context: impl Into<TlsContext>) -> StartTls {
-        let protocol = Rc::clone(&self.stream.protocol);
-        let unread = Box::new(move || protocol.incoming.borrow_mut().take_all());
-        StartTls::new(&self.stream.transport, None, context.into(), unread)
-    }
-
-    /// Returns what the TLS handshake has come to. See [`Transport::tls_info`].
-    ///
-    /// ```
-    /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
-    /// assert!(writer.tls_info().is_none());
-    /// # Ok(()) });
-    /// ```
-    #[doc(alias = "get_extra_info")]
-    #[cfg(feature = "tls")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn tls_info(&self) -> Option<TlsInfo> {
-        self.stream.transport.tls_info()
     }
 
     /// Returns the transport, for limits, the socket and `abort`.

@@ -1,126 +1,107 @@
-//! The layer that a connection has: the plain one, or with the feature `tls` that one or the one that encrypts.
+//! The layer that a connection has: the plain one, or the one that encrypts.
 //!
-//! `connection.rs` and the code above it see neither of them, but [`AnyLayer`]. Without the feature that is another name
-//! for `Plain`.
+//! `connection.rs` and the code above it see neither of them, but [`AnyLayer`]. Without the feature `tls` no value of the
+//! one that encrypts exists, so that `AnyLayer` is laid out as [`Plain`] and every branch below is decided at compile time.
+
+use std::io::{self, IoSlice};
+
+use crate::error::LoopClosed;
+use crate::kernel::io::readiness::Readiness;
+use crate::kernel::io::source::Io;
+use crate::socket::stream_socket::StreamSocket;
+use crate::transport::layer::{Layer, Plain, Received};
+use crate::transport::tls::encrypted::{BoxedEncrypted, Encrypted};
 
 /// The layer of every connection.
-#[cfg(not(feature = "tls"))]
-pub(crate) type AnyLayer = crate::transport::layer::Plain;
+pub(crate) enum AnyLayer {
+    Plain(Plain),
+    Encrypted(BoxedEncrypted),
+}
 
-#[cfg(feature = "tls")]
-pub(crate) use either::AnyLayer;
-
-#[cfg(feature = "tls")]
-mod either {
-    use std::io::{self, IoSlice};
-
-    use crate::error::LoopClosed;
-    use crate::kernel::io::readiness::Readiness;
-    use crate::kernel::io::source::Io;
-    use crate::socket::stream_socket::StreamSocket;
-    use crate::transport::layer::{Layer, Plain, Received};
-    use crate::transport::tls::encrypted::Encrypted;
-
-    /// The layer of every connection.
-    pub(crate) enum AnyLayer {
-        Plain(Plain),
-        Encrypted(Box<Encrypted>),
+impl From<Io<StreamSocket>> for AnyLayer {
+    fn from(io: Io<StreamSocket>) -> Self {
+        Self::Plain(io.into())
     }
+}
 
-    impl From<Io<StreamSocket>> for AnyLayer {
-        fn from(io: Io<StreamSocket>) -> Self {
-            Self::Plain(io.into())
+impl AnyLayer {
+    /// Returns the layer that encrypts, if it is that.
+    #[inline]
+    pub(crate) fn encrypted(&self) -> Option<&Encrypted> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Encrypted(layer) => Some(layer),
         }
     }
+}
 
-    impl From<Encrypted> for AnyLayer {
-        fn from(layer: Encrypted) -> Self {
-            Self::Encrypted(Box::new(layer))
+impl Layer for AnyLayer {
+    #[inline]
+    fn io(&self) -> &Io<StreamSocket> {
+        match self {
+            Self::Plain(layer) => layer.io(),
+            Self::Encrypted(layer) => layer.io(),
         }
     }
 
-    impl AnyLayer {
-        /// Returns the layer that encrypts, if it is that.
-        #[inline]
-        pub(crate) fn encrypted(&self) -> Option<&Encrypted> {
-            match self {
-                Self::Plain(_) => None,
-                Self::Encrypted(layer) => Some(layer),
-            }
+    #[inline]
+    fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
+        match self {
+            Self::Plain(layer) => layer.may_receive_or(otherwise),
+            Self::Encrypted(layer) => layer.may_receive_or(otherwise),
         }
     }
 
-    impl Layer for AnyLayer {
-        #[inline]
-        fn io(&self) -> &Io<StreamSocket> {
-            match self {
-                Self::Plain(layer) => layer.io(),
-                Self::Encrypted(layer) => layer.io(),
-            }
+    #[inline(always)]
+    fn receive(&self, buffer: &mut [u8]) -> Received {
+        match self {
+            Self::Plain(layer) => layer.receive(buffer),
+            Self::Encrypted(layer) => layer.receive(buffer),
         }
+    }
 
-        #[inline]
-        fn may_receive_or(
-            &self,
-            otherwise: impl FnOnce(&mut Readiness),
-        ) -> Result<bool, LoopClosed> {
-            match self {
-                Self::Plain(layer) => layer.may_receive_or(otherwise),
-                Self::Encrypted(layer) => layer.may_receive_or(otherwise),
-            }
+    #[inline]
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(layer) => layer.send(bytes),
+            Self::Encrypted(layer) => layer.send(bytes),
         }
+    }
 
-        #[inline(always)]
-        fn receive(&self, buffer: &mut [u8]) -> Received {
-            match self {
-                Self::Plain(layer) => layer.receive(buffer),
-                Self::Encrypted(layer) => layer.receive(buffer),
-            }
+    fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(layer) => layer.send_vectored(pieces),
+            Self::Encrypted(layer) => layer.send_vectored(pieces),
         }
+    }
 
-        #[inline]
-        fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-            match self {
-                Self::Plain(layer) => layer.send(bytes),
-                Self::Encrypted(layer) => layer.send(bytes),
-            }
+    #[inline]
+    fn has_unsent(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Encrypted(layer) => layer.has_unsent(),
         }
+    }
 
-        fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-            match self {
-                Self::Plain(layer) => layer.send_vectored(pieces),
-                Self::Encrypted(layer) => layer.send_vectored(pieces),
-            }
+    #[inline]
+    fn flush(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Encrypted(layer) => layer.flush(),
         }
+    }
 
-        #[inline]
-        fn has_unsent(&self) -> bool {
-            match self {
-                Self::Plain(_) => false,
-                Self::Encrypted(layer) => layer.has_unsent(),
-            }
+    fn end_writing(&self) {
+        match self {
+            Self::Plain(layer) => layer.end_writing(),
+            Self::Encrypted(layer) => layer.end_writing(),
         }
+    }
 
-        #[inline]
-        fn flush(&self) -> io::Result<()> {
-            match self {
-                Self::Plain(_) => Ok(()),
-                Self::Encrypted(layer) => layer.flush(),
-            }
-        }
-
-        fn end_writing(&self) {
-            match self {
-                Self::Plain(layer) => layer.end_writing(),
-                Self::Encrypted(layer) => layer.end_writing(),
-            }
-        }
-
-        fn unread(&self) -> usize {
-            match self {
-                Self::Plain(layer) => layer.unread(),
-                Self::Encrypted(layer) => layer.unread(),
-            }
+    fn unread(&self) -> usize {
+        match self {
+            Self::Plain(layer) => layer.unread(),
+            Self::Encrypted(layer) => layer.unread(),
         }
     }
 }

@@ -209,7 +209,6 @@ impl WaterMarks {
 
     /// Raises the limits to those of an encrypted connection, unless the program has set some. asyncio's figures: records
     /// are encrypted in bulk.
-    #[cfg(feature = "tls")]
     pub(crate) fn raise(&mut self) {
         const HIGH_OF_TLS: usize = 512 * 1024;
         let raised = || {

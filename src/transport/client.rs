@@ -19,9 +19,7 @@ use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
 use crate::socket::connector::Connector;
 use crate::socket::dns::ToSocketAddrs;
 use crate::transport::protocol::{Protocol, Transport};
-#[cfg(feature = "tls")]
 use crate::transport::tls::handshake::Unconnected;
-#[cfg(feature = "tls")]
 use crate::transport::tls::options::TlsOptions;
 
 type Place = &'static Location<'static>;
@@ -155,7 +153,6 @@ pub struct CreateConnection<F> {
     pub(crate) factory: F,
     to: ConnectTo,
     connector: Connector,
-    #[cfg(feature = "tls")]
     pub(crate) tls: TlsOptions,
     location: Place,
 }
@@ -167,7 +164,6 @@ impl<F> CreateConnection<F> {
             factory,
             to,
             connector: Connector::default(),
-            #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
             location,
         }
@@ -179,14 +175,12 @@ impl<F> CreateConnection<F> {
         make: impl FnOnce(&LoopHandle, F) -> Rc<P>,
     ) -> Connected<P> {
         proceed().await;
-        #[cfg(feature = "tls")]
         let session = self.tls.session(Some(&self.to))?;
         let (io, peer) = self.connector.connect(&self.handle, self.to).await?;
         let (handle, location) = (self.handle, self.location);
-        #[cfg(feature = "tls")]
         if let Some((session, timeouts)) = session {
             let transport = Transport::encrypted(io, session, timeouts, peer, location)?;
-            let unconnected = Unconnected::shaken(transport, timeouts.handshake).await?;
+            let unconnected = Unconnected::shaken(transport, timeouts).await?;
             let protocol = make(&handle, self.factory);
             let transport = unconnected.connect(Some(Rc::clone(&protocol) as Rc<dyn Protocol>))?;
             return announced(handle, transport, protocol, location).await;

@@ -58,6 +58,7 @@ use crate::socket::stream_socket::StreamSocket;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::Layer;
+use crate::transport::tls::encrypted::IsEncrypted;
 
 /// The states of a connection. A connection only goes to later ones, and none passes through both `Closing` and
 /// `Failing`.
@@ -116,7 +117,6 @@ pub(crate) enum Pause {
     /// Reading was resumed while the connection was in the ready queue: callbacks that were queued since then run first.
     UntilQueued = 4,
     /// The handshake of `start_tls` goes on.
-    #[cfg(feature = "tls")]
     ForHandshake = 8,
 }
 
@@ -161,8 +161,7 @@ pub(crate) struct Connection<P: ?Sized> {
     /// The way to the socket; `None` in `Closed`.
     pub(crate) layer: RefCell<Option<AnyLayer>>,
     /// The layer encrypts, or did so before `Closed`.
-    #[cfg(feature = "tls")]
-    pub(crate) encrypted: Cell<bool>,
+    pub(crate) encrypted: IsEncrypted,
     /// The protocol to call; `None` in `Closed`.
     pub(crate) protocol: RefCell<Option<Rc<P>>>,
     state: Cell<State>,
@@ -202,15 +201,11 @@ impl<P: ?Sized> Connection<P> {
         let context = handle.state.copy_context();
         let state = ends.as_ref().map_or(State::Closed, |_| State::Made);
         let (layer, protocol) = ends.unzip();
+        let encrypted = layer.as_ref().and_then(AnyLayer::encrypted).is_some();
         let pipe = layer.as_ref().and_then(|layer| direction_of(layer.io()));
         Self {
             handle,
-            #[cfg(feature = "tls")]
-            encrypted: Cell::new(
-                layer
-                    .as_ref()
-                    .is_some_and(|layer| layer.encrypted().is_some()),
-            ),
+            encrypted: IsEncrypted::new(encrypted),
             layer: RefCell::new(layer),
             protocol: RefCell::new(protocol),
             state: Cell::new(state),
@@ -273,7 +268,6 @@ impl<P: ?Sized> Connection<P> {
         if !self.is(State::Closing) || self.has_unsent() || self.sending_file.get() {
             return Close::Wait;
         }
-        #[cfg(feature = "tls")]
         if self.with_encrypted(|layer| layer.finish()) == Some(false) {
             return Close::Wait;
         }
@@ -349,10 +343,8 @@ impl<P: ?Sized> Connection<P> {
     /// Returns how many bytes are buffered, those that the layer keeps included.
     #[inline]
     pub(crate) fn unsent(&self) -> usize {
-        let buffered = self.outgoing.borrow().len();
-        #[cfg(feature = "tls")]
-        let buffered = buffered + self.with_encrypted(|layer| layer.unsent()).unwrap_or(0);
-        buffered
+        let in_layer = self.with_encrypted(|layer| layer.unsent()).unwrap_or(0);
+        self.outgoing.borrow().len() + in_layer
     }
 
     /// Returns how many bytes are buffered, those that wait for a file included.

@@ -29,7 +29,6 @@ use crate::socket::socket_file::{SocketFile, bind};
 use crate::transport::protocol::Protocol;
 use crate::transport::server::Server;
 use crate::transport::serving::{Factory, Listening, Phase, Serving};
-#[cfg(feature = "tls")]
 use crate::transport::tls::options::TlsOptions;
 
 impl LoopHandle {
@@ -133,7 +132,6 @@ impl LoopHandle {
             options: ListenOptions::new(),
             keep_alive: false,
             start_serving: true,
-            #[cfg(feature = "tls")]
             tls: TlsOptions::default(),
             location,
         }
@@ -162,7 +160,6 @@ pub struct CreateServer {
     options: ListenOptions,
     keep_alive: bool,
     start_serving: bool,
-    #[cfg(feature = "tls")]
     pub(crate) tls: TlsOptions,
     location: &'static Location<'static>,
 }
@@ -249,7 +246,6 @@ impl CreateServer {
 
     async fn make(self) -> io::Result<Server> {
         proceed().await;
-        #[cfg(feature = "tls")]
         self.tls.check()?;
         let listening = match self.site {
             Site::Named(target) => bind_all(&self.options, target?.addresses(&self.handle).await?)?,
@@ -266,7 +262,6 @@ impl CreateServer {
             listening: RefCell::new(listening),
             backlog: self.options.backlog,
             keep_alive: self.keep_alive,
-            #[cfg(feature = "tls")]
             tls: self.tls,
             location: self.location,
             phase: Cell::new(Phase::Bound),

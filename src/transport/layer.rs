@@ -2,7 +2,7 @@
 //!
 //! `read.rs` and `write.rs` reach the socket through [`Layer`] alone. [`Plain`] passes bytes on as they are. With the
 //! feature `tls` there is another layer, which encrypts, in `tls/encrypted.rs`. `any_layer.rs` says which of them a
-//! connection has. Without the feature the type is known at compile time, so the trait costs nothing.
+//! connection has. Without the feature the other one has no values, so the choice between them costs nothing.
 //!
 //! A layer calls no user code and never waits, so its methods run while the connection is borrowed. A layer that keeps
 //! bytes of its own has to say so: [`may_receive`](Layer::may_receive) is true while it keeps bytes for the protocol, and

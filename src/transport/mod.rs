@@ -99,6 +99,9 @@ mod serving;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "without_tls/mod.rs"]
+pub(crate) mod tls;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after what it holds"

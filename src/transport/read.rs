@@ -47,8 +47,7 @@ pub(crate) enum Fetched {
     Bytes(usize),
     /// Nothing is there now.
     Nothing,
-    /// What was received holds no bytes for the program, and more is there.
-    #[cfg(feature = "tls")]
+    /// What was received, encrypted, holds no bytes for the program, and more is there.
     Progress,
     /// Nothing is read now, or nothing more ever comes.
     Ended,
@@ -57,7 +56,6 @@ pub(crate) enum Fetched {
 impl Observer for Connection<dyn Protocol> {
     fn ready(self: Rc<Self>) {
         let transport = Transport { connection: self };
-        #[cfg(feature = "tls")]
         if transport.session_ready() {
             return;
         }
@@ -83,8 +81,7 @@ impl Transport {
             return;
         }
         let received = self.receive_for_protocol();
-        #[cfg(feature = "tls")]
-        if matches!(received, Some(Received::Nothing)) {
+        if connection.encrypted.get() && matches!(received, Some(Received::Nothing)) {
             // Records may hold nothing for the protocol, and more may follow.
             self.requeue_if_readable();
         }
@@ -195,9 +192,8 @@ impl Transport {
         self.connection.read_ended.set(true);
         let keep_open = self.enter_or_abort("eof_received", |protocol| protocol.eof_received(self));
         // A pipe has no other side to keep open, and TLS none that can be relied upon.
-        let other_side = self.connection.pipe_direction().is_none();
-        #[cfg(feature = "tls")]
-        let other_side = other_side && !self.connection.encrypted.get();
+        let other_side =
+            self.connection.pipe_direction().is_none() && !self.connection.encrypted.get();
         if keep_open == Some(false) || !other_side {
             self.close();
         }
@@ -319,9 +315,9 @@ impl Transport {
         });
         match received.flatten() {
             Some(Received::Bytes { count, .. }) => Fetched::Bytes(count),
-            #[cfg(feature = "tls")]
             Some(Received::Nothing)
-                if connection.with_layer(AnyLayer::may_receive) == Some(true) =>
+                if connection.encrypted.get()
+                    && connection.with_layer(AnyLayer::may_receive) == Some(true) =>
             {
                 Fetched::Progress
             }

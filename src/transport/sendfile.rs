@@ -147,7 +147,6 @@ impl<'a> SendFile<'a> {
 
 /// Sends a part of the file: past the layer, or through it if it changes bytes.
 fn step(layer: &AnyLayer, transfer: &mut Transfer<'_>) -> io::Result<u64> {
-    #[cfg(feature = "tls")]
     if let Some(layer) = layer.encrypted() {
         return transfer.step_through(|bytes| match layer.send(bytes)? {
             0 => Err(io::ErrorKind::WouldBlock.into()),

@@ -7,12 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
-#[cfg(feature = "tls")]
-use std::time::Duration;
 
 use slab::Slab;
 
-#[cfg(feature = "tls")]
 use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::report::ExceptionContext;
@@ -23,7 +20,7 @@ use crate::socket::socket_file::SocketFile;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::connection::Tracked;
 use crate::transport::protocol::{Protocol, Transport};
-#[cfg(feature = "tls")]
+use crate::transport::tls::handshake::Timeouts;
 use crate::transport::tls::options::TlsOptions;
 
 /// Makes a protocol for each client.
@@ -56,7 +53,6 @@ pub(crate) struct Serving {
     pub(crate) listening: RefCell<Vec<Listening>>,
     pub(crate) backlog: i32,
     pub(crate) keep_alive: bool,
-    #[cfg(feature = "tls")]
     pub(crate) tls: TlsOptions,
     pub(crate) location: &'static Location<'static>,
     pub(crate) phase: Cell<Phase>,
@@ -130,11 +126,10 @@ impl Serving {
             let _ = socket.with(|socket| socket.set_keepalive(true));
         }
         let io = socket.watched(&self.handle)?;
-        #[cfg(feature = "tls")]
         if let Some((session, timeouts)) = self.tls.session(None)? {
             let transport = Transport::encrypted(io, session, timeouts, peer, self.location)?;
             self.track(&transport);
-            self.shake(transport, timeouts.handshake, factory);
+            self.shake(transport, timeouts, factory);
             return Ok(());
         }
         let mut protocol = None;
@@ -164,8 +159,7 @@ impl Serving {
 
     /// Makes a client's protocol after the handshake, in the context in which clients are accepted. A handshake that fails
     /// is reported in debug mode only, since any client can make it fail.
-    #[cfg(feature = "tls")]
-    fn shake(self: &Rc<Self>, transport: Transport, timeout: Duration, factory: Factory) {
+    fn shake(self: &Rc<Self>, transport: Transport, timeouts: Timeouts, factory: Factory) {
         let (serving, client) = (Rc::clone(self), transport.clone());
         let done = move |shaken| {
             let state = &serving.handle.state;
@@ -198,7 +192,7 @@ impl Serving {
             let what = "Exception in the destructor of a protocol factory";
             state.catch_panic(what, || drop(factory));
         };
-        transport.begin_handshake(timeout, Box::new(done));
+        transport.begin_handshake(timeouts, Box::new(done));
     }
 }
 

@@ -85,7 +85,6 @@ impl Transport {
     /// # Ok(()) });
     /// ```
     pub fn can_write_eof(&self) -> bool {
-        #[cfg(feature = "tls")]
         if self.connection.encrypted.get() {
             return false;
         }
@@ -103,7 +102,6 @@ impl Transport {
     /// ```
     pub fn close(&self) {
         self.after_close(self.connection.begin_close(), None);
-        #[cfg(feature = "tls")]
         self.watch_shutdown();
     }
 

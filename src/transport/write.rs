@@ -37,7 +37,6 @@ impl Transport {
             return self.keep_rest(data);
         }
         match connection.with_layer(|layer| layer.send(data)) {
-            #[cfg(feature = "tls")]
             Some(Ok(count)) if count == data.len() && connection.encrypted.get() => {
                 self.after_buffering();
             }

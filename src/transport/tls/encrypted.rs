@@ -46,6 +46,12 @@ static CIPHERTEXT: LoopLocal<Cell<Vec<u8>>> = LoopLocal::new(|| Cell::new(Vec::n
 /// What is called when a handshake ends. It runs no code of the program while anything is borrowed.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>)>;
 
+/// How a connection keeps its layer if it is this one: in a box, so that plain connections stay small.
+pub(crate) type BoxedEncrypted = Box<Encrypted>;
+
+/// Whether the layer of a connection encrypts. Without the feature `tls` this takes no room.
+pub(crate) type IsEncrypted = Cell<bool>;
+
 /// See the module.
 pub(crate) struct Encrypted {
     below: Plain,

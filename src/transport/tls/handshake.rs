@@ -57,11 +57,17 @@ impl Transport {
     ) -> io::Result<Self> {
         let below = Plain::from(io);
         let layer = Encrypted::new(below, session, WriteBuffer::default(), timeouts.shutdown);
-        Self::new(AnyLayer::from(layer), Rc::new(Handshaking), peer, location)
+        Self::new(
+            AnyLayer::Encrypted(Box::new(layer)),
+            Rc::new(Handshaking),
+            peer,
+            location,
+        )
     }
 
     /// Begins the handshake of a connection whose layer encrypts. `done` is called at its end, however it ends.
-    pub(crate) fn begin_handshake(&self, timeout: Duration, done: Done) {
+    pub(crate) fn begin_handshake(&self, timeouts: Timeouts, done: Done) {
+        let timeout = timeouts.handshake;
         let connection = &self.connection;
         let this = Rc::downgrade(connection);
         let expired = move || {
@@ -147,13 +153,13 @@ pub(crate) struct Unconnected(Option<Transport>);
 
 impl Unconnected {
     /// Shakes hands on a connection whose layer encrypts.
-    pub(crate) async fn shaken(transport: Transport, timeout: Duration) -> io::Result<Self> {
+    pub(crate) async fn shaken(transport: Transport, timeouts: Timeouts) -> io::Result<Self> {
         let unconnected = Self(Some(transport.clone()));
         let ended = transport.connection.handle.create_future();
         let end = ended.clone();
         // The caller may have been dropped.
         let done = move |result| drop(end.set_result(result));
-        transport.begin_handshake(timeout, Box::new(done));
+        transport.begin_handshake(timeouts, Box::new(done));
         drop(transport);
         match ended.take().await {
             Ok(result) => result.map(|()| unconnected),

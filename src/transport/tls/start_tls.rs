@@ -20,7 +20,7 @@ use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::context::Context;
 use crate::transport::tls::encrypted::Encrypted;
-use crate::transport::tls::handshake::Unconnected;
+use crate::transport::tls::handshake::{Timeouts, Unconnected};
 use crate::transport::tls::options::TlsOptions;
 
 /// Gives what a stream has received and nobody has read.
@@ -172,7 +172,7 @@ impl StartTls {
     }
 
     /// Exchanges the layer. Until the handshake ends nothing is read for the protocol.
-    fn exchange(&mut self) -> io::Result<Duration> {
+    fn exchange(&mut self) -> io::Result<Timeouts> {
         let connection = &self.transport.connection;
         let Some((mut session, timeouts)) = self.options.session(None)? else {
             return Err(invalid_input("there is no context"));
@@ -206,16 +206,16 @@ impl StartTls {
         session.receive_early(&unread());
         let before = std::mem::take(&mut *connection.outgoing.borrow_mut());
         let layer = Encrypted::new(below, session, before, timeouts.shutdown);
-        *place = Some(layer.into());
+        *place = Some(AnyLayer::Encrypted(Box::new(layer)));
         connection.encrypted.set(true);
         connection.pauses.set(Pause::ForHandshake);
-        Ok(timeouts.handshake)
+        Ok(timeouts)
     }
 
     async fn encrypt(mut self) -> io::Result<Transport> {
         proceed().await;
-        let timeout = self.exchange()?;
-        let unconnected = Unconnected::shaken(self.transport, timeout).await?;
+        let timeouts = self.exchange()?;
+        let unconnected = Unconnected::shaken(self.transport, timeouts).await?;
         let transport = unconnected.connect(self.protocol)?;
         transport.connection.pauses.lift(Pause::ForHandshake);
         transport.read_after_queued();
