@@ -139,6 +139,8 @@ run(main)"#;
             let answer = socket.next().await.unwrap().unwrap();
             assert!(answer.is_close(), "{answer:?}");
             assert!(socket.next().await.is_none());
+            // The peer waits for our end of the connection.
+            drop(socket);
             let (status, said) = peer.end().await;
             assert!(status.success(), "{said}");
             assert_eq!(said, "2510000 1001 enough\nover\n");
