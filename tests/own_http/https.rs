@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use callsoon::net::TcpStream;
 use callsoon::stream::{Joined, StreamReader, StreamWriter, join, open_connection, start_server};
 use callsoon::tls::rustls::ServerConfig;
-use callsoon::transport::Server;
+use callsoon::transport::{ConnectTo, Server};
 use callsoon::{Task, create_task};
 use http_body_util::BodyExt;
 use hyper::{Response, body::Incoming};
@@ -16,7 +16,7 @@ use crate::support::{Trace, loopback, settling};
 
 /// The names of the protocols in a handshake.
 const H2: &[u8] = b"h2";
-const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 fn server_config_for(protocols: &[&[u8]]) -> ServerConfig {
     let mut config = server_config();
@@ -52,10 +52,13 @@ pub(crate) async fn https_server(site: &Site) -> Server {
 }
 
 /// Connects as a client that offers some protocols.
-async fn connect(server: &Server, offered: &[&[u8]]) -> std::io::Result<(Joined, Option<Vec<u8>>)> {
+pub(crate) async fn connect(
+    to: impl Into<ConnectTo>,
+    offered: &[&[u8]],
+) -> std::io::Result<(Joined, Option<Vec<u8>>)> {
     let mut config = client_config();
     config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
-    let connecting = open_connection(server.local_addr().unwrap()).ssl(config);
+    let connecting = open_connection(to).ssl(config);
     let (reader, writer) = connecting.server_hostname("localhost").await?;
     let agreed = writer.tls_info().unwrap().alpn_protocol;
     Ok((join(reader, writer), agreed))
@@ -76,7 +79,9 @@ enum Client {
 
 impl Client {
     async fn open(server: &Server, offered: &[&[u8]]) -> (Self, Task<hyper::Result<()>>) {
-        let (stream, agreed) = connect(server, offered).await.unwrap();
+        let (stream, agreed) = connect(server.local_addr().unwrap(), offered)
+            .await
+            .unwrap();
         match agreed.as_deref() {
             Some(H2) => {
                 let (client, connection) = client2(stream).await;
@@ -140,7 +145,7 @@ fn two_hundred_requests_are_in_flight_on_one_encrypted_connection() {
     settling(|_, trace| async move {
         let site = Site::with_meeting(&trace, 200);
         let server = https_server(&site).await;
-        let (stream, agreed) = connect(&server, &[H2]).await.unwrap();
+        let (stream, agreed) = connect(server.local_addr().unwrap(), &[H2]).await.unwrap();
         assert_eq!(agreed.as_deref(), Some(H2));
         let (client, connection) = client2(stream).await;
         let requests: Vec<_> = (0..200)
@@ -165,7 +170,9 @@ fn two_hundred_requests_are_in_flight_on_one_encrypted_connection() {
 fn a_client_with_no_protocol_in_common_is_refused_and_the_server_goes_on() {
     settling(|_, trace| async move {
         let server = https_server(&Site::new(&trace)).await;
-        let refused = connect(&server, &[b"gopher"]).await.unwrap_err();
+        let refused = connect(server.local_addr().unwrap(), &[b"gopher"])
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidData);
         let why = refused.get_ref().unwrap().to_string();
         assert!(why.contains("NoApplicationProtocol"), "{why}");
@@ -226,7 +233,9 @@ async fn unbounded_server(end: fn(&StreamWriter)) -> Server {
 
 /// Asks such a server.
 async fn ask_for_all(server: &Server) -> hyper::Result<hyper::body::Bytes> {
-    let (stream, _) = connect(server, &[HTTP1]).await.unwrap();
+    let (stream, _) = connect(server.local_addr().unwrap(), &[HTTP1])
+        .await
+        .unwrap();
     let (mut client, connection) = client1(stream).await;
     let answer = client.send_request(get("/")).await.unwrap();
     let whole = answer.into_body().collect().await;

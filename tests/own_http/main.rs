@@ -18,5 +18,6 @@ mod http2; // HTTP/2: many requests on one connection, flow control, shutdown, r
 mod https; // both protocols over TLS
 mod peers; // curl, plain
 mod peers_load; // h2load, plain and over TLS
+mod peers_python; // Python's server, over TLS
 mod peers_tls; // curl over TLS
 mod timers; // hyper's timeouts and tasks on the loop's clock
