@@ -1,20 +1,21 @@
-//! An HTTP client that streams: the body is counted piece by piece as it comes, and is never whole in memory.
+//! An HTTPS client that streams: the body is counted piece by piece as it comes, and is never whole in memory.
 //!
 //! ```text
-//! $ cargo run --example http_client --features hyper
-//! 200 OK from http://127.0.0.1:35223/
+//! $ cargo run --example http_client --features hyper,tls-native-roots
+//! 200 OK from https://localhost:35223/
 //! 2 MiB of 8 MiB
 //! 4 MiB of 8 MiB
 //! 6 MiB of 8 MiB
 //! 8 MiB of 8 MiB
 //! 8388608 bytes
-//! $ cargo run --example http_client --features hyper -- http://example.org/
+//! $ cargo run --example http_client --features hyper,tls-native-roots -- https://example.org/
 //! ```
 
 use std::error::Error;
 use std::time::Duration;
 
 use callsoon::timeout;
+use callsoon::tls::{ClientContext, rustls};
 
 mod big_page;
 mod streamed;
@@ -22,17 +23,19 @@ mod streamed;
 fn main() -> Result<(), Box<dyn Error>> {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("--help") {
-        println!("http_client [http://URL]    without a URL: from a site of its own");
+        println!("http_client [URL]    http or https; without a URL: from a site of its own");
         return Ok(());
     }
+    let chosen = rustls::crypto::ring::default_provider().install_default();
+    chosen.map_err(|_| "another provider of cryptography is installed")?;
     callsoon::run(async {
-        let (_server, url) = match argument {
-            Some(url) => (None, url.parse()?),
+        let (_server, url, trusting) = match argument {
+            Some(url) => (None, url.parse()?, ClientContext::native_roots()?),
             None => {
-                let (server, url) = big_page::serve().await?;
-                (Some(server), url)
+                let (server, url, trusting) = big_page::serve().await?;
+                (Some(server), url, trusting)
             }
         };
-        timeout(Duration::from_secs(50), streamed::download(url)).await?
+        timeout(Duration::from_secs(50), streamed::download(url, trusting)).await?
     })?
 }

@@ -5,18 +5,22 @@ use std::error::Error;
 use callsoon::create_task;
 use callsoon::interop::hyper::HyperIo;
 use callsoon::stream::{join, open_connection};
+use callsoon::tls::ClientContext;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
 use hyper::{Request, Uri};
 
 const MIB: u64 = 1024 * 1024;
 
-/// Asks for a page and shows how much of it has come.
-pub(crate) async fn download(url: Uri) -> Result<(), Box<dyn Error>> {
+/// Asks for a page and shows how much of it has come. `trusting` says which servers of https are trusted.
+pub(crate) async fn download(url: Uri, trusting: ClientContext) -> Result<(), Box<dyn Error>> {
     let host = url.host().ok_or("a URL with a host is expected")?;
-    let port = url.port_u16().unwrap_or(80);
-    // The one line to change for https: streams over TLS are a reader and a writer as well.
-    let (reader, writer) = open_connection((host, port)).await?;
+    let connecting = |usual| open_connection((host, url.port_u16().unwrap_or(usual)));
+    // Over TLS they are a reader and a writer as well, so nothing below differs.
+    let (reader, writer) = match url.scheme_str() {
+        Some("https") => connecting(443).ssl(trusting).await?,
+        _ => connecting(80).await?,
+    };
     let stream = HyperIo::new(join(reader, writer));
     let (mut client, connection) = hyper::client::conn::http1::handshake(stream).await?;
     create_task(connection);

@@ -14,7 +14,7 @@
 //! - Feature `futures`: futures-io's traits for byte streams, `Stream` for ticks, clients, signals, tasks that end and the
 //!   items of a queue, `Sink` for a queue. Feature `tokio-io`: tokio's traits for byte streams.
 //! - Feature `hyper`: `interop::hyper` has hyper's traits for bytes, timers and tasks, so that its HTTP/1 and HTTP/2 run
-//!   on this loop, with services and bodies that are not `Send`.
+//!   on this loop, plain and over TLS, with services and bodies that are not `Send`.
 //! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.
 //! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. Feature
 //!   `tls-native-roots` trusts what the system trusts.

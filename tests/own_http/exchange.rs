@@ -136,7 +136,7 @@ pub(crate) struct Site {
     pub(crate) trace: Trace,
     /// `/meet` waits here.
     pub(crate) meeting: Rc<Barrier>,
-    /// Set by `/never`.
+    /// Set by `/never` and `/slow`.
     pub(crate) begun: Rc<Event>,
     /// `/slow` waits for this.
     pub(crate) go: Rc<Event>,
@@ -180,6 +180,7 @@ impl Site {
             }
             (_, "/slow") => {
                 self.trace.push("slow begins");
+                self.begun.set();
                 self.go.wait().await;
                 Local::whole("slow")
             }

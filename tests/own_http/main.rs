@@ -7,9 +7,17 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+#[expect(dead_code, reason = "a part of it is needed here")]
+#[path = "../own/certificates.rs"]
+mod certificates;
+
 mod exchange; // what the tests share: the routes, bodies that are not `Send`, connections
 mod halfway; // a peer that stops, or sends garbage, at each byte
 mod http1; // HTTP/1: keep-alive, pipelining, chunked bodies, shutdown, limits, cancellation
 mod http2; // HTTP/2: many requests on one connection, flow control, shutdown, resets, pings
-mod peers; // curl
+mod https; // both protocols over TLS
+mod peers; // curl, plain
+mod peers_load; // h2load, plain and over TLS
+mod peers_python; // Python's server, over TLS
+mod peers_tls; // curl over TLS
 mod timers; // hyper's timeouts and tasks on the loop's clock

@@ -1,6 +1,6 @@
 //! A process of its own, because it starts other programs and waits for them: TLS with real peers at the other end.
 //!
-//! `openssl` and Python's `ssl`, each as a client and as a server, and `curl`. A program that this machine does not have is
+//! `openssl`, Python's `ssl` and its `websockets`, each as a client and as a server, and `curl`. A program that this machine does not have is
 //! named and its tests are skipped.
 
 #[path = "../own/certificates.rs"]
@@ -12,6 +12,7 @@ mod python;
 #[expect(dead_code, unused_imports, reason = "a part of it is needed here")]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod websockets;
 
 use std::cell::RefCell;
 use std::io;

@@ -32,15 +32,15 @@ fn arguments(script: &str, files: &Files, more: &[&str]) -> Vec<String> {
     arguments
 }
 
-fn python(script: &str, files: &Files, more: &[&str]) -> Command {
+pub(crate) fn python(script: &str, files: &Files, more: &[&str]) -> Command {
     let mut command = Command::new("python3");
     command.args(arguments(script, files, more));
     command
 }
 
 /// Starts a script that prints its port in its first line, and then serves.
-async fn python_server(script: &str, files: &Files) -> (Talk, u16) {
-    let arguments = arguments(script, files, &[]);
+pub(crate) async fn python_server(script: &str, files: &Files, more: &[&str]) -> (Talk, u16) {
+    let arguments = arguments(script, files, more);
     let mut command = vec!["python3"];
     command.extend(arguments.iter().map(String::as_str));
     let mut server = Talk::start(&command).await;
@@ -131,7 +131,7 @@ async def main():
     server.close()
     print("over")
 run(main)"#;
-        let (server, port) = python_server(script, &files).await;
+        let (server, port) = python_server(script, &files, &[]).await;
         let connecting = open_connection(("localhost", port)).ssl(client_config());
         let (mut reader, writer) = connecting.await.unwrap();
         let data = pattern(MUCH);
@@ -237,7 +237,7 @@ async def main():
     await over.wait()
     server.close()
 run(main)"#;
-        let (server, port) = python_server(script, &files).await;
+        let (server, port) = python_server(script, &files, &[]).await;
         let connecting = open_connection(("127.0.0.1", port));
         let (mut reader, writer) = connecting.await.unwrap();
         writer.write(b"STARTTLS\n");

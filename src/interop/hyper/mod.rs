@@ -10,6 +10,14 @@
 //! Only hyper's `with_upgrades` demands connections that are `Send`, which those of a loop are not. HTTP/1 without it
 //! gives the connection back through `without_shutdown` and `into_parts`.
 //!
+//! Over TLS a connection is the reader and the writer of `open_connection` or `start_server` with `ssl`, [joined]. Whether
+//! it speaks HTTP/2 its handshake decides: `alpn_protocols` of rustls's configuration names `h2` and `http/1.1` in the order
+//! of preference, and the writer's `tls_info` gives what both sides have agreed on. A body without a length is whole only if
+//! its peer has said so before it closed; if the connection was cut, reading the body fails. A peer that closes its side
+//! closes both, as in asyncio: what hyper has not written by then is `ConnectionReset`.
+//!
+//! [joined]: crate::stream::join
+//!
 //! ```
 //! use std::convert::Infallible;
 //!
