@@ -389,3 +389,26 @@ fn a_server_that_would_take_early_data_is_refused_since_nobody_would_read_it() {
         peer.close_notify().await;
     });
 }
+
+#[test]
+fn a_relay_from_tls_to_tls_passes_everything_on_both_ways_and_both_ends() {
+    settling(|_, _| async move {
+        let (reader, writer, mut left) = stream_and_peer().await;
+        let mut here = callsoon::stream::join(reader, writer);
+        let (reader, writer, mut right) = stream_and_peer().await;
+        let mut there = callsoon::stream::join(reader, writer);
+        let relaying =
+            create_task(async move { callsoon::copy_bidirectional(&mut here, &mut there).await });
+        let data = pattern(100_000);
+        left.write(&data).await;
+        assert!(right.read(data.len()).await.unwrap() == data);
+        right.write(b"heard").await;
+        assert_eq!(left.read(5).await.unwrap(), b"heard");
+        left.update_keys();
+        left.close_notify().await;
+        assert_eq!(right.read(1).await.unwrap(), b"");
+        right.close_notify().await;
+        assert!(relaying.await.unwrap().is_ok());
+        assert_eq!(left.read(1).await.unwrap(), b"");
+    });
+}
