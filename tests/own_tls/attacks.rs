@@ -408,7 +408,7 @@ fn a_relay_from_tls_to_tls_passes_everything_on_both_ways_and_both_ends() {
         left.close_notify().await;
         assert_eq!(right.read(1).await.unwrap(), b"");
         right.close_notify().await;
-        assert!(relaying.await.unwrap().is_ok());
+        assert_eq!(relaying.await.unwrap().unwrap(), (100_000, 5));
         assert_eq!(left.read(1).await.unwrap(), b"");
     });
 }
