@@ -308,12 +308,17 @@ impl Transport {
         if !connection.may_read() {
             return Fetched::Ended;
         }
-        let received = connection.with_layer(|layer| match layer.may_receive_or(wait) {
+        let receive = |layer: &AnyLayer| match layer.may_receive_or(wait) {
             Ok(true) => Some(layer.receive(buffer)),
             Ok(false) => Some(Received::Nothing),
             Err(LoopClosed) => None,
-        });
-        match received.flatten() {
+        };
+        let receive = || connection.with_layer(receive).flatten();
+        #[cfg(not(feature = "tls"))]
+        let received = receive();
+        #[cfg(feature = "tls")]
+        let received = self.enter_to_fetch(receive);
+        match received {
             Some(Received::Bytes { count, .. }) => Fetched::Bytes(count),
             Some(Received::Nothing)
                 if connection.encrypted.get()

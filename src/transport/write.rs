@@ -9,6 +9,8 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::report::run_quietly;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::MOST_PIECES;
+#[cfg(feature = "tls")]
+use crate::transport::connection::Pause;
 use crate::transport::connection::{Close, Connection, FailWriting, State};
 use crate::transport::layer::Layer;
 use crate::transport::protocol::Transport;
@@ -199,6 +201,11 @@ impl Transport {
     /// Ends the connection since nothing can be written any more. What the system has received for it is delivered first.
     #[cold]
     pub(crate) fn fail_writing(&self, error: io::Error) {
+        // Nothing that comes in a handshake is for the protocol.
+        #[cfg(feature = "tls")]
+        if self.connection.pauses.has(Pause::ForHandshake) {
+            return self.fail(error);
+        }
         match self.connection.fail_writing(error) {
             FailWriting::Lose(error) => self.fail(error),
             FailWriting::DeliverRest(error) => {

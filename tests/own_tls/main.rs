@@ -3,6 +3,7 @@
 //!
 //! Certificates are made in `own/certificates`. `own/tls_proxy` stands between the sides and knows where records end.
 
+mod attacks; // peers and programs that do what nobody should
 mod both_ways; // both sides write much, and keys change meanwhile
 mod boundaries; // every record boundary as a place to cut, to pause and to end
 #[expect(dead_code, reason = "files are for other programs")]

@@ -70,6 +70,9 @@ impl ClientContext {
 
 /// How a server does TLS: [`rustls::ServerConfig`], shared by all its connections. asyncio's `SSLContext`.
 ///
+/// Early data, which can be replayed, is not read. So a configuration that accepts some is an error of kind `InvalidInput`
+/// wherever it is used.
+///
 /// ```
 /// use callsoon::tls::{ServerContext, rustls};
 /// fn context(config: rustls::ServerConfig) -> ServerContext {

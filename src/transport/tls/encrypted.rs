@@ -193,6 +193,7 @@ impl Encrypted {
                 self.io().set_writes(true);
                 return Ok(false);
             }
+            session.answer();
         }
         self.sealed.set(0);
         Ok(true)
@@ -208,6 +209,10 @@ impl Encrypted {
         };
         if session.connection.is_handshaking() {
             return Ok(0);
+        }
+        // As on a connection that is lost: a connection that closes sends its close_notify after the last byte it has.
+        if session.has_ended_writing() {
+            return Ok(total);
         }
         let mut taken = 0;
         loop {
@@ -250,12 +255,15 @@ impl Encrypted {
     /// Tells the peer that this side has ended, once, and returns whether both have.
     pub(crate) fn finish(&self) -> bool {
         let Ok(mut session) = self.session.try_borrow_mut() else {
+            // The end goes on when the code that asks has returned.
+            self.io().set_writes(true);
+            self.io().queue();
             return false;
         };
         if session.connection.is_handshaking() {
             return true;
         }
-        session.connection.send_close_notify();
+        session.end_writing();
         match self.flush_session(&mut session) {
             Ok(flushed) => flushed && session.is_over(),
             // The peer is gone.
@@ -273,7 +281,8 @@ impl Layer for Encrypted {
         match self.with_session(|session| session.has_more()) {
             Some(true) => Ok(true),
             Some(false) => self.below.may_receive_or(otherwise),
-            None => Ok(false),
+            // Code that rustls calls must not wait for what it holds up itself.
+            None => Err(LoopClosed),
         }
     }
 
@@ -336,8 +345,11 @@ impl Layer for Encrypted {
     }
 
     fn has_unsent(&self) -> bool {
-        !self.before.borrow().is_empty()
-            || self.with_session(|session| session.wants_write()) == Some(true)
+        if !self.before.borrow().is_empty() {
+            return true;
+        }
+        // Half a handshake is nothing that a connection which closes has to send.
+        !self.in_handshake() && self.with_session(|session| session.wants_write()) == Some(true)
     }
 
     fn flush(&self) -> io::Result<()> {
@@ -347,7 +359,7 @@ impl Layer for Encrypted {
 
     fn end_writing(&self) {
         self.with_session(|session| {
-            session.connection.send_close_notify();
+            session.end_writing();
             let _ = self.flush_session(session);
         });
     }

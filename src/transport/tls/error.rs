@@ -9,6 +9,11 @@ pub(crate) fn tls_error(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+/// Returns why a connection is lost whose session has called code of the program that panicked.
+pub(crate) fn panicked() -> io::Error {
+    io::Error::other("code that TLS calls panicked")
+}
+
 /// Returns an equal error, since an `io::Error` cannot be cloned: one for the caller that waits, one for the protocol.
 pub(crate) fn copy_of(error: &io::Error) -> io::Error {
     if let Some(code) = error.raw_os_error() {

@@ -16,10 +16,10 @@ use crate::socket::stream_socket::StreamSocket;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::connection::{Connection, State};
-use crate::transport::layer::Plain;
+use crate::transport::layer::{Layer as _, Plain, Received};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::encrypted::{Done, Encrypted};
-use crate::transport::tls::error::copy_of;
+use crate::transport::tls::error::{copy_of, panicked};
 use crate::transport::tls::session::Session;
 
 /// The protocol of a new connection until its handshake is complete.
@@ -100,19 +100,41 @@ impl Transport {
         }
     }
 
-    fn handshake_ready(&self) {
+    /// Enters the session. Resolvers and verifiers of certificates and stores of sessions, which rustls calls then, are code
+    /// of the program. After the handshake that is so too: tickets come later.
+    pub(crate) fn enter_session<R>(
+        &self,
+        what: &'static str,
+        f: impl FnOnce() -> R,
+    ) -> Result<R, Failed> {
         let connection = &self.connection;
         let entry = Entry {
             state: &connection.handle.state,
-            callee: Callee::Protocol("TLS handshake"),
+            callee: Callee::Protocol(what),
             location: connection.location,
         };
-        // Resolvers and verifiers of certificates are code of the program.
-        let context = InContext::Of(&connection.context);
-        let step = entry.run(context, || connection.with_encrypted(Encrypted::shake));
-        match step {
+        entry.run(InContext::Of(&connection.context), f)
+    }
+
+    /// Receives for a task, and enters the session for it if there is one.
+    pub(crate) fn enter_to_fetch(
+        &self,
+        receive: impl FnOnce() -> Option<Received>,
+    ) -> Option<Received> {
+        if !self.connection.encrypted.get() {
+            return receive();
+        }
+        let received = self.enter_session("TLS session", receive);
+        received.unwrap_or_else(|Failed| Some(Received::Failed(panicked())))
+    }
+
+    fn handshake_ready(&self) {
+        let connection = &self.connection;
+        let shake = || connection.with_encrypted(Encrypted::shake);
+        match self.enter_session("TLS handshake", shake) {
             Ok(Some(Ok(true))) => self.finish_handshake(),
-            Ok(Some(Ok(false)) | None) => {}
+            // The code that was called may have closed it, or what was written before TLS has gone.
+            Ok(Some(Ok(false)) | None) => self.after_close(connection.finish_close(), None),
             Ok(Some(Err(error))) => self.fail_handshake(error),
             Err(Failed) => self.fail_handshake(io::Error::other("the TLS handshake panicked")),
         }
@@ -122,9 +144,15 @@ impl Transport {
         let connection = &self.connection;
         let done = connection.with_encrypted(Encrypted::end_handshake);
         connection.marks.borrow_mut().raise();
-        match connection.has_unsent() {
-            true => connection.queue_for_writing(),
-            false => drop(connection.with_io(|io| io.set_writes(false))),
+        if connection.has_unsent() {
+            connection.queue_for_writing();
+        } else if connection.sending_file.get() {
+            connection.wake_file_sender();
+        } else {
+            connection.with_io(|io| io.set_writes(false));
+            if connection.write_ended.get() {
+                connection.with_layer(AnyLayer::end_writing);
+            }
         }
         if let Some(done) = done.flatten() {
             done(Ok(()));

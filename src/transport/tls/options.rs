@@ -50,10 +50,16 @@ impl TlsOptions {
     /// Returns the context and the timeouts, if there is to be TLS.
     ///
     /// # Errors
-    /// `InvalidInput` for options of TLS without a context.
+    /// `InvalidInput` for options of TLS without a context, and for a server that accepts early data, which would be lost.
     pub(crate) fn check(&self) -> io::Result<Option<(&Context, Timeouts)>> {
         let timeouts = self.timeouts()?;
         if let Some(context) = &self.context {
+            let early =
+                matches!(context, Context::Server(server) if server.config.max_early_data_size > 0);
+            if early {
+                let why = "max_early_data_size is not zero, and nobody reads early data";
+                return Err(invalid_input(why));
+            }
             return Ok(Some((context, timeouts)));
         }
         let alone = self.handshake_timeout.or(self.shutdown_timeout).is_some();

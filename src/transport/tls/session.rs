@@ -30,6 +30,10 @@ pub(crate) struct Session {
     over: bool,
     /// Why, unless it was a close_notify.
     failure: Option<io::Error>,
+    /// The peer was sent a close_notify, after which nothing may be sent.
+    ended_writing: bool,
+    /// A key update may wait for its answer.
+    owes_answer: bool,
 }
 
 impl Session {
@@ -54,6 +58,8 @@ impl Session {
             plaintext: 0,
             over: false,
             failure: None,
+            ended_writing: false,
+            owes_answer: false,
         }
     }
 
@@ -179,10 +185,8 @@ impl Session {
             Ok(state) => {
                 self.plaintext = state.plaintext_bytes_to_read();
                 self.over |= state.peer_has_closed();
-                if !self.connection.is_handshaking() {
-                    // rustls keeps its answer to a key update until something is written: nothing is enough.
-                    let _ = self.connection.writer().write(&[]);
-                }
+                self.owes_answer = true;
+                self.answer();
             }
             Err(error) => {
                 // What was decrypted before is left to be taken. rustls does not say how much it is, but it is less.
@@ -190,6 +194,29 @@ impl Session {
                 self.fail(tls_error(error));
             }
         }
+    }
+
+    /// Has rustls make its answer to a key update, which it keeps until something is written: nothing is enough. One answer
+    /// is enough for many updates. So none is made while something waits for the socket: a peer that asks without end and
+    /// reads nothing would fill the memory.
+    pub(crate) fn answer(&mut self) {
+        let may_write = !self.connection.is_handshaking() && !self.ended_writing;
+        if self.owes_answer && may_write && !self.connection.wants_write() {
+            self.owes_answer = false;
+            let _ = self.connection.writer().write(&[]);
+        }
+    }
+
+    /// Has rustls say that nothing more comes, once. Before the end of the handshake there is nobody to tell.
+    pub(crate) fn end_writing(&mut self) {
+        if !self.connection.is_handshaking() {
+            self.ended_writing = true;
+            self.connection.send_close_notify();
+        }
+    }
+
+    pub(crate) fn has_ended_writing(&self) -> bool {
+        self.ended_writing
     }
 
     fn take_plaintext(&mut self, buffer: &mut [u8]) -> usize {

@@ -8,9 +8,12 @@
 use std::io;
 use std::rc::Rc;
 
+use crate::kernel::enter::Failed;
 use crate::transport::connection::State;
 use crate::transport::layer::Layer as _;
 use crate::transport::protocol::Transport;
+use crate::transport::tls::encrypted::Encrypted;
+use crate::transport::tls::error::panicked;
 
 /// What says that the peer has closed, and nothing worse: it need not answer a close_notify, nor read it.
 const CLOSED: &[io::ErrorKind] = &[
@@ -81,7 +84,9 @@ impl Transport {
         if !connection.is(State::Closing) {
             return;
         }
-        let failure = connection.with_encrypted(|layer| layer.discard()).flatten();
+        let discard = || connection.with_encrypted(Encrypted::discard).flatten();
+        let failure = self.enter_session("TLS session", discard);
+        let failure = failure.unwrap_or_else(|Failed| Some(panicked()));
         match failure {
             Some(error) if !CLOSED.contains(&error.kind()) => self.fail(error),
             _ => self.after_close(connection.finish_close(), None),
