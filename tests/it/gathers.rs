@@ -78,7 +78,10 @@ fn m2_nothing_gathered_is_ready_at_once() {
         let checked = event_loop.run_until_complete(async {
             let none = || Vec::<std::future::Ready<u8>>::new();
             let failing = || Vec::<std::future::Ready<Result<u8, u8>>>::new();
-            assert_eq!(Waiting::new(gather(none())).poll().unwrap().unwrap(), []);
+            assert_eq!(
+                Waiting::new(gather(none())).poll().unwrap().unwrap(),
+                [0_u8; 0]
+            );
             let settled = Waiting::new(gather(none()).settled()).poll();
             assert!(settled.unwrap().is_empty());
             assert!(
