@@ -37,8 +37,8 @@
 //! | here | asyncio | why |
 //! |---|---|---|
 //! | [`wait`](crate::wait) borrows a list, takes the tasks that have ended out of it and returns them. With no tasks it returns an empty list at once. | Returns two sets; `ValueError` without tasks. | A handle has one owner: a `wait` that is dropped half-way must not lose handles. |
-//! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
-//! | [`as_completed`](crate::as_completed) has no `timeout` argument. | It has one. | A timeout around [`next`](crate::AsCompleted::next) loses no task. |
+//! | A task that waits by [`wait`](crate::wait) or [`as_completed`](crate::as_completed()) is woken in the turn in which the last task ends. | One turn later: each is a done callback. | One wake less. |
+//! | [`as_completed`](crate::as_completed()) has no `timeout` argument. | It has one. | A timeout around [`next`](crate::AsCompleted::next) loses no task. |
 //! | [`shield`](crate::shield) takes a task or a loop's future. | It also makes a task of a coroutine. | [`create_task`](crate::create_task) does that, and returns the handle. |
 //! | [`gather`](crate::gather()): a `Result` that a child returns is a value; [`try_gather`](crate::try_gather) and [`Gather::fail_fast`](crate::Gather::fail_fast) treat `Err` as a failure. [`Gather::settled`](crate::Gather::settled) is `return_exceptions=True`. | An exception of a child is the failure. | See panics above. |
 //! | Dropping a [`gather`](crate::gather()) cancels its children. | Dropping the future changes nothing. | To cancel is to drop. |

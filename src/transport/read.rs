@@ -314,11 +314,7 @@ impl Transport {
             Err(LoopClosed) => None,
         };
         let receive = || connection.with_layer(receive).flatten();
-        #[cfg(not(feature = "tls"))]
-        let received = receive();
-        #[cfg(feature = "tls")]
-        let received = self.enter_to_fetch(receive);
-        match received {
+        match self.enter_to_fetch(receive) {
             Some(Received::Bytes { count, .. }) => Fetched::Bytes(count),
             Some(Received::Nothing)
                 if connection.encrypted.get()

@@ -9,9 +9,7 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::report::run_quietly;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::MOST_PIECES;
-#[cfg(feature = "tls")]
-use crate::transport::connection::Pause;
-use crate::transport::connection::{Close, Connection, FailWriting, State};
+use crate::transport::connection::{Close, Connection, FailWriting, Pause, State};
 use crate::transport::layer::Layer;
 use crate::transport::protocol::Transport;
 
@@ -202,7 +200,6 @@ impl Transport {
     #[cold]
     pub(crate) fn fail_writing(&self, error: io::Error) {
         // Nothing that comes in a handshake is for the protocol.
-        #[cfg(feature = "tls")]
         if self.connection.pauses.has(Pause::ForHandshake) {
             return self.fail(error);
         }

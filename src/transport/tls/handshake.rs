@@ -117,6 +117,7 @@ impl Transport {
     }
 
     /// Receives for a task, and enters the session for it if there is one.
+    #[inline]
     pub(crate) fn enter_to_fetch(
         &self,
         receive: impl FnOnce() -> Option<Received>,

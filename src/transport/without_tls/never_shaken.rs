@@ -12,7 +12,7 @@ use crate::socket::stream_socket::StreamSocket;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::WaterMarks;
 use crate::transport::connection::{Connection, Pause};
-use crate::transport::layer::Plain;
+use crate::transport::layer::{Plain, Received};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::encrypted::{Encrypted, IsEncrypted};
 
@@ -69,6 +69,14 @@ impl Transport {
 
     #[inline(always)]
     pub(crate) fn watch_shutdown(&self) {}
+
+    #[inline(always)]
+    pub(crate) fn enter_to_fetch(
+        &self,
+        receive: impl FnOnce() -> Option<Received>,
+    ) -> Option<Received> {
+        receive()
+    }
 }
 
 impl Unconnected {
