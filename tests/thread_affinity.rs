@@ -1,6 +1,7 @@
 //! Fault M1, wrong thread: what belongs to a loop stays on its thread, which the
 //! compiler checks, and what is meant for other threads may go there. An assertion that does not hold does not compile.
 
+use callsoon::fs::{File, PathError};
 use callsoon::net::{
     AddrInfo, AddrInfoHints, ConnectError, ConnectOptions, DatagramSocket, GaiError, ListenOptions,
     OwnedReadHalf, OwnedWriteHalf, ReadHalf, SocketListener, SocketStream, Tcp, TcpListener,
@@ -8,9 +9,11 @@ use callsoon::net::{
 };
 use callsoon::process::{ChildPipe, Command, Process, Starting, Stdio, SubprocessTransport};
 use callsoon::queue::{GetError, PutError, ShutDown, TooManyTasksDone};
+#[cfg(feature = "futures")]
+use callsoon::queue::{Items, Puts};
 use callsoon::stream::{
-    FailedRead, IncompleteRead, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe,
-    ReadError, StartServer, StreamReader, StreamWriter,
+    FailedRead, IncompleteRead, Joined, LimitOverrun, OpenConnection, OpenReadPipe, OpenWritePipe,
+    ReadError, ReaderLines, StartServer, StreamFeeder, StreamReader, StreamWriter,
 };
 use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
@@ -22,14 +25,14 @@ use callsoon::transport::{
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
-    Cancelled, Clock, EventLoop, ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture,
-    Failure, FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle,
-    Interval, InvalidState, Job, LifoQueue, LoopClosed, LoopHandle, LoopLocal, Metrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, ReadyGuard, RemoteHandle, ReturnWhen,
-    RunError, Runner, Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder,
-    TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
-    ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
-    TryGatherError, WrappedFuture, YieldNow,
+    Cancelled, Clock, Copying, CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler,
+    ExecutorError, ExecutorFuture, Failure, FailureCause, FutureError, Gather, GatherError,
+    GroupClosed, GroupError, Handle, Interval, InvalidState, Job, LifoQueue, Lines, LoopClosed,
+    LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, Race,
+    ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError,
+    Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture,
+    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
+    TimeoutState, TimerHandle, TryGather, TryGatherError, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -127,6 +130,17 @@ assert_not_impl!(OpenConnection: Send, Sync, Clone);
 assert_not_impl!(OpenReadPipe: Send, Sync, Clone);
 assert_not_impl!(OpenWritePipe: Send, Sync, Clone);
 assert_not_impl!(StartServer: Send, Sync, Clone);
+assert_not_impl!(StreamFeeder: Send, Sync, Clone);
+assert_not_impl!(ReaderLines<'static>: Send, Sync, Clone);
+assert_not_impl!(Joined: Send, Sync, Clone);
+assert_not_impl!(Copying<TcpStream, TcpStream>: Send, Sync, Clone);
+assert_not_impl!(CopyingBidirectional<TcpStream, TcpStream>: Send, Sync, Clone);
+assert_not_impl!(Lines<StreamReader>: Send, Sync, Clone);
+assert_not_impl!(Race<Task<u8>>: Send, Sync, Clone);
+#[cfg(feature = "futures")]
+assert_not_impl!(Items<'static, u8>: Send, Sync, Clone);
+#[cfg(feature = "futures")]
+assert_not_impl!(Puts<'static, u8>: Send, Sync, Clone);
 assert_not_impl!(AsyncFd<std::fs::File>: Send, Sync, Clone);
 assert_not_impl!(ReadyGuard<'static, std::fs::File>: Send, Sync, Clone);
 assert_not_impl!(DatagramTransport: Send, Sync);
@@ -177,6 +191,9 @@ assert_impl!(GroupClosed<u8>: Send, Sync, Copy, std::error::Error);
 assert_impl!(Panicked: Send, Sync, std::error::Error);
 assert_impl!(TaskError: Send, Sync, std::error::Error);
 assert_impl!(InvalidState<u8>: Send, Sync, std::error::Error);
+// Its calls are made in threads anyway.
+assert_impl!(File: Send, Unpin);
+assert_impl!(PathError: Send, Sync, std::error::Error);
 assert_impl!(Builder: Send, Sync, Clone);
 assert_impl!(ListenOptions: Send, Sync, Clone);
 assert_impl!(ConnectOptions: Send, Sync, Clone);
@@ -237,9 +254,24 @@ assert_impl!(Shield<Task<std::marker::PhantomPinned>>: Unpin);
 assert_impl!(YieldNow: Unpin);
 assert_impl!(CancelOnDrop<std::marker::PhantomPinned>: Unpin);
 assert_impl!(TcpStream: Unpin);
+assert_impl!(Joined: Unpin);
+assert_impl!(Race<std::future::Ready<u8>>: Unpin);
+
+#[cfg(feature = "tls")]
+assert_impl!(callsoon::tls::ClientContext: Send, Sync, Clone, Unpin);
+#[cfg(feature = "tls")]
+assert_impl!(callsoon::tls::ServerContext: Send, Sync, Clone, Unpin);
+#[cfg(feature = "tls")]
+assert_not_impl!(callsoon::tls::StartTls: Send, Sync, Clone);
+#[cfg(feature = "hyper")]
+assert_impl!(callsoon::interop::hyper::HyperTimer: Send, Sync, Copy);
+#[cfg(feature = "hyper")]
+assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
+#[cfg(feature = "hyper")]
+assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 16] = [
+const TRAITS: [&str; 20] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -252,8 +284,12 @@ const TRAITS: [&str; 16] = [
     "Executor",
     "GatherFutures",
     "Outcome",
+    "PollBufRead",
+    "PollRead",
+    "PollWrite",
     "Protocol",
     "QueueStore",
+    "RaceFutures",
     "Tasks",
     "ToSocketAddrs",
 ];
