@@ -221,14 +221,6 @@ impl ReadyQueue {
         }
     }
 
-    /// Takes one closure off the front entry, which is the token of so many.
-    #[inline]
-    pub(crate) fn pop_posted(&mut self, count: u32) {
-        let front = self.pop();
-        debug_assert!(front == Some(Token::new(POSTED, 0, count)));
-        self.unpop_posted(count);
-    }
-
     pub(crate) fn push_stop(&mut self, run: u32) {
         self.push(Token::new(STOP, 0, run));
     }

@@ -97,13 +97,12 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
 fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
     let left = u64::from(state.event_polls.left.get()).saturating_sub(count as u64);
     state.event_polls.left.set(left as u32);
-    let mut left = count;
-    while left > 0 {
+    for _ in 0..count {
         // It is never `None`: only the turn pops, and it pops no more than it counted.
         let Some(entry) = state.next_entry() else {
             break;
         };
-        left -= run_entry(state, root, entry, left);
+        run_entry(state, root, entry);
     }
 }
 
@@ -198,9 +197,9 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     result
 }
 
-/// Runs phase 6 for one entry; for up to `most` if it stands for several. Returns for how many.
+/// Runs phase 6 for one entry.
 #[inline(always)]
-fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next, most: usize) -> usize {
+fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next) {
     match entry {
         Next::Call(callback, location) => {
             run_queued(state, || run_callback(|| callback.call(), location));
@@ -209,35 +208,12 @@ fn run_entry(state: &LoopState, root: &mut dyn Root, entry: Next, most: usize) -
             state.budget.refill();
             run_task(state, &task, key);
         }
-        Next::Other(token) => match token.special() {
-            Special::Posted(count) => return run_posted(state, count, most),
-            special => run_special(state, root, special),
-        },
+        Next::Other(token) => run_special(state, root, token.special()),
         Next::Gone => {}
     }
-    1
 }
 
-/// Runs `most` of so many closures that were posted one after the other. Returns how many it has run. What is left is
-/// put back before each runs, so that unwinding loses nothing.
-#[inline(never)]
-fn run_posted(state: &LoopState, mut count: u32, most: usize) -> usize {
-    let mut ran = 0;
-    state.queues(|queues| queues.ready.unpop_posted(count));
-    loop {
-        if let Some(posted) = state.inbox.take_next() {
-            run_queued(state, || posted.call());
-        }
-        ran += 1;
-        if count == 1 || ran == most {
-            return ran;
-        }
-        count -= 1;
-        state.queues(|queues| queues.ready.pop_posted(count));
-    }
-}
-
-/// Runs an entry that is neither a callback nor a task, nor posts.
+/// Runs an entry that is neither a callback nor a task.
 #[inline(never)]
 fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
     match entry {
@@ -247,14 +223,20 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
                 run_queued(state, || callback.call());
             }
         }
+        Special::Posted(count) => {
+            state.queues(|queues| queues.ready.unpop_posted(count));
+            if let Some(posted) = state.inbox.take_next() {
+                run_queued(state, || posted.call());
+            }
+        }
         Special::Fd(key) => run_fd_callback(state, key),
         Special::Root(generation) => run_root(state, root, generation),
         Special::Stop(run) if run == state.run_number.get() => state.stopping.set(true),
         Special::Source(key) => {
             run_queued(state, || call_observer(state, key));
         }
-        // The end of a run that was stopped early; posts do not get here.
-        Special::Stop(_) | Special::Posted(_) => {}
+        // The end of a run that was stopped early.
+        Special::Stop(_) => {}
     }
 }
 
