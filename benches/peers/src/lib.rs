@@ -49,7 +49,7 @@ impl<E: std::error::Error> From<E> for Missing {
 pub const NO_ROW: u8 = 3;
 /// The exit code that says [`Missing::Failed`].
 pub const FAILED: u8 = 4;
-/// No row: a report of one figure, 1 where the runtime waits by io_uring here and 0 where it fell back to readiness.
+/// No row: a report of one figure, 1 where the runtime waits by io_uring here and 0 where it waits by readiness instead.
 pub const URING: &str = "uring";
 
 /// `BIN ROW N`: does a row's work `N` times and prints the figures, one a line. `own` may answer a row first.

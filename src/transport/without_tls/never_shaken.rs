@@ -89,12 +89,11 @@ impl Unconnected {
     }
 }
 
-/// Names what a handshake alone uses of the code outside `tls/`, so that the compiler finds it used in this form too.
-#[allow(dead_code, reason = "without the feature there is no handshake")]
-fn used_by_handshakes(layer: Encrypted, marks: &mut WaterMarks) -> (AnyLayer, Pause) {
+/// Names what a handshake alone uses of the code outside `tls/`, so that it is used in this form too.
+const _: fn(Encrypted, &mut WaterMarks) -> (AnyLayer, Pause) = |layer, marks| {
     marks.raise();
     (AnyLayer::Encrypted(layer), Pause::ForHandshake)
-}
+};
 
 // No connection pays for what it cannot have.
 const _: () = {
