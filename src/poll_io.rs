@@ -1,7 +1,7 @@
 //! Reading and writing bytes by poll functions: what all byte streams of the crate have in common.
 //!
 //! Sockets, their halves, streams and pipes implement these traits, and so may a program's own types. Everything that
-//! works on any byte stream stands on them: `copy`, and the adapters to the traits of other crates. Their
+//! works on any byte stream stands on them: [`copy`](crate::copy()), and the adapters to the traits of other crates. Their
 //! names differ from those of the `futures` and `tokio` traits, so that all may be imported in one file.
 //!
 //! An implementation never blocks, and when it returns `Pending` the task of the context is woken once another call may

@@ -39,6 +39,7 @@ pub fn lines<R: PollBufRead>(reader: R) -> Lines<R> {
         limit: LIMIT,
         begun: Vec::new(),
         failed: None,
+        ended: false,
     }
 }
 
@@ -58,6 +59,8 @@ pub struct Lines<R> {
     begun: Vec<u8>,
     /// What the reader has failed with, after the beginning of a line.
     failed: Option<io::Error>,
+    /// The last call returned no line. A stream of the lines, as the feature `futures` has it, ends then.
+    pub(crate) ended: bool,
 }
 
 /// What a call returns: a line, or `None` after the last one.
@@ -118,8 +121,9 @@ impl<R: PollBufRead> Lines<R> {
         loop {
             // Each piece takes from the budget: a line may have very many, and a program's own reader may always be ready.
             let polled = poll_within_budget(context, |context| self.poll_piece(context));
-            if let Some(line) = ready!(polled)? {
-                return Poll::Ready(Ok(line));
+            if let Some(line) = ready!(polled).transpose() {
+                self.ended = !matches!(line, Ok(Some(_)));
+                return Poll::Ready(line);
             }
         }
     }
@@ -185,6 +189,7 @@ impl<R: fmt::Debug> fmt::Debug for Lines<R> {
             .field("reader", &self.reader)
             .field("limit", &self.limit)
             .field("begun", &self.begun.len())
+            .field("ended", &self.ended)
             .finish()
     }
 }

@@ -5,7 +5,7 @@
 
 mod copy;
 mod copy_bidirectional;
-mod lines;
+pub(crate) mod lines;
 
 pub use copy::{Copying, copy};
 pub use copy_bidirectional::{CopyingBidirectional, copy_bidirectional};

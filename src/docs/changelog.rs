@@ -11,8 +11,8 @@
 //!   halves and the two ends of a stream are read and written by poll functions too. Listeners, datagrams, `AsyncFd`,
 //!   intervals, signals and `as_completed` have poll functions.
 //! - [`join`](crate::stream::join) makes one byte stream of a reader and a writer.
-//! - Feature `futures`: futures-io's traits for byte streams, `Stream` for ticks, clients, signals, tasks that end and the
-//!   items of a queue, `Sink` for a queue. Feature `tokio-io`: tokio's traits for byte streams.
+//! - Feature `futures`: futures-io's traits for byte streams, `Stream` for ticks, clients, signals, lines, tasks that
+//!   end and the items of a queue, `Sink` for a queue. Feature `tokio-io`: tokio's traits for byte streams.
 //! - Feature `hyper`: `interop::hyper` has hyper's traits for bytes, timers and tasks, so that its HTTP/1 and HTTP/2 run
 //!   on this loop, plain and over TLS, with services and bodies that are not `Send`.
 //! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.

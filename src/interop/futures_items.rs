@@ -1,5 +1,5 @@
-//! futures-core's `Stream` for what gives one item after the other: ticks, clients, signals, tasks that end. Queues have
-//! theirs in `queue/items`.
+//! futures-core's `Stream` for what gives one item after the other: ticks, clients, signals, lines, tasks that end. Queues
+//! have theirs in `queue/items`.
 
 use std::io;
 use std::pin::Pin;
@@ -8,11 +8,15 @@ use std::time::Instant;
 
 use futures_core::{FusedStream, Stream};
 
+use crate::bytes::lines::Lines;
 use crate::combine::as_completed::AsCompleted;
 use crate::kernel::task::handle::Task;
 use crate::net::listener::SocketListener;
 use crate::net::stream::{SocketStream, StreamKind};
+use crate::poll_io::PollBufRead;
 use crate::signal::stream::Signal;
+use crate::stream::error::ReadError;
+use crate::stream::lines::ReaderLines;
 use crate::time::interval::Interval;
 
 /// The ticks, without an end.
@@ -77,6 +81,66 @@ impl Stream for Signal {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<()>> {
         self.get_mut().poll_recv(context).map(Result::ok)
+    }
+}
+
+/// The lines, each as [`next_line`](Lines::next_line) returns it. The stream ends after the last line and after an error:
+/// a line over the limit would be the same error for ever.
+///
+/// ```
+/// use futures_util::StreamExt as _;
+/// # callsoon::doctest::with_stream(async |reader, writer, there| {
+/// std::io::Write::write_all(&mut &there, b"one\ntwo")?;
+/// drop(there);
+/// let lines: Vec<_> = callsoon::lines(reader).map(Result::unwrap).collect().await;
+/// assert_eq!(lines, [&b"one\n"[..], b"two"]);
+/// # Ok(()) });
+/// ```
+impl<R: PollBufRead + Unpin> Stream for Lines<R> {
+    type Item = Result<Vec<u8>, ReadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        this.poll_next_line(context).map(Result::transpose)
+    }
+}
+
+impl<R: PollBufRead + Unpin> FusedStream for Lines<R> {
+    fn is_terminated(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The lines, each as [`next_line`](ReaderLines::next_line) returns it. The stream ends after the last line and after an
+/// error.
+///
+/// ```
+/// use futures_util::StreamExt as _;
+/// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
+/// std::io::Write::write_all(&mut &there, b"one\ntwo")?;
+/// drop(there);
+/// let lines: Vec<_> = reader.lines().map(Result::unwrap).collect().await;
+/// assert_eq!(lines, [&b"one\n"[..], b"two"]);
+/// # Ok(()) });
+/// ```
+impl Stream for ReaderLines<'_> {
+    type Item = Result<Vec<u8>, ReadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        this.poll_next_line(context).map(Result::transpose)
+    }
+}
+
+impl FusedStream for ReaderLines<'_> {
+    fn is_terminated(&self) -> bool {
+        self.ended
     }
 }
 

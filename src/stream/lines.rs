@@ -15,6 +15,9 @@ use crate::stream::reader::StreamReader;
 impl StreamReader {
     /// Returns the lines, for loops: asyncio's `async for line in reader`.
     ///
+    /// Where the futures crates' `AsyncBufReadExt` is imported, its method of this name comes first: write
+    /// `StreamReader::lines(&mut reader)` there.
+    ///
     /// ```
     /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
     /// std::io::Write::write_all(&mut &there, b"one\ntwo\nthree")?;
@@ -31,6 +34,7 @@ impl StreamReader {
         ReaderLines {
             reader: self,
             searched: 0,
+            ended: false,
         }
     }
 }
@@ -48,6 +52,8 @@ pub struct ReaderLines<'a> {
     reader: &'a mut StreamReader,
     /// So many bytes of what is kept have no `\n`.
     searched: usize,
+    /// The last call returned no line. A stream of the lines, as the feature `futures` has it, ends then.
+    pub(crate) ended: bool,
 }
 
 impl ReaderLines<'_> {
@@ -91,11 +97,13 @@ impl ReaderLines<'_> {
         let line = ready!(self.reader.poll_line(context, &mut self.searched));
         self.searched = 0;
         let line = match line {
-            Err(ReadError::Incomplete(incomplete)) => incomplete.partial,
-            Err(ReadError::Failed(failed)) => failed.partial,
-            line => line?,
+            Err(ReadError::Incomplete(incomplete)) => Ok(incomplete.partial),
+            Err(ReadError::Failed(failed)) => Ok(failed.partial),
+            line => line,
         };
-        Poll::Ready(Ok((!line.is_empty()).then_some(line)))
+        let line = line.map(|line| (!line.is_empty()).then_some(line));
+        self.ended = !matches!(line, Ok(Some(_)));
+        Poll::Ready(line)
     }
 }
 
@@ -112,6 +120,7 @@ impl fmt::Debug for ReaderLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReaderLines")
             .field("reader", &self.reader)
+            .field("ended", &self.ended)
             .finish()
     }
 }

@@ -13,7 +13,7 @@ pub(crate) mod error;
 mod feeder;
 mod incoming;
 pub(crate) mod joined;
-mod lines;
+pub(crate) mod lines;
 pub(crate) mod open;
 mod pipes;
 mod poll_ends;

@@ -1,6 +1,7 @@
 //! Crates that ask for the traits of futures-io, futures-core and futures-sink run on this loop.
 
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use async_tungstenite::tungstenite::Message;
 use async_tungstenite::{accept_async, client_async};
 use callsoon::net::{TcpListener, TcpStream, UnixStream};
-use callsoon::stream::{StreamReader, StreamWriter, join, open_connection};
+use callsoon::stream::{ReadError, StreamReader, StreamWriter, join, open_connection};
 use callsoon::{Queue, create_task, get_running_loop, interval, yield_now};
 use futures_lite::io::{self, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -320,5 +321,36 @@ fn a_listener_is_a_stream_of_clients() {
         let accepted: Vec<_> = (&listener).take(2).map(Result::unwrap).collect().await;
         let names: Vec<_> = accepted.iter().map(|(_, peer)| *peer).collect();
         assert_eq!(names, clients.map(|client| client.local_addr().unwrap()));
+    });
+}
+
+#[test]
+fn streams_of_lines_end_after_the_last_line_and_after_one_that_is_too_long() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let text = |result: Result<Vec<u8>, ReadError>| match result {
+                Ok(line) => String::from_utf8(line).unwrap(),
+                Err(ReadError::LimitOverrun(_)) => "too long".to_owned(),
+                Err(other) => panic!("{other}"),
+            };
+            let limit = NonZeroUsize::new(4).unwrap();
+
+            let (mut reader, feeder) = StreamReader::unconnected(limit);
+            feeder.feed_data(b"one\nmuch too long\nnever");
+            let lines = StreamReader::lines(&mut reader).map(text);
+            assert_eq!(lines.collect::<Vec<_>>().await, ["one\n", "too long"]);
+
+            let (reader, feeder) = StreamReader::unconnected(NonZeroUsize::MAX);
+            feeder.feed_data(b"one\nmuch too long\nnever");
+            let lines = callsoon::lines(reader).limit(limit).map(text);
+            assert_eq!(lines.collect::<Vec<_>>().await, ["one\n", "too long"]);
+
+            let (reader, feeder) = StreamReader::unconnected(limit);
+            feeder.feed_data(b"one\ntwo");
+            drop(feeder);
+            let mut lines = callsoon::lines(reader).map(text);
+            assert_eq!(lines.by_ref().collect::<Vec<_>>().await, ["one\n", "two"]);
+            assert_eq!(lines.next().await, None);
+        });
     });
 }
