@@ -178,6 +178,27 @@ impl Error for TaskError {
     }
 }
 
+/// For `task.await??` in functions that return an `io::Result`. The error is inside, as `Other`.
+///
+/// ```
+/// use std::io;
+/// async fn length(task: callsoon::Task<io::Result<Vec<u8>>>) -> io::Result<usize> {
+///     Ok(task.await??.len())
+/// }
+/// callsoon::run(async {
+///     let task = callsoon::create_task(std::future::pending());
+///     task.cancel_with("no longer needed");
+///     let error = length(task).await.unwrap_err();
+///     assert_eq!(error.kind(), io::ErrorKind::Other);
+///     assert!(error.to_string().contains("no longer needed"));
+/// }).unwrap();
+/// ```
+impl From<TaskError> for io::Error {
+    fn from(error: TaskError) -> Self {
+        Self::other(error)
+    }
+}
+
 /// The error of awaiting a [`Future`](crate::Future).
 ///
 /// ```
@@ -363,6 +384,23 @@ impl Error for RunError {
             Self::Cancelled(cancelled) => Some(cancelled),
             Self::Io(error) => Some(error),
             _ => None,
+        }
+    }
+}
+
+/// For a `main` that returns an `io::Result`. An error of the system's is that error, every other one is inside, as
+/// `Other`.
+///
+/// ```
+/// fn main() -> std::io::Result<()> {
+///     callsoon::run(async { Ok(()) })?
+/// }
+/// ```
+impl From<RunError> for io::Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Io(error) => error,
+            error => Self::other(error),
         }
     }
 }

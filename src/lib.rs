@@ -315,6 +315,7 @@
 //!   fs/sequential            a file from its beginning to its end
 //!   fs/file                  File
 //!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
+//!   interop/futures_fused    futures-core's FusedFuture
 //!   interop/futures_items    futures-core's Stream, futures-sink's Sink
 //!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
 //!   interop/hyper/io         HyperIo: a byte stream as hyper's connection

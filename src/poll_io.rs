@@ -1,6 +1,7 @@
 //! Reading and writing bytes by poll functions: what all byte streams of the crate have in common.
 //!
-//! Sockets, their halves, streams and pipes implement these traits, and so may a program's own types. Everything that
+//! Sockets, their halves, streams, pipes and files implement these traits; so do bytes in memory, a slice as a source and a
+//! `Vec` as a sink; and so may a program's own types. Everything that
 //! works on any byte stream stands on them: [`copy`](crate::copy()), and the adapters to the traits of other crates. Their
 //! names differ from those of the `futures` and `tokio` traits, so that all may be imported in one file.
 //!
@@ -29,6 +30,11 @@ use std::task::{Context, Poll};
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no byte stream of callsoon that can be read",
+    note = "a reader and a writer become one stream by `callsoon::stream::join(reader, writer)`",
+    note = "sockets and files of the standard library become one by `from_std` of `callsoon::net` and `callsoon::fs`"
+)]
 pub trait PollRead {
     /// Reads at least one byte into the start of `buffer` and returns how many. 0 means that nothing more comes, or that
     /// `buffer` is empty.
@@ -43,6 +49,10 @@ pub trait PollRead {
 }
 
 /// A source of bytes that keeps what it has received, so that a caller can look at bytes before it takes them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no byte stream of callsoon with a buffer",
+    note = "`callsoon::open_connection(socket)` makes a `StreamReader` of a socket, which has a buffer"
+)]
 pub trait PollBufRead: PollRead {
     /// Returns what was received and not taken yet. Empty means that nothing more comes.
     ///
@@ -55,6 +65,11 @@ pub trait PollBufRead: PollRead {
 }
 
 /// A sink of bytes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no byte stream of callsoon that can be written",
+    note = "a reader and a writer become one stream by `callsoon::stream::join(reader, writer)`",
+    note = "sockets and files of the standard library become one by `from_std` of `callsoon::net` and `callsoon::fs`"
+)]
 pub trait PollWrite {
     /// Takes at least one of the bytes, from the start, and returns how many. 0 only if `bytes` is empty.
     ///
@@ -151,5 +166,57 @@ impl<T: PollWrite + ?Sized> PollWrite for &mut T {
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_shutdown(context)
+    }
+}
+
+/// Bytes in memory: what was read is cut off the front.
+///
+/// ```
+/// callsoon::run(async {
+///     let mut lines = callsoon::lines(&b"one\ntwo\n"[..]);
+///     assert_eq!(lines.next_line().await.unwrap().as_deref(), Some(&b"one\n"[..]));
+/// }).unwrap();
+/// ```
+impl PollRead for &[u8] {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(io::Read::read(self, buffer))
+    }
+}
+
+impl PollBufRead for &[u8] {
+    fn poll_fill_buf(&mut self, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Poll::Ready(Ok(*self))
+    }
+
+    fn consume(&mut self, count: usize) {
+        *self = self.get(count..).unwrap_or_default();
+    }
+}
+
+/// Memory that grows: what is written comes to the end. Without memory for it a write is `OutOfMemory` and has taken
+/// nothing.
+///
+/// ```
+/// callsoon::run(async {
+///     let mut copy = Vec::new();
+///     assert_eq!(callsoon::copy(&b"hello"[..], &mut copy).await.unwrap(), 5);
+///     assert_eq!(copy, b"hello");
+/// }).unwrap();
+/// ```
+impl PollWrite for Vec<u8> {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Err(error) = self.try_reserve(bytes.len()) {
+            return Poll::Ready(Err(error.into()));
+        }
+        self.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

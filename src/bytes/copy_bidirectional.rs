@@ -26,7 +26,7 @@ use crate::poll_io::{PollRead, PollWrite};
 /// ```
 /// # callsoon::doctest::with_tcp(async |client, inside| {
 /// use callsoon::net::{TcpListener, TcpStream};
-/// let listener = TcpListener::bind(callsoon::doctest::anywhere).await?;
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// let outside = TcpStream::connect(listener.local_addr()?).await?;
 /// let (server, _) = listener.accept().await?;
 /// let forwarding = callsoon::create_task(callsoon::copy_bidirectional(inside, outside));

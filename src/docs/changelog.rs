@@ -31,6 +31,12 @@
 //! - [`race`](crate::race()) and [`race!`](crate::race!) give the value of the first of several futures.
 //! - [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) makes a reader that a program feeds itself, so
 //!   that a parser is tested without a socket.
+//! - Files have the traits for byte streams of the features `futures` and `tokio-io`. Tasks and sleeps are `FusedFuture`s
+//!   under the feature `futures`, so that `select!` of that crate takes them as they are.
+//! - A slice of bytes is a [`PollBufRead`](crate::PollBufRead), and a `Vec` is a [`PollWrite`](crate::PollWrite).
+//! - A `TcpStream` or `UnixStream` of `net` goes on as a reader and a writer: `open_connection` takes it.
+//! - [`TaskError`](crate::TaskError), [`ExecutorError`](crate::ExecutorError) and [`RunError`](crate::RunError) become an
+//!   `io::Error` by `?`.
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //!
 //! ## Changed: tasks and cancellation

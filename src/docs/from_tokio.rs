@@ -166,7 +166,7 @@
 //! |---|---|---|
 //! | `net::TcpStream`, `TcpListener`, `UdpSocket`, `Unix…` | the same names in [`net`](crate::net) | Methods take `&self`, so reading and writing at once needs no split. |
 //! | `into_split`, `split` | the same: [`net`](crate::net) | |
-//! | `BufReader`, `BufWriter`, `lines` | [`stream`](crate::stream): [`StreamReader`](crate::stream::StreamReader), [`StreamWriter`](crate::stream::StreamWriter); [`lines`](crate::lines()) | |
+//! | `BufReader`, `BufWriter`, `lines` | [`stream`](crate::stream): [`StreamReader`](crate::stream::StreamReader), [`StreamWriter`](crate::stream::StreamWriter); [`lines`](crate::lines()) | [`open_connection`](crate::stream::open_connection) makes both of a `TcpStream`. |
 //! | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` | [`PollRead`](crate::PollRead), [`PollBufRead`](crate::PollBufRead), [`PollWrite`](crate::PollWrite) | tokio's own traits by feature `tokio-io`, those of `futures` by feature `futures`. |
 //! | `io::copy`, `copy_bidirectional` | [`copy`](crate::copy()), [`copy_bidirectional`](crate::copy_bidirectional()) | They tell how far they came when they are given up. |
 //! | `io::duplex`, `tokio_test::io` | [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) | |

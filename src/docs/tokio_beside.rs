@@ -5,11 +5,13 @@
 //!
 //! | used in a task of this loop | works |
 //! |---|---|
-//! | the combinators of `futures`, `async-channel`, `async-tungstenite`; whatever asks for the traits of feature `futures` | yes |
+//! | the combinators of `futures`, `async-channel`, `async-tungstenite`, `async-compression`, `futures-rustls`; whatever asks for the traits of feature `futures` | yes |
 //! | `tokio::sync`: `mpsc`, `oneshot`, `watch`, `broadcast`, `Mutex`, `Notify`, `Semaphore` | yes, from any thread |
 //! | `tokio::select!`, `tokio::join!`, `tokio::pin!` | yes |
 //! | `tokio::io`'s traits and adapters, `tokio_util::codec`; whatever asks for the traits of feature `tokio-io` | yes |
 //! | `hyper`, over `interop::hyper` of feature `hyper` | yes |
+//! | services of `tower`, and `axum::Router`, by `hyper_util::service::TowerToHyperService` for hyper's connections | yes; axum's handlers have to be `Send`, and `axum::serve` is replaced by a loop over `accept` |
+//! | `rusqlite` and other blocking libraries, by [`to_thread`](crate::to_thread) | yes |
 //! | `tokio::task::JoinHandle` of a task that a runtime runs | yes: it is awaited like any future |
 //! | `tokio::net`, `tokio::time`, `tokio::process`, `tokio::signal` | no: "there is no reactor running" |
 //! | `tokio::spawn`, `spawn_blocking`, `tokio::fs`; so also `reqwest`, `sqlx`, `tonic`'s channels | no, for the same reason |

@@ -55,6 +55,25 @@ impl Error for ExecutorError {
     }
 }
 
+/// For `to_thread(f).await??` in functions that return an `io::Result`. An error of the system's is that error, every
+/// other one is inside, as `Other`.
+///
+/// ```
+/// async fn name() -> std::io::Result<String> {
+///     callsoon::to_thread(|| std::fs::read_to_string("/etc/hostname")).await?
+/// }
+/// assert!(!callsoon::run(name())??.is_empty());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl From<ExecutorError> for io::Error {
+    fn from(error: ExecutorError) -> Self {
+        match error {
+            ExecutorError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 /// The error of a shutdown or a `join` whose deadline passed before all jobs were done.
 ///
 /// ```

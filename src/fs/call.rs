@@ -44,7 +44,6 @@ pub(crate) fn named(
 pub(crate) fn flatten<T>(result: Result<io::Result<T>, ExecutorError>) -> io::Result<T> {
     match result {
         Ok(result) => result,
-        Err(ExecutorError::Io(error)) => Err(error),
-        Err(error) => Err(io::Error::other(error)),
+        Err(error) => Err(error.into()),
     }
 }

@@ -19,8 +19,8 @@ use crate::socket::stream_socket::uninterrupted;
 ///
 /// [`read_at`](Self::read_at) and [`write_at`](Self::write_at) take a position and may be awaited side by side.
 /// [`read`](Self::read), [`write_all`](Self::write_all) and the traits [`PollRead`], [`PollBufRead`] and [`PollWrite`] read
-/// and write from a position that moves, so that [`copy`](crate::copy()) and [`lines`](crate::lines()) work on files. That
-/// position is this object's own: another one on the same file does not move it. What has no positions, such as a FIFO or
+/// and write from a position that moves, so that [`copy`](crate::copy()) and [`lines`](crate::lines()) work on files. So do the
+/// traits of the features `futures` and `tokio-io`. That position is this object's own: another one on the same file does not move it. What has no positions, such as a FIFO or
 /// a terminal, is of [`open_read_pipe`](crate::stream::open_read_pipe).
 ///
 /// Bytes that [`write_all`](Self::write_all) has taken are written even if the file is dropped, but only

@@ -20,7 +20,7 @@
 
 mod call;
 mod error;
-mod file;
+pub(crate) mod file;
 mod path;
 mod sequential;
 

@@ -7,6 +7,8 @@
 #[cfg(feature = "futures")]
 mod futures_bytes;
 #[cfg(feature = "futures")]
+mod futures_fused;
+#[cfg(feature = "futures")]
 mod futures_items;
 #[cfg(feature = "hyper")]
 #[cfg_attr(docsrs, doc(cfg(feature = "hyper")))]

@@ -1,4 +1,4 @@
-//! tokio's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves and streams, by their poll functions.
+//! tokio's `AsyncRead`, `AsyncBufRead` and `AsyncWrite` for sockets, halves, streams and files, by their poll functions.
 //!
 //! The traits alone: nothing here needs a tokio runtime, and code that does, such as `tokio::time`, does not work on this
 //! loop.
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::fs::file::File;
 use crate::net::halves::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::net::stream::SocketStream;
 use crate::poll_io::{PollBufRead, PollRead, PollWrite, at_most};
@@ -258,6 +259,57 @@ impl<R: PollBufRead + Unpin, W: Unpin> AsyncBufRead for Joined<R, W> {
 }
 
 impl<R: Unpin, W: PollWrite + Unpin> AsyncWrite for Joined<R, W> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write_vectored(self.get_mut(), context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl AsyncRead for File {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl AsyncBufRead for File {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+/// A write returns when its bytes are on their way; flushing waits for them, and so does shutting down.
+impl AsyncWrite for File {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -8,6 +8,7 @@ use socket2::SockRef;
 
 use crate::net::listener::SocketListener;
 use crate::net::stream::{SocketStream, StreamKind};
+use crate::socket::connect_to::ConnectTo;
 use crate::socket::stream_socket::{keep_alive, whole_seconds};
 
 /// The kind of stream that goes over TCP.
@@ -65,6 +66,21 @@ impl StreamKind for Tcp {
     type Std = std::net::TcpStream;
     type StdListener = std::net::TcpListener;
     const IS_UNIX: bool = false;
+}
+
+/// For a connection that goes on as a reader and a writer, or as a transport.
+///
+/// ```
+/// # callsoon::doctest::with_tcp(async |client, server| {
+/// server.write_all(b"hello\n").await?;
+/// let (mut reader, _writer) = callsoon::open_connection(client).await?;
+/// assert_eq!(reader.readline().await?, b"hello\n");
+/// # Ok(()) });
+/// ```
+impl From<TcpStream> for ConnectTo {
+    fn from(stream: TcpStream) -> Self {
+        stream.into_std().into()
+    }
 }
 
 impl TcpStream {

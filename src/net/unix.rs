@@ -18,6 +18,7 @@ use crate::net::listener::SocketListener;
 use crate::net::stream::{SocketStream, StreamKind};
 use crate::socket::address::address_of;
 use crate::socket::connect::connect_unix;
+use crate::socket::connect_to::ConnectTo;
 use crate::socket::nonblocking::new_socket;
 use crate::socket::socket_file::{SocketFile, bind};
 use crate::sys::socket::peer_cred;
@@ -95,6 +96,22 @@ impl UCred {
         let (pid, uid, gid) = peer_cred(socket)?;
         let pid = (pid > 0).then_some(pid);
         Ok(Self { pid, uid, gid })
+    }
+}
+
+/// For a connection that goes on as a reader and a writer, or as a transport.
+///
+/// ```
+/// # callsoon::doctest::run(async {
+/// let (near, far) = callsoon::net::UnixStream::pair()?;
+/// far.write_all(b"hello\n").await?;
+/// let (mut reader, _writer) = callsoon::open_connection(near).await?;
+/// assert_eq!(reader.readline().await?, b"hello\n");
+/// # Ok(()) });
+/// ```
+impl From<UnixStream> for ConnectTo {
+    fn from(stream: UnixStream) -> Self {
+        stream.into_std().into()
     }
 }
 

@@ -23,6 +23,10 @@ use crate::stream::writer::StreamWriter;
 /// assert!(().failure().is_none());
 /// assert_eq!(Err::<(), _>("too short").failure().unwrap().to_string(), "too short");
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "the function of a server returns `{Self}`, whose value nobody would read",
+    note = "it returns `()`, or a `Result<(), E>` whose error goes to the exception handler: end it with `Ok(())`"
+)]
 pub trait ClientResult {
     /// Returns the error, if it is one.
     fn failure(self) -> Option<Box<dyn Error>>;

@@ -142,6 +142,12 @@ impl Sleep {
         }
     }
 
+    /// Returns whether it has ended.
+    #[cfg(feature = "futures")]
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Done)
+    }
+
     /// Returns the key of its timer; of none, if none was armed.
     fn key(&self) -> TimerKey {
         match self.stage {

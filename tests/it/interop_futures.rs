@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use async_tungstenite::tungstenite::Message;
 use async_tungstenite::{accept_async, client_async};
+use callsoon::fs::File;
 use callsoon::net::{TcpListener, TcpStream, UnixStream};
 use callsoon::stream::{ReadError, StreamReader, StreamWriter, join, open_connection};
-use callsoon::{Queue, create_task, get_running_loop, interval, yield_now};
+use callsoon::{Queue, TaskError, create_task, get_running_loop, interval, sleep, yield_now};
 use futures_lite::io::{self, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures_rustls::rustls::pki_types::{PrivateKeyDer, ServerName};
 use futures_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use futures_rustls::{TlsAcceptor, TlsConnector};
+use futures_util::future::FusedFuture as _;
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 
-use crate::support::{complete, loopback, on_virtual_time, reset, settling, std_pair, stream_pair};
+use crate::support::{
+    Scratch, complete, loopback, on_virtual_time, reset, settling, std_pair, stream_pair,
+};
 
 /// More than any socket buffer holds, so that both sides have to wait for each other.
 const MUCH: usize = 5_000_000;
@@ -351,6 +355,80 @@ fn streams_of_lines_end_after_the_last_line_and_after_one_that_is_too_long() {
             let mut lines = callsoon::lines(reader).map(text);
             assert_eq!(lines.by_ref().collect::<Vec<_>>().await, ["one\n", "two"]);
             assert_eq!(lines.next().await, None);
+        });
+    });
+}
+
+#[test]
+fn a_file_is_read_and_written_by_the_traits_of_futures_io() {
+    settling(|_, _| async {
+        let (source, target) = (Scratch::new(b"one\ntwo"), Scratch::new(b""));
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).clone();
+        let mut copy = File::open_with(target.path(), options).await.unwrap();
+        let mut file = File::open(source.path()).await.unwrap();
+        assert_eq!(io::copy(&mut file, &mut copy).await.unwrap(), 7);
+        copy.close().await.unwrap();
+        assert_eq!(std::fs::read(target.path()).unwrap(), b"one\ntwo");
+        file.set_position(0);
+        let lines: Vec<_> = file.lines().map(Result::unwrap).collect().await;
+        assert_eq!(lines, ["one", "two"]);
+    });
+}
+
+#[test]
+fn select_in_a_loop_takes_tasks_and_sleeps_as_they_are_and_polls_none_that_has_ended() {
+    on_virtual_time(|trace, event_loop| {
+        complete(&event_loop, async {
+            let ms = Duration::from_millis;
+            let mut quick = create_task(async { "no drop" });
+            let mut slow = create_task(async move {
+                sleep(ms(2)).await;
+                String::from("drop")
+            });
+            let (mut now, mut later) = (sleep(Duration::ZERO), sleep(ms(3)));
+            loop {
+                futures_util::select! {
+                    result = quick => trace.push(format!("quick: {}", result.unwrap())),
+                    result = slow => trace.push(format!("slow: {}", result.unwrap())),
+                    () = now => trace.push("now"),
+                    () = later => trace.push("later"),
+                    complete => break,
+                }
+            }
+        });
+        // The macro begins at a random branch, so what is ready at once comes in any order.
+        let mut lines = trace.take();
+        lines[..2].sort();
+        assert_eq!(lines, ["now", "quick: no drop", "slow: drop", "later"]);
+    });
+}
+
+#[test]
+fn a_task_has_terminated_when_its_result_was_taken_and_not_when_it_was_only_given_up() {
+    on_virtual_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let mut failed = create_task(async { std::panic::resume_unwind(Box::new("no")) });
+            let mut cancelled = create_task(std::future::pending::<()>());
+            let mut read = create_task(async { 1 });
+            cancelled.cancel();
+            while !(failed.done() && cancelled.done() && read.done()) {
+                yield_now().await;
+            }
+            // From here on nobody wants a report of the panic; the result is still there.
+            assert!(!failed.cancel());
+            let ended = [failed.is_terminated(), cancelled.is_terminated()];
+            assert_eq!(ended, [false, false]);
+            let result: Result<(), _> = (&mut failed).await;
+            assert!(matches!(result, Err(TaskError::Panicked(_))));
+            assert!(matches!(
+                (&mut cancelled).await,
+                Err(TaskError::Cancelled(_))
+            ));
+            assert_eq!(read.result().unwrap().unwrap(), 1);
+            let ended = [failed.is_terminated(), cancelled.is_terminated()];
+            assert_eq!(ended, [true, true]);
+            assert!(read.is_terminated());
         });
     });
 }

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IoSlice, Write as _};
 
 use callsoon::create_task;
+use callsoon::fs::File;
 use callsoon::net::{TcpStream, UnixStream};
 use callsoon::stream::{join, open_connection};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -11,7 +12,7 @@ use tokio::io::{
 };
 use tokio_util::codec::{Framed, LengthDelimitedCodec, LinesCodec};
 
-use crate::support::{settling, std_pair, stream_pair};
+use crate::support::{Scratch, settling, std_pair, stream_pair};
 
 /// More than any socket buffer holds, so that both sides have to wait for each other.
 const MUCH: usize = 5_000_000;
@@ -155,5 +156,31 @@ fn copy_bidirectional_pumps_megabytes_between_a_socket_and_a_stream() {
         sending.await.unwrap();
         assert_eq!(pump.await.unwrap(), (MUCH as u64, MUCH as u64));
         assert_eq!(echo.await.unwrap(), MUCH as u64);
+    });
+}
+
+#[test]
+fn a_file_is_read_and_written_by_tokios_traits_and_a_flush_tells_what_a_write_failed_with() {
+    settling(|_, _| async {
+        let (source, target) = (Scratch::new(b"one\ntwo\nthree"), Scratch::new(b""));
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true);
+        let mut copy = File::open_with(target.path(), options.clone())
+            .await
+            .unwrap();
+        let mut file = File::open(source.path()).await.unwrap();
+        assert_eq!(io::copy(&mut file, &mut copy).await.unwrap(), 13);
+        AsyncWriteExt::shutdown(&mut copy).await.unwrap();
+        assert_eq!(std::fs::read(target.path()).unwrap(), b"one\ntwo\nthree");
+        file.set_position(4);
+        let mut lines = file.lines();
+        for line in ["two", "three"] {
+            assert_eq!(lines.next_line().await.unwrap().as_deref(), Some(line));
+        }
+        assert_eq!(lines.next_line().await.unwrap(), None);
+        let mut full = File::open_with("/dev/full", options).await.unwrap();
+        AsyncWriteExt::write_all(&mut full, b"lost").await.unwrap();
+        let error = AsyncWriteExt::flush(&mut full).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
     });
 }

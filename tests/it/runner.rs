@@ -1,14 +1,16 @@
 //! `run` and `Runner`: the beginning and the end of programs.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use callsoon::{
-    Cancelled, Clock, ContextVar, EventLoop, RunError, Runner, catch_cancelled, create_task,
-    current_task, defer_async_drop, get_running_loop, run, sleep, to_thread, yield_now,
+    Cancelled, Clock, ContextVar, EventLoop, ExecutorError, RunError, Runner, TaskError,
+    catch_cancelled, create_task, current_task, defer_async_drop, get_running_loop, run, sleep,
+    to_thread, yield_now,
 };
 
 use crate::support::{DropProbe, Trace, audited, panic_text, thread_id, wait_until_asleep};
@@ -311,4 +313,31 @@ fn a_main_that_cancels_itself_says_so() {
         };
         assert_eq!(cancellation.message(), Some("by myself"));
     });
+}
+
+#[test]
+fn errors_of_a_run_a_task_and_a_job_become_errors_of_io_and_those_of_the_system_stay_what_they_are()
+{
+    let refused = || io::Error::from_raw_os_error(libc::EMFILE);
+    let errors = [
+        io::Error::from(RunError::Io(refused())),
+        io::Error::from(ExecutorError::Io(refused())),
+        io::Error::from(RunError::Stopped),
+        io::Error::from(ExecutorError::Cancelled),
+        io::Error::from(TaskError::AwaitsItself),
+    ];
+    let seen = errors
+        .each_ref()
+        .map(|error| (error.raw_os_error(), error.kind()));
+    let other = (None, io::ErrorKind::Other);
+    let system = (Some(libc::EMFILE), refused().kind());
+    assert_eq!(seen, [system, system, other, other, other]);
+    for (error, text) in errors[2..].iter().zip([
+        "the event loop was stopped before the future completed",
+        "the job was cancelled before it began",
+        "the task awaits itself",
+    ]) {
+        assert_eq!(error.to_string(), text);
+    }
+    assert!(errors[4].get_ref().unwrap().is::<TaskError>());
 }

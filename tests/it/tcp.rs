@@ -11,7 +11,7 @@ use std::task::Context;
 use std::thread;
 
 use callsoon::net::{ListenOptions, TcpListener, TcpStream};
-use callsoon::{EventLoop, Task, create_task, yield_now};
+use callsoon::{EventLoop, Task, create_task, open_connection, yield_now};
 
 use crate::support::{
     CountingWaker, audited, complete, counted_fds, fill, in_a_loop, loopback, on_real_time,
@@ -536,5 +536,27 @@ fn a_closed_listener_refuses_clients_and_frees_its_entry() {
             StdListener::bind(address).unwrap();
         });
         assert_eq!(event_loop.metrics().sources, 0);
+    });
+}
+
+#[test]
+fn a_connection_goes_on_as_a_reader_and_a_writer_with_what_has_arrived() {
+    on_real_time(|_, event_loop| {
+        complete(&event_loop, async {
+            let (near, far) = stream_pair();
+            near.write_all(b"question\n").await.unwrap();
+            let mut word = [0; 4];
+            far.read_exact(&mut word).await.unwrap();
+            let (mut reader, writer) = open_connection(far).await.unwrap();
+            assert_eq!(reader.readline().await.unwrap(), b"tion\n");
+            writer.write(b"answer\n");
+            writer.drain().await.unwrap();
+            let mut answer = [0; 7];
+            near.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"answer\n");
+            writer.close();
+            writer.wait_closed().await.unwrap();
+            assert_eq!(near.read(&mut answer).await.unwrap(), 0);
+        });
     });
 }

@@ -20,6 +20,10 @@ use crate::error::Panicked;
 ///     assert_eq!(sum.await.unwrap(), 2);
 /// }).unwrap();
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a group cannot tell whether `{Self}` is a failure",
+    note = "its children and its body return `()`, or a `Result` whose `Err` makes the group fail: wrap the value in `Ok`"
+)]
 pub trait Outcome {
     /// The value of a success.
     type Value;
@@ -72,6 +76,20 @@ impl Outcome for <fn() -> ! as FunctionOutput>::Output {
 }
 
 /// The error of a [`task_group`](crate::task_group).
+///
+/// Since the errors of children need not be `Send`, neither is this one. `anyhow` and `Box<dyn Error + Send + Sync>` take
+/// its text, which names every failure.
+///
+/// ```
+/// use std::error::Error;
+/// async fn find() -> Result<(), Box<dyn Error + Send + Sync>> {
+///     let search = callsoon::task_group(async |group| {
+///         group.create_task(async { Err::<(), _>("no such host") });
+///     });
+///     Ok(search.await.map_err(|error| error.to_string())?)
+/// }
+/// assert!(callsoon::run(find()).unwrap().unwrap_err().to_string().contains("no such host"));
+/// ```
 ///
 /// ```
 /// use callsoon::{GroupError, run, task_group};

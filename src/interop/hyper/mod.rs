@@ -16,6 +16,38 @@
 //! its peer has said so before it closed; if the connection was cut, reading the body fails. A peer that closes its side
 //! closes both, as in asyncio: what hyper has not written by then is `ConnectionReset`.
 //!
+//! A server that ends in order stops accepting, calls `graceful_shutdown` on each connection, and awaits what it has
+//! started: [`race!`](crate::race!) of the connection and an [`Event`](crate::sync::Event) tells when, and a
+//! [`task_group`](crate::task_group) awaits them. `Queue::items` borrows its queue, and a body must own what it sends:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::rc::Rc;
+//!
+//! use callsoon::Queue;
+//! use futures_util::{StreamExt as _, stream};
+//! use http_body_util::{BodyExt as _, StreamBody};
+//! use hyper::body::{Body, Bytes, Frame};
+//!
+//! /// A body that sends what is put into a queue, until that is shut down.
+//! fn body(queue: Rc<Queue<Bytes>>) -> impl Body<Data = Bytes, Error = Infallible> {
+//!     let items = stream::unfold(queue, async |queue| Some((queue.get().await.ok()?, queue)));
+//!     StreamBody::new(items.map(|item| Ok(Frame::data(item))))
+//! }
+//!
+//! callsoon::run(async {
+//!     let queue = Rc::new(Queue::new(1));
+//!     let sending = callsoon::create_task(body(queue.clone()).collect());
+//!     for piece in ["hello, ", "world"] {
+//!         queue.put(Bytes::from(piece)).await.unwrap();
+//!     }
+//!     queue.shutdown(false);
+//!     assert_eq!(sending.await.unwrap().unwrap().to_bytes(), "hello, world");
+//! }).unwrap();
+//! ```
+//!
+//! A server and a client on one connection:
+//!
 //! [joined]: crate::stream::join
 //!
 //! ```

@@ -354,6 +354,12 @@ impl<T> Task<T> {
         self.cell.scheduler().identity_of(self.cell.task().header())
     }
 
+    /// Returns whether the result was taken, so that another poll is an error.
+    #[cfg(feature = "futures")]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.cell.task().header().state.is_moved()
+    }
+
     /// Notes that a failure of the task need not be reported.
     pub(crate) fn forgive(&self) {
         self.cell.task().header().state.note_taken();

@@ -37,6 +37,8 @@ const SHIELDED: u16 = 1 << 10;
 const EMPTIED: u16 = 1 << 11;
 /// The loop ends the task without a poll. Set by `note_killed` before that, never cleared.
 const KILLED: u16 = 1 << 12;
+/// The output was moved out. Set by `note_emptied`, with `TAKEN`, which alone may mean that nobody wants a report.
+const MOVED: u16 = 1 << 13;
 
 /// What a poll must do.
 #[must_use]
@@ -267,13 +269,19 @@ impl State {
     /// Notes that the output is moved out.
     #[inline]
     pub(crate) fn note_emptied(&self) {
-        self.set(TAKEN | EMPTIED);
+        self.set(TAKEN | EMPTIED | MOVED);
     }
 
     /// Returns whether the whole cell has nothing that needs a drop.
     #[inline]
     pub(crate) fn is_emptied(&self) -> bool {
         self.0.get() & (EMPTIED | COLD) == EMPTIED
+    }
+
+    /// Returns whether the output was moved out.
+    #[cfg(feature = "futures")]
+    pub(crate) fn is_moved(&self) -> bool {
+        self.has(MOVED)
     }
 
     pub(crate) fn is_taken(&self) -> bool {
