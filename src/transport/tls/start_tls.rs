@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::transport::any_layer::AnyLayer;
+use crate::transport::any_layer::{AnyLayer, LayerPlace};
 use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::context::Context;
@@ -193,8 +193,8 @@ impl StartTls {
         // Only a program that is inside `Transport::socket` just now can hold the borrow.
         let place = connection.layer.try_borrow_mut();
         let mut place = place.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
-        let below = match place.take() {
-            Some(AnyLayer::Plain(below)) => below,
+        let below = match std::mem::replace(&mut *place, LayerPlace::from(None)) {
+            LayerPlace::There(AnyLayer::Plain(below)) => below,
             other => {
                 *place = other;
                 let why = "the connection is encrypted already";
@@ -206,7 +206,7 @@ impl StartTls {
         session.receive_early(&unread());
         let before = std::mem::take(&mut *connection.outgoing.borrow_mut());
         let layer = Encrypted::new(below, session, before, timeouts.shutdown);
-        *place = Some(AnyLayer::Encrypted(Box::new(layer)));
+        *place = LayerPlace::There(AnyLayer::Encrypted(Box::new(layer)));
         connection.encrypted.set(true);
         connection.pauses.set(Pause::ForHandshake);
         Ok(timeouts)
