@@ -26,6 +26,8 @@ pub(crate) enum LayerPlace {
     Gone(LeftBehind),
 }
 
+const _: () = assert!(size_of::<LayerPlace>() == size_of::<AnyLayer>());
+
 impl LayerPlace {
     /// Takes the layer out, and keeps what is to be known of it later.
     pub(crate) fn vacate(&mut self) -> Option<AnyLayer> {
@@ -75,7 +77,7 @@ impl Layer for AnyLayer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
         match self {
             Self::Plain(layer) => layer.may_receive_or(otherwise),

@@ -142,10 +142,12 @@ fn more_records_of_nothing_in_a_row_than_rustls_allows_end_the_connection_after_
                 send(&socket, &records, piece).await;
                 until(|| recorder.lost.get()).await;
                 trace.expect(["made", "data before", "lost: InvalidData"]);
-                // The peer is told by an alert, and then of the end.
-                let mut alert = [0; 1024];
-                assert!(socket.read(&mut alert).await.unwrap() > 0);
-                assert_eq!(alert[0], if version.version == TLS12.version { 21 } else { 23 });
+                // rustls sends no alert about it. The peer gets the end, after what came before.
+                while socket
+                    .read(&mut [0; 1024])
+                    .await
+                    .is_ok_and(|count| count > 0)
+                {}
 
                 let (mut reader, writer, socket, mut sealer) = stream_and_sealer(version).await;
                 let mut records = sealer.data(b"before");
@@ -229,7 +231,11 @@ fn g5_a_protocol_is_given_tiny_records_once_a_turn() {
                 let (turns, counting) = counted_turns();
                 let (counted, last) = (Rc::clone(&turns), Cell::new(usize::MAX));
                 let recorder = Recorder::new(&trace).quiet().on("data", move |_| {
-                    assert_ne!(last.replace(counted.get()), counted.get(), "twice in a turn");
+                    assert_ne!(
+                        last.replace(counted.get()),
+                        counted.get(),
+                        "twice in a turn"
+                    );
                 });
                 let (recorder, socket, mut sealer) = recorder_and_sealer(recorder, version).await;
                 let mut records = tiny_records(&mut sealer, count, nothing);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsoon::net::TcpStream;
-use rustls::pki_types::ServerName;
 use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
+use rustls::pki_types::ServerName;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, ContentType,
     ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite,

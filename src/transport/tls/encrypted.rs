@@ -289,11 +289,13 @@ impl Encrypted {
     }
 }
 
+// None of this is compiled into the callers, whose code for plain connections is then what it is without TLS.
 impl Layer for Encrypted {
     fn io(&self) -> &Io<StreamSocket> {
         self.below.io()
     }
 
+    #[inline(never)]
     fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
         match self.with_session(|session| session.has_more()) {
             Some(true) => Ok(true),
@@ -303,6 +305,7 @@ impl Layer for Encrypted {
         }
     }
 
+    #[inline(never)]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         let Ok(mut session) = self.session.try_borrow_mut() else {
             return Received::Nothing;
@@ -340,6 +343,7 @@ impl Layer for Encrypted {
         }
     }
 
+    #[inline(never)]
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut rest = bytes;
         self.send_sealed(bytes.len(), |session| {
@@ -361,6 +365,7 @@ impl Layer for Encrypted {
         })
     }
 
+    #[inline(never)]
     fn has_unsent(&self) -> bool {
         if !self.before.borrow().is_empty() {
             return true;
@@ -369,6 +374,7 @@ impl Layer for Encrypted {
         !self.in_handshake() && self.with_session(|session| session.wants_write()) == Some(true)
     }
 
+    #[inline(never)]
     fn flush(&self) -> io::Result<()> {
         let flushed = self.with_session(|session| self.flush_session(session));
         flushed.unwrap_or(Ok(true)).map(drop)

@@ -51,13 +51,13 @@ impl Transport {
     /// Makes a connection whose handshake has not begun.
     pub(crate) fn encrypted(
         io: Io<StreamSocket>,
-        session: Session,
+        session: Box<Session>,
         timeouts: Timeouts,
         peer: Option<Address>,
         location: &'static Location<'static>,
     ) -> io::Result<Self> {
         let below = Plain::from(io);
-        let layer = Encrypted::new(below, session, WriteBuffer::default(), timeouts.shutdown);
+        let layer = Encrypted::new(below, *session, WriteBuffer::default(), timeouts.shutdown);
         Self::new(
             AnyLayer::Encrypted(Box::new(layer)),
             Rc::new(Handshaking),
@@ -85,8 +85,13 @@ impl Transport {
     }
 
     /// Does what an event asks for if the connection is encrypted and at its beginning or its end. Returns whether it did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn session_ready(&self) -> bool {
+        self.connection.encrypted.get() && self.encrypted_ready()
+    }
+
+    #[inline(never)]
+    fn encrypted_ready(&self) -> bool {
         match self.connection.with_encrypted(Encrypted::in_handshake) {
             None => false,
             Some(false) if !self.connection.is(State::Closing) => false,

@@ -99,10 +99,8 @@ impl StartTls {
         context: Context,
         unread: Unread,
     ) -> Self {
-        let options = TlsOptions {
-            context: Some(context),
-            ..TlsOptions::default()
-        };
+        let mut options = TlsOptions::default();
+        options.ask().context = Some(context);
         Self {
             transport: transport.clone(),
             protocol,
@@ -121,7 +119,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn server_hostname(mut self, name: impl Into<String>) -> Self {
-        self.options.server_hostname = Some(name.into());
+        self.options.ask().server_hostname = Some(name.into());
         self
     }
 
@@ -135,7 +133,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn ssl_handshake_timeout(mut self, limit: Duration) -> Self {
-        self.options.handshake_timeout = Some(limit);
+        self.options.ask().handshake_timeout = Some(limit);
         self
     }
 
@@ -150,7 +148,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn ssl_shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.options.shutdown_timeout = Some(limit);
+        self.options.ask().shutdown_timeout = Some(limit);
         self
     }
 
@@ -205,7 +203,7 @@ impl StartTls {
         session.receive_early(&self.received);
         session.receive_early(&unread());
         let before = std::mem::take(&mut *connection.outgoing.borrow_mut());
-        let layer = Encrypted::new(below, session, before, timeouts.shutdown);
+        let layer = Encrypted::new(below, *session, before, timeouts.shutdown);
         *place = LayerPlace::There(AnyLayer::Encrypted(Box::new(layer)));
         connection.encrypted.set(true);
         connection.pauses.set(Pause::ForHandshake);
