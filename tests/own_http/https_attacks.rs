@@ -167,6 +167,7 @@ fn a_body_that_is_shorter_than_its_length_is_an_error_even_if_its_peer_closes_po
 async fn polled<T>(asking: &mut Waiting<'_, T>, times: usize) -> Option<T> {
     for time in 0..times {
         if time > 0 {
+            yield_now().await;
             until(|| asking.is_woken()).await;
         }
         if let Some(result) = asking.poll() {
