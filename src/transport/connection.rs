@@ -337,7 +337,9 @@ impl<P: ?Sized> Connection<P> {
     /// Returns whether bytes are buffered that the system has not taken.
     #[inline]
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.outgoing.borrow().is_empty() || self.with_layer(AnyLayer::has_unsent) == Some(true)
+        // The plain layer keeps nothing, so it need not be borrowed to say so.
+        !self.outgoing.borrow().is_empty()
+            || self.encrypted.get() && self.with_layer(AnyLayer::has_unsent) == Some(true)
     }
 
     /// Returns how many bytes are buffered, those that the layer keeps included.
