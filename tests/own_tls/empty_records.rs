@@ -192,7 +192,7 @@ fn tiny_records(sealer: &mut Sealer, count: usize, nothing: usize) -> Vec<u8> {
 }
 
 #[test]
-fn g5_a_stream_that_reads_thousands_of_tiny_records_lets_another_task_have_its_turn() {
+fn a_stream_that_reads_thousands_of_tiny_records_lets_another_task_have_its_turn() {
     settling(|_, _| async {
         for version in [&TLS12, &TLS13] {
             for (count, nothing) in [(5000, 0), (500, ALLOWED)] {
@@ -224,7 +224,7 @@ fn g5_a_stream_that_reads_thousands_of_tiny_records_lets_another_task_have_its_t
 }
 
 #[test]
-fn g5_a_protocol_is_given_tiny_records_once_a_turn() {
+fn a_protocol_is_given_tiny_records_once_a_turn() {
     settling(|_, trace| async move {
         for version in [&TLS12, &TLS13] {
             for (count, nothing) in [(5000, 0), (500, ALLOWED)] {
