@@ -252,6 +252,7 @@
 //!   transport/layer          between a transport and its socket
 //!   transport/tls/error      errors of TLS as errors of I/O
 //!   transport/tls/context    ClientContext, ServerContext
+//!   transport/tls/info       TlsInfo
 //!   transport/tls/session    a TLS session without its socket
 //!   transport/tls/encrypted  the layer that encrypts
 //!   transport/without_tls/never_encrypted the same without the feature: a layer that no connection has
@@ -263,10 +264,9 @@
 //!   transport/write          what is sent, and flow control
 //!   transport/transport      what a program asks of a transport
 //!   transport/tls/shutdown   the end of an encrypted connection
-//!   transport/tls/handshake  the beginning of an encrypted connection
+//!   transport/tls/handshake  the beginning of an encrypted connection, and what it has come to
 //!   transport/tls/options    how a connection is encrypted: contexts, names and timeouts
 //!   transport/without_tls/never_shaken the same without the feature: nothing to ask for
-//!   transport/tls/info       TlsInfo
 //!   transport/client         create_connection
 //!   transport/pipe           connect_read_pipe, connect_write_pipe
 //!   transport/sendfile       sendfile over a transport

@@ -210,6 +210,59 @@ fn g5_a_flood_that_the_program_does_not_read_is_held_up_to_300_kib_whatever_its_
     });
 }
 
+/// Keeps its transport after the end.
+struct Kept {
+    transports: std::rc::Rc<std::cell::RefCell<Vec<Transport>>>,
+}
+
+impl Protocol for Kept {
+    fn connection_made(&self, transport: &Transport) {
+        self.transports.borrow_mut().push(transport.clone());
+    }
+}
+
+/// What may be left of a connection that has closed and whose transport is kept. A peer's certificate would be more.
+const LEFT: usize = 1536;
+
+#[test]
+fn a_transport_that_is_kept_after_the_end_holds_little() {
+    run(async || {
+        let transports = std::rc::Rc::default();
+        let kept = std::rc::Rc::clone(&transports);
+        let serving = get_running_loop().create_server(
+            move || Kept {
+                transports: std::rc::Rc::clone(&kept),
+            },
+            ("127.0.0.1", 0),
+        );
+        let server = serving.ssl(server_config()).await.unwrap();
+        let mut before = 0;
+        // What is made once for all is made by the first ones.
+        for round in 0..2 {
+            before = live();
+            for _ in 0..CONNECTIONS {
+                let (mut client, stream) = (client(), connect(&server));
+                handshake(&mut client, &stream).await;
+                client.send_close_notify();
+                stream.write_all(&records(&mut client)).await.unwrap();
+            }
+            while transports.borrow().len() < (round + 1) * CONNECTIONS
+                || get_running_loop().metrics().sources > 1
+            {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let each = (live() - before) / CONNECTIONS;
+        println!("{each} bytes are left of each connection");
+        assert!(each <= LEFT, "{each} bytes");
+        for transport in &*transports.borrow() {
+            assert!(transport.tls_info().is_some());
+        }
+        server.close();
+        server.wait_closed().await;
+    });
+}
+
 /// Writes much at once and counts what is asked of it.
 struct Heedless {
     lost: Cell<bool>,

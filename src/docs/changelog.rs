@@ -16,8 +16,8 @@
 //! - Feature `hyper`: `interop::hyper` has hyper's traits for bytes, timers and tasks, so that its HTTP/1 and HTTP/2 run
 //!   on this loop, plain and over TLS, with services and bodies that are not `Send`.
 //! - [`docs::tokio_beside`](crate::docs::tokio_beside) says which crates of tokio's ecosystem work here.
-//! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. Feature
-//!   `tls-native-roots` trusts what the system trusts.
+//! - Feature `tls`: `ssl` on everything that connects or listens, `start_tls` and `tls_info`, by rustls. What
+//!   `tls_info` says stays after the connection's end. Feature `tls-native-roots` trusts what the system trusts.
 //! - [`ThreadsafeHandle::cancelled`](crate::ThreadsafeHandle::cancelled) says whether a cancel prevented the call.
 //! - [`exception_handler`](crate::LoopHandle::exception_handler) returns the handler that is set, so that it can be
 //!   wrapped.

@@ -102,5 +102,6 @@
 //! | [`net`](crate::net) has sockets with async methods, a third level beside streams and transports. | `loop.sock_*` on non-blocking sockets, which is here too. | The shape that Rust users know. |
 //! | TLS is rustls's, of the feature `tls`: `ssl` takes a configuration. There is no default context but `ClientContext::native_roots`. | `ssl=True`, `SSLContext` of OpenSSL. | Rust's library. The program chooses its cryptography. |
 //! | `start_tls` encrypts the transport that there is. | It makes another transport. | Nothing can use the former one by mistake. |
+//! | A task that reads the end of a TLS stream may still write in that step. | The connection is closed by then. | HTTP/2 says its last word there. |
 //! | `ssl_shutdown_timeout` limits how long nothing moves. | It limits the whole end, and cuts off what a slow peer still reads. | What was written is not lost. |
 //! | An end without close_notify is `UnexpectedEof`. | By default an end of file. | It may be a truncation. |

@@ -65,6 +65,7 @@ impl Stream {
     }
 
     /// Acts on bytes that were taken out: reading may go on, and memory may be freed.
+    #[inline]
     pub(crate) fn after_taking(&self) {
         let protocol = &self.protocol;
         let held = self.transport.is_paused_for_reader();

@@ -10,12 +10,45 @@ use crate::kernel::io::readiness::Readiness;
 use crate::kernel::io::source::Io;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::layer::{Layer, Plain, Received};
-use crate::transport::tls::encrypted::{BoxedEncrypted, Encrypted};
+use crate::transport::tls::encrypted::{BoxedEncrypted, Encrypted, LeftBehind};
 
 /// The layer of every connection.
 pub(crate) enum AnyLayer {
     Plain(Plain),
     Encrypted(BoxedEncrypted),
+}
+
+/// Where a connection keeps its layer. What an encrypted one leaves behind takes the room that its layer had, so that no
+/// connection is larger for it.
+pub(crate) enum LayerPlace {
+    There(AnyLayer),
+    /// The connection has closed, or has never had a socket.
+    Gone(LeftBehind),
+}
+
+const _: () = assert!(size_of::<LayerPlace>() == size_of::<AnyLayer>());
+
+impl LayerPlace {
+    /// Takes the layer out, and keeps what is to be known of it later.
+    pub(crate) fn vacate(&mut self) -> Option<AnyLayer> {
+        match std::mem::replace(self, Self::Gone(LeftBehind::default())) {
+            Self::There(layer) => {
+                let left = layer.encrypted().map(Encrypted::left_behind);
+                *self = Self::Gone(left.unwrap_or_default());
+                Some(layer)
+            }
+            gone @ Self::Gone(_) => {
+                *self = gone;
+                None
+            }
+        }
+    }
+}
+
+impl From<Option<AnyLayer>> for LayerPlace {
+    fn from(layer: Option<AnyLayer>) -> Self {
+        layer.map_or_else(|| Self::Gone(LeftBehind::default()), Self::There)
+    }
 }
 
 impl From<Io<StreamSocket>> for AnyLayer {
@@ -44,7 +77,7 @@ impl Layer for AnyLayer {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
         match self {
             Self::Plain(layer) => layer.may_receive_or(otherwise),

@@ -55,7 +55,7 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::socket::acceptor::Host;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::any_layer::AnyLayer;
+use crate::transport::any_layer::{AnyLayer, LayerPlace};
 use crate::transport::buffer::{FileInProgress, WaterMarks, WriteBuffer};
 use crate::transport::layer::Layer;
 use crate::transport::tls::encrypted::IsEncrypted;
@@ -158,8 +158,8 @@ pub(crate) struct Tracked {
 /// know what a protocol is.
 pub(crate) struct Connection<P: ?Sized> {
     pub(crate) handle: LoopHandle,
-    /// The way to the socket; `None` in `Closed`.
-    pub(crate) layer: RefCell<Option<AnyLayer>>,
+    /// The way to the socket; gone in `Closed`.
+    pub(crate) layer: RefCell<LayerPlace>,
     /// The layer encrypts, or did so before `Closed`.
     pub(crate) encrypted: IsEncrypted,
     /// The protocol to call; `None` in `Closed`.
@@ -206,7 +206,7 @@ impl<P: ?Sized> Connection<P> {
         Self {
             handle,
             encrypted: IsEncrypted::new(encrypted),
-            layer: RefCell::new(layer),
+            layer: RefCell::new(layer.into()),
             protocol: RefCell::new(protocol),
             state: Cell::new(state),
             outgoing: RefCell::new(WriteBuffer::default()),
@@ -314,7 +314,7 @@ impl<P: ?Sized> Connection<P> {
         self.wake_file_sender();
         // Only a program that is inside `Transport::socket` just now can hold the borrow. The socket then closes with the
         // last transport.
-        let layer = self.layer.try_borrow_mut().map(|mut layer| layer.take());
+        let layer = self.layer.try_borrow_mut().map(|mut place| place.vacate());
         drop(layer);
         self.outgoing.borrow_mut().clear();
         let protocol = self.protocol.borrow_mut().take();
@@ -337,7 +337,9 @@ impl<P: ?Sized> Connection<P> {
     /// Returns whether bytes are buffered that the system has not taken.
     #[inline]
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.outgoing.borrow().is_empty() || self.with_layer(AnyLayer::has_unsent) == Some(true)
+        // The plain layer keeps nothing, so it need not be borrowed to say so.
+        !self.outgoing.borrow().is_empty()
+            || self.encrypted.get() && self.with_layer(AnyLayer::has_unsent) == Some(true)
     }
 
     /// Returns how many bytes are buffered, those that the layer keeps included.
@@ -377,7 +379,10 @@ impl<P: ?Sized> Connection<P> {
     /// Borrows the layer, while there is one. `f` must not run user code.
     #[inline]
     pub(crate) fn with_layer<R>(&self, f: impl FnOnce(&AnyLayer) -> R) -> Option<R> {
-        self.layer.borrow().as_ref().map(f)
+        match &*self.layer.borrow() {
+            LayerPlace::There(layer) => Some(f(layer)),
+            LayerPlace::Gone(_) => None,
+        }
     }
 
     /// Borrows the socket and its place in the loop, while there is one. `f` must not run user code.

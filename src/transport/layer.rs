@@ -42,6 +42,7 @@ pub(crate) trait Layer {
     fn io(&self) -> &Io<StreamSocket>;
 
     /// Returns whether [`receive`](Self::receive) may bring something now.
+    #[inline(always)]
     fn may_receive(&self) -> bool {
         // A loop that is closed has no readiness left.
         self.may_receive_or(|_| ()) == Ok(true)
@@ -154,7 +155,7 @@ impl Layer for Plain {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.send_with(bytes.len(), |socket| socket.send(bytes))
     }

@@ -55,7 +55,8 @@ pub trait Protocol: 'static {
 
     /// Notes that the peer has finished writing. `true` keeps this side open for writing; `false`, which is the
     /// default, closes the transport. A transport that was kept open stays so when its own writing side has ended
-    /// too: the program has to `close` it. Over TLS the transport closes in either case, as in asyncio.
+    /// too: the program has to `close` it. Over TLS the transport closes in either case, as in asyncio:
+    /// at once after `false`, and after what is queued by then after `true`.
     fn eof_received(&self, transport: &Transport) -> bool {
         false
     }

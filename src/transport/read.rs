@@ -191,11 +191,13 @@ impl Transport {
     fn end_reading(&self) {
         self.connection.read_ended.set(true);
         let keep_open = self.enter_or_abort("eof_received", |protocol| protocol.eof_received(self));
-        // A pipe has no other side to keep open, and TLS none that can be relied upon.
-        let other_side =
-            self.connection.pipe_direction().is_none() && !self.connection.encrypted.get();
-        if keep_open == Some(false) || !other_side {
+        // A pipe has no other side to keep open.
+        if keep_open != Some(true) || self.connection.pipe_direction().is_some() {
             self.close();
+        } else if self.connection.encrypted.get() {
+            // TLS has none that can be relied upon. But a task that learns of the end may say its last words first, as a
+            // protocol may in `eof_received`: HTTP/2 ends so.
+            self.call_soon(Self::close);
         }
     }
 

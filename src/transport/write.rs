@@ -275,14 +275,26 @@ impl Transport {
 /// What the loop does when the socket takes more.
 impl Transport {
     /// Sends once after an event: asyncio's `_write_ready`.
+    #[inline(always)]
     pub(crate) fn write_ready(&self) {
         let connection = &self.connection;
         if connection.has_reached(State::Failing) {
             return;
         }
-        if !connection.has_unsent() {
-            return connection.wake_file_sender();
+        if connection.has_unsent() {
+            return self.send_rest();
         }
+        connection.wake_file_sender();
+        // A receive may have sent what the layer kept. Then the protocol has not heard of it.
+        if connection.encrypted.get() && !connection.sending_file.get() {
+            self.after_flush();
+        }
+    }
+
+    /// Sends what is buffered, as far as the socket takes it.
+    #[inline(never)]
+    fn send_rest(&self) {
+        let connection = &self.connection;
         match connection.flush() {
             Err(error) => return self.fail_writing(error),
             Ok(false) => return,
@@ -294,6 +306,12 @@ impl Transport {
                 true => connection.queue_for_writing(),
             };
         }
+        self.after_flush();
+    }
+
+    /// Goes on after something was sent: the protocol may write again, and what waits for the last byte is done after it.
+    fn after_flush(&self) {
+        let connection = &self.connection;
         let size = connection.unsent();
         self.resume_writing_if_low(size);
         // The protocol may well have written at once, or ended the connection.

@@ -49,6 +49,11 @@ impl Fed {
         self.wake();
     }
 
+    /// Returns how many pieces nobody has asked for yet.
+    pub(crate) fn left(&self) -> usize {
+        self.state.borrow().pieces.len()
+    }
+
     pub(crate) fn end(&self) {
         self.state.borrow_mut().ended = true;
         self.wake();

@@ -16,6 +16,8 @@ mod halfway; // a peer that stops, or sends garbage, at each byte
 mod http1; // HTTP/1: keep-alive, pipelining, chunked bodies, shutdown, limits, cancellation
 mod http2; // HTTP/2: many requests on one connection, flow control, shutdown, resets, pings
 mod https; // both protocols over TLS
+mod https_attacks; // over TLS: half-closed, cut, cancelled, slow, too large
+mod https_upgrades; // other protocols after HTTP/1, over TLS
 mod peers; // curl, plain
 mod peers_load; // h2load, plain and over TLS
 mod peers_python; // Python's server, over TLS

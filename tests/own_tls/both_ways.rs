@@ -5,12 +5,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use callsoon::transport::Transport;
-use callsoon::yield_now;
+use callsoon::{create_task, yield_now};
 use futures_util::future::join;
+use socket2::SockRef;
 
 use crate::certificates::{client_config, server_config};
 use crate::ends::{recorded_server, stream_and_peer};
-use crate::support::{Recorder, event_polls, own_cpu_time, settling, until};
+use crate::peer::Peer;
+use crate::support::{Recorder, event_polls, own_cpu_time, settling, std_pair, until};
 use crate::{address_of, close, connecting, pattern};
 
 const TEN_MEGABYTES: usize = 10_000_000;
@@ -118,6 +120,48 @@ fn g4_keys_are_updated_in_the_middle_of_much_that_goes_both_ways() {
         }
         writer.close();
         assert_eq!(peer.read(1).await.unwrap(), b"");
+    });
+}
+
+#[test]
+fn g4_a_program_that_was_asked_to_pause_is_resumed_although_a_receive_has_sent_the_rest() {
+    // All that the sockets do not take is encrypted at once, so that any flush of the session may send the rest.
+    const WRITTEN: usize = 600_000;
+    const MARK: usize = 200_000;
+    settling(|event_loop, trace| async move {
+        for end in [false, true] {
+            let (ours, theirs) = std_pair();
+            SockRef::from(&ours).set_send_buffer_size(1 << 16).unwrap();
+            let receives = SockRef::from(&theirs).set_recv_buffer_size(1 << 16);
+            receives.unwrap();
+            let recorder = Recorder::new(&trace).quiet();
+            let accepting = event_loop.connect_accepted_socket(|| recorder, ours);
+            let accepting = create_task(accepting.ssl_server(server_config()).into_future());
+            let mut peer = Peer::client(theirs, client_config());
+            peer.handshake().await.unwrap();
+            let (transport, recorder) = accepting.await.unwrap().unwrap();
+            transport.set_write_buffer_limits(Some(MARK), None).unwrap();
+            transport.write(&pattern(WRITTEN));
+            if end {
+                transport.write_eof();
+            }
+            trace.expect(["made", "pause"]);
+            let mut came = Vec::new();
+            while came.len() < WRITTEN {
+                // Something to receive, at the moment when there is room to send.
+                peer.queue(b".");
+                peer.flush().await.unwrap();
+                came.extend(peer.read(16_000.min(WRITTEN - came.len())).await.unwrap());
+            }
+            assert!(came == pattern(WRITTEN));
+            if end {
+                assert_eq!(peer.read(1).await.unwrap(), b"");
+            }
+            peer.close_notify().await;
+            drop(peer);
+            until(|| recorder.lost.get()).await;
+            trace.expect(["resume", "eof", "lost"]);
+        }
     });
 }
 

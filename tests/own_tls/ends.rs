@@ -191,6 +191,32 @@ fn what_is_written_in_eof_received_is_still_sent() {
 }
 
 #[test]
+fn a_task_that_reads_the_end_may_still_write_in_that_step() {
+    settling(|_, _| async move {
+        for in_lines in [false, true] {
+            let (mut reader, writer, mut peer) = stream_and_peer().await;
+            let answering = create_task(async move {
+                let count = match in_lines {
+                    true => reader.readline().await.unwrap().len(),
+                    false => reader.read_into(&mut [0; 10]).await.unwrap(),
+                };
+                assert_eq!(count, 0);
+                writer.write(b"last words");
+                assert!(!writer.is_closing());
+                // It closes without a word of the program.
+                until(|| writer.is_closing()).await;
+                writer.wait_closed().await.unwrap();
+            });
+            event_polls(2).await;
+            peer.close_notify().await;
+            assert_eq!(peer.read(100).await.unwrap(), b"last words");
+            drop(peer);
+            answering.await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_stream_that_is_dropped_closes_politely() {
     settling(|_, _| async move {
         let (reader, writer, mut peer) = stream_and_peer().await;

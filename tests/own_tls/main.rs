@@ -9,6 +9,8 @@ mod boundaries; // every record boundary as a place to cut, to pause and to end
 #[expect(dead_code, reason = "files are for other programs")]
 #[path = "../own/certificates.rs"]
 mod certificates;
+mod closing_servers; // servers that end while handshakes go on
+mod empty_records; // records of nothing, of one byte, and thousands of them
 mod ends; // close_notify, truncation, and what closing waits for
 mod garbage; // what is no handshake, or half of one
 mod handshakes; // how a connection begins, or does not

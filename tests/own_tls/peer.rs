@@ -8,8 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use callsoon::net::TcpStream;
+use rustls::crypto::cipher::{MessageEncrypter, OutboundChunks, OutboundPlainMessage};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, ConnectionTrafficSecrets, ContentType,
+    ProtocolVersion, ServerConfig, ServerConnection, SupportedCipherSuite,
+};
 
 /// A peer of the running loop.
 pub(crate) struct Peer {
@@ -97,6 +101,42 @@ impl Peer {
         }
     }
 
+    /// Receives until a whole flight of the handshake is there to be sent, and returns it.
+    pub(crate) async fn next_flight(&mut self) -> Vec<u8> {
+        loop {
+            // In version 1.3 a client's first record of its last flight is ready before the server's flight has ended.
+            let is_12 = self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_2);
+            if self.tls.wants_write() && (is_12 || !self.tls.is_handshaking()) {
+                return self.records();
+            }
+            assert!(!self.receive().await.unwrap());
+        }
+    }
+
+    /// Gives up rustls for a maker of records, which may be what rustls never makes. The configuration has to have
+    /// `enable_secret_extraction`.
+    pub(crate) fn into_parts(self) -> (TcpStream, Sealer) {
+        assert!(!self.tls.wants_write());
+        let suite = self.tls.negotiated_cipher_suite().unwrap();
+        let (next, secrets) = self.tls.dangerous_extract_secrets().unwrap().tx;
+        let (ConnectionTrafficSecrets::Aes128Gcm { key, iv }
+        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
+        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) = secrets
+        else {
+            panic!("a suite that rustls has not had")
+        };
+        let encrypter = match suite {
+            SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
+            // The explicit part of a nonce is the rest, where the suite has one.
+            SupportedCipherSuite::Tls12(suite) => {
+                let fixed = suite.aead_alg.key_block_shape().fixed_iv_len;
+                let (fixed, explicit) = iv.as_ref().split_at(fixed);
+                suite.aead_alg.encrypter(key, fixed, explicit)
+            }
+        };
+        (self.socket, Sealer { encrypter, next })
+    }
+
     /// Makes records of this and sends them.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(16 * 1024) {
@@ -142,5 +182,34 @@ impl Peer {
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+/// Makes single records of whatever content.
+pub(crate) struct Sealer {
+    encrypter: Box<dyn MessageEncrypter>,
+    next: u64,
+}
+
+impl Sealer {
+    fn seal(&mut self, typ: ContentType, content: &[u8]) -> Vec<u8> {
+        let message = OutboundPlainMessage {
+            typ,
+            version: ProtocolVersion::TLSv1_2,
+            payload: OutboundChunks::Single(content),
+        };
+        let record = self.encrypter.encrypt(message, self.next).unwrap();
+        self.next += 1;
+        record.encode()
+    }
+
+    /// A record of data, or of none.
+    pub(crate) fn data(&mut self, content: &[u8]) -> Vec<u8> {
+        self.seal(ContentType::ApplicationData, content)
+    }
+
+    /// Says that nothing more comes.
+    pub(crate) fn close_notify(&mut self) -> Vec<u8> {
+        self.seal(ContentType::Alert, &[1, 0])
     }
 }

@@ -55,6 +55,28 @@ fn a_plain_transport_has_no_tls() {
 }
 
 #[test]
+fn what_the_handshake_has_come_to_is_known_after_the_end() {
+    settling(|_, _| async {
+        let (server, _) = echo_server(server_config()).await;
+        for politely in [true, false] {
+            let connecting = connecting(address_of(&server), client_config());
+            let (_reader, writer) = connecting.await.unwrap();
+            let before = writer.tls_info().unwrap();
+            match politely {
+                true => writer.close(),
+                false => writer.transport().abort(),
+            }
+            writer.wait_closed().await.unwrap();
+            assert!(writer.transport().sockname().is_none(), "it has closed");
+            let after = writer.tls_info().unwrap();
+            assert_eq!(after.peer_certificates.len(), 1);
+            assert_eq!(format!("{after:?}"), format!("{before:?}"));
+        }
+        close(server).await;
+    });
+}
+
+#[test]
 fn unix_sockets_have_tls_too() {
     settling(|_, _| async {
         let name = format!("callsoon-tls-{}.sock", std::process::id());

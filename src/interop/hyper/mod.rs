@@ -14,7 +14,8 @@
 //! it speaks HTTP/2 its handshake decides: `alpn_protocols` of rustls's configuration names `h2` and `http/1.1` in the order
 //! of preference, and the writer's `tls_info` gives what both sides have agreed on. A body without a length is whole only if
 //! its peer has said so before it closed; if the connection was cut, reading the body fails. A peer that closes its side
-//! closes both, as in asyncio: what hyper has not written by then is `ConnectionReset`.
+//! closes both, as in asyncio: what hyper writes in the step that reads of the end is sent, such as the last GOAWAY of a
+//! graceful shutdown, and what it would write later is `ConnectionReset`.
 //!
 //! A server that ends in order stops accepting, calls `graceful_shutdown` on each connection, and awaits what it has
 //! started: [`race!`](crate::race!) of the connection and an [`Event`](crate::sync::Event) tells when, and a

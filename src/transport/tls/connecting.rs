@@ -24,7 +24,7 @@ impl<F> CreateConnection<F> {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl(mut self, context: impl Into<ClientContext>) -> Self {
-        self.tls.context = Some(context.into().into());
+        self.tls.ask().context = Some(context.into().into());
         self
     }
 
@@ -41,7 +41,7 @@ impl<F> CreateConnection<F> {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl_server(mut self, context: impl Into<ServerContext>) -> Self {
-        self.tls.context = Some(context.into().into());
+        self.tls.ask().context = Some(context.into().into());
         self
     }
 
@@ -57,7 +57,7 @@ impl<F> CreateConnection<F> {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn server_hostname(mut self, name: impl Into<String>) -> Self {
-        self.tls.server_hostname = Some(name.into());
+        self.tls.ask().server_hostname = Some(name.into());
         self
     }
 
@@ -73,7 +73,7 @@ impl<F> CreateConnection<F> {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl_handshake_timeout(mut self, limit: Duration) -> Self {
-        self.tls.handshake_timeout = Some(limit);
+        self.tls.ask().handshake_timeout = Some(limit);
         self
     }
 
@@ -90,7 +90,7 @@ impl<F> CreateConnection<F> {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl_shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.tls.shutdown_timeout = Some(limit);
+        self.tls.ask().shutdown_timeout = Some(limit);
         self
     }
 }
@@ -111,7 +111,7 @@ impl CreateServer {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl(mut self, context: impl Into<ServerContext>) -> Self {
-        self.tls.context = Some(context.into().into());
+        self.tls.ask().context = Some(context.into().into());
         self
     }
 
@@ -128,7 +128,7 @@ impl CreateServer {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl_handshake_timeout(mut self, limit: Duration) -> Self {
-        self.tls.handshake_timeout = Some(limit);
+        self.tls.ask().handshake_timeout = Some(limit);
         self
     }
 
@@ -146,7 +146,7 @@ impl CreateServer {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn ssl_shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.tls.shutdown_timeout = Some(limit);
+        self.tls.ask().shutdown_timeout = Some(limit);
         self
     }
 }

@@ -19,6 +19,7 @@ use crate::kernel::local::LoopLocal;
 use crate::socket::stream_socket::StreamSocket;
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::layer::{Layer, Plain, Received};
+use crate::transport::tls::info::TlsInfo;
 use crate::transport::tls::session::Session;
 
 /// The most ciphertext that one receive takes.
@@ -48,6 +49,9 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>)>;
 
 /// How a connection keeps its layer if it is this one: in a box, so that plain connections stay small.
 pub(crate) type BoxedEncrypted = Box<Encrypted>;
+
+/// What is known of an encrypted connection when its layer is gone. `None` if its handshake was never complete.
+pub(crate) type LeftBehind = Option<Box<TlsInfo>>;
 
 /// Whether the layer of a connection encrypts. Without the feature `tls` this takes no room.
 pub(crate) type IsEncrypted = Cell<bool>;
@@ -126,6 +130,19 @@ impl Encrypted {
     pub(crate) fn with_session<R>(&self, f: impl FnOnce(&mut Session) -> R) -> Option<R> {
         let mut session = self.session.try_borrow_mut().ok()?;
         Some(f(&mut session))
+    }
+
+    /// Returns what the handshake has come to. `None` before its end, and for code that rustls calls.
+    pub(crate) fn info(&self) -> Option<TlsInfo> {
+        let info = self.with_session(|session| {
+            let connection = &session.connection;
+            (!connection.is_handshaking()).then(|| TlsInfo::of(connection))
+        });
+        info.flatten().flatten()
+    }
+
+    pub(crate) fn left_behind(&self) -> LeftBehind {
+        self.info().map(Box::new)
     }
 
     /// Receives once from the socket, at most so much, and gives the bytes to `take`.
@@ -272,11 +289,13 @@ impl Encrypted {
     }
 }
 
+// None of this is compiled into the callers, whose code for plain connections is then what it is without TLS.
 impl Layer for Encrypted {
     fn io(&self) -> &Io<StreamSocket> {
         self.below.io()
     }
 
+    #[inline(never)]
     fn may_receive_or(&self, otherwise: impl FnOnce(&mut Readiness)) -> Result<bool, LoopClosed> {
         match self.with_session(|session| session.has_more()) {
             Some(true) => Ok(true),
@@ -286,6 +305,7 @@ impl Layer for Encrypted {
         }
     }
 
+    #[inline(never)]
     fn receive(&self, buffer: &mut [u8]) -> Received {
         let Ok(mut session) = self.session.try_borrow_mut() else {
             return Received::Nothing;
@@ -323,6 +343,7 @@ impl Layer for Encrypted {
         }
     }
 
+    #[inline(never)]
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut rest = bytes;
         self.send_sealed(bytes.len(), |session| {
@@ -344,6 +365,7 @@ impl Layer for Encrypted {
         })
     }
 
+    #[inline(never)]
     fn has_unsent(&self) -> bool {
         if !self.before.borrow().is_empty() {
             return true;
@@ -352,6 +374,7 @@ impl Layer for Encrypted {
         !self.in_handshake() && self.with_session(|session| session.wants_write()) == Some(true)
     }
 
+    #[inline(never)]
     fn flush(&self) -> io::Result<()> {
         let flushed = self.with_session(|session| self.flush_session(session));
         flushed.unwrap_or(Ok(true)).map(drop)

@@ -13,13 +13,14 @@ use crate::kernel::enter::{Callee, Entry, Failed, InContext};
 use crate::kernel::io::source::Io;
 use crate::socket::address::Address;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::any_layer::AnyLayer;
+use crate::transport::any_layer::{AnyLayer, LayerPlace};
 use crate::transport::buffer::WriteBuffer;
 use crate::transport::connection::{Connection, State};
 use crate::transport::layer::{Layer as _, Plain, Received};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::encrypted::{Done, Encrypted};
 use crate::transport::tls::error::{copy_of, panicked};
+use crate::transport::tls::info::TlsInfo;
 use crate::transport::tls::session::Session;
 
 /// The protocol of a new connection until its handshake is complete.
@@ -50,13 +51,13 @@ impl Transport {
     /// Makes a connection whose handshake has not begun.
     pub(crate) fn encrypted(
         io: Io<StreamSocket>,
-        session: Session,
+        session: Box<Session>,
         timeouts: Timeouts,
         peer: Option<Address>,
         location: &'static Location<'static>,
     ) -> io::Result<Self> {
         let below = Plain::from(io);
-        let layer = Encrypted::new(below, session, WriteBuffer::default(), timeouts.shutdown);
+        let layer = Encrypted::new(below, *session, WriteBuffer::default(), timeouts.shutdown);
         Self::new(
             AnyLayer::Encrypted(Box::new(layer)),
             Rc::new(Handshaking),
@@ -84,8 +85,13 @@ impl Transport {
     }
 
     /// Does what an event asks for if the connection is encrypted and at its beginning or its end. Returns whether it did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn session_ready(&self) -> bool {
+        self.connection.encrypted.get() && self.encrypted_ready()
+    }
+
+    #[inline(never)]
+    fn encrypted_ready(&self) -> bool {
         match self.connection.with_encrypted(Encrypted::in_handshake) {
             None => false,
             Some(false) if !self.connection.is(State::Closing) => false,
@@ -173,6 +179,25 @@ impl Transport {
         self.fail(error);
         if let Some(done) = done.flatten() {
             done(Err(copy));
+        }
+    }
+}
+
+impl Transport {
+    /// Returns what the handshake has come to, also after the connection has closed. `None` if the connection is not
+    /// encrypted, and before the end of its handshake.
+    ///
+    /// ```
+    /// # callsoon::doctest::with_transport(async |transport, there| {
+    /// assert!(transport.tls_info().is_none());
+    /// # Ok(()) });
+    /// ```
+    #[doc(alias = "get_extra_info")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        match &*self.connection.layer.borrow() {
+            LayerPlace::There(layer) => layer.encrypted()?.info(),
+            LayerPlace::Gone(left) => left.as_deref().cloned(),
         }
     }
 }

@@ -3,9 +3,8 @@
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, Connection, HandshakeKind, ProtocolVersion};
 
-use crate::transport::protocol::Transport;
-
-/// What a handshake has come to. [`Transport::tls_info`] gives it.
+/// What a handshake has come to. [`Transport::tls_info`](crate::transport::Transport::tls_info)
+/// gives it, also after the connection has closed.
 ///
 /// ```no_run
 /// # async fn example(transport: callsoon::transport::Transport) -> Option<()> {
@@ -34,7 +33,7 @@ pub struct TlsInfo {
 }
 
 impl TlsInfo {
-    fn of(connection: &Connection) -> Option<Self> {
+    pub(crate) fn of(connection: &Connection) -> Option<Self> {
         let server_name = match connection {
             Connection::Client(_) => None,
             Connection::Server(server) => server.server_name().map(str::to_owned),
@@ -48,27 +47,5 @@ impl TlsInfo {
             server_name,
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
         })
-    }
-}
-
-impl Transport {
-    /// Returns what the handshake has come to. `None` if the connection is not encrypted, before the end of its handshake,
-    /// and once it has closed.
-    ///
-    /// ```
-    /// # callsoon::doctest::with_transport(async |transport, there| {
-    /// assert!(transport.tls_info().is_none());
-    /// # Ok(()) });
-    /// ```
-    #[doc(alias = "get_extra_info")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    pub fn tls_info(&self) -> Option<TlsInfo> {
-        let info = self.connection.with_encrypted(|layer| {
-            layer.with_session(|session| {
-                let connection = &session.connection;
-                (!connection.is_handshaking()).then(|| TlsInfo::of(connection))
-            })
-        });
-        info.flatten().flatten().flatten()
     }
 }

@@ -17,7 +17,8 @@
 //!   somebody else: what came before is delivered, and the connection is lost to `UnexpectedEof`.
 //! - **No half.** After the peer's end of file the connection closes, whatever `eof_received` returns, as in asyncio: the
 //!   peer chooses the version, and TLS 1.2 has no half-open connections. So `can_write_eof` is false. `write_eof` sends
-//!   the close_notify all the same, for a peer of which the program knows that it reads on.
+//!   the close_notify all the same, for a peer of which the program knows that it reads on. A task that reads the end may
+//!   still write in that step, and that is sent before the connection closes: the peer may well read it.
 //! - **Flow.** The marks for writing are 512 KiB and 128 KiB, asyncio's. While reading is paused nothing is received, so
 //!   at most 64 KiB that were received and 16 KiB that were decrypted wait in a connection. During a handshake that is at
 //!   most 64 KiB, the largest message that rustls takes.

@@ -20,16 +20,52 @@ use crate::transport::tls::session::Session;
 const HANDSHAKE: Duration = Duration::from_secs(60);
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
-/// What a program has asked for.
+/// What a program has asked for. One word where it has asked for nothing, since whatever connects carries it about.
 #[derive(Default, Debug)]
-pub(crate) struct TlsOptions {
+pub(crate) struct TlsOptions(Option<Box<Asked>>);
+
+impl TlsOptions {
+    /// Returns what is asked for, to be changed.
+    pub(crate) fn ask(&mut self) -> &mut Asked {
+        self.0.get_or_insert_default()
+    }
+
+    /// Returns the context and the timeouts, if there is to be TLS.
+    ///
+    /// # Errors
+    /// `InvalidInput` for options of TLS without a context, and for a server that accepts early data, which would be lost.
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<Option<(&Context, Timeouts)>> {
+        match &self.0 {
+            Some(asked) => asked.check(),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes the session of a connection, if there is to be TLS. A client's checks the name of `to` unless another one is
+    /// given.
+    #[inline]
+    pub(crate) fn session(
+        &self,
+        to: Option<&ConnectTo>,
+    ) -> io::Result<Option<(Box<Session>, Timeouts)>> {
+        match &self.0 {
+            Some(asked) => asked.session(to),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The options.
+#[derive(Default, Debug)]
+pub(crate) struct Asked {
     pub(crate) context: Option<Context>,
     pub(crate) server_hostname: Option<String>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) shutdown_timeout: Option<Duration>,
 }
 
-impl TlsOptions {
+impl Asked {
     /// Returns the two timeouts.
     ///
     /// # Errors
@@ -47,11 +83,7 @@ impl TlsOptions {
         Ok(timeouts)
     }
 
-    /// Returns the context and the timeouts, if there is to be TLS.
-    ///
-    /// # Errors
-    /// `InvalidInput` for options of TLS without a context, and for a server that accepts early data, which would be lost.
-    pub(crate) fn check(&self) -> io::Result<Option<(&Context, Timeouts)>> {
+    fn check(&self) -> io::Result<Option<(&Context, Timeouts)>> {
         let timeouts = self.timeouts()?;
         if let Some(context) = &self.context {
             let early =
@@ -69,12 +101,7 @@ impl TlsOptions {
         Ok(None)
     }
 
-    /// Makes the session of a connection, if there is to be TLS. A client's checks the name of `to` unless another one is
-    /// given.
-    pub(crate) fn session(
-        &self,
-        to: Option<&ConnectTo>,
-    ) -> io::Result<Option<(Session, Timeouts)>> {
+    fn session(&self, to: Option<&ConnectTo>) -> io::Result<Option<(Box<Session>, Timeouts)>> {
         let Some((context, timeouts)) = self.check()? else {
             return Ok(None);
         };
@@ -88,7 +115,7 @@ impl TlsOptions {
                 return Err(invalid_input(why));
             }
         };
-        Ok(Some((session, timeouts)))
+        Ok(Some((Box::new(session), timeouts)))
     }
 
     fn server_name(&self, to: Option<&ConnectTo>) -> io::Result<ServerName<'static>> {

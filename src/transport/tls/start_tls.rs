@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::error::invalid_input;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::transport::any_layer::AnyLayer;
+use crate::transport::any_layer::{AnyLayer, LayerPlace};
 use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::context::Context;
@@ -99,10 +99,8 @@ impl StartTls {
         context: Context,
         unread: Unread,
     ) -> Self {
-        let options = TlsOptions {
-            context: Some(context),
-            ..TlsOptions::default()
-        };
+        let mut options = TlsOptions::default();
+        options.ask().context = Some(context);
         Self {
             transport: transport.clone(),
             protocol,
@@ -121,7 +119,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn server_hostname(mut self, name: impl Into<String>) -> Self {
-        self.options.server_hostname = Some(name.into());
+        self.options.ask().server_hostname = Some(name.into());
         self
     }
 
@@ -135,7 +133,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn ssl_handshake_timeout(mut self, limit: Duration) -> Self {
-        self.options.handshake_timeout = Some(limit);
+        self.options.ask().handshake_timeout = Some(limit);
         self
     }
 
@@ -150,7 +148,7 @@ impl StartTls {
     /// # Ok(()) }
     /// ```
     pub fn ssl_shutdown_timeout(mut self, limit: Duration) -> Self {
-        self.options.shutdown_timeout = Some(limit);
+        self.options.ask().shutdown_timeout = Some(limit);
         self
     }
 
@@ -193,8 +191,8 @@ impl StartTls {
         // Only a program that is inside `Transport::socket` just now can hold the borrow.
         let place = connection.layer.try_borrow_mut();
         let mut place = place.map_err(|_| io::Error::from(io::ErrorKind::ResourceBusy))?;
-        let below = match place.take() {
-            Some(AnyLayer::Plain(below)) => below,
+        let below = match std::mem::replace(&mut *place, LayerPlace::from(None)) {
+            LayerPlace::There(AnyLayer::Plain(below)) => below,
             other => {
                 *place = other;
                 let why = "the connection is encrypted already";
@@ -205,8 +203,8 @@ impl StartTls {
         session.receive_early(&self.received);
         session.receive_early(&unread());
         let before = std::mem::take(&mut *connection.outgoing.borrow_mut());
-        let layer = Encrypted::new(below, session, before, timeouts.shutdown);
-        *place = Some(AnyLayer::Encrypted(Box::new(layer)));
+        let layer = Encrypted::new(below, *session, before, timeouts.shutdown);
+        *place = LayerPlace::There(AnyLayer::Encrypted(Box::new(layer)));
         connection.encrypted.set(true);
         connection.pauses.set(Pause::ForHandshake);
         Ok(timeouts)

@@ -15,7 +15,14 @@ pub(crate) enum Encrypted {}
 /// No box: even a box of what does not exist would take room in the layer of every connection.
 pub(crate) type BoxedEncrypted = Encrypted;
 
+/// It leaves nothing behind, and that takes no room.
+pub(crate) type LeftBehind = ();
+
 impl Encrypted {
+    pub(crate) fn left_behind(&self) -> LeftBehind {
+        match *self {}
+    }
+
     pub(crate) fn unsent(&self) -> usize {
         match *self {}
     }

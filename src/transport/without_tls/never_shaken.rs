@@ -9,7 +9,7 @@ use crate::kernel::io::source::Io;
 use crate::socket::address::Address;
 use crate::socket::connect_to::ConnectTo;
 use crate::socket::stream_socket::StreamSocket;
-use crate::transport::any_layer::AnyLayer;
+use crate::transport::any_layer::{AnyLayer, LayerPlace};
 use crate::transport::buffer::WaterMarks;
 use crate::transport::connection::{Connection, Pause};
 use crate::transport::layer::{Plain, Received};
@@ -98,5 +98,5 @@ const _: fn(Encrypted, &mut WaterMarks) -> (AnyLayer, Pause) = |layer, marks| {
 // No connection pays for what it cannot have.
 const _: () = {
     assert!(size_of::<IsEncrypted>() == 0 && size_of::<TlsOptions>() == 0);
-    assert!(size_of::<Option<AnyLayer>>() == size_of::<Option<Plain>>());
+    assert!(size_of::<LayerPlace>() == size_of::<Option<Plain>>());
 };
