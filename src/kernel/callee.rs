@@ -2,28 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::inspect::latencies::CallKind;
 use crate::kernel::task::header::Header;
-
-/// Sorts of user code. The histograms of a loop tell them apart.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// A callback of `call_soon`, or a done callback.
-    Callback,
-    /// A callback of `call_later` or `call_at`.
-    Timer,
-    /// A callback that another thread has posted.
-    Posted,
-    /// A callback of a descriptor: `add_reader` and `add_writer`.
-    Descriptor,
-    /// A signal handler.
-    Signal,
-    /// A callback that accepts connections from a listening socket.
-    Listener,
-    /// A method of a protocol.
-    Protocol,
-    /// A step of a task.
-    Step,
-}
 
 /// What is called.
 #[derive(Clone, Copy)]
@@ -53,19 +33,20 @@ pub(crate) enum Callee<'a> {
 }
 
 impl Callee<'_> {
-    #[expect(dead_code, reason = "the histograms use it, which are not here yet")]
-    pub(crate) fn kind(self) -> Kind {
+    /// Returns the kind under which it is counted.
+    #[inline]
+    pub(crate) fn kind(self) -> CallKind {
         match self {
-            Self::Callback => Kind::Callback,
-            Self::Timer => Kind::Timer,
-            Self::Posted => Kind::Posted,
-            Self::Reader | Self::Writer => Kind::Descriptor,
-            Self::Signal => Kind::Signal,
-            Self::Listener => Kind::Listener,
+            Self::Callback => CallKind::Callback,
+            Self::Timer => CallKind::Timer,
+            Self::Posted => CallKind::Posted,
+            Self::Reader | Self::Writer => CallKind::Descriptor,
+            Self::Signal => CallKind::Signal,
+            Self::Listener => CallKind::Listener,
             Self::Protocol(_) | Self::ProtocolStep(_) | Self::SubprocessProtocol(_) => {
-                Kind::Protocol
+                CallKind::Protocol
             }
-            Self::Step(_) => Kind::Step,
+            Self::Step(_) => CallKind::Step,
         }
     }
 

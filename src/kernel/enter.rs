@@ -41,10 +41,11 @@ use std::task::{Context as TaskContext, Waker};
 use crate::error::Panicked;
 use crate::kernel::callee::Callee;
 use crate::kernel::context::Context;
+use crate::kernel::events::default_handler;
 use crate::kernel::inline_fn::SendFn;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::observation::{begin, end};
-use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
+use crate::kernel::report::{ExceptionContext, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -338,8 +339,8 @@ pub(crate) fn report_panic(message: &str, panicked: Panicked) {
     match current() {
         Some(state) => state.report(context),
         None => {
-            run_quietly(|| default_handler(&context));
-            run_quietly(|| drop(context));
+            default_handler(&context);
+            drop_quietly(context);
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
+use crate::kernel::meters::Meters;
 use crate::kernel::observers::Observers;
 use crate::kernel::post_spin::PostSpin;
 use crate::kernel::queues::Queues;
@@ -53,7 +54,11 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
+    /// Whether histograms are recorded.
+    pub(crate) metrics: bool,
     pub(crate) slow_callback_duration: Duration,
+    /// The program has set that duration, so that it counts without debug mode too.
+    pub(crate) slow_counts: bool,
     /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
 }
@@ -105,6 +110,30 @@ impl EventPolls {
         self.forced.set(true);
         self.left.set(0);
     }
+}
+
+/// What the loop counts because no number of its parts says so: a batch at a time, or what is rare.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Posts of other threads that were taken from the inbox.
+    pub(crate) posts: Cell<u64>,
+    /// Timers that have become due.
+    pub(crate) timers: Cell<u64>,
+    /// How often the futures of `run_until_complete` were queued: once as new, and once for each wake-up.
+    pub(crate) root_queued: Cell<u64>,
+    /// Steps of the futures of `run_until_complete`.
+    pub(crate) root_steps: Cell<u64>,
+    /// First steps of eager tasks, which were not in the ready queue.
+    pub(crate) eager_steps: Cell<u64>,
+    /// Tasks that were pending when the loop closed, and resources that were open.
+    pub(crate) pending: Cell<u64>,
+    pub(crate) unclosed: Cell<u64>,
+}
+
+/// Adds to a count.
+#[inline]
+pub(crate) fn add(count: &Cell<u64>, more: u64) {
+    count.set(count.get() + more);
 }
 
 /// The scopes of all tasks.
@@ -201,7 +230,12 @@ pub(crate) struct LoopState {
     pub(crate) cells: CellPool,
     /// Who is told of each entry into user code.
     pub(crate) observers: Observers,
+    /// The histograms, if the builder has asked for them.
+    pub(crate) meters: Option<Box<Meters>>,
+    pub(crate) counts: Counts,
     pub(crate) slow_callback_duration: Cell<Duration>,
+    /// Slow calls are reported without debug mode too.
+    pub(crate) slow_counts: Cell<bool>,
     /// The exception handler that a program has set.
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
     /// Called with every new task.
@@ -238,8 +272,11 @@ impl LoopState {
             debug: Cell::new(settings.debug),
             instrumented: Cell::new(false),
             observers: Observers::default(),
+            meters: settings.metrics.then(|| Box::new(Meters::new())),
+            counts: Counts::default(),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
+            slow_counts: Cell::new(settings.slow_counts),
             queues: LoopCell::new(Queues {
                 ready: ReadyQueue::new(),
                 tasks: Slots::new(generation, counts),
@@ -269,6 +306,7 @@ impl LoopState {
             settings,
         };
         state.observe_slow();
+        state.observe(Observers::METERS, state.meters.is_some());
         Ok(Rc::new(state))
     }
 
@@ -280,9 +318,10 @@ impl LoopState {
         }
     }
 
-    /// Has slow calls reported in debug mode, and stops that when debug mode is switched off.
+    /// Has slow calls reported in debug mode, or if the program has set from when on a call is slow.
     pub(crate) fn observe_slow(&self) {
-        self.observe(Observers::SLOW, self.debug.get());
+        let counts = self.debug.get() || self.slow_counts.get();
+        self.observe(Observers::SLOW, counts);
     }
 
     /// Makes room for so many tasks, timers and sources.
@@ -389,7 +428,7 @@ impl LoopState {
 
     /// Moves the entries of the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
-        let mut came = 0_u32;
+        let (mut came, mut posts) = (0_u32, 0_u64);
         self.inbox.drain(|delivery| match delivery {
             Delivery::Wake(key) => {
                 came = came.saturating_add(1);
@@ -397,10 +436,12 @@ impl LoopState {
             }
             Delivery::Calls(count) => {
                 came = came.saturating_add(count);
+                posts += u64::from(count);
                 self.queues(|queues| queues.ready.push_posted(count));
             }
         });
         self.post_spin.note(came);
+        add(&self.counts.posts, posts);
     }
 
     /// Queues the root of the current run, unless it is queued already, if the key is its own.
@@ -411,6 +452,7 @@ impl LoopState {
         if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
             && self.root.schedule(generation)
         {
+            add(&self.counts.root_queued, 1);
             self.queues(|queues| queues.ready.push_root(generation));
         }
     }

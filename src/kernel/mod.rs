@@ -20,7 +20,7 @@
 //! |---|---|
 //! | [`turn`] | THE loop body: the six phases of a turn |
 //! | [`enter`] | THE door into user code: context, panics, reports |
-//! | [`observation`], [`observers`], [`callee`] | THE place that measures and traces entries; who is told; what is called |
+//! | [`observation`], [`observers`], [`callee`], [`meters`] | THE place that measures and traces entries; who is told; what is called; recording histograms |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
@@ -38,6 +38,7 @@
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
+//! | [`events`] | what the crate says through `tracing`, or on standard error |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
 //!
@@ -96,6 +97,7 @@ pub(crate) mod context;
 pub(crate) mod current_context;
 pub(crate) mod due;
 pub(crate) mod enter;
+pub(crate) mod events;
 pub(crate) mod future;
 pub(crate) mod handlers;
 pub(crate) mod hot_paths;
@@ -107,6 +109,7 @@ pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+pub(crate) mod meters;
 pub(crate) mod observation;
 pub(crate) mod observers;
 mod open_slot;

@@ -7,25 +7,54 @@
 //! and a task that is started eagerly inside a step. So what `begin` has to remember is in the [`Begun`] that it
 //! returns, and not in the loop.
 //!
-//! A loop that has an observer is instrumented. Callbacks that were queued before that are not observed.
+//! Runs and polls for events have a beginning and an end too, which `turn` tells. A loop that has an observer is
+//! instrumented. Callbacks that were queued before that are not observed.
 
 use std::panic::Location;
 use std::time::Duration;
 
 use crate::kernel::callee::Callee;
+use crate::kernel::events::{slow_call, slow_poll, slow_step};
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::meters::Numbers;
 use crate::kernel::observers::Observers;
-use crate::kernel::report::run_quietly;
-use crate::kernel::task::header::Header;
 use crate::sys::clock::raw_now;
 
 /// Where the code that is called was created.
 type Place = &'static Location<'static>;
 
-/// What [`end`] needs of the beginning.
+/// No poll that takes less is slow, whatever the threshold of calls is: the system's part of it is up to a millisecond
+/// where other programs are busy.
+const SLOW_POLL: Duration = Duration::from_millis(1);
+
+/// What the end needs of the beginning.
 pub(crate) struct Begun {
-    /// When the entry began, in nanoseconds; 0 if nobody measures.
+    /// When it began: in ticks of the meters if the loop has them, and else in nanoseconds; 0 if nobody measures.
     at: u64,
+    /// When what counts as slow began: the same, or the end of a sleep.
+    slow_from: u64,
+}
+
+impl LoopState {
+    fn numbers(&self) -> Numbers {
+        self.queues(|queues| queues.ready.numbers())
+    }
+
+    /// Returns when something begins that only [`Observers::SLOW`] measures.
+    fn now_if_slow_counts(&self) -> u64 {
+        if self.observers.has(Observers::SLOW) {
+            raw_now()
+        } else {
+            0
+        }
+    }
+
+    /// Returns how long something took that is slow at this threshold; `None` if it is not, or nobody asks.
+    #[inline]
+    fn is_slow(&self, nanos: u64, threshold: Duration) -> Option<Duration> {
+        let took = Duration::from_nanos(nanos);
+        (took >= threshold && self.observers.has(Observers::SLOW)).then_some(took)
+    }
 }
 
 /// Tells the observers that user code is about to be entered. `None` if there is none.
@@ -37,12 +66,17 @@ pub(crate) fn begin(state: &LoopState, callee: Callee<'_>, place: Place) -> Opti
     Some(begin_observed(state, callee, place))
 }
 
-#[inline(never)]
-fn begin_observed(state: &LoopState, _callee: Callee<'_>, _place: Place) -> Begun {
-    let measures = state.observers.has(Observers::SLOW);
-    Begun {
-        at: if measures { raw_now() } else { 0 },
-    }
+/// The place is for observers that trace.
+fn begin_observed(state: &LoopState, callee: Callee<'_>, _place: Place) -> Begun {
+    let at = match &state.meters {
+        // The threshold is for one call, and not for what the loop did before it.
+        Some(meters) => {
+            let exact = state.observers.has(Observers::SLOW);
+            meters.begin(callee.kind(), exact, state.numbers())
+        }
+        None => state.now_if_slow_counts(),
+    };
+    Begun { at, slow_from: at }
 }
 
 /// Tells the observers that user code was left, by returning or by a panic that was caught.
@@ -53,32 +87,81 @@ pub(crate) fn end(state: &LoopState, begun: Option<Begun>, callee: Callee<'_>, p
     }
 }
 
-#[inline(never)]
 fn end_observed(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
-    if begun.at != 0 {
-        let took = Duration::from_nanos(raw_now().saturating_sub(begun.at));
-        if state.observers.has(Observers::SLOW) && took >= state.slow_callback_duration.get() {
-            warn_slow(callee, place, took);
-        }
+    let nanos = match &state.meters {
+        Some(meters) => meters.end(callee.kind(), begun.at, state.numbers()),
+        None if begun.at == 0 => return,
+        None => raw_now().saturating_sub(begun.at),
+    };
+    let Some(took) = state.is_slow(nanos, state.slow_callback_duration.get()) else {
+        return;
+    };
+    match callee {
+        Callee::Step(header) => slow_step(&header.name(), place, took),
+        _ => slow_call(callee.name(), place, took),
     }
 }
 
-/// Warns that one call, or one step of a task, held up all others.
-#[cold]
-fn warn_slow(callee: Callee<'_>, location: Place, took: Duration) {
-    let took = took.as_secs_f64();
-    if let Callee::Step(header) = callee {
-        return warn_slow_step(header, location, took);
+/// Tells the observers that a run begins, or a turn that another loop drives.
+pub(crate) fn begin_run(state: &LoopState) {
+    if let Some(meters) = &state.meters {
+        meters.begin_run(state.numbers());
     }
-    let what = callee.name();
-    run_quietly(
-        || tracing::warn!(target: "callsoon", took, %location, "a slow {what} held up the loop"),
-    );
 }
 
-fn warn_slow_step(header: &Header, location: Place, took: f64) {
-    let task = header.name();
-    run_quietly(
-        || tracing::warn!(target: "callsoon", took, %location, task, "a slow step of a task held up the loop"),
-    );
+/// Tells the observers that it has ended.
+pub(crate) fn end_run(state: &LoopState) {
+    if let Some(meters) = &state.meters {
+        meters.end_run();
+    }
+}
+
+/// Tells the observers that a poll for events begins. `None` if there is none.
+#[inline(always)]
+pub(crate) fn begin_poll(state: &LoopState) -> Option<Begun> {
+    if state.observers.is_empty() {
+        return None;
+    }
+    Some(begin_observed_poll(state))
+}
+
+#[inline(never)]
+fn begin_observed_poll(state: &LoopState) -> Begun {
+    let at = match &state.meters {
+        Some(meters) => meters.begin_poll(),
+        None => state.now_if_slow_counts(),
+    };
+    Begun { at, slow_from: at }
+}
+
+/// Tells the observers that the loop has slept in its poll until now, which is nobody's fault.
+#[inline(always)]
+pub(crate) fn end_sleep(state: &LoopState, begun: &mut Option<Begun>) {
+    if let Some(begun) = begun {
+        begun.slow_from = match &state.meters {
+            Some(meters) => meters.now(),
+            None => state.now_if_slow_counts(),
+        };
+    }
+}
+
+/// Tells the observers that a poll for events has ended, and whom it woke was queued.
+#[inline(always)]
+pub(crate) fn end_poll(state: &LoopState, begun: Option<Begun>) {
+    if let Some(begun) = begun {
+        end_observed_poll(state, &begun);
+    }
+}
+
+#[inline(never)]
+fn end_observed_poll(state: &LoopState, begun: &Begun) {
+    let nanos = match &state.meters {
+        Some(meters) => meters.span(begun.slow_from, meters.end_poll(begun.at, state.numbers())),
+        None if begun.at == 0 => return,
+        None => raw_now().saturating_sub(begun.slow_from),
+    };
+    let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
+    if let Some(took) = state.is_slow(nanos, threshold) {
+        slow_poll(took);
+    }
 }

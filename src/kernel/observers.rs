@@ -14,6 +14,9 @@ impl Observers {
     /// has set the threshold.
     pub(crate) const SLOW: u8 = 1 << 0;
 
+    /// The histograms of `kernel/meters`, which the builder asks for.
+    pub(crate) const METERS: u8 = 1 << 1;
+
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.get() == 0

@@ -176,6 +176,8 @@ impl Observer for Acceptor {
     }
 
     fn abandon(self: Rc<Self>) {
+        let state = &self.handle.state;
+        state.warn_unclosed("a listening socket", self.location);
         if let Some(host) = self.host.take() {
             host.abandon();
         }

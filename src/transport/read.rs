@@ -70,6 +70,11 @@ impl Observer for Connection<dyn Protocol> {
     }
 
     fn abandon(self: Rc<Self>) {
+        if !self.has_reached(State::Closing) {
+            self.handle
+                .state
+                .warn_unclosed("a transport", self.location);
+        }
         self.release();
     }
 }

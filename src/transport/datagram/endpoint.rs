@@ -324,6 +324,10 @@ impl<K: DatagramKind> Observer for Endpoint<K> {
     }
 
     fn abandon(self: Rc<Self>) {
+        if !self.has_reached(State::Closing) {
+            let state = &self.handle.state;
+            state.warn_unclosed("a datagram transport", self.location);
+        }
         self.release();
     }
 }
