@@ -338,27 +338,12 @@
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
 //! ```
 //!
-//! # One event's walk
-//! What happens between a packet's arrival and the step of the task that waits for it; `transport/mod` has the same for a
-//! protocol. All files are in `kernel/`:
-//!
-//! ```text
-//!    1 turn          polls the reactor for events
-//!    2 io/reactor    finds the source of an event by its token, and checks the token's generation
-//!    3 io/readiness  sets the source's readiness and takes its waiters; the borrow ends, then they are woken
-//!    4 task/waker    finds the loop of a waker: this thread's loop continues at 5, another thread's is reached by `inbox`
-//!    5 ready         queues the task
-//!    6 turn          takes the task from the queue, in the order of arrival
-//!    7 enter         enters user code: sets the context and the current task, and catches a panic
-//!    8 task/cell     polls the task's future
-//!    9 turn          wakes the awaiter of a task that has ended, which continues at 4; `future` does so for a `Future`
-//! ```
-//!
 //! # Where it is decided
 //! Mechanisms that no signature shows, and the file whose first paragraph describes each:
 //!
 //! | what | where |
 //! |---|---|
+//! | what happens between a packet's arrival and the step of the task that waits for it | `kernel/mod` |
 //! | how long the loop sleeps; when it polls although work is ready | `kernel/wait_for_events`; `kernel/turn` |
 //! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
 //! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |

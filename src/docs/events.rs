@@ -9,7 +9,7 @@
 //!
 //! | level | message | fields | sent | when |
 //! |---|---|---|---|---|
-//! | error | `{context}` | | A failure that no code has handled, and there is no exception handler: what [`ExceptionContext`](crate::ExceptionContext) shows. A panic in a callback, a result that was never retrieved, a task that was pending when its loop closed, with name and place. | always |
+//! | error | `{context}` | none | A failure that no code has handled, and there is no exception handler: what [`ExceptionContext`](crate::ExceptionContext) shows. A panic in a callback, a result that was never retrieved, a task that was pending when its loop closed, with name and place. | always |
 //! | error | `further tasks were destroyed but they are pending` | `further` | At the close of a loop without an exception handler, how many such tasks there were after the first twenty. | always |
 //! | error | `a sleeping event loop cannot be woken from another thread` | `error` | The system refuses a write to the descriptor that ends the loop's sleep. The next post tries again. | always |
 //! | warn | `a slow {what} held up the loop` | `took`, `location` | A callback took at least the threshold, or `{what}` is `listener`, or the name of a protocol's method. | threshold |

@@ -127,7 +127,7 @@ impl Latencies {
     /// ```
     /// use callsoon::EventLoop;
     /// let event_loop = EventLoop::builder().metrics(true).build()?;
-    /// event_loop.run_until_complete(callsoon::sleep(std::time::Duration::from_millis(2))).unwrap();
+    /// event_loop.run_until_complete(callsoon::sleep(std::time::Duration::from_millis(20))).unwrap();
     /// assert!(event_loop.latencies().unwrap().polls().max().as_millis() >= 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

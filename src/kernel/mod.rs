@@ -42,6 +42,22 @@
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
 //!
+//! # One event's walk
+//! What happens between a packet's arrival and the step of the task that waits for it; `transport/mod` has the same for a
+//! protocol:
+//!
+//! ```text
+//!    1 turn          polls the reactor for events
+//!    2 io/reactor    finds the source of an event by its token, and checks the token's generation
+//!    3 io/readiness  sets the source's readiness and takes its waiters; the borrow ends, then they are woken
+//!    4 task/waker    finds the loop of a waker: this thread's loop continues at 5, another thread's is reached by `inbox`
+//!    5 ready         queues the task
+//!    6 turn          takes the task from the queue, in the order of arrival
+//!    7 enter         enters user code: sets the context and the current task, and catches a panic
+//!    8 task/cell     polls the task's future
+//!    9 turn          wakes the awaiter of a task that has ended, which continues at 4; `future` does so for a `Future`
+//! ```
+//!
 //! # Two rules
 //! 1. **User code** (callbacks, other runtimes' wakers, destructors, the exception handler) **runs with no borrow and no
 //!    lock held.** The kernel first takes out what the call needs, ends the borrow, and then calls.
