@@ -40,6 +40,7 @@ use crate::kernel::task::root_slot::RootSlot;
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::Timers;
 use crate::sys::fork;
+use crate::sys::ticks::Ticks;
 
 /// The settings of the builder.
 #[derive(Clone, Debug)]
@@ -230,6 +231,8 @@ pub(crate) struct LoopState {
     pub(crate) cells: CellPool,
     /// Who is told of each entry into user code.
     pub(crate) observers: Observers,
+    /// How observers read the time, once one has.
+    pub(crate) ticks: OnceCell<Ticks>,
     /// The histograms, if the builder has asked for them.
     pub(crate) meters: Option<Box<Meters>>,
     pub(crate) counts: Counts,
@@ -272,6 +275,7 @@ impl LoopState {
             debug: Cell::new(settings.debug),
             instrumented: Cell::new(false),
             observers: Observers::default(),
+            ticks: OnceCell::new(),
             meters: settings.metrics.then(|| Box::new(Meters::new())),
             counts: Counts::default(),
             context: Cell::new(None),

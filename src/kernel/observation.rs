@@ -18,7 +18,7 @@ use crate::kernel::events::{slow_call, slow_poll, slow_step};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::meters::Numbers;
 use crate::kernel::observers::Observers;
-use crate::sys::clock::raw_now;
+use crate::sys::ticks::Ticks;
 
 /// Where the code that is called was created.
 type Place = &'static Location<'static>;
@@ -29,7 +29,7 @@ const SLOW_POLL: Duration = Duration::from_millis(1);
 
 /// What the end needs of the beginning.
 pub(crate) struct Begun {
-    /// When it began: in ticks of the meters if the loop has them, and else in nanoseconds; 0 if nobody measures.
+    /// When it began, in ticks; 0 if nobody measures.
     at: u64,
     /// When what counts as slow began: the same, or the end of a sleep.
     slow_from: u64,
@@ -43,10 +43,20 @@ impl LoopState {
     /// Returns when something begins that only [`Observers::SLOW`] measures.
     fn now_if_slow_counts(&self) -> u64 {
         if self.observers.has(Observers::SLOW) {
-            raw_now()
+            self.ticks().now()
         } else {
             0
         }
+    }
+
+    /// The rate of the ticks is measured when they are needed first.
+    fn ticks(&self) -> Ticks {
+        *self.ticks.get_or_init(Ticks::new)
+    }
+
+    /// Returns the nanoseconds since a time.
+    fn nanos_since(&self, began: u64) -> u64 {
+        self.ticks().span(began, self.ticks().now())
     }
 
     /// Returns how long something took that is slow at this threshold; `None` if it is not, or nobody asks.
@@ -91,7 +101,7 @@ fn end_observed(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Pla
     let nanos = match &state.meters {
         Some(meters) => meters.end(callee.kind(), begun.at, state.numbers()),
         None if begun.at == 0 => return,
-        None => raw_now().saturating_sub(begun.at),
+        None => state.nanos_since(begun.at),
     };
     let Some(took) = state.is_slow(nanos, state.slow_callback_duration.get()) else {
         return;
@@ -158,7 +168,7 @@ fn end_observed_poll(state: &LoopState, begun: &Begun) {
     let nanos = match &state.meters {
         Some(meters) => meters.span(begun.slow_from, meters.end_poll(begun.at, state.numbers())),
         None if begun.at == 0 => return,
-        None => raw_now().saturating_sub(begun.slow_from),
+        None => state.nanos_since(begun.slow_from),
     };
     let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
     if let Some(took) = state.is_slow(nanos, threshold) {

@@ -1,4 +1,4 @@
-//! Short time spans, for histograms: the processor's time-stamp counter where the kernel says that it ticks at one rate
+//! Short time spans, for histograms and slow calls: the processor's time-stamp counter where the kernel says that it ticks at one rate
 //! on all processors and in all states, which is three times as fast as the monotonic clock; elsewhere that clock.
 //!
 //! The counter's rate is measured once a process, in a millisecond. No order is promised between a reading and the

@@ -153,7 +153,7 @@ fn without_debug_mode_slow_calls_are_reported_if_the_threshold_was_set_and_else_
 }
 
 #[test]
-fn a_slow_callback_of_another_thread_and_of_a_signal_is_named_too() {
+fn a_slow_callback_of_another_thread_is_named_too() {
     audited(|| {
         let event_loop = debug_loop(Duration::ZERO);
         let remote = event_loop.remote();
