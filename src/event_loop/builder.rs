@@ -156,7 +156,8 @@ impl Builder {
     ///
     /// The default is 100 ms, and then only debug mode reports them. A report is an event of [`docs::events`](crate::docs::events)
     /// with the place where the callback or the task was created, and the task's name. Measuring costs two readings of the
-    /// time for each call and step, 17 ns a step on the machine of the README. A duration that nothing takes, such as an hour, switches the reports off.
+    /// time for each call and step, 17 ns a step on the machine of the README. A duration that nothing takes, such as an hour,
+    /// switches the reports off.
     ///
     /// # Differences from asyncio
     /// asyncio reports slow callbacks in debug mode only.
