@@ -15,6 +15,8 @@
 //! - `yield`: one task that yields 1 M times with nothing else ready; ns a yield. tokio looks at its I/O driver each
 //!   time when nothing else is ready, so it has the second row too. `yield_100`: 100 tasks that yield in turn, 1 M in
 //!   all.
+//!   `yield_100_metrics` and `yield_100_slow`, of callsoon alone: the same with histograms, and with a threshold for
+//!   slow steps; the difference to `yield_100` is what they cost a step.
 //! - `ping_pong`: two spawned tasks over `support::one_slot`, the same channel for every peer; ns a round trip, which
 //!   is two wakes and two polls.
 //! - `idle_task`: memory for each of 100 k spawned tasks whose future is 100 bytes and which wait for ever; slabs and
@@ -33,6 +35,9 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+use callsoon::EventLoop;
 
 use support::cpu::measure;
 use support::gate::Gate;
@@ -73,6 +78,11 @@ fn child(order: &[String], options: &Options) -> Result<(), Failure> {
         return Err("a child wants ROW PEER".into());
     };
     let figures = match (row.as_str(), peer.as_str()) {
+        ("yield_100", "callsoon") => {
+            let mut figures = local::<Callsoon>(row, options)?;
+            figures.extend(measured_yields(options)?);
+            figures
+        }
         (row, "callsoon") => local::<Callsoon>(row, options)?,
         (row, "tokio") => local::<Tokio>(row, options)?,
         (row, "smol") => local::<Smol>(row, options)?,
@@ -90,7 +100,7 @@ fn local<P: Peer>(row: &str, options: &Options) -> Result<Vec<Figure>, Failure> 
         "callback_batch" => P::run(|peer| callback_batch(peer, ops)),
         "spawn_join" => P::run(|peer| spawn_join(peer, ops)),
         "yield" => P::run(|peer| yielding(peer, ops)),
-        "yield_100" => P::run(|peer| yielding_100(peer, ops)),
+        "yield_100" => P::run(|peer| yielding_100("yield_100", peer, ops)),
         "ping_pong" => P::run(|peer| ping_pong(peer, ops)),
         "idle_task" => P::run(idle_task)?,
         _ => return Err(format!("no row {row}").into()),
@@ -174,8 +184,27 @@ async fn spawn_join<P: Peer>(peer: P, tasks: u64) -> Vec<Figure> {
 /// Tasks of `yield_100`.
 const YIELDERS: u64 = 100;
 
-async fn yielding_100<P: Peer>(peer: P, yields: u64) -> Vec<Figure> {
-    measure("yield_100", yields, async || {
+/// `yield_100` again, on loops that measure each step: what `Builder::metrics` and a threshold for slow steps cost.
+fn measured_yields(options: &Options) -> Result<Vec<Figure>, Failure> {
+    let ops = options.pick(1_000_000, 200_000);
+    let hour = Duration::from_secs(3600);
+    let mut figures = Vec::new();
+    for (name, settings) in [
+        ("yield_100_metrics", EventLoop::builder().metrics(true)),
+        (
+            "yield_100_slow",
+            EventLoop::builder().slow_callback_duration(hour),
+        ),
+    ] {
+        let event_loop = settings.build()?;
+        let work = |peer| yielding_100(name, peer, ops);
+        figures.extend(Callsoon::run_on(event_loop, work));
+    }
+    Ok(figures)
+}
+
+async fn yielding_100<P: Peer>(name: &'static str, peer: P, yields: u64) -> Vec<Figure> {
+    measure(name, yields, async || {
         let tasks: Vec<_> = (0..YIELDERS)
             .map(|_| peer.spawn(yields_of::<P>(yields / YIELDERS)))
             .collect();

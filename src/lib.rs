@@ -32,13 +32,13 @@
 //! - **Nothing is sent.** Futures need not be `Send`, and for [`EventLoop::run_until_complete`] they need not be `'static`.
 //!   What belongs to the loop's thread does not compile on another one. Other threads use a [`RemoteHandle`].
 //!
-//! Four pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
+//! Five pages exist in the documentation only: [`docs::differences`] lists every deviation from asyncio in one table,
 //! [`docs::from_tokio`] is for those who come from tokio, [`docs::tokio_beside`] says which crates of tokio's ecosystem
-//! work here, and [`docs::changelog`] what changed in each version.
+//! work here, [`docs::events`] lists what is said through `tracing`, and [`docs::changelog`] what changed in each version.
 //!
 //! # Where everything is
 //! The crate has two wings. `kernel/` holds every station of an event's path; everything else is a client of the
-//! kernel, but for `sys/` and the two modules of errors, which it uses.
+//! kernel, but for `sys/`, the two modules of errors and two of `inspect/`, which it uses.
 //!
 //! | to find | look in |
 //! |---|---|
@@ -51,7 +51,7 @@
 //! | files; copying, and lines of any byte stream | `fs/`, `bytes/` |
 //! | `run` and `Runner` | `runner` |
 //! | the traits of other crates, each behind a feature | `interop/` |
-//! | counters of a loop | `inspect/` |
+//! | counters and histograms of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
 //!
 //! `unsafe` is in `sys/` and in ten files of the kernel: `inline_fn` (closures without a box), `batch` (posts that the loop
@@ -68,6 +68,7 @@
 //!   error                    errors that cross modules
 //!   sys/result               what a system call returns
 //!   sys/clock                the monotonic clock in nanoseconds
+//!   sys/ticks                short time spans, by the time-stamp counter
 //!   sys/sigpipe              calls that may raise SIGPIPE
 //!   sys/memchr               a byte among many
 //!   sys/prefetch             memory that is needed soon
@@ -84,6 +85,10 @@
 //!   sys/pidfd                a child by descriptor
 //!   sys/child_exit           waiting for a child without a descriptor
 //!   sys/signal               signal dispositions and the signal handler
+//!   inspect/histogram        Histogram: how often durations of each size were seen
+//!   inspect/latencies        Latencies: histograms of a loop; CallKind
+//!   kernel/report            reports of failures
+//!   kernel/events            what the crate says through tracing; the default handler
 //!   kernel/inline_fn         closures without a box
 //!   kernel/batch             posts that were drained and have not run
 //!   kernel/inbox             other threads' posts and wakes
@@ -101,7 +106,6 @@
 //!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
-//!   kernel/report            reports of failures, the default handler
 //!   kernel/task/key          keys and identities of tasks
 //!   kernel/task/state        the states of a task
 //!   kernel/cancel/node       a scope, or a pending await
@@ -111,17 +115,20 @@
 //!   kernel/cancel/lifecycle  nodes are opened, polled, completed, dropped
 //!   kernel/task/cold_fields  what most tasks never need
 //!   kernel/task/header       what is known of a task without its future's type
+//!   kernel/callee            what is called when user code is entered
 //!   kernel/task/any_task     a counted reference to a task, in one word
 //!   kernel/task/cell_pool    the memory of ended tasks, kept for new ones
 //!   kernel/task/cell         a task's one allocation
 //!   kernel/task/root         the future of run_until_complete as a task
 //!   kernel/task/slots        where tasks are kept
 //!   kernel/task/root_slot    what the root has instead of a slot
+//!   kernel/meters            recording these histograms
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
 //!   kernel/queues            the ready queue and the tasks under one borrow
 //!   kernel/loop_cell         a cell whose borrows are checked, but for those of hot_paths
 //!   kernel/budget            how many operations may end in one poll
+//!   kernel/observers         who is told when user code is entered and left
 //!   kernel/loop_state        the parts of one loop
 //!   kernel/hot_paths         what every step, callback and timer does with the queues and timers
 //!   kernel/task/lookup       from keys and identities to tasks
@@ -129,6 +136,7 @@
 //!   kernel/current_context   the current context of a loop
 //!   kernel/handlers          the exception handler and the task hook
 //!   kernel/task/waker        wakers that are keys; the current loop
+//!   kernel/observation       telling them: where entries into user code are measured and traced
 //!   kernel/enter             THE door into user code
 //!   kernel/proceed           taking from the budget of the current loop
 //!   kernel/wait/list         the wait queue of a primitive
@@ -151,7 +159,7 @@
 //!   kernel/wait_for_events   how long the loop sleeps
 //!   kernel/turn              THE loop body
 //!   kernel/close             the end of a loop
-//!   inspect/metrics          Metrics: what a loop holds and has done
+//!   inspect/metrics          LoopMetrics: what a loop holds and has done
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
@@ -326,24 +334,9 @@
 //!   doctest                  what examples of the documentation set up
 //!   docs/changelog           a page: what changed in each version
 //!   docs/differences         a page: every deviation from asyncio
+//!   docs/events              a page: what is said through tracing
 //!   docs/from_tokio          a page: for those who come from tokio
 //!   docs/tokio_beside        a page: tokio's ecosystem, with and without its runtime
-//! ```
-//!
-//! # One event's walk
-//! What happens between a packet's arrival and the step of the task that waits for it; `transport/mod` has the same for a
-//! protocol. All files are in `kernel/`:
-//!
-//! ```text
-//!    1 turn          polls the reactor for events
-//!    2 io/reactor    finds the source of an event by its token, and checks the token's generation
-//!    3 io/readiness  sets the source's readiness and takes its waiters; the borrow ends, then they are woken
-//!    4 task/waker    finds the loop of a waker: this thread's loop continues at 5, another thread's is reached by `inbox`
-//!    5 ready         queues the task
-//!    6 turn          takes the task from the queue, in the order of arrival
-//!    7 enter         enters user code: sets the context and the current task, and catches a panic
-//!    8 task/cell     polls the task's future
-//!    9 turn          wakes the awaiter of a task that has ended, which continues at 4; `future` does so for a `Future`
 //! ```
 //!
 //! # Where it is decided
@@ -351,6 +344,7 @@
 //!
 //! | what | where |
 //! |---|---|
+//! | what happens between a packet's arrival and the step of the task that waits for it | `kernel/mod` |
 //! | how long the loop sleeps; when it polls although work is ready | `kernel/wait_for_events`; `kernel/turn` |
 //! | how a post or a wake of another thread ends that sleep | `kernel/inbox`, `sys/notifier` |
 //! | what a timer costs, awaited or not, and in which order timers fire | `kernel/timers` |
@@ -380,8 +374,8 @@
 //! - **answer**: what a scope replies to a request to cancel: it ends, or it goes on. `kernel/cancel/mod` says *vote*.
 //! - **budget**: how many operations a task may complete in one step before it has to suspend.
 //! - **background future**: a future that a loop polls for itself, and that is no task.
-//! - **instrumented**: said of a loop that has a context variable, a task hook or debug mode. Only there user code is entered
-//!   with a context and a clock.
+//! - **instrumented**: said of a loop that has a context variable, a task hook or an observer, such as debug mode. Only there
+//!   user code is entered with a context, and measured.
 //! - **propagated context**: the context variables that are copied to a worker thread.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -464,7 +458,9 @@ pub use executor::{
     Executor, ExecutorError, ExecutorFuture, Job, StuckJobs, ThreadPoolBuilder, ThreadPoolExecutor,
     run_in_executor, to_thread,
 };
-pub use inspect::metrics::Metrics;
+pub use inspect::histogram::Histogram;
+pub use inspect::latencies::{CallKind, Latencies};
+pub use inspect::metrics::LoopMetrics;
 pub use kernel::callback::{Handle, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;

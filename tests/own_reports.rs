@@ -33,6 +33,10 @@ fn report(message: &str) {
     event_loop.call_exception_handler(&ExceptionContext::new(message));
 }
 
+struct Idle;
+
+impl callsoon::transport::Protocol for Idle {}
+
 /// A subscriber that enables every event and prints none.
 struct Silent;
 
@@ -171,4 +175,81 @@ fn the_environment_switches_debug_mode_on() {
             [format!("callsoon: {expected}")]
         );
     }
+}
+
+/// The lines of a scenario in debug mode, without times, places and numbers.
+fn told_in_debug_mode(test: &str, scenario: fn()) -> Vec<String> {
+    let lines = said(test, &[("CALLSOON_DEBUG", "1")], scenario);
+    let shown = lines.iter().map(|line| {
+        let parts = line.split("; ").filter(|part| {
+            let hidden = ["took ", "created at ", "descriptor: "];
+            !hidden.iter().any(|hidden| part.starts_with(hidden))
+        });
+        let line = parts.collect::<Vec<_>>().join("; ");
+        line.trim_start_matches("callsoon: ").to_owned()
+    });
+    shown.collect()
+}
+
+#[test]
+fn debug_mode_alone_is_heard_on_standard_error() {
+    let lines = told_in_debug_mode("debug_mode_alone_is_heard_on_standard_error", || {
+        let slow = std::time::Duration::from_millis(110);
+        let event_loop = EventLoop::new().unwrap();
+        event_loop.call_soon(move || std::thread::sleep(slow));
+        let worker = event_loop.task_builder().name("worker");
+        worker
+            .spawn(async move { std::thread::sleep(slow) })
+            .detach();
+        event_loop
+            .create_task(async { panic!("never retrieved") })
+            .detach();
+        event_loop
+            .task_builder()
+            .name("waits")
+            .spawn(std::future::pending::<()>())
+            .detach();
+        let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let blocking = socket2::Socket::from(near);
+        let handle = event_loop.handle();
+        let main = async {
+            handle.sock_recv(&blocking, 1).await.unwrap_err();
+            let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+            let made = handle.connect_accepted_socket(|| Idle, near).await;
+            drop(made.unwrap());
+            far
+        };
+        let far = event_loop.run_until_complete(main).unwrap();
+        drop(event_loop);
+        drop(far);
+    });
+    assert_eq!(
+        lines,
+        [
+            "a slow callback held up the loop",
+            "a slow step of a task held up the loop; task: worker",
+            "Task exception was never retrieved; task: Task-2; panicked: never retrieved",
+            "a socket in blocking mode was passed to the loop",
+            "Task was destroyed but it is pending!; task: waits",
+            "a transport was not closed before its loop",
+        ]
+    );
+}
+
+#[test]
+fn without_debug_mode_only_failures_are_heard() {
+    const NAME: &str = "without_debug_mode_only_failures_are_heard";
+    let lines = said(NAME, &[], || {
+        let event_loop = EventLoop::new().unwrap();
+        event_loop.call_soon(|| std::thread::sleep(std::time::Duration::from_millis(110)));
+        event_loop.run_until_complete(async {}).unwrap();
+        for _ in 0..100_000 {
+            event_loop
+                .create_task(std::future::pending::<()>())
+                .detach();
+        }
+    });
+    assert_eq!(lines.len(), 21, "{lines:?}");
+    let further = "callsoon: 99980 further tasks were destroyed but they are pending";
+    assert_eq!(lines[20], further);
 }

@@ -24,15 +24,16 @@ use callsoon::transport::{
     CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
 };
 use callsoon::{
-    AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
-    Cancelled, Clock, Copying, CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler,
-    ExecutorError, ExecutorFuture, Failure, FailureCause, FutureError, Gather, GatherError,
-    GroupClosed, GroupError, Handle, Interval, InvalidState, Job, LifoQueue, Lines, LoopClosed,
-    LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, Race,
-    ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError,
-    Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture,
-    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
-    TimeoutState, TimerHandle, TryGather, TryGatherError, WrappedFuture, YieldNow,
+    AsCompleted, AsyncDrop, AsyncFd, Builder, CallKind, CallbackId, CancelOnDrop, CancelOrigin,
+    Cancellation, Cancelled, Clock, Copying, CopyingBidirectional, EventLoop, ExceptionContext,
+    ExceptionHandler, ExecutorError, ExecutorFuture, Failure, FailureCause, FutureError, Gather,
+    GatherError, GroupClosed, GroupError, Handle, Histogram, Interval, InvalidState, Job,
+    Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics,
+    MissedTickBehavior, Panicked, PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen,
+    RunError, Runner, Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder,
+    TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
+    ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
+    TryGatherError, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -208,7 +209,10 @@ assert_impl!(UCred: Send, Sync, Copy);
 assert_impl!(Clock: Send, Sync, Copy);
 assert_impl!(ReturnWhen: Send, Sync, Copy);
 assert_impl!(MissedTickBehavior: Send, Sync, Copy);
-assert_impl!(Metrics: Send, Sync, Copy);
+assert_impl!(LoopMetrics: Send, Sync, Copy);
+assert_impl!(CallKind: Send, Sync, Copy);
+assert_impl!(Histogram: Send, Sync, Clone);
+assert_impl!(Latencies: Send, Sync, Clone);
 assert_impl!(GetError: Send, Sync, std::error::Error);
 assert_impl!(PutError<u8>: Send, Sync, std::error::Error);
 assert_impl!(ShutDown<u8>: Send, Sync, std::error::Error);

@@ -7,6 +7,12 @@
 //! debug mode.
 //!
 //! ## Added
+//! - [`LoopMetrics`](crate::LoopMetrics), which was `Metrics`, counts callbacks, steps, wakes, posts, timers, tasks and
+//!   sources too, and [`since`](crate::LoopMetrics::since) gives the difference. With
+//!   [`Builder::metrics`](crate::Builder::metrics) a loop has histograms: [`Latencies`](crate::Latencies).
+//! - Debug mode is heard without a `tracing` subscriber, on standard error, and names slow polls for events, blocking
+//!   sockets and what was not closed before its loop: [`docs::events`](crate::docs::events) lists all events. A threshold
+//!   that the program sets reports slow callbacks and steps without debug mode. Callbacks of other threads are measured too.
 //! - [`PollRead`](crate::PollRead), [`PollBufRead`](crate::PollBufRead) and [`PollWrite`](crate::PollWrite): sockets, their
 //!   halves and the two ends of a stream are read and written by poll functions too. Listeners, datagrams, `AsyncFd`,
 //!   intervals, signals and `as_completed` have poll functions.
@@ -136,7 +142,7 @@
 //!   return `impl Future` instead of being `async fn`s, and are smaller. They do nothing before the first poll, as before.
 //!
 //! ## Changed: names
-//! - [`Metrics::event_polls`](crate::Metrics::event_polls) was `looks`.
+//! - [`LoopMetrics::event_polls`](crate::LoopMetrics::event_polls) was `looks`.
 //!
 //! ## Changed: systems
 //! - The compiler refuses a system for which the crate has never been compiled, such as Windows, with a message.

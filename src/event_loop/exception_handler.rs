@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::rc::{Rc, Weak};
 
+use crate::kernel::events::default_handler;
 use crate::kernel::loop_handle::{ExceptionHandler, LoopHandle};
 use crate::kernel::loop_state::LoopState;
-use crate::kernel::report::{ExceptionContext, ReportHandler, default_handler};
+use crate::kernel::report::{ExceptionContext, ReportHandler};
 
 /// A program's exception handler, as its loop stores it.
 struct Handler {

@@ -192,12 +192,11 @@ impl LoopHandle {
     /// ```
     pub fn set_debug(&self, debug: bool) {
         self.state.debug.set(debug);
-        if debug {
-            self.state.instrumented.set(true);
-        }
+        self.state.observe_slow();
     }
 
-    /// Returns the duration from which on debug mode warns of a slow callback.
+    /// Returns from how long on a call or a step of a task is slow. It is reported in debug mode, and without it if the
+    /// program has set the duration.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -207,7 +206,8 @@ impl LoopHandle {
         self.state.slow_callback_duration.get()
     }
 
-    /// Sets the duration from which on debug mode warns of a slow callback.
+    /// Sets from how long on a call or a step of a task is slow. From now on it is reported, also without debug mode:
+    /// see [`Builder::slow_callback_duration`](crate::Builder::slow_callback_duration).
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -216,6 +216,8 @@ impl LoopHandle {
     /// ```
     pub fn set_slow_callback_duration(&self, duration: Duration) {
         self.state.slow_callback_duration.set(duration);
+        self.state.slow_counts.set(true);
+        self.state.observe_slow();
     }
 
     /// Writes what the `Debug` of a handle and of its owner shows.

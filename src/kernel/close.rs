@@ -4,10 +4,13 @@
 //! refuses new work, so what it holds only shrinks. Each value is dropped by itself with nothing borrowed, and a panic
 //! becomes a report. The descriptors are closed last.
 
+use std::cell::Cell;
+use std::panic::Location;
 use std::rc::Rc;
 
 use crate::kernel::enter::{enter_context, leave_context};
-use crate::kernel::loop_state::{LoopState, Phase};
+use crate::kernel::events::{MOST_IN_CLOSE, further_tasks_pending, further_unclosed, unclosed};
+use crate::kernel::loop_state::{LoopState, Phase, add};
 use crate::kernel::registry;
 use crate::kernel::report::ExceptionContext;
 use crate::kernel::task::header::Header;
@@ -50,6 +53,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
         state.catch_panic(IN_CLOSE, || observer.abandon());
     }
     discard(state, state.locals.take());
+    tell_further(state);
     discard(state, state.replace_task_hook(None));
     discard(state, [state.swap_context(None), state.root.context.take()]);
     // It is there only if a panic has ended a run from outside its turns. It refers to the loop.
@@ -94,11 +98,41 @@ fn end_tasks(state: &Rc<LoopState>) {
     }
 }
 
+/// Says how many more tasks were pending and resources open than were named one by one. A program's own exception
+/// handler was told of each task.
+fn tell_further(state: &LoopState) {
+    let further = |count: &Cell<u64>| count.get().checked_sub(MOST_IN_CLOSE + 1).map(|n| n + 1);
+    if let Some(further) = further(&state.counts.pending).filter(|_| state.handler().is_none()) {
+        further_tasks_pending(further);
+    }
+    if let Some(further) = further(&state.counts.unclosed) {
+        further_unclosed(further);
+    }
+}
+
+impl LoopState {
+    /// Warns in debug mode that a resource is open while the loop closes, as asyncio's `ResourceWarning` does when one
+    /// is garbage-collected.
+    pub(crate) fn warn_unclosed(&self, resource: &str, location: &'static Location<'static>) {
+        if !self.debug.get() || std::thread::panicking() {
+            return;
+        }
+        add(&self.counts.unclosed, 1);
+        if self.counts.unclosed.get() <= MOST_IN_CLOSE {
+            unclosed(resource, location);
+        }
+    }
+}
+
 /// Reports a task that the loop ends before it has ended by itself, unless the program's end has reported it already.
 /// While a panic unwinds through the loop's owner, unfinished tasks are expected and not reported.
 fn report_pending(state: &LoopState, header: &Header) {
     let named = header.peek_cold(|cold| cold.named_unended);
     if named == Some(true) || header.state.is_done() || std::thread::panicking() {
+        return;
+    }
+    add(&state.counts.pending, 1);
+    if state.counts.pending.get() > MOST_IN_CLOSE && state.handler().is_none() {
         return;
     }
     state.report(ExceptionContext {

@@ -8,10 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::Panicked;
+use crate::kernel::events::default_handler;
 use crate::kernel::loop_state::{LoopState, Phase, TaskHook};
-use crate::kernel::report::{
-    ExceptionContext, ReportHandler, default_handler, drop_quietly, run_quietly,
-};
+use crate::kernel::report::{ExceptionContext, ReportHandler, drop_quietly};
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::header::Header;
 use crate::kernel::task::key::Key;
@@ -64,7 +63,7 @@ impl LoopState {
     /// Does the same as [`report`](Self::report) with a report that the caller keeps.
     pub(crate) fn call_handler(&self, context: &ExceptionContext) {
         let Some(handler) = self.handler() else {
-            return call_default_handler(context);
+            return default_handler(context);
         };
         let call = AssertUnwindSafe(|| handler.report(context));
         if let Err(payload) = catch_unwind(call) {
@@ -74,9 +73,9 @@ impl LoopState {
                 panic: Some(Panicked::new(payload)),
                 ..ExceptionContext::default()
             };
-            call_default_handler(&second);
+            default_handler(&second);
             drop_quietly(second);
-            call_default_handler(context);
+            default_handler(context);
         }
         // This is the last reference if the handler has replaced itself.
         drop_quietly(handler);
@@ -130,9 +129,4 @@ pub(crate) fn of_task(header: &Header, message: &str, panic: Panicked) -> Except
         task: Some(header.name()),
         location: Some(header.location()),
     }
-}
-
-/// Calls the default handler.
-fn call_default_handler(context: &ExceptionContext) {
-    run_quietly(|| default_handler(context));
 }

@@ -26,6 +26,8 @@ use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
+use crate::kernel::meters::Meters;
+use crate::kernel::observers::Observers;
 use crate::kernel::post_spin::PostSpin;
 use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
@@ -38,6 +40,7 @@ use crate::kernel::task::root_slot::RootSlot;
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::Timers;
 use crate::sys::fork;
+use crate::sys::ticks::Ticks;
 
 /// The settings of the builder.
 #[derive(Clone, Debug)]
@@ -52,7 +55,11 @@ pub(crate) struct Settings {
     pub(crate) spin: Duration,
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
+    /// Whether histograms are recorded.
+    pub(crate) metrics: bool,
     pub(crate) slow_callback_duration: Duration,
+    /// The program has set that duration, so that it counts without debug mode too.
+    pub(crate) slow_counts: bool,
     /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
 }
@@ -106,6 +113,30 @@ impl EventPolls {
     }
 }
 
+/// What the loop counts because no number of its parts says so: a batch at a time, or what is rare.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Posts of other threads that were taken from the inbox.
+    pub(crate) posts: Cell<u64>,
+    /// Timers that have become due.
+    pub(crate) timers: Cell<u64>,
+    /// How often the futures of `run_until_complete` were queued: once as new, and once for each wake-up.
+    pub(crate) root_queued: Cell<u64>,
+    /// Steps of the futures of `run_until_complete`.
+    pub(crate) root_steps: Cell<u64>,
+    /// First steps of eager tasks, which were not in the ready queue.
+    pub(crate) eager_steps: Cell<u64>,
+    /// Tasks that were pending when the loop closed, and resources that were open.
+    pub(crate) pending: Cell<u64>,
+    pub(crate) unclosed: Cell<u64>,
+}
+
+/// Adds to a count.
+#[inline]
+pub(crate) fn add(count: &Cell<u64>, more: u64) {
+    count.set(count.get() + more);
+}
+
 /// The scopes of all tasks.
 pub(crate) struct Scopes {
     /// The scope whose inner future is being polled; none at the level of the task, and between polls.
@@ -151,8 +182,8 @@ pub(crate) type TaskHook = Rc<dyn Fn(AnyTask, Key)>;
 #[repr(C, align(64))]
 pub(crate) struct LoopState {
     pub(crate) phase: Cell<Phase>,
-    /// Debug mode is on, a context variable was set, or a task hook was installed: entries run on the instrumented
-    /// path. Most loops never need it and pay one test.
+    /// There was an observer, such as debug mode, a context variable was set, or a task hook was installed: entries run
+    /// on the instrumented path. Most loops never need it and pay one test.
     pub(crate) instrumented: Cell<bool>,
     /// Debug mode; starts as the builder said.
     pub(crate) debug: Cell<bool>,
@@ -198,7 +229,16 @@ pub(crate) struct LoopState {
     pub(crate) settings: Settings,
     /// The memory of ended tasks.
     pub(crate) cells: CellPool,
+    /// Who is told of each entry into user code.
+    pub(crate) observers: Observers,
+    /// How observers read the time, once one has.
+    pub(crate) ticks: OnceCell<Ticks>,
+    /// The histograms, if the builder has asked for them.
+    pub(crate) meters: Option<Box<Meters>>,
+    pub(crate) counts: Counts,
     pub(crate) slow_callback_duration: Cell<Duration>,
+    /// Slow calls are reported without debug mode too.
+    pub(crate) slow_counts: Cell<bool>,
     /// The exception handler that a program has set.
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
     /// Called with every new task.
@@ -225,7 +265,7 @@ impl LoopState {
         let now = clock.now();
         // A large odd number, so that loops made one after another start far apart.
         let generation = (claim.epoch as u16).wrapping_mul(40_503);
-        Ok(Rc::new(Self {
+        let state = Self {
             id: claim.id,
             epoch: claim.epoch,
             forks: fork::generation(),
@@ -233,9 +273,14 @@ impl LoopState {
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
-            instrumented: Cell::new(settings.debug),
+            instrumented: Cell::new(false),
+            observers: Observers::default(),
+            ticks: OnceCell::new(),
+            meters: settings.metrics.then(|| Box::new(Meters::new())),
+            counts: Counts::default(),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
+            slow_counts: Cell::new(settings.slow_counts),
             queues: LoopCell::new(Queues {
                 ready: ReadyQueue::new(),
                 tasks: Slots::new(generation, counts),
@@ -263,7 +308,24 @@ impl LoopState {
             cells: CellPool::new(),
             clock,
             settings,
-        }))
+        };
+        state.observe_slow();
+        state.observe(Observers::METERS, state.meters.is_some());
+        Ok(Rc::new(state))
+    }
+
+    /// Adds or removes an observer. With one the loop is instrumented.
+    pub(crate) fn observe(&self, observer: u8, is_there: bool) {
+        self.observers.set(observer, is_there);
+        if is_there {
+            self.instrumented.set(true);
+        }
+    }
+
+    /// Has slow calls reported in debug mode, or if the program has set from when on a call is slow.
+    pub(crate) fn observe_slow(&self) {
+        let counts = self.debug.get() || self.slow_counts.get();
+        self.observe(Observers::SLOW, counts);
     }
 
     /// Makes room for so many tasks, timers and sources.
@@ -370,7 +432,7 @@ impl LoopState {
 
     /// Moves the entries of the inbox to the ready queue.
     pub(crate) fn drain_inbox(&self) {
-        let mut came = 0_u32;
+        let (mut came, mut posts) = (0_u32, 0_u64);
         self.inbox.drain(|delivery| match delivery {
             Delivery::Wake(key) => {
                 came = came.saturating_add(1);
@@ -378,10 +440,12 @@ impl LoopState {
             }
             Delivery::Calls(count) => {
                 came = came.saturating_add(count);
+                posts += u64::from(count);
                 self.queues(|queues| queues.ready.push_posted(count));
             }
         });
         self.post_spin.note(came);
+        add(&self.counts.posts, posts);
     }
 
     /// Queues the root of the current run, unless it is queued already, if the key is its own.
@@ -392,6 +456,7 @@ impl LoopState {
         if key == Key::new(self.id, self.root.generation.get(), ROOT_SLOT)
             && self.root.schedule(generation)
         {
+            add(&self.counts.root_queued, 1);
             self.queues(|queues| queues.ready.push_root(generation));
         }
     }

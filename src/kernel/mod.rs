@@ -19,7 +19,8 @@
 //! | file or folder | what is there |
 //! |---|---|
 //! | [`turn`] | THE loop body: the six phases of a turn |
-//! | [`enter`] | THE door into user code: context, timing, panics, reports |
+//! | [`enter`] | THE door into user code: context, panics, reports |
+//! | [`observation`], [`observers`], [`callee`], [`meters`] | THE place that measures and traces entries; who is told; what is called; recording histograms |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
@@ -37,8 +38,25 @@
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
+//! | [`events`] | what the crate says through `tracing`, or on standard error |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
+//!
+//! # One event's walk
+//! What happens between a packet's arrival and the step of the task that waits for it; `transport/mod` has the same for a
+//! protocol:
+//!
+//! ```text
+//!    1 turn          polls the reactor for events
+//!    2 io/reactor    finds the source of an event by its token, and checks the token's generation
+//!    3 io/readiness  sets the source's readiness and takes its waiters; the borrow ends, then they are woken
+//!    4 task/waker    finds the loop of a waker: this thread's loop continues at 5, another thread's is reached by `inbox`
+//!    5 ready         queues the task
+//!    6 turn          takes the task from the queue, in the order of arrival
+//!    7 enter         enters user code: sets the context and the current task, and catches a panic
+//!    8 task/cell     polls the task's future
+//!    9 turn          wakes the awaiter of a task that has ended, which continues at 4; `future` does so for a `Future`
+//! ```
 //!
 //! # Two rules
 //! 1. **User code** (callbacks, other runtimes' wakers, destructors, the exception handler) **runs with no borrow and no
@@ -87,6 +105,7 @@ pub(crate) mod background;
 pub(crate) mod batch;
 pub(crate) mod budget;
 pub(crate) mod callback;
+pub(crate) mod callee;
 pub(crate) mod cancel;
 pub(crate) mod clock;
 pub(crate) mod close;
@@ -94,6 +113,7 @@ pub(crate) mod context;
 pub(crate) mod current_context;
 pub(crate) mod due;
 pub(crate) mod enter;
+pub(crate) mod events;
 pub(crate) mod future;
 pub(crate) mod handlers;
 pub(crate) mod hot_paths;
@@ -105,6 +125,9 @@ pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+pub(crate) mod meters;
+pub(crate) mod observation;
+pub(crate) mod observers;
 mod open_slot;
 pub(crate) mod post_spin;
 pub(crate) mod proceed;

@@ -3,7 +3,7 @@
 
 use crate::kernel::due::Due;
 use crate::kernel::inline_fn::Stored;
-use crate::kernel::loop_state::LoopState;
+use crate::kernel::loop_state::{LoopState, add};
 use crate::kernel::queues::Queues;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::waker::wake_key;
@@ -30,6 +30,7 @@ pub(crate) fn queue_due_timers(state: &LoopState) {
     let mut of_other_loops = Vec::new();
     state.timers(|timers| {
         timers.expire(now, |due| {
+            add(&state.counts.timers, due.len() as u64);
             state.queues(|queues| queue_due(state, queues, due, &mut of_other_loops));
         });
     });
@@ -64,6 +65,7 @@ fn queue_due(state: &LoopState, queues: &mut Queues, due: &[Due], of_other_loops
         } else if task.slot() != ROOT_SLOT {
             queues.schedule(task);
         } else if state.root.schedule(task.generation()) {
+            add(&state.counts.root_queued, 1);
             queues.ready.push_root(task.generation());
         }
     }

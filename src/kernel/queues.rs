@@ -38,12 +38,18 @@ impl Queues {
         Some(if let Some(key) = token.task() {
             match self.tasks.unschedule(key) {
                 Some(task) => Next::Task(task, key),
-                None => Next::Gone,
+                None => {
+                    self.ready.note_idle_task();
+                    Next::Gone
+                }
             }
         } else if token.is_call() {
             match self.ready.pop_call() {
                 Some((callback, location)) => Next::Call(callback, location),
-                None => Next::Gone,
+                None => {
+                    self.ready.note_idle_call();
+                    Next::Gone
+                }
             }
         } else {
             Next::Other(token)

@@ -13,6 +13,7 @@ use crate::kernel::inline_fn::{InlineFn, Stored};
 use crate::kernel::io::fd_table::{CallbackKey, NUMBER_BITS};
 use crate::kernel::io::reactor::{QUEUED_GENERATION_BITS, SourceKey};
 use crate::kernel::io::readiness::Direction;
+use crate::kernel::meters::Numbers;
 use crate::kernel::ring::Ring;
 use crate::kernel::task::key::Key;
 use crate::kernel::timers::TimerKey;
@@ -128,6 +129,24 @@ pub(crate) struct ReadyQueue {
     calls: Ring<Call>,
     /// How many closures the tokens of posts are for, besides the first of each.
     further_posts: usize,
+    /// How many entries were queued that are neither tasks nor callbacks of `call_soon`.
+    others: u64,
+    /// How many callbacks were cancelled or discarded, and so have not run although they were popped.
+    idle_calls: u64,
+    /// The same of tasks, which had ended.
+    idle_tasks: u64,
+    /// The most entries that a poll for events has found, or a turn with more than a few.
+    most: usize,
+}
+
+/// What the ready queue has done, from its numbers.
+pub(crate) struct Done {
+    /// Callbacks of `call_soon` that were called.
+    pub(crate) calls: u64,
+    /// Tasks that were queued.
+    pub(crate) queued_tasks: u64,
+    /// Tasks that were taken out to be polled.
+    pub(crate) steps: u64,
 }
 
 impl ReadyQueue {
@@ -136,7 +155,60 @@ impl ReadyQueue {
             entries: Ring::new(),
             calls: Ring::new(),
             further_posts: 0,
+            others: 0,
+            idle_calls: 0,
+            idle_tasks: 0,
+            most: 0,
         }
+    }
+
+    /// Returns the numbers of the front entry and of the next one.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers {
+            front: self.entries.head(),
+            next: self.entries.tail(),
+        }
+    }
+
+    /// Returns what was done so far. It looks at each entry that is queued, so that no operation has to count.
+    pub(crate) fn done(&mut self) -> Done {
+        let queued = (0..self.entries.len()).filter(|&place| self.task_at(place).is_some());
+        let queued = queued.count() as u64;
+        let queued_tasks = self.entries.tail() - self.calls.tail() - self.others;
+        Done {
+            calls: self.calls.head() - self.idle_calls,
+            queued_tasks,
+            steps: queued_tasks - queued - self.idle_tasks,
+        }
+    }
+
+    /// Returns the most entries that were noted, or are queued now.
+    pub(crate) fn most(&self) -> usize {
+        self.most.max(self.len())
+    }
+
+    /// Notes that a turn has found so many entries.
+    pub(crate) fn note_depth(&mut self, entries: usize) {
+        self.most = self.most.max(entries);
+    }
+
+    /// Notes that the task of an entry that was popped had ended.
+    #[cold]
+    pub(crate) fn note_idle_task(&mut self) {
+        self.idle_tasks += 1;
+    }
+
+    /// Notes that the callback of an entry that was popped had been cancelled.
+    #[cold]
+    pub(crate) fn note_idle_call(&mut self) {
+        self.idle_calls += 1;
+    }
+
+    /// Queues an entry that is neither a task nor a callback of `call_soon`.
+    #[inline]
+    fn push_other(&mut self, token: Token) {
+        self.others += 1;
+        self.push(token);
     }
 
     /// Makes room for so many entries at once.
@@ -191,24 +263,26 @@ impl ReadyQueue {
         self.push(Token(key.bits()));
     }
 
-    /// Removes a task's key if it is the last entry.
-    pub(crate) fn retract(&mut self, key: Key) {
-        if self.entries.last().copied() == Some(Token(key.bits())) {
+    /// Removes a task's key if it is the last entry; `false` if it is not.
+    pub(crate) fn retract(&mut self, key: Key) -> bool {
+        let is_last = self.entries.last().copied() == Some(Token(key.bits()));
+        if is_last {
             self.entries.retract();
         }
+        is_last
     }
 
     pub(crate) fn push_root(&mut self, generation: u16) {
-        self.push(Token::new(ROOT, 0, u32::from(generation)));
+        self.push_other(Token::new(ROOT, 0, u32::from(generation)));
     }
 
     pub(crate) fn push_timer(&mut self, key: TimerKey) {
-        self.push(Token::new(TIMER, key.generation as u32, key.index));
+        self.push_other(Token::new(TIMER, key.generation as u32, key.index));
     }
 
     /// Queues as many closures as were posted one after the other: at least one.
     pub(crate) fn push_posted(&mut self, count: u32) {
-        self.push(Token::new(POSTED, 0, count));
+        self.push_other(Token::new(POSTED, 0, count));
         self.further_posts += count as usize - 1;
     }
 
@@ -222,12 +296,12 @@ impl ReadyQueue {
     }
 
     pub(crate) fn push_stop(&mut self, run: u32) {
-        self.push(Token::new(STOP, 0, run));
+        self.push_other(Token::new(STOP, 0, run));
     }
 
     #[inline]
     pub(crate) fn push_source(&mut self, key: SourceKey) {
-        self.push(Token::new(SOURCE, key.generation, key.index));
+        self.push_other(Token::new(SOURCE, key.generation, key.index));
     }
 
     pub(crate) fn push_fd_callback(&mut self, key: CallbackKey) {
@@ -235,7 +309,7 @@ impl ReadyQueue {
             Direction::Read => FD_READER,
             Direction::Write => FD_WRITER,
         };
-        self.push(Token::new(kind, key.number, key.fd as u32));
+        self.push_other(Token::new(kind, key.number, key.fd as u32));
     }
 
     /// Returns the task of the entry in so many places from the front.
@@ -260,7 +334,11 @@ impl ReadyQueue {
     pub(crate) fn discard(&mut self) -> Option<Option<InlineFn>> {
         while let Some(token) = self.pop() {
             if token.is_call() {
+                self.note_idle_call();
                 return Some(self.pop_call().map(|(function, _)| function));
+            }
+            if token.task().is_some() {
+                self.note_idle_task();
             }
         }
         self.further_posts = 0;

@@ -1,16 +1,12 @@
-//! Reports of failures, and the default exception handler.
+//! Reports of failures. `kernel/events` has the default exception handler, which logs them.
 //!
 //! A report is plain data: the failing task or callback may be dropped before the handler reads the report.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
-
-use tracing::dispatcher::get_default;
-use tracing::subscriber::NoSubscriber;
 
 use crate::error::Panicked;
 
@@ -85,16 +81,6 @@ pub(crate) trait ReportHandler {
 
     /// Returns the whole, from which the program's handler can be taken again.
     fn as_any(&self) -> &dyn Any;
-}
-
-/// The default handler: logs one `tracing` error, or writes a line to stderr if there is no subscriber.
-pub(crate) fn default_handler(context: &ExceptionContext) {
-    if get_default(|subscriber| subscriber.is::<NoSubscriber>()) {
-        // A closed stderr must not turn one failure into two.
-        let _ = writeln!(std::io::stderr(), "callsoon: {context}");
-    } else {
-        tracing::error!(target: "callsoon", "{context}");
-    }
 }
 
 /// Runs user code whose panic is ignored, such as a tracing subscriber's. The payload of the panic may panic when it is

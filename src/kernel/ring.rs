@@ -70,6 +70,11 @@ impl<T: Default> Ring<T> {
         self.head == self.tail
     }
 
+    /// Returns the number of the front element: how many were popped and not put back.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+
     /// Returns the number of the next element.
     #[inline]
     pub(crate) fn tail(&self) -> u64 {

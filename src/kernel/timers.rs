@@ -164,6 +164,9 @@ pub(crate) struct Timers<P> {
     pub(super) free: u32,
     /// How many entries are not free.
     pub(super) live: usize,
+    /// How many entries there were before any was given back: with those that there are it says how many timers there
+    /// were at most.
+    pub(super) most: usize,
     /// The wheel. Boxed, because its 4 KiB would else be copied whenever the loop's state moves.
     pub(super) slots: Box<[Slot; SLOTS]>,
     /// For each level, a bit for each slot: set if and only if its list is not empty.
@@ -196,6 +199,7 @@ impl<P: Payload> Timers<P> {
             entries: Vec::new(),
             free: NONE,
             live: 0,
+            most: 0,
             slots: Box::new([EMPTY; SLOTS]),
             occupied: [0; LEVELS],
             levels: 0,
@@ -372,6 +376,12 @@ impl<P: Payload> Timers<P> {
         self.live
     }
 
+    /// Returns how many timers there were at once at most. It may be too large after a burst, while entries that are to
+    /// be given back are not used.
+    pub(crate) fn most(&self) -> usize {
+        self.most.max(self.entries.len())
+    }
+
     /// Takes all timers out, due or not, in the order of creation, and frees the memory. All keys are stale afterwards.
     pub(crate) fn drain(&mut self) -> Vec<P> {
         *self.slots = [EMPTY; SLOTS];
@@ -379,6 +389,7 @@ impl<P: Payload> Timers<P> {
         self.levels = 0;
         self.forget_earliest();
         (self.free, self.limit, self.live) = (NONE, NONE, 0);
+        self.most = self.most();
         let mut all: Vec<_> = std::mem::take(&mut self.entries)
             .into_iter()
             .filter(|entry| entry.generation != FREE)

@@ -20,13 +20,14 @@ use crate::error::Panicked;
 use crate::kernel::cancel::node::NodeKey;
 use crate::kernel::context::Context as LoopContext;
 use crate::kernel::enter::{
-    enter_context, leave_context, plain_step, run_callback, run_queued, timed_step,
+    enter_context, leave_context, observed_step, plain_step, run_callback, run_queued,
 };
 use crate::kernel::handlers::of_task;
 use crate::kernel::io::call_observer::{call_observer, survive};
 use crate::kernel::io::fd_ops::{queue_fired, run_fd_callback};
 use crate::kernel::io::reactor::Woken;
-use crate::kernel::loop_state::LoopState;
+use crate::kernel::loop_state::{LoopState, add};
+use crate::kernel::observation::{begin_poll, begin_run, end_poll, end_run, end_sleep};
 use crate::kernel::queue_due::queue_due_timers;
 use crate::kernel::queues::Next;
 use crate::kernel::ready::Special;
@@ -47,6 +48,7 @@ const EVENT_POLL_INTERVAL: u64 = 25_000;
 
 /// THE loop: runs turns until one of them is told to stop.
 pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
+    begin_run(state);
     loop {
         let turns = || {
             loop {
@@ -57,6 +59,7 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
             }
         };
         if let Some(result) = survive(state, turns) {
+            end_run(state);
             return result;
         }
     }
@@ -64,7 +67,10 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
 
 /// Runs one turn of a loop that another one drives.
 pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
-    survive(state, || turn(state, root, wait)).unwrap_or(Ok(()))
+    begin_run(state);
+    let result = survive(state, || turn(state, root, wait)).unwrap_or(Ok(()));
+    end_run(state);
+    result
 }
 
 /// Runs one turn. An error means that the system refused to wait. Nothing is lost, and the next turn tries again.
@@ -95,8 +101,13 @@ fn turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
 /// Runs so many entries from the front.
 #[inline(always)]
 fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
-    let left = u64::from(state.event_polls.left.get()).saturating_sub(count as u64);
-    state.event_polls.left.set(left as u32);
+    let left = u64::from(state.event_polls.left.get());
+    if count as u64 > left {
+        note_depth(state, count);
+        state.event_polls.left.set(0);
+    } else {
+        state.event_polls.left.set((left - count as u64) as u32);
+    }
     for _ in 0..count {
         // It is never `None`: only the turn pops, and it pops no more than it counted.
         let Some(entry) = state.next_entry() else {
@@ -104,6 +115,13 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
         };
         run_entry(state, root, entry);
     }
+}
+
+/// Notes how many entries a turn has found. It is called for more than a few only, so that usual turns do not count.
+#[cold]
+#[inline(never)]
+fn note_depth(state: &LoopState, count: usize) {
+    state.queues(|queues| queues.ready.note_depth(count));
 }
 
 /// If there are very many tasks, which are no longer in the processor's caches, runs most of these entries. Returns how
@@ -177,8 +195,11 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
         queues.ready.is_empty()
     });
     let idle = is_empty && !state.stopping.get();
+    let mut begun = begin_poll(state);
     let result = if idle {
-        wait_for_events(state, wait, &mut woken)
+        let result = wait_for_events(state, wait, &mut woken);
+        end_sleep(state, &mut begun);
+        result
     } else {
         poll_events_now(state, &mut woken)
     };
@@ -194,6 +215,8 @@ fn poll_events(state: &LoopState, wait: Wait) -> io::Result<()> {
     state.woken.set(woken);
     queue_fired(state);
     queue_due_timers(state);
+    state.queues(|queues| queues.ready.note_depth(queues.ready.len()));
+    end_poll(state, begun);
     result
 }
 
@@ -257,7 +280,7 @@ fn run_task(state: &LoopState, task: &AnyTask, key: Key) {
 #[inline(never)]
 fn run_in_context(state: &LoopState, task: &AnyTask, key: Key) {
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, task, |context| task.step(context));
+    let step = observed_step(state, key, task, |context| task.step(context));
     end_in_context(state, task, key, step, outer);
 }
 
@@ -312,7 +335,9 @@ fn end_step(state: &LoopState, task: &AnyTask, key: Key, step: Step) {
 /// eager tasks without end still lets others run.
 pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     let task = state.queues(|queues| {
-        queues.ready.retract(key);
+        if queues.ready.retract(key) {
+            queues.tasks.note_unqueued();
+        }
         queues.tasks.unschedule(key)
     });
     let Some(task) = task else { return };
@@ -323,6 +348,7 @@ pub(crate) fn start_eagerly(state: &LoopState, key: Key) {
     }
     let scope = state.scopes.current.replace(NodeKey::NONE);
     let undecided = state.scopes.undecided.get();
+    add(&state.counts.eager_steps, 1);
     state.budget.share(|| run_task(state, &task, key));
     state.scopes.current.set(scope);
     state.scopes.undecided.set(undecided);
@@ -344,9 +370,10 @@ fn run_root(state: &LoopState, root: &mut dyn Root, generation: u16) {
         return;
     };
     let key = state.root_key();
+    add(&state.counts.root_steps, 1);
     state.budget.refill();
     let outer = enter_context(state, task.header());
-    let step = timed_step(state, key, &task, |context| root.step(context));
+    let step = observed_step(state, key, &task, |context| root.step(context));
     if step == Step::DoneOwing {
         announce_end(state, task.header());
         state.report_drop_panic(&task);

@@ -59,6 +59,7 @@ impl<P: Payload> Timers<P> {
             return;
         }
         let limit = self.limit as usize;
+        self.most = self.most();
         while self.entries.len() > limit
             && self
                 .entries

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use socket2::{SockAddr, Socket};
 
 use crate::error::invalid_input;
+use crate::kernel::events::blocking_socket;
 use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
@@ -319,6 +320,7 @@ impl LoopHandle {
     pub(super) async fn check(&self, socket: &Socket) -> io::Result<()> {
         if self.debug() && !socket.nonblocking()? {
             proceed().await;
+            blocking_socket(socket.as_raw_fd());
             return Err(invalid_input("the socket must be non-blocking"));
         }
         Ok(())

@@ -17,10 +17,10 @@ use socket2::Domain;
 
 use crate::error::invalid_input;
 use crate::event_loop::free::get_running_loop;
+use crate::kernel::events::slow_lookup;
 use crate::kernel::local::LoopLocal;
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::proceed::proceed;
-use crate::kernel::report::run_quietly;
 use crate::socket::hosts_file;
 use crate::socket::resolver::ask;
 use crate::sys::dns::{self, Hints};
@@ -312,8 +312,7 @@ fn from_system(host: &str, port: u16, flags: i32) -> io::Result<Vec<SocketAddr>>
 /// Warns in debug mode of a look-up that took long. asyncio logs how long each took.
 pub(crate) fn warn_if_slow(handle: &LoopHandle, host: &str, begun: Instant) {
     if handle.debug() && begun.elapsed() >= handle.slow_callback_duration() {
-        let took = begun.elapsed().as_secs_f64();
-        run_quietly(|| tracing::warn!(target: "callsoon", took, host, "a slow look-up of a name"));
+        slow_lookup(host, begun.elapsed());
     }
 }
 

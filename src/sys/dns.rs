@@ -67,15 +67,15 @@ pub(crate) fn getaddrinfo(
     }
     let mut answers = Vec::new();
     let mut next = list;
-    // SAFETY: the call has succeeded, so `list` is null or the head of a list that stays valid until it is freed below,
-    // each link of which is null at the end.
-    while let Some(entry) = unsafe { next.as_ref() } {
-        answers.extend(answer(entry));
-        next = entry.ai_next;
+    // SAFETY: the call has succeeded, so `list` is null or the head of a list that stays valid until it is freed, each
+    // link of which is null at the end. It is freed once, when nothing that was read from it is borrowed any more.
+    unsafe {
+        while let Some(entry) = next.as_ref() {
+            answers.extend(answer(entry));
+            next = entry.ai_next;
+        }
+        libc::freeaddrinfo(list);
     }
-    // SAFETY: `list` comes from a successful call, is freed once, and nothing that was read from it is borrowed any
-    // more.
-    unsafe { libc::freeaddrinfo(list) };
     Ok(answers)
 }
 

@@ -2,9 +2,9 @@
 //!
 //! mio waits for events and wraps sockets. What mio lacks is here, one file for each kernel object: the raw monotonic
 //! clock, the timer descriptor, level-triggered registrations in the poller's set, the resolver, the fork, signal
-//! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Three files
+//! dispositions, the child, the socket. Every function returns what the system reports and decides nothing. Some files
 //! are no system calls: what the number that a call returns means, the C library's search for a byte, the locks of the
-//! inbox, which the loom test replaces, and a request to the processor.
+//! inbox, which the loom test replaces, and two requests to the processor, for memory and for its time.
 
 #[cfg(target_os = "linux")]
 pub(crate) mod child_exit;
@@ -25,4 +25,5 @@ pub(crate) mod sigpipe;
 pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod sync;
+pub(crate) mod ticks;
 pub(crate) mod timerfd;

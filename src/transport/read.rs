@@ -21,7 +21,8 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
-use crate::kernel::enter::{Callee, Entry, Failed, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::io::readiness::{Direction, Observer, Readiness};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
@@ -69,6 +70,11 @@ impl Observer for Connection<dyn Protocol> {
     }
 
     fn abandon(self: Rc<Self>) {
+        if !self.has_reached(State::Closing) {
+            self.handle
+                .state
+                .warn_unclosed("a transport", self.location);
+        }
         self.release();
     }
 }

@@ -5,8 +5,8 @@
 
 use std::io::{self, IoSlice};
 
+use crate::kernel::events::written_after_loss;
 use crate::kernel::io::readiness::Direction;
-use crate::kernel::report::run_quietly;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::MOST_PIECES;
 use crate::transport::connection::{Close, Connection, FailWriting, Pause, State};
@@ -171,10 +171,7 @@ impl Transport {
         let refused = connection.writes_refused.get();
         connection.writes_refused.set(refused.saturating_add(1));
         if refused >= QUIET_WRITES {
-            let location = connection.location;
-            run_quietly(|| {
-                tracing::warn!(target: "callsoon", %location, "{call} on a connection that is lost");
-            });
+            written_after_loss(call, connection.location);
         }
     }
 

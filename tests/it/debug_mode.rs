@@ -1,12 +1,22 @@
 //! Debug mode: it warns of callbacks that delayed the loop and of tasks that were forgotten, and changes nothing else.
-//! No test here waits: with a limit of zero every callback is slow, with one of an hour none is.
+//! Few tests here wait: with a limit of zero every callback is slow, with one of an hour none is.
 
 use std::future::pending;
+use std::task::Context;
 use std::time::Duration;
 
-use callsoon::{Clock, EventLoop, yield_now};
+use callsoon::transport::{DatagramProtocol, Protocol, Server};
+use callsoon::{Clock, EventLoop, get_running_loop, yield_now};
 
-use crate::support::{Trace, audited, one_turn, virtual_loop, warnings_of};
+use crate::support::{
+    HostileWaker, Touch, Trace, audited, loopback, one_turn, std_pair, virtual_loop, warnings_of,
+};
+
+struct Idle;
+
+impl Protocol for Idle {}
+
+impl DatagramProtocol for Idle {}
 
 fn debug_loop(limit: Duration) -> EventLoop {
     EventLoop::builder()
@@ -111,15 +121,192 @@ fn what_is_faster_than_the_limit_is_not_mentioned_and_the_limit_can_be_changed()
 }
 
 #[test]
-fn without_debug_mode_nothing_is_measured() {
+fn without_debug_mode_slow_calls_are_reported_if_the_threshold_was_set_and_else_not() {
+    audited(|| {
+        let runs = |event_loop: &EventLoop| {
+            slow(|| {
+                event_loop.call_soon(|| std::thread::sleep(Duration::from_millis(110)));
+                event_loop.run_until_complete(async {}).unwrap();
+            })
+        };
+        let plain = EventLoop::builder().debug(false).build().unwrap();
+        assert_eq!(
+            runs(&plain),
+            [""; 0],
+            "a tenth of a second is the threshold"
+        );
+        plain.set_debug(true);
+        assert_eq!(runs(&plain).len(), 1);
+        plain.set_debug(false);
+        assert_eq!(runs(&plain), [""; 0]);
+        plain.set_slow_callback_duration(Duration::from_millis(105));
+        assert_eq!(runs(&plain).len(), 1);
+        let set = EventLoop::builder()
+            .debug(false)
+            .slow_callback_duration(Duration::ZERO);
+        let set = set.build().unwrap();
+        let lines = runs(&set);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("WARN a slow callback held up the loop location="));
+        assert!(lines[1].ends_with("task=\"Task-1\""));
+    });
+}
+
+#[test]
+fn a_slow_callback_of_another_thread_is_named_too() {
     audited(|| {
         let event_loop = debug_loop(Duration::ZERO);
-        event_loop.set_debug(false);
+        let remote = event_loop.remote();
         let lines = slow(|| {
-            event_loop.call_soon(|| ());
-            event_loop.run_until_complete(yield_now()).unwrap();
+            remote.call_soon_threadsafe(|| ()).unwrap();
+            one_turn(&event_loop);
         });
-        assert_eq!(lines, [""; 0]);
+        let place = format!("location={}:{}:20", file!(), line!() - 3);
+        assert_eq!(
+            lines,
+            [format!("WARN a slow callback held up the loop {place}")]
+        );
+    });
+}
+
+#[test]
+fn a_poll_for_events_that_takes_long_is_reported_and_sleeping_is_not() {
+    audited(|| {
+        let event_loop = EventLoop::builder().debug(true).build().unwrap();
+        let sleeps = || event_loop.run_until_complete(callsoon::sleep(Duration::from_millis(150)));
+        assert_eq!(slow(|| sleeps().unwrap()), [""; 0], "it only slept");
+        // A poll for events wakes whom the events concern: here a task of another runtime, whose waker is slow.
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let waker = HostileWaker::new(|touch| {
+            if touch == Touch::Wake {
+                std::thread::sleep(Duration::from_millis(110));
+            }
+        });
+        let lines = slow(|| {
+            let main = async {
+                let near = callsoon::AsyncFd::new(near).unwrap();
+                let mut readable = Box::pin(near.readable());
+                let its = waker.waker();
+                let mut context = Context::from_waker(&its);
+                assert!(readable.as_mut().poll(&mut context).is_pending());
+                std::io::Write::write_all(&mut &far, b"x").unwrap();
+                while waker.count(Touch::Wake) == 0 {
+                    yield_now().await;
+                }
+            };
+            event_loop.run_until_complete(main).unwrap();
+        });
+        assert_eq!(lines, ["WARN a slow poll for events held up the loop"]);
+    });
+}
+
+#[test]
+fn a_loop_that_closes_with_very_many_tasks_names_some_and_counts_the_others() {
+    audited(|| {
+        let named = |count: usize, handled: Option<Trace>| {
+            slow(move || {
+                let event_loop = debug_loop(Duration::from_secs(3600));
+                if let Some(trace) = handled {
+                    event_loop
+                        .set_exception_handler(move |_, context| trace.push(context.to_string()));
+                }
+                for _ in 0..count {
+                    event_loop.create_task(pending::<()>()).detach();
+                }
+                drop(event_loop);
+            })
+        };
+        assert_eq!(named(20, None).len(), 20);
+        let lines = named(100_000, None);
+        assert_eq!(lines.len(), 21);
+        assert!(lines[19].contains("task: Task-20; "), "{lines:?}");
+        let further = "ERROR further tasks were destroyed but they are pending further=99980";
+        assert_eq!(lines[20], further);
+        let trace = Trace::new();
+        assert_eq!(named(50, Some(trace.clone())), [""; 0]);
+        assert_eq!(
+            trace.take().len(),
+            50,
+            "a program's own handler is told of each"
+        );
+    });
+}
+
+#[test]
+fn what_was_not_closed_before_its_loop_is_named_in_debug_mode() {
+    audited(|| {
+        let lines = |debug: bool, closed: bool| {
+            slow(move || {
+                let event_loop = EventLoop::builder().debug(debug).build().unwrap();
+                let server = event_loop.run_until_complete(open_much(closed)).unwrap();
+                drop(event_loop);
+                drop(server);
+            })
+        };
+        assert_eq!(lines(false, false), [""; 0]);
+        assert_eq!(lines(true, true), [""; 0]);
+        let mut found = lines(true, false);
+        found.sort();
+        let resources: Vec<_> = found
+            .iter()
+            .map(|line| line.rsplit_once(" location=").unwrap())
+            .map(|(rest, place)| {
+                assert!(place.contains("debug_mode.rs"), "{place}");
+                rest
+            })
+            .collect();
+        let expected = ["a datagram transport", "a listening socket", "a transport"];
+        let event = "WARN a resource was not closed before its loop";
+        assert_eq!(
+            resources,
+            expected.map(|resource| format!("{event} resource=\"{resource}\""))
+        );
+    });
+}
+
+/// Opens a resource of each kind, and closes it or leaves it to the loop. A server that is dropped is closed.
+async fn open_much(close: bool) -> Server {
+    let event_loop = get_running_loop();
+    let server = event_loop.create_server(|| Idle, loopback()).await.unwrap();
+    let (near, far) = std_pair();
+    let (transport, _) = event_loop
+        .connect_accepted_socket(|| Idle, near)
+        .await
+        .unwrap();
+    let endpoint = event_loop
+        .create_datagram_endpoint(|| Idle)
+        .local_addr(loopback());
+    let (datagrams, _) = endpoint.await.unwrap();
+    if close {
+        server.close();
+        transport.close();
+        datagrams.close();
+        yield_now().await;
+        yield_now().await;
+    }
+    drop(far);
+    server
+}
+
+#[test]
+fn a_blocking_socket_is_named_in_debug_mode() {
+    audited(|| {
+        let lines = slow(|| {
+            let event_loop = debug_loop(Duration::from_secs(3600));
+            let (near, _far) = std::os::unix::net::UnixStream::pair().unwrap();
+            let near = socket2::Socket::from(near);
+            let handle = event_loop.handle();
+            let received =
+                event_loop.run_until_complete(async { handle.sock_recv(&near, 1).await });
+            assert!(received.unwrap().is_err());
+            let socket = std::os::fd::AsRawFd::as_raw_fd(&near);
+            tracing::info!("{socket}");
+        });
+        let (event, number) = (&lines[0], lines[1].strip_prefix("INFO ").unwrap());
+        let text = "WARN a socket in blocking mode was passed to the loop";
+        assert_eq!(*event, format!("{text} socket={number}"));
+        assert_eq!(lines.len(), 2);
     });
 }
 

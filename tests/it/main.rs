@@ -16,6 +16,7 @@ mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and ch
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod lifecycle; // running, stopping and closing, in every order
+mod loop_metrics; // what a loop counts and measures of itself
 mod misuse; // calls without a running loop, or on a closed one, say so
 mod posts_in_a_row; // posts that arrive one after the other keep their places, count, and are cancelled alone
 mod reports; // what is reported, in whose context, and with whose place

@@ -99,6 +99,9 @@ pub(crate) struct Reactor {
     sources: Slab<Entry>,
     /// For how many sources the builder has asked for room, which is kept.
     room: usize,
+    /// How many sources were registered so far, and how many there were at once at most.
+    registered: u64,
+    most: usize,
     /// How many sources have left since there is four times the room that is needed, or since room was freed last.
     left: usize,
     /// Users' own descriptors.
@@ -135,6 +138,8 @@ impl Reactor {
         Ok(Self {
             sources: Slab::new(),
             room: 0,
+            registered: 0,
+            most: 0,
             left: 0,
             descriptors: Descriptors::new(),
             generation: 0,
@@ -158,6 +163,11 @@ impl Reactor {
         self.sources.reserve_exact(sources);
         self.room = self.room.max(sources);
         Ok(())
+    }
+
+    /// Returns how many sources were registered so far, and how many there were at once at most.
+    pub(crate) fn counts(&self) -> (u64, usize) {
+        (self.registered, self.most)
     }
 
     pub(crate) fn notifier(&self) -> Arc<LoopNotifier> {
@@ -199,6 +209,8 @@ impl Reactor {
             queued: false,
             writes: false,
         });
+        self.registered += 1;
+        self.most = self.most.max(self.sources.len());
         Ok(key)
     }
 

@@ -127,6 +127,10 @@ pub(crate) struct Slots {
     free: u32,
     /// How many slots are taken.
     taken: usize,
+    /// How many there were before any was freed: with those that there are it says how many tasks there were at most.
+    most: usize,
+    /// How many new tasks were taken out of the ready queue again, to be started at once.
+    unqueued: u64,
     /// How many slots are never freed.
     kept: usize,
     /// With so many tasks or fewer it is worth a try to free slots.
@@ -145,6 +149,8 @@ impl Slots {
             slots: Vec::new(),
             free: NO_SLOT,
             taken: 0,
+            most: 0,
+            unqueued: 0,
             kept: KEPT,
             few: 0,
             serial,
@@ -156,6 +162,26 @@ impl Slots {
     pub(crate) fn make_room(&mut self, tasks: usize) -> Result<(), TryReserveError> {
         self.kept = self.kept.max(tasks);
         self.slots.try_reserve_exact(tasks)
+    }
+
+    /// Returns how many tasks there were at once at most: a new slot is made only if all are taken.
+    pub(crate) fn most(&self) -> usize {
+        self.most.max(self.slots.len())
+    }
+
+    /// Returns the number of the newest task.
+    pub(crate) fn newest(&self) -> u64 {
+        self.serial
+    }
+
+    /// Notes that a new task was taken out of the ready queue again.
+    pub(crate) fn note_unqueued(&mut self) {
+        self.unqueued += 1;
+    }
+
+    /// Returns how many tasks were noted so.
+    pub(crate) fn unqueued(&self) -> u64 {
+        self.unqueued
     }
 
     /// Returns the number of the next task, counting from 1.
@@ -230,6 +256,7 @@ impl Slots {
             return;
         }
         self.few = length / 4;
+        self.most = self.most();
         self.slots.truncate(length);
         self.slots.shrink_to(length);
         // The free list went through what is freed.

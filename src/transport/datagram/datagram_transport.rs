@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::invalid_input;
-use crate::kernel::report::run_quietly;
+use crate::kernel::events::sent_after_close;
 use crate::net::datagram::DatagramKind;
 use crate::socket::address::NetAddress as _;
 use crate::transport::buffer::InvalidLimits;
@@ -240,10 +240,7 @@ impl<K: DatagramKind> Endpoint<K> {
         let refused = self.refused.get();
         self.refused.set(refused.saturating_add(1));
         if refused >= QUIET_SENDS {
-            let location = self.location;
-            run_quietly(
-                || tracing::warn!(target: "callsoon", %location, "sendto on an endpoint that is closed"),
-            );
+            sent_after_close(self.location);
         }
     }
 }

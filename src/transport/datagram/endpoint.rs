@@ -19,7 +19,8 @@ use std::io;
 use std::rc::Rc;
 
 use crate::error::LoopClosed;
-use crate::kernel::enter::{Callee, Entry, InContext};
+use crate::kernel::callee::Callee;
+use crate::kernel::enter::{Entry, InContext};
 use crate::kernel::io::readiness::{Direction, Observer};
 use crate::kernel::io::source::Io;
 use crate::kernel::local::LoopLocal;
@@ -323,6 +324,10 @@ impl<K: DatagramKind> Observer for Endpoint<K> {
     }
 
     fn abandon(self: Rc<Self>) {
+        if !self.has_reached(State::Closing) {
+            let state = &self.handle.state;
+            state.warn_unclosed("a datagram transport", self.location);
+        }
         self.release();
     }
 }

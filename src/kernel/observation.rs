@@ -1,0 +1,177 @@
+//! THE place in which entries into user code are measured and traced. Who wants to be told of the beginning and the end
+//! of each call and each step has a bit in [`Observers`], and its part in [`begin`] and [`end`].
+//!
+//! `kernel/enter` calls both on the instrumented path only: around every call in one place, and around every step of a
+//! task in another. They name the callee, with its kind, and the place where it was created. Neither runs user code but
+//! a tracing subscriber's, whose panic is ignored. Entries nest: a protocol is called inside the entry of its source,
+//! and a task that is started eagerly inside a step. So what `begin` has to remember is in the [`Begun`] that it
+//! returns, and not in the loop.
+//!
+//! Runs and polls for events have a beginning and an end too, which `turn` tells. A loop that has an observer is
+//! instrumented. Callbacks that were queued before that are not observed.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::kernel::callee::Callee;
+use crate::kernel::events::{slow_call, slow_poll, slow_step};
+use crate::kernel::loop_state::LoopState;
+use crate::kernel::meters::Numbers;
+use crate::kernel::observers::Observers;
+use crate::sys::ticks::Ticks;
+
+/// Where the code that is called was created.
+type Place = &'static Location<'static>;
+
+/// No poll that takes less is slow, whatever the threshold of calls is: the system's part of it is up to a millisecond
+/// where other programs are busy.
+const SLOW_POLL: Duration = Duration::from_millis(1);
+
+/// What the end needs of the beginning.
+pub(crate) struct Begun {
+    /// When it began, in ticks; 0 if nobody measures.
+    at: u64,
+    /// When what counts as slow began: the same, or the end of a sleep.
+    slow_from: u64,
+}
+
+impl LoopState {
+    fn numbers(&self) -> Numbers {
+        self.queues(|queues| queues.ready.numbers())
+    }
+
+    /// Returns when something begins that only [`Observers::SLOW`] measures.
+    fn now_if_slow_counts(&self) -> u64 {
+        if self.observers.has(Observers::SLOW) {
+            self.ticks().now()
+        } else {
+            0
+        }
+    }
+
+    /// The rate of the ticks is measured when they are needed first.
+    fn ticks(&self) -> Ticks {
+        *self.ticks.get_or_init(Ticks::new)
+    }
+
+    /// Returns the nanoseconds since a time.
+    fn nanos_since(&self, began: u64) -> u64 {
+        self.ticks().span(began, self.ticks().now())
+    }
+
+    /// Returns how long something took that is slow at this threshold; `None` if it is not, or nobody asks.
+    #[inline]
+    fn is_slow(&self, nanos: u64, threshold: Duration) -> Option<Duration> {
+        let took = Duration::from_nanos(nanos);
+        (took >= threshold && self.observers.has(Observers::SLOW)).then_some(took)
+    }
+}
+
+/// Tells the observers that user code is about to be entered. `None` if there is none.
+#[inline(always)]
+pub(crate) fn begin(state: &LoopState, callee: Callee<'_>, place: Place) -> Option<Begun> {
+    if state.observers.is_empty() {
+        return None;
+    }
+    Some(begin_observed(state, callee, place))
+}
+
+/// The place is for observers that trace.
+fn begin_observed(state: &LoopState, callee: Callee<'_>, _place: Place) -> Begun {
+    let at = match &state.meters {
+        // The threshold is for one call, and not for what the loop did before it.
+        Some(meters) => {
+            let exact = state.observers.has(Observers::SLOW);
+            meters.begin(callee.kind(), exact, state.numbers())
+        }
+        None => state.now_if_slow_counts(),
+    };
+    Begun { at, slow_from: at }
+}
+
+/// Tells the observers that user code was left, by returning or by a panic that was caught.
+#[inline(always)]
+pub(crate) fn end(state: &LoopState, begun: Option<Begun>, callee: Callee<'_>, place: Place) {
+    if let Some(begun) = begun {
+        end_observed(state, &begun, callee, place);
+    }
+}
+
+fn end_observed(state: &LoopState, begun: &Begun, callee: Callee<'_>, place: Place) {
+    let nanos = match &state.meters {
+        Some(meters) => meters.end(callee.kind(), begun.at, state.numbers()),
+        None if begun.at == 0 => return,
+        None => state.nanos_since(begun.at),
+    };
+    let Some(took) = state.is_slow(nanos, state.slow_callback_duration.get()) else {
+        return;
+    };
+    match callee {
+        Callee::Step(header) => slow_step(&header.name(), place, took),
+        _ => slow_call(callee.name(), place, took),
+    }
+}
+
+/// Tells the observers that a run begins, or a turn that another loop drives.
+pub(crate) fn begin_run(state: &LoopState) {
+    if let Some(meters) = &state.meters {
+        meters.begin_run(state.numbers());
+    }
+}
+
+/// Tells the observers that it has ended.
+pub(crate) fn end_run(state: &LoopState) {
+    if let Some(meters) = &state.meters {
+        meters.end_run();
+    }
+}
+
+/// Tells the observers that a poll for events begins. `None` if there is none.
+#[inline(always)]
+pub(crate) fn begin_poll(state: &LoopState) -> Option<Begun> {
+    if state.observers.is_empty() {
+        return None;
+    }
+    Some(begin_observed_poll(state))
+}
+
+#[inline(never)]
+fn begin_observed_poll(state: &LoopState) -> Begun {
+    let at = match &state.meters {
+        Some(meters) => meters.begin_poll(),
+        None => state.now_if_slow_counts(),
+    };
+    Begun { at, slow_from: at }
+}
+
+/// Tells the observers that the loop has slept in its poll until now, which is nobody's fault.
+#[inline(always)]
+pub(crate) fn end_sleep(state: &LoopState, begun: &mut Option<Begun>) {
+    if let Some(begun) = begun {
+        begun.slow_from = match &state.meters {
+            Some(meters) => meters.now(),
+            None => state.now_if_slow_counts(),
+        };
+    }
+}
+
+/// Tells the observers that a poll for events has ended, and whom it woke was queued.
+#[inline(always)]
+pub(crate) fn end_poll(state: &LoopState, begun: Option<Begun>) {
+    if let Some(begun) = begun {
+        end_observed_poll(state, &begun);
+    }
+}
+
+#[inline(never)]
+fn end_observed_poll(state: &LoopState, begun: &Begun) {
+    let nanos = match &state.meters {
+        Some(meters) => meters.span(begun.slow_from, meters.end_poll(begun.at, state.numbers())),
+        None if begun.at == 0 => return,
+        None => state.nanos_since(begun.slow_from),
+    };
+    let threshold = state.slow_callback_duration.get().max(SLOW_POLL);
+    if let Some(took) = state.is_slow(nanos, threshold) {
+        slow_poll(took);
+    }
+}

@@ -1,0 +1,144 @@
+//! Short time spans, for histograms and slow calls: the processor's time-stamp counter where the kernel says that it ticks at one rate
+//! on all processors and in all states, which is three times as fast as the monotonic clock; elsewhere that clock.
+//!
+//! The counter's rate is measured once a process, in a millisecond. No order is promised between a reading and the
+//! memory accesses around it: the spans that are measured are of whole calls.
+
+#![allow(unsafe_code)]
+
+use crate::sys::clock::raw_now;
+
+/// How to read the time, and how to make nanoseconds of what was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticks {
+    /// Nanoseconds a tick, times 2³²; 0 if the monotonic clock is read, whose ticks are nanoseconds.
+    scale: u64,
+}
+
+impl Ticks {
+    /// Returns the best way that there is here.
+    pub(crate) fn new() -> Self {
+        Self { scale: scale() }
+    }
+
+    /// Returns the time now. Two of them make a [`span`](Self::span).
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        if self.scale == 0 {
+            raw_now()
+        } else {
+            counter()
+        }
+    }
+
+    /// Returns the nanoseconds between two times; 0 if the second is earlier.
+    #[inline]
+    pub(crate) fn span(self, from: u64, to: u64) -> u64 {
+        let ticks = to.saturating_sub(from);
+        if self.scale == 0 {
+            return ticks;
+        }
+        ((u128::from(ticks) * u128::from(self.scale)) >> 32) as u64
+    }
+}
+
+/// Reads the time-stamp counter.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn counter() -> u64 {
+    // SAFETY: every x86_64 processor has the instruction, which touches no memory. A kernel may forbid it to processes;
+    // then it would not say in `/proc/cpuinfo` that the counter can be used.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn counter() -> u64 {
+    raw_now()
+}
+
+#[cfg(not(all(
+    target_arch = "x86_64",
+    any(target_os = "linux", target_os = "android")
+)))]
+fn scale() -> u64 {
+    0
+}
+
+#[cfg(all(
+    target_arch = "x86_64",
+    any(target_os = "linux", target_os = "android")
+))]
+fn scale() -> u64 {
+    use std::sync::OnceLock;
+
+    static SCALE: OnceLock<u64> = OnceLock::new();
+    *SCALE.get_or_init(|| if is_invariant() { measure() } else { 0 })
+}
+
+/// Returns whether the counter ticks at one rate, whatever the processor does.
+#[cfg(all(
+    target_arch = "x86_64",
+    any(target_os = "linux", target_os = "android")
+))]
+fn is_invariant() -> bool {
+    use std::io::Read as _;
+
+    // The first processor's part, with its flags, is at the beginning of a file that has many megabytes on some systems.
+    let mut text = Vec::new();
+    let read = std::fs::File::open("/proc/cpuinfo")
+        .and_then(|file| file.take(8 * 1024).read_to_end(&mut text));
+    let text = String::from_utf8_lossy(&text);
+    let flags = text.lines().find(|line| line.starts_with("flags"));
+    let has = |flag| flags.is_some_and(|flags| flags.split_whitespace().any(|it| it == flag));
+    read.is_ok() && has("constant_tsc") && has("nonstop_tsc")
+}
+
+/// Measures the rate. A reading of the clock takes 30 ns, so that a millisecond gives it to one part in 10,000.
+#[cfg(all(
+    target_arch = "x86_64",
+    any(target_os = "linux", target_os = "android")
+))]
+fn measure() -> u64 {
+    const MEASURED: u64 = 1_000_000;
+    let (began, first) = (raw_now(), counter());
+    loop {
+        let (now, ticks) = (raw_now(), counter().saturating_sub(first));
+        let passed = now.saturating_sub(began);
+        if passed >= MEASURED {
+            let scale = (u128::from(passed) << 32) / u128::from(ticks.max(1));
+            // A counter of less than a hundred ticks a millisecond is none.
+            return u64::try_from(scale)
+                .ok()
+                .filter(|_| ticks > 100)
+                .unwrap_or(0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_as_long_as_the_clock_says() {
+        let ticks = Ticks::new();
+        let (outer, from) = (raw_now(), ticks.now());
+        let inner = raw_now();
+        while raw_now() < inner + 5_000_000 {}
+        let inner = raw_now() - inner;
+        let to = ticks.now();
+        let (span, outer) = (ticks.span(from, to), raw_now() - outer);
+        // The rate is measured to one part in 10,000, unless the thread is interrupted meanwhile.
+        assert!(span + span / 100 >= inner, "{span} of {inner}");
+        assert!(span <= outer + outer / 100, "{span} of {outer}");
+    }
+
+    #[test]
+    fn a_span_that_ends_before_it_begins_is_empty_and_a_long_one_does_not_wrap() {
+        for ticks in [Ticks { scale: 0 }, Ticks { scale: 1 << 31 }] {
+            assert_eq!(ticks.span(7, 3), 0);
+        }
+        assert_eq!(Ticks { scale: 1 << 31 }.span(0, u64::MAX), u64::MAX / 2);
+        assert_eq!(Ticks { scale: 0 }.span(0, u64::MAX), u64::MAX);
+    }
+}
