@@ -85,7 +85,10 @@ pub(crate) fn changes<'a>(old: &'a Saved, new: &'a Saved) -> Vec<Change<'a>> {
 /// Both runs as a table.
 pub(crate) fn table(old_name: &str, old: &Saved, new_name: &str, new: &Saved) -> String {
     let changes = changes(old, new);
-    let mut text = format!("{}: {old_name} → {new_name}, medians of the rounds\n", new.bench);
+    let mut text = format!(
+        "{}: {old_name} → {new_name}, medians of the rounds\n",
+        new.bench
+    );
     for (what, differs) in [
         ("machine", old.machine != new.machine),
         ("--quick", old.quick != new.quick),

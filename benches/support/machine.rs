@@ -58,7 +58,8 @@ impl Machine {
             let text = value[name].as_str().map(str::to_owned);
             text.ok_or_else(|| format!("its machine has no {name}"))
         };
-        let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
+        let pair =
+            |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
         let versions = value["versions"].as_array();
         Ok(Self {
             processor: text("processor")?,

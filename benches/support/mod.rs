@@ -12,6 +12,7 @@
 //! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
 //! - `cross_thread`: posts from another thread, to a loop that sleeps and in a row
 //! - `served`: one run of a server and a load generator
+//! - `latency`: all of the bench `latency` but its `main`
 //! - `live_bytes`: the allocator that counts live bytes when asked to
 //! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
 
@@ -23,6 +24,7 @@ pub(crate) mod cpu;
 pub(crate) mod cross_thread;
 pub(crate) mod gate;
 pub(crate) mod keep;
+pub(crate) mod latency;
 pub(crate) mod live_bytes;
 pub(crate) mod machine;
 pub(crate) mod one_slot;

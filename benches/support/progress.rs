@@ -36,7 +36,13 @@ impl Progress {
 
     /// A step begins; `what` says which.
     pub(crate) fn begin(&mut self, what: &str) {
-        let line = line(self.bench, self.done, self.steps, self.began.elapsed(), what);
+        let line = line(
+            self.bench,
+            self.done,
+            self.steps,
+            self.began.elapsed(),
+            what,
+        );
         if self.terminal {
             // Short enough for the narrowest terminals, where a line that wraps could not be written over.
             let line: String = line.chars().take(78).collect();
@@ -61,13 +67,7 @@ impl Progress {
 }
 
 /// `latency: 12 of 96, 13 %, 20 s left: wake under 10,000 tasks, smol`. The time left is known once a step is done.
-pub(crate) fn line(
-    bench: &str,
-    done: usize,
-    steps: usize,
-    spent: Duration,
-    what: &str,
-) -> String {
+pub(crate) fn line(bench: &str, done: usize, steps: usize, spent: Duration, what: &str) -> String {
     let percent = done * 100 / steps.max(1);
     let left = if done == 0 {
         String::new()

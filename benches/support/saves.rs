@@ -52,7 +52,10 @@ impl Saved {
             bench: value["bench"].as_str().ok_or("it has no bench")?.to_owned(),
             quick: value["quick"].as_bool().ok_or("it has no quick")?,
             machine: Machine::from_json(&value["machine"])?,
-            series: series.iter().map(Series::from_json).collect::<Result<_, _>>()?,
+            series: series
+                .iter()
+                .map(Series::from_json)
+                .collect::<Result<_, _>>()?,
             more: value["more"].clone(),
         })
     }
@@ -98,7 +101,9 @@ fn names(folder: &Path, bench: &str) -> Vec<String> {
     let mut names: Vec<_> = entries
         .filter_map(|entry| {
             let path = entry.ok()?.path();
-            let saved = path.extension().is_some_and(|extension| extension == "json");
+            let saved = path
+                .extension()
+                .is_some_and(|extension| extension == "json");
             saved.then(|| path.file_stem()?.to_str().map(str::to_owned))?
         })
         .collect();
