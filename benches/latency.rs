@@ -38,7 +38,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::child::{self, Child};
-use support::cpu::pin;
 use support::keep::Keep;
 use support::latency::cells::{self, Cell, LOADS, PATHS, RUNTIMES};
 use support::latency::distribution::Distribution;
@@ -47,6 +46,7 @@ use support::latency::page::page;
 use support::latency::report::{NAME, Report};
 use support::machine::Machine;
 use support::options::{self, Options, Usage};
+use support::pin::pin;
 use support::progress::Progress;
 use support::rounds::{Failure, finish};
 use support::saves::{self, Saved};

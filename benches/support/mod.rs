@@ -7,7 +7,7 @@
 //! - `saves`, `machine`: runs as files, and what they were measured on
 //! - `compare`, `keep`: two runs side by side; `--save` and `--compare`
 //! - `table`: figures, medians, the printed table, the JSON lines
-//! - `cpu`: wall clock and processor time of this process, and which core a thread runs on
+//! - `cpu`, `pin`: wall clock and processor time of this process; which core a thread runs on
 //! - `random`: a small generator, so that every peer sees the same deadlines
 //! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
 //! - `cross_thread`: posts from another thread, to a loop that sleeps and in a row
@@ -30,6 +30,7 @@ pub(crate) mod machine;
 pub(crate) mod one_slot;
 pub(crate) mod options;
 pub(crate) mod peers;
+pub(crate) mod pin;
 pub(crate) mod progress;
 pub(crate) mod random;
 pub(crate) mod rounds;

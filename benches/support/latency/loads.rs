@@ -44,7 +44,7 @@ impl Load {
                 return (0..CONNECTIONS)
                     .map(|_| {
                         let (ours, theirs) = connected().map_err(|error| error.to_string())?;
-                        on.echo(theirs);
+                        on.echo(theirs).map_err(|error| error.to_string())?;
                         Ok(ours)
                     })
                     .collect();

@@ -62,9 +62,13 @@ impl Runtime for Callsoon {
         let _ = remote.call_soon_threadsafe(job);
     }
 
-    fn read_each(&self, socket: TcpStream, mut seen: impl FnMut(usize) + 'static) {
-        socket.set_nonblocking(true).expect("a socket");
-        let watched = socket.try_clone().expect("a descriptor");
+    fn read_each(
+        &self,
+        socket: TcpStream,
+        mut seen: impl FnMut(usize) + 'static,
+    ) -> std::io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let watched = socket.try_clone()?;
         let event_loop = self.0.clone();
         let mut buffer = [0; BUFFER];
         let callback = move || match (&socket).read(&mut buffer) {
@@ -74,13 +78,14 @@ impl Runtime for Callsoon {
             }
             Ok(count) => seen(count),
         };
-        self.0.add_reader(&watched, callback).expect("a socket");
+        self.0.add_reader(&watched, callback)?;
         // The descriptor that is watched stays open; the process ends with the run.
         std::mem::forget(watched);
+        Ok(())
     }
 
-    fn echo(&self, socket: TcpStream) {
-        let stream = callsoon::net::TcpStream::from_std(socket).expect("a socket");
+    fn echo(&self, socket: TcpStream) -> std::io::Result<()> {
+        let stream = callsoon::net::TcpStream::from_std(socket)?;
         self.detach(async move {
             let mut buffer = [0; BUFFER];
             while let Ok(count) = stream.read(&mut buffer).await {
@@ -89,5 +94,6 @@ impl Runtime for Callsoon {
                 }
             }
         });
+        Ok(())
     }
 }

@@ -72,18 +72,23 @@ impl Runtime for Smol {
         let _ = remote.try_send(Box::new(job));
     }
 
-    fn read_each(&self, socket: TcpStream, mut seen: impl FnMut(usize) + 'static) {
-        let mut stream = Async::new(socket).expect("a socket");
+    fn read_each(
+        &self,
+        socket: TcpStream,
+        mut seen: impl FnMut(usize) + 'static,
+    ) -> std::io::Result<()> {
+        let mut stream = Async::new(socket)?;
         self.detach(async move {
             let mut buffer = [0; BUFFER];
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                 seen(count);
             }
         });
+        Ok(())
     }
 
-    fn echo(&self, socket: TcpStream) {
-        let mut stream = Async::new(socket).expect("a socket");
+    fn echo(&self, socket: TcpStream) -> std::io::Result<()> {
+        let mut stream = Async::new(socket)?;
         self.detach(async move {
             let mut buffer = [0; BUFFER];
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -92,5 +97,6 @@ impl Runtime for Smol {
                 }
             }
         });
+        Ok(())
     }
 }

@@ -73,18 +73,23 @@ impl<const LOCAL_RUNTIME: bool> Runtime for Tokio<LOCAL_RUNTIME> {
         drop(remote.spawn(async move { job() }));
     }
 
-    fn read_each(&self, socket: TcpStream, mut seen: impl FnMut(usize) + 'static) {
-        let mut stream = nonblocking(socket);
+    fn read_each(
+        &self,
+        socket: TcpStream,
+        mut seen: impl FnMut(usize) + 'static,
+    ) -> std::io::Result<()> {
+        let mut stream = nonblocking(socket)?;
         self.detach(async move {
             let mut buffer = [0; BUFFER];
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                 seen(count);
             }
         });
+        Ok(())
     }
 
-    fn echo(&self, socket: TcpStream) {
-        let mut stream = nonblocking(socket);
+    fn echo(&self, socket: TcpStream) -> std::io::Result<()> {
+        let mut stream = nonblocking(socket)?;
         self.detach(async move {
             let mut buffer = [0; BUFFER];
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
@@ -93,10 +98,11 @@ impl<const LOCAL_RUNTIME: bool> Runtime for Tokio<LOCAL_RUNTIME> {
                 }
             }
         });
+        Ok(())
     }
 }
 
-fn nonblocking(socket: TcpStream) -> tokio::net::TcpStream {
-    socket.set_nonblocking(true).expect("a socket");
-    tokio::net::TcpStream::from_std(socket).expect("a socket")
+fn nonblocking(socket: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
+    socket.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(socket)
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use super::super::cpu::pin;
+use super::super::pin::pin;
 use super::arrivals::Arrivals;
 
 /// Where the other thread runs; the loop has the first core.

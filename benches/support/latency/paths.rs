@@ -162,7 +162,8 @@ fn bytes<R: Runtime>(on: &R, arrivals: &Arrivals) -> Result<Request, String> {
             ran(index, began + after);
         }
         read += count;
-    });
+    })
+    .map_err(|error| error.to_string())?;
     Ok(Box::new(move |index| {
         calls[index].store(began.elapsed().as_nanos() as u64, Relaxed);
         // A full socket means that the loop is thousands of requests behind: this one waits for it.

@@ -37,10 +37,14 @@ pub(crate) trait Runtime: Clone + 'static {
 
     /// Reads whatever arrives, and calls `seen` with the number of bytes each time: by a callback of the loop where there
     /// are such, else in a task.
-    fn read_each(&self, socket: TcpStream, seen: impl FnMut(usize) + 'static);
+    fn read_each(
+        &self,
+        socket: TcpStream,
+        seen: impl FnMut(usize) + 'static,
+    ) -> std::io::Result<()>;
 
     /// Sends everything back that arrives.
-    fn echo(&self, socket: TcpStream);
+    fn echo(&self, socket: TcpStream) -> std::io::Result<()>;
 }
 
 /// How many bytes a read may give.
