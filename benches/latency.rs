@@ -39,8 +39,9 @@ use std::time::Duration;
 
 use support::child::{self, Child};
 use support::keep::Keep;
-use support::latency::cells::{self, Cell, LOADS, PATHS, RUNTIMES};
+use support::latency::cells::{self, Cell, RUNTIMES};
 use support::latency::distribution::Distribution;
+use support::latency::names::{LOADS, PATHS};
 use support::latency::others::Others;
 use support::latency::page::page;
 use support::latency::report::{NAME, Report};

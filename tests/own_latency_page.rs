@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use support::latency::cells::{Cell, LOADS, PATHS, RUNTIMES};
+use support::latency::cells::{Cell, RUNTIMES};
 use support::latency::distribution::Distribution;
+use support::latency::names::{LOADS, PATHS};
 use support::latency::page::page;
 use support::latency::report::Report;
 use support::machine::Machine;

@@ -7,7 +7,8 @@
 
 use std::fmt::Write;
 
-use super::cells::{LOADS, PATHS, RUNTIMES};
+use super::cells::RUNTIMES;
+use super::names::{LOADS, PATHS};
 use super::report::{CURVE_STEPS, Measured, time};
 
 /// The size in the SVG's own units, which are pixels on a page of two columns.

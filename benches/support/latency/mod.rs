@@ -6,6 +6,7 @@
 //! - `outside`: the other thread: posts, bytes for a socket, and a load of requests
 //! - `loads`: what else the loop does meanwhile
 //! - `paths`: the paths that are measured
+//! - `names`: the paths and the loads by name
 //! - `cells`: path × load × runtime
 //! - `distribution`: rounds of samples, as histograms
 //! - `others`: the binaries of benches/peers
@@ -17,6 +18,7 @@ pub(crate) mod cells;
 pub(crate) mod chart;
 pub(crate) mod distribution;
 mod loads;
+pub(crate) mod names;
 mod on_callsoon;
 mod on_smol;
 mod on_tokio;

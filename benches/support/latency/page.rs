@@ -8,9 +8,10 @@ use std::fmt::Write;
 use super::super::compare::{self, Verdict};
 use super::super::saves::Saved;
 use super::super::table::digits;
-use super::cells::{LOADS, PATHS, RUNTIMES};
+use super::cells::{Cell, RUNTIMES};
 use super::chart::{self, Axes};
 use super::distribution::PERCENTILES;
+use super::names::{LOADS, PATHS};
 use super::report::{Measured, Report, time};
 
 /// The style, but for the colours.
@@ -126,7 +127,7 @@ fn header(html: &mut String, report: &Report) {
 }
 
 /// What failed at a path.
-fn failures(report: &Report, path: usize) -> impl Iterator<Item = &(super::cells::Cell, String)> {
+fn failures(report: &Report, path: usize) -> impl Iterator<Item = &(Cell, String)> {
     report
         .failed
         .iter()
@@ -179,9 +180,9 @@ fn table(html: &mut String, report: &Report, path: usize) {
     let title = PATHS[path].title;
     let _ = write!(
         html,
-        "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{title}: figures\">\n<table>\n\
-         <caption>{title}. From the intended time; “call” is from the call itself. Underlined: the lowest of its load.</caption>\n\
-         <thead><tr><th class=\"left\" scope=\"col\">runtime</th>"
+        "<p class=\"note\">From the intended time; “call” is from the call itself. Underlined: the lowest of its load.</p>\n\
+         <div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{title}: figures\">\n<table>\n\
+         <caption>{title}</caption>\n<thead><tr><th class=\"left first\" scope=\"col\">runtime</th>"
     );
     let heads = PERCENTILES.iter().map(|(_, head, _)| *head);
     for head in heads.chain(CALLED.map(|(head, _)| head)).chain(["samples"]) {
@@ -245,8 +246,9 @@ fn comparison(html: &mut String, name: &str, old: &Saved, new: &Saved) {
     let _ = write!(
         html,
         "<section id=\"compared\" aria-labelledby=\"h-compared\">\n<h2 id=\"h-compared\">Since {}</h2>\n<p>{}</p>\n\
+         <p class=\"note\">What changed beyond noise: medians of the rounds, in ns.</p>\n\
          <div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Changes beyond noise\">\n<table>\n\
-         <caption>What changed beyond noise: medians of the rounds, in ns</caption>\n<thead><tr>",
+         <caption>Changes beyond noise</caption>\n<thead><tr>",
         escaped(name),
         escaped(&compare::summary(&changes))
     );

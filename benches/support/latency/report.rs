@@ -8,8 +8,9 @@ use super::super::machine::Machine;
 use super::super::rounds::Failure;
 use super::super::saves::Saved;
 use super::super::table::Series;
-use super::cells::{Cell, LOADS, PATHS, RUNTIMES};
+use super::cells::{Cell, RUNTIMES};
 use super::distribution::{Distribution, PERCENTILES};
+use super::names::{LOADS, PATHS};
 
 /// The bench's name.
 pub(crate) const NAME: &str = "latency";

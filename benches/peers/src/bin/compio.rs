@@ -62,6 +62,32 @@ mod runtime {
             }))
         }
 
+        fn read_each(
+            &self,
+            socket: std::net::TcpStream,
+            mut seen: impl FnMut(usize) + 'static,
+        ) -> std::io::Result<()> {
+            let mut stream = TcpStream::from_std(socket)?;
+            self.detach(async move {
+                let mut buffer = Vec::with_capacity(LATENCY_BUFFER);
+                while let BufResult(Ok(count @ 1..), read) = stream.read(buffer).await {
+                    seen(count);
+                    buffer = read;
+                    buffer.clear();
+                }
+            });
+            Ok(())
+        }
+
+        fn echo(&self, socket: std::net::TcpStream) -> std::io::Result<()> {
+            let stream = TcpStream::from_std(socket)?;
+            self.detach(async move {
+                // A connection that fails ends; the client notices.
+                let _ = echo::<LATENCY_BUFFER>(stream).await;
+            });
+            Ok(())
+        }
+
         async fn serve<const BUFFER: usize>(
             &self,
             _form: Form,
@@ -84,6 +110,9 @@ mod runtime {
             }
         }
     }
+
+    /// How many bytes a read of the bench `latency` may give.
+    const LATENCY_BUFFER: usize = 4096;
 
     /// The kernel owns the buffer meanwhile, so it is a box.
     async fn echo<const BUFFER: usize>(mut stream: TcpStream) -> std::io::Result<()> {
