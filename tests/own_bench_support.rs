@@ -140,7 +140,7 @@ fn help_names_each_flag_and_each_row() {
     let help = options::help("timers", &["armed_0", "fire"], "more\n");
     for part in [
         "cargo bench --bench timers",
-        "--quick",
+        "\n\n  --quick  ",
         "--only TEXT",
         "--rounds N",
         "--json",

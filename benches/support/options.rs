@@ -11,8 +11,7 @@ const FULL_ROUNDS: usize = 7;
 const QUICK_ROUNDS: usize = 3;
 
 /// What `--help` prints below the line of usage.
-const FLAGS: &str = "\
-  --quick          few rounds and small sizes, for a first look: well under a minute
+const FLAGS: &str = "  --quick          few rounds and small sizes, for a first look: well under a minute
   --only TEXT      the rows whose name contains TEXT
   --rounds N       how often each row is measured; each round asks all peers
   --json           JSON lines in place of the table

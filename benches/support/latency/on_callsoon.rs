@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use callsoon::{EventLoop, LoopHandle, RemoteHandle};
@@ -68,20 +69,18 @@ impl Runtime for Callsoon {
         mut seen: impl FnMut(usize) + 'static,
     ) -> std::io::Result<()> {
         socket.set_nonblocking(true)?;
-        let watched = socket.try_clone()?;
+        let descriptor = socket.as_raw_fd();
         let event_loop = self.0.clone();
         let mut buffer = [0; BUFFER];
-        let callback = move || match (&socket).read(&mut buffer) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Ok(0) | Err(_) => {
-                event_loop.remove_reader(&socket);
-            }
-            Ok(count) => seen(count),
-        };
-        self.0.add_reader(&watched, callback)?;
-        // The descriptor that is watched stays open; the process ends with the run.
-        std::mem::forget(watched);
-        Ok(())
+        // The callback owns the socket, so the descriptor is open as long as it is watched.
+        self.0
+            .add_reader(&descriptor, move || match (&socket).read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) => {
+                    event_loop.remove_reader(&descriptor);
+                }
+                Ok(count) => seen(count),
+            })
     }
 
     fn echo(&self, socket: TcpStream) -> std::io::Result<()> {

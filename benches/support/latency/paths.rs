@@ -81,9 +81,9 @@ pub(crate) async fn measure<R: Runtime>(
             }));
         }
         Path::Wake => {
-            let bell = Rc::new(RefCell::new(Waiting::default()));
-            on.detach(woken(Rc::clone(&bell)));
-            on.detach(drive::<R>(arrivals, move |index| wake(&bell, index)));
+            let waiting = Rc::new(RefCell::new(Waiting::default()));
+            on.detach(woken(Rc::clone(&waiting)));
+            on.detach(drive::<R>(arrivals, move |index| wake(&waiting, index)));
         }
         Path::Post | Path::Socket => {}
     }
