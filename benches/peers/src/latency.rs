@@ -26,6 +26,9 @@ use crate::runtime::{Post, Runtime};
 /// The first argument.
 pub(crate) const COMMAND: &str = "latency";
 
+/// How many bytes a read may give.
+pub(crate) const BUFFER: usize = runtime::BUFFER;
+
 /// The core of the loop; the other thread has the next one.
 const LOOP_CORE: usize = 0;
 
@@ -42,13 +45,9 @@ pub(crate) fn work<R: Runtime>(order: &[String]) -> Result<(), String> {
     };
     let millis = millis.parse().map_err(|_| "MILLIS is a number")?;
     pin(LOOP_CORE);
-    let samples = R::run(move |on| {
-        paths::measure(
-            On(on),
-            path.value,
-            load.value,
-            Duration::from_millis(millis),
-        )
+    let length = Duration::from_millis(millis);
+    let samples = <On<R> as runtime::Runtime>::run(move |on| {
+        paths::measure(on, path.value, load.value, length)
     })??;
     print!("{}", samples.to_lines());
     Ok(())

@@ -53,6 +53,8 @@ impl<E: std::error::Error> From<E> for Missing {
 pub const NO_ROW: u8 = 3;
 /// The exit code that says [`Missing::Failed`].
 pub const FAILED: u8 = 4;
+/// How many bytes a read of the bench `latency` may give.
+pub const LATENCY_BUFFER: usize = latency::BUFFER;
 /// No row: a report of one figure, 1 where the runtime waits by io_uring here and 0 where it waits by readiness instead.
 pub const URING: &str = "uring";
 

@@ -11,6 +11,7 @@ mod runtime {
     use compio::io::{AsyncRead, AsyncWriteExt};
     use compio::net::{TcpListener, TcpStream};
     use compio::runtime::spawn;
+    use peers::LATENCY_BUFFER;
     use peers::runtime::{Boxed, Form, Post, Runtime, Served};
 
     #[derive(Clone)]
@@ -110,9 +111,6 @@ mod runtime {
             }
         }
     }
-
-    /// How many bytes a read of the bench `latency` may give.
-    const LATENCY_BUFFER: usize = 4096;
 
     /// The kernel owns the buffer meanwhile, so it is a box.
     async fn echo<const BUFFER: usize>(mut stream: TcpStream) -> std::io::Result<()> {

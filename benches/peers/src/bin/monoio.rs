@@ -7,6 +7,7 @@ mod runtime {
 
     use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
     use monoio::net::{TcpListener, TcpStream};
+    use peers::LATENCY_BUFFER;
     use peers::runtime::{Form, Runtime, Served};
 
     #[derive(Clone)]
@@ -90,9 +91,6 @@ mod runtime {
             }
         }
     }
-
-    /// How many bytes a read of the bench `latency` may give.
-    const LATENCY_BUFFER: usize = 4096;
 
     /// A socket of the standard library's. With io_uring it stays as it is: the kernel waits for it.
     fn adopt(socket: std::net::TcpStream) -> std::io::Result<TcpStream> {
