@@ -45,7 +45,7 @@ use support::latency::names::{LOADS, PATHS};
 use support::latency::others::Others;
 use support::latency::page::page;
 use support::latency::report::{NAME, Report};
-use support::machine::Machine;
+use support::machine::{self, Machine};
 use support::options::{self, Options, Usage};
 use support::pin::pin;
 use support::progress::Progress;
@@ -145,7 +145,13 @@ fn length(options: &Options) -> Duration {
 fn measure(wanted: &[Cell], options: &Options) -> Result<Report, Failure> {
     let others = wanted.iter().any(|cell| cell.runtime >= cells::OWN);
     let others = others.then(Others::build).transpose()?;
-    let mut report = Report::new(Machine::this(), options.quick);
+    let mut machine = Machine::this();
+    if others.is_some() {
+        let lock = include_str!("peers/Cargo.lock");
+        let versions = machine::versions(lock, &["monoio", "compio"]);
+        machine.versions.extend(versions);
+    }
+    let mut report = Report::new(machine, options.quick);
     let rounds = options.rounds();
     let mut progress = Progress::new(NAME, rounds * wanted.len());
     for round in 0..rounds {

@@ -232,7 +232,9 @@ fn rows(html: &mut String, cells: &[&Measured]) {
             RUNTIMES[measured.cell.runtime].title
         );
         for (column, nanos) in values.iter().enumerate() {
-            let lowest = all.len() > 1 && all.iter().all(|other| nanos <= &other[column]);
+            // Lowest as shown: what three digits cannot tell apart is equal.
+            let least = all.iter().map(|other| other[column]).min();
+            let lowest = all.len() > 1 && least.map(time) == Some(time(*nanos));
             let (open, close) = if lowest { ("<b>", "</b>") } else { ("", "") };
             let _ = write!(html, "<td>{open}{}{close}</td>", time(*nanos));
         }
