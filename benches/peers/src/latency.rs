@@ -75,7 +75,7 @@ impl<R: Runtime> runtime::Runtime for On<R> {
     }
 
     fn yield_now() -> impl Future<Output = ()> + 'static {
-        R::yield_now()
+        R::step_aside()
     }
 
     fn sleep_until(deadline: Instant) -> impl Future<Output = ()> + 'static {

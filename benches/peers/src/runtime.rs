@@ -97,6 +97,11 @@ pub trait Runtime: Clone + 'static {
         })
     }
 
+    /// Lets every other ready task run first, also where a yield does not. For the bench `latency`.
+    fn step_aside() -> impl Future<Output = ()> + 'static {
+        Self::yield_now()
+    }
+
     /// Has every task that was spawned before be polled. Twice, for what lets new tasks wait a turn; by tasks, since
     /// monoio lets one that yields run again first.
     fn settle(&self) -> impl Future<Output = ()> {

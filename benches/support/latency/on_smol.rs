@@ -44,10 +44,8 @@ impl Runtime for Smol {
         futures_lite::future::yield_now()
     }
 
-    fn sleep_until(deadline: Instant) -> impl Future<Output = ()> + 'static {
-        async move {
-            Timer::at(deadline).await;
-        }
+    async fn sleep_until(deadline: Instant) {
+        Timer::at(deadline).await;
     }
 
     fn call_at(&self, deadline: Instant, callback: impl FnOnce() + 'static) {

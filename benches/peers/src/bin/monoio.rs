@@ -43,6 +43,11 @@ mod runtime {
             monoio::time::sleep_until(deadline.into())
         }
 
+        /// A task that wakes itself is polled again before all others, so this waits for one that is queued behind them.
+        async fn step_aside() {
+            monoio::spawn(async {}).await;
+        }
+
         fn read_each(
             &self,
             socket: std::net::TcpStream,
