@@ -26,6 +26,11 @@
 //! Loads: `idle`; `tasks`, 10,000 tasks that yield for ever; `sockets`, 50 connections with one request of 64 bytes under
 //! way each; `hog`, a task that holds the thread for 1 ms, every 4 ms.
 //!
+//! `--peers` adds monoio and compio, measured by the same code in the binaries of `benches/peers`. monoio has no way in from
+//! another thread. A task of it that wakes itself is polled again before all others, so what yields here waits there for
+//! an empty task that is queued behind the others; that task is in its figures. compio's posts go through a channel, as
+//! smol's do.
+//!
 //! With one core the other thread competes with the loop, and what it makes shows that.
 
 #![allow(unsafe_code)] // clock_gettime, alarm and affinity, in support
