@@ -93,7 +93,7 @@ fn obey(options: &Options) -> Result<(), Failure> {
         cells::OWN
     };
     let mut wanted = Cell::all(runtimes);
-    wanted.retain(|cell| options.wants(&cell.name()));
+    wanted.retain(|cell| cell.exists() && options.wants(&cell.name()));
     if wanted.is_empty() {
         let message = format!(
             "no such row; a row is PATH/LOAD/RUNTIME of {}",

@@ -94,6 +94,11 @@ impl Cell {
         format!("{}/{}", self.row(), self.peer())
     }
 
+    /// Whether the runtime has such a path: monoio has no way in from another thread.
+    pub(crate) fn exists(self) -> bool {
+        !(PATHS[self.path].value == Path::Post && self.peer() == "monoio")
+    }
+
     /// Measures it on this thread.
     pub(crate) fn measure(self, length: Duration) -> Result<Samples, String> {
         let (path, load) = (PATHS[self.path].value, LOADS[self.load].value);
