@@ -45,10 +45,6 @@ const SERVERS: &[&str] = &["callsoon", "streams", "localset", "localruntime", "s
 const IDLE: &str = "2000";
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("cargo bench --bench http [-- --quick] [--only ROW] [--rounds N] [--json]");
-        return ExitCode::SUCCESS;
-    }
     Bench {
         name: "http",
         peers: SERVERS,

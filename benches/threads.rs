@@ -34,7 +34,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use support::cpu::pin as pin_to_core;
 use support::cross_thread::{post_nanos, wake_micros};
 use support::gate::Gate;
 use support::options::Options;
@@ -42,6 +41,7 @@ use support::peers::callsoon_peer::{Callsoon, CallsoonInbox, SpinningInbox};
 use support::peers::smol_peer::{Smol, SmolChannel, SmolSpawn};
 use support::peers::tokio_peer::{Tokio, TokioChannel, TokioSpawn};
 use support::peers::{self, Inbox, Peer};
+use support::pin::pin as pin_to_core;
 use support::rounds::{Bench, Failure, in_child};
 use support::table::{Figure, percentile};
 

@@ -33,16 +33,17 @@ pub(crate) struct Child {
 impl Child {
     /// Starts this binary again with `--child` and `order`.
     pub(crate) fn start(order: &[&str], quick: bool) -> Result<Self, Failure> {
-        let what = order.join(" ");
         let mut command = Command::new(std::env::current_exe()?);
         if quick {
             command.arg("--quick");
         }
-        command
-            .arg("--child")
-            .args(order)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.arg("--child").args(order);
+        Self::start_program(command, order.join(" "))
+    }
+
+    /// Starts another program, which is `what` in messages.
+    pub(crate) fn start_program(mut command: Command, what: String) -> Result<Self, Failure> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command
             .spawn()
             .map_err(|error| format!("{what}: cannot start: {error}"))?;

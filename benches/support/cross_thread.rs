@@ -4,9 +4,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use super::cpu::pin;
 use super::gate::Gate;
 use super::peers::Inbox;
+use super::pin::pin;
 use super::table::percentile;
 
 /// Where the poster runs: the second of the cores that this process may use; the loop has the first.

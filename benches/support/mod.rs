@@ -3,26 +3,37 @@
 //! - `options`: the command line, for the parent and for its children
 //! - `child`: a process of this same binary with a deadline, never left behind
 //! - `rounds`: rows × peers × rounds in alternating order, failures kept apart from figures
+//! - `progress`: what is being measured and how long it will take, on standard error
+//! - `saves`, `machine`: runs as files, and what they were measured on
+//! - `compare`, `keep`: two runs side by side; `--save` and `--compare`
 //! - `table`: figures, medians, the printed table, the JSON lines
-//! - `cpu`: wall clock and processor time of this process, and which core a thread runs on
+//! - `cpu`, `pin`: wall clock and processor time of this process; which core a thread runs on
 //! - `random`: a small generator, so that every peer sees the same deadlines
 //! - `gate`, `one_slot`: the wake-up and the channel that every peer's row uses
 //! - `cross_thread`: posts from another thread, to a loop that sleeps and in a row
 //! - `served`: one run of a server and a load generator
+//! - `latency`: all of the bench `latency` but its `main`
 //! - `live_bytes`: the allocator that counts live bytes when asked to
 //! - `peers`: one file a runtime, each the same primitives; the rows are written once, over those
 
 #![expect(dead_code, reason = "each bench uses its part of this")]
 
 pub(crate) mod child;
+pub(crate) mod compare;
 pub(crate) mod cpu;
 pub(crate) mod cross_thread;
 pub(crate) mod gate;
+pub(crate) mod keep;
+pub(crate) mod latency;
 pub(crate) mod live_bytes;
+pub(crate) mod machine;
 pub(crate) mod one_slot;
 pub(crate) mod options;
 pub(crate) mod peers;
+pub(crate) mod pin;
+pub(crate) mod progress;
 pub(crate) mod random;
 pub(crate) mod rounds;
+pub(crate) mod saves;
 pub(crate) mod served;
 pub(crate) mod table;

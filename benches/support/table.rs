@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde_json::{Value, json};
+
 use super::rounds::Failure;
 
 /// One measured value. As text, which is how a child hands it to its parent: `METRIC VALUE UNIT`.
@@ -74,17 +76,54 @@ pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
 }
 
 /// All rounds of one metric of one peer.
-struct Series {
-    row: String,
-    metric: String,
-    unit: String,
-    peer: String,
-    values: Vec<f64>,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) row: String,
+    pub(crate) metric: String,
+    pub(crate) unit: String,
+    pub(crate) peer: String,
+    /// One a round, in the order of the rounds.
+    pub(crate) values: Vec<f64>,
 }
 
 impl Series {
+    /// Whether it is in the JSON only.
+    pub(crate) fn is_detail(&self) -> bool {
+        self.metric.contains('.')
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "row": self.row,
+            "metric": self.metric,
+            "unit": self.unit,
+            "peer": self.peer,
+            "values": self.values,
+        })
+    }
+
+    /// The reverse of [`to_json`](Self::to_json). A series without a round is refused: it has no figure.
+    pub(crate) fn from_json(value: &Value) -> Result<Self, Failure> {
+        let text = |name: &str| {
+            let text = value[name].as_str().map(str::to_owned);
+            text.ok_or_else(|| format!("a series has no {name}"))
+        };
+        let values = value["values"].as_array();
+        let values: Option<Vec<f64>> =
+            values.and_then(|values| values.iter().map(Value::as_f64).collect());
+        Ok(Self {
+            row: text("row")?,
+            metric: text("metric")?,
+            unit: text("unit")?,
+            peer: text("peer")?,
+            values: values
+                .filter(|values| !values.is_empty())
+                .ok_or("a series has no values")?,
+        })
+    }
+
     /// The figure to print: the median, or the worst of a `count`.
-    fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
@@ -140,6 +179,11 @@ impl Table {
                 }),
             }
         }
+    }
+
+    /// All rounds of everything.
+    pub(crate) fn series(&self) -> &[Series] {
+        &self.series
     }
 
     /// The metrics in table order: by row, then as the first peer that has them reported them.
@@ -230,7 +274,7 @@ impl Table {
 }
 
 /// Three digits that mean something.
-fn digits(value: f64) -> String {
+pub(crate) fn digits(value: f64) -> String {
     match value {
         value if value >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),

@@ -7,17 +7,21 @@
 //! - `posts`: closures from other threads
 //! - `memory`: resident bytes
 //! - `net`: connections, and the client process that holds their other ends
+//! - `latency`: the paths of the bench `latency`
 //! - `meter`: clocks, resident memory, and what a binary prints
-//! - `gate`, `one_slot`, `random`: what every runtime's row uses alike
+//! - `gate`, `one_slot`, `pin`, `random`: what every runtime's row uses alike
 
 #[path = "../../support/gate.rs"]
 mod gate;
+mod latency;
 pub mod local;
 pub mod memory;
 pub mod meter;
 pub mod net;
 #[path = "../../support/one_slot.rs"]
 mod one_slot;
+#[path = "../../support/pin.rs"]
+mod pin;
 pub mod posts;
 #[path = "../../support/random.rs"]
 mod random;
@@ -49,6 +53,8 @@ impl<E: std::error::Error> From<E> for Missing {
 pub const NO_ROW: u8 = 3;
 /// The exit code that says [`Missing::Failed`].
 pub const FAILED: u8 = 4;
+/// How many bytes a read of the bench `latency` may give.
+pub const LATENCY_BUFFER: usize = latency::BUFFER;
 /// No row: a report of one figure, 1 where the runtime waits by io_uring here and 0 where it waits by readiness instead.
 pub const URING: &str = "uring";
 
@@ -90,6 +96,19 @@ pub fn main_with(own: impl FnOnce(&str, u64) -> Option<Result<Report, Missing>>)
 
 /// The same for a runtime that answers every row by [`Runtime`].
 pub fn main<R: Runtime>() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((latency::COMMAND, order)) = arguments
+        .split_first()
+        .map(|(kind, rest)| (kind.as_str(), rest))
+    {
+        return match latency::work::<R>(order) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::from(FAILED)
+            }
+        };
+    }
     main_with(|row, count| Some(work::<R>(row, count)))
 }
 

@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpStream;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -95,6 +97,11 @@ pub trait Runtime: Clone + 'static {
         })
     }
 
+    /// Lets every other ready task run first, also where a yield does not. For the bench `latency`.
+    fn step_aside() -> impl Future<Output = ()> + 'static {
+        Self::yield_now()
+    }
+
     /// Has every task that was spawned before be polled. Twice, for what lets new tasks wait a turn; by tasks, since
     /// monoio lets one that yields run again first.
     fn settle(&self) -> impl Future<Output = ()> {
@@ -162,6 +169,16 @@ pub trait Runtime: Clone + 'static {
     /// The way in from other threads, in which every closure is a box.
     fn post(&self) -> Option<Box<Post>> {
         None
+    }
+
+    /// Reads whatever arrives on this socket, and calls `seen` with the number of bytes each time. For the bench `latency`.
+    fn read_each(&self, _socket: TcpStream, _seen: impl FnMut(usize) + 'static) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Sends everything back that arrives on this socket. For the bench `latency`.
+    fn echo(&self, _socket: TcpStream) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Whether servers can be written so.

@@ -11,6 +11,7 @@ mod runtime {
     use compio::io::{AsyncRead, AsyncWriteExt};
     use compio::net::{TcpListener, TcpStream};
     use compio::runtime::spawn;
+    use peers::LATENCY_BUFFER;
     use peers::runtime::{Boxed, Form, Post, Runtime, Served};
 
     #[derive(Clone)]
@@ -60,6 +61,32 @@ mod runtime {
                     "the receiver lives as long as the loop"
                 );
             }))
+        }
+
+        fn read_each(
+            &self,
+            socket: std::net::TcpStream,
+            mut seen: impl FnMut(usize) + 'static,
+        ) -> std::io::Result<()> {
+            let mut stream = TcpStream::from_std(socket)?;
+            self.detach(async move {
+                let mut buffer = Vec::with_capacity(LATENCY_BUFFER);
+                while let BufResult(Ok(count @ 1..), read) = stream.read(buffer).await {
+                    seen(count);
+                    buffer = read;
+                    buffer.clear();
+                }
+            });
+            Ok(())
+        }
+
+        fn echo(&self, socket: std::net::TcpStream) -> std::io::Result<()> {
+            let stream = TcpStream::from_std(socket)?;
+            self.detach(async move {
+                // A connection that fails ends; the client notices.
+                let _ = echo::<LATENCY_BUFFER>(stream).await;
+            });
+            Ok(())
         }
 
         async fn serve<const BUFFER: usize>(

@@ -7,6 +7,7 @@ mod runtime {
 
     use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
     use monoio::net::{TcpListener, TcpStream};
+    use peers::LATENCY_BUFFER;
     use peers::runtime::{Form, Runtime, Served};
 
     #[derive(Clone)]
@@ -42,6 +43,37 @@ mod runtime {
             monoio::time::sleep_until(deadline.into())
         }
 
+        /// A task that wakes itself is polled again before all others, so this waits for one that is queued behind them.
+        async fn step_aside() {
+            monoio::spawn(async {}).await;
+        }
+
+        fn read_each(
+            &self,
+            socket: std::net::TcpStream,
+            mut seen: impl FnMut(usize) + 'static,
+        ) -> std::io::Result<()> {
+            let mut stream = adopt(socket)?;
+            self.detach(async move {
+                let mut buffer = Vec::with_capacity(LATENCY_BUFFER);
+                while let (Ok(count @ 1..), read) = stream.read(buffer).await {
+                    seen(count);
+                    buffer = read;
+                    buffer.clear();
+                }
+            });
+            Ok(())
+        }
+
+        fn echo(&self, socket: std::net::TcpStream) -> std::io::Result<()> {
+            let stream = adopt(socket)?;
+            self.detach(async move {
+                // A connection that fails ends; the client notices.
+                let _ = echo::<LATENCY_BUFFER>(stream).await;
+            });
+            Ok(())
+        }
+
         async fn serve<const BUFFER: usize>(
             &self,
             _form: Form,
@@ -63,6 +95,12 @@ mod runtime {
                 }
             }
         }
+    }
+
+    /// A socket of the standard library's. With io_uring it stays as it is: the kernel waits for it.
+    fn adopt(socket: std::net::TcpStream) -> std::io::Result<TcpStream> {
+        socket.set_nonblocking(!monoio::utils::detect_uring())?;
+        TcpStream::from_std(socket)
     }
 
     /// The kernel owns the buffer meanwhile, so it is a box.
