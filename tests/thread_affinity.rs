@@ -19,21 +19,22 @@ use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
+use callsoon::testing::{DuplexStream, Faults, Leftover, TestBuilder, TestError, Trace};
 use callsoon::transport::{
     AcceptedSocket, Address, ConnectPipe, ConnectTo, CreateConnection, CreateDatagramEndpoint,
     CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallKind, CallbackId, CancelOnDrop, CancelOrigin,
-    Cancellation, Cancelled, Clock, Copying, CopyingBidirectional, EventLoop, ExceptionContext,
-    ExceptionHandler, ExecutorError, ExecutorFuture, Failure, FailureCause, FutureError, Gather,
-    GatherError, GroupClosed, GroupError, Handle, Histogram, Interval, InvalidState, Job,
-    Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, LoopMetrics,
-    MissedTickBehavior, Panicked, PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen,
-    RunError, Runner, Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder,
-    TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
-    ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
-    TryGatherError, WrappedFuture, YieldNow,
+    Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying, CopyingBidirectional,
+    EventLoop, ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture, Failure,
+    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, Histogram,
+    Interval, InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal,
+    LoopMetrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, Race, ReadyGuard,
+    RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError, Sleep,
+    StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture,
+    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
+    TimeoutState, TimerHandle, TryGather, TryGatherError, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -72,6 +73,16 @@ assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
+assert_not_impl!(ClockHandle: Send, Sync);
+assert_impl!(ClockGuard: Send, Sync, Unpin);
+assert_not_impl!(DuplexStream: Send, Sync, Clone);
+assert_impl!(DuplexStream: Unpin);
+assert_impl!(Faults: Send, Unpin);
+assert_impl!(Leftover: Send, Sync, Clone);
+assert_impl!(TestBuilder: Send, Sync, Clone);
+assert_impl!(TestError: Send, Sync);
+assert_impl!(TestError: Unpin, std::error::Error);
+assert_impl!(Trace: Send, Sync, Clone);
 assert_not_impl!(Process: Send, Sync, Clone);
 assert_not_impl!(SubprocessTransport: Send, Sync);
 assert_not_impl!(ChildPipe: Send, Sync);

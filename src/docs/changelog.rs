@@ -43,6 +43,10 @@
 //! - A `TcpStream` or `UnixStream` of `net` goes on as a reader and a writer: `open_connection` takes it.
 //! - [`TaskError`](crate::TaskError), [`ExecutorError`](crate::ExecutorError) and [`RunError`](crate::RunError) become an
 //!   `io::Error` by `?`.
+//! - [`testing`](crate::testing): tests on a virtual clock that fail if they leave something behind, byte streams in memory
+//!   that fail as told, shuffled orders, and traces.
+//! - [`Clock::Manual`](crate::Clock::Manual) and [`LoopHandle::clock`](crate::LoopHandle::clock): the program moves the
+//!   time, stops it, and holds it while real I/O runs. [`Builder::shuffle`](crate::Builder::shuffle).
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //!
 //! ## Changed: tasks and cancellation

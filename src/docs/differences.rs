@@ -14,7 +14,8 @@
 //! | [`ThreadsafeHandle::cancel`](crate::ThreadsafeHandle::cancel) returns whether it prevented the call. | `cancel` returns nothing. | Exactly one of "ran" and "cancelled" is true, on every thread. |
 //! | There is no task factory. [`set_task_hook`](crate::LoopHandle::set_task_hook) is called for every new task. | `set_task_factory`. | No factory could make a typed task of every future. Eager tasks: [`TaskBuilder::eager`](crate::TaskBuilder::eager). |
 //! | A loop works in guest mode: [`EventLoop::turn`](crate::EventLoop::turn) and a descriptor let another loop drive it. | No counterpart. | Embedding in a GUI's loop. |
-//! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. | No counterpart. | Tests of hours take microseconds. |
+//! | [`Clock::Virtual`](crate::Clock::Virtual): an idle loop jumps to its next deadline. [`Clock::Manual`](crate::Clock::Manual): the program moves the time. | No counterpart. | Tests of hours take microseconds, and a host may have a time of its own. |
+//! | [`testing`](crate::testing): a test fails if it leaves tasks, timers, descriptors, threads or processes; what is ready can be shuffled. | `IsolatedAsyncioTestCase` cancels what is left. | What a test forgets it has not tested. |
 //! | In a forked child a loop of the parent only closes its descriptors. | The child shares the parent's poller. | The parent is not disturbed. |
 //! | A loop that closes with tasks pending reports each of them as "Task was destroyed but it is pending!", in the order of their creation and each in its own context. What [`run`](crate::run) has cancelled in order is not reported. | The same text, when the task is garbage-collected. | The report comes at a known time. |
 //! | A second Ctrl-C during [`run`](crate::run) ends the process. | `KeyboardInterrupt` is raised in the running code. | Nothing can be raised in a Rust function. |

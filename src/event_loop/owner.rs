@@ -258,9 +258,7 @@ impl EventLoop {
         let state = &run.state;
         state.inbox.awake();
         state.event_polls.force();
-        let wait = timeout.map_or(Wait::Forever, |timeout| {
-            Wait::Until(state.clock.after(timeout))
-        });
+        let wait = timeout.map_or(Wait::Forever, Wait::For);
         let result = guest_turn(state, &mut NoRoot, wait);
         state.stopping.set(false);
         state.guest.set(true);
@@ -278,8 +276,10 @@ impl EventLoop {
         if let Some(deadline) = next.filter(|_| !state.clock.is_virtual()) {
             state.reactor(|reactor| reactor.arm(deadline, state.clock.now()))??;
         }
-        if !state.inbox.fall_asleep() {
-            // A callback was posted during the turn, when senders do not notify.
+        let is_due = state.clock.is_virtual() && state.has_due_timer();
+        if !state.inbox.fall_asleep() || is_due {
+            // A callback was posted during the turn, when senders do not notify. Or the program moves the clock, which no
+            // timer descriptor follows.
             let notifier = state.reactor(|reactor| reactor.notifier())?;
             crate::kernel::inbox::Notify::notify(&*notifier)?;
         }

@@ -8,18 +8,19 @@
 use std::io;
 use std::time::Duration;
 
-use crate::kernel::clock::NEVER;
+use crate::kernel::clock::{NEVER, later};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
+use crate::sys::clock::raw_now;
 
 /// How long a turn may wait for events when nothing is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
     /// Until an event comes or a timer is due.
     Forever,
-    /// Until this time at the latest, on the loop's clock.
-    Until(u64),
+    /// At most for this time: on the loop's clock, or in real time while that clock may not jump.
+    For(Duration),
 }
 
 /// Runs phase 3 without waiting.
@@ -38,7 +39,7 @@ pub(crate) fn wait_for_events(
     state.queues(|queues| queues.tasks.cut_down());
     let limit = match wait {
         Wait::Forever => NEVER,
-        Wait::Until(limit) => limit,
+        Wait::For(limit) => state.clock.after(limit),
     };
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
@@ -46,36 +47,35 @@ pub(crate) fn wait_for_events(
         timers.trim();
         timers.wake_time(slack)
     });
-    let deadline = deadline.unwrap_or(NEVER);
-    let deadline = deadline.min(limit);
+    let timer = deadline.unwrap_or(NEVER);
+    let mut deadline = timer.min(limit);
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
         poll_events_now(state, woken)?;
         if !woken.is_empty() || state.inbox.has_posts() || has_fired(state) {
             return Ok(());
         }
-        if deadline != NEVER && !inhibited {
+        if timer <= state.clock.now() {
+            // The program has moved the clock to it.
+            return Ok(());
+        }
+        if deadline != NEVER && !inhibited && state.clock.jumps() {
             state.clock.advance_to(deadline);
             return Ok(());
         }
+        // There is no deadline to jump to, or the clock must not jump: the loop waits for a real event, in real time.
+        deadline = match wait {
+            Wait::Forever => NEVER,
+            Wait::For(limit) => later(raw_now(), limit),
+        };
     }
-    // A virtual clock that gets here has no deadline to jump to, or must not jump: the loop waits for a real event.
-    let deadline = if state.clock.is_virtual() {
-        NEVER
-    } else {
-        deadline
-    };
     // Without a deadline the time is not needed: reading it costs as much as two callbacks.
-    let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
+    let is_past = |deadline| deadline != NEVER && deadline <= raw_now();
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
-    let now = if deadline == NEVER {
-        0
-    } else {
-        state.clock.now()
-    };
+    let now = if deadline == NEVER { 0 } else { raw_now() };
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
     state.inbox.awake();
     result?

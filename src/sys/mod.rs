@@ -25,5 +25,7 @@ pub(crate) mod sigpipe;
 pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod sync;
+#[cfg(target_os = "linux")]
+pub(crate) mod thread_mark;
 pub(crate) mod ticks;
 pub(crate) mod timerfd;
