@@ -102,6 +102,7 @@
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
 //!   kernel/report            reports of failures, the default handler
+//!   kernel/wait_hooks        WaitHooks: what a host does around the loop's sleep
 //!   kernel/task/key          keys and identities of tasks
 //!   kernel/task/state        the states of a task
 //!   kernel/cancel/node       a scope, or a pending await
@@ -155,6 +156,8 @@
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
+//!   event_loop/host          stop_now, set_wait_hooks, cancel_by_id: for hosts that embed a loop
+//!   event_loop/pending       pending_callbacks, pending_timers
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
@@ -455,6 +458,7 @@ pub use event_loop::free::{
     try_get_running_loop, yield_now,
 };
 pub use event_loop::owner::EventLoop;
+pub use event_loop::pending::{PendingCallback, PendingKind};
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use event_loop::tasks::TaskBuilder;
 pub use event_loop::thread_future::ThreadFuture;
@@ -464,7 +468,7 @@ pub use executor::{
     run_in_executor, to_thread,
 };
 pub use inspect::metrics::Metrics;
-pub use kernel::callback::{Handle, TimerHandle};
+pub use kernel::callback::{Handle, HandleId, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
 pub use kernel::context::Context;
@@ -474,6 +478,7 @@ pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+pub use kernel::wait_hooks::{WaitEnd, WaitHooks};
 pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]
 pub use process::{create_subprocess_exec, create_subprocess_shell};
@@ -481,8 +486,7 @@ pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 pub use signal::{Signal, SignalError, ctrl_c, signal};
-pub use stream::{open_connection, start_server};
-pub use stream::{open_unix_connection, start_unix_server};
+pub use stream::{open_connection, open_unix_connection, start_server, start_unix_server};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,

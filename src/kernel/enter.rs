@@ -76,6 +76,8 @@ pub(crate) enum Callee<'a> {
     ProtocolStep(&'a Cell<&'static str>),
     /// A method of a subprocess protocol, by its name.
     SubprocessProtocol(&'static str),
+    /// A hook around the loop's sleep, by its name.
+    WaitHook(&'static str),
 }
 
 impl Callee<'_> {
@@ -84,7 +86,9 @@ impl Callee<'_> {
         match self {
             Self::Callback => "callback",
             Self::Listener => "listener",
-            Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
+            Self::Protocol(method) | Self::SubprocessProtocol(method) | Self::WaitHook(method) => {
+                method
+            }
             Self::ProtocolStep(method) => method.get(),
         }
     }
@@ -101,6 +105,7 @@ impl Callee<'_> {
             Self::SubprocessProtocol(method) => {
                 format!("Exception in a subprocess protocol's {method}")
             }
+            Self::WaitHook(method) => format!("Exception in the hook {method}"),
         }
     }
 }

@@ -36,6 +36,7 @@
 //! | [`context`], [`current_context`] | values of context variables; which context is current |
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
+//! | [`wait_hooks`] | what a host does around the sleep |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
@@ -119,4 +120,5 @@ pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod wait;
 pub(crate) mod wait_for_events;
+pub(crate) mod wait_hooks;
 pub(crate) mod wake_time;

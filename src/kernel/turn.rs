@@ -57,6 +57,7 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
             }
         };
         if let Some(result) = survive(state, turns) {
+            state.queues(|queues| queues.ready.resume());
             return result;
         }
     }
@@ -64,7 +65,9 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
 
 /// Runs one turn of a loop that another one drives.
 pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
-    survive(state, || turn(state, root, wait)).unwrap_or(Ok(()))
+    let result = survive(state, || turn(state, root, wait));
+    state.queues(|queues| queues.ready.resume());
+    result.unwrap_or(Ok(()))
 }
 
 /// Runs one turn. An error means that the system refused to wait. Nothing is lost, and the next turn tries again.
@@ -98,7 +101,8 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
     let left = u64::from(state.event_polls.left.get()).saturating_sub(count as u64);
     state.event_polls.left.set(left as u32);
     for _ in 0..count {
-        // It is never `None`: only the turn pops, and it pops no more than it counted.
+        // Only the turn pops, and it pops no more than it counted. So it is `None` after a `stop_now` alone, which hides
+        // what is left.
         let Some(entry) = state.next_entry() else {
             break;
         };
@@ -235,8 +239,12 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Source(key) => {
             run_queued(state, || call_observer(state, key));
         }
+        Special::Break(run) if run == state.run_number.get() => {
+            state.stopping.set(true);
+            state.queues(|queues| queues.ready.suspend());
+        }
         // The end of a run that was stopped early.
-        Special::Stop(_) => {}
+        Special::Stop(_) | Special::Break(_) => {}
     }
 }
 

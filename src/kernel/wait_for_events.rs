@@ -1,17 +1,19 @@
 //! How long the loop sleeps: phases 2 and 3 of a turn when nothing is ready.
 //!
 //! The loop sleeps until the poller has an event, until a timer is due, or until the limit of a turn that another loop
-//! drives, whichever comes first. It does not sleep if another thread has posted. Before it sleeps it gives back memory
-//! that a burst has left. How many timers share one wake-up is decided in `wake_time`; how a post ends the sleep, in
+//! drives, whichever comes first. It does not sleep if another thread has posted. The hooks of a host are around the sleep
+//! alone, so that the host's lock is free exactly then. Before the loop sleeps it gives back memory that a burst has left. How many timers share one wake-up is decided in `wake_time`; how a post ends the sleep, in
 //! `inbox`.
 
 use std::io;
 use std::time::Duration;
 
 use crate::kernel::clock::NEVER;
+use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
+use crate::kernel::wait_hooks::{HostHooks, WaitEnd, WaitHooks};
 
 /// How long a turn may wait for events when nothing is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,18 +38,7 @@ pub(crate) fn wait_for_events(
 ) -> io::Result<()> {
     state.cells.cut_down();
     state.queues(|queues| queues.tasks.cut_down());
-    let limit = match wait {
-        Wait::Forever => NEVER,
-        Wait::Until(limit) => limit,
-    };
-    let slack = state.settings.timer_slack.as_nanos() as u64;
-    let slack = if state.clock.is_virtual() { 0 } else { slack };
-    let deadline = state.timers(|timers| {
-        timers.trim();
-        timers.wake_time(slack)
-    });
-    let deadline = deadline.unwrap_or(NEVER);
-    let deadline = deadline.min(limit);
+    let deadline = wake_time(state, wait);
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
         poll_events_now(state, woken)?;
@@ -70,6 +61,32 @@ pub(crate) fn wait_for_events(
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
+    let hooks = state.wait_hooks.borrow().clone();
+    match hooks {
+        Some(hooks) => sleep_between(state, hooks, wait, woken),
+        None => sleep(state, deadline, woken).map(drop),
+    }
+}
+
+/// Returns until when the loop may sleep, after the timers have given memory back.
+#[inline]
+fn wake_time(state: &LoopState, wait: Wait) -> u64 {
+    let limit = match wait {
+        Wait::Forever => NEVER,
+        Wait::Until(limit) => limit,
+    };
+    let slack = state.settings.timer_slack.as_nanos() as u64;
+    let slack = if state.clock.is_virtual() { 0 } else { slack };
+    let deadline = state.timers(|timers| {
+        timers.trim();
+        timers.wake_time(slack)
+    });
+    deadline.unwrap_or(NEVER).min(limit)
+}
+
+/// Sleeps, and returns whether a signal ended the sleep. The inbox knows already that the loop sleeps.
+#[inline]
+fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
     let now = if deadline == NEVER {
         0
@@ -79,6 +96,55 @@ pub(crate) fn wait_for_events(
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
     state.inbox.awake();
     result?
+}
+
+/// Sleeps between the hooks of a host, unless the first of them gives the loop something to do.
+#[cold]
+#[inline(never)]
+fn sleep_between(
+    state: &LoopState,
+    host: HostHooks,
+    wait: Wait,
+    woken: &mut Vec<Woken>,
+) -> io::Result<()> {
+    call_hook(state, &host, "before_wait", |hooks| hooks.before_wait());
+    let mut deadline = wake_time(state, wait);
+    let mut has_work = state.queues(|queues| !queues.ready.is_empty()) || state.stopping.get();
+    if state.clock.is_virtual() {
+        // A timer that the hook has armed: the next turn jumps to it.
+        has_work |= deadline != NEVER && !state.is_inhibited();
+        deadline = NEVER;
+    }
+    let result = if has_work {
+        state.inbox.awake();
+        poll_events_now(state, woken).map(|()| false)
+    } else {
+        sleep(state, deadline, woken)
+    };
+    let end = match result {
+        Ok(false) => WaitEnd::Woken,
+        Ok(true) => WaitEnd::Interrupted,
+        Err(_) => WaitEnd::Failed,
+    };
+    call_hook(state, &host, "after_wait", |hooks| hooks.after_wait(end));
+    // It is the last reference if the hooks have replaced themselves.
+    state.catch_panic("Exception in the destructor of wait hooks", || drop(host));
+    result.map(drop)
+}
+
+/// Calls one hook. Its panic is in the report.
+fn call_hook(
+    state: &LoopState,
+    host: &HostHooks,
+    method: &'static str,
+    call: impl FnOnce(&dyn WaitHooks),
+) {
+    let entry = Entry {
+        state,
+        callee: Callee::WaitHook(method),
+        location: host.location,
+    };
+    let _ = entry.run(InContext::Of(&None), || call(&*host.hooks));
 }
 
 /// Waits awake for a while, at most until `deadline`: for posts if many came just now, for anything if the builder said

@@ -294,16 +294,17 @@ impl Reactor {
 
     /// Polls for events without waiting.
     pub(crate) fn poll_now(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
-        self.poll(Some(Duration::ZERO), woken)
+        self.poll(Some(Duration::ZERO), woken).map(drop)
     }
 
-    /// Waits for an event, the notifier, or `deadline`. `now` is the time on the same scale.
+    /// Waits for an event, the notifier, or `deadline`. `now` is the time on the same scale. Returns whether a signal ended
+    /// the wait.
     pub(crate) fn wait(
         &mut self,
         deadline: u64,
         now: u64,
         woken: &mut Vec<Woken>,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.arm(deadline, now)?;
         let timeout = match self.alarm {
             Some(_) => None,
@@ -325,11 +326,12 @@ impl Reactor {
         Ok(())
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
+    /// Polls for events. Returns whether a signal ended the wait.
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             // A signal arrived: the next turn computes its wait anew.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(error),
         }
         for event in &self.events {
@@ -362,7 +364,7 @@ impl Reactor {
                 epoll::surround(outer, poll_number(&self.poll))?;
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Borrows the users' descriptors, and the set in which they are registered.
