@@ -231,6 +231,7 @@
 //!   socket/accept_error      what an error of accept is about
 //!   socket/accept            one accept, and its retry
 //!   socket/acceptor          a listening socket that calls back
+//!   socket/bind_error        BindError
 //!   socket/connect_error     ConnectError
 //!   socket/happy_eyeballs    staggered_race, interleave
 //!   socket/connect           one connection attempt, and the retry of a full backlog

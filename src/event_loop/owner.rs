@@ -229,12 +229,17 @@ impl EventLoop {
     /// Runs one turn, for a program whose own loop (a GUI's, libuv's) drives this one.
     ///
     /// It waits for something to do, at most for `timeout`, or without a limit if that is `None`. Then it runs everything
-    /// that is ready, once.
+    /// that is ready, once. A signal that interrupts the wait (`EINTR`) ends it: the turn then runs what is ready, which may be
+    /// nothing, and returns `Ok`. [`WaitHooks`](crate::WaitHooks) are told of the signal.
     ///
     /// From the first call until the next `run_*` the loop is in guest mode: [`as_raw_fd`](std::os::fd::AsRawFd) becomes
     /// readable when a turn has something to do. That is a timer, I/O, a post from another thread, or a callback that was
     /// queued between two turns. What a turn itself has queued does not make it readable: check
-    /// [`has_ready`](LoopHandle::has_ready) after each turn.
+    /// [`has_ready`](LoopHandle::has_ready) after each turn. A host that sleeps on the descriptor before the first turn calls
+    /// [`guest`](Self::guest) first.
+    ///
+    /// Under [`Clock::Virtual`](crate::Clock) timers never make the descriptor readable, since no time passes while the host
+    /// sleeps: a turn that may wait jumps to [`next_deadline`](LoopHandle::next_deadline).
     ///
     /// # Errors
     /// - [`RunError::Nested`] if this thread is running a loop already.

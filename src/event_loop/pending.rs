@@ -94,7 +94,11 @@ impl LoopHandle {
             state.drain_inbox();
         }
         let mut ready = Vec::new();
-        state.queues(|queues| queues.ready.for_each(|token, call| ready.push((token, call))));
+        state.queues(|queues| {
+            queues
+                .ready
+                .for_each(|token, call| ready.push((token, call)))
+        });
         let mut found = Vec::new();
         for (token, call) in ready {
             if let Some((number, location)) = call {

@@ -31,7 +31,9 @@ impl<P: Payload> Timers<P> {
     /// Returns all timers, in any state and any order.
     pub(crate) fn pending(&self) -> Vec<Pending> {
         let entries = self.entries.iter().zip(0..);
-        entries.filter_map(|(entry, index)| pending(entry, index)).collect()
+        entries
+            .filter_map(|(entry, index)| pending(entry, index))
+            .collect()
     }
 
     /// Returns the timer that has fired and that a token of the ready queue names.
