@@ -50,6 +50,7 @@
 //! | threads, child processes, worker processes, signals | `executor/`, `process/`, `process_pool/`, `signal/` |
 //! | files; copying, and lines of any byte stream | `fs/`, `bytes/` |
 //! | `run` and `Runner` | `runner` |
+//! | what tests of programs need | `testing/` |
 //! | the traits of other crates, each behind a feature | `interop/` |
 //! | counters of a loop | `inspect/` |
 //! | system calls, and all unsafe code but what is named below | `sys/` |
@@ -73,6 +74,7 @@
 //!   sys/prefetch             memory that is needed soon
 //!   sys/sendfile             from a file to a socket
 //!   sys/socket               receiving into slices, a peer's credentials
+//!   sys/thread_mark          what threads pass on to those that they start
 //!   sys/timerfd              a timer descriptor, to the microsecond
 //!   sys/dns                  the system's resolver
 //!   sys/source               types that the poller can register
@@ -120,6 +122,7 @@
 //!   kernel/task/root_slot    what the root has instead of a slot
 //!   kernel/ring              a FIFO in one buffer
 //!   kernel/ready             the ready queue
+//!   kernel/shuffle           the order of what is ready, permuted
 //!   kernel/queues            the ready queue and the tasks under one borrow
 //!   kernel/loop_cell         a cell whose borrows are checked, but for those of hot_paths
 //!   kernel/budget            how many operations may end in one poll
@@ -158,6 +161,7 @@
 //!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
 //!   event_loop/host          stop_now, set_wait_hooks, cancel_by_id: for hosts that embed a loop
 //!   event_loop/pending       pending_callbacks, pending_timers
+//!   event_loop/clock_handle  ClockHandle: a clock that the program moves
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
 //!   event_loop/fd_callbacks  add_reader, add_writer
@@ -318,6 +322,15 @@
 //!   fs/path                  read, write, rename and the other calls that name a path
 //!   fs/sequential            a file from its beginning to its end
 //!   fs/file                  File
+//!   testing/trace            Trace: what happened, in order
+//!   testing/faults           Faults: what goes wrong on a stream in memory
+//!   testing/byte_queue       one direction of a stream in memory
+//!   testing/duplex           duplex: two ends of a stream in memory
+//!   testing/settle           settle: everything that is ready runs
+//!   testing/started          which threads and processes a test has started
+//!   testing/leftover         Leftover, TestError
+//!   testing/audit            what is left at the end of a test
+//!   testing/test_builder     run, try_run, shuffle_all, TestBuilder
 //!   interop/futures_bytes    futures-io's AsyncRead, AsyncBufRead and AsyncWrite
 //!   interop/futures_items    futures-core's Stream, futures-sink's Sink
 //!   interop/tokio_io         tokio's AsyncRead, AsyncBufRead and AsyncWrite
@@ -435,6 +448,7 @@ mod socket;
 pub mod stream;
 pub mod sync;
 mod sys;
+pub mod testing;
 mod time;
 pub mod transport;
 
@@ -453,6 +467,7 @@ pub use error::{
     TaskError, TimedOut,
 };
 pub use event_loop::builder::Builder;
+pub use event_loop::clock_handle::{ClockGuard, ClockHandle};
 pub use event_loop::error::ThreadFutureError;
 pub use event_loop::free::{
     YieldNow, all_tasks, create_task, current_task, get_running_loop, task_builder,

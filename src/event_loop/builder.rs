@@ -44,6 +44,7 @@ impl Builder {
             capacity: 0,
             slow_callback_duration: SLOW_CALLBACK,
             counts: 0,
+            shuffle: None,
         };
         Self { settings }
     }
@@ -158,6 +159,36 @@ impl Builder {
     /// ```
     pub fn slow_callback_duration(mut self, duration: Duration) -> Self {
         self.settings.slow_callback_duration = duration;
+        self
+    }
+
+    /// Sets a seed by which the loop permutes what is ready in each turn, to find code that depends on an order that
+    /// nothing promises. It is off by default, and a loop without a seed pays nothing for it.
+    ///
+    /// Tasks that are ready in the same turn continue in any order, which also goes for their first steps, and so do
+    /// transports and callbacks of descriptors. These keep their order: callbacks of `call_soon` among themselves and with
+    /// timers, timers of callbacks, callbacks that other threads post, and the waiters of a lock, a queue or another
+    /// primitive. A loop that shuffles polls for events in every turn.
+    ///
+    /// [`testing::TestBuilder::shuffle`](crate::testing::TestBuilder::shuffle) also prints the seed if the test fails.
+    ///
+    /// ```
+    /// use callsoon::testing::Trace;
+    /// let order = |seed| {
+    ///     let event_loop = callsoon::EventLoop::builder().shuffle(seed).build().unwrap();
+    ///     let trace = Trace::new();
+    ///     event_loop.run_until_complete(async {
+    ///         let note = |n| { let trace = trace.clone(); async move { trace.push(n) } };
+    ///         let tasks: Vec<_> = (0..3).map(|n| callsoon::create_task(note(n))).collect();
+    ///         callsoon::gather(tasks).await.unwrap();
+    ///     }).unwrap();
+    ///     trace.take()
+    /// };
+    /// assert!((0..50).any(|seed| order(seed) != ["0", "1", "2"]));
+    /// assert_eq!(order(7), order(7));
+    /// ```
+    pub fn shuffle(mut self, seed: u64) -> Self {
+        self.settings.shuffle = Some(seed);
         self
     }
 

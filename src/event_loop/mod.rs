@@ -6,6 +6,7 @@
 //! has no public interface of its own.
 
 pub(crate) mod builder;
+pub(crate) mod clock_handle;
 pub(crate) mod error;
 pub(crate) mod exception_handler;
 mod fd_callbacks;

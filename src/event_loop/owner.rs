@@ -238,8 +238,10 @@ impl EventLoop {
     /// [`has_ready`](LoopHandle::has_ready) after each turn. A host that sleeps on the descriptor before the first turn calls
     /// [`guest`](Self::guest) first.
     ///
-    /// Under [`Clock::Virtual`](crate::Clock) timers never make the descriptor readable, since no time passes while the host
-    /// sleeps: a turn that may wait jumps to [`next_deadline`](LoopHandle::next_deadline).
+    /// Under [`Clock::Virtual`](crate::Clock::Virtual) and [`Clock::Manual`](crate::Clock::Manual) no time passes while the host
+    /// sleeps. So a timer makes the descriptor readable only when the host has moved the clock to it, by
+    /// [`ClockHandle`](crate::ClockHandle). [`next_deadline`](LoopHandle::next_deadline) says where that is. Under
+    /// `Virtual` a turn that may wait jumps there by itself.
     ///
     /// # Errors
     /// - [`RunError::Nested`] if this thread is running a loop already.
@@ -263,9 +265,7 @@ impl EventLoop {
         let state = &run.state;
         state.inbox.awake();
         state.event_polls.force();
-        let wait = timeout.map_or(Wait::Forever, |timeout| {
-            Wait::Until(state.clock.after(timeout))
-        });
+        let wait = timeout.map_or(Wait::Forever, Wait::For);
         let result = guest_turn(state, &mut NoRoot, wait);
         state.stopping.set(false);
         state.guest.set(true);
@@ -324,8 +324,10 @@ impl EventLoop {
         if let Some(deadline) = next.filter(|_| !state.clock.is_virtual()) {
             state.reactor(|reactor| reactor.arm(deadline, state.clock.now()))??;
         }
-        if !state.inbox.fall_asleep() {
-            // A callback was posted during the turn, when senders do not notify.
+        let is_due = state.clock.is_virtual() && state.has_due_timer();
+        if !state.inbox.fall_asleep() || is_due {
+            // A callback was posted during the turn, when senders do not notify. Or the program moves the clock, which no
+            // timer descriptor follows.
             state.notify_host()?;
         }
         Ok(())

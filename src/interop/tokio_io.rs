@@ -15,6 +15,7 @@ use crate::poll_io::{PollBufRead, PollRead, PollWrite, at_most};
 use crate::stream::joined::Joined;
 use crate::stream::reader::StreamReader;
 use crate::stream::writer::StreamWriter;
+use crate::testing::duplex::DuplexStream;
 
 /// Reads into the unfilled part. It has to be initialised, which happens once for each buffer.
 fn read(
@@ -276,6 +277,44 @@ impl<R: Unpin, W: PollWrite + Unpin> AsyncWrite for Joined<R, W> {
 
     fn is_write_vectored(&self) -> bool {
         PollWrite::is_write_vectored(self)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        PollWrite::poll_shutdown(self.get_mut(), context)
+    }
+}
+
+impl AsyncRead for DuplexStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        read(self.get_mut(), context, buffer)
+    }
+}
+
+impl AsyncBufRead for DuplexStream {
+    fn poll_fill_buf(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        PollBufRead::poll_fill_buf(self.get_mut(), context)
+    }
+
+    fn consume(self: Pin<&mut Self>, count: usize) {
+        PollBufRead::consume(self.get_mut(), count);
+    }
+}
+
+impl AsyncWrite for DuplexStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        PollWrite::poll_write(self.get_mut(), context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

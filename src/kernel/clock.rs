@@ -3,7 +3,7 @@
 //! The kernel counts nanoseconds of the monotonic clock (`u64`, 584 years), and users have [`Instant`]. This module
 //! maps one to the other. The raw clock is read *after* the `Instant` that it is paired with, so that the gap between
 //! the two readings makes a mapped deadline late by nanoseconds, never early. Under [`Clock::Virtual`] the loop itself
-//! moves the time: an idle loop jumps to its next deadline.
+//! moves the time: an idle loop jumps to its next deadline. Under [`Clock::Manual`] the program moves it.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -27,6 +27,9 @@ pub enum Clock {
     Monotonic,
     /// A clock that stands still while work is ready and jumps to the next deadline when none is: for tests.
     Virtual,
+    /// A clock that only the program moves, by a [`ClockHandle`](crate::ClockHandle): for a host that has a time of its
+    /// own, and for tests that look at each step. An idle loop on it waits for real events, never for its timers.
+    Manual,
 }
 
 /// Where a virtual clock starts, in raw nanoseconds: fixed, so that each run gives the same trace, and 13 days after
@@ -43,37 +46,61 @@ pub(crate) struct LoopClock {
     /// The raw time of `base`: the pair maps the two scales.
     base_raw: u64,
     /// The virtual time; `None` when the clock is the system's.
-    moved_by_hand: Option<Cell<u64>>,
+    moved: Option<Moved>,
+}
+
+/// A time that the loop or the program moves.
+struct Moved {
+    now: Cell<u64>,
+    /// An idle loop jumps to its next deadline.
+    jumps: Cell<bool>,
 }
 
 impl LoopClock {
     pub(crate) fn new(kind: Clock) -> Self {
         let base = Instant::now();
-        let is_virtual = kind == Clock::Virtual;
+        let is_virtual = kind != Clock::Monotonic;
         Self {
             base,
             base_raw: if is_virtual { VIRTUAL_START } else { raw_now() },
-            moved_by_hand: is_virtual.then(|| Cell::new(VIRTUAL_START)),
+            moved: is_virtual.then(|| Moved {
+                now: Cell::new(VIRTUAL_START),
+                jumps: Cell::new(kind == Clock::Virtual),
+            }),
         }
     }
 
+    /// Returns whether the loop or the program moves this clock, and not the system.
     pub(crate) fn is_virtual(&self) -> bool {
-        self.moved_by_hand.is_some()
+        self.moved.is_some()
+    }
+
+    /// Returns whether an idle loop moves this clock to its next deadline.
+    pub(crate) fn jumps(&self) -> bool {
+        self.moved.as_ref().is_some_and(|moved| moved.jumps.get())
+    }
+
+    /// Sets whether an idle loop moves this clock, if it is not the system's.
+    pub(crate) fn set_jumps(&self, jumps: bool) {
+        if let Some(moved) = &self.moved {
+            moved.jumps.set(jumps);
+        }
     }
 
     /// Returns the time now, in raw nanoseconds.
     #[inline]
     pub(crate) fn now(&self) -> u64 {
-        match &self.moved_by_hand {
+        match &self.moved {
             None => raw_now(),
-            Some(now) => now.get(),
+            Some(moved) => moved.now.get(),
         }
     }
 
-    /// Moves a virtual clock forward to `now`; a real one moves by itself.
+    /// Moves a virtual clock forward to `now`; a real one moves by itself. It stops short of the end of the scale, so
+    /// that the deadline that never comes is never due.
     pub(crate) fn advance_to(&self, now: u64) {
-        if let Some(moved) = &self.moved_by_hand {
-            moved.set(moved.get().max(now));
+        if let Some(moved) = &self.moved {
+            moved.now.set(moved.now.get().max(now).min(NEVER - 1));
         }
     }
 

@@ -32,6 +32,7 @@ use crate::kernel::queues::Queues;
 use crate::kernel::ready::ReadyQueue;
 use crate::kernel::registry;
 use crate::kernel::report::{ExceptionContext, ReportHandler};
+use crate::kernel::shuffle::Shuffler;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::cell_pool::CellPool;
 use crate::kernel::task::key::{Key, ROOT_SLOT};
@@ -57,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) slow_callback_duration: Duration,
     /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
+    /// By which seed the order of what is ready is permuted.
+    pub(crate) shuffle: Option<u64>,
 }
 
 /// Where a loop is in its life.
@@ -215,6 +218,8 @@ pub(crate) struct LoopState {
     pub(crate) broken: Cell<Option<SourceKey>>,
     /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
+    /// Permutes what is ready, in tests.
+    pub(crate) shuffler: Option<Shuffler>,
 }
 
 impl LoopState {
@@ -266,6 +271,7 @@ impl LoopState {
             timer_locations: RefCell::new(Vec::new()),
             locals: RefCell::new(Vec::new()),
             inhibitors: OnceCell::new(),
+            shuffler: settings.shuffle.map(Shuffler::new),
             woken: Cell::new(Vec::new()),
             broken: Cell::new(None),
             cells: CellPool::new(),
@@ -407,6 +413,12 @@ impl LoopState {
         {
             self.queues(|queues| queues.ready.push_root(generation));
         }
+    }
+
+    /// Returns whether a timer is due that has not fired.
+    pub(crate) fn has_due_timer(&self) -> bool {
+        let next = self.timers(|timers| timers.next_deadline());
+        next.is_some_and(|deadline| deadline <= self.clock.now())
     }
 
     #[inline]

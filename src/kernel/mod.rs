@@ -115,6 +115,7 @@ pub(crate) mod ready;
 pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod ring;
+pub(crate) mod shuffle;
 pub(crate) mod task;
 pub(crate) mod timers;
 pub(crate) mod turn;

@@ -80,10 +80,24 @@ impl Token {
         self == Self::NEXT_CALL
     }
 
+    fn kind(self) -> u8 {
+        (self.0 >> 56) as u8 & 0x7f
+    }
+
+    /// Returns whether it runs a step: of a task, or of the future of `run_until_complete`.
+    fn is_step(self) -> bool {
+        self.task().is_some() || self.kind() == ROOT
+    }
+
+    /// Returns whether it stands for a descriptor that has become ready.
+    fn is_descriptor(self) -> bool {
+        self.task().is_none() && [SOURCE, FD_READER, FD_WRITER].contains(&self.kind())
+    }
+
     /// Unpacks a token that is neither a task's nor a callback's.
     pub(crate) fn special(self) -> Special {
         let index = self.0 as u32;
-        match (self.0 >> 56) as u8 & 0x7f {
+        match self.kind() {
             ROOT => Special::Root(index as u16),
             TIMER => {
                 let generation = (self.0 >> 32) & ((1 << TIMER_GENERATION_BITS) - 1);
@@ -222,6 +236,36 @@ impl ReadyQueue {
         if count > 1 {
             *self.entries.unpop() = Token::new(POSTED, 0, count - 1);
             self.further_posts -= 1;
+        }
+    }
+
+    /// Permutes the entries: tasks among the places of tasks, ready descriptors among theirs. `below` gives random
+    /// numbers below its argument. All other entries stay where they are, so their numbers stay true.
+    pub(crate) fn permute(&mut self, mut below: impl FnMut(usize) -> usize) {
+        for of_class in [Token::is_step, Token::is_descriptor] {
+            let mut places = Vec::new();
+            for place in 0..self.entries.len() {
+                if self
+                    .entries
+                    .in_front(place)
+                    .is_some_and(|token| of_class(*token))
+                {
+                    places.push(place);
+                }
+            }
+            for last in (1..places.len()).rev() {
+                self.swap(places[last], places[below(last + 1)]);
+            }
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        let taken = self.entries.in_front(one).copied().unwrap_or_default();
+        if let Some(token) = self.entries.in_front(other) {
+            let taken = std::mem::replace(token, taken);
+            if let Some(token) = self.entries.in_front(one) {
+                *token = taken;
+            }
         }
     }
 

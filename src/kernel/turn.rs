@@ -31,6 +31,7 @@ use crate::kernel::queue_due::queue_due_timers;
 use crate::kernel::queues::Next;
 use crate::kernel::ready::Special;
 use crate::kernel::report::{ExceptionContext, drop_quietly};
+use crate::kernel::shuffle::Shuffler;
 use crate::kernel::task::any_task::AnyTask;
 use crate::kernel::task::handle::NEVER_RETRIEVED;
 use crate::kernel::task::header::Header;
@@ -47,6 +48,9 @@ const EVENT_POLL_INTERVAL: u64 = 25_000;
 
 /// THE loop: runs turns until one of them is told to stop.
 pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
+    if state.shuffler.is_some() {
+        return run_shuffled(state, root);
+    }
     loop {
         let turns = || {
             loop {
@@ -65,9 +69,45 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
 
 /// Runs one turn of a loop that another one drives.
 pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> io::Result<()> {
-    let result = survive(state, || turn(state, root, wait));
+    let result = match &state.shuffler {
+        Some(shuffler) => survive(state, || shuffled_turn(state, shuffler, root, wait)),
+        None => survive(state, || turn(state, root, wait)),
+    };
     state.queues(|queues| queues.ready.resume());
     result.unwrap_or(Ok(()))
+}
+
+/// [`run`] for a loop that shuffles.
+#[cold]
+#[inline(never)]
+fn run_shuffled(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
+    loop {
+        let ended = guest_turn(state, root, Wait::Forever);
+        if ended.is_err() || state.stopping.replace(false) {
+            return ended;
+        }
+    }
+}
+
+/// [`turn`] for a loop that shuffles. It polls for events in each turn, and then permutes what is ready.
+#[cold]
+#[inline(never)]
+fn shuffled_turn(
+    state: &LoopState,
+    shuffler: &Shuffler,
+    root: &mut dyn Root,
+    wait: Wait,
+) -> io::Result<()> {
+    state
+        .turn_number
+        .set(state.turn_number.get().wrapping_add(1));
+    if state.inbox.has_posts() {
+        state.drain_inbox();
+    }
+    let polled = poll_events(state, wait);
+    state.queues(|queues| shuffler.permute(&mut queues.ready));
+    run_entries(state, root, state.ready_count());
+    polled
 }
 
 /// Runs one turn. An error means that the system refused to wait. Nothing is lost, and the next turn tries again.

@@ -8,20 +8,21 @@
 use std::io;
 use std::time::Duration;
 
-use crate::kernel::clock::NEVER;
+use crate::kernel::clock::{NEVER, later};
 use crate::kernel::enter::{Callee, Entry, InContext};
 use crate::kernel::io::fd_ops::has_fired;
 use crate::kernel::io::reactor::Woken;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::wait_hooks::{HostHooks, WaitEnd, WaitHooks};
+use crate::sys::clock::raw_now;
 
 /// How long a turn may wait for events when nothing is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
     /// Until an event comes or a timer is due.
     Forever,
-    /// Until this time at the latest, on the loop's clock.
-    Until(u64),
+    /// At most for this time: on the loop's clock, or in real time while that clock may not jump.
+    For(Duration),
 }
 
 /// Runs phase 3 without waiting.
@@ -38,61 +39,61 @@ pub(crate) fn wait_for_events(
 ) -> io::Result<()> {
     state.cells.cut_down();
     state.queues(|queues| queues.tasks.cut_down());
-    let deadline = wake_time(state, wait);
+    let limit = match wait {
+        Wait::Forever => NEVER,
+        Wait::For(limit) => state.clock.after(limit),
+    };
+    let timer = first_timer(state);
+    let mut deadline = timer.min(limit);
     if state.clock.is_virtual() {
         let inhibited = state.is_inhibited();
         poll_events_now(state, woken)?;
         if !woken.is_empty() || state.inbox.has_posts() || has_fired(state) {
             return Ok(());
         }
-        if deadline != NEVER && !inhibited {
+        if timer <= state.clock.now() {
+            // The program has moved the clock to it.
+            return Ok(());
+        }
+        if deadline != NEVER && !inhibited && state.clock.jumps() {
             state.clock.advance_to(deadline);
             return Ok(());
         }
+        // There is no deadline to jump to, or the clock must not jump: the loop waits for a real event, in real time.
+        deadline = match wait {
+            Wait::Forever => NEVER,
+            Wait::For(limit) => later(raw_now(), limit),
+        };
     }
-    // A virtual clock that gets here has no deadline to jump to, or must not jump: the loop waits for a real event.
-    let deadline = if state.clock.is_virtual() {
-        NEVER
-    } else {
-        deadline
-    };
     // Without a deadline the time is not needed: reading it costs as much as two callbacks.
-    let is_past = |deadline| deadline != NEVER && deadline <= state.clock.now();
+    let is_past = |deadline| deadline != NEVER && deadline <= raw_now();
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
     let hooks = state.wait_hooks.borrow().clone();
     match hooks {
-        Some(hooks) => sleep_between(state, hooks, wait, woken),
+        Some(hooks) => sleep_between(state, hooks, deadline, woken),
         None => sleep(state, deadline, woken).map(drop),
     }
 }
 
-/// Returns until when the loop may sleep, after the timers have given memory back.
+/// Returns until when the timers let the loop sleep, after they have given memory back.
 #[inline]
-fn wake_time(state: &LoopState, wait: Wait) -> u64 {
-    let limit = match wait {
-        Wait::Forever => NEVER,
-        Wait::Until(limit) => limit,
-    };
+fn first_timer(state: &LoopState) -> u64 {
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
     let deadline = state.timers(|timers| {
         timers.trim();
         timers.wake_time(slack)
     });
-    deadline.unwrap_or(NEVER).min(limit)
+    deadline.unwrap_or(NEVER)
 }
 
 /// Sleeps, and returns whether a signal ended the sleep. The inbox knows already that the loop sleeps.
 #[inline]
 fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
-    let now = if deadline == NEVER {
-        0
-    } else {
-        state.clock.now()
-    };
+    let now = if deadline == NEVER { 0 } else { raw_now() };
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
     state.inbox.awake();
     result?
@@ -104,16 +105,19 @@ fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result
 fn sleep_between(
     state: &LoopState,
     host: HostHooks,
-    wait: Wait,
+    deadline: u64,
     woken: &mut Vec<Woken>,
 ) -> io::Result<()> {
     call_hook(state, &host, "before_wait", |hooks| hooks.before_wait());
-    let mut deadline = wake_time(state, wait);
+    let mut deadline = deadline;
     let mut has_work = state.queues(|queues| !queues.ready.is_empty()) || state.stopping.get();
+    let timer = first_timer(state);
     if state.clock.is_virtual() {
-        // A timer that the hook has armed: the next turn jumps to it.
-        has_work |= deadline != NEVER && !state.is_inhibited();
-        deadline = NEVER;
+        // The hook has armed a timer to which the next turn jumps, or has moved the clock.
+        let jumps = timer != NEVER && state.clock.jumps() && !state.is_inhibited();
+        has_work |= jumps || timer <= state.clock.now();
+    } else {
+        deadline = deadline.min(timer);
     }
     let result = if has_work {
         state.inbox.awake();

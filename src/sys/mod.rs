@@ -25,4 +25,6 @@ pub(crate) mod sigpipe;
 pub(crate) mod socket;
 pub(crate) mod source;
 pub(crate) mod sync;
+#[cfg(target_os = "linux")]
+pub(crate) mod thread_mark;
 pub(crate) mod timerfd;

@@ -11,6 +11,7 @@ mod support;
 mod callbacks; // callbacks run in the order in which they were queued, and a cancelled one does not run
 mod callbacks_captured; // what a callback captures arrives whole, or is dropped once when it is cancelled
 mod clocks; // what time it is on either clock, and how long a turn may wait
+mod clocks_moved; // a clock that the program moves, in a run, between turns and in guest mode
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
 mod embedding; // what a host asks of a loop that it embeds
@@ -148,6 +149,11 @@ mod transport_order; // the promises of the module page of `transport`, one by o
 mod transport_programs; // every call in every state keeps the order of callbacks
 mod transport_rest; // what a burst leaves behind, and the last bytes of a lost connection
 mod transport_sendfile; // files over transports, among writes
+
+// What tests of programs need.
+mod testing_orders; // what a shuffled loop permutes, what keeps its order, and how a run is repeated
+mod testing_runs; // a test on a loop of its own, and the audit of what it leaves
+mod testing_streams; // a byte stream in memory, and what goes wrong on it
 
 // Faults that concern several wings.
 mod attacks; // attacks from outside on what interacts

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use callsoon::{EventLoop, WaitEnd, WaitHooks, get_running_loop, yield_now};
+use callsoon::{Clock, EventLoop, WaitEnd, WaitHooks, get_running_loop, yield_now};
 
 use crate::support::{
-    DropProbe, Trace, complete, on_real_time, on_virtual_time, quiet_panics, thread_id,
-    wait_until_asleep,
+    DropProbe, Trace, audited, complete, on_real_time, on_virtual_time, quiet_panics, thread_id,
+    wait_until_asleep, watched,
 };
 
 /// Hooks that write what they are told, and do something the first time.
@@ -120,6 +120,27 @@ fn a_timer_of_the_first_hook_is_jumped_to_by_a_virtual_clock() {
         event_loop.run_forever().unwrap();
         trace.expect(["before", "after: Woken", "an hour later"]);
     });
+}
+
+#[test]
+fn a_host_moves_its_clock_in_a_hook() {
+    audited(watched(|| {
+        let trace = Trace::new();
+        let event_loop = EventLoop::builder().clock(Clock::Manual).build().unwrap();
+        let (clock, hour) = (event_loop.clock().unwrap(), Duration::from_secs(3600));
+        let (handle, t) = (event_loop.handle(), trace.clone());
+        event_loop.call_later(hour, move || {
+            t.push("an hour later");
+            handle.stop();
+        });
+        hooked(&event_loop, &trace, move || clock.advance(hour));
+        event_loop.run_forever().unwrap();
+        trace.expect(["before", "after: Woken", "an hour later"]);
+        // A timer that nothing moves the clock to is slept over, for as long as the turn may wait.
+        event_loop.call_later(hour, || unreachable!());
+        event_loop.turn(Some(Duration::from_millis(1))).unwrap();
+        trace.expect(["before", "after: Woken"]);
+    }));
 }
 
 #[test]
