@@ -301,6 +301,7 @@ const TRAITS: [&str; 20] = [
     "RaceFutures",
     "Tasks",
     "ToSocketAddrs",
+    "WaitHooks",
 ];
 
 /// Every public type has its line above.
