@@ -96,6 +96,7 @@
 //!   kernel/context           the values of context variables
 //!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
+//!   kernel/timer_list        the timers as a list, for those who look
 //!   kernel/open_slot         what happens to the timers of a slot
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order

@@ -280,7 +280,7 @@ assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
 assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 20] = [
+const TRAITS: [&str; 21] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",

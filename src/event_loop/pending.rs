@@ -10,7 +10,7 @@ use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::ready::{Special, Token};
 use crate::kernel::task::key::Key;
-use crate::kernel::wake_time::Pending;
+use crate::kernel::timer_list::Pending;
 
 /// What [`LoopHandle::pending_callbacks`] and [`LoopHandle::pending_timers`] list.
 ///

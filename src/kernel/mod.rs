@@ -22,6 +22,7 @@
 //! | [`enter`] | THE door into user code: context, timing, panics, reports |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
+//! | [`timer_list`] | which timers there are |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
 //! | [`inbox`], [`registry`], [`post_spin`] | posts and wakes of other threads; from a loop's id to its inbox; spinning for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
@@ -117,6 +118,7 @@ pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod shuffle;
 pub(crate) mod task;
+pub(crate) mod timer_list;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod wait;

@@ -1,13 +1,10 @@
-//! How long a loop may sleep: until which time no timer is due. And what it gives back before it sleeps, and which timers
-//! it has, for those who ask.
+//! How long a loop may sleep: until which time no timer is due. And what it gives back before it sleeps.
 //!
 //! The wheel keeps its timers unsorted inside a slot, so the earliest deadline has to be searched for. It is searched
 //! for only when the loop is about to sleep, only in the first slot, and the answer is kept until it changes. A slot
 //! above level 0 may hold a million timers; it is not searched, and its start stands for its earliest deadline.
 
-use super::timers::{
-    DUE, Entry, FREE, NONE, Payload, SLOTS, TICK_BITS, TOKEN_GENERATION, TimerKey, Timers,
-};
+use super::timers::{Entry, FREE, NONE, Payload, SLOTS, TICK_BITS, Timers};
 use crate::sys::prefetch::{CROWD as COLD, prefetch};
 
 /// From how many entries on a slot above level 0 answers with its start instead of being searched for its earliest
@@ -17,33 +14,7 @@ const CROWD: usize = 16;
 /// Entries are given back when less than one in so many is in use.
 const SPARSE: usize = 8;
 
-/// What a list of the timers says of one.
-pub(crate) struct Pending {
-    pub(crate) key: TimerKey,
-    pub(crate) deadline: u64,
-    /// The task that it wakes, if it does nothing else.
-    pub(crate) task: Option<u64>,
-    /// It has fired and waits in the ready queue.
-    pub(crate) is_due: bool,
-}
-
 impl<P: Payload> Timers<P> {
-    /// Returns all timers, in any state and any order.
-    pub(crate) fn pending(&self) -> Vec<Pending> {
-        let entries = self.entries.iter().zip(0..);
-        entries
-            .filter_map(|(entry, index)| pending(entry, index))
-            .collect()
-    }
-
-    /// Returns the timer that has fired and that a token of the ready queue names.
-    pub(crate) fn due(&self, token: TimerKey) -> Option<Pending> {
-        let entry = self.entries.get(token.index as usize)?;
-        let differs = (entry.generation ^ token.generation) & TOKEN_GENERATION;
-        let pending = pending(entry, token.index)?;
-        (pending.is_due && differs == 0).then_some(pending)
-    }
-
     /// Returns a time to sleep until: the earliest armed deadline, or an earlier bound if the slot that holds it is
     /// crowded. At a bound perhaps nothing is due, but expiring then spreads the slot over lower levels, so that the
     /// next answer is nearer to the deadline.
@@ -76,13 +47,6 @@ impl<P: Payload> Timers<P> {
             wake = self.last_until(later.trailing_zeros() as usize, limit, wake, usize::MAX);
         }
         Some(wake)
-    }
-
-    /// Returns the deadlines of all timers that do more than wake a task; `u64::MAX` of one that never fires.
-    pub(crate) fn deadlines_of_callbacks(&self) -> Vec<u64> {
-        let armed = self.entries.iter().filter(|entry| entry.generation != FREE);
-        let callbacks = armed.filter(|entry| entry.payload.task().is_none());
-        callbacks.map(|entry| entry.deadline).collect()
     }
 
     /// Gives memory back after a burst: the entries behind the last one in use. Those that are free and lie high are not
@@ -166,14 +130,4 @@ impl<P: Payload> Timers<P> {
             Some((std::mem::replace(&mut index, entry.next), entry))
         })
     }
-}
-
-fn pending<P: Payload>(entry: &Entry<P>, index: u32) -> Option<Pending> {
-    let generation = entry.generation;
-    (generation != FREE).then(|| Pending {
-        key: TimerKey { index, generation },
-        deadline: entry.deadline,
-        task: entry.payload.task(),
-        is_due: entry.slot == DUE,
-    })
 }
