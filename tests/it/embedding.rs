@@ -8,9 +8,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use callsoon::{
-    EventLoop, HandleId, LoopHandle, PendingKind, RunError, get_running_loop, sleep, yield_now,
-};
+use callsoon::{HandleId, LoopHandle, PendingKind, RunError, get_running_loop, sleep, yield_now};
 
 use crate::support::{
     DropProbe, SharedTrace, Trace, audited, complete, on_real_time, on_virtual_time, one_turn,
