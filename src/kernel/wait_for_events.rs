@@ -70,15 +70,14 @@ pub(crate) fn wait_for_events(
     if is_past(deadline) || spin(state, deadline, woken)? || !state.inbox.fall_asleep() {
         return poll_events_now(state, woken);
     }
-    let hooks = state.wait_hooks.borrow().clone();
-    match hooks {
-        Some(hooks) => sleep_between(state, hooks, deadline, woken),
-        None => sleep(state, deadline, woken).map(drop),
+    if state.post_spin.is_off.get() {
+        return sleep_between(state, deadline, woken);
     }
+    sleep(state, deadline, woken)
 }
 
 /// Returns until when the timers let the loop sleep, after they have given memory back.
-#[inline]
+#[inline(always)]
 fn first_timer(state: &LoopState) -> u64 {
     let slack = state.settings.timer_slack.as_nanos() as u64;
     let slack = if state.clock.is_virtual() { 0 } else { slack };
@@ -89,9 +88,9 @@ fn first_timer(state: &LoopState) -> u64 {
     deadline.unwrap_or(NEVER)
 }
 
-/// Sleeps, and returns whether a signal ended the sleep. The inbox knows already that the loop sleeps.
-#[inline]
-fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<bool> {
+/// Sleeps. The inbox knows already that the loop sleeps.
+#[inline(always)]
+fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<()> {
     // Read after the last poll: a timer descriptor that expired before it was reported then, and does not report again.
     let now = if deadline == NEVER { 0 } else { raw_now() };
     let result = state.reactor(|reactor| reactor.wait(deadline, now, woken));
@@ -102,12 +101,10 @@ fn sleep(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result
 /// Sleeps between the hooks of a host, unless the first of them gives the loop something to do.
 #[cold]
 #[inline(never)]
-fn sleep_between(
-    state: &LoopState,
-    host: HostHooks,
-    deadline: u64,
-    woken: &mut Vec<Woken>,
-) -> io::Result<()> {
+fn sleep_between(state: &LoopState, deadline: u64, woken: &mut Vec<Woken>) -> io::Result<()> {
+    let Some(host) = state.wait_hooks.borrow().clone() else {
+        return sleep(state, deadline, woken);
+    };
     call_hook(state, &host, "before_wait", |hooks| hooks.before_wait());
     let mut deadline = deadline;
     let mut has_work = state.queues(|queues| !queues.ready.is_empty()) || state.stopping.get();
@@ -119,21 +116,24 @@ fn sleep_between(
     } else {
         deadline = deadline.min(timer);
     }
+    let take_interrupted = || state.reactor(|reactor| std::mem::take(&mut reactor.interrupted));
+    // Of an earlier wait, or of one that had no hooks around it.
+    let _ = take_interrupted();
     let result = if has_work {
         state.inbox.awake();
-        poll_events_now(state, woken).map(|()| false)
+        poll_events_now(state, woken)
     } else {
         sleep(state, deadline, woken)
     };
     let end = match result {
-        Ok(false) => WaitEnd::Woken,
-        Ok(true) => WaitEnd::Interrupted,
         Err(_) => WaitEnd::Failed,
+        Ok(()) if take_interrupted() == Ok(true) => WaitEnd::Interrupted,
+        Ok(()) => WaitEnd::Woken,
     };
     call_hook(state, &host, "after_wait", |hooks| hooks.after_wait(end));
     // It is the last reference if the hooks have replaced themselves.
     state.catch_panic("Exception in the destructor of wait hooks", || drop(host));
-    result.map(drop)
+    result
 }
 
 /// Calls one hook. Its panic is in the report.

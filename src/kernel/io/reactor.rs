@@ -107,6 +107,8 @@ pub(crate) struct Reactor {
     generation: u32,
     /// The deadline for which the timer descriptor is armed; [`NEVER`] if it is not.
     armed: u64,
+    /// A signal has ended a wait. Who asks resets it.
+    pub(crate) interrupted: bool,
     events: Events,
     /// Notified by other threads while the loop sleeps. Shared with the inbox.
     notifier: Arc<LoopNotifier>,
@@ -139,6 +141,7 @@ impl Reactor {
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
+            interrupted: false,
             events: Events::with_capacity(EVENTS),
             notifier,
             alarm,
@@ -294,17 +297,16 @@ impl Reactor {
 
     /// Polls for events without waiting.
     pub(crate) fn poll_now(&mut self, woken: &mut Vec<Woken>) -> io::Result<()> {
-        self.poll(Some(Duration::ZERO), woken).map(drop)
+        self.poll(Some(Duration::ZERO), woken)
     }
 
-    /// Waits for an event, the notifier, or `deadline`. `now` is the time on the same scale. Returns whether a signal ended
-    /// the wait.
+    /// Waits for an event, the notifier, or `deadline`. `now` is the time on the same scale.
     pub(crate) fn wait(
         &mut self,
         deadline: u64,
         now: u64,
         woken: &mut Vec<Woken>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         self.arm(deadline, now)?;
         let timeout = match self.alarm {
             Some(_) => None,
@@ -326,12 +328,14 @@ impl Reactor {
         Ok(())
     }
 
-    /// Polls for events. Returns whether a signal ended the wait.
-    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<bool> {
+    fn poll(&mut self, timeout: Option<Duration>, woken: &mut Vec<Woken>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             // A signal arrived: the next turn computes its wait anew.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.interrupted = true;
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
         for event in &self.events {
@@ -364,7 +368,7 @@ impl Reactor {
                 epoll::surround(outer, poll_number(&self.poll))?;
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Borrows the users' descriptors, and the set in which they are registered.
