@@ -19,6 +19,7 @@ use callsoon::sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, Event, Lock, LockGuard, NotLocked,
     Semaphore, SemaphoreGuard, TooManyPermits,
 };
+use callsoon::testing::{DuplexStream, Faults, Leftover, TestBuilder, TestError, Trace};
 use callsoon::transport::{
     AcceptedSocket, Address, BindError, CannotWrite, ConnectPipe, ConnectTo, CreateConnection,
     CreateDatagramEndpoint, CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError,
@@ -26,15 +27,16 @@ use callsoon::transport::{
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallbackId, CancelOnDrop, CancelOrigin, Cancellation,
-    Cancelled, Clock, Copying, CopyingBidirectional, EventLoop, ExceptionContext, ExceptionHandler,
-    ExecutorError, ExecutorFuture, Failure, FailureCause, FutureError, Gather, GatherError,
-    GroupClosed, GroupError, Handle, HandleId, Interval, InvalidState, Job, LifoQueue, Lines,
-    LoopClosed, LoopHandle, LoopLocal, Metrics, MissedTickBehavior, Panicked, PendingCallback,
-    PendingKind, PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen, RunError,
-    Runner, Settled, Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError,
-    TaskGroup, TaskId, TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder,
-    ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather,
-    TryGatherError, WaitEnd, WaitHooks, WrappedFuture, YieldNow,
+    Cancelled, Clock, ClockGuard, ClockHandle, Copying, CopyingBidirectional, EventLoop,
+    ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture, Failure, FailureCause,
+    FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, HandleId, Interval,
+    InvalidState, Job, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal, Metrics,
+    MissedTickBehavior, Panicked, PendingCallback, PendingKind, PriorityQueue, Queue, Race,
+    ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError,
+    Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture,
+    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
+    TimeoutState, TimerHandle, TryGather, TryGatherError, WaitEnd, WaitHooks, WrappedFuture,
+    YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -80,6 +82,16 @@ assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
 assert_not_impl!(callsoon::Future<u8>: Send, Sync);
 assert_not_impl!(Sleep: Send, Sync);
+assert_not_impl!(ClockHandle: Send, Sync);
+assert_impl!(ClockGuard: Send, Sync, Unpin);
+assert_not_impl!(DuplexStream: Send, Sync, Clone);
+assert_impl!(DuplexStream: Unpin);
+assert_impl!(Faults: Send, Unpin);
+assert_impl!(Leftover: Send, Sync, Clone);
+assert_impl!(TestBuilder: Send, Sync, Clone);
+assert_not_impl!(TestError: Send, Sync, Clone);
+assert_impl!(TestError: Unpin, std::error::Error);
+assert_impl!(Trace: Send, Sync, Clone);
 assert_not_impl!(Process: Send, Sync, Clone);
 assert_not_impl!(SubprocessTransport: Send, Sync);
 assert_not_impl!(ChildPipe: Send, Sync);

@@ -31,6 +31,10 @@
 //! - [`race`](crate::race()) and [`race!`](crate::race!) give the value of the first of several futures.
 //! - [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) makes a reader that a program feeds itself, so
 //!   that a parser is tested without a socket.
+//! - [`testing`](crate::testing): tests on a virtual clock that fail if they leave something behind, byte streams in memory
+//!   that fail as told, shuffled orders, and traces.
+//! - [`Clock::Manual`](crate::Clock::Manual) and [`LoopHandle::clock`](crate::LoopHandle::clock): the program moves the
+//!   time, stops it, and holds it while real I/O runs. [`Builder::shuffle`](crate::Builder::shuffle).
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
 //! - For hosts that embed a loop: [`WaitHooks`](crate::WaitHooks) release a lock around the sleep and hear of signals;
 //!   [`stop_now`](crate::LoopHandle::stop_now) leaves in mid-batch; [`guest`](crate::EventLoop::guest) before the first turn;

@@ -91,7 +91,9 @@
 //! | `time::sleep`, `sleep_until` | [`sleep`](crate::sleep()), [`sleep_until`](crate::sleep_until) | To the microsecond, and never early. |
 //! | `time::timeout`, `timeout_at` | [`timeout`](crate::timeout()), [`timeout_at`](crate::timeout_at) | The deadline cancels what is inside, which may clean up; a `&mut Task` is cancelled, too. |
 //! | `time::interval`, `MissedTickBehavior` | [`interval`](crate::interval()), [`MissedTickBehavior`](crate::MissedTickBehavior) | |
-//! | `time::pause`, `advance`, `start_paused` | [`Clock::Virtual`](crate::Clock::Virtual) | An idle loop jumps to its next deadline; jobs in threads and children hold the clock. |
+//! | `time::pause`, `start_paused` | [`Clock::Virtual`](crate::Clock::Virtual), [`Clock::Manual`](crate::Clock::Manual) | Chosen when the loop is made. An idle loop jumps to its next deadline; jobs in threads and children hold the clock. |
+//! | `time::advance` | [`ClockHandle::advance`](crate::ClockHandle::advance), then [`settle`](crate::testing::settle) | Moving the clock runs nothing; settling does. |
+//! | `#[tokio::test(start_paused = true)]` | [`testing::run`](crate::testing::run) | What is left at the end fails the test. |
 //!
 //! ```
 //! use std::time::Duration;
@@ -169,7 +171,7 @@
 //! | `BufReader`, `BufWriter`, `lines` | [`stream`](crate::stream): [`StreamReader`](crate::stream::StreamReader), [`StreamWriter`](crate::stream::StreamWriter); [`lines`](crate::lines()) | |
 //! | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` | [`PollRead`](crate::PollRead), [`PollBufRead`](crate::PollBufRead), [`PollWrite`](crate::PollWrite) | tokio's own traits by feature `tokio-io`, those of `futures` by feature `futures`. |
 //! | `io::copy`, `copy_bidirectional` | [`copy`](crate::copy()), [`copy_bidirectional`](crate::copy_bidirectional()) | They tell how far they came when they are given up. |
-//! | `io::duplex`, `tokio_test::io` | [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) | |
+//! | `io::duplex`, `tokio_test::io::Builder` | [`duplex`](crate::testing::duplex), [`Faults`](crate::testing::Faults); [`StreamReader::unconnected`](crate::stream::StreamReader::unconnected) | Errors, delays and short reads are a script, whatever the bytes are. |
 //! | `io::unix::AsyncFd` | [`AsyncFd`](crate::AsyncFd), [`add_reader`](crate::LoopHandle::add_reader) | |
 //! | `io::stdin`, `stdout` | [`open_read_pipe`](crate::stream::open_read_pipe)`(transport::stdin()?)`, [`open_write_pipe`](crate::stream::open_write_pipe) | Without a thread. |
 //! | `fs` | [`fs`](crate::fs) | Fewer functions; errors name the path. |

@@ -179,8 +179,7 @@ impl Builder {
     ///     let trace = Trace::new();
     ///     event_loop.run_until_complete(async {
     ///         let note = |n| { let trace = trace.clone(); async move { trace.push(n) } };
-    ///         let tasks: Vec<_> = (0..3).map(|n| callsoon::create_task(note(n))).collect();
-    ///         callsoon::gather(tasks).await.unwrap();
+    ///         callsoon::gather((0..3).map(note)).await.unwrap();
     ///     }).unwrap();
     ///     trace.take()
     /// };

@@ -2,7 +2,8 @@
 //!
 //! A new thread inherits the mask of blocked signals, and the system shows it in `/proc`. So the mark is a set of blocked
 //! real-time signals, which stands for a number. They are signals that nobody sends: the C library uses those below, and
-//! debuggers the last ones. Blocking a signal that does not come changes nothing.
+//! debuggers the last ones. Blocking a signal that does not come changes nothing. A thread that has not begun yet blocks all
+//! signals, which no mark does. A child process inherits the mask, too.
 
 #![allow(unsafe_code)]
 
@@ -11,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The signals that are the digits of a mark. The C library takes its own away from the front of the real-time signals.
 const FIRST: u32 = 40;
 const DIGITS: u32 = 22;
+
+/// All digits, as the system shows a mask: signal 1 is bit 0.
+const ALL: u64 = ((1 << DIGITS) - 1) << (FIRST - 1);
 
 /// The mark of the current thread while this exists.
 pub(crate) struct ThreadMark {
@@ -23,7 +27,7 @@ impl ThreadMark {
     /// `None` if the system refuses.
     pub(crate) fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = 1 + NUMBER.fetch_add(1, Ordering::Relaxed) % ((1 << DIGITS) - 1);
+        let number = 1 + NUMBER.fetch_add(1, Ordering::Relaxed) % ((1 << DIGITS) - 2);
         // SAFETY: all zeros is a valid set. The calls read the current mask into it, and add and remove signals that exist.
         unsafe {
             let mut former: libc::sigset_t = std::mem::zeroed();
@@ -41,7 +45,6 @@ impl ThreadMark {
             }
             let set = libc::pthread_sigmask(libc::SIG_SETMASK, &marked, std::ptr::null_mut());
             (set == 0).then_some(Self {
-                // Signal 1 is bit 0 of what the system shows.
                 bits: u64::from(number) << (FIRST - 1),
                 former,
             })
@@ -50,8 +53,12 @@ impl ThreadMark {
 
     /// Returns whether a mask of blocked signals, as the system shows it, has this mark.
     pub(crate) fn is_in(&self, blocked: u64) -> bool {
-        let digits = ((1_u64 << DIGITS) - 1) << (FIRST - 1);
-        blocked & digits == self.bits
+        blocked & ALL == self.bits
+    }
+
+    /// Returns whether a mask is that of a thread that has not begun.
+    pub(crate) fn is_undecided(blocked: u64) -> bool {
+        blocked & ALL == ALL
     }
 }
 

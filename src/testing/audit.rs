@@ -93,23 +93,18 @@ impl Audit {
     fn threads_after_patience(&self) -> Vec<Leftover> {
         let began = Instant::now();
         loop {
-            let threads = self.threads();
-            if threads.is_empty() || began.elapsed() >= PATIENCE {
-                return threads;
+            #[cfg(target_os = "linux")]
+            let (threads, undecided) = self.started.threads();
+            #[cfg(not(target_os = "linux"))]
+            let (threads, undecided) = (Vec::new(), false);
+            if threads.is_empty() && !undecided || began.elapsed() >= PATIENCE {
+                let threads = threads.into_iter();
+                return threads
+                    .map(|(id, name)| Leftover::Thread { id, name })
+                    .collect();
             }
             thread::sleep(PAUSE);
         }
-    }
-
-    fn threads(&self) -> Vec<Leftover> {
-        #[cfg(target_os = "linux")]
-        let threads = self.started.threads();
-        #[cfg(not(target_os = "linux"))]
-        let threads = Vec::new();
-        let threads = threads.into_iter();
-        threads
-            .map(|(id, name)| Leftover::Thread { id, name })
-            .collect()
     }
 
     fn processes(&self) -> Vec<Leftover> {

@@ -58,14 +58,13 @@
 //! use callsoon::testing::{self, Faults};
 //!
 //! testing::run(async {
-//!     let (mut near, far) = testing::duplex(1024);
+//!     let (mut near, mut far) = testing::duplex(1024);
 //!     near.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n").await.unwrap();
 //!     drop(near);
-//!     let mut far = far;
 //!     far.set_faults(Faults::new().short_reads(1));
 //!     let mut lines = callsoon::lines(far);
-//!     assert_eq!(lines.next_line().await.unwrap().unwrap(), b"GET / HTTP/1.1");
-//!     assert_eq!(lines.next_line().await.unwrap().unwrap(), b"Host: here");
+//!     assert_eq!(lines.next_line().await.unwrap().unwrap(), b"GET / HTTP/1.1\r\n");
+//!     assert_eq!(lines.next_line().await.unwrap().unwrap(), b"Host: here\r\n");
 //! });
 //! ```
 //!

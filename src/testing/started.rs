@@ -13,6 +13,8 @@ pub(crate) struct Started {
     thread: u32,
     /// The children that were there before.
     former: Vec<u32>,
+    /// The threads that were there before.
+    former_threads: Vec<u32>,
 }
 
 impl Started {
@@ -22,24 +24,30 @@ impl Started {
             mark: ThreadMark::new(),
             thread,
             former: children(thread),
+            former_threads: threads(),
         }
     }
 
-    /// Returns the threads that run still: their numbers and names.
-    pub(crate) fn threads(&self) -> Vec<(u32, String)> {
+    /// Returns the threads that run still, their numbers and names; and whether there may be more, since a thread has not
+    /// begun that this one may have started.
+    pub(crate) fn threads(&self) -> (Vec<(u32, String)>, bool) {
         let Some(mark) = &self.mark else {
-            return Vec::new();
+            return (Vec::new(), false);
         };
-        let Ok(tasks) = fs::read_dir("/proc/self/task") else {
-            return Vec::new();
-        };
-        let numbers = tasks
-            .flatten()
-            .filter_map(|task| task.file_name().to_str()?.parse().ok());
-        let others = numbers.filter(|number| *number != self.thread);
-        let ours = others.filter(|number| blocked(*number).is_some_and(|mask| mark.is_in(mask)));
-        ours.map(|number| (number, name(&format!("/proc/self/task/{number}"))))
-            .collect()
+        let (mut ours, mut undecided) = (Vec::new(), false);
+        let others = threads().into_iter();
+        for number in others.filter(|number| *number != self.thread) {
+            match blocked(number) {
+                Some(mask) if mark.is_in(mask) => {
+                    ours.push((number, name(&format!("/proc/self/task/{number}"))));
+                }
+                Some(mask) if ThreadMark::is_undecided(mask) => {
+                    undecided |= !self.former_threads.contains(&number);
+                }
+                _ => {}
+            }
+        }
+        (ours, undecided)
     }
 
     /// Returns the child processes that run still, or have ended and were not waited for: their numbers and names.
@@ -49,6 +57,17 @@ impl Started {
             .map(|child| (child, name(&format!("/proc/{child}"))))
             .collect()
     }
+}
+
+/// Returns all threads of the process.
+fn threads() -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| task.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// Returns the signals that a thread blocks. A thread that ends meanwhile has none.

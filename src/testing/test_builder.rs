@@ -88,9 +88,8 @@ pub fn try_run<F: IntoFuture>(test: F) -> Result<F::Output, TestError> {
 /// use callsoon::testing;
 ///
 /// testing::shuffle_all(0..20, || async {
-///     let tasks: Vec<_> = (0..3).map(|n| callsoon::create_task(async move { n })).collect();
-///     let sum: u32 = callsoon::gather(tasks).await.unwrap().into_iter().sum();
-///     assert_eq!(sum, 3);
+///     let numbers = callsoon::gather((0..3).map(|n| async move { n })).await.unwrap();
+///     assert_eq!(numbers, [0, 1, 2]);
 /// });
 /// ```
 #[track_caller]

@@ -154,6 +154,7 @@ mod transport_sendfile; // files over transports, among writes
 mod testing_orders; // what a shuffled loop permutes, what keeps its order, and how a run is repeated
 mod testing_runs; // a test on a loop of its own, and the audit of what it leaves
 mod testing_streams; // a byte stream in memory, and what goes wrong on it
+mod testing_traces; // lines from everywhere are compared as a whole, and a difference is shown
 
 // Faults that concern several wings.
 mod attacks; // attacks from outside on what interacts

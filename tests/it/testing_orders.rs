@@ -187,3 +187,37 @@ fn a_test_is_run_with_every_seed() {
         assert_eq!(runs, 60);
     }));
 }
+
+#[test]
+fn a_server_of_streams_and_its_clients_work_in_every_order() {
+    audited(watched(|| {
+        testing::shuffle_all(0..12, || async {
+            let server = callsoon::start_server(
+                async |mut reader, writer| {
+                    while let Ok(line) = reader.readline().await
+                        && !line.is_empty()
+                    {
+                        writer.write(&line);
+                        writer.drain().await.unwrap();
+                    }
+                },
+                "127.0.0.1:0",
+            );
+            let server = server.await.unwrap();
+            let address = server.local_addr().unwrap();
+            let client = |n: usize| async move {
+                let (mut reader, writer) = callsoon::open_connection(address).await.unwrap();
+                for round in 0..20 {
+                    let line = format!("{n} {round}\n");
+                    writer.write(line.as_bytes());
+                    assert_eq!(reader.readline().await.unwrap(), line.as_bytes());
+                }
+                writer.close();
+                writer.wait_closed().await.unwrap();
+            };
+            gather((0..6).map(client)).await.unwrap();
+            server.close();
+            server.wait_closed().await;
+        });
+    }));
+}

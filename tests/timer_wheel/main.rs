@@ -494,6 +494,19 @@ fn waking_timers_leave_when_they_are_due_in_order_with_the_others() {
 }
 
 #[test]
+fn the_deadlines_of_callbacks_are_those_that_neither_ran_nor_were_cancelled() {
+    let mut wheel = Timers::new(DAY, 1);
+    let keys = [u64::MAX, DAY + 2, DAY + 1, DAY + 3].map(|deadline| wheel.insert(deadline, 0));
+    wheel.insert_waking(DAY + 4, 1);
+    wheel.cancelled(keys[1]);
+    assert_eq!(wheel.expired_count(DAY + 1), 1);
+    // A timer that is due counts until its callback runs.
+    assert_eq!(wheel.deadlines_of_callbacks(), [u64::MAX, DAY + 1, DAY + 3]);
+    wheel.taken(keys[2]);
+    assert_eq!(wheel.deadlines_of_callbacks(), [u64::MAX, DAY + 3]);
+}
+
+#[test]
 fn bursts_of_any_size_and_spread_are_in_order() {
     let mut random = Random(8);
     for size in [511, 512, 513, 5_000] {

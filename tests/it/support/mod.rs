@@ -16,10 +16,8 @@ mod rounds;
 pub(crate) mod scenario;
 mod scratch;
 mod seccomp;
-mod shared_trace;
 mod sockets;
 mod terminal;
-mod trace;
 mod waiting;
 mod warnings;
 mod watchdog;
@@ -42,17 +40,16 @@ pub(crate) use rounds::rounds_alone;
 pub(crate) use scenario::{Scenario, ending_of, outcome, run_scenario};
 pub(crate) use scratch::{Scratch, at_a_new_path};
 pub(crate) use seccomp::forbid;
-pub(crate) use shared_trace::SharedTrace;
 pub(crate) use sockets::{
     Polls, fill, loopback, poll_once, refusing, refusing_at, reset, std_pair, stream_and_peer,
     stream_pair, wait_until_ended, wait_until_queued,
 };
 pub(crate) use terminal::{is_blocking, make_blocking, terminal};
-pub(crate) use trace::Trace;
 pub(crate) use waiting::Waiting;
 pub(crate) use warnings::warnings_of;
 pub(crate) use watchdog::{Patience, complete, end_default_executor, turns_in, watched};
 
+pub(crate) use callsoon::testing::{Trace, Trace as SharedTrace};
 use callsoon::{Clock, EventLoop, ExceptionContext};
 
 /// The trace line of a task that is pending when its loop closes.
