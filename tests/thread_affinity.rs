@@ -89,7 +89,7 @@ assert_impl!(DuplexStream: Unpin);
 assert_impl!(Faults: Send, Unpin);
 assert_impl!(Leftover: Send, Sync, Clone);
 assert_impl!(TestBuilder: Send, Sync, Clone);
-assert_not_impl!(TestError: Send, Sync, Clone);
+assert_impl!(TestError: Send, Sync);
 assert_impl!(TestError: Unpin, std::error::Error);
 assert_impl!(Trace: Send, Sync, Clone);
 assert_not_impl!(Process: Send, Sync, Clone);
