@@ -16,7 +16,7 @@ fn print(who: &str, bytes: &[u8]) {
     println!("{who} read {} bytes: {text}", bytes.len());
 }
 
-/// By callback: it is called in every turn in which there is something to read.
+/// By callback: it is called whenever the loop polls for events and there is something to read.
 fn read_by_callback(event_loop: &EventLoop) -> Result<(), Box<dyn std::error::Error>> {
     let (mut near, mut far) = UnixStream::pair()?;
     let descriptor = near.as_raw_fd();

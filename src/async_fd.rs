@@ -18,7 +18,6 @@ use mio::unix::SourceFd;
 use crate::event_loop::free::get_running_loop;
 use crate::kernel::io::readiness::{Direction, Readiness};
 use crate::kernel::io::source::Io;
-use crate::sys::epoll;
 use crate::sys::fd::set_nonblocking;
 use crate::sys::source::{Act, Pollable};
 
@@ -106,7 +105,7 @@ impl<T: AsFd> AsyncFd<T> {
         let handle = get_running_loop();
         set_nonblocking(inner.as_fd())?;
         let readiness = Readiness::new(false, interest.is_writable());
-        let io = Io::new(&handle, Watched(inner), interest, readiness).map_err(epoll::explain)?;
+        let io = Io::new(&handle, Watched(inner), interest, readiness)?;
         Ok(Self { io })
     }
 

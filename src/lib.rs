@@ -101,6 +101,7 @@
 //!   kernel/context           the values of context variables
 //!   kernel/due               timers that have become due, in order
 //!   kernel/timers            the timer wheel
+//!   kernel/timer_list        the timers as a list, for those who look
 //!   kernel/open_slot         what happens to the timers of a slot
 //!   kernel/wake_time         until when a loop may sleep
 //!   kernel/wait/numbered     a FIFO queue whose entries may be removed in any order
@@ -108,6 +109,7 @@
 //!   kernel/io/readiness      the cached readiness of one source, and who observes it
 //!   kernel/io/fd_table       users' own descriptors
 //!   kernel/io/reactor        mio and the slab of sources
+//!   kernel/wait_hooks        WaitHooks: what a host does around the loop's sleep
 //!   kernel/task/key          keys and identities of tasks
 //!   kernel/task/state        the states of a task
 //!   kernel/cancel/node       a scope, or a pending await
@@ -166,6 +168,8 @@
 //!   context_var              ContextVar, copy_context
 //!   event_loop/remote        RemoteHandle, ThreadsafeHandle
 //!   event_loop/handle        call_soon, call_later, call_at, stop and the other methods of LoopHandle
+//!   event_loop/host          stop_now, set_wait_hooks, cancel_by_id: for hosts that embed a loop
+//!   event_loop/pending       pending_callbacks, pending_timers
 //!   event_loop/clock_handle  ClockHandle: a clock that the program moves
 //!   event_loop/tasks         create_task, TaskBuilder, all_tasks
 //!   event_loop/exception_handler set_exception_handler, call_exception_handler
@@ -240,6 +244,7 @@
 //!   socket/accept_error      what an error of accept is about
 //!   socket/accept            one accept, and its retry
 //!   socket/acceptor          a listening socket that calls back
+//!   socket/bind_error        BindError
 //!   socket/connect_error     ConnectError
 //!   socket/happy_eyeballs    staggered_race, interleave
 //!   socket/connect           one connection attempt, and the retry of a full backlog
@@ -465,6 +470,7 @@ pub use event_loop::free::{
     try_get_running_loop, yield_now,
 };
 pub use event_loop::owner::EventLoop;
+pub use event_loop::pending::{PendingCallback, PendingKind};
 pub use event_loop::remote::{RemoteHandle, ThreadsafeHandle};
 pub use event_loop::tasks::TaskBuilder;
 pub use event_loop::thread_future::ThreadFuture;
@@ -476,7 +482,7 @@ pub use executor::{
 pub use inspect::histogram::Histogram;
 pub use inspect::latencies::{CallKind, Latencies};
 pub use inspect::metrics::LoopMetrics;
-pub use kernel::callback::{Handle, TimerHandle};
+pub use kernel::callback::{Handle, HandleId, TimerHandle};
 pub use kernel::cancel::token::Cancelled;
 pub use kernel::clock::Clock;
 pub use kernel::context::Context;
@@ -486,6 +492,7 @@ pub use kernel::loop_handle::{ExceptionHandler, LoopHandle};
 pub use kernel::report::ExceptionContext;
 pub use kernel::task::handle::Task;
 pub use kernel::task::reference::{CallbackId, TaskId, TaskRef};
+pub use kernel::wait_hooks::{WaitEnd, WaitHooks};
 pub use poll_io::{PollBufRead, PollRead, PollWrite};
 #[cfg(target_os = "linux")]
 pub use process::{create_subprocess_exec, create_subprocess_shell};
@@ -493,8 +500,7 @@ pub use queue::{LifoQueue, PriorityQueue, Queue};
 pub use runner::{Runner, run};
 pub use scope::catch_cancelled;
 pub use signal::{Signal, SignalError, ctrl_c, signal};
-pub use stream::{open_connection, start_server};
-pub use stream::{open_unix_connection, start_unix_server};
+pub use stream::{open_connection, open_unix_connection, start_server, start_unix_server};
 pub use time::{
     Interval, MissedTickBehavior, Sleep, Timeout, TimeoutState, interval, interval_at,
     move_on_after, sleep, sleep_until, sleep_with, timeout, timeout_at, wait_for,

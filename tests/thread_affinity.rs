@@ -21,20 +21,22 @@ use callsoon::sync::{
 };
 use callsoon::testing::{DuplexStream, Faults, Leftover, TestBuilder, TestError, Trace};
 use callsoon::transport::{
-    AcceptedSocket, Address, ConnectPipe, ConnectTo, CreateConnection, CreateDatagramEndpoint,
-    CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError, Server, Transport,
+    AcceptedSocket, Address, BindError, CannotWrite, ConnectPipe, ConnectTo, CreateConnection,
+    CreateDatagramEndpoint, CreateServer, DatagramTransport, InvalidLimits, ListenOn, ServeError,
+    Server, Transport,
 };
 use callsoon::{
     AsCompleted, AsyncDrop, AsyncFd, Builder, CallKind, CallbackId, CancelOnDrop, CancelOrigin,
     Cancellation, Cancelled, Clock, ClockGuard, ClockHandle, Copying, CopyingBidirectional,
     EventLoop, ExceptionContext, ExceptionHandler, ExecutorError, ExecutorFuture, Failure,
-    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, Histogram,
-    Interval, InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle, LoopLocal,
-    LoopMetrics, MissedTickBehavior, Panicked, PriorityQueue, Queue, Race, ReadyGuard,
-    RemoteHandle, ReturnWhen, RunError, Runner, Settled, Shield, Signal, SignalError, Sleep,
-    StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId, TaskRef, ThreadFuture,
-    ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor, ThreadsafeHandle, TimedOut, Timeout,
-    TimeoutState, TimerHandle, TryGather, TryGatherError, WrappedFuture, YieldNow,
+    FailureCause, FutureError, Gather, GatherError, GroupClosed, GroupError, Handle, HandleId,
+    Histogram, Interval, InvalidState, Job, Latencies, LifoQueue, Lines, LoopClosed, LoopHandle,
+    LoopLocal, LoopMetrics, MissedTickBehavior, Panicked, PendingCallback, PendingKind,
+    PriorityQueue, Queue, Race, ReadyGuard, RemoteHandle, ReturnWhen, RunError, Runner, Settled,
+    Shield, Signal, SignalError, Sleep, StuckJobs, Task, TaskBuilder, TaskError, TaskGroup, TaskId,
+    TaskRef, ThreadFuture, ThreadFutureError, ThreadPoolBuilder, ThreadPoolExecutor,
+    ThreadsafeHandle, TimedOut, Timeout, TimeoutState, TimerHandle, TryGather, TryGatherError,
+    WaitEnd, WaitHooks, WrappedFuture, YieldNow,
 };
 
 /// Compiles only if the type has all the traits.
@@ -68,6 +70,13 @@ assert_not_impl!(LoopHandle: Send, Sync);
 assert_not_impl!(ExceptionHandler: Send, Sync);
 assert_not_impl!(Handle: Send, Sync, Clone);
 assert_not_impl!(TimerHandle: Send, Sync, Clone);
+assert_impl!(HandleId: Send, Sync, Copy, Unpin, std::hash::Hash, Ord);
+assert_impl!(PendingCallback: Send, Sync, Copy, Unpin);
+assert_impl!(PendingKind: Send, Sync, Copy, Unpin, std::hash::Hash);
+assert_impl!(WaitEnd: Send, Sync, Copy, Unpin);
+assert_not_impl!(dyn WaitHooks: Send, Sync);
+assert_impl!(BindError: Send, Sync, Unpin, std::error::Error);
+assert_impl!(CannotWrite: Send, Sync, Copy, Unpin, std::error::Error);
 assert_not_impl!(Task<u8>: Send, Sync, Clone);
 assert_not_impl!(TaskRef: Send, Sync);
 assert_not_impl!(TaskBuilder: Send, Sync);
@@ -286,7 +295,7 @@ assert_impl!(callsoon::interop::hyper::HyperExecutor: Send, Sync, Copy);
 assert_not_impl!(callsoon::interop::hyper::HyperIo<TcpStream>: Send, Sync, Clone);
 
 /// Public names that are no types.
-const TRAITS: [&str; 20] = [
+const TRAITS: [&str; 21] = [
     "SubprocessProtocol",
     "Registered",
     "DEVNULL",
@@ -307,6 +316,7 @@ const TRAITS: [&str; 20] = [
     "RaceFutures",
     "Tasks",
     "ToSocketAddrs",
+    "WaitHooks",
 ];
 
 /// Every public type has its line above.

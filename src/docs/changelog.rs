@@ -48,6 +48,23 @@
 //! - [`Clock::Manual`](crate::Clock::Manual) and [`LoopHandle::clock`](crate::LoopHandle::clock): the program moves the
 //!   time, stops it, and holds it while real I/O runs. [`Builder::shuffle`](crate::Builder::shuffle).
 //! - [`docs::from_tokio`](crate::docs::from_tokio) is a page for those who come from tokio.
+//! - For hosts that embed a loop: [`WaitHooks`](crate::WaitHooks) release a lock around the sleep and hear of signals;
+//!   [`stop_now`](crate::LoopHandle::stop_now) leaves in mid-batch; [`guest`](crate::EventLoop::guest) before the first turn;
+//!   [`next_deadline`](crate::LoopHandle::next_deadline); [`HandleId`](crate::HandleId) and `cancel_by_id`;
+//!   [`pending_callbacks`](crate::LoopHandle::pending_callbacks) and
+//!   [`pending_timers`](crate::LoopHandle::pending_timers).
+//! - [`Server::with_sockets`](crate::transport::Server::with_sockets) lends the listening sockets;
+//!   [`family`](crate::transport::CreateServer::family) of a server;
+//!   [`try_create_server`](crate::LoopHandle::try_create_server) for factories that fail;
+//!   [`wrote_eof`](crate::transport::Transport::wrote_eof); [`BindError`](crate::transport::BindError) has the system's
+//!   number; [`abstract_name`](crate::transport::Address::abstract_name) of an address.
+//!
+//! ## Changed: transports
+//! - [`write`](crate::transport::Transport::write) after `write_eof` goes to the exception handler and panics no more, and
+//!   [`try_write`](crate::transport::Transport::try_write) returns an error: in which order a program calls is often decided by a
+//!   peer.
+//! - [`sockname`](crate::transport::Transport::sockname) is kept after the connection is lost, as in asyncio.
+//! - `add_reader` of a regular file fails with the system's own `EPERM`, whose number was lost before.
 //!
 //! ## Changed: tasks and cancellation
 //! - Tasks that await each other in a circle end when one of them is cancelled: one of the awaits gives

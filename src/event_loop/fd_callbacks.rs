@@ -7,15 +7,18 @@ use crate::kernel::io::readiness::Direction;
 use crate::kernel::loop_handle::LoopHandle;
 
 impl LoopHandle {
-    /// Calls `callback` in every turn in which the descriptor is readable, at its end, or has failed.
+    /// Calls `callback` in every turn that polls for events and finds the descriptor readable, at its end, or failed.
     ///
-    /// It is level-triggered: it is called again as long as there is something left to read. It replaces the previous
+    /// It is level-triggered: it is called again as long as there is something left to read. A turn without ready work polls
+    /// always. While work is ready, a turn polls when 25 µs have passed since the last poll: a chain of a thousand short
+    /// callbacks may see its reader called twice. [`event_interval(1)`](crate::Builder::event_interval) polls in every turn,
+    /// as asyncio does. It replaces the previous
     /// reader of the same descriptor, and runs in a copy of the current context. If it panics, the panic is reported and the
     /// callback stays registered. The caller still owns the descriptor and must remove the reader before closing it.
     ///
     /// # Errors
     /// The callback has been dropped in each case.
-    /// - `PermissionDenied` for a regular file, which cannot be polled and is always ready.
+    /// - `EPERM`, of kind `PermissionDenied`, for a regular file or a folder, which cannot be polled and is always ready.
     /// - `AlreadyExists` for a socket that this loop itself watches.
     /// - `EBADF` for a closed descriptor.
     /// - [`LoopClosed`](crate::LoopClosed), inside an `io::Error`, if the loop is closed.
@@ -60,7 +63,7 @@ impl LoopHandle {
         self.remove_fd_callback(fd.as_raw_fd(), Direction::Read)
     }
 
-    /// Calls `callback` in every turn in which the descriptor is writable or has failed. Otherwise like
+    /// Calls `callback` in every turn that polls for events and finds the descriptor writable or failed. Otherwise like
     /// [`add_reader`](Self::add_reader).
     ///
     /// # Errors

@@ -229,12 +229,19 @@ impl EventLoop {
     /// Runs one turn, for a program whose own loop (a GUI's, libuv's) drives this one.
     ///
     /// It waits for something to do, at most for `timeout`, or without a limit if that is `None`. Then it runs everything
-    /// that is ready, once.
+    /// that is ready, once. A signal that interrupts the wait (`EINTR`) ends it: the turn then runs what is ready, which may be
+    /// nothing, and returns `Ok`. [`WaitHooks`](crate::WaitHooks) are told of the signal.
     ///
     /// From the first call until the next `run_*` the loop is in guest mode: [`as_raw_fd`](std::os::fd::AsRawFd) becomes
     /// readable when a turn has something to do. That is a timer, I/O, a post from another thread, or a callback that was
     /// queued between two turns. What a turn itself has queued does not make it readable: check
-    /// [`has_ready`](LoopHandle::has_ready) after each turn.
+    /// [`has_ready`](LoopHandle::has_ready) after each turn. A host that sleeps on the descriptor before the first turn calls
+    /// [`guest`](Self::guest) first.
+    ///
+    /// Under [`Clock::Virtual`](crate::Clock::Virtual) and [`Clock::Manual`](crate::Clock::Manual) no time passes while the host
+    /// sleeps. So a timer makes the descriptor readable only when the host has moved the clock to it, by
+    /// [`ClockHandle`](crate::ClockHandle). [`next_deadline`](LoopHandle::next_deadline) says where that is. Under
+    /// `Virtual` a turn that may wait jumps there by itself.
     ///
     /// # Errors
     /// - [`RunError::Nested`] if this thread is running a loop already.
@@ -267,6 +274,47 @@ impl EventLoop {
         result.and(prepared).map_err(RunError::Io)
     }
 
+    /// Puts the loop into guest mode before its first [`turn`](Self::turn), or after a `run_*`.
+    ///
+    /// From here on [`as_raw_fd`](std::os::fd::AsRawFd) becomes readable when a turn has something to do. It is readable
+    /// already if something is ready. A host that sleeps on the descriptor before its first turn calls this before. Calling it
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`turn`](Self::turn).
+    ///
+    /// # Differences from asyncio
+    /// asyncio has no guest mode.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    /// let event_loop = callsoon::EventLoop::new()?;
+    /// event_loop.call_later(std::time::Duration::from_millis(2), || println!("due"));
+    /// event_loop.guest().unwrap();
+    /// let mut poll = libc::pollfd { fd: event_loop.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    /// assert_eq!(unsafe { libc::poll(&mut poll, 1, 10_000) }, 1);
+    /// event_loop.turn(Some(std::time::Duration::ZERO)).unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn guest(&self) -> Result<(), RunError> {
+        let state = &self.handle.state;
+        if with_current(|_| ()).is_some() {
+            return Err(RunError::Nested);
+        }
+        if state.is_closed() {
+            return Err(RunError::Closed);
+        }
+        if state.guest.replace(true) {
+            return Ok(());
+        }
+        self.arm_poll_fd().map_err(RunError::Io)?;
+        if self.handle.has_ready() {
+            // What was queued before notified nobody.
+            self.handle.state.notify_host().map_err(RunError::Io)?;
+        }
+        Ok(())
+    }
+
     /// Makes the poll descriptor become readable for everything that happens before the next guest turn: arms its timer for
     /// the next deadline, and has senders notify it.
     fn arm_poll_fd(&self) -> io::Result<()> {
@@ -280,8 +328,7 @@ impl EventLoop {
         if !state.inbox.fall_asleep() || is_due {
             // A callback was posted during the turn, when senders do not notify. Or the program moves the clock, which no
             // timer descriptor follows.
-            let notifier = state.reactor(|reactor| reactor.notifier())?;
-            crate::kernel::inbox::Notify::notify(&*notifier)?;
+            state.notify_host()?;
         }
         Ok(())
     }

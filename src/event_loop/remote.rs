@@ -104,6 +104,11 @@ impl RemoteHandle {
         });
     }
 
+    /// Returns whether this thread runs the loop at the moment.
+    pub(crate) fn is_current(&self) -> bool {
+        with_current(|state| state.epoch == self.epoch) == Some(true)
+    }
+
     /// Returns whether this is a handle of the loop that has this state.
     #[cfg(feature = "hyper")]
     pub(crate) fn is_of(&self, state: &LoopState) -> bool {

@@ -14,6 +14,7 @@ use crate::kernel::callee::Callee;
 use crate::kernel::clock::NEVER;
 use crate::kernel::context::Context;
 use crate::kernel::enter::{run_callback, run_callback_in};
+use crate::kernel::inline_fn::{InlineFn, Stored};
 use crate::kernel::loop_handle::LoopHandle;
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::timers::TimerKey;
@@ -47,6 +48,17 @@ fn refuse_timer(state: &LoopState, refused: Box<dyn FnOnce()>, call: &str) -> Ti
     state.catch_panic(REFUSED, || drop(refused));
     refuse(state, call);
     TimerKey::STALE
+}
+
+/// Notes where a timer was armed, by its place in the slab: a later timer of the place overwrites it.
+#[cold]
+fn note_location(state: &LoopState, key: TimerKey, location: Place) {
+    let mut locations = state.timer_locations.borrow_mut();
+    let place = key.index as usize;
+    if locations.len() <= place {
+        locations.resize(place + 1, (0, location));
+    }
+    locations[place] = (key.generation, location);
 }
 
 impl LoopHandle {
@@ -113,7 +125,13 @@ impl LoopHandle {
             // Boxed, so that arming is compiled once for all types of callbacks.
             let call =
                 Box::new(move || run_callback_in(context, callback, Callee::Timer, location));
-            state.arm_timer(deadline, call as Box<dyn FnOnce()>)
+            let armed = state.arm_timer(deadline, call as Box<dyn FnOnce()>);
+            if let Ok(key) = armed
+                && state.debug.get()
+            {
+                note_location(state, key, location);
+            }
+            armed
         } else {
             let call = move || run_callback(callback, location);
             let armed = state.arm_timer(deadline, call);
@@ -149,6 +167,87 @@ pub struct Handle {
     location: Place,
 }
 
+/// Names a callback of [`call_soon`](LoopHandle::call_soon), [`call_later`](LoopHandle::call_later) or
+/// [`call_at`](LoopHandle::call_at) by plain numbers, which any thread may have.
+///
+/// It is for hosts that keep no Rust values, or whose collector frees on any thread: they take a handle's id, drop the
+/// handle, and cancel by [`cancel_by_id`](LoopHandle::cancel_by_id). An id names one callback for ever: no other
+/// callback, of this or of another loop of the process, has the same.
+///
+/// ```
+/// use callsoon::HandleId;
+/// let event_loop = callsoon::EventLoop::new()?;
+/// let id = event_loop.call_soon(|| unreachable!()).id();
+/// let numbers: [u64; 3] = id.to_numbers();
+/// assert!(event_loop.cancel_by_id(HandleId::from_numbers(numbers)));
+/// assert!(!event_loop.cancel_by_id(id), "it was cancelled before");
+/// event_loop.stop();
+/// event_loop.run_forever().unwrap();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct HandleId {
+    /// The loop, which no other has the number of.
+    pub(crate) epoch: u64,
+    /// A callback's number in the ready queue, or a timer's generation.
+    pub(crate) number: u64,
+    /// A timer's place; [`NO_TIMER`] for a callback of `call_soon`.
+    pub(crate) index: u32,
+}
+
+/// The place of no timer, which none ever has.
+pub(crate) const NO_TIMER: u32 = TimerKey::STALE.index;
+
+impl HandleId {
+    /// Returns the id as plain numbers, which mean nothing else.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let (a, b) = (event_loop.call_soon(|| ()), event_loop.call_soon(|| ()));
+    /// assert_ne!(a.id().to_numbers(), b.id().to_numbers());
+    /// ```
+    pub fn to_numbers(self) -> [u64; 3] {
+        [self.epoch, self.number, u64::from(self.index)]
+    }
+
+    /// Returns the id that has these numbers. Numbers that [`to_numbers`](Self::to_numbers) has not given name no callback,
+    /// or another one than was meant.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let id = event_loop.call_soon(|| ()).id();
+    /// assert_eq!(callsoon::HandleId::from_numbers(id.to_numbers()), id);
+    /// ```
+    pub fn from_numbers([epoch, number, index]: [u64; 3]) -> Self {
+        let index = u32::try_from(index);
+        let number = if index.is_ok() { number } else { CANCELLED };
+        Self {
+            epoch,
+            number,
+            index: index.unwrap_or(NO_TIMER),
+        }
+    }
+
+    /// Takes the callback out, for the caller to drop with nothing borrowed. `None` if it has run, runs, or was cancelled, and
+    /// if it is another loop's.
+    pub(crate) fn take(self, state: &LoopState) -> Option<InlineFn> {
+        let Self { number, index, .. } = self;
+        if self.epoch != state.epoch {
+            return None;
+        }
+        if index == NO_TIMER {
+            return state.queues(|queues| queues.ready.cancel(number));
+        }
+        let key = TimerKey {
+            index,
+            generation: number,
+        };
+        // Numbers that were made up must not disarm what a task sleeps by.
+        let is_call = state.timers(|timers| matches!(timers.payload(key), Some(Stored::Call(_))));
+        is_call.then(|| state.cancel_timer(key)).flatten()
+    }
+}
+
 /// The number of no callback: it would take one a nanosecond for 584 years to reach it.
 const CANCELLED: u64 = u64::MAX;
 
@@ -177,7 +276,23 @@ impl Handle {
         drop(callback);
     }
 
-    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns the callback's id. That of a handle that was cancelled names no callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let id = event_loop.call_soon(|| ()).id();
+    /// assert!(event_loop.cancel_by_id(id));
+    /// ```
+    pub fn id(&self) -> HandleId {
+        HandleId {
+            epoch: self.state.epoch,
+            number: self.number.get(),
+            index: NO_TIMER,
+        }
+    }
+
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came. A
+    /// [`cancel_by_id`](LoopHandle::cancel_by_id) does not count.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();
@@ -238,7 +353,25 @@ impl TimerHandle {
         drop(self.state.cancel_timer(key));
     }
 
-    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came.
+    /// Returns the callback's id. That of a handle that was cancelled names no callback.
+    ///
+    /// ```
+    /// # let event_loop = callsoon::doctest::event_loop();
+    /// let id = event_loop.call_later(std::time::Duration::from_secs(1), || unreachable!()).id();
+    /// assert!(event_loop.cancel_by_id(id));
+    /// ```
+    pub fn id(&self) -> HandleId {
+        let TimerKey { index, generation } = self.key.get();
+        let is_timer = index != NO_TIMER;
+        HandleId {
+            epoch: self.state.epoch,
+            number: if is_timer { generation } else { CANCELLED },
+            index,
+        }
+    }
+
+    /// Returns whether [`cancel`](Self::cancel) was called, or the loop was closing when the callback came. A
+    /// [`cancel_by_id`](LoopHandle::cancel_by_id) does not count.
     ///
     /// ```
     /// # let event_loop = callsoon::doctest::event_loop();

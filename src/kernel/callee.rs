@@ -28,6 +28,8 @@ pub(crate) enum Callee<'a> {
     ProtocolStep(&'a Cell<&'static str>),
     /// A method of a subprocess protocol, by its name.
     SubprocessProtocol(&'static str),
+    /// A hook around the loop's sleep, by its name.
+    WaitHook(&'static str),
     /// A step of this task. `LoopState::key_of` gives its key.
     Step(&'a Header),
 }
@@ -37,7 +39,7 @@ impl Callee<'_> {
     #[inline]
     pub(crate) fn kind(self) -> CallKind {
         match self {
-            Self::Callback => CallKind::Callback,
+            Self::Callback | Self::WaitHook(_) => CallKind::Callback,
             Self::Timer => CallKind::Timer,
             Self::Posted => CallKind::Posted,
             Self::Reader | Self::Writer => CallKind::Descriptor,
@@ -60,7 +62,9 @@ impl Callee<'_> {
             | Self::Writer
             | Self::Signal => "callback",
             Self::Listener => "listener",
-            Self::Protocol(method) | Self::SubprocessProtocol(method) => method,
+            Self::Protocol(method) | Self::SubprocessProtocol(method) | Self::WaitHook(method) => {
+                method
+            }
             Self::ProtocolStep(method) => method.get(),
             Self::Step(_) => "step of a task",
         }
@@ -83,6 +87,7 @@ impl Callee<'_> {
             Self::SubprocessProtocol(method) => {
                 format!("Exception in a subprocess protocol's {method}")
             }
+            Self::WaitHook(method) => format!("Exception in the hook {method}"),
             Self::Step(_) => "Exception in a task".to_owned(),
         }
     }

@@ -59,6 +59,7 @@ pub(crate) fn close(state: &Rc<LoopState>) {
     // It is there only if a panic has ended a run from outside its turns. It refers to the loop.
     discard(state, state.root.task.take());
     discard(state, state.replace_handler(None));
+    discard(state, state.wait_hooks.take());
     drop(state.take_reactor());
     state.phase.set(Phase::Closed);
     state.cells.close();

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::TryReserveError;
 use std::io;
+use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +41,7 @@ use crate::kernel::task::key::{Key, ROOT_SLOT};
 use crate::kernel::task::root_slot::RootSlot;
 use crate::kernel::task::slots::Slots;
 use crate::kernel::timers::Timers;
+use crate::kernel::wait_hooks::HostHooks;
 use crate::sys::fork;
 use crate::sys::ticks::Ticks;
 
@@ -246,6 +248,10 @@ pub(crate) struct LoopState {
     pub(super) handler: RefCell<Option<Rc<dyn ReportHandler>>>,
     /// Called with every new task.
     pub(super) task_hook: RefCell<Option<TaskHook>>,
+    /// Called before and after each sleep.
+    pub(crate) wait_hooks: RefCell<Option<HostHooks>>,
+    /// Where timers were armed in debug mode, by their places, with their generations: for listing them.
+    pub(crate) timer_locations: RefCell<Vec<(u64, &'static Location<'static>)>>,
     /// One value for each `LoopLocal` that was used, by its number.
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// The source whose observer has panicked, until the panic is caught.
@@ -306,6 +312,8 @@ impl LoopState {
             guest_notified: Cell::new(false),
             handler: RefCell::new(None),
             task_hook: RefCell::new(None),
+            wait_hooks: RefCell::new(None),
+            timer_locations: RefCell::new(Vec::new()),
             locals: RefCell::new(Vec::new()),
             inhibitors: OnceCell::new(),
             shuffler: settings.shuffle.map(Shuffler::new),
@@ -422,8 +430,7 @@ impl LoopState {
             self.drain_inbox();
         }
         if self.guest.get() && !self.guest_notified.replace(true) {
-            let notifier = self.reactor(|reactor| reactor.notifier())?;
-            if let Err(error) = notifier.notify() {
+            if let Err(error) = self.notify_host() {
                 // The next entry tries again.
                 self.guest_notified.set(false);
                 self.report(ExceptionContext {
@@ -434,6 +441,12 @@ impl LoopState {
             }
         }
         Ok(())
+    }
+
+    /// Makes the descriptor readable for a loop that drives this one.
+    pub(crate) fn notify_host(&self) -> io::Result<()> {
+        let notifier = self.reactor(|reactor| reactor.notifier())?;
+        notifier.notify()
     }
 
     /// Moves the entries of the inbox to the ready queue.

@@ -23,6 +23,7 @@
 //! | [`observation`], [`observers`], [`callee`], [`meters`] | THE place that measures and traces entries; who is told; what is called; recording histograms |
 //! | [`ready`], [`ring`], [`queues`] | the ready queue; a FIFO in one buffer; the ready queue and the tasks under one borrow |
 //! | [`timers`], [`open_slot`], [`due`], [`queue_due`] | the timer wheel; what is due, in order, and to the ready queue |
+//! | [`timer_list`] | which timers there are |
 //! | [`wait_for_events`], [`wake_time`] | how long the loop sleeps; how many timers share a wake-up |
 //! | [`inbox`], [`registry`], [`post_spin`] | posts and wakes of other threads; from a loop's id to its inbox; spinning for posts before the loop sleeps |
 //! | [`io`] | the poller, readiness, callbacks of descriptors |
@@ -37,6 +38,7 @@
 //! | [`context`], [`current_context`] | values of context variables; which context is current |
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
+//! | [`wait_hooks`] | what a host does around the sleep |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
 //! | [`events`] | what the crate says through `tracing`, or on standard error |
 //! | [`close`] | the end of a loop |
@@ -139,8 +141,10 @@ pub(crate) mod report;
 pub(crate) mod ring;
 pub(crate) mod shuffle;
 pub(crate) mod task;
+pub(crate) mod timer_list;
 pub(crate) mod timers;
 pub(crate) mod turn;
 pub(crate) mod wait;
 pub(crate) mod wait_for_events;
+pub(crate) mod wait_hooks;
 pub(crate) mod wake_time;

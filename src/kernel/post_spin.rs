@@ -31,6 +31,9 @@ pub(crate) struct PostSpin {
     came: Cell<u32>,
     /// How many occasions are still let pass.
     passing: Cell<u32>,
+    /// Whether there are hooks around the sleep: a host then holds a lock while the loop is awake, which the threads that post
+    /// may wait for.
+    pub(crate) is_off: Cell<bool>,
     /// How many were let pass after the loop last spun in vain; 0 if it has found posts since.
     passed: Cell<u32>,
 }
@@ -62,7 +65,7 @@ impl PostSpin {
     }
 
     fn is_worth_while(&self) -> bool {
-        if self.came.take() < MANY {
+        if self.came.take() < MANY || self.is_off.get() {
             return false;
         }
         let passing = self.passing.get();

@@ -39,6 +39,7 @@ const CALL: u8 = 4;
 const SOURCE: u8 = 5;
 const FD_READER: u8 = 6;
 const FD_WRITER: u8 = 7;
+const BREAK: u8 = 8;
 
 /// A token that is neither a task's nor a callback's, unpacked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +53,8 @@ pub(crate) enum Special {
     Posted(u32),
     /// The end of the run with this number.
     Stop(u32),
+    /// The same at once: what is behind it waits for the next run.
+    Break(u32),
     /// An observed source that became ready, with the low bits of its generation.
     Source(SourceKey),
     /// A callback whose descriptor is ready.
@@ -102,6 +105,7 @@ impl Token {
                 Special::Timer(TimerKey { index, generation })
             }
             STOP => Special::Stop(index),
+            BREAK => Special::Break(index),
             SOURCE => {
                 let generation = (self.0 >> 32) as u32 & ((1 << QUEUED_GENERATION_BITS) - 1);
                 Special::Source(SourceKey { index, generation })
@@ -341,6 +345,41 @@ impl ReadyQueue {
 
     pub(crate) fn push_stop(&mut self, run: u32) {
         self.push_other(Token::new(STOP, 0, run));
+    }
+
+    /// Ends the run with this number before any other entry runs.
+    pub(crate) fn push_break(&mut self, run: u32) {
+        let token = Token::new(BREAK, 0, run);
+        if self.entries.in_front(0).copied() != Some(token) {
+            *self.entries.push_front() = token;
+        }
+    }
+
+    /// Makes the queue look empty, so that the turn ends. Nothing may be queued until [`resume`](Self::resume).
+    pub(crate) fn suspend(&mut self) {
+        self.entries.hide();
+    }
+
+    /// Ends [`suspend`](Self::suspend).
+    pub(crate) fn resume(&mut self) {
+        self.entries.reveal();
+    }
+
+    /// Passes every entry to `each`, in their order: a callback with its number and place, unless it was cancelled.
+    pub(crate) fn for_each(&mut self, mut each: impl FnMut(Token, Option<(u64, Place)>)) {
+        let mut number = self.calls.head();
+        for place in 0..self.entries.len() {
+            let Some(token) = self.entries.in_front(place).copied() else {
+                return;
+            };
+            let mut call = None;
+            if token.is_call() {
+                let queued = self.calls.get(number);
+                call = queued.filter(|call| matches!(call.function, Stored::Call(_)));
+            }
+            each(token, call.map(|call| (number, call.location)));
+            number += u64::from(token.is_call());
+        }
     }
 
     #[inline]

@@ -26,6 +26,8 @@ pub(crate) struct Ring<T> {
     head: u64,
     /// The number of the next element.
     tail: u64,
+    /// How many elements are [hidden](Ring::hide).
+    hidden: u64,
     /// How large a buffer is always kept.
     kept: usize,
     /// How many calls of `trim` the present buffer still outlasts.
@@ -40,6 +42,7 @@ impl<T: Default> Ring<T> {
             places: Box::default(),
             head: 0,
             tail: 0,
+            hidden: 0,
             kept: KEPT,
             wait: 0,
             next_wait: 0,
@@ -114,6 +117,31 @@ impl<T: Default> Ring<T> {
     pub(crate) fn unpop(&mut self) -> &mut T {
         self.head -= 1;
         self.at(self.head)
+    }
+
+    /// Puts an element before all others. The caller writes it to the place that is returned. Only for a ring whose
+    /// numbers name nothing: all of them may move by the size of the buffer, which leaves every element in its place.
+    pub(crate) fn push_front(&mut self) -> &mut T {
+        if self.is_full() {
+            self.grow();
+        }
+        if self.head == 0 {
+            let size = self.places.len() as u64;
+            (self.head, self.tail) = (size, self.tail + size);
+        }
+        self.unpop()
+    }
+
+    /// Makes the ring look empty until [`reveal`](Self::reveal). In between the caller pops, and does nothing else.
+    pub(crate) fn hide(&mut self) {
+        self.hidden += self.len() as u64;
+        self.tail = self.head;
+    }
+
+    /// Brings the elements back that were hidden.
+    pub(crate) fn reveal(&mut self) {
+        debug_assert!(self.hidden == 0 || self.is_empty());
+        self.tail += std::mem::take(&mut self.hidden);
     }
 
     /// Returns the place of the last element.
@@ -276,6 +304,31 @@ mod tests {
         assert_eq!(ring.len(), FIRST);
         push(&mut ring, 0);
         assert_eq!((pop(&mut ring), pop(&mut ring)), (Some(101), Some(2)));
+    }
+
+    #[test]
+    fn an_element_is_put_before_the_first_and_before_all_that_ever_was() {
+        let mut ring = Ring::new();
+        *ring.push_front() = 1;
+        (2..=FIRST as u64).for_each(|value| push(&mut ring, value));
+        *ring.push_front() = 0;
+        assert_eq!(ring.len(), FIRST + 1);
+        (0..=FIRST as u64).for_each(|value| assert_eq!(pop(&mut ring), Some(value)));
+        assert_eq!(pop(&mut ring), None);
+    }
+
+    #[test]
+    fn hidden_elements_come_back_in_their_order() {
+        let mut ring = Ring::new();
+        (1..=3).for_each(|value| push(&mut ring, value));
+        assert_eq!(pop(&mut ring), Some(1));
+        ring.hide();
+        assert_eq!((pop(&mut ring), ring.len()), (None, 0));
+        ring.hide();
+        ring.reveal();
+        assert_eq!((pop(&mut ring), pop(&mut ring)), (Some(2), Some(3)));
+        ring.reveal();
+        assert_eq!(pop(&mut ring), None);
     }
 
     #[test]

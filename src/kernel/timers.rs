@@ -82,7 +82,7 @@ const BATCH_KEPT: usize = 1024;
 const ROOM_KEPT: usize = 4096;
 
 /// How much of a generation [`Timers::take_due`] compares: the ready queue has room for 24 bits in its tokens.
-const TOKEN_GENERATION: u64 = 0x00FF_FFFF;
+pub(super) const TOKEN_GENERATION: u64 = 0x00FF_FFFF;
 
 /// What the loop does when a timer fires. The default is what a free entry holds.
 pub(crate) trait Payload: Default {

@@ -63,6 +63,7 @@ pub(crate) fn run(state: &LoopState, root: &mut dyn Root) -> io::Result<()> {
             }
         };
         if let Some(result) = survive(state, turns) {
+            state.queues(|queues| queues.ready.resume());
             end_run(state);
             return result;
         }
@@ -77,6 +78,7 @@ pub(crate) fn guest_turn(state: &LoopState, root: &mut dyn Root, wait: Wait) -> 
         None => turn(state, root, wait),
     };
     let result = survive(state, turn).unwrap_or(Ok(()));
+    state.queues(|queues| queues.ready.resume());
     end_run(state);
     result
 }
@@ -150,7 +152,8 @@ fn run_entries(state: &LoopState, root: &mut dyn Root, count: usize) {
         state.event_polls.left.set((left - count as u64) as u32);
     }
     for _ in 0..count {
-        // It is never `None`: only the turn pops, and it pops no more than it counted.
+        // Only the turn pops, and it pops no more than it counted. So it is `None` after a `stop_now` alone, which hides
+        // what is left.
         let Some(entry) = state.next_entry() else {
             break;
         };
@@ -299,8 +302,12 @@ fn run_special(state: &LoopState, root: &mut dyn Root, entry: Special) {
         Special::Source(key) => {
             run_queued(state, || call_observer(state, key));
         }
+        Special::Break(run) if run == state.run_number.get() => {
+            state.stopping.set(true);
+            state.queues(|queues| queues.ready.suspend());
+        }
         // The end of a run that was stopped early.
-        Special::Stop(_) => {}
+        Special::Stop(_) | Special::Break(_) => {}
     }
 }
 

@@ -49,13 +49,6 @@ impl<P: Payload> Timers<P> {
         Some(wake)
     }
 
-    /// Returns the deadlines of all timers that do more than wake a task; `u64::MAX` of one that never fires.
-    pub(crate) fn deadlines_of_callbacks(&self) -> Vec<u64> {
-        let armed = self.entries.iter().filter(|entry| entry.generation != FREE);
-        let callbacks = armed.filter(|entry| entry.payload.task().is_none());
-        callbacks.map(|entry| entry.deadline).collect()
-    }
-
     /// Gives memory back after a burst: the entries behind the last one in use. Those that are free and lie high are not
     /// used again until low ones run out, so a timer that was armed again and again in one of them ends the next time.
     pub(crate) fn trim(&mut self) {

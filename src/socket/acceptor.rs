@@ -143,9 +143,17 @@ impl Acceptor {
         }
     }
 
+    /// Lends the socket to the program. The caller sees to it that nothing stops this meanwhile.
+    pub(crate) fn lend<R>(&self, f: impl FnOnce(&Socket) -> R) -> Option<R> {
+        self.with_io(|io| f(&io.source().0))
+    }
+
     /// Stops listening and closes the socket.
     pub(crate) fn stop(&self) {
-        drop(self.io.take());
+        // Only a program to which the socket is lent just now can hold the borrow, if it closes the loop. The socket then
+        // closes with the last reference.
+        let io = self.io.try_borrow_mut().map(|mut io| io.take());
+        drop(io);
         drop(self.host.take());
         if let Some(retry) = self.retry.take() {
             retry.cancel();

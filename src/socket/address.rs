@@ -75,6 +75,27 @@ impl Address {
         }
     }
 
+    /// Returns the abstract name of a Unix socket, without the zero byte before it, if it has one. Such names exist on Linux
+    /// only, and may have any bytes.
+    ///
+    /// ```
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let name = format!("callsoon-doc-{}", std::process::id());
+    /// let server = event_loop.create_unix_server(|| Idle, format!("\0{name}")).await?;
+    /// assert_eq!(server.sockets()[0].abstract_name(), Some(name.as_bytes()));
+    /// # Ok(()) });
+    /// ```
+    pub fn abstract_name(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Place::Internet(_) => None,
+            Place::Other(address) => match unix_name(address)? {
+                UnixName::Abstract(name) => Some(name),
+                UnixName::Path(_) | UnixName::Unnamed => None,
+            },
+        }
+    }
+
     pub(crate) fn of(result: io::Result<SockAddr>) -> Option<Self> {
         result.ok().map(Self::from)
     }

@@ -21,6 +21,7 @@ pub(crate) mod acceptor;
 pub(crate) mod addr_info;
 pub(crate) mod address;
 pub(crate) mod backoff;
+pub(crate) mod bind_error;
 pub(crate) mod connect;
 pub(crate) mod connect_error;
 pub(crate) mod connect_to;

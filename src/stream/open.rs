@@ -231,7 +231,8 @@ impl StartServer {
         let (of_clients, home) = (Rc::clone(&limit), handle.clone());
         let factory = Rc::new(move || {
             let on_connect = Some(Rc::clone(&on_connect));
-            StreamProtocol::new(&home, of_clients.get(), on_connect) as Rc<dyn Protocol>
+            let protocol = StreamProtocol::new(&home, of_clients.get(), on_connect);
+            Ok(protocol as Rc<dyn Protocol>)
         });
         Self {
             server: handle.serve_with(factory, site, location),

@@ -49,8 +49,8 @@ impl StreamWriter {
     /// Sends bytes, or buffers them until the system takes them. [`drain`](Self::drain) should follow. See
     /// [`Transport::write`].
     ///
-    /// # Panics
-    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    /// After [`write_eof`](Self::write_eof) the exception handler is told, unless the connection is closing:
+    /// [`Transport::try_write`] returns an error instead.
     ///
     /// ```
     /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {
@@ -65,8 +65,8 @@ impl StreamWriter {
 
     /// Sends several pieces of bytes as if they were one. See [`Transport::writelines`].
     ///
-    /// # Panics
-    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    /// After [`write_eof`](Self::write_eof) the exception handler is told, unless the connection is closing:
+    /// [`Transport::try_write`] returns an error instead.
     ///
     /// ```
     /// # callsoon::doctest::with_stream(async |mut reader, writer, there| {

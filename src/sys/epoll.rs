@@ -185,17 +185,6 @@ pub(crate) fn is_present(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AlreadyExists
 }
 
-/// Returns what the system says, in words where its own would puzzle.
-pub(crate) fn explain(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        return io::Error::new(
-            error.kind(),
-            "the system does not watch such a descriptor: a regular file or a folder is always ready",
-        );
-    }
-    error
-}
-
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {

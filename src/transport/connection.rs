@@ -41,9 +41,10 @@
 //! | `sending_file` | `sendfile.rs` |
 //! | `file` | `sendfile.rs`; `write.rs` appends to it; `wake_file_sender` here takes its waker |
 //! | `tracked` | `Serving::connect` sets it, for a server; `release` takes it |
+//! | `local` | `keep_name` in `lifecycle.rs`, for `release` |
 //! | the others | never change |
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
@@ -188,6 +189,8 @@ pub(crate) struct Connection<P: ?Sized> {
     pub(crate) location: &'static Location<'static>,
     /// The peer's name, asked once: a peer that has closed has none any more.
     pub(crate) peer: Option<Address>,
+    /// This end's name, once the socket is closed.
+    pub(crate) local: OnceCell<Box<Address>>,
 }
 
 impl<P: ?Sized> Connection<P> {
@@ -223,6 +226,7 @@ impl<P: ?Sized> Connection<P> {
             context,
             location,
             peer,
+            local: OnceCell::new(),
         }
     }
 
@@ -310,6 +314,7 @@ impl<P: ?Sized> Connection<P> {
 
     /// Arrow 7: deregisters and closes the socket, then drops the protocol with nothing borrowed.
     pub(crate) fn release(&self) {
+        self.keep_name();
         self.state.set(State::Closed);
         self.wake_file_sender();
         // Only a program that is inside `Transport::socket` just now can hold the borrow. The socket then closes with the

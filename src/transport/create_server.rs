@@ -22,7 +22,8 @@ use crate::kernel::proceed::proceed;
 use crate::kernel::wait::list::WaitList;
 use crate::net::listen_options::ListenOptions;
 use crate::socket::address::Address;
-use crate::socket::dns::Target;
+use crate::socket::bind_error::BindError;
+use crate::socket::dns::{Target, no_address};
 use crate::socket::listen_on::{ListenOn, Site};
 use crate::socket::nonblocking::{adopt_stream, new_socket};
 use crate::socket::socket_file::{SocketFile, bind};
@@ -44,7 +45,8 @@ impl LoopHandle {
     ///
     /// # Errors
     /// `AddrInUse` if another socket has an address, `AddrNotAvailable` if this machine has none of them,
-    /// `PermissionDenied` for a port that is reserved: the error names the address. `InvalidInput` for an empty list,
+    /// `PermissionDenied` for a port that is reserved: the [`BindError`] inside has the address and the system's number.
+    /// `InvalidInput` for an empty list,
     /// and for a socket that is no stream. Those of [`lookup_host`](crate::net::lookup_host).
     ///
     /// # Cancellation
@@ -77,8 +79,43 @@ impl LoopHandle {
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        let factory: Factory = Rc::new(move || Ok(Rc::new(factory())));
         self.serve_with(factory, on.into().0, Location::caller())
+    }
+
+    /// Makes a server as [`create_server`](Self::create_server) does, whose factory can fail.
+    ///
+    /// An error of the factory closes the client's connection and goes to the exception handler, as
+    /// [`exception`](crate::ExceptionContext::exception). The server goes on. A panic of a factory, also of one that cannot
+    /// fail, does the same.
+    ///
+    /// # Errors
+    /// Those of [`create_server`](Self::create_server).
+    ///
+    /// # Cancellation
+    /// As [`create_server`](Self::create_server).
+    ///
+    /// ```
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let reported = event_loop.create_future();
+    /// let report = reported.clone();
+    /// event_loop.set_exception_handler(move |_, context| report.set_result(context.message.clone()).unwrap());
+    /// let server = event_loop.try_create_server(|| Err::<Idle, _>("no licence"), anywhere).await?;
+    /// let client = callsoon::net::TcpStream::connect(server.local_addr().unwrap()).await?;
+    /// assert_eq!(client.read(&mut [0]).await?, 0, "closed");
+    /// assert_eq!(reported.await.unwrap(), "Exception in a protocol factory");
+    /// assert!(server.is_serving());
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_create_server<F, P, E>(&self, factory: F, on: impl Into<ListenOn>) -> CreateServer
+    where
+        F: Fn() -> Result<P, E> + 'static,
+        P: Protocol,
+        E: Into<Box<dyn Error>>,
+    {
+        self.serve_with(try_factory(factory), on.into().0, Location::caller())
     }
 
     /// Makes a server on a Unix socket at a path, or of an abstract name, which begins with a zero byte.
@@ -114,9 +151,41 @@ impl LoopHandle {
         F: Fn() -> P + 'static,
         P: Protocol,
     {
-        let factory: Factory = Rc::new(move || Rc::new(factory()));
+        let factory: Factory = Rc::new(move || Ok(Rc::new(factory())));
         let site = Site::Path(path.as_ref().to_owned());
         self.serve_with(factory, site, Location::caller())
+    }
+
+    /// Makes a server as [`create_unix_server`](Self::create_unix_server) does, whose factory can fail as that of
+    /// [`try_create_server`](Self::try_create_server) can.
+    ///
+    /// # Errors
+    /// Those of [`create_unix_server`](Self::create_unix_server).
+    ///
+    /// # Cancellation
+    /// As [`create_server`](Self::create_server).
+    ///
+    /// ```
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let path = format!("\0callsoon-doc-try-{}", std::process::id());
+    /// let server = event_loop.try_create_unix_server(|| Ok::<_, std::io::Error>(Idle), &path).await?;
+    /// event_loop.create_unix_connection(|| Idle, &path).await?;
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_create_unix_server<F, P, E>(
+        &self,
+        factory: F,
+        path: impl AsRef<Path>,
+    ) -> CreateServer
+    where
+        F: Fn() -> Result<P, E> + 'static,
+        P: Protocol,
+        E: Into<Box<dyn Error>>,
+    {
+        let site = Site::Path(path.as_ref().to_owned());
+        self.serve_with(try_factory(factory), site, Location::caller())
     }
 
     pub(crate) fn serve_with(
@@ -132,10 +201,24 @@ impl LoopHandle {
             options: ListenOptions::new(),
             keep_alive: false,
             start_serving: true,
+            family: None,
             tls: TlsOptions::default(),
             location,
         }
     }
+}
+
+/// Makes a factory of one that can fail.
+fn try_factory<F, P, E>(factory: F) -> Factory
+where
+    F: Fn() -> Result<P, E> + 'static,
+    P: Protocol,
+    E: Into<Box<dyn Error>>,
+{
+    Rc::new(move || match factory() {
+        Ok(protocol) => Ok(Rc::new(protocol)),
+        Err(error) => Err(Rc::from(error.into())),
+    })
 }
 
 /// A server that is about to be made. Await it. [`LoopHandle::create_server`] and [`LoopHandle::create_unix_server`]
@@ -160,6 +243,7 @@ pub struct CreateServer {
     options: ListenOptions,
     keep_alive: bool,
     start_serving: bool,
+    family: Option<Domain>,
     pub(crate) tls: TlsOptions,
     location: &'static Location<'static>,
 }
@@ -231,6 +315,22 @@ impl CreateServer {
         self
     }
 
+    /// Binds to addresses of this family only: `Domain::IPV4` or `Domain::IPV6`. If there are none, awaiting fails with
+    /// `NotFound`. A path and a bound socket have their family already.
+    ///
+    /// ```
+    /// # use callsoon::doctest::Idle;
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// let server = event_loop.create_server(|| Idle, ("", 0)).family(socket2::Domain::IPV4).await?;
+    /// assert_eq!(server.sockets().len(), 1);
+    /// assert!(server.local_addr().unwrap().is_ipv4());
+    /// # Ok(()) });
+    /// ```
+    pub fn family(mut self, family: Domain) -> Self {
+        self.family = Some(family);
+        self
+    }
+
     /// Sets whether the file of a Unix socket is removed when the server closes. On by default.
     ///
     /// ```
@@ -248,16 +348,20 @@ impl CreateServer {
         proceed().await;
         self.tls.check()?;
         let listening = match self.site {
-            Site::Named(target) => bind_all(&self.options, target?.addresses(&self.handle).await?)?,
+            Site::Named(target) => {
+                let addresses = target?.addresses(&self.handle).await?;
+                bind_all(&self.options, of_family(addresses, self.family)?)?
+            }
             Site::Hosts(hosts, port) => {
                 let addresses = addresses(&self.handle, hosts, port).await?;
-                bind_all(&self.options, addresses)?
+                bind_all(&self.options, of_family(addresses, self.family)?)?
             }
             Site::Socket(socket) => vec![Listening::new(adopt_stream(socket)?, None)],
             Site::Path(path) => vec![bind_path(&self.options, &path)?],
         };
         let serving = Serving {
             handle: self.handle,
+            lent: Cell::new(false),
             factory: RefCell::new(Some(self.factory)),
             listening: RefCell::new(listening),
             backlog: self.options.backlog,
@@ -329,6 +433,21 @@ async fn addresses(
     Ok(found)
 }
 
+/// Returns those addresses that are of the family, if there is one.
+fn of_family(
+    mut addresses: Vec<SocketAddr>,
+    family: Option<Domain>,
+) -> io::Result<Vec<SocketAddr>> {
+    let Some(family) = family else {
+        return Ok(addresses);
+    };
+    addresses.retain(|address| Domain::for_address(*address) == family);
+    if addresses.is_empty() {
+        return Err(no_address());
+    }
+    Ok(addresses)
+}
+
 /// Returns whether this machine does not have the address, or does not support its family.
 fn is_absent(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EAFNOSUPPORT)
@@ -366,30 +485,4 @@ fn bind_path(options: &ListenOptions, path: &Path) -> io::Result<Listening> {
     bind(&socket, path, true).map_err(named)?;
     let file = SocketFile::at(path, options.cleanup_socket);
     Ok(Listening::new(socket, file))
-}
-
-/// Adds the address to an error of binding.
-#[derive(Debug)]
-struct BindError {
-    place: String,
-    error: io::Error,
-}
-
-impl BindError {
-    fn wrap(place: String, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), Self { place, error })
-    }
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, error } = self;
-        write!(f, "cannot bind to {}: {error}", place.escape_debug())
-    }
-}
-
-impl Error for BindError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.error)
-    }
 }

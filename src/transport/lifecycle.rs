@@ -7,6 +7,8 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
+use socket2::Socket;
+
 use crate::kernel::callee::Callee;
 use crate::kernel::enter::{Entry, Failed, InContext};
 use crate::kernel::loop_handle::LoopHandle;
@@ -136,5 +138,24 @@ impl Transport {
                 .handle
                 .queue_call(move || call(&transport), connection.location);
         }
+    }
+}
+
+impl<P: ?Sized> Connection<P> {
+    /// Keeps this end's name for the time after the socket is closed. Called once.
+    pub(crate) fn keep_name(&self) {
+        if let Some(name) = self.name() {
+            // It was not set before.
+            let _ = self.local.set(Box::new(name));
+        }
+    }
+
+    /// Returns this end's name: from the socket, or as it was when the socket closed.
+    pub(crate) fn name(&self) -> Option<Address> {
+        if let Some(kept) = self.local.get() {
+            return Some((**kept).clone());
+        }
+        let asked = self.with_io(|io| io.source().with(Socket::local_addr))?;
+        Address::of(asked)
     }
 }

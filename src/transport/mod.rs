@@ -110,6 +110,7 @@ mod transport;
 mod write;
 
 pub use crate::socket::address::Address;
+pub use crate::socket::bind_error::BindError;
 pub use crate::socket::connect_to::{AcceptedSocket, ConnectTo};
 pub use crate::socket::listen_on::ListenOn;
 pub use buffer::InvalidLimits;
@@ -119,3 +120,4 @@ pub use datagram::{CreateDatagramEndpoint, DatagramProtocol, DatagramTransport};
 pub use pipe::{ConnectPipe, stdin, stdout};
 pub use protocol::{BufferedProtocol, Protocol, Transport};
 pub use server::{ServeError, Server};
+pub use write::CannotWrite;

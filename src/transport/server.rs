@@ -13,6 +13,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use socket2::Socket;
+
 use crate::kernel::proceed::proceed;
 use crate::socket::address::Address;
 use crate::time::sleep;
@@ -53,6 +55,7 @@ impl Server {
     /// [`ServeError::Closed`] on a closed server. [`ServeError::Io`] if listening fails, after which the server is
     /// closed: `AddrInUse` if another socket listens there by now. A Unix socket that does not listen yet refuses
     /// clients, so another server may have taken its path: `AddrInUse` then, and `NotFound` if its file is gone.
+    /// `ResourceBusy` inside [`with_sockets`](Self::with_sockets), which closes nothing.
     ///
     /// ```
     /// # use callsoon::doctest::{Idle, anywhere};
@@ -67,6 +70,9 @@ impl Server {
         match self.serving.phase.get() {
             Phase::Serving => Ok(()),
             Phase::Closed => Err(ServeError::Closed),
+            Phase::Bound if self.serving.lent.get() => {
+                Err(ServeError::Io(io::ErrorKind::ResourceBusy.into()))
+            }
             Phase::Bound => self.listen().map_err(ServeError::Io),
         }
     }
@@ -226,6 +232,29 @@ impl Server {
         let listening = self.serving.listening.borrow();
         let addresses = listening.iter().filter_map(|place| place.address.clone());
         addresses.collect()
+    }
+
+    /// Calls `f` with each of the sockets that the server listens on, or will, and returns what it returns: for options and
+    /// numbers that the server has no method for. None once the server is closed.
+    ///
+    /// `f` must not close, accept from or shut down the socket, nor switch it to blocking mode. If it closes the server, the
+    /// sockets close when it has returned. A call inside `f` finds no sockets.
+    ///
+    /// # Differences from asyncio
+    /// There `Server.sockets` gives the sockets themselves, as `TransportSocket`.
+    ///
+    /// ```
+    /// # use callsoon::doctest::{Idle, anywhere};
+    /// # callsoon::doctest::with_loop(async |event_loop| {
+    /// use std::os::fd::AsRawFd;
+    /// let server = event_loop.create_server(|| Idle, anywhere).await?;
+    /// let numbers = server.with_sockets(|socket| socket.as_raw_fd());
+    /// assert_eq!(numbers.len(), 1);
+    /// # Ok(()) });
+    /// ```
+    #[doc(alias = "sockets")]
+    pub fn with_sockets<R>(&self, f: impl FnMut(&Socket) -> R) -> Vec<R> {
+        self.serving.lend_sockets(f)
     }
 
     /// Returns the first IP address that the server listens on, with the port that the system chose for port 0.

@@ -4,11 +4,13 @@
 //! it are woken when it closes, and when its last connection has closed after that.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error;
 use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
 use slab::Slab;
+use socket2::Socket;
 
 use crate::kernel::callee::Callee;
 use crate::kernel::enter::{Entry, Failed, InContext};
@@ -24,14 +26,17 @@ use crate::transport::protocol::{Protocol, Transport};
 use crate::transport::tls::handshake::Timeouts;
 use crate::transport::tls::options::TlsOptions;
 
-/// Makes a protocol for each client.
-pub(crate) type Factory = Rc<dyn Fn() -> Rc<dyn Protocol>>;
+/// Makes a protocol for each client, or says why it cannot.
+pub(crate) type Factory = Rc<dyn Fn() -> Result<Rc<dyn Protocol>, Rc<dyn Error>>>;
+
+/// What a report says of a factory that has failed.
+const FACTORY: &str = "Exception in a protocol factory";
 
 /// One listening socket.
 pub(crate) struct Listening {
     pub(crate) address: Option<Address>,
     /// Bound, until serving starts.
-    pub(crate) socket: Option<socket2::Socket>,
+    pub(crate) socket: Option<Socket>,
     /// Accepts clients, from then on.
     pub(crate) acceptor: Option<Rc<Acceptor>>,
     /// What is removed after the socket has closed.
@@ -49,6 +54,8 @@ pub(crate) enum Phase {
 /// What a [`Server`](crate::transport::Server) and its acceptors share.
 pub(crate) struct Serving {
     pub(crate) handle: LoopHandle,
+    /// The sockets are lent to the program: they are closed afterwards, and do not begin to listen.
+    pub(crate) lent: Cell<bool>,
     /// `None` once the server is closed.
     pub(crate) factory: RefCell<Option<Factory>>,
     pub(crate) listening: RefCell<Vec<Listening>>,
@@ -100,16 +107,41 @@ impl Serving {
         if self.phase.replace(Phase::Closed) == Phase::Closed {
             return;
         }
+        self.close_sockets();
+        let factory = self.factory.take();
+        let what = "Exception in the destructor of a protocol factory";
+        self.handle.state.catch_panic(what, || drop(factory));
+        self.waiting.grant_all_on(&self.handle.state);
+    }
+
+    /// Lends the sockets to the program, one after the other. Nothing is borrowed that the program could ask for meanwhile:
+    /// a server that is closed inside closes its sockets at the end.
+    pub(crate) fn lend_sockets<R>(&self, mut each: impl FnMut(&Socket) -> R) -> Vec<R> {
+        if self.lent.replace(true) {
+            return Vec::new();
+        }
+        let returned = Returned { serving: self };
+        let listening = self.listening.borrow();
+        let lent = listening.iter().filter_map(|place| match &place.socket {
+            Some(socket) => Some(each(socket)),
+            None => place.acceptor.as_ref()?.lend(&mut each),
+        });
+        let results = lent.collect();
+        drop(listening);
+        drop(returned);
+        results
+    }
+
+    fn close_sockets(&self) {
+        if self.lent.get() {
+            return;
+        }
         for place in self.listening.take() {
             if let Some(acceptor) = place.acceptor {
                 acceptor.stop();
             }
             drop(place.file);
         }
-        let factory = self.factory.take();
-        let what = "Exception in the destructor of a protocol factory";
-        self.handle.state.catch_panic(what, || drop(factory));
-        self.waiting.grant_all_on(&self.handle.state);
     }
 
     /// Waits until `is_so`, which changes when the server closes, or when its last client leaves after that.
@@ -135,17 +167,32 @@ impl Serving {
         }
         let mut protocol = None;
         let state = &self.handle.state;
-        state.catch_panic("Exception in a protocol factory", || {
-            protocol = Some(factory());
-        });
-        let Some(protocol) = protocol else {
-            return Ok(());
+        state.catch_panic(FACTORY, || protocol = Some(factory()));
+        let protocol = match protocol {
+            Some(Ok(protocol)) => protocol,
+            Some(Err(error)) => {
+                drop(io);
+                self.report_factory(error);
+                return Ok(());
+            }
+            None => return Ok(()),
         };
         let transport = Transport::new(io, protocol, peer, self.location)?;
         self.track(&transport);
         transport.announce();
         transport.begin_reading();
         Ok(())
+    }
+
+    /// Reports an error of the factory. The client's connection has been closed.
+    #[cold]
+    fn report_factory(&self, error: Rc<dyn Error>) {
+        self.handle.state.report(ExceptionContext {
+            message: FACTORY.to_owned(),
+            exception: Some(error),
+            location: Some(self.location),
+            ..ExceptionContext::default()
+        });
     }
 
     /// Notes a connection as one of this server's.
@@ -173,7 +220,11 @@ impl Serving {
                     };
                     let context = InContext::Of(&client.connection.context);
                     match entry.run(context, || factory()) {
-                        Ok(protocol) => {
+                        Ok(Err(error)) => {
+                            client.abort();
+                            serving.report_factory(error);
+                        }
+                        Ok(Ok(protocol)) => {
                             client.set_protocol(protocol);
                             client.announce();
                             client.begin_reading();
@@ -194,6 +245,21 @@ impl Serving {
             state.catch_panic(what, || drop(factory));
         };
         transport.begin_handshake(timeouts, Box::new(done));
+    }
+}
+
+/// Ends a loan of the sockets, also if the program panics: it is declared before the borrow of the list, so it is dropped after
+/// that.
+struct Returned<'a> {
+    serving: &'a Serving,
+}
+
+impl Drop for Returned<'_> {
+    fn drop(&mut self) {
+        self.serving.lent.set(false);
+        if self.serving.is_closed() {
+            self.serving.close_sockets();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::socket::address::Address;
 use crate::transport::buffer::InvalidLimits;
 use crate::transport::connection::{Pause, State};
 use crate::transport::protocol::{Protocol, Transport};
+use crate::transport::write::CannotWrite;
 
 impl Transport {
     /// Sends bytes. What the system does not take at once is copied, and sent as soon as the system takes more.
@@ -20,8 +21,10 @@ impl Transport {
     /// that is closing and still has something to send, the bytes are sent after that. Where there is no memory for
     /// the copy, the connection is lost to an error of kind `OutOfMemory`.
     ///
-    /// # Panics
-    /// After [`write_eof`](Self::write_eof), unless the connection is closing; asyncio raises `RuntimeError`.
+    /// After [`write_eof`](Self::write_eof), and on the reading end of a pipe, the bytes cannot be sent: the exception handler
+    /// is told of a [`CannotWrite`](crate::transport::CannotWrite), unless the connection is closing. asyncio raises
+    /// `RuntimeError`. [`try_write`](Self::try_write) returns the error instead.
+    ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
     /// transport.write(b"hello");
@@ -37,8 +40,7 @@ impl Transport {
 
     /// Sends several pieces of bytes as if they were one, without joining them first.
     ///
-    /// # Panics
-    /// After [`write_eof`](Self::write_eof), unless the connection is closing.
+    /// After [`write_eof`](Self::write_eof) it does what [`write`](Self::write) does.
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
@@ -51,6 +53,58 @@ impl Transport {
     #[track_caller]
     pub fn writelines<B: AsRef<[u8]>>(&self, lines: &[B]) {
         self.write_pieces(lines);
+    }
+
+    /// Does the same as [`write`](Self::write), or returns why it cannot.
+    ///
+    /// # Errors
+    /// [`CannotWrite`] after [`write_eof`](Self::write_eof) and on the reading end of a pipe, unless the connection is closing or
+    /// lost. Then nothing was written, and nothing is reported.
+    ///
+    /// ```
+    /// # callsoon::doctest::with_transport(async |transport, there| {
+    /// transport.try_write(b"all I have to say").unwrap();
+    /// transport.write_eof();
+    /// assert!(transport.try_write(b"and one more thing").is_err());
+    /// assert_eq!(std::io::read_to_string(&there)?, "all I have to say");
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_write(&self, data: &[u8]) -> Result<(), CannotWrite> {
+        self.may_write()?;
+        self.write_bytes(data);
+        Ok(())
+    }
+
+    /// Does the same as [`writelines`](Self::writelines), or returns why it cannot.
+    ///
+    /// # Errors
+    /// Those of [`try_write`](Self::try_write).
+    ///
+    /// ```
+    /// # callsoon::doctest::with_transport(async |transport, there| {
+    /// transport.try_writelines(&["one", "two"]).unwrap();
+    /// # Ok(()) });
+    /// ```
+    #[track_caller]
+    pub fn try_writelines<B: AsRef<[u8]>>(&self, lines: &[B]) -> Result<(), CannotWrite> {
+        self.may_write()?;
+        self.write_pieces(lines);
+        Ok(())
+    }
+
+    /// Returns whether the writing side has ended or will end when everything is sent: [`write_eof`](Self::write_eof) was
+    /// called. True from the beginning for the reading end of a pipe.
+    ///
+    /// ```
+    /// # callsoon::doctest::with_transport(async |transport, there| {
+    /// assert!(!transport.wrote_eof());
+    /// transport.write_eof();
+    /// assert!(transport.wrote_eof());
+    /// # Ok(()) });
+    /// ```
+    pub fn wrote_eof(&self) -> bool {
+        self.connection.write_ended.get()
     }
 
     /// Ends the writing side, after what is buffered has been sent. The peer reads to its end and may go on writing.
@@ -256,7 +310,7 @@ impl Transport {
         self.connection.peer.clone()
     }
 
-    /// Returns this end's name, until the connection has closed.
+    /// Returns this end's name, also after the connection has closed. `None` for a pipe.
     ///
     /// ```
     /// # callsoon::doctest::with_transport(async |transport, there| {
@@ -265,10 +319,7 @@ impl Transport {
     /// ```
     #[doc(alias = "get_extra_info")]
     pub fn sockname(&self) -> Option<Address> {
-        let local = self
-            .connection
-            .with_io(|io| io.source().with(Socket::local_addr))?;
-        Address::of(local)
+        self.connection.name()
     }
 
     /// Calls `f` with the socket, for options that the transport has no method for. `None` for a pipe, and once the

@@ -3,10 +3,15 @@
 //! A write never waits and never fails. A program that writes too much is asked to pause, and what comes too late is
 //! dropped, since nobody would read it. A write error loses the connection, after what the system had received by then.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, IoSlice};
+use std::panic::Location;
+use std::rc::Rc;
 
 use crate::kernel::events::written_after_loss;
 use crate::kernel::io::readiness::Direction;
+use crate::kernel::report::ExceptionContext;
 use crate::transport::any_layer::AnyLayer;
 use crate::transport::buffer::MOST_PIECES;
 use crate::transport::connection::{Close, Connection, FailWriting, Pause, State};
@@ -19,6 +24,37 @@ const QUIET_WRITES: u8 = 4;
 
 /// Up to this many pieces are sent without an allocation.
 const FEW_PIECES: usize = 16;
+
+/// Why nothing can be written, although the connection is open.
+///
+/// ```
+/// # callsoon::doctest::with_transport(async |transport, there| {
+/// use callsoon::transport::CannotWrite;
+/// transport.write_eof();
+/// let error = transport.try_write(b"more").unwrap_err();
+/// assert_eq!(error, CannotWrite::AfterEof);
+/// assert_eq!(error.to_string(), "cannot write after write_eof()");
+/// # Ok(()) });
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CannotWrite {
+    /// [`write_eof`](Transport::write_eof) was called.
+    AfterEof,
+    /// This is the reading end of a pipe.
+    ReadingEnd,
+}
+
+impl fmt::Display for CannotWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AfterEof => "cannot write after write_eof()",
+            Self::ReadingEnd => "cannot write to the reading end of a pipe",
+        })
+    }
+}
+
+impl Error for CannotWrite {}
 
 /// What the program writes.
 impl Transport {
@@ -146,10 +182,28 @@ impl Transport {
         self.check_cap(self.connection.buffered());
     }
 
-    /// Returns whether bytes may be written at all.
-    ///
-    /// # Panics
-    /// After the writing side was ended, unless the connection is closing.
+    /// Returns whether bytes may be written at all: the writing side was not ended, or the connection is closing.
+    #[inline]
+    pub(crate) fn may_write(&self) -> Result<(), CannotWrite> {
+        let connection = &self.connection;
+        if connection.write_ended.get()
+            && !connection.has_reached(State::Failing)
+            && !connection.is(State::Closing)
+        {
+            return Err(self.cannot_write());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn cannot_write(&self) -> CannotWrite {
+        match self.connection.pipe_direction() {
+            Some(_) => CannotWrite::ReadingEnd,
+            None => CannotWrite::AfterEof,
+        }
+    }
+
+    /// Returns whether bytes may be written now. If not, that was reported.
     #[inline]
     #[track_caller]
     fn accepts(&self, call: &str) -> bool {
@@ -159,9 +213,23 @@ impl Transport {
             return false;
         }
         if connection.write_ended.get() && !connection.is(State::Closing) {
-            self.panic_after_end(call);
+            self.report_mistake(call);
+            return false;
         }
         true
+    }
+
+    /// Reports a write that cannot be sent. What it has written is lost, so it must not pass unnoticed; asyncio raises.
+    #[cold]
+    #[track_caller]
+    fn report_mistake(&self, call: &str) {
+        let error = self.cannot_write();
+        self.connection.handle.state.report(ExceptionContext {
+            message: format!("{call} on a connection that takes no more"),
+            exception: Some(Rc::new(error)),
+            location: Some(Location::caller()),
+            ..ExceptionContext::default()
+        });
     }
 
     /// Drops a write on a connection that is lost.
@@ -172,15 +240,6 @@ impl Transport {
         connection.writes_refused.set(refused.saturating_add(1));
         if refused >= QUIET_WRITES {
             written_after_loss(call, connection.location);
-        }
-    }
-
-    #[cold]
-    #[track_caller]
-    fn panic_after_end(&self, call: &str) -> ! {
-        match self.connection.pipe_direction() {
-            Some(_) => panic!("{call}: this is the reading end of a pipe"),
-            None => panic!("{call}: write_eof() was called before"),
         }
     }
 

@@ -14,6 +14,7 @@ mod clocks; // what time it is on either clock, and how long a turn may wait
 mod clocks_moved; // a clock that the program moves, in a run, between turns and in guest mode
 mod contexts; // a context variable has the value of the context, in tasks, callbacks and timers
 mod debug_mode; // debug mode reports slow callbacks and forgotten tasks, and changes nothing else
+mod embedding; // what a host asks of a loop that it embeds
 mod exception_handler; // every failure that no code handles reaches the exception handler once
 mod guest_mode; // another loop drives ours by `turn` and a descriptor
 mod lifecycle; // running, stopping and closing, in every order
@@ -24,6 +25,7 @@ mod reports; // what is reported, in whose context, and with whose place
 mod runner; // `run` and `Runner`: a program's beginning and end
 mod smoke; // the shortest proof that the parts fit together
 mod turn_model; // random programs have the same trace as in a model of asyncio's `_run_once`
+mod wait_hooks; // a host acts before and after each sleep, and nowhere else
 
 // Tasks and futures.
 mod awaits_in_circles; // tasks that wait for one another in a circle end when they are asked to
@@ -133,6 +135,7 @@ mod copies; // from one byte stream to another, both ways, and the lines of any
 mod datagram_endpoints; // protocols for datagrams
 mod datagram_errors; // endpoints whose sending fails
 mod servers; // what servers listen on, and how they end
+mod servers_hosted; // what a host asks of servers: their sockets, families, factories that fail
 mod streams; // readers, writers, and servers that run a function for each client
 mod streams_failing; // a connection that fails gives the bytes that came before
 mod streams_fed; // readers that a program feeds itself, and the lines of a reader

@@ -363,7 +363,7 @@ fn d5_what_cannot_be_watched_is_refused_and_leaves_nothing_behind() {
         let file = std::fs::File::open("/proc/self/exe").unwrap();
         let error = refused(&file.as_raw_fd());
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-        assert!(error.to_string().contains("regular file"), "{error}");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM), "{error}");
         assert_eq!(refused(&-1).kind(), ErrorKind::InvalidInput);
         assert_eq!(refused(&1_000_000).raw_os_error(), Some(libc::EBADF));
     });

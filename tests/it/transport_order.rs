@@ -4,11 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::rc::Rc;
 
-use callsoon::transport::{Protocol, Transport};
+use callsoon::transport::{CannotWrite, Protocol, Transport};
 use callsoon::{create_task, get_running_loop, yield_now};
 
 use crate::support::{
-    Recorder, Trace, complete, loopback, on_real_time, panic_text, recorded, std_pair, until,
+    Recorder, Trace, complete, loopback, on_real_time, recorded, std_pair, until,
 };
 
 /// A transport with a recorder, and its peer in blocking mode.
@@ -137,12 +137,21 @@ fn write_eof_ends_the_writing_side_only() {
         assert_eq!(all, "last");
         peer.write_all(b"answer").unwrap();
         until(|| recorder.received.get() == 6).await;
-        let text = panic_text(|| transport.write(b"more"));
-        assert_eq!(text, "write: write_eof() was called before");
+        let refused = Err(CannotWrite::AfterEof);
+        assert_eq!(transport.try_write(b"more"), refused);
+        assert_eq!(transport.try_writelines(&["more"]), refused);
+        trace.expect(["made", "data answer"]);
+        transport.write(b"more");
+        transport.writelines(&["more"]);
+        trace.expect([
+            "report: write on a connection that takes no more (cannot write after write_eof())",
+            "report: writelines on a connection that takes no more (cannot write after write_eof())",
+        ]);
         transport.close();
+        transport.try_write(b"closing: dropped").unwrap();
         transport.write(b"closing: dropped");
         until(|| recorder.lost.get()).await;
-        trace.expect(["made", "data answer", "lost"]);
+        trace.expect(["lost"]);
     });
 }
 
@@ -224,7 +233,8 @@ fn a_transport_knows_both_names_and_lends_its_socket() {
             .await
             .unwrap();
         assert_eq!(transport.peername().unwrap().internet(), Some(address));
-        assert!(transport.sockname().unwrap().internet().is_some());
+        let own = transport.sockname().unwrap();
+        assert!(own.internet().is_some());
         assert!(
             transport
                 .socket(|socket| socket.tcp_nodelay().unwrap())
@@ -233,7 +243,7 @@ fn a_transport_knows_both_names_and_lends_its_socket() {
         transport.close();
         until(|| recorder.lost.get()).await;
         assert_eq!(transport.peername().unwrap().internet(), Some(address));
-        assert!(transport.sockname().is_none());
+        assert_eq!(transport.sockname(), Some(own));
         assert!(transport.socket(|_| ()).is_none());
         server.close();
         server.wait_closed().await;

@@ -459,7 +459,7 @@ impl Descriptors {
                 false => Err(error),
             })
         };
-        armed.map_err(epoll::explain)?;
+        armed?;
         self.generation = generation;
         let entry = self.entry(fd);
         entry.generation = generation;

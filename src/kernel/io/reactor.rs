@@ -110,6 +110,8 @@ pub(crate) struct Reactor {
     generation: u32,
     /// The deadline for which the timer descriptor is armed; [`NEVER`] if it is not.
     armed: u64,
+    /// A signal has ended a wait. Who asks resets it.
+    pub(crate) interrupted: bool,
     events: Events,
     /// Notified by other threads while the loop sleeps. Shared with the inbox.
     notifier: Arc<LoopNotifier>,
@@ -144,6 +146,7 @@ impl Reactor {
             descriptors: Descriptors::new(),
             generation: 0,
             armed: NEVER,
+            interrupted: false,
             events: Events::with_capacity(EVENTS),
             notifier,
             alarm,
@@ -341,7 +344,10 @@ impl Reactor {
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             // A signal arrived: the next turn computes its wait anew.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.interrupted = true;
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
         for event in &self.events {
