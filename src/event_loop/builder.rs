@@ -43,6 +43,7 @@ impl Builder {
             spin: Duration::ZERO,
             capacity: 0,
             slow_callback_duration: SLOW_CALLBACK,
+            inspect: false,
             counts: 0,
         };
         Self { settings }
@@ -175,6 +176,21 @@ impl Builder {
         self
     }
 
+    /// Sets whether the loop keeps notes of what each task does and waits for. Off by default; debug mode and an
+    /// inspector switch it on.
+    ///
+    /// Notes make [`LoopHandle::task_infos`](crate::LoopHandle::task_infos) and the call graphs complete: its table says
+    /// what is known without. Each step of a task then takes about a third of a microsecond longer.
+    ///
+    /// ```
+    /// let event_loop = callsoon::EventLoop::builder().inspect(true).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn inspect(mut self, inspect: bool) -> Self {
+        self.settings.inspect = inspect;
+        self
+    }
+
     /// Creates the loop.
     ///
     /// # Errors
@@ -188,9 +204,12 @@ impl Builder {
     /// assert!(!event_loop.is_running());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn build(self) -> io::Result<EventLoop> {
+    pub fn build(mut self) -> io::Result<EventLoop> {
         watch_forks();
-        let capacity = self.settings.capacity;
+        let Settings {
+            capacity, debug, ..
+        } = self.settings;
+        self.settings.inspect |= debug;
         let event_loop = EventLoop::from_state(LoopState::new(self.settings)?);
         // If there is no memory, the loop is dropped and releases what it has.
         event_loop.handle().state.make_room(capacity)?;

@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 use crate::error::Panicked;
 use crate::kernel::context::Context;
 use crate::kernel::inline_fn::SendFn;
+use crate::kernel::inspected::{begin_call, begin_step, end_call, end_step};
 use crate::kernel::loop_state::LoopState;
 use crate::kernel::report::{ExceptionContext, default_handler, run_quietly};
 use crate::kernel::task::any_task::AnyTask;
@@ -204,11 +205,14 @@ fn instrumented<R>(
 ) -> (R, Option<Context>) {
     let outer = state.swap_context(context);
     let start = state.debug.get().then(Instant::now);
+    let name = name();
+    begin_call(state, name, location);
     let result = call();
+    end_call(state);
     if let Some(start) = start {
         let took = start.elapsed();
         if took >= state.slow_callback_duration.get() {
-            warn_slow(name(), location, took);
+            warn_slow(name, location, took);
         }
     }
     (result, state.swap_context(outer))
@@ -311,7 +315,9 @@ pub(crate) fn timed_step(
     poll: impl FnOnce(&mut TaskContext<'_>) -> Step,
 ) -> Step {
     let start = state.debug.get().then(Instant::now);
+    let inspected = begin_step(state, task.header());
     let step = plain_step(state, key, poll);
+    end_step(state, task.header(), inspected);
     if let Some(start) = start {
         let took = start.elapsed();
         if took >= state.slow_callback_duration.get() {

@@ -24,6 +24,7 @@ use crate::kernel::context::Context;
 use crate::kernel::inbox::{Inbox, Notify};
 use crate::kernel::inhibit::Inhibitor;
 use crate::kernel::inline_fn::Stored;
+use crate::kernel::inspection::Inspection;
 use crate::kernel::io::reactor::{Reactor, SourceKey, Woken};
 use crate::kernel::loop_cell::LoopCell;
 use crate::kernel::post_spin::PostSpin;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     /// For how many tasks, timers and sources room is made at once.
     pub(crate) capacity: usize,
     pub(crate) slow_callback_duration: Duration,
+    /// Notes are kept of what each task does and waits for.
+    pub(crate) inspect: bool,
     /// Where the counts of tasks, timers, scopes, turns and callbacks begin: 0, except in tests.
     pub(crate) counts: u64,
 }
@@ -207,6 +210,8 @@ pub(crate) struct LoopState {
     pub(crate) locals: RefCell<Vec<Option<Rc<dyn Any>>>>,
     /// The source whose observer has panicked, until the panic is caught.
     pub(crate) broken: Cell<Option<SourceKey>>,
+    /// The notes of an inspected loop.
+    pub(crate) inspection: Option<Box<Inspection>>,
     /// Counts the work outside the loop that keeps its virtual clock from moving; made for the first.
     inhibitors: OnceCell<Arc<AtomicUsize>>,
 }
@@ -233,7 +238,7 @@ impl LoopState {
             inbox: claim.inbox,
             phase: Cell::new(Phase::Idle),
             debug: Cell::new(settings.debug),
-            instrumented: Cell::new(settings.debug),
+            instrumented: Cell::new(settings.debug || settings.inspect),
             context: Cell::new(None),
             slow_callback_duration: Cell::new(settings.slow_callback_duration),
             queues: LoopCell::new(Queues {
@@ -257,6 +262,7 @@ impl LoopState {
             handler: RefCell::new(None),
             task_hook: RefCell::new(None),
             locals: RefCell::new(Vec::new()),
+            inspection: settings.inspect.then(|| Box::new(Inspection::new())),
             inhibitors: OnceCell::new(),
             woken: Cell::new(Vec::new()),
             broken: Cell::new(None),

@@ -37,6 +37,7 @@
 //! | [`clock`], [`inhibit`] | real and virtual time; what keeps virtual time from moving |
 //! | [`budget`], [`proceed`] | how much a task may do in one poll |
 //! | [`report`], [`handlers`] | what a failure's report says; the exception handler and the task hook |
+//! | [`inspection`], [`note_wait`], [`inspected`] | what an inspected loop notes: what tasks wait for, and of each call and step |
 //! | [`close`] | the end of a loop |
 //! | [`inline_fn`] | closures without a box |
 //!
@@ -100,11 +101,14 @@ pub(crate) mod hot_paths;
 pub(crate) mod inbox;
 pub(crate) mod inhibit;
 pub(crate) mod inline_fn;
+pub(crate) mod inspected;
+pub(crate) mod inspection;
 pub(crate) mod io;
 pub(crate) mod local;
 pub(crate) mod loop_cell;
 pub(crate) mod loop_handle;
 pub(crate) mod loop_state;
+pub(crate) mod note_wait;
 mod open_slot;
 pub(crate) mod post_spin;
 pub(crate) mod proceed;
